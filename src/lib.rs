@@ -1,0 +1,26 @@
+//! Floating IP addresses that are always on exactly one of your hosts.
+//!
+//! The path of a packet to an address, which is also the list of modules:
+//!
+//! ```text
+//!  network -> transport/receive -> wire/open -> wire/decode -> protocol/event --+
+//!                                                                               v
+//!  clock  -> daemon/clock ------------------------------------------> protocol/node::step
+//!  kernel -> kernel/watch ------------------------------------------>           |
+//!  human  -> control/request --------------------------------------->           v
+//!                                                                        protocol/action
+//!       kernel/apply (addresses, announcements) <-------------------------------+
+//!       transport/send <- wire/seal <- wire/encode <----------------------------+
+//! ```
+//!
+//! Which module may name which is listed in `tests/architecture.rs` and checked there.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod kernel;
+pub mod lab;
+pub mod protocol;
+pub mod transport;
+pub mod wire;

@@ -1,0 +1,182 @@
+//! All that a node may ask of the shell around it.
+//!
+//! Actions are executed in order. What fails comes back as an [`Event`](super::Event); what is
+//! merely worth telling is a [`Report`].
+
+use std::time::Duration;
+
+use super::event::{Failure, Ticket};
+use super::identity::{Epoch, GroupKey, NodeId};
+use super::message::{Cause, Message, NodePhase, Refusal};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Seal and send on every path to the peer. Loss is allowed.
+    Send {
+        /// The peer.
+        to: NodeId,
+        /// What to say.
+        message: Message,
+    },
+    /// Make every address of the group present. Ends in `Present` or `Failed` with the ticket;
+    /// a later order for the same group replaces it.
+    Acquire {
+        /// The group.
+        group: GroupKey,
+        /// Comes back with the outcome.
+        ticket: Ticket,
+    },
+    /// Remove every address of the group and end its connections. Ends in `Absent` with the
+    /// ticket; is repeated by the shell until the kernel confirms it.
+    Release {
+        /// The group.
+        group: GroupKey,
+        /// Comes back with the outcome.
+        ticket: Ticket,
+    },
+    /// Send one round of gratuitous ARP and unsolicited neighbour advertisements for every
+    /// address of the group, now.
+    Announce {
+        /// The group.
+        group: GroupKey,
+    },
+    /// Find out whether anybody outside the cluster answers; ends in `KernelEvent::Reach`.
+    TestReach,
+    /// The answer to an [`Event::Ordered`](super::Event::Ordered).
+    Answer {
+        /// The ticket of the order.
+        ticket: u64,
+        /// What became of it.
+        outcome: Result<(), Refusal>,
+    },
+    /// Tell whoever wants to know.
+    Report(Report),
+    /// Whether this node drains has changed; it should still be so after a restart.
+    RememberDraining(bool),
+    /// Nothing is held any more, good-byes are said: the daemon may end.
+    Stopped,
+}
+
+/// Something an operator would want to read later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The verdict on a peer changed.
+    PeerChanged {
+        /// The peer.
+        peer: NodeId,
+        /// What it was.
+        from: Verdict,
+        /// What it is.
+        to: Verdict,
+        /// Silence seen at that moment.
+        silence: Duration,
+    },
+    /// A peer started a new life.
+    PeerRestarted {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// This node changed its phase.
+    PhaseChanged {
+        /// What it was.
+        from: NodePhase,
+        /// What it is.
+        to: NodePhase,
+    },
+    /// The group has a new owner, seen from here; one line for each change of ownership.
+    OwnerChanged {
+        /// The group.
+        group: GroupKey,
+        /// Who had it.
+        from: Option<NodeId>,
+        /// Who has it; `None` while nobody has it.
+        to: Option<NodeId>,
+        /// The epoch of the claim that says so.
+        epoch: Epoch,
+        /// Why.
+        cause: Cause,
+    },
+    /// The kernel confirmed that this node answers for the group.
+    Acquired {
+        /// The group.
+        group: GroupKey,
+        /// Under this epoch.
+        epoch: Epoch,
+    },
+    /// The kernel confirmed that this node no longer answers for the group.
+    Released {
+        /// The group.
+        group: GroupKey,
+        /// The epoch that ended here.
+        epoch: Epoch,
+    },
+    /// This node gave way to another owner.
+    GaveWay {
+        /// The group.
+        group: GroupKey,
+        /// To whom.
+        to: NodeId,
+        /// Under which epoch the other holds it.
+        epoch: Epoch,
+    },
+    /// This node cannot hold the group for a while.
+    Unable {
+        /// The group.
+        group: GroupKey,
+        /// Why.
+        why: Inability,
+    },
+    /// An address was removed by somebody else and put back.
+    Repaired {
+        /// The group.
+        group: GroupKey,
+        /// How often in the last minute.
+        times: u32,
+    },
+    /// This node did not run for a while.
+    Stalled {
+        /// For how long.
+        length: Duration,
+    },
+    /// An offer was declined or not answered.
+    OfferFailed {
+        /// To whom.
+        to: NodeId,
+        /// How many groups stay.
+        groups: u16,
+    },
+    /// Draining was switched on or off.
+    Draining {
+        /// Whether it is on now.
+        on: bool,
+    },
+}
+
+/// Why this node cannot hold a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inability {
+    /// A link is down or missing.
+    LinkDown,
+    /// The kernel refused.
+    Kernel(Failure),
+    /// Somebody keeps removing the address.
+    FlushWar,
+}
+
+/// What a node thinks of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Never heard since this node started.
+    Unknown,
+    /// Heard directly.
+    Up,
+    /// Silent for longer than usual; peers are being asked.
+    Suspect,
+    /// Not heard here, but by a peer that is.
+    Indirect,
+    /// Heard by nobody.
+    Dead,
+    /// Left in good order.
+    Left,
+}

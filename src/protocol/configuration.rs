@@ -1,0 +1,123 @@
+//! What the protocol needs to know of the configuration; made by `config` from the file.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::identity::{GroupKey, Incarnation, NodeId};
+use super::message::SoftwareVersion;
+
+/// Most nodes that may be configured: a heartbeat's table of peers must fit one datagram.
+pub const NODES_MAX: usize = 64;
+/// Most groups that may be configured.
+pub const GROUPS_MAX: usize = 4096;
+
+/// Everything a node is told at its start and at each reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// This node.
+    pub me: NodeId,
+    /// This life of this node.
+    pub incarnation: Incarnation,
+    /// Seed of the generator for jitter.
+    pub seed: u64,
+    /// Version to advertise.
+    pub software: SoftwareVersion,
+    /// Digest of the file, to tell when files differ.
+    pub digest: u64,
+    /// Every configured node, this one included; at most [`NODES_MAX`].
+    pub nodes: BTreeMap<NodeId, Member>,
+    /// Every configured group; at most [`GROUPS_MAX`].
+    pub groups: BTreeMap<GroupKey, Group>,
+    /// Intervals and limits.
+    pub timing: Timing,
+    /// Whether this node starts drained, as it was when it last ran. Read at start only.
+    pub draining: bool,
+}
+
+/// A configured node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Share of the groups it should carry, 1 to 1000.
+    pub weight: u16,
+}
+
+/// A configured group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// How many addresses it has; announcements are paced by these.
+    pub addresses: u16,
+    /// Where it should be.
+    pub strategy: Strategy,
+    /// Preferred nodes, best first; may be empty.
+    pub prefer: Vec<NodeId>,
+    /// Return to a preferred node once it has been well for so long; `None` is never.
+    pub failback: Option<Duration>,
+}
+
+/// How groups are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Each node carries its weighted share.
+    Balance,
+    /// The first live node of `prefer`.
+    Priority,
+}
+
+/// Times and limits, from the profile and `[timing]`. Source of each: PROTOCOL.md, section Timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two heartbeats, 10 ms to 10 s.
+    pub heartbeat: Duration,
+    /// Heartbeats missed in a row that mean death, 2 to 20.
+    pub misses: u8,
+    /// How long an offer may stay unanswered.
+    pub offer_wait: Duration,
+    /// Between two repeats of something unacknowledged.
+    pub retry: Duration,
+    /// What the next in line waits for the one before it.
+    pub rank_skew: Duration,
+    /// What the first in line waits before it takes a group that nobody has claimed.
+    pub unclaimed_wait: Duration,
+    /// A starting node listens at least so long.
+    pub maturity_min: Duration,
+    /// A starting node that hears peers listens at most so long.
+    pub maturity_max: Duration,
+    /// A starting node that hears nobody, and sees no sign that its link works, waits so long
+    /// (twice the spanning-tree forward delay of 15 s, and some).
+    pub solo_wait: Duration,
+    /// How long an address that is held is announced anew.
+    pub announce_refresh: Duration,
+    /// Addresses announced per second at most.
+    pub announce_rate: u32,
+}
+
+impl Timing {
+    /// Profile `lan`: death after 300 ms.
+    pub const LAN: Self = Self::profile(100, 3, 25);
+    /// Profile `fast`: death after 80 ms; wants real-time priority and an idle host.
+    pub const FAST: Self = Self::profile(20, 4, 10);
+    /// Profile `vm`: death after 2 s; outlasts snapshots and live migrations.
+    pub const VM: Self = Self::profile(500, 4, 125);
+
+    const fn profile(heartbeat_ms: u64, misses: u8, skew_ms: u64) -> Self {
+        Self {
+            heartbeat: Duration::from_millis(heartbeat_ms),
+            misses,
+            offer_wait: Duration::from_millis(heartbeat_ms * 5 / 2),
+            retry: Duration::from_millis(heartbeat_ms / 5),
+            rank_skew: Duration::from_millis(skew_ms),
+            unclaimed_wait: Duration::from_millis(heartbeat_ms * 2),
+            maturity_min: Duration::from_millis(heartbeat_ms * 10),
+            maturity_max: Duration::from_millis(heartbeat_ms * 30),
+            solo_wait: Duration::from_secs(35),
+            announce_refresh: Duration::from_secs(60),
+            announce_rate: 2000,
+        }
+    }
+
+    /// Silence that means death.
+    #[must_use]
+    pub fn detection(&self) -> Duration {
+        self.heartbeat * u32::from(self.misses)
+    }
+}

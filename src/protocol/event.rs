@@ -1,0 +1,112 @@
+//! All that can happen to a node.
+
+use super::configuration::Configuration;
+use super::identity::{GroupKey, Incarnation, NodeId};
+use super::instant::Instant;
+use super::message::{Message, Order};
+
+/// Something happened. Each is given to [`Node::step`](super::Node::step) with the time of now.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The deadline that the node asked for has come.
+    Timer,
+    /// A peer said something; its seal, its freshness and its form have been checked.
+    Heard {
+        /// Who.
+        from: NodeId,
+        /// In which life.
+        incarnation: Incarnation,
+        /// When the kernel received the datagram. After a stall the queue is old evidence.
+        received_at: Instant,
+        /// What.
+        message: Message,
+    },
+    /// The kernel did, or noticed, something.
+    Kernel(KernelEvent),
+    /// An operator wants something. Answered by exactly one
+    /// [`Action::Answer`](super::Action::Answer) with the same ticket.
+    Ordered {
+        /// Chosen by the caller.
+        ticket: u64,
+        /// What is wanted.
+        order: Order,
+    },
+    /// The configuration changed. Only the difference is acted upon.
+    Reconfigured(Box<Configuration>),
+    /// The daemon shall end: hand over, then say [`Action::Stopped`](super::Action::Stopped).
+    Stop,
+}
+
+/// Names one order to the kernel, so that a late outcome is not taken for that of a later order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Facts from the kernel. Nothing is assumed to have worked until one of these says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelEvent {
+    /// Every address of the group is present and usable, told by the address events.
+    Present {
+        /// The group.
+        group: GroupKey,
+        /// Of the [`Action::Acquire`](super::Action::Acquire) that this completes.
+        ticket: Ticket,
+    },
+    /// No address of the group is present any more.
+    Absent {
+        /// The group.
+        group: GroupKey,
+        /// Of the [`Action::Release`](super::Action::Release) that this completes.
+        ticket: Ticket,
+    },
+    /// The group could not be added (or not be put back), and none of it is present any more.
+    Failed {
+        /// The group.
+        group: GroupKey,
+        /// Of the acquisition that failed.
+        ticket: Ticket,
+        /// Why.
+        failure: Failure,
+    },
+    /// Somebody else removed an address of a held group; it is back already.
+    Repaired {
+        /// The group.
+        group: GroupKey,
+    },
+    /// Whether the links that the group needs are there and have carrier. Groups start usable.
+    Usable {
+        /// The group.
+        group: GroupKey,
+        /// Whether it can be held here now.
+        usable: bool,
+    },
+    /// Outcome of [`Action::TestReach`](super::Action::TestReach).
+    Reach(Reach),
+}
+
+/// Why the kernel could not hold a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Failure {
+    /// The interface does not exist.
+    NoInterface,
+    /// The daemon lacks the permission.
+    NotPermitted,
+    /// The address is already on this host and is not ours.
+    ForeignAddress,
+    /// The address was added but is not usable (duplicate address detection failed).
+    Duplicate,
+    /// Any other refusal of the kernel.
+    Refused,
+    /// The kernel did not answer in time.
+    Timeout,
+}
+
+/// Whether anybody outside the cluster answers this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// At least one host answered.
+    Answered,
+    /// Hosts that used to answer do not.
+    Silent,
+    /// There is nobody to ask: no host outside the cluster is known to answer.
+    NobodyToAsk,
+}

@@ -1,0 +1,288 @@
+//! What peers say to each other, typed. `wire` turns these into datagrams and back.
+//!
+//! | message | says |
+//! |---|---|
+//! | [`Heartbeat`] | I live, this is whom I hear, and this is how far our claim logs have come |
+//! | [`Claims`] | who owns which groups, as a slice of a log that the receiver acknowledges |
+//! | [`ClaimsAck`] | how far of your log I have |
+//! | [`Offer`], [`OfferAnswer`] | a planned move, pushed by the owner and accepted by the receiver |
+//! | [`Errand`], [`ErrandAnswer`] | an operator's order carried to the node that can do it |
+
+use std::time::Duration;
+
+use super::identity::{Epoch, GroupKey, Incarnation, NodeId};
+
+/// Everything one node can tell another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Sent every heartbeat interval to every peer on every path, and at once when solicited.
+    Heartbeat(Heartbeat),
+    /// A slice of the sender's claim log.
+    Claims(Claims),
+    /// Answers [`Message::Claims`] at once.
+    ClaimsAck(ClaimsAck),
+    /// Asks the receiver to take groups that the sender owns.
+    Offer(Offer),
+    /// Answers [`Message::Offer`].
+    OfferAnswer(OfferAnswer),
+    /// Carries an operator's order to the node that can execute it.
+    Errand(Errand),
+    /// Answers [`Message::Errand`].
+    ErrandAnswer(ErrandAnswer),
+}
+
+/// How far a claim log has come. A new `stream` starts the log anew at version 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition {
+    /// Which log; drawn anew when the sender must repeat what it once sent.
+    pub stream: u32,
+    /// Number of the last entry.
+    pub version: u32,
+}
+
+/// What a node is doing with itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodePhase {
+    /// Just started: listens, owns nothing.
+    Listening,
+    /// Owns groups and may take more.
+    Active,
+    /// Came back from a stall and verifies before it speaks; accuses nobody.
+    Resuming,
+    /// Hears nobody and could not show that its own network works; takes nothing.
+    Isolated,
+    /// Hands its groups over and will leave.
+    Leaving,
+    /// Holds nothing any more and says good-bye.
+    Left,
+}
+
+/// Version of the software a node runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SoftwareVersion {
+    /// Incompatible changes.
+    pub major: u8,
+    /// Additions.
+    pub minor: u8,
+    /// Corrections.
+    pub patch: u8,
+}
+
+/// Sign of life. About 60 bytes plus 10 for each peer that the sender hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// What the sender is doing.
+    pub phase: NodePhase,
+    /// Whether the operator wants the sender to own nothing.
+    pub draining: bool,
+    /// Asks for a heartbeat and for unacknowledged claims at once.
+    pub solicit: bool,
+    /// The sender's heartbeat interval; a receiver counts silence in these (RFC 9568 5.2.7).
+    pub interval: Duration,
+    /// How many intervals of silence mean death, at the sender.
+    pub misses: u8,
+    /// Share of the groups that the sender should carry, 1 to 1000.
+    pub weight: u16,
+    /// Version of the sender's software.
+    pub software: SoftwareVersion,
+    /// Digest of the sender's configuration, to tell when files differ.
+    pub config_digest: u64,
+    /// Worst lateness of the sender's protocol loop in the last minute.
+    pub loop_lag: Duration,
+    /// The newest entry of the claim log that the sender keeps for the receiver.
+    pub log: LogPosition,
+    /// How far the sender has the receiver's log.
+    pub acknowledged: LogPosition,
+    /// Peers that the sender hears directly, with the age of what it heard last.
+    pub heard: Vec<Heard>,
+}
+
+/// One line of a heartbeat's table of peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The peer.
+    pub node: NodeId,
+    /// Low half of the incarnation heard.
+    pub incarnation_low: u32,
+    /// Time since the last datagram of that peer; carried in milliseconds, at most 65535.
+    pub age: Duration,
+}
+
+/// A slice of a claim log: entries after `base`, up to and with `upto`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The receiver must have the log up to here, else it ignores the slice.
+    pub base: LogPosition,
+    /// Version of the last entry of this slice.
+    pub upto: u32,
+    /// At most [`CLAIMS_PER_MESSAGE`].
+    pub claims: Vec<Claim>,
+}
+
+/// Claims that fit one datagram of 1200 bytes.
+pub const CLAIMS_PER_MESSAGE: usize = 18;
+
+/// Tells how far the sender has the receiver's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimsAck {
+    /// Last entry applied.
+    pub position: LogPosition,
+}
+
+/// Who owns a group, written by the owner only and kept by everybody after its death: the claim
+/// is its testament.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The group.
+    pub group: GroupKey,
+    /// Number of this taking; the highest wins.
+    pub epoch: Epoch,
+    /// Who writes this claim.
+    pub owner: NodeId,
+    /// The life of the owner that writes it; another life does not hold the group.
+    pub incarnation: Incarnation,
+    /// Counts what the owner has written under this epoch.
+    pub revision: u32,
+    /// Whether the owner has the group or has let it go.
+    pub tenure: Tenure,
+    /// How many nodes the owner was in touch with when it took, itself included. Frozen, so that
+    /// all who compare it decide alike.
+    pub support: u16,
+    /// Who takes next, in this order.
+    pub heirs: [Option<NodeId>; 2],
+    /// Why the owner took the group.
+    pub cause: Cause,
+}
+
+/// What the writer of a claim says of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// The owner answers for it or is about to.
+    Held,
+    /// The owner's kernel has let go, and this node was promised the group.
+    MovingTo(NodeId),
+    /// The owner's kernel has let go, and whoever is next may take it at once.
+    Free,
+}
+
+/// Why a group came to its owner; carried in the claim so that every node can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Nobody had claimed it.
+    FirstClaim,
+    /// The owner fell silent.
+    Silence(NodeId),
+    /// The owner restarted and no longer has it.
+    Restart(NodeId),
+    /// The owner still speaks but hears nobody.
+    Deaf(NodeId),
+    /// The owner left in good order.
+    Departure(NodeId),
+    /// The owner could not hold it: link down, kernel refused, address taken away.
+    Inability(NodeId),
+    /// Handed over for balance.
+    Balance(NodeId),
+    /// Handed over because its owner drains.
+    Drain(NodeId),
+    /// Handed over on the operator's order.
+    Operator(NodeId),
+    /// Handed back to a preferred node.
+    Failback(NodeId),
+    /// Two owners met after a split; this one had the larger side or the later claim.
+    Conflict(NodeId),
+    /// Promised to this node, which did not take it.
+    TakenBack(NodeId),
+}
+
+/// Proposes a planned move. Repeated until answered; the token makes repeats harmless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Names this offer among the sender's.
+    pub token: u32,
+    /// Why.
+    pub reason: MoveReason,
+    /// At most [`GROUPS_PER_OFFER`].
+    pub groups: Vec<GroupKey>,
+}
+
+/// Groups moved in one step: more would lengthen the gap of the first by the deletes of the last.
+pub const GROUPS_PER_OFFER: usize = 64;
+
+/// Why an owner wants to move a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveReason {
+    /// The receiver carries less than its share.
+    Balance,
+    /// The owner drains or leaves.
+    Drain,
+    /// The operator said so.
+    Operator,
+    /// The receiver is preferred.
+    Failback,
+}
+
+/// Answers an offer: the groups accepted, room for them reserved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferAnswer {
+    /// The token of the offer.
+    pub token: u32,
+    /// The accepted groups; the rest is declined.
+    pub accepted: Vec<GroupKey>,
+}
+
+/// An order under way to the node that can execute it. Repeated until answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// Names this errand among the sender's.
+    pub ticket: u64,
+    /// What to do.
+    pub order: Order,
+}
+
+/// Answers an errand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrandAnswer {
+    /// The ticket of the errand.
+    pub ticket: u64,
+    /// What became of it.
+    pub outcome: Result<(), Refusal>,
+}
+
+/// What an operator may order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Move every group off this node and keep them off.
+    Drain(NodeId),
+    /// Let this node own groups again.
+    Undrain(NodeId),
+    /// Move one group now.
+    Move {
+        /// The group.
+        group: GroupKey,
+        /// Where it shall go.
+        to: NodeId,
+    },
+}
+
+/// Why an order was not executed. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The configuration has no such node.
+    UnknownNode,
+    /// The configuration has no such group.
+    UnknownGroup,
+    /// Nobody owns the group now.
+    NobodyOwns,
+    /// The node that would have to act is not heard.
+    Unreachable,
+    /// The receiver is not up.
+    ReceiverDown,
+    /// The receiver is draining or leaving.
+    ReceiverDraining,
+    /// The receiver declined or did not answer.
+    ReceiverDeclined,
+    /// The node is busy with another move of the same group.
+    Busy,
+    /// The node has just started or resumed and does not act yet.
+    NotReady,
+}

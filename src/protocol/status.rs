@@ -1,0 +1,115 @@
+//! A read-only picture of a node, for operators and tests. Made on request, never kept.
+
+use std::time::Duration;
+
+use super::action::{Inability, Verdict};
+use super::identity::{Epoch, GroupKey, Incarnation, NodeId};
+use super::message::{Cause, NodePhase, SoftwareVersion};
+
+/// What one node knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The node that knows it.
+    pub me: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// What it is doing.
+    pub phase: NodePhase,
+    /// Every configured node, by id, this one included.
+    pub nodes: Vec<NodeStatus>,
+    /// Every configured group, by key.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// A node as seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Which.
+    pub node: NodeId,
+    /// What this node thinks of it; `Up` for itself.
+    pub verdict: Verdict,
+    /// What it says it is doing; `None` if never heard.
+    pub phase: Option<NodePhase>,
+    /// Time since it was last heard directly; `None` if never, zero for itself.
+    pub last_heard: Option<Duration>,
+    /// Whether the operator keeps groups off it.
+    pub draining: bool,
+    /// Its share.
+    pub weight: u16,
+    /// Groups it owns.
+    pub owns: u16,
+    /// Its software; `None` if never heard.
+    pub software: Option<SoftwareVersion>,
+    /// Worst lateness of its protocol loop in the last minute, as it says.
+    pub loop_lag: Duration,
+    /// Whether its configuration has another digest than ours.
+    pub config_differs: bool,
+}
+
+/// A group as seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// Which.
+    pub group: GroupKey,
+    /// Who owns it; `None` while nobody does.
+    pub owner: Option<NodeId>,
+    /// How it stands.
+    pub state: GroupState,
+    /// The highest epoch heard of.
+    pub epoch: Epoch,
+    /// Time since the owner took it, or since it has had none.
+    pub since: Duration,
+    /// Why the owner has it; `None` if never claimed.
+    pub cause: Option<Cause>,
+    /// Why this node could not hold it now, if so.
+    pub unable_here: Option<Inability>,
+}
+
+/// How a group stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupState {
+    /// Its owner answers for it.
+    Owned,
+    /// It is being handed over, or added, or removed.
+    Moving,
+    /// Nobody has it.
+    Unowned,
+}
+
+/// Why a group is where it is, and who would be next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The group.
+    pub group: GroupStatus,
+    /// Who would take it if the owner fell silent now, best first, with the owner left out; then
+    /// those who would not, with the reason.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One node's place in the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub node: NodeId,
+    /// Why it stands where it stands.
+    pub standing: Standing,
+}
+
+/// Why a node would, or would not, be next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Named in the claim of the owner, first or second.
+    Heir(u8),
+    /// Place in the configured preference, from 1.
+    Preferred(u8),
+    /// By the weighted order that all nodes compute alike.
+    Ranked,
+    /// Not up.
+    Down(Verdict),
+    /// Kept free by the operator.
+    Draining,
+    /// Starting, resuming, isolated or leaving.
+    NotActive(NodePhase),
+    /// This node knows that it could not hold it.
+    Unable(Inability),
+}
