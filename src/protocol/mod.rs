@@ -1,19 +1,31 @@
 //! Decides who owns which group. No IO, no clock, no randomness of its own; imports nothing of ours.
 
 mod action;
+mod announcements;
+mod balance;
+mod claims;
 mod configuration;
 mod event;
+mod gossip;
+mod group;
+mod handover;
+mod health;
 mod identity;
 mod instant;
+mod membership;
 mod message;
 mod node;
+mod orders;
+mod ownership;
+mod peers;
+mod picture;
 mod random;
+mod rules;
 mod status;
+mod succession;
 
 pub use action::{Action, Inability, Report, Verdict};
-pub use configuration::{
-    Configuration, GROUPS_MAX, Group, Member, NODES_MAX, Strategy, Timing,
-};
+pub use configuration::{Configuration, GROUPS_MAX, Group, Member, NODES_MAX, Strategy, Timing};
 pub use event::{Event, Failure, KernelEvent, Reach, Ticket};
 pub use identity::{Epoch, GroupKey, Incarnation, NodeId};
 pub use instant::Instant;
@@ -24,6 +36,8 @@ pub use message::{
 };
 pub use node::Node;
 pub use random::{Random, mix};
-pub use status::{
-    Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status,
-};
+pub use rules::Rule;
+pub use status::{Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status};
+
+#[cfg(test)]
+mod tests;
