@@ -330,25 +330,71 @@ impl Node {
         }
     }
 
-    /// A claim that outranks the one before has come: if this node has the group, it gives way or
-    /// takes again.
+    /// A claim that outranks the one before has come: if this node has the group it gives way,
+    /// unless it is on the larger side: then the contest is settled as soon as it is known
+    /// whether the other hears this node at all.
     pub(super) fn challenged(&mut self, claim: &Claim) {
         let Some(here) = self.groups.get(&claim.group) else { return };
         if here.holding == Holding::Idle || !self.holds(Rule::GiveWay) {
             return;
         }
-        let stronger = self.support.value > claim.support && self.holds(Rule::Support);
-        let acts = self.phase == NodePhase::Active && !self.mute() && here.usable;
-        if stronger && acts && here.holding.meant() && claim.tenure == Tenure::Held {
-            self.renew(claim);
+        let until = self.now + self.configuration.timing.heartbeat * 3 / 2;
+        self.contests.entry(claim.group).or_insert(until);
+        self.settle_contests();
+    }
+
+    /// Settles what can be settled: see [`Node::challenged`].
+    pub(super) fn settle_contests(&mut self) {
+        let contests: Vec<(GroupKey, Instant)> =
+            self.contests.iter().map(|(group, until)| (*group, *until)).collect();
+        for (group, until) in contests {
+            let Some(claim) = self.claims.latest(group).copied() else { continue };
+            if claim.owner == self.configuration.me || !self.stronger(&claim) {
+                self.contests.remove(&group);
+                self.give_way(&claim);
+            } else if self.in_touch_lately(claim.owner) {
+                self.contests.remove(&group);
+                self.renew(&claim);
+            } else if self.now >= until {
+                self.contests.remove(&group);
+                self.give_way(&claim);
+            }
+        }
+    }
+
+    /// Whether this node may take again over a later claim of another.
+    fn stronger(&self, claim: &Claim) -> bool {
+        let here = self.groups.get(&claim.group);
+        self.support.value > claim.support
+            && self.holds(Rule::Support)
+            && self.phase == NodePhase::Active
+            && !self.mute()
+            && claim.tenure == Tenure::Held
+            && here.is_some_and(|here| here.usable && here.holding.meant())
+    }
+
+    /// Whether the other has said lately that it hears this node: it will hear the answer too.
+    fn in_touch_lately(&self, node: NodeId) -> bool {
+        let life = super::membership::low(self.configuration.incarnation);
+        let lately = self.configuration.timing.heartbeat * 3 / 2;
+        self.peers.get(&node).is_some_and(|peer| {
+            let just_heard = peer.heartbeat_at.is_some_and(|at| self.now.since(at) <= lately);
+            just_heard && peer.hears(self.configuration.me, Some(life), lately)
+        })
+    }
+
+    fn give_way(&mut self, claim: &Claim) {
+        if claim.owner == self.configuration.me {
             return;
         }
-        self.report(Report::GaveWay {
-            group: claim.group,
-            to: holder(claim).unwrap_or(claim.owner),
-            epoch: claim.epoch,
-        });
+        let to = holder(claim).unwrap_or(claim.owner);
+        self.report(Report::GaveWay { group: claim.group, to, epoch: claim.epoch });
         self.let_go(claim.group, Purpose::GiveWay);
+    }
+
+    /// When a contest must be settled.
+    pub(super) fn contest_deadline(&self) -> Instant {
+        self.contests.values().copied().min().unwrap_or(Instant::NEVER)
     }
 
     /// Takes again over a claim of the smaller side.
