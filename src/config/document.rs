@@ -44,6 +44,17 @@ impl<'a> Source<'a> {
     }
 }
 
+impl Source<'_> {
+    /// The place of a fault of TOML itself: the line, as it is.
+    pub(super) fn line_place(&self, offset: usize) -> Place {
+        let line = self.line(offset);
+        let start = self.line_starts.get(line - 1).copied().unwrap_or(offset);
+        let text = self.text.get(start..).unwrap_or_default();
+        let text = text.lines().next().unwrap_or_default().trim();
+        Place { line, key: String::new(), shown: text.chars().take(SHOWN_MAX).collect() }
+    }
+}
+
 /// A value in the document, not yet looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Entry<'a> {
@@ -121,7 +132,8 @@ impl<'a> Entry<'a> {
         section
     }
 
-    fn refuse_type(&self, due: &str, wanted: &str, findings: &mut Findings) {
+    /// Refuses what stands here for its type.
+    pub(super) fn refuse_type(&self, due: &str, wanted: &str, findings: &mut Findings) {
         let kind = article(self.value.get_ref().type_str());
         findings.refuse(&self.place(), format!("is {kind}, not {due}"), wanted);
     }
@@ -231,9 +243,11 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The known word that a mistyped one most likely stands for: at most a third of it differs.
+/// The known word that a mistyped one most likely stands for: at most a third of it differs, or
+/// two letters that changed places.
 pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let limit = (length / 3).max(if length < 4 { 1 } else { 2 });
     known
         .iter()
         .map(|candidate| (distance(word, candidate), *candidate))
@@ -281,7 +295,8 @@ mod tests {
         let known = ["name", "addresses", "weight"];
         assert_eq!(nearest("adresses", &known), Some("addresses"));
         assert_eq!(nearest("Weight", &known), Some("weight"));
-        assert_eq!(nearest("nmae", &known), None);
+        assert_eq!(nearest("nmae", &known), Some("name"));
+        assert_eq!(nearest("quorum", &known), None);
         assert_eq!(nearest("nam", &known), Some("name"));
         assert_eq!(nearest("priority", &known), None);
         assert_eq!(nearest("", &known), None);

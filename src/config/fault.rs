@@ -13,6 +13,9 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// Columns for a problem and its remedy; longer ones get a line each.
+const WIDTH: usize = 90;
+
 /// One fault of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -32,10 +35,13 @@ impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_place(out, self.line, &self.key)?;
         if !self.value.is_empty() {
-            let sign = if self.key.is_empty() { "" } else { " = " };
+            let sign = if self.key.is_empty() { ": " } else { " = " };
             write!(out, "{sign}{}", self.value)?;
         }
-        write!(out, "\n    {}; {}", indented(&self.problem), indented(&self.remedy))
+        let together = self.problem.len() + self.remedy.len() <= WIDTH;
+        let between = if together { "; " } else { ";\n" };
+        let text = format!("{}{between}{}", self.problem, self.remedy);
+        write!(out, "\n    {}", indented(&text))
     }
 }
 
@@ -149,7 +155,7 @@ fn write_place(out: &mut fmt::Formatter<'_>, line: usize, key: &str) -> fmt::Res
         0 => write!(out, "whole file")?,
         _ => write!(out, "line {line}")?,
     }
-    if key.is_empty() { write!(out, ": ") } else { write!(out, ": {key}") }
+    if key.is_empty() { Ok(()) } else { write!(out, ": {key}") }
 }
 
 /// Keeps further lines of a text below its first.

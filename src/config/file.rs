@@ -117,19 +117,24 @@ pub(super) struct Group {
 pub(super) fn read(text: &str, findings: &mut Findings) -> Option<File> {
     let source = Source::new(text);
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut readable = true;
+    let mut unreadable: Vec<usize> = Vec::new();
     for error in errors {
-        let place = source.place(error.span().unwrap_or(0..0), String::new());
+        let span = error.span().unwrap_or(0..0);
         if error.message() == "duplicate key" {
             let remedy = "keep one of them (further nodes and pools are [[node]] and [[pool]])";
+            let place = source.place(span, String::new());
             findings.refuse(&place, "stands here a second time", remedy);
-        } else {
-            readable = false;
+            continue;
+        }
+        let place = source.line_place(span.start);
+        // What follows on the same line mostly follows from the first fault.
+        if !unreadable.contains(&place.line) {
+            unreadable.push(place.line);
             let problem = format!("is not TOML: {}", error.message());
             findings.refuse(&place, problem, "mend it; the rest is checked once this can be read");
         }
     }
-    if !readable {
+    if !unreadable.is_empty() {
         return None;
     }
     let root = Section::root(&source, table.get_ref(), ROOT);
@@ -248,7 +253,10 @@ fn read_group(entry: &Entry<'_>, findings: &mut Findings) -> Option<Group> {
         let addresses = read_texts(Some(entry), WRITE_ADDRESSES, findings);
         return Some(Group { place, name: None, interface: None, addresses });
     }
-    let section = entry.section(GROUP, WRITE_GROUP, findings)?;
+    let Some(section) = entry.section_if(GROUP) else {
+        entry.refuse_type("an address", WRITE_GROUP, findings);
+        return None;
+    };
     section.finish(findings);
     let list = section.required("addresses", WRITE_ADDRESSES, findings);
     Some(Group {

@@ -131,11 +131,9 @@ fn check_mode(mode: Option<&At<String>>, nodes: &Nodes, findings: &mut Findings)
         "availability" => {}
         "majority" if nodes.names.len() == 2 => findings.refuse(
             &mode.place,
-            "cannot work with two voters: a majority of two is both, so that either one's death \
-             stops the other",
-            "it needs a witness as third voter: any\n\
-             third buoy without addresses, such as one on the router. This version has no such \
-             mode yet; use \"availability\"",
+            "cannot work with two voters: a majority of two is both, so one death stops the other",
+            "a witness (a third buoy without addresses) would be the third voter, in a later \
+             version; use \"availability\"",
         ),
         "majority" => findings.refuse(
             &mode.place,
@@ -199,17 +197,17 @@ fn check_failback(
     findings: &mut Findings,
 ) -> Option<Duration> {
     let failback = failback.filter(|failback| failback.value != "never")?;
-    if prefer.is_empty() {
-        let problem = "has no effect without preferred nodes";
-        findings.refuse(&failback.place, problem, "add prefer = [...], or write \"never\"");
-        return None;
-    }
     if !failback.value.starts_with(|first: char| first.is_ascii_digit()) {
         let remedy = "write \"never\" or a duration like \"10m\"";
         findings.refuse(&failback.place, "is not a duration", remedy);
         return None;
     }
-    duration(failback, findings)
+    let after = duration(failback, findings)?;
+    if prefer.is_empty() {
+        let problem = "has no effect without preferred nodes";
+        findings.refuse(&failback.place, problem, "add prefer = [...], or write \"never\"");
+    }
+    Some(after)
 }
 
 fn check_group(
@@ -265,9 +263,11 @@ fn check_address(
         let problem = format!("is the address of node {node:?} itself");
         findings.refuse(place, problem, "choose an address that no host has");
     }
-    if let Some(other) = seen.addresses.insert(address, place.clone()) {
+    if let Some(other) = seen.addresses.get(&address) {
         let problem = format!("stands in {} (line {}) too", other.key, other.line);
         findings.refuse(place, problem, "keep one of them");
+    } else {
+        seen.addresses.insert(address, place.clone());
     }
 }
 
