@@ -43,6 +43,7 @@ fn heartbeat() -> Message {
         phase: NodePhase::Active,
         draining: false,
         solicit: true,
+        clock_ms: 0x1234_5678,
         interval: Duration::from_millis(100),
         misses: 3,
         weight: 2,
@@ -92,9 +93,9 @@ fn vectors() -> Vec<(Message, &'static str)> {
     vec![
         (
             heartbeat(),
-            "018100090202000186a0030002820010000000050000000600000007000000080400030102030500\
-             081122334455667788060004000000fa070002010108000800000000000000008300150a0b0b0b0b\
-             b5b6b7b800280c0c0c0c00000009ffff",
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000000\
+             8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
         ),
         (
             claims(),
@@ -155,7 +156,10 @@ fn these_bytes_decode_to_the_messages() {
 #[test]
 fn a_later_version_is_understood() {
     let growth = [
-        ("810009 02 02 000186a0 03 0002", "81000b 02 f2 000186a0 03 0002 ffff"),
+        (
+            "810011 02 02 000186a0 03 0002 0000000012345678",
+            "810013 02 f2 000186a0 03 0002 0000000012345678 ffff",
+        ),
         ("070002 0101", "070002 0102"),
         ("080008 0000000000000000", "080008 ffffffffffffffff 7e0003 010203"),
         (
@@ -191,7 +195,8 @@ fn bodies_are_refused_for_these_reasons() {
         BadList, Empty, Missing, OutOfRange, Repeated, ShortField, TooLong, TooMany, Truncated,
         UnknownCritical, UnknownKind,
     };
-    let state = "810009 02 02 000186a0 03 0002";
+    let state = "810011 02 02 000186a0 03 0002 0000000012345678";
+    let front = "02 02 000186a0 03 0002";
     let offer =
         Message::Offer(Offer { token: 7, reason: MoveReason::Drain, groups: vec![GroupKey(1); 2] });
     let errand = Message::Errand(Errand { ticket: 9, order: Order::Drain(B) });
@@ -207,15 +212,18 @@ fn bodies_are_refused_for_these_reasons() {
         (changed(&heartbeat(), state, &format!("{state}{state}")), Repeated(0x81)),
         (unhex("01"), Missing(0x81)),
         (changed(&heartbeat(), state, ""), Missing(0x81)),
-        (changed(&heartbeat(), state, "810008 02 02 000186a0 03 00"), ShortField(0x81)),
-        (changed(&heartbeat(), state, "810009 00 02 000186a0 03 0002"), OutOfRange(0x81)),
-        (changed(&heartbeat(), state, "810009 07 02 000186a0 03 0002"), OutOfRange(0x81)),
+        (
+            changed(&heartbeat(), state, "810010 02 02 000186a0 03 0002 00000000123456"),
+            ShortField(0x81),
+        ),
+        (changed(&heartbeat(), front, "00 02 000186a0 03 0002"), OutOfRange(0x81)),
+        (changed(&heartbeat(), front, "07 02 000186a0 03 0002"), OutOfRange(0x81)),
         // An interval of zero, of more than a minute; no misses; no share, too large a share.
-        (changed(&heartbeat(), state, "810009 02 02 00000000 03 0002"), OutOfRange(0x81)),
-        (changed(&heartbeat(), state, "810009 02 02 03938701 03 0002"), OutOfRange(0x81)),
-        (changed(&heartbeat(), state, "810009 02 02 000186a0 00 0002"), OutOfRange(0x81)),
-        (changed(&heartbeat(), state, "810009 02 02 000186a0 03 0000"), OutOfRange(0x81)),
-        (changed(&heartbeat(), state, "810009 02 02 000186a0 03 03e9"), OutOfRange(0x81)),
+        (changed(&heartbeat(), front, "02 02 00000000 03 0002"), OutOfRange(0x81)),
+        (changed(&heartbeat(), front, "02 02 03938701 03 0002"), OutOfRange(0x81)),
+        (changed(&heartbeat(), front, "02 02 000186a0 00 0002"), OutOfRange(0x81)),
+        (changed(&heartbeat(), front, "02 02 000186a0 03 0000"), OutOfRange(0x81)),
+        (changed(&heartbeat(), front, "02 02 000186a0 03 03e9"), OutOfRange(0x81)),
         (changed(&heartbeat(), "830015 0a", "830015 09"), BadList(0x83)),
         (changed(&heartbeat(), "830015 0a", "830015 00"), BadList(0x83)),
         (changed(&heartbeat(), "830015 0a", "830015 05"), BadList(0x83)),
@@ -282,10 +290,10 @@ fn at(milli: u64) -> Instant {
 
 /// A handshake and the first heartbeat after it, as they look on the network.
 const STORY: [&str; 5] = [
-    "6279010000070094a1cb100f0a0a0a0a0b0b0b0ba1a2a3a4a5a6a7a8000000000000000173ccac56\
-     6f4692ce1d9c81926b656c48aea82da049404ace1bcedf695829389e9612301240b08fdefe36b7f0\
-     84bbaf239c30fadd616583d7541bd7e237b8b9e77d4db7e316c91ec0053642884a65b425bcf9b4a5\
-     4028f1e17e9ecc601078e68a49ad82e48ec7937de7c4ebd14d3b1d99",
+    "627901000007009ca1cb100f0a0a0a0a0b0b0b0ba1a2a3a4a5a6a7a8000000000000000173ccac4e\
+     6f4692ce1d9c81926be76c58aeba19f331c24ad81bcedf6b582938909212331442b38ad6f22796c2\
+     c2edcc541c27d8ea2530e55adb1dd5e736b0b9157a4db5e217c11ec886365782416ebf2e8a4f1617\
+     4b0bf6e6c7247bd810591579d7725a6d72e3ac15a62e78b4f90b34a67326303ab4fb0e59",
     "6279010100070047a1cb100f0b0b0b0b0a0a0a0ab1b2b3b4b5b6b7b8000000000000000169a31b2b\
      86056a526d788485bf38a4ea394d4bc938f29fe2063d77eda8ccd0898185c7",
     "627901010007005aa1cb100f0a0a0a0a0b0b0b0ba1a2a3a4a5a6a7a80000000000000002a29ee93d\
@@ -293,10 +301,10 @@ const STORY: [&str; 5] = [
      b7b911d8a92bb7b347ad",
     "6279010100070047a1cb100f0b0b0b0b0a0a0a0ab1b2b3b4b5b6b7b800000000000000024d45b49d\
      ccf36c4bec8b280923a44a829823d84bdf33334295220998164f7d8e0863ce",
-    "6279010000070094a1cb100f0a0a0a0a0b0b0b0ba1a2a3a4a5a6a7a800000000000000037f64e7e7\
-     9007707c3b5b58ce787e482fc58b72291101d76ebb6234468fc628466f6846cf8d1a57ac8ad1123f\
-     e216eb8802444c6d6743f4638a37c98155e6daa16839339c1806176f4047c718e9d2aaa5efdbeee8\
-     410ba127d11c3f031c2c288b4e187537b0ddf29d182d67d79186aab0",
+    "627901000007009ca1cb100f0a0a0a0a0b0b0b0ba1a2a3a4a5a6a7a800000000000000037f64e7ff\
+     9007707c3b5b58ce78fc483fc599467a6983d778bb6234448fc628486b6845c98f1952a486c0330d\
+     a44088ff82536e5a231692ee0531cb8454eeda536f39319d190e1767c347d212e2d9a1aed96d4c5a\
+     4a28a62068a688bb1c0ddb780938dca75bd175116e3640f147d0573d1da0c8fb01613eb0",
 ];
 
 #[test]
