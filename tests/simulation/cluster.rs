@@ -124,7 +124,7 @@ impl Cluster {
             index: hosts.iter().enumerate().map(|(index, host)| (host.id, index)).collect(),
             group_index: groups.iter().enumerate().map(|(index, key)| (*key, index)).collect(),
             open: vec![Vec::new(); universe],
-            safety: Safety::new(nodes, universe),
+            safety: Safety::new(nodes, universe, options.timing.heartbeat),
             faults: Faults::default(),
             trace: Trace::new(options.traced),
             plans: vec![plan],
@@ -264,8 +264,20 @@ impl Cluster {
             at: self.now,
             text,
             faults: self.faults.made,
-            lines: self.trace.lines(),
+            lines: self.trace.lines().into_iter().map(|line| self.readable(line)).collect(),
         }
+    }
+
+    /// A line with hosts and groups by number instead of by hash.
+    fn readable(&self, line: String) -> String {
+        let hosts = self.hosts.iter().enumerate().fold(line, |line, (index, host)| {
+            let name = format!("n{index}");
+            line.replace(&host.id.to_string(), &name).replace(&format!("{:?}", host.id), &name)
+        });
+        self.groups.iter().enumerate().fold(hosts, |line, (index, group)| {
+            let name = format!("g{index}");
+            line.replace(&group.to_string(), &name).replace(&format!("{group:?}"), &name)
+        })
     }
 }
 

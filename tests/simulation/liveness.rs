@@ -34,6 +34,9 @@ impl Cluster {
     /// Heals everything and demands L1 to L7.
     pub(crate) fn demand_convergence(&mut self) -> Result<Healing, Violation> {
         self.heal();
+        while self.hosts.iter().any(|host| host.stopping_since.is_some()) {
+            self.run_to(self.now + STEP)?;
+        }
         let start = self.now;
         let coverage = self.coverage_bound();
         self.demand("L1", coverage, Self::uncovered)?;

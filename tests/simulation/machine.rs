@@ -101,6 +101,15 @@ impl Cluster {
         }
     }
 
+    /// Groups start usable in the core; after a reload the kernel thread says which are not.
+    pub(crate) fn tell_usable(&mut self, host: usize) {
+        if !self.hosts[host].kernel.usable {
+            for key in self.groups.clone() {
+                self.tell_soon(host, KernelEvent::Usable { group: key, usable: false });
+            }
+        }
+    }
+
     /// The interface of a host disappears with all addresses.
     pub(crate) fn remove_interface(&mut self, host: usize) {
         self.hosts[host].kernel.interface = false;

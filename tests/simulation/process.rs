@@ -144,6 +144,7 @@ impl Cluster {
                 self.safety.hosts[host].plan =
                     usize::try_from(configuration.digest).expect("the number of a plan");
                 self.safety.hosts[host].adopted_at = self.now;
+                self.tell_usable(host);
                 Some(Event::Reconfigured(configuration))
             }
             Inbound::Stop => Some(Event::Stop),

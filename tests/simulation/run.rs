@@ -47,7 +47,7 @@ pub(crate) fn run(options: Options) -> Result<Summary, Violation> {
 }
 
 /// Runs a failing seed again with text, and with as few faults as still fail.
-pub(crate) fn explain(options: &Options, violation: &Violation) -> String {
+pub(crate) fn explain(options: &Options, violation: &Violation, lines: usize) -> String {
     let mut options = Options { traced: true, fault_limit: violation.faults, ..options.clone() };
     let mut last = run(options.clone()).err().unwrap_or_else(|| violation.clone());
     while options.fault_limit > 0 {
@@ -56,6 +56,8 @@ pub(crate) fn explain(options: &Options, violation: &Violation) -> String {
         (options, last) = (fewer, found);
     }
     let seed = options.seed;
+    let kept = last.lines.len().min(lines);
+    last.lines.drain(..last.lines.len() - kept);
     let mut text = String::new();
     let _ = writeln!(text, "{last}\n  seed {seed}, {} faults, {options:?}", options.fault_limit);
     let _ = writeln!(

@@ -6,6 +6,7 @@
 //! is *calm* if no fault has concerned it for a while and the network is fair to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use buoy::protocol::{
     Claim, Epoch, GroupKey, Incarnation, Message, NodeId, NodePhase, Report, Verdict,
@@ -73,6 +74,8 @@ pub(crate) struct Safety {
     pub(crate) last_order: u64,
     /// By group: who opened it last.
     pub(crate) last_open: Vec<Option<usize>>,
+    /// By group: since when each host that is OPEN for it has been so.
+    opened: BTreeMap<(usize, usize), u64>,
     /// Since when pairs of hosts are OPEN for the same group.
     together: BTreeMap<(usize, usize, usize), u64>,
     /// How often a group was opened by another host than before.
@@ -86,11 +89,13 @@ pub(crate) struct Safety {
     /// Every claim that its owner has sent.
     claims: BTreeMap<(GroupKey, Epoch, NodeId, Incarnation, u32), Claim>,
     audits: usize,
+    /// Silence longer than this is a gap: two and a half heartbeats.
+    gap: u64,
 }
 
 impl Safety {
     /// An observer that has seen nothing.
-    pub(crate) fn new(hosts: usize, groups: usize) -> Self {
+    pub(crate) fn new(hosts: usize, groups: usize, heartbeat: Duration) -> Self {
         let memory = |_| Memory {
             disturbed: 0,
             phase: NodePhase::Listening,
@@ -116,6 +121,7 @@ impl Safety {
             orders: Orders::new(),
             last_order: 0,
             last_open: vec![None; groups],
+            opened: BTreeMap::new(),
             together: BTreeMap::new(),
             moves: 0,
             moved_at: 0,
@@ -123,6 +129,7 @@ impl Safety {
             datagrams: 0,
             claims: BTreeMap::new(),
             audits: 0,
+            gap: u64::try_from(heartbeat.as_nanos() * 5 / 2).expect("at most 25 s"),
         }
     }
 
@@ -145,8 +152,8 @@ impl Safety {
 
     /// A daemon processes a datagram.
     pub(crate) fn note_heard(&mut self, host: usize, from: usize, sent_at: u64, now: u64) {
-        let memory = &mut self.hosts[host];
-        if now - memory.heard[from] > 250 * MILLISECOND || memory.steady[from] == u64::MAX {
+        let (gap, memory) = (self.gap, &mut self.hosts[host]);
+        if now - memory.heard[from] > gap || memory.steady[from] == u64::MAX {
             memory.steady[from] = now;
         }
         memory.heard[from] = now;
@@ -171,7 +178,7 @@ impl Safety {
     fn audible_since(&self, one: usize, other: usize, now: u64) -> Option<u64> {
         let since = |host: usize, from: usize| {
             let memory = &self.hosts[host];
-            let fresh = now - memory.heard[from] <= 250 * MILLISECOND;
+            let fresh = now - memory.heard[from] <= self.gap;
             (fresh && memory.steady[from] != u64::MAX).then_some(memory.steady[from])
         };
         let resumed = self.hosts[one].resumed_at.max(self.hosts[other].resumed_at);
@@ -207,9 +214,10 @@ impl Cluster {
             }
             self.safety.last_open[group] = Some(host);
         }
-        let calm = self.is_calm(host);
-        let others = self.open[group].iter().find(|other| **other != host && self.is_calm(**other));
-        if let (true, Some(other)) = (calm, others.copied()) {
+        self.safety.opened.insert((group, host), self.now);
+        let calm = (0..self.hosts.len()).all(|host| self.is_calm(host));
+        let other = self.open[group].iter().copied().find(|other| *other != host);
+        if let (true, Some(other)) = (calm, other) {
             let text = format!("n{host} and n{other} answer for g{group} in calm");
             self.flag("S2", text);
         }
@@ -225,6 +233,7 @@ impl Cluster {
         let live = |other: &usize| {
             *other != host
                 && self.is_calm(*other)
+                && self.now - self.safety.opened[&(group, *other)] > 3 * self.heartbeat()
                 && !self.hosts[*other].kernel.is_releasing(group)
                 && self.plans[self.safety.hosts[*other].plan].groups.contains_key(&key)
                 && self
@@ -326,7 +335,7 @@ impl Cluster {
         );
         if sick {
             self.flag("S6", format!("n{host} declares n{peer} dead while it is {phase:?}"));
-        } else if stalled && since < self.detection() {
+        } else if stalled && since + MILLISECOND < self.detection() {
             self.flag("S6", format!("n{host} declares n{peer} dead just after its own stop"));
         }
         if self.hosts[peer].is_running() && self.network.connects(peer, host) {

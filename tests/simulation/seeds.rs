@@ -98,7 +98,9 @@ fn demand_all(options: fn(u64) -> Options, start: u64, count: u64) {
     for (seed, _, _) in totals.failed.iter().take(EXPLAINED) {
         let options = options(*seed);
         if let Err(violation) = run(options.clone()) {
-            say(&explain(&options, &violation));
+            let lines = number("BUOY_LINES", 60);
+            let lines = usize::try_from(lines).expect("64 bits");
+            say(&explain(&options, &violation, lines));
         }
     }
     assert!(totals.failed.is_empty(), "{} seeds failed", totals.failed.len());
