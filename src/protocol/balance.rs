@@ -1,9 +1,10 @@
 //! Each node carries its weighted share; owners give, nobody takes.
 //!
-//! Every second each owner counts. It offers a group to the least loaded node as long as it
-//! stays at least as loaded as the receiver becomes: `(mine - 1) / my weight >= (its + 1) / its
-//! weight`. Every such move lowers the sum of squares of the loads, so moves end; with equal
-//! weights they end when no two nodes differ by more than one. Receivers check the same with
+//! Every second each owner counts. While it carries more than its share it offers a group to the
+//! least loaded node that carries less than its own, as long as it stays at least as loaded as
+//! the receiver becomes: `(mine - 1) / my weight >= (its + 1) / its weight`. Every such move
+//! lowers the sum of squares of the loads, so moves end, within one of the shares, and there are
+//! no more of them than the surplus was. Receivers check the same with
 //! their own count, promises included, so that two owners cannot overload one receiver. A drain,
 //! an order and a fail-back use the same offers with other reasons.
 
@@ -78,13 +79,19 @@ impl Tally {
         (u64::from(load.groups) + 1) * SCALE / u64::from(load.weight.max(1))
     }
 
-    /// Whether `from` stays at least as loaded as `to` becomes by one move.
+    /// Whether one move from `from` to `to` brings both nearer to their shares: the giver stays
+    /// at least as loaded as the receiver becomes, does not fall below its share, and the
+    /// receiver does not rise above its own. So no group has to move twice.
     pub(super) fn improves(&self, from: NodeId, to: NodeId) -> bool {
         let load = |node| self.nodes.get(&node).copied().unwrap_or_default();
         let (from, to) = (load(from), load(to));
+        let product = |groups: u32, weight: u32| u64::from(groups) * u64::from(weight);
+        let groups: u32 = self.nodes.values().map(|load| load.groups).sum();
+        let weights: u32 = self.nodes.values().map(|load| load.weight).sum();
         from.groups > 0
-            && u64::from(from.groups - 1) * u64::from(to.weight)
-                >= (u64::from(to.groups) + 1) * u64::from(from.weight)
+            && product(from.groups - 1, to.weight) >= product(to.groups + 1, from.weight)
+            && product(from.groups, weights) > product(groups, from.weight)
+            && product(to.groups, weights) < product(groups, to.weight)
     }
 }
 
