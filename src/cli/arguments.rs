@@ -180,7 +180,7 @@ pub(super) struct Events {
 pub(super) struct Target {
     /// The node [default: the one whose daemon is asked]
     pub(super) node: Option<String>,
-    /// Do not wait until it is done
+    /// Do not wait until it is done (undrain is done at once)
     #[arg(long)]
     pub(super) no_wait: bool,
 }
