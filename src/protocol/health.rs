@@ -113,8 +113,9 @@ impl Node {
     /// Compares the peer's clock with ours. Delay only makes it look behind, so its lead creeps
     /// up by drift and jumps by what our clock has lost.
     pub(super) fn watch_clock(&mut self, from: NodeId, received_at: Instant, beat: &Heartbeat) {
-        let ahead = i64::try_from(beat.clock_ms).unwrap_or(i64::MAX)
-            - i64::try_from(received_at.as_millis()).unwrap_or(i64::MAX);
+        let ahead = i64::try_from(beat.clock_ms)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(i64::try_from(received_at.as_millis()).unwrap_or(i64::MAX));
         let threshold = self.configuration.timing.heartbeat;
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
@@ -122,7 +123,7 @@ impl Node {
             peer.clock_ahead = Some(ahead);
             return;
         };
-        let jump = Duration::from_millis(u64::try_from(ahead - before).unwrap_or(0));
+        let jump = Duration::from_millis(u64::try_from(ahead.saturating_sub(before)).unwrap_or(0));
         peer.clock_ahead = Some(before.max(ahead));
         if jump <= threshold {
             return;

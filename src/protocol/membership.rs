@@ -355,6 +355,9 @@ impl Node {
         if verdict == Verdict::Dead {
             peer.flapped(now);
         }
+        if rose {
+            self.send_heartbeat(node, false);
+        }
         self.evaluate = true;
         self.heirs_due = self.heirs_due.min(now + self.configuration.timing.heartbeat);
         self.report(Report::PeerChanged { peer: node, from, to: verdict, silence });

@@ -10,7 +10,8 @@
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims`, `gossip` | who claims what, and how claims travel |
 //! | `succession` | whether a group is vacant and who is next |
-//! | `group`, `ownership` | the machine of one group; taking, letting go, conflicts |
+//! | `group`, `ownership` | the machine of one group; taking, letting go |
+//! | `conflict` | which of two owners gives way |
 //! | `handover`, `balance` | planned moves: how, and which |
 //! | `announcements` | when to announce |
 //! | `orders`, `picture` | what operators want and see |
@@ -22,6 +23,7 @@ mod announcements;
 mod balance;
 mod claims;
 mod configuration;
+mod conflict;
 mod event;
 mod gossip;
 mod group;

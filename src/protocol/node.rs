@@ -49,6 +49,8 @@ pub struct Node {
     /// Something that ownership depends on has changed.
     pub(super) evaluate: bool,
     pub(super) takes_due: Instant,
+    /// Groups of this node that another has claimed, and when that must be settled.
+    pub(super) contests: BTreeMap<GroupKey, Instant>,
     pub(super) last_ticket: u64,
     pub(super) announcements: Announcements,
 
@@ -89,6 +91,7 @@ impl Node {
             groups: BTreeMap::new(),
             evaluate: true,
             takes_due: Instant::NEVER,
+            contests: BTreeMap::new(),
             last_ticket: 0,
             announcements: Announcements::new(now),
             offers: BTreeMap::new(),
@@ -151,6 +154,7 @@ impl Node {
         self.judge();
         self.revise_phase();
         self.revise_support();
+        self.settle_contests();
         self.greet_returned();
         for _ in 0..2 {
             if std::mem::take(&mut self.evaluate) {
@@ -181,6 +185,7 @@ impl Node {
             self.verdict_deadline(),
             self.phase_deadline(),
             self.takes_due,
+            self.contest_deadline(),
             self.offer_deadline(),
             self.announcement_deadline(),
             self.errand_deadline(),

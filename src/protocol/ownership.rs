@@ -3,8 +3,7 @@
 //!
 //! A claim is published when the taking is decided, before the kernel has done it, so that the
 //! next in line sees it; that a group is let go is published only when the kernel has confirmed
-//! it. When two live claims meet, the later epoch stands and the other gives way, unless the
-//! other's side of the split was larger: then it takes again under a still later epoch.
+//! it. What happens when two live claims meet is told in `conflict`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -199,7 +198,7 @@ impl Node {
     }
 
     /// Runs the transition table for one group and carries out what follows.
-    fn occur(&mut self, group: GroupKey, occurrence: Occurrence) {
+    pub(super) fn occur(&mut self, group: GroupKey, occurrence: Occurrence) {
         let Some(here) = self.groups.get_mut(&group) else { return };
         let (holding, consequence) = here.holding.on(occurrence);
         here.holding = holding;
@@ -327,72 +326,6 @@ impl Node {
             .collect();
         for group in held {
             self.start_announcing(group);
-        }
-    }
-
-    /// A claim that outranks the one before has come: if this node has the group, it gives way or
-    /// takes again.
-    pub(super) fn challenged(&mut self, claim: &Claim) {
-        let Some(here) = self.groups.get(&claim.group) else { return };
-        if here.holding == Holding::Idle || !self.holds(Rule::GiveWay) {
-            return;
-        }
-        let stronger = self.support.value > claim.support && self.holds(Rule::Support);
-        let acts = self.phase == NodePhase::Active && !self.mute() && here.usable;
-        if stronger && acts && here.holding.meant() && claim.tenure == Tenure::Held {
-            self.renew(claim);
-            return;
-        }
-        self.report(Report::GaveWay {
-            group: claim.group,
-            to: holder(claim).unwrap_or(claim.owner),
-            epoch: claim.epoch,
-        });
-        self.let_go(claim.group, Purpose::GiveWay);
-    }
-
-    /// Takes again over a claim of the smaller side.
-    fn renew(&mut self, over: &Claim) {
-        let mut tally = self.tally();
-        let claim = Claim {
-            group: over.group,
-            epoch: over.epoch.next(),
-            owner: self.configuration.me,
-            incarnation: self.configuration.incarnation,
-            revision: 0,
-            tenure: Tenure::Held,
-            support: self.support.value,
-            heirs: self.heirs(over.group, &mut tally),
-            cause: Cause::Conflict(over.owner),
-        };
-        self.publish(claim);
-        self.occur(over.group, Occurrence::Renew(claim.epoch));
-    }
-
-    /// A claim that does not outrank ours has come: its writer may answer for the group until it
-    /// hears of ours, so clients are told again.
-    pub(super) fn outranks(&mut self, claim: &Claim) {
-        let held = self
-            .groups
-            .get(&claim.group)
-            .is_some_and(|here| matches!(here.holding, Holding::Held { .. }));
-        if held && claim.tenure == Tenure::Held && self.holds(Rule::AnnounceAfterSplit) {
-            self.start_announcing(claim.group);
-        }
-    }
-
-    /// When peers that were dead are back and their claims are known, everything still held is
-    /// announced anew, not before: a node that lost a conflict must not speak last.
-    pub(super) fn greet_returned(&mut self) {
-        let mut returned = false;
-        for peer in self.peers.values_mut() {
-            if peer.returning && peer.heartbeat_at.is_some() && peer.inbound.complete() {
-                peer.returning = false;
-                returned = true;
-            }
-        }
-        if returned && self.phase == NodePhase::Active && self.holds(Rule::AnnounceAfterSplit) {
-            self.announce_everything();
         }
     }
 
