@@ -1,1 +1,21 @@
-fn main() {}
+//! The real daemons on the real kernel: hosts are network namespaces, faults are real.
+//!
+//! Needs root or user namespaces, and the program `ip`; without them it fails and says so. The
+//! tests run one after the other, because they measure time. Arguments are those of cargo's own
+//! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
+
+mod probing;
+mod runner;
+mod until;
+
+use std::process::ExitCode;
+
+use runner::Test;
+
+/// What a test tells: nothing, or why it failed.
+pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let tests: Vec<Test> = [probing::TESTS].concat();
+    runner::main(&tests)
+}
