@@ -35,8 +35,8 @@ pub enum NamespaceError {
     System(&'static str, io::Error),
     /// The `ip` program is not installed, or not executable.
     NoIp(io::Error),
-    /// `ip` refused these commands, with these words.
-    Ip(String, String),
+    /// A program refused these commands, with these words.
+    Refusal(String, String),
 }
 
 impl fmt::Display for NamespaceError {
@@ -50,7 +50,7 @@ impl fmt::Display for NamespaceError {
             Self::NoIp(_) => {
                 out.write_str("the program `ip` cannot be run: install the package iproute2")
             }
-            Self::Ip(commands, said) => write!(out, "ip refused `{commands}`: {said}"),
+            Self::Refusal(commands, said) => write!(out, "`{commands}` was refused: {said}"),
         }
     }
 }
@@ -60,7 +60,7 @@ impl std::error::Error for NamespaceError {
         match self {
             Self::Refused(error) => Some(error),
             Self::System(_, error) | Self::NoIp(error) => Some(error),
-            Self::Ip(..) => None,
+            Self::Refusal(..) => None,
         }
     }
 }
@@ -165,7 +165,10 @@ impl Namespace {
                 return Ok(());
             }
             let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-            Err(NamespaceError::Ip(commands.trim().replace('\n', "; "), said))
+            Err(NamespaceError::Refusal(
+                format!("ip {}", commands.trim().replace('\n', "; ")),
+                said,
+            ))
         })?
     }
 
@@ -184,7 +187,7 @@ impl Namespace {
                 return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
             }
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(NamespaceError::Ip(format!("{program} {}", arguments.join(" ")), said))
+            Err(NamespaceError::Refusal(format!("{program} {}", arguments.join(" ")), said))
         })?
     }
 
