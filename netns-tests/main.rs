@@ -4,8 +4,15 @@
 //! tests run one after the other, because they measure time. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
+mod crash;
+mod meddling;
+mod partition;
+mod planned;
 mod probing;
+mod refusal;
 mod runner;
+mod scene;
+mod takeover;
 mod until;
 
 use std::process::ExitCode;
@@ -16,6 +23,15 @@ use runner::Test;
 pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let tests: Vec<Test> = [probing::TESTS].concat();
+    let tests: Vec<Test> = [
+        probing::TESTS,
+        takeover::TESTS,
+        planned::TESTS,
+        partition::TESTS,
+        crash::TESTS,
+        meddling::TESTS,
+        refusal::TESTS,
+    ]
+    .concat();
     runner::main(&tests)
 }
