@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use buoy::config::{self, Config, Refused};
-use buoy::protocol::{Strategy, Timing};
+use buoy::protocol::{Random, Strategy, Timing};
 
 /// A directory of this test's own, empty but for a key.
 fn directory(test: &str) -> PathBuf {
@@ -180,4 +180,46 @@ fn limits_and_warnings_of_large_files() {
     assert_eq!(parse(2, 1000).unwrap().warnings, []);
     let alone = parse(1, 1).unwrap();
     assert!(alone.warnings[0].text.contains("only node"), "{:?}", alone.warnings);
+}
+
+/// Files that were damaged by chance, cut off or edited by mistake are taken or refused; the
+/// check itself never stops. One seed, so that a failure can be repeated.
+#[test]
+fn damaged_files_never_stop_the_check() {
+    const ROUNDS: usize = 1500;
+    let path = directory("damaged").join("buoy.toml");
+    let mut sources = toml_files(&repository("config"));
+    sources.extend(toml_files(&repository("tests/data/bad")));
+    let texts: Vec<String> =
+        sources.iter().map(|source| fs::read_to_string(source).unwrap()).collect();
+    let pieces =
+        ["[", "]", "{", "}", "\"", "=", ",", "\n", "[[", "\u{0}", "\u{e9}", "'''", "-1", "/"];
+    let mut random = Random::new(4748);
+    let mut draw = |bound: usize| usize::try_from(random.next_u64() % bound as u64).unwrap();
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..ROUNDS {
+        let mut text = texts[draw(texts.len())].clone();
+        for _ in 0..=draw(3) {
+            let starts: Vec<usize> = text.char_indices().map(|(start, _)| start).collect();
+            let Some(from) = starts.get(draw(starts.len().max(1))).copied() else { break };
+            match draw(4) {
+                0 => text.truncate(from),
+                1 => text.insert_str(from, pieces[draw(pieces.len())]),
+                2 => drop(text.remove(from)),
+                _ => {
+                    let line = text[from..].find('\n').map_or(text.len(), |end| from + end);
+                    let copy = text[from..line].to_owned();
+                    text.insert_str(from, &copy);
+                }
+            }
+        }
+        match config::parse(&text, &path) {
+            Ok(_) => taken += 1,
+            Err(fault) => {
+                assert!(!fault.faults.is_empty(), "refused without a fault:\n{text}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(taken > 20 && refused > 500, "{taken} taken, {refused} refused");
 }
