@@ -152,7 +152,9 @@ fn keygen_writes_a_private_key_and_never_overwrites() {
 #[test]
 fn wrong_usage_exits_with_2() {
     let here = directory("usage");
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 11] = [
+        &["lab", "--bench", "0"],
+        &["lab", "a.toml", "--bench", "3"],
         &[],
         &["frobnicate"],
         &["check", "--frobnicate"],
@@ -262,4 +264,14 @@ fn answers_of_the_daemon_are_passed_on_as_json() {
     let output = buoy(&here, &["--json", "--socket", "a.sock", "reload"]);
     assert_eq!((code(&output), out(&output).as_str()), (0, answer), "{output:?}");
     assert!(daemon.join().unwrap().contains("reload"));
+}
+
+#[test]
+fn lab_refuses_a_bad_file_with_3_and_builds_nothing() {
+    let here = with_files("lab_bad");
+    for arguments in [["lab", "bad.toml"].as_slice(), &["--config", "bad.toml", "lab"]] {
+        let output = buoy(&here, arguments);
+        assert_eq!((code(&output), out(&output).as_str()), (3, ""), "{output:?}");
+        assert!(err(&output).contains("node[1].wieght"), "{}", err(&output));
+    }
 }

@@ -12,6 +12,7 @@ mod arguments;
 mod check;
 mod inquiry;
 mod keygen;
+mod lab;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use clap::error::ErrorKind;
 
 use crate::control::client::Command as Question;
 use crate::exit::Exit;
+use crate::lab::Options;
 
 use arguments::{Arguments, Command, Events, Target};
 
@@ -88,7 +90,9 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         }
         Command::Reload => ask(Question::Reload, streams),
         Command::Run(_) => missing("daemon", streams),
-        Command::Lab { .. } => missing("lab", streams),
+        Command::Lab { file, bench } => {
+            lab::run(&Options { config: file.or(config), bench }, streams)
+        }
     }
 }
 
