@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 
@@ -149,7 +152,9 @@ fn keygen_writes_a_private_key_and_never_overwrites() {
 #[test]
 fn wrong_usage_exits_with_2() {
     let here = directory("usage");
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 11] = [
+        &["lab", "--bench", "0"],
+        &["lab", "a.toml", "--bench", "3"],
         &[],
         &["frobnicate"],
         &["check", "--frobnicate"],
@@ -199,5 +204,74 @@ fn a_reader_that_went_away_is_no_failure() {
         command.current_dir(&here).args(arguments).stdout(writer).stderr(Stdio::piped());
         let output = command.output().unwrap();
         assert_eq!((code(&output), err(&output).as_str()), (0, ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn without_a_daemon_every_question_exits_with_4() {
+    let here = directory("unreachable");
+    let cases: [&[&str]; 7] = [
+        &["status"],
+        &["events", "--since", "10m"],
+        &["explain", "10.0.0.1"],
+        &["drain", "--no-wait"],
+        &["undrain", "lb1"],
+        &["move", "10.0.0.1", "lb1"],
+        &["reload"],
+    ];
+    for words in cases {
+        for arguments in
+            [["--socket", "absent.sock"].as_slice(), &["--json", "--socket=absent.sock"]]
+        {
+            let output = buoy(&here, &[arguments, words].concat());
+            assert_eq!(code(&output), 4, "{words:?}: {output:?}");
+            assert!(err(&output).contains("absent.sock"), "{words:?}: {}", err(&output));
+            let output = buoy(&here, &[words, arguments].concat());
+            assert_eq!(code(&output), 4, "{words:?}: {output:?}");
+        }
+    }
+}
+
+/// A daemon that says one line, whatever it is asked; tells what it was asked.
+fn canned(socket: &Path, answer: &'static str) -> JoinHandle<String> {
+    let listener = UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut question = String::new();
+        BufReader::new(&stream).read_line(&mut question).unwrap();
+        (&stream).write_all(answer.as_bytes()).unwrap();
+        question
+    })
+}
+
+#[test]
+fn a_refusal_of_the_daemon_exits_with_5_and_its_reason() {
+    let here = directory("refused");
+    let answer = "{\"refused\":{\"code\":\"unknown_group\",\"reason\":\"there is no group x\"}}\n";
+    let daemon = canned(&here.join("a.sock"), answer);
+    let output = buoy(&here, &["move", "x", "lb1", "--socket", "a.sock"]);
+    assert_eq!((code(&output), out(&output).as_str()), (5, ""), "{output:?}");
+    assert!(err(&output).contains("there is no group x"), "{}", err(&output));
+    let asked: Value = serde_json::from_str(&daemon.join().unwrap()).unwrap();
+    assert_eq!((&asked["request"], &asked["node"]), (&"move".into(), &"lb1".into()));
+}
+
+#[test]
+fn answers_of_the_daemon_are_passed_on_as_json() {
+    let here = directory("answered");
+    let answer = "{\"schema\":1,\"applied\":[\"group a added\"]}\n";
+    let daemon = canned(&here.join("a.sock"), answer);
+    let output = buoy(&here, &["--json", "--socket", "a.sock", "reload"]);
+    assert_eq!((code(&output), out(&output).as_str()), (0, answer), "{output:?}");
+    assert!(daemon.join().unwrap().contains("reload"));
+}
+
+#[test]
+fn lab_refuses_a_bad_file_with_3_and_builds_nothing() {
+    let here = with_files("lab_bad");
+    for arguments in [["lab", "bad.toml"].as_slice(), &["--config", "bad.toml", "lab"]] {
+        let output = buoy(&here, arguments);
+        assert_eq!((code(&output), out(&output).as_str()), (3, ""), "{output:?}");
+        assert!(err(&output).contains("node[1].wieght"), "{}", err(&output));
     }
 }

@@ -59,9 +59,9 @@ fn the_reference_names_exactly_the_known_keys() {
     let table: toml::Table = toml::from_str(&text).unwrap();
     let mut found = BTreeSet::new();
     for (name, value) in &table {
-        match value {
-            toml::Value::Array(tables) => tables.iter().for_each(|one| keys(name, one, &mut found)),
-            one => keys(name, one, &mut found),
+        match value.as_array() {
+            Some(tables) => tables.iter().for_each(|one| keys(name, one, &mut found)),
+            None => keys(name, value, &mut found),
         }
     }
     let known: BTreeSet<String> = config::known_keys().into_iter().collect();
@@ -101,10 +101,7 @@ fn bad_files_are_refused_in_the_expected_words() {
         let path = directory.join("buoy.toml");
         fs::copy(&file, &path).unwrap();
         prepare_keys(&directory);
-        let refused = match config::load(&path) {
-            Ok(_) => panic!("{} was taken", file.display()),
-            Err(refused) => refused,
-        };
+        let Err(refused) = config::load(&path) else { panic!("{} was taken", file.display()) };
         let said = format!("{refused}\n").replace(&format!("{}/", directory.display()), "");
         let expected = file.with_extension("expected");
         if bless {

@@ -127,11 +127,15 @@ pub(super) enum Command {
     /// what the client saw. Without a file it makes three nodes. Needs root, or a kernel that
     /// allows user namespaces. Leaves nothing behind.
     #[command(verbatim_doc_comment)]
-    #[command(after_help = "Examples:\n  buoy lab\n  buoy lab ./buoy.toml")]
+    #[command(after_help = "Examples:\n  buoy lab\n  buoy lab ./buoy.toml\n  buoy lab --bench 20")]
     Lab {
         /// The cluster to build [default: that of --config if given, else three nodes]
         #[arg(value_name = "CONFIG", conflicts_with = "config")]
         file: Option<PathBuf>,
+        /// Repeat each failure so often and print a table of figures
+        #[arg(long, value_name = "RUNS", conflicts_with_all = ["file", "config"])]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+        bench: Option<u32>,
     },
 }
 
@@ -180,7 +184,7 @@ pub(super) struct Events {
 pub(super) struct Target {
     /// The node [default: the one whose daemon is asked]
     pub(super) node: Option<String>,
-    /// Do not wait until it is done
+    /// Do not wait until it is done (undrain is done at once)
     #[arg(long)]
     pub(super) no_wait: bool,
 }

@@ -10,7 +10,9 @@
 
 mod arguments;
 mod check;
+mod inquiry;
 mod keygen;
+mod lab;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -19,9 +21,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::control::client::Command as Question;
 use crate::exit::Exit;
+use crate::lab::Options;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Events, Target};
 
 /// Runs the command given in the process arguments and tells the exit code.
 #[must_use]
@@ -64,21 +68,31 @@ fn refused_usage(refusal: &clap::Error) -> Exit {
 fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let Arguments { config, socket, json, command } = arguments;
     let config_or_default = || config.clone().unwrap_or_else(|| PathBuf::from(arguments::CONFIG));
+    let socket = socket.unwrap_or_else(|| PathBuf::from(arguments::SOCKET));
+    let ask = |question, streams: &mut Streams<'_>| inquiry::run(&question, &socket, json, streams);
     match command {
         Command::Check { file } => {
             let path = file.unwrap_or_else(config_or_default);
             check::run(&path, json, streams)
         }
         Command::Keygen { path } => keygen::run(&path, json, streams),
-        Command::Run(_) => missing("run", streams),
-        Command::Lab { .. } => missing("lab", streams),
-        Command::Status
-        | Command::Events(_)
-        | Command::Explain { .. }
-        | Command::Drain(_)
-        | Command::Undrain(_)
-        | Command::Move { .. }
-        | Command::Reload => missing("control", streams),
+        Command::Status => ask(Question::Status, streams),
+        Command::Events(Events { since, group, follow }) => {
+            ask(Question::Events { since, group, follow }, streams)
+        }
+        Command::Explain { group } => ask(Question::Explain { group }, streams),
+        Command::Drain(Target { node, no_wait }) => {
+            ask(Question::Drain { node, wait: !no_wait }, streams)
+        }
+        Command::Undrain(Target { node, no_wait: _ }) => ask(Question::Undrain { node }, streams),
+        Command::Move { group, node, no_wait } => {
+            ask(Question::Move { group, node, wait: !no_wait }, streams)
+        }
+        Command::Reload => ask(Question::Reload, streams),
+        Command::Run(_) => missing("daemon", streams),
+        Command::Lab { file, bench } => {
+            lab::run(&Options { config: file.or(config), bench }, streams)
+        }
     }
 }
 

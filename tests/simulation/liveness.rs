@@ -151,7 +151,9 @@ impl Cluster {
                 if plan.groups.contains_key(key) && !self.is_served(client, group) {
                     let entry = self.clients[client].entries[group].host;
                     let open = &self.open[group];
-                    return Some(format!("client {client} asks {entry:?} for g{group}, {open:?} has it"));
+                    return Some(format!(
+                        "client {client} asks {entry:?} for g{group}, {open:?} has it"
+                    ));
                 }
             }
         }
@@ -213,9 +215,10 @@ impl Cluster {
     fn excused_moves(&self) -> u64 {
         let plan = &self.plans[self.plans.len() - 1];
         let prefer = plan.groups.values().filter(|group| !group.prefer.is_empty()).count();
-        let late = self.options.faults.iter().any(|kind| {
-            matches!(kind, Kind::Drain | Kind::CleanStop | Kind::Rollout | Kind::Move)
-        });
+        let late =
+            self.options.faults.iter().any(|kind| {
+                matches!(kind, Kind::Drain | Kind::CleanStop | Kind::Rollout | Kind::Move)
+            });
         let groups = u64::try_from(plan.groups.len()).expect("at most 1000");
         2 * u64::try_from(prefer).expect("at most 1000") + if late { groups } else { 0 } + 2
     }

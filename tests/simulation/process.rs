@@ -61,12 +61,7 @@ impl Cluster {
     }
 
     /// A datagram reaches a host's kernel.
-    pub(crate) fn arrive(
-        &mut self,
-        from: usize,
-        to: usize,
-        sealed: (Incarnation, u64, Message),
-    ) {
+    pub(crate) fn arrive(&mut self, from: usize, to: usize, sealed: (Incarnation, u64, Message)) {
         let now = self.now;
         let this = &mut self.hosts[to];
         if !this.powered || this.node.is_none() {
@@ -362,11 +357,16 @@ fn outline(message: &Message) -> String {
     match message {
         Message::Heartbeat(beat) => format!("heartbeat {:?}", beat.phase),
         Message::Claims(slice) => {
-            let mut text = format!("claims {:?}+{}..{}", slice.base, slice.claims.len(), slice.upto);
+            let mut text =
+                format!("claims {:?}+{}..{}", slice.base, slice.claims.len(), slice.upto);
             for claim in slice.claims.iter().take(3) {
                 text += &format!(
                     " [{} e{} r{} {:?} s{} by {}]",
-                    claim.group, claim.epoch.0, claim.revision, claim.tenure, claim.support,
+                    claim.group,
+                    claim.epoch.0,
+                    claim.revision,
+                    claim.tenure,
+                    claim.support,
                     claim.owner
                 );
             }

@@ -329,10 +329,8 @@ impl Cluster {
         let since = self.now - memory.resumed_at;
         let phase = memory.phase;
         let stalled = memory.stall > self.heartbeat() + self.heartbeat() / 2;
-        let sick = matches!(
-            phase,
-            NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated
-        );
+        let sick =
+            matches!(phase, NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated);
         if sick {
             self.flag("S6", format!("n{host} declares n{peer} dead while it is {phase:?}"));
         } else if stalled && since + MILLISECOND < self.detection() {
@@ -414,13 +412,13 @@ impl Cluster {
         let Some(audible) = self.safety.audible_since(one, other, self.now) else { return };
         let weather = &self.network.weather;
         let lossy = weather.loss > 0 || weather.burst_length > 0;
-        let bound = 3 * self.heartbeat() * if lossy { 3 } else { 1 }
-            + 4 * weather.delay_most()
-            + SLACK;
+        let bound =
+            3 * self.heartbeat() * if lossy { 3 } else { 1 } + 4 * weather.delay_most() + SLACK;
         let length = self.now - since.max(audible);
         if length > bound {
             let millis = length / MILLISECOND;
-            let text = format!("n{one} and n{other} hear each other, both answer g{group}: {millis} ms");
+            let text =
+                format!("n{one} and n{other} hear each other, both answer g{group}: {millis} ms");
             self.flag("S4", text);
         }
     }
@@ -433,9 +431,7 @@ impl Cluster {
         let memory = &self.safety.hosts[host];
         let plan = &self.plans[memory.plan];
         let settled = self.now - memory.adopted_at.max(memory.resumed_at) > SECOND;
-        let cut_for = memory
-            .link_lost_at
-            .map_or(0, |lost| self.now - lost.max(memory.resumed_at));
+        let cut_for = memory.link_lost_at.map_or(0, |lost| self.now - lost.max(memory.resumed_at));
         let cut = cut_for > self.detection() + 50 * MILLISECOND + SLACK;
         if !settled && !cut {
             return;
@@ -445,7 +441,8 @@ impl Cluster {
             return;
         }
         let kernel = &self.hosts[host].kernel;
-        let held = (0..self.groups.len()).filter(|g| kernel.present[*g] && !kernel.is_releasing(*g));
+        let held =
+            (0..self.groups.len()).filter(|g| kernel.present[*g] && !kernel.is_releasing(*g));
         let mut wrong = held.filter(|g| cut || !plan.groups.contains_key(&self.groups[*g]));
         if let Some(group) = wrong.next() {
             let rule = if cut { "S16" } else { "S13" };
