@@ -21,6 +21,7 @@ pub mod control;
 pub mod daemon;
 pub mod kernel;
 pub mod lab;
+pub mod logging;
 pub mod protocol;
 pub mod transport;
 pub mod wire;
