@@ -22,6 +22,7 @@ pub mod daemon;
 pub mod exit;
 pub mod kernel;
 pub mod lab;
+pub mod logging;
 pub mod protocol;
 pub mod transport;
 pub mod wire;

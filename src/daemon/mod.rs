@@ -1,1 +1,4 @@
-//! Placeholder.
+//! x
+mod clock;
+mod realtime;
+mod service_notify;
