@@ -11,7 +11,9 @@ mod random;
 mod status;
 
 pub use action::{Action, Inability, Report, Verdict};
-pub use configuration::{Configuration, GROUPS_MAX, Group, Member, NODES_MAX, Strategy, Timing};
+pub use configuration::{
+    Configuration, GROUPS_MAX, Group, Member, NODES_MAX, Strategy, Timing,
+};
 pub use event::{Event, Failure, KernelEvent, Reach, Ticket};
 pub use identity::{Epoch, GroupKey, Incarnation, NodeId};
 pub use instant::Instant;
@@ -22,4 +24,6 @@ pub use message::{
 };
 pub use node::Node;
 pub use random::{Random, mix};
-pub use status::{Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status};
+pub use status::{
+    Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status,
+};
