@@ -238,16 +238,31 @@ impl Shell {
                 self.running.push(addresses::make(self.handle.clone(), change).boxed());
             }
             for event in settled.events {
-                if let KernelEvent::Repaired { .. } = event {
-                    self.counters.repairs.add(1);
-                }
-                (self.events)(event);
+                self.tell(event);
             }
             // Settling notices when an effect was not seen in time.
             if !self.in_doubt() {
                 return;
             }
         }
+    }
+
+    fn tell(&self, event: KernelEvent) {
+        let name = |group| self.reconciler.name(group);
+        match event {
+            KernelEvent::Repaired { group } => {
+                self.counters.repairs.add(1);
+                tracing::debug!(group = name(group), "addresses put back");
+            }
+            KernelEvent::Failed { group, failure, .. } => {
+                tracing::debug!(group = name(group), ?failure, "not present");
+            }
+            KernelEvent::Usable { group, usable } => {
+                tracing::debug!(group = name(group), usable, "links changed");
+            }
+            KernelEvent::Present { .. } | KernelEvent::Absent { .. } | KernelEvent::Reach(_) => {}
+        }
+        (self.events)(event);
     }
 
     /// Ends the connections of addresses that go, while they are still there.

@@ -185,6 +185,10 @@ impl Group {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.configured.name
+    }
+
     /// Every address that is, or was, of the group.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let configured = self.configured.addresses.iter().map(|(address, _)| *address);

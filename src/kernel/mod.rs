@@ -31,6 +31,8 @@ mod probe;
 mod reach;
 mod reconcile;
 #[cfg(test)]
+mod stage;
+#[cfg(test)]
 mod stories;
 mod watch;
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use buoy::kernel::GroupAddresses;
@@ -51,6 +52,31 @@ fn measure(what: &str, groups: Vec<GroupAddresses>, rounds: u64) {
         .expect("standard error is open");
 }
 
+/// Releases an address with so many connections.
+fn with_connections(count: usize) {
+    let web = group("eth0", &["10.80.0.1/32"]);
+    let fixture = Fixture::start(vec![web.clone()]);
+    fixture.kernel.acquire(web.key, Ticket(1));
+    assert!(matches!(fixture.next(), KernelEvent::Present { .. }));
+    let listener = TcpListener::bind("10.80.0.1:0").expect("the address is here");
+    let to = listener.local_addr().expect("it is bound");
+    let connect = |_| {
+        let client = TcpStream::connect(to).expect("somebody listens");
+        (client, listener.accept().expect("the client has connected"))
+    };
+    let connected: Vec<_> = (0..count).map(connect).collect();
+    let begun = Instant::now();
+    fixture.kernel.release(web.key, Ticket(2));
+    assert!(matches!(fixture.next(), KernelEvent::Absent { .. }));
+    let milliseconds = begun.elapsed().as_secs_f64() * 1000.0;
+    let ended = fixture.kernel.counters().connections_ended.value();
+    let line = format!("{count} connections (both ends here): absent {milliseconds:.2} ms");
+    writeln!(std::io::stderr(), "{line}, {ended} of {} ended", 2 * count)
+        .expect("standard error is open");
+    drop(connected);
+    fixture.stop();
+}
+
 fn v4(number: usize) -> String {
     format!("10.80.{}.{}/32", number / 250, number % 250 + 1)
 }
@@ -71,5 +97,7 @@ fn figures() {
         let names: Vec<String> = (0..1000).map(v4).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         measure("1 group, 1000 v4", vec![group("eth0", &names)], 3);
+        with_connections(200);
+        with_connections(400);
     });
 }
