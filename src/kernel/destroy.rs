@@ -35,7 +35,7 @@ const BUDGET: Duration = Duration::from_millis(3);
 /// With more addresses than these every connection is looked at here instead.
 const FILTERED_MAX: usize = 64;
 /// Connections ended between two looks at the clock.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
 const GET_SOCKETS: u16 = 18;
 const SOCKET: u16 = 18;
 const DESTROY_SOCKET: u16 = 21;
