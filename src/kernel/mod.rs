@@ -203,6 +203,11 @@ impl Kernel {
         }
     }
 
+    /// Removes all that is ours and ends the thread, without waiting for it.
+    pub fn remove_everything(&self) {
+        self.order(Order::Stop);
+    }
+
     fn order(&self, order: Order) {
         // The thread lives as long as this; if it panicked, `stop` says so.
         drop(self.orders.send(order));

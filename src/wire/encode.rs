@@ -1,0 +1,147 @@
+//! Messages to bytes: the kind, then fields.
+//!
+//! Called for what this node itself says, so a list that is too long is a broken invariant and
+//! not an error.
+
+use std::time::Duration;
+
+use crate::protocol::{
+    CLAIMS_PER_MESSAGE, Claims, GROUPS_PER_OFFER, GroupKey, Heard, Heartbeat, LogPosition, Message,
+};
+
+use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN, claim, code, field};
+
+pub(super) const HEARTBEAT: u8 = 1;
+pub(super) const CLAIMS: u8 = 2;
+pub(super) const CLAIMS_ACK: u8 = 3;
+pub(super) const OFFER: u8 = 4;
+pub(super) const OFFER_ANSWER: u8 = 5;
+pub(super) const ERRAND: u8 = 6;
+pub(super) const ERRAND_ANSWER: u8 = 7;
+
+pub(super) const DRAINING: u8 = 1;
+pub(super) const SOLICIT: u8 = 2;
+
+/// Bytes of one line of the table of peers.
+pub(super) const HEARD_LENGTH: usize = 10;
+
+/// Appends the body of a datagram that carries this message; at most
+/// [`BODY_MAX`](super::BODY_MAX) bytes.
+///
+/// # Panics
+///
+/// When a list is longer than its limit, which the limits of the configuration rule out.
+pub fn encode(message: &Message, out: &mut Vec<u8>) {
+    match message {
+        Message::Heartbeat(heartbeat) => encode_heartbeat(heartbeat, out),
+        Message::Claims(claims) => encode_claims(claims, out),
+        Message::ClaimsAck(ack) => {
+            out.push(CLAIMS_ACK);
+            field::put(out, field::POSITION, |out| put_position(out, ack.position));
+        }
+        Message::Offer(offer) => {
+            out.push(OFFER);
+            field::put(out, field::OFFER, |out| {
+                out.extend(offer.token.to_be_bytes());
+                out.push(code::move_reason(offer.reason));
+            });
+            put_groups(out, &offer.groups);
+        }
+        Message::OfferAnswer(answer) => {
+            out.push(OFFER_ANSWER);
+            field::put(out, field::OFFER_ANSWER, |out| out.extend(answer.token.to_be_bytes()));
+            put_groups(out, &answer.accepted);
+        }
+        Message::Errand(errand) => {
+            let (order, node, group) = code::order(errand.order);
+            out.push(ERRAND);
+            field::put(out, field::ERRAND, |out| {
+                out.extend(errand.ticket.to_be_bytes());
+                out.push(order);
+                out.extend(node.0.to_be_bytes());
+                out.extend(group.to_be_bytes());
+            });
+        }
+        Message::ErrandAnswer(answer) => {
+            out.push(ERRAND_ANSWER);
+            field::put(out, field::ERRAND_ANSWER, |out| {
+                out.extend(answer.ticket.to_be_bytes());
+                out.push(code::outcome(answer.outcome));
+            });
+        }
+    }
+}
+
+/// How many bytes [`encode`] appends.
+#[must_use]
+pub fn encoded_length(message: &Message) -> usize {
+    let mut out = Vec::new();
+    encode(message, &mut out);
+    out.len()
+}
+
+fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
+    check_count(heartbeat.heard.len(), HEARD_MAX);
+    let flags =
+        if heartbeat.draining { DRAINING } else { 0 } | if heartbeat.solicit { SOLICIT } else { 0 };
+    out.push(HEARTBEAT);
+    field::put(out, field::STATE, |out| {
+        out.push(code::phase(heartbeat.phase));
+        out.push(flags);
+        out.extend(micros(heartbeat.interval).to_be_bytes());
+        out.push(heartbeat.misses);
+        out.extend(heartbeat.weight.to_be_bytes());
+        out.extend(heartbeat.clock_ms.to_be_bytes());
+    });
+    field::put(out, field::LOG, |out| {
+        put_position(out, heartbeat.log);
+        put_position(out, heartbeat.acknowledged);
+    });
+    field::put(out, field::SOFTWARE, |out| {
+        let software = heartbeat.software;
+        out.extend([software.major, software.minor, software.patch]);
+    });
+    field::put(out, field::CONFIG_DIGEST, |out| out.extend(heartbeat.config_digest.to_be_bytes()));
+    field::put(out, field::LOOP_LAG, |out| out.extend(micros(heartbeat.loop_lag).to_be_bytes()));
+    field::put(out, field::WIRE_RANGE, |out| out.extend([WIRE_VERSION_MIN, WIRE_VERSION_MAX]));
+    field::put(out, field::FEATURES, |out| out.extend(FEATURES.to_be_bytes()));
+    field::put_list(out, field::HEARD, heartbeat.heard.iter().map(heard_record));
+}
+
+fn heard_record(heard: &Heard) -> [u8; HEARD_LENGTH] {
+    let age = u16::try_from(heard.age.as_millis()).unwrap_or(u16::MAX);
+    let mut record = [0; HEARD_LENGTH];
+    record[..4].copy_from_slice(&heard.node.0.to_be_bytes());
+    record[4..8].copy_from_slice(&heard.incarnation_low.to_be_bytes());
+    record[8..].copy_from_slice(&age.to_be_bytes());
+    record
+}
+
+fn encode_claims(claims: &Claims, out: &mut Vec<u8>) {
+    check_count(claims.claims.len(), CLAIMS_PER_MESSAGE);
+    out.push(CLAIMS);
+    field::put(out, field::SLICE, |out| {
+        put_position(out, claims.base);
+        out.extend(claims.upto.to_be_bytes());
+    });
+    field::put_list(out, field::CLAIMS, claims.claims.iter().map(claim::write));
+}
+
+fn put_position(out: &mut Vec<u8>, position: LogPosition) {
+    out.extend(position.stream.to_be_bytes());
+    out.extend(position.version.to_be_bytes());
+}
+
+fn put_groups(out: &mut Vec<u8>, groups: &[GroupKey]) {
+    check_count(groups.len(), GROUPS_PER_OFFER);
+    field::put_list(out, field::GROUPS, groups.iter().map(|group| group.0.to_be_bytes()));
+}
+
+fn check_count(count: usize, limit: usize) {
+    assert!(count <= limit, "a message lists {count} things where {limit} fit");
+}
+
+/// Whole microseconds; 71 minutes stand for all that is longer.
+fn micros(length: Duration) -> u32 {
+    u32::try_from(length.as_micros()).unwrap_or(u32::MAX)
+}

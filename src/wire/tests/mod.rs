@@ -1,0 +1,6 @@
+//! What the wire promises, apart from the fixed bytes in `tests/wire_vectors.rs`.
+
+mod handshake;
+mod rotation;
+mod round_trip;
+mod sample;

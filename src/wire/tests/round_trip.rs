@@ -1,0 +1,68 @@
+//! Messages come back as they went, whatever their size, and nothing else comes through.
+
+use super::sample::{random_claims, random_heartbeat, random_message, random_offer, small};
+use crate::protocol::{CLAIMS_PER_MESSAGE, GROUPS_PER_OFFER, Message, Random};
+use crate::wire::{BODY_MAX, HEARD_MAX, decode, encode, encoded_length};
+
+fn encoded(message: &Message) -> Vec<u8> {
+    let mut body = Vec::new();
+    encode(message, &mut body);
+    body
+}
+
+#[test]
+fn every_message_comes_back_as_it_went() {
+    for seed in 0..4000 {
+        let message = random_message(&mut Random::new(seed));
+        let body = encoded(&message);
+        assert_eq!(decode(&body), Ok(message), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_largest_messages_fit_one_datagram() {
+    let mut random = Random::new(7);
+    let largest = [
+        Message::Heartbeat(random_heartbeat(&mut random, HEARD_MAX)),
+        random_claims(&mut random, CLAIMS_PER_MESSAGE),
+        random_offer(&mut random, GROUPS_PER_OFFER),
+    ];
+    for message in largest {
+        let length = encoded_length(&message);
+        assert!(length <= BODY_MAX, "{length} bytes for {message:?}");
+        assert_eq!(decode(&encoded(&message)), Ok(message));
+    }
+    for _ in 0..4000 {
+        assert!(encoded_length(&random_message(&mut random)) <= BODY_MAX);
+    }
+}
+
+#[test]
+fn a_message_cut_short_is_an_error() {
+    for seed in 0..200 {
+        let body = encoded(&random_message(&mut Random::new(seed)));
+        for length in 0..body.len() {
+            assert!(decode(&body[..length]).is_err(), "seed {seed} cut to {length}");
+        }
+    }
+}
+
+/// Bytes of a holder of the key may be anything: the only demand is that decoding ends, and that
+/// what it accepts can be encoded and read again.
+#[test]
+fn damaged_messages_are_refused_or_read_as_something_sound() {
+    let mut accepted = 0;
+    for seed in 0..20_000 {
+        let mut random = Random::new(seed);
+        let mut body = encoded(&random_message(&mut random));
+        for _ in 0..=random.below(4) {
+            let at = small(&mut random, body.len() as u64);
+            body[at] = u8::try_from(random.below(256)).unwrap();
+        }
+        if let Ok(message) = decode(&body) {
+            accepted += 1;
+            assert_eq!(decode(&encoded(&message)), Ok(message), "seed {seed}");
+        }
+    }
+    assert!(accepted > 1000, "only {accepted} were accepted: the damage is too crude");
+}

@@ -1,0 +1,192 @@
+//! Random messages and a pair of nodes that talk.
+
+use std::time::Duration;
+
+use crate::protocol::{
+    CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer,
+    GROUPS_PER_OFFER, GroupKey, Heard, Heartbeat, Incarnation, LogPosition, Message, MoveReason,
+    NodeId, NodePhase, Offer, OfferAnswer, Order, Random, Refusal, SoftwareVersion, Tenure,
+};
+use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
+
+pub(super) const CLUSTER: &str = "edge";
+
+pub(super) fn key(id: u8) -> Key {
+    Key { id, secret: [id; 32] }
+}
+
+pub(super) fn ring(ids: &[u8], active: u8) -> KeyRing {
+    KeyRing::new(ids.iter().map(|id| key(*id)).collect(), active).unwrap()
+}
+
+/// One life of a node with its secret made from the life, as a real one is drawn with it.
+pub(super) fn sessions(me: u32, incarnation: u64, peers: &[u32]) -> Sessions {
+    let mut challenge_secret = [0; 32];
+    challenge_secret[..8].copy_from_slice(&incarnation.to_be_bytes());
+    let local = Local {
+        cluster: CLUSTER.to_owned(),
+        me: NodeId(me),
+        incarnation: Incarnation(incarnation),
+        peers: peers.iter().map(|peer| NodeId(*peer)).collect(),
+        challenge_secret,
+    };
+    Sessions::new(local, ring(&[1], 1))
+}
+
+pub(super) fn heartbeat() -> Message {
+    Message::Heartbeat(random_heartbeat(&mut Random::new(1), 2))
+}
+
+pub(super) fn small(random: &mut Random, bound: u64) -> usize {
+    usize::try_from(random.below(bound)).unwrap()
+}
+
+fn low<T: TryFrom<u64>>(random: &mut Random, bits: u32) -> T {
+    let Ok(value) = T::try_from(random.next_u64() >> (64 - bits)) else {
+        panic!("{bits} bits do not fit");
+    };
+    value
+}
+
+fn node(random: &mut Random) -> NodeId {
+    NodeId(low(random, 32))
+}
+
+fn position(random: &mut Random) -> LogPosition {
+    LogPosition { stream: low(random, 32), version: low(random, 32) }
+}
+
+fn groups(random: &mut Random, count: usize) -> Vec<GroupKey> {
+    (0..count).map(|_| GroupKey(random.next_u64())).collect()
+}
+
+pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
+    const PHASES: [NodePhase; 6] = [
+        NodePhase::Listening,
+        NodePhase::Active,
+        NodePhase::Resuming,
+        NodePhase::Isolated,
+        NodePhase::Leaving,
+        NodePhase::Left,
+    ];
+    Heartbeat {
+        phase: PHASES[small(random, 6)],
+        draining: random.below(2) == 1,
+        solicit: random.below(2) == 1,
+        clock_ms: random.next_u64(),
+        interval: Duration::from_micros(1 + random.below(60_000_000)),
+        misses: u8::try_from(1 + random.below(255)).unwrap(),
+        weight: u16::try_from(1 + random.below(1000)).unwrap(),
+        software: SoftwareVersion {
+            major: low(random, 8),
+            minor: low(random, 8),
+            patch: low(random, 8),
+        },
+        config_digest: random.next_u64(),
+        loop_lag: Duration::from_micros(low::<u32>(random, 32).into()),
+        log: position(random),
+        acknowledged: position(random),
+        heard: (0..heard)
+            .map(|_| Heard {
+                node: node(random),
+                incarnation_low: low(random, 32),
+                age: Duration::from_millis(low::<u16>(random, 16).into()),
+            })
+            .collect(),
+    }
+}
+
+fn random_claim(random: &mut Random) -> Claim {
+    let about = node(random);
+    let causes = [
+        Cause::FirstClaim,
+        Cause::Silence(about),
+        Cause::Restart(about),
+        Cause::Deaf(about),
+        Cause::Departure(about),
+        Cause::Inability(about),
+        Cause::Balance(about),
+        Cause::Drain(about),
+        Cause::Operator(about),
+        Cause::Failback(about),
+        Cause::Conflict(about),
+        Cause::TakenBack(about),
+    ];
+    let tenures = [Tenure::Held, Tenure::MovingTo(node(random)), Tenure::Free];
+    let mut heir = || (random.below(2) == 1).then(|| node(random));
+    Claim {
+        heirs: [heir(), heir()],
+        group: GroupKey(random.next_u64()),
+        epoch: Epoch(random.next_u64()),
+        owner: node(random),
+        incarnation: Incarnation(random.next_u64()),
+        revision: low(random, 32),
+        tenure: tenures[small(random, 3)],
+        support: low(random, 16),
+        cause: causes[small(random, 12)],
+    }
+}
+
+pub(super) fn random_claims(random: &mut Random, count: usize) -> Message {
+    Message::Claims(Claims {
+        base: position(random),
+        upto: low(random, 32),
+        claims: (0..count).map(|_| random_claim(random)).collect(),
+    })
+}
+
+pub(super) fn random_offer(random: &mut Random, count: usize) -> Message {
+    const REASONS: [MoveReason; 4] =
+        [MoveReason::Balance, MoveReason::Drain, MoveReason::Operator, MoveReason::Failback];
+    Message::Offer(Offer {
+        token: low(random, 32),
+        reason: REASONS[small(random, 4)],
+        groups: groups(random, count),
+    })
+}
+
+/// Any message, lists of any length up to their limits.
+pub(super) fn random_message(random: &mut Random) -> Message {
+    const OUTCOMES: [Result<(), Refusal>; 10] = [
+        Ok(()),
+        Err(Refusal::UnknownNode),
+        Err(Refusal::UnknownGroup),
+        Err(Refusal::NobodyOwns),
+        Err(Refusal::Unreachable),
+        Err(Refusal::ReceiverDown),
+        Err(Refusal::ReceiverDraining),
+        Err(Refusal::ReceiverDeclined),
+        Err(Refusal::Busy),
+        Err(Refusal::NotReady),
+    ];
+    match random.below(7) {
+        0 => {
+            let heard = small(random, HEARD_MAX as u64 + 1);
+            Message::Heartbeat(random_heartbeat(random, heard))
+        }
+        1 => {
+            let count = small(random, CLAIMS_PER_MESSAGE as u64 + 1);
+            random_claims(random, count)
+        }
+        2 => Message::ClaimsAck(ClaimsAck { position: position(random) }),
+        3 => {
+            let count = small(random, GROUPS_PER_OFFER as u64 + 1);
+            random_offer(random, count)
+        }
+        4 => {
+            let count = small(random, GROUPS_PER_OFFER as u64 + 1);
+            let accepted = groups(random, count);
+            Message::OfferAnswer(OfferAnswer { token: low(random, 32), accepted })
+        }
+        5 => {
+            let to = node(random);
+            let group = GroupKey(random.next_u64());
+            let orders = [Order::Drain(to), Order::Undrain(to), Order::Move { group, to }];
+            Message::Errand(Errand { ticket: random.next_u64(), order: orders[small(random, 3)] })
+        }
+        _ => Message::ErrandAnswer(ErrandAnswer {
+            ticket: random.next_u64(),
+            outcome: OUTCOMES[small(random, 10)],
+        }),
+    }
+}
