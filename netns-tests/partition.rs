@@ -46,7 +46,10 @@ fn one_way(fault: Fault) -> Outcome {
             let wrong = answering.iter().find(|(_, who)| who.is_none_or(|who| who == victim));
             wrong.map_or(Ok(()), |(vip, who)| Err(format!("{vip} is answered by {who:?}")))
         };
-        until("the others serve everything", SOON, || others_serve(scene))?;
+        until("the others serve everything", SOON, || match scene.owned_by(victim).as_slice() {
+            [] => others_serve(scene),
+            still => Err(format!("{still:?} are answered by the cut node")),
+        })?;
         throughout("the others serve everything", CUT, || others_serve(scene))?;
         let figures = scene.figures(begin);
         assert!(figures.worst <= OUTAGE_MAX, "out for {:?}", figures.worst);
@@ -119,9 +122,11 @@ fn hundred_heartbeats_lost() -> Outcome {
         let before = missing(scene)?;
         let begin = clock::now();
         scene.cluster.network.add_rule(Rule::loss(4748, 20))?;
-        until("a hundred are lost", Duration::from_secs(60), || match missing(scene)? - before {
-            lost if lost >= 100 => Ok(()),
-            lost => Err(format!("{lost} are")),
+        until("a hundred are lost", Duration::from_secs(60), || {
+            match missing(scene)?.saturating_sub(before) {
+                lost if lost >= 100 => Ok(()),
+                lost => Err(format!("{lost} are")),
+            }
         })?;
         scene.nothing_happened(begin)
     })

@@ -87,6 +87,8 @@ struct Survey {
     duplicate: bool,
     /// Some address is on this host without being ours.
     foreign: bool,
+    /// Such an address stands exactly where ours should be.
+    supplanted: bool,
     /// Ours, but not where it belongs; with whether the address itself is no longer wanted.
     misplaced: Vec<(Place, bool)>,
 }
@@ -183,6 +185,10 @@ impl Group {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.configured.name
+    }
+
     /// Every address that is, or was, of the group.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let configured = self.configured.addresses.iter().map(|(address, _)| *address);
@@ -215,7 +221,7 @@ impl Group {
         let announceable = self.places(host).map(|(_, place, link)| {
             let (place, link) = (place?, link.filter(|link| link.usable)?);
             let address = host.at(&place)?;
-            (address.readiness == Readiness::Ready).then_some((link, place.address))
+            (address.ours && address.readiness == Readiness::Ready).then_some((link, place.address))
         });
         announceable.collect()
     }
@@ -270,6 +276,7 @@ impl Group {
             survey.blocked |= !link.usable;
             survey.stuck |= !link.usable && host.at(&place).is_none();
             survey.unsettled |= under_way.removing(&place);
+            survey.supplanted |= host.at(&place).is_some_and(|found| !found.ours);
             match host.at(&place).map(|it| it.readiness) {
                 Some(Readiness::Ready) => {}
                 Some(Readiness::Tentative) => survey.unsettled = true,
@@ -315,7 +322,7 @@ impl Group {
         };
         let failure = if self.refusal.is_some() {
             self.refusal
-        } else if survey.foreign && missing {
+        } else if survey.supplanted || survey.foreign && missing {
             Some(Failure::ForeignAddress)
         } else if survey.duplicate {
             Some(Failure::Duplicate)
