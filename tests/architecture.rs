@@ -120,6 +120,7 @@ const TABLE: &[Module] = &[
             "nix",
             "serde_json",
             "socket2",
+            "tokio",
         ],
         refused: &[],
     },

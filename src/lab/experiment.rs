@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::clock;
 use super::cluster::Cluster;
+use super::fault::{Fault, Phase};
+use super::namespace::NamespaceError;
 use super::probe::Prober;
 use super::record::ANSWER_LIMIT;
 
@@ -68,6 +70,30 @@ pub fn measure<E>(
     let settled = come_to_rest(cluster, expect, &mut look);
     clock::pause(ANSWER_LIMIT);
     Ok(figures(cluster, from, settled))
+}
+
+/// Lets a fault happen to a node, or end, and measures it. `look` is as for [`measure`].
+///
+/// # Errors
+/// When the lab cannot do it.
+pub fn stage_fault(
+    cluster: &mut Cluster,
+    (fault, phase): (Fault, Phase),
+    victim: usize,
+    look: impl FnMut(&Cluster) -> bool,
+) -> Result<Figures, NamespaceError> {
+    let expectation = match (fault, phase) {
+        // Both sides of a split serve, and a single node has nobody to give its groups to.
+        (Fault::Split, Phase::Begin) => Expectation::Rest,
+        (_, Phase::Begin) if cluster.nodes() < 2 => Expectation::Rest,
+        (_, Phase::Begin) => Expectation::Away,
+        (_, Phase::End) => Expectation::Back,
+    };
+    let act = |cluster: &mut Cluster| match phase {
+        Phase::Begin => fault.begin(cluster, victim),
+        Phase::End => fault.end(cluster, victim),
+    };
+    measure(cluster, (victim, expectation), act, look)
 }
 
 /// Waits until the cluster is at rest; tells whether it is.

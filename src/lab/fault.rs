@@ -34,6 +34,15 @@ pub enum Fault {
     Drain,
 }
 
+/// Half of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It happens.
+    Begin,
+    /// It ends.
+    End,
+}
+
 impl Fault {
     /// Every fault, in the order of the story.
     pub const ALL: [Self; 8] = [
@@ -49,31 +58,20 @@ impl Fault {
 
     /// What happens, to be read after the node's name.
     #[must_use]
-    pub fn begins(self) -> &'static str {
-        match self {
-            Self::HostDeath => "loses power",
-            Self::Freeze => "is frozen",
-            Self::Deaf => "hears nothing",
-            Self::Mute => "is heard by nobody",
-            Self::Split => "is split from the others",
-            Self::LinkDown => "loses its link",
-            Self::Stop => "is stopped",
-            Self::Drain => "is drained",
-        }
-    }
-
-    /// How it ends, to be read after the node's name.
-    #[must_use]
-    pub fn ends(self) -> &'static str {
-        match self {
-            Self::HostDeath => "boots again",
-            Self::Freeze => "is thawed",
-            Self::Deaf => "hears again",
-            Self::Mute => "is heard again",
-            Self::Split => "finds the others",
-            Self::LinkDown => "has its link back",
-            Self::Stop => "is started",
-            Self::Drain => "is undrained",
+    pub fn words(self, phase: Phase) -> &'static str {
+        let (begins, ends) = match self {
+            Self::HostDeath => ("loses power", "boots again"),
+            Self::Freeze => ("is frozen", "is thawed"),
+            Self::Deaf => ("hears nothing", "hears again"),
+            Self::Mute => ("is heard by nobody", "is heard again"),
+            Self::Split => ("is split from the others", "finds the others"),
+            Self::LinkDown => ("loses its link", "has its link back"),
+            Self::Stop => ("is stopped", "is started"),
+            Self::Drain => ("is drained", "is undrained"),
+        };
+        match phase {
+            Phase::Begin => begins,
+            Phase::End => ends,
         }
     }
 

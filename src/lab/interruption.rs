@@ -1,14 +1,15 @@
 //! Ctrl-C and its like, turned into a question that every wait of the lab asks.
 //!
-//! The signals are blocked and read by a thread, so that nothing is interrupted half-way and the
-//! lab ends by returning from its functions, which cleans up.
+//! So nothing is interrupted half-way, and the lab ends by returning from its functions, which
+//! cleans up. The signals are caught, not blocked: a blocked one would be blocked in the daemons
+//! as well, which inherit the mask, and they could not be stopped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io, thread};
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::namespace::NamespaceError;
 
@@ -19,37 +20,36 @@ pub struct Interruption {
 }
 
 impl Interruption {
-    /// Begins to listen, for this thread and those it starts from now on. What they start as
-    /// processes is not affected.
+    /// Begins to listen: from now on the signals do not end this process by themselves.
     ///
     /// # Errors
-    /// When the kernel refuses a signal descriptor.
+    /// When the signals cannot be caught.
     pub fn listen() -> Result<Self, NamespaceError> {
         let cannot = |error: io::Error| NamespaceError::System("listen to signals", error);
-        let mut signals = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            signals.add(signal);
-        }
-        signals.thread_block().map_err(|errno| cannot(errno.into()))?;
-        let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)
-            .map_err(|errno| cannot(errno.into()))?;
+        let runtime = runtime::Builder::new_current_thread().enable_io().build().map_err(cannot)?;
+        let (mut interrupt, mut terminate, mut hangup) = {
+            let _inside = runtime.enter();
+            (
+                signal(SignalKind::interrupt()).map_err(cannot)?,
+                signal(SignalKind::terminate()).map_err(cannot)?,
+                signal(SignalKind::hangup()).map_err(cannot)?,
+            )
+        };
         let wanted = Arc::new(AtomicBool::new(false));
         let ours = Arc::clone(&wanted);
+        let listen = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            ours.store(true, Ordering::Relaxed);
+        };
         thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || {
-                while descriptor.read_signal().is_ok() {
-                    ours.store(true, Ordering::Relaxed);
-                }
-            })
+            .spawn(move || runtime.block_on(listen))
             .map_err(cannot)?;
         Ok(Self { wanted })
-    }
-
-    /// One that nobody can ask for; for tests.
-    #[must_use]
-    pub fn never() -> Self {
-        Self { wanted: Arc::new(AtomicBool::new(false)) }
     }
 
     /// Whether the lab is to end.

@@ -8,7 +8,7 @@ use super::Error;
 use super::clock;
 use super::cluster::Cluster;
 use super::experiment::{self, Expectation, Figures};
-use super::fault::Fault;
+use super::fault::{Fault, Phase};
 use super::interruption::Interruption;
 use super::plan::{Configuration, Plan};
 use super::probe::INTERVAL;
@@ -17,6 +17,8 @@ use super::stage::{Stage, milliseconds};
 /// A cluster that starts hears its peers for a second or three before it takes anything; a single
 /// node without a sign of life waits for 35 s.
 const READY_MAX: Duration = Duration::from_secs(45);
+/// Groups are balanced within some seconds of a start.
+const SHARE_MAX: Duration = Duration::from_secs(5);
 /// An address is answered if a probe of so long ago was.
 const RECENT: Duration = Duration::from_millis(60);
 /// Lines of a log that are shown when the cluster does not come up.
@@ -43,32 +45,24 @@ pub fn run(
     stage.table(&cluster)?;
     stage.say("")?;
     let mut rows = Vec::new();
+    let mut turns = vec![0; cluster.nodes()];
     for fault in Fault::ALL {
-        // A node can only be split from, or drained to, another one.
+        // A single node can neither be split from others nor drained to them.
         if cluster.nodes() < 2 && fault != Fault::HostDeath && fault != Fault::Stop {
             continue;
         }
-        let victim = busiest(&cluster);
-        let alone = cluster.nodes() < 2;
-        let away = if alone { Expectation::Rest } else { Expectation::Away };
-        let steps = [(fault.begins(), true, away), (fault.ends(), false, Expectation::Back)];
-        for (happens, begins, expectation) in steps {
-            // The bigger part goes on; the smaller one may as well, so nobody need be away.
-            let expectation = if fault == Fault::Split { Expectation::Rest } else { expectation };
-            let title = format!("{} {happens}", cluster.name(victim));
-            let act = |cluster: &mut Cluster| match begins {
-                true => fault.begin(cluster, victim),
-                false => fault.end(cluster, victim),
-            };
+        let victim = next_victim(&cluster, &mut turns);
+        for phase in [Phase::Begin, Phase::End] {
             let mut look = |cluster: &Cluster| {
                 // A terminal that is gone shows at the next line that stays.
                 let _ = stage.live(cluster);
                 !interruption.wanted()
             };
-            let figures = experiment::measure(&mut cluster, (victim, expectation), act, &mut look)?;
+            let figures = experiment::stage_fault(&mut cluster, (fault, phase), victim, &mut look)?;
             if interruption.wanted() {
                 return Err(Error::Interrupted);
             }
+            let title = format!("{} {}", cluster.name(victim), fault.words(phase));
             stage.say(&sentence(&title, &figures))?;
             rows.push((title, figures));
         }
@@ -116,6 +110,13 @@ pub fn until_ready<E: Into<Error>>(
         cluster.prober.silent(RECENT).is_empty().then_some(Ok(()))
     });
     ready.unwrap_or_else(|| Err(Error::NotReady(logs(cluster))))?;
+    // Nodes that came a moment later get their share; where the file wants otherwise, they do not.
+    clock::until(SHARE_MAX, || {
+        let answering = cluster.answering(RECENT);
+        let has = |node| answering.iter().any(|(_, who)| *who == Some(node));
+        (look(cluster).is_err() || interruption.wanted() || (0..cluster.nodes()).all(has))
+            .then_some(())
+    });
     let mut go_on = |cluster: &Cluster| look(cluster).is_ok() && !interruption.wanted();
     experiment::come_to_rest(cluster, (0, Expectation::Rest), &mut go_on);
     if interruption.wanted() { Err(Error::Interrupted) } else { Ok(()) }
@@ -135,17 +136,20 @@ fn logs(cluster: &Cluster) -> String {
     text
 }
 
-/// The node that answers for most addresses.
-#[must_use]
-pub fn busiest(cluster: &Cluster) -> usize {
-    let mut counts = vec![0; cluster.nodes()];
+/// The next node to suffer: of those whose turn came least often, the one that answers for most.
+/// By turns, because a node that fails again and again within a minute is given nothing, and so
+/// would have nothing to lose.
+pub fn next_victim(cluster: &Cluster, turns: &mut [usize]) -> usize {
+    let mut counts = vec![0_usize; cluster.nodes()];
     for (_, who) in cluster.answering(RECENT) {
         if let Some(node) = who {
             counts[node] += 1;
         }
     }
-    let most = counts.iter().copied().max().unwrap_or(0);
-    counts.iter().position(|count| *count == most).unwrap_or(0)
+    let nodes = 0..cluster.nodes();
+    let victim = nodes.min_by_key(|node| (turns[*node], usize::MAX - counts[*node])).unwrap_or(0);
+    turns[victim] += 1;
+    victim
 }
 
 fn sentence(title: &str, figures: &Figures) -> String {
@@ -188,5 +192,9 @@ fn summary(rows: &[(String, Figures)]) -> String {
             share(figures)
         ));
     }
+    text.push_str(
+        "\n\ntwo owners: for so long two kernels had the address and a link. A frozen or cut node \
+         keeps it until\nit can act again; by then the client has followed the new owner.",
+    );
     text
 }
