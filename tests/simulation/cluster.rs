@@ -109,8 +109,7 @@ impl Cluster {
                 Host::new(NodeId::from_name(&format!("n{host}")), nodes, universe, clock)
             })
             .collect();
-        let network =
-            Network::new(nodes, options.clients, options.paths, options.weather.clone());
+        let network = Network::new(nodes, options.clients, options.paths, options.weather.clone());
         let clients = (0..options.clients)
             .map(|_| Client::new(universe, options.locktime, &mut draw))
             .collect();

@@ -398,7 +398,8 @@ impl Cluster {
     }
 
     fn partition_at_random(&mut self, length: u64) {
-        let hosts: Vec<usize> = (0..self.hosts.len()).filter(|_| self.draw.bits() & 1 == 0).collect();
+        let hosts: Vec<usize> =
+            (0..self.hosts.len()).filter(|_| self.draw.bits() & 1 == 0).collect();
         let clients: Vec<usize> =
             (0..self.clients.len()).filter(|_| self.draw.bits() & 1 == 0).collect();
         self.split(&hosts, &clients);

@@ -27,7 +27,13 @@ pub(crate) const SOCKET_BUFFER: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Inbound {
     /// A datagram that passed the session's checks.
-    Datagram { from: usize, life: Incarnation, sent_at: u64, received_at: Instant, message: Message },
+    Datagram {
+        from: usize,
+        life: Incarnation,
+        sent_at: u64,
+        received_at: Instant,
+        message: Message,
+    },
     /// From the kernel thread.
     Kernel(KernelEvent),
     /// From an operator.
@@ -75,8 +81,6 @@ pub(crate) struct Pending {
     pub(crate) ticket: Ticket,
     /// Add or delete.
     pub(crate) acquire: bool,
-    /// When it was given.
-    pub(crate) ordered_at: u64,
 }
 
 impl Kernel {

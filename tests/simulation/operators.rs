@@ -91,7 +91,8 @@ impl Cluster {
     /// An operator at one host drains or undrains another.
     pub(crate) fn drain_or_undrain(&mut self, host: usize, other: usize) {
         let node = self.hosts[other].id;
-        let order = if self.draw.chance(600_000) { Order::Drain(node) } else { Order::Undrain(node) };
+        let order =
+            if self.draw.chance(600_000) { Order::Drain(node) } else { Order::Undrain(node) };
         self.order(host, order);
     }
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use buoy::protocol::{
-    Configuration, Group, GroupKey, Member, NodeId, SoftwareVersion, Strategy,
-};
+use buoy::protocol::{Configuration, Group, GroupKey, Member, NodeId, SoftwareVersion, Strategy};
 
 use crate::cluster::Cluster;
 use crate::draw::Draw;

@@ -61,12 +61,7 @@ impl Cluster {
     }
 
     /// A datagram reaches a host's kernel.
-    pub(crate) fn arrive(
-        &mut self,
-        from: usize,
-        to: usize,
-        sealed: (Incarnation, u64, Message),
-    ) {
+    pub(crate) fn arrive(&mut self, from: usize, to: usize, sealed: (Incarnation, u64, Message)) {
         let now = self.now;
         let this = &mut self.hosts[to];
         if !this.powered || this.node.is_none() {
@@ -285,7 +280,7 @@ impl Cluster {
         let extra = if slow { self.draw.between(0, 30 * MILLISECOND) } else { 0 };
         let addresses = u64::from(self.addresses(group));
         let (now, this) = (self.now, &mut self.hosts[host]);
-        let pending = Pending { ticket, acquire, ordered_at: now };
+        let pending = Pending { ticket, acquire };
         this.kernel.pending.insert(group, pending);
         let at = this.kernel.schedule(now, addresses, acquire, extra);
         let life = this.life;
@@ -362,11 +357,16 @@ fn outline(message: &Message) -> String {
     match message {
         Message::Heartbeat(beat) => format!("heartbeat {:?}", beat.phase),
         Message::Claims(slice) => {
-            let mut text = format!("claims {:?}+{}..{}", slice.base, slice.claims.len(), slice.upto);
+            let mut text =
+                format!("claims {:?}+{}..{}", slice.base, slice.claims.len(), slice.upto);
             for claim in slice.claims.iter().take(3) {
                 text += &format!(
                     " [{} e{} r{} {:?} s{} by {}]",
-                    claim.group, claim.epoch.0, claim.revision, claim.tenure, claim.support,
+                    claim.group,
+                    claim.epoch.0,
+                    claim.revision,
+                    claim.tenure,
+                    claim.support,
                     claim.owner
                 );
             }

@@ -242,8 +242,18 @@ impl Cluster {
                     .is_some_and(|since| self.now - since > 3 * SECOND)
         };
         let owner = self.open[group].iter().copied().find(|other| live(other));
+        let live_to_others = |other: &usize| {
+            *other != host
+                && self.is_calm(*other)
+                && self.now - self.safety.opened[&(group, *other)] > 3 * self.heartbeat()
+        };
         if let (true, Some(owner)) = (self.is_calm(host), owner) {
             self.flag("S10", format!("n{host} takes g{group} from n{owner}, which lives"));
+        } else if self.network.is_deaf(host)
+            && !self.clients.is_empty()
+            && let Some(owner) = self.open[group].iter().copied().find(live_to_others)
+        {
+            self.flag("H5", format!("n{host} is deaf and takes g{group} from n{owner}"));
         }
     }
 
@@ -328,11 +338,10 @@ impl Cluster {
         let memory = &self.safety.hosts[host];
         let since = self.now - memory.resumed_at;
         let phase = memory.phase;
-        let stalled = memory.stall > self.heartbeat() + self.heartbeat() / 2;
-        let sick = matches!(
-            phase,
-            NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated
-        );
+        // Lateness is counted from the deadline asked for, which is a heartbeat away at most.
+        let stalled = memory.stall > 2 * self.heartbeat() + SLACK;
+        let sick =
+            matches!(phase, NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated);
         if sick {
             self.flag("S6", format!("n{host} declares n{peer} dead while it is {phase:?}"));
         } else if stalled && since + MILLISECOND < self.detection() {
@@ -376,7 +385,7 @@ impl Cluster {
             self.check_belongings(host);
         }
         self.safety.audits += 1;
-        if self.safety.audits % 5 == 0 {
+        if self.safety.audits.is_multiple_of(5) {
             self.check_patience();
             let host = self.safety.audits / 5 % self.hosts.len();
             self.check_epochs(host);
@@ -414,13 +423,13 @@ impl Cluster {
         let Some(audible) = self.safety.audible_since(one, other, self.now) else { return };
         let weather = &self.network.weather;
         let lossy = weather.loss > 0 || weather.burst_length > 0;
-        let bound = 3 * self.heartbeat() * if lossy { 3 } else { 1 }
-            + 4 * weather.delay_most()
-            + SLACK;
+        let bound =
+            3 * self.heartbeat() * if lossy { 3 } else { 1 } + 4 * weather.delay_most() + SLACK;
         let length = self.now - since.max(audible);
         if length > bound {
             let millis = length / MILLISECOND;
-            let text = format!("n{one} and n{other} hear each other, both answer g{group}: {millis} ms");
+            let text =
+                format!("n{one} and n{other} hear each other, both answer g{group}: {millis} ms");
             self.flag("S4", text);
         }
     }
@@ -433,9 +442,7 @@ impl Cluster {
         let memory = &self.safety.hosts[host];
         let plan = &self.plans[memory.plan];
         let settled = self.now - memory.adopted_at.max(memory.resumed_at) > SECOND;
-        let cut_for = memory
-            .link_lost_at
-            .map_or(0, |lost| self.now - lost.max(memory.resumed_at));
+        let cut_for = memory.link_lost_at.map_or(0, |lost| self.now - lost.max(memory.resumed_at));
         let cut = cut_for > self.detection() + 50 * MILLISECOND + SLACK;
         if !settled && !cut {
             return;
@@ -445,7 +452,8 @@ impl Cluster {
             return;
         }
         let kernel = &self.hosts[host].kernel;
-        let held = (0..self.groups.len()).filter(|g| kernel.present[*g] && !kernel.is_releasing(*g));
+        let held =
+            (0..self.groups.len()).filter(|g| kernel.present[*g] && !kernel.is_releasing(*g));
         let mut wrong = held.filter(|g| cut || !plan.groups.contains_key(&self.groups[*g]));
         if let Some(group) = wrong.next() {
             let rule = if cut { "S16" } else { "S13" };
