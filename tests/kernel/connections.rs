@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use buoy::protocol::{KernelEvent, Ticket};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{Neighbour, PATIENCE, isolated};
+use crate::namespace::{Neighbour, isolated};
+use crate::until::PATIENCE;
 
 /// A client in the neighbour's namespace, accepted here.
 fn connect(neighbour: &Neighbour, listener: &TcpListener, to: &str) -> (TcpStream, TcpStream) {

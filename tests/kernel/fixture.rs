@@ -7,7 +7,7 @@ use std::time::Duration;
 use buoy::kernel::{self, GroupAddresses, Kernel, Settings};
 use buoy::protocol::{GroupKey, KernelEvent};
 
-use crate::namespace::PATIENCE;
+use crate::until::PATIENCE;
 
 /// See the module's text.
 pub(crate) struct Fixture {

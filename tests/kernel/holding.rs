@@ -3,7 +3,8 @@
 use buoy::protocol::{Failure, KernelEvent, Ticket};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{Neighbour, ip, isolated, until};
+use crate::namespace::{Neighbour, ip, isolated};
+use crate::until::until;
 
 const TRUE_HARDWARE: &str = "02:00:00:00:00:01";
 const FALSE_HARDWARE: &str = "02:00:00:00:00:ee";

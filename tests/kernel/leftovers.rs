@@ -8,7 +8,8 @@ use buoy::protocol::{KernelEvent, Ticket};
 use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{ip, isolated, until};
+use crate::namespace::{ip, isolated};
+use crate::until::until;
 
 /// Adds an address that bears the protocol tag, as a daemon would have on this kernel.
 fn add_tagged(index: u32, address: &str, prefix: u8, tag: u8) {

@@ -10,3 +10,4 @@ mod namespace;
 mod reach;
 mod repairs;
 mod speed;
+mod until;

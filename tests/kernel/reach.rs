@@ -6,7 +6,8 @@ use buoy::kernel::Settings;
 use buoy::protocol::{KernelEvent, Reach};
 
 use crate::fixture::{Fixture, group};
-use crate::namespace::{Neighbour, PATIENCE, isolated, run, try_run};
+use crate::namespace::{Neighbour, isolated, run, try_run};
+use crate::until::PATIENCE;
 
 fn settings(peers: &[&str]) -> Settings {
     let peer_addresses = peers.iter().map(|peer| peer.parse().expect("an address")).collect();

@@ -9,7 +9,8 @@ use buoy::kernel::{self, Settings};
 use buoy::protocol::{KernelEvent, Ticket};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{PATIENCE, ip, isolated, until};
+use crate::namespace::{ip, isolated};
+use crate::until::{PATIENCE, until};
 
 /// What the issue allows.
 const REPAIR_MAX: Duration = Duration::from_millis(100);

@@ -1,5 +1,6 @@
-//! How long things take. Asked for by name, because a busy machine must not fail the others:
-//! `cargo test --release --test kernel -- --ignored --nocapture speed`.
+//! How long things take. Fails only if they do not happen, because a busy machine is no fault:
+//! `cargo test --release --test kernel -- --nocapture speed` prints the figures
+//! (least, median, most).
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -82,7 +83,6 @@ fn v4(number: usize) -> String {
 }
 
 #[test]
-#[ignore = "prints figures and asserts nothing about them; run it by name"]
 fn figures() {
     isolated("speed::figures", |_| {
         measure("1 group, 1 v4", vec![group("eth0", &["10.80.0.1/32"])], 50);
@@ -93,10 +93,10 @@ fn figures() {
         let hundred = (0..100).map(|number| group("eth0", &[&format!("fd77::7:{number:x}/128")]));
         measure("100 groups, 1 v6 each", hundred.collect(), 10);
         let thousand = (0..1000).map(|number| group("eth0", &[&v4(number)])).collect();
-        measure("1000 groups, 1 v4 each", thousand, 3);
+        measure("1000 groups, 1 v4 each", thousand, 2);
         let names: Vec<String> = (0..1000).map(v4).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        measure("1 group, 1000 v4", vec![group("eth0", &names)], 3);
+        measure("1 group, 1000 v4", vec![group("eth0", &names)], 2);
         with_connections(200);
         with_connections(400);
     });

@@ -242,8 +242,18 @@ impl Cluster {
                     .is_some_and(|since| self.now - since > 3 * SECOND)
         };
         let owner = self.open[group].iter().copied().find(|other| live(other));
+        let live_to_others = |other: &usize| {
+            *other != host
+                && self.is_calm(*other)
+                && self.now - self.safety.opened[&(group, *other)] > 3 * self.heartbeat()
+        };
         if let (true, Some(owner)) = (self.is_calm(host), owner) {
             self.flag("S10", format!("n{host} takes g{group} from n{owner}, which lives"));
+        } else if self.network.is_deaf(host)
+            && !self.clients.is_empty()
+            && let Some(owner) = self.open[group].iter().copied().find(live_to_others)
+        {
+            self.flag("H5", format!("n{host} is deaf and takes g{group} from n{owner}"));
         }
     }
 
@@ -328,7 +338,8 @@ impl Cluster {
         let memory = &self.safety.hosts[host];
         let since = self.now - memory.resumed_at;
         let phase = memory.phase;
-        let stalled = memory.stall > self.heartbeat() + self.heartbeat() / 2;
+        // Lateness is counted from the deadline asked for, which is a heartbeat away at most.
+        let stalled = memory.stall > 2 * self.heartbeat() + SLACK;
         let sick =
             matches!(phase, NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated);
         if sick {
@@ -374,7 +385,7 @@ impl Cluster {
             self.check_belongings(host);
         }
         self.safety.audits += 1;
-        if self.safety.audits % 5 == 0 {
+        if self.safety.audits.is_multiple_of(5) {
             self.check_patience();
             let host = self.safety.audits / 5 % self.hosts.len();
             self.check_epochs(host);
