@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::neighbours;
-use super::reach::{Acquaintances, CALIBRATION, Purpose, ask};
+use super::reach::{Acquaintances, Purpose, ask};
 use super::reconcile::Reconciler;
 use crate::protocol::{Instant, Reach};
 
@@ -50,7 +50,7 @@ impl Probes {
     /// Begins to find out who answers, when it is time.
     pub(super) fn learn(&mut self, reconciler: &Reconciler, now: Instant) {
         if self.learn_at <= now {
-            self.learn_at = now + CALIBRATION;
+            self.learn_at = now + self.hosts.pause();
             self.begin(Purpose::Learn, reconciler, now);
         }
     }

@@ -26,6 +26,9 @@ use crate::protocol::{Instant, Reach};
 pub(super) const TARGETS_MAX: usize = 8;
 /// How often is learned who answers.
 pub(super) const CALIBRATION: Duration = Duration::from_secs(10);
+/// How often while nobody is known to answer: a node that goes deaf a second after its first
+/// client came must know that there was one.
+pub(super) const ACQUAINTING: Duration = Duration::from_millis(500);
 /// How long an answer may take when learning: some hosts have to resolve our address first.
 pub(super) const LEARNING: Duration = Duration::from_millis(200);
 /// How long an answer may take in a test.
@@ -51,6 +54,11 @@ impl Acquaintances {
     /// Whether more hosts should be looked for.
     pub(super) fn wants_more(&self) -> bool {
         self.known.len() < TARGETS_MAX
+    }
+
+    /// How long to wait before the next look for hosts that answer.
+    pub(super) fn pause(&self) -> Duration {
+        if self.known.is_empty() { ACQUAINTING } else { CALIBRATION }
     }
 
     /// Whom to ask: those who answered last, then the candidates in their order.

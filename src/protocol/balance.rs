@@ -21,6 +21,9 @@ use super::succession::rendezvous;
 
 /// Between two looks at the balance.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
+/// A group that was moved for balance is not moved for balance again before this: nodes may
+/// disagree for a while on who flaps.
+const REST: Duration = Duration::from_secs(60);
 /// Of all groups, the part that one owner may give for balance at each look: one in ten.
 const BUDGET_DIVISOR: usize = 10;
 
@@ -126,12 +129,13 @@ impl Node {
             }
         }
         for claim in self.claims.iter() {
-            let balanced = self
-                .configuration
-                .groups
-                .get(&claim.group)
-                .is_none_or(|group| group.strategy == Strategy::Balance);
-            if balanced && let Some(holder) = holder(claim) {
+            let wanted = self.configuration.groups.get(&claim.group);
+            let balanced = wanted.is_some_and(|group| group.strategy == Strategy::Balance);
+            let stands = claim.tenure != Tenure::Held || self.gone(claim).is_none();
+            if balanced
+                && stands
+                && let Some(holder) = holder(claim)
+            {
                 tally.add(holder);
             }
         }
@@ -312,16 +316,10 @@ impl Node {
         let receivers = self.receivers(false);
         let mut parcels: BTreeMap<NodeId, Vec<GroupKey>> = BTreeMap::new();
         while budget > 0 {
-            let Some(to) = receivers
-                .iter()
-                .copied()
-                .min_by_key(|node| (tally.load_with_one_more(*node), *node))
-            else {
+            let below = receivers.iter().copied().filter(|node| tally.improves(me, *node));
+            let Some(to) = below.min_by_key(|node| (tally.load_with_one_more(*node), *node)) else {
                 break;
             };
-            if !tally.improves(me, to) {
-                break;
-            }
             let weight = self.weight(to);
             let best = (0..candidates.len())
                 .min_by_key(|place| rendezvous(candidates[*place], to, weight));
@@ -340,7 +338,9 @@ impl Node {
     /// Whether a group has been here long enough to be moved for balance.
     fn settled(&self, group: GroupKey) -> bool {
         self.claims.entry(group).is_some_and(|entry| {
-            self.now.since(entry.since) >= LOOK && entry.claim.tenure == Tenure::Held
+            let balanced = matches!(entry.claim.cause, Cause::Balance(_));
+            let least = if balanced { REST } else { LOOK };
+            self.now.since(entry.since) >= least && entry.claim.tenure == Tenure::Held
         })
     }
 
@@ -376,7 +376,7 @@ impl Node {
         let mut revised = Vec::new();
         for group in held {
             let Some(claim) = self.claims.latest(group).copied() else { continue };
-            if claim.owner != self.configuration.me || claim.tenure != Tenure::Held {
+            if !self.ours(&claim) || claim.tenure != Tenure::Held {
                 continue;
             }
             named.add_some(claim.heirs[0]);

@@ -40,7 +40,15 @@ impl Node {
             self.contests.iter().map(|(group, until)| (*group, *until)).collect();
         for (group, until) in contests {
             let Some(claim) = self.claims.latest(group).copied() else { continue };
-            if claim.owner == self.configuration.me || !self.stronger(&claim) {
+            if self.ours(&claim) {
+                self.contests.remove(&group);
+            } else if claim.owner == self.configuration.me {
+                // A claim of a former life of this node: nobody holds it any more.
+                self.contests.remove(&group);
+                if self.groups.get(&group).is_some_and(|here| here.holding.meant()) {
+                    self.renew(&claim);
+                }
+            } else if !self.stronger(&claim) {
                 self.contests.remove(&group);
                 self.give_way(&claim);
             } else if self.in_touch_lately(claim.owner) {
@@ -75,9 +83,6 @@ impl Node {
     }
 
     fn give_way(&mut self, claim: &Claim) {
-        if claim.owner == self.configuration.me {
-            return;
-        }
         let to = holder(claim).unwrap_or(claim.owner);
         self.report(Report::GaveWay { group: claim.group, to, epoch: claim.epoch });
         self.let_go(claim.group, Purpose::GiveWay);
@@ -91,6 +96,7 @@ impl Node {
     /// Takes again over a claim of the smaller side.
     fn renew(&mut self, over: &Claim) {
         let mut tally = self.tally();
+        let former = over.owner == self.configuration.me;
         let claim = Claim {
             group: over.group,
             epoch: over.epoch.next(),
@@ -100,7 +106,7 @@ impl Node {
             tenure: Tenure::Held,
             support: self.support.value,
             heirs: self.heirs(over.group, &mut tally),
-            cause: Cause::Conflict(over.owner),
+            cause: if former { Cause::Restart(over.owner) } else { Cause::Conflict(over.owner) },
         };
         self.publish(claim);
         self.occur(over.group, Occurrence::Renew(claim.epoch));

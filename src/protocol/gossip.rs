@@ -91,9 +91,7 @@ impl Node {
     /// Takes in a slice of a peer's log.
     pub(super) fn on_claims(&mut self, from: NodeId, slice: &Claims) {
         for claim in &slice.claims {
-            if claim.owner == self.configuration.me
-                && claim.incarnation == self.configuration.incarnation
-            {
+            if self.ours(claim) {
                 continue;
             }
             match self.enter(*claim) {

@@ -205,16 +205,12 @@ impl Node {
                 self.set_verdict(*node, verdict, silence);
             }
         }
-        let alone = !self
-            .peers
-            .values()
-            .any(|peer| matches!(peer.verdict, Verdict::Up | Verdict::Indirect))
-            || suspects.len() == self.peers.values().filter(|peer| peer.alive()).count();
         for (node, verdict, silence) in suspects {
             let was_alive = self.peers.get(&node).is_some_and(super::peers::Peer::alive);
             if !was_alive && verdict == Verdict::Dead {
                 continue;
             }
+            let alone = !self.hears_others(node);
             let may_accuse = verdict == Verdict::Dead && self.may_accuse(alone);
             let verdict = if may_accuse { Verdict::Dead } else { Verdict::Suspect };
             self.set_verdict(node, verdict, silence);
@@ -227,13 +223,26 @@ impl Node {
         }
     }
 
-    /// Whether this node may call a silent peer dead, given whether all peers are silent.
+    /// Whether anybody has been heard well after the suspect was: if not, the silence may be of
+    /// our own ears. The peers of a node that goes deaf fall silent within one heartbeat.
+    fn hears_others(&self, suspect: NodeId) -> bool {
+        let last = |peer: &super::peers::Peer| peer.heard_at.max(peer.relayed_at);
+        let Some(silent_since) = self.peers.get(&suspect).and_then(last) else { return false };
+        let after = silent_since + self.configuration.timing.heartbeat;
+        let others = self.peers.iter().filter(|(node, _)| **node != suspect);
+        others.filter_map(|(_, peer)| peer.heard_at).any(|heard_at| heard_at > after)
+    }
+
+    /// Whether this node may call a silent peer dead, given whether it hears nobody else.
     fn may_accuse(&mut self, alone: bool) -> bool {
         if self.phase == NodePhase::Active && alone && self.holds(Rule::SelfTest) {
+            // One peer that falls silent is likely dead; several at once are likely cut off.
+            let several = self.peers.values().filter(|peer| peer.alive()).count() > 1;
             return match self.reach_state() {
                 ReachState::Works => true,
+                ReachState::Unknown if !several => true,
                 ReachState::Asked | ReachState::Unasked => false,
-                ReachState::Silent => {
+                ReachState::Silent | ReachState::Unknown => {
                     self.set_phase(NodePhase::Isolated);
                     false
                 }

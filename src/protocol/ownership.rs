@@ -238,12 +238,15 @@ impl Node {
             Purpose::GiveWay => return,
         };
         let Some(claim) = self.claims.latest(group).copied() else { return };
-        let ours = claim.owner == self.configuration.me
-            && claim.incarnation == self.configuration.incarnation;
-        if ours && claim.tenure == Tenure::Held {
+        if self.ours(&claim) && claim.tenure == Tenure::Held {
             let revised = self.revised(&claim, tenure);
             self.publish(revised);
         }
+    }
+
+    /// Whether a claim was written by this life of this node.
+    pub(super) fn ours(&self, claim: &Claim) -> bool {
+        claim.owner == self.configuration.me && claim.incarnation == self.configuration.incarnation
     }
 
     fn disable(&mut self, group: GroupKey, why: Inability) {

@@ -82,7 +82,7 @@ impl Node {
     }
 
     /// Why the writer of a claim does not have the group any more; `None` if it has.
-    fn gone(&self, claim: &Claim) -> Option<Cause> {
+    pub(super) fn gone(&self, claim: &Claim) -> Option<Cause> {
         let owner = claim.owner;
         if owner == self.configuration.me {
             let this_life = claim.incarnation == self.configuration.incarnation;

@@ -36,9 +36,7 @@ impl Cluster {
     /// Heals everything and demands L1 to L7.
     pub(crate) fn demand_convergence(&mut self) -> Result<Healing, Violation> {
         self.heal();
-        while self.hosts.iter().any(|host| host.stopping_since.is_some()) {
-            self.run_to(self.now + STEP)?;
-        }
+        self.demand("L5", 10 * SECOND, Self::unsettled)?;
         let start = self.now;
         let coverage = self.coverage_bound();
         self.demand("L1", coverage, Self::uncovered)?;
@@ -64,6 +62,13 @@ impl Cluster {
             return Err(self.violated("L6", text));
         }
         Ok(Healing { covered, caches, balanced, moves })
+    }
+
+    /// Nobody is stopping, stopped or drained.
+    fn unsettled(&self) -> Option<String> {
+        let unsettled = |host: &crate::host::Host| host.draining || host.stopping_since.is_some();
+        let host = self.hosts.iter().position(unsettled)?;
+        Some(format!("n{host} still stops or drains"))
     }
 
     fn coverage_bound(&self) -> u64 {
@@ -117,6 +122,7 @@ impl Cluster {
             if self.now >= end {
                 return Err(self.violated("L7", "groups keep moving".to_owned()));
             }
+            self.look_after();
             self.run_to(self.now + STEP)?;
         }
         Ok(())
@@ -166,6 +172,9 @@ impl Cluster {
 
     /// No move of a group would bring both its giver and its receiver nearer to their shares.
     pub(crate) fn unbalanced(&self) -> Option<String> {
+        if let Some(host) = self.hosts.iter().position(|host| host.draining) {
+            return Some(format!("n{host} still drains"));
+        }
         if self.options.faults.contains(&Kind::Move) {
             return None;
         }

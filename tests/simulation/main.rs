@@ -24,6 +24,7 @@ mod faults;
 mod host;
 mod liveness;
 mod machine;
+mod mutations;
 mod network;
 mod operators;
 mod options;

@@ -89,6 +89,8 @@ pub(crate) struct Safety {
     /// Every claim that its owner has sent.
     claims: BTreeMap<(GroupKey, Epoch, NodeId, Incarnation, u32), Claim>,
     audits: usize,
+    /// When datagrams were last lost or late.
+    storm_until: u64,
     /// Silence longer than this is a gap: two and a half heartbeats.
     gap: u64,
 }
@@ -129,6 +131,7 @@ impl Safety {
             datagrams: 0,
             claims: BTreeMap::new(),
             audits: 0,
+            storm_until: 0,
             gap: u64::try_from(heartbeat.as_nanos() * 5 / 2).expect("at most 25 s"),
         }
     }
@@ -380,6 +383,9 @@ impl Cluster {
 
     /// Looks at everything that time alone may turn into a violation.
     pub(crate) fn audit(&mut self) {
+        if !self.network.weather.is_tame() {
+            self.safety.storm_until = self.now;
+        }
         self.check_overlaps();
         for host in 0..self.hosts.len() {
             self.check_belongings(host);
@@ -425,7 +431,8 @@ impl Cluster {
         let lossy = weather.loss > 0 || weather.burst_length > 0;
         let bound =
             3 * self.heartbeat() * if lossy { 3 } else { 1 } + 4 * weather.delay_most() + SLACK;
-        let length = self.now - since.max(audible);
+        let calm_since = if weather.is_tame() { self.safety.storm_until } else { 0 };
+        let length = self.now - since.max(audible).max(calm_since);
         if length > bound {
             let millis = length / MILLISECOND;
             let text =
