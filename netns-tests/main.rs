@@ -1,1 +1,37 @@
-fn main() {}
+//! The real daemons on the real kernel: hosts are network namespaces, faults are real.
+//!
+//! Needs root or user namespaces, and the program `ip`; without them it fails and says so. The
+//! tests run one after the other, because they measure time. Arguments are those of cargo's own
+//! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
+
+mod crash;
+mod meddling;
+mod partition;
+mod planned;
+mod probing;
+mod refusal;
+mod runner;
+mod scene;
+mod takeover;
+mod until;
+
+use std::process::ExitCode;
+
+use runner::Test;
+
+/// What a test tells: nothing, or why it failed.
+pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let tests: Vec<Test> = [
+        probing::TESTS,
+        takeover::TESTS,
+        planned::TESTS,
+        partition::TESTS,
+        crash::TESTS,
+        meddling::TESTS,
+        refusal::TESTS,
+    ]
+    .concat();
+    runner::main(&tests)
+}

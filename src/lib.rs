@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod exit;
 pub mod kernel;
 pub mod lab;
 pub mod logging;

@@ -1,1 +1,177 @@
-//! Placeholder.
+//! The configuration file: from TOML to a checked [`Config`], or to all of its faults at once.
+//!
+//! ```text
+//! text -> document (lines) -> file (tables, keys, types) -> check (meaning) -> Config
+//!                 \                   \                         \
+//!                  +-------------------+-------------------------+--> Refused (every fault)
+//! ```
+//!
+//! Only a `Config` travels further; it has no illegal values. The daemon loads it at start and at
+//! each reload, `buoy check` to show what is wrong, `buoy lab` to build what it describes. Loading
+//! reads the file and the key file and changes nothing; a refused file leaves everything as it is.
+
+mod addresses;
+mod check;
+mod difference;
+mod digest;
+mod document;
+mod duration;
+mod fault;
+mod file;
+mod find_me;
+mod key_file;
+mod nodes;
+mod pools;
+mod timing;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::protocol::{Configuration, Group, Incarnation, Member, NodeId, SoftwareVersion, Timing};
+
+pub use addresses::Vip;
+pub use difference::{Change, difference};
+pub use duration::{NotADuration, parse_duration, show_duration};
+pub use fault::{Fault, Refused, Warning};
+pub use file::known_keys;
+pub use find_me::{WhoAmI, find_me};
+pub use key_file::{KEYS_MAX, KeyFileFault, Keys, LineFault, read_keys, write_new_key};
+pub use nodes::{NodeConfig, PATHS_MAX};
+pub use pools::{ADDRESSES_MAX, ADDRESSES_PER_GROUP_MAX, GroupConfig};
+
+use fault::Findings;
+
+/// Room for [`ADDRESSES_MAX`] addresses in the long form, several times over.
+const FILE_SIZE_MAX: u64 = 4 * 1024 * 1024;
+
+/// A file that was found to be without fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Where the keys were read.
+    pub key_file: PathBuf,
+    /// The keys.
+    pub keys: Keys,
+    /// UDP port of the heartbeats, the same on every node.
+    pub port: u16,
+    /// Name of the profile that the times come from.
+    pub profile: &'static str,
+    /// Times and limits.
+    pub timing: Timing,
+    /// What the file means, as a number; equal on all nodes that run the same.
+    pub digest: u64,
+    /// The nodes as written; at least one.
+    pub nodes: Vec<NodeConfig>,
+    /// The groups of all pools as written; at least one.
+    pub groups: Vec<GroupConfig>,
+    /// What the operator should know about this file.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// With everything that is wrong with it, also when it cannot be read at all.
+pub fn load(path: &Path) -> Result<Config, Refused> {
+    let text = read(path)?;
+    parse(&text, path)
+}
+
+/// Checks a text as if it stood in the file `path`, beside which the key file is looked for.
+///
+/// # Errors
+/// With everything that is wrong with it.
+pub fn parse(text: &str, path: &Path) -> Result<Config, Refused> {
+    let mut findings = Findings::default();
+    let file = file::read(text, &mut findings);
+    let config = file.and_then(|file| check::check(&file, path, &mut findings));
+    findings.sort();
+    match config {
+        Some(config) => Ok(config),
+        None => Err(Refused { path: path.to_owned(), faults: findings.faults }),
+    }
+}
+
+fn read(path: &Path) -> Result<String, Refused> {
+    let unreadable = |error: io::Error| {
+        let remedy = if error.kind() == io::ErrorKind::NotFound {
+            "write it there, or name another one with --config"
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            "let the user that the daemon runs as read it"
+        } else {
+            "name the configuration file with --config"
+        };
+        Refused::whole(path, format!("cannot be read: {error}"), remedy)
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    Read::take(file, FILE_SIZE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_SIZE_MAX {
+        let problem = format!("is larger than {FILE_SIZE_MAX} bytes");
+        return Err(Refused::whole(path, problem, "use two clusters"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = before.filter(|byte| **byte == b'\n').count() + 1;
+        let problem = format!("is not UTF-8 text (line {line})");
+        Refused::whole(path, problem, "save it as UTF-8")
+    })
+}
+
+impl Config {
+    /// A node by its name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&NodeConfig> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// A group by its name, or by any of its addresses.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<&GroupConfig> {
+        let by_name = self.groups.iter().find(|group| group.name == name);
+        by_name.or_else(|| {
+            let address: IpAddr = name.parse().ok()?;
+            self.groups.iter().find(|group| group.vips.iter().any(|vip| vip.address == address))
+        })
+    }
+
+    /// What the protocol needs to know of this.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the shape was agreed on between modules")]
+    pub fn protocol(
+        &self,
+        me: NodeId,
+        incarnation: Incarnation,
+        seed: u64,
+        software: SoftwareVersion,
+        draining: bool,
+    ) -> Configuration {
+        let groups = self.groups.iter().map(|group| {
+            let addresses = u16::try_from(group.vips.len()).unwrap_or(u16::MAX);
+            let placed = Group {
+                addresses,
+                strategy: group.strategy,
+                prefer: group.prefer.clone(),
+                failback: group.failback,
+            };
+            (group.key, placed)
+        });
+        let nodes = self.nodes.iter().map(|node| (node.id, Member { weight: node.weight }));
+        Configuration {
+            me,
+            incarnation,
+            seed,
+            software,
+            digest: self.digest,
+            nodes: nodes.collect(),
+            groups: groups.collect(),
+            timing: self.timing,
+            draining,
+            #[cfg(feature = "mutations")]
+            broken: None,
+        }
+    }
+}

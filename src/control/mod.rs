@@ -1,1 +1,34 @@
-//! Placeholder.
+//! What operators ask and read: the control socket, its client, tables and the flight recorder.
+//!
+//! ```text
+//!  protocol::Report -> recorder ----------------+
+//!                                               v
+//!  cli -> client ==== control.sock ====> connection -> inquiry -> (channel) -> daemon
+//!          |                                    ^                                |
+//!          v                                    +-- translation <- protocol::Status
+//!       render -> people                             (names, sentences)
+//! ```
+//!
+//! The daemon starts a [`server::Server`] in any tokio runtime that is *not* the protocol's own
+//! thread, answers [`server::Inquiry`] with plain protocol types, and hands each `Report` to the
+//! [`recorder::Recorder`]. The command line calls [`client::run`]. Nothing here decides anything;
+//! whatever a client does, or does not do, costs the daemon at most one question per 20 ms.
+
+pub mod client;
+mod connection;
+mod duration_text;
+mod inquiry;
+pub mod names;
+pub mod recorder;
+pub mod render;
+pub mod request;
+pub mod response;
+pub mod sentences;
+pub mod server;
+mod table;
+mod timestamp;
+mod translation;
+mod wait;
+
+#[cfg(test)]
+mod fixture;

@@ -32,6 +32,9 @@ pub struct Configuration {
     pub timing: Timing,
     /// Whether this node starts drained, as it was when it last ran. Read at start only.
     pub draining: bool,
+    /// The one rule that does not hold, for tests.
+    #[cfg(feature = "mutations")]
+    pub broken: Option<super::rules::Rule>,
 }
 
 /// A configured node.

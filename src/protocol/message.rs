@@ -77,6 +77,8 @@ pub struct Heartbeat {
     pub draining: bool,
     /// Asks for a heartbeat and for unacknowledged claims at once.
     pub solicit: bool,
+    /// The sender's own monotonic clock; a jump of all peers' clocks against ours is an own stall.
+    pub clock_ms: u64,
     /// The sender's heartbeat interval; a receiver counts silence in these (RFC 9568 5.2.7).
     pub interval: Duration,
     /// How many intervals of silence mean death, at the sender.

@@ -1,14 +1,47 @@
-//! Decides who owns which group. No IO, no clock, no randomness of its own; imports nothing of ours.
+//! Decides who owns which group: time and events in, actions out.
+//!
+//! No IO, no clock, no randomness but a seeded generator, no logging, and nothing of ours imported:
+//! one sequence of events gives one sequence of actions. Called by `daemon` in production and by
+//! `tests/simulation`. [`Node`] is the door; behind it, in the order of a life:
+//!
+//! | module | decides |
+//! |---|---|
+//! | `membership` | who lives: silence, corroborated |
+//! | `health` | whether this node itself is well: stalls, maturity, isolation |
+//! | `claims`, `gossip` | who claims what, and how claims travel |
+//! | `succession` | whether a group is vacant and who is next |
+//! | `group`, `ownership` | the machine of one group; taking, letting go |
+//! | `conflict` | which of two owners gives way |
+//! | `handover`, `balance` | planned moves: how, and which |
+//! | `announcements` | when to announce |
+//! | `orders`, `picture` | what operators want and see |
+//!
+#![doc = include_str!("PROTOCOL.md")]
 
 mod action;
+mod announcements;
+mod balance;
+mod claims;
 mod configuration;
+mod conflict;
 mod event;
+mod gossip;
+mod group;
+mod handover;
+mod health;
 mod identity;
 mod instant;
+mod membership;
 mod message;
 mod node;
+mod orders;
+mod ownership;
+mod peers;
+mod picture;
 mod random;
+mod rules;
 mod status;
+mod succession;
 
 pub use action::{Action, Inability, Report, Verdict};
 pub use configuration::{Configuration, GROUPS_MAX, Group, Member, NODES_MAX, Strategy, Timing};
@@ -22,4 +55,8 @@ pub use message::{
 };
 pub use node::Node;
 pub use random::{Random, mix};
+pub use rules::Rule;
 pub use status::{Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status};
+
+#[cfg(test)]
+mod tests;

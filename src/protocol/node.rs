@@ -1,54 +1,247 @@
 //! The door of the protocol: one event in, a list of actions out.
+//!
+//! Called by the daemon's protocol thread and by the simulator. `step` never waits and never
+//! fails; what goes wrong outside comes in as an event. The state is here; what it means and how
+//! it changes is told by the modules named in `mod.rs`.
 
-use super::action::Action;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::action::{Action, Report};
+use super::announcements::Announcements;
+use super::balance::Deal;
+use super::claims::ClaimTable;
 use super::configuration::Configuration;
 use super::event::Event;
-use super::identity::GroupKey;
+use super::handover::{OfferOut, Promise};
+use super::health::{ReachTest, Support};
+use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
-use super::message::NodePhase;
-use super::status::{Explanation, Status};
+use super::message::{Message, NodePhase};
+use super::orders::ErrandOut;
+use super::ownership::GroupHere;
+use super::peers::Peer;
+use super::random::Random;
 
 /// One node of the cluster.
 #[derive(Debug)]
 pub struct Node {
-    configuration: Configuration,
+    pub(super) configuration: Configuration,
+    pub(super) now: Instant,
+    /// The deadline last asked for; later than this is a stall.
+    pub(super) promised: Instant,
+    pub(super) random: Random,
+    pub(super) phase: NodePhase,
+    pub(super) phase_since: Instant,
+    pub(super) active_since: Instant,
+    pub(super) draining: bool,
+    pub(super) loop_lag: Duration,
+
+    pub(super) peers: BTreeMap<NodeId, Peer>,
+    pub(super) support: Support,
+    pub(super) reach: ReachTest,
+    pub(super) heartbeat_due: Instant,
+
+    pub(super) claims: ClaimTable,
+    /// Something is to be sent to peers.
+    pub(super) gossip: bool,
+    pub(super) groups: BTreeMap<GroupKey, GroupHere>,
+    /// Something that ownership depends on has changed.
+    pub(super) evaluate: bool,
+    pub(super) takes_due: Instant,
+    /// Groups of this node that another has claimed, and when that must be settled.
+    pub(super) contests: BTreeMap<GroupKey, Instant>,
+    pub(super) last_ticket: u64,
+    pub(super) announcements: Announcements,
+
+    pub(super) offers: BTreeMap<NodeId, OfferOut>,
+    pub(super) promises: BTreeMap<GroupKey, Promise>,
+    pub(super) last_token: u32,
+    pub(super) balance_due: Instant,
+    pub(super) heirs_due: Instant,
+    pub(super) heirs_among: Vec<NodeId>,
+    pub(super) deal: Deal,
+    pub(super) errands: BTreeMap<u64, ErrandOut>,
+
+    pub(super) leave_by: Instant,
+    pub(super) farewells: u8,
+    pub(super) farewell_due: Instant,
+    pub(super) actions: Vec<Action>,
 }
 
 impl Node {
     /// Starts a node that owns nothing and listens.
     #[must_use]
-    pub fn new(_now: Instant, configuration: Configuration) -> Self {
-        Self { configuration }
+    pub fn new(now: Instant, configuration: Configuration) -> Self {
+        let mut node = Self {
+            now,
+            promised: now,
+            random: Random::new(configuration.seed),
+            phase: NodePhase::Listening,
+            phase_since: now,
+            active_since: now,
+            draining: configuration.draining,
+            loop_lag: Duration::ZERO,
+            peers: BTreeMap::new(),
+            support: Support::ALONE,
+            reach: ReachTest::default(),
+            heartbeat_due: now,
+            claims: ClaimTable::default(),
+            gossip: false,
+            groups: BTreeMap::new(),
+            evaluate: true,
+            takes_due: Instant::NEVER,
+            contests: BTreeMap::new(),
+            last_ticket: 0,
+            announcements: Announcements::new(now),
+            offers: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            last_token: 0,
+            balance_due: now,
+            heirs_due: Instant::NEVER,
+            heirs_among: Vec::new(),
+            deal: Deal::default(),
+            errands: BTreeMap::new(),
+            leave_by: Instant::NEVER,
+            farewells: 0,
+            farewell_due: Instant::NEVER,
+            actions: Vec::new(),
+            configuration,
+        };
+        node.regroup();
+        node.repeer();
+        node
     }
 
     /// Takes in one event and tells what to do, in this order. Time must not run backwards;
     /// an earlier `now` than the last counts as the last.
     #[must_use]
-    pub fn step(&mut self, _now: Instant, _event: Event) -> Vec<Action> {
-        Vec::new()
+    pub fn step(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        self.now = self.now.max(now);
+        self.notice_stall();
+        match event {
+            Event::Timer => {}
+            Event::Heard { from, incarnation, received_at, message } => {
+                if self.peers.contains_key(&from) {
+                    self.hear(from, incarnation, received_at);
+                    self.listen(from, received_at, message);
+                }
+            }
+            Event::Kernel(event) => self.on_kernel(event),
+            Event::Ordered { ticket, order } => self.ordered_here(ticket, order),
+            Event::Reconfigured(configuration) => self.reconfigure(*configuration),
+            Event::Stop => self.leave(),
+        }
+        self.proceed();
+        self.promised = self.next_deadline();
+        std::mem::take(&mut self.actions)
+    }
+
+    fn listen(&mut self, from: NodeId, received_at: Instant, message: Message) {
+        match message {
+            Message::Heartbeat(beat) => self.on_heartbeat(from, received_at, beat),
+            Message::Claims(slice) => self.on_claims(from, &slice),
+            Message::ClaimsAck(ack) => self.acknowledged(from, ack.position),
+            Message::Offer(offer) => self.on_offer(from, &offer),
+            Message::OfferAnswer(answer) => self.on_offer_answer(from, &answer),
+            Message::Errand(errand) => self.on_errand(from, errand),
+            Message::ErrandAnswer(answer) => self.on_errand_answer(from, answer),
+        }
+    }
+
+    /// Everything that is due, in the order in which one thing may follow from another.
+    fn proceed(&mut self) {
+        self.judge();
+        self.revise_phase();
+        self.revise_support();
+        self.settle_contests();
+        self.greet_returned();
+        for _ in 0..2 {
+            if std::mem::take(&mut self.evaluate) {
+                self.evaluate();
+            }
+            self.take_what_is_due();
+        }
+        self.pursue_offers();
+        self.plan_moves();
+        self.revise_heirs();
+        self.proceed_leaving();
+        self.announce_what_is_due();
+        self.pursue_errands();
+        if self.now >= self.heartbeat_due {
+            self.heartbeat_due = self.now + self.configuration.timing.heartbeat;
+            self.beat(false);
+        }
+        self.spread();
     }
 
     /// When [`Event::Timer`] is due next. Later is a stall, which the node notices by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        Instant::NEVER
+        let again = if self.evaluate { self.now } else { Instant::NEVER };
+        [
+            again,
+            self.heartbeat_due,
+            self.verdict_deadline(),
+            self.phase_deadline(),
+            self.takes_due,
+            self.contest_deadline(),
+            self.offer_deadline(),
+            self.announcement_deadline(),
+            self.errand_deadline(),
+            self.gossip_deadline(),
+            self.leave_deadline(),
+        ]
+        .into_iter()
+        .min()
+        .unwrap_or(Instant::NEVER)
+        .max(self.now)
     }
 
-    /// What this node knows now.
-    #[must_use]
-    pub fn status(&self, _now: Instant) -> Status {
-        Status {
-            me: self.configuration.me,
-            incarnation: self.configuration.incarnation,
-            phase: NodePhase::Listening,
-            nodes: Vec::new(),
-            groups: Vec::new(),
+    fn announcement_deadline(&self) -> Instant {
+        match self.phase {
+            NodePhase::Active | NodePhase::Leaving => {
+                self.announcements.deadline(self.now, self.pace())
+            }
+            NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated | NodePhase::Left => {
+                Instant::NEVER
+            }
         }
     }
 
-    /// Why a group is where it is; `None` if the configuration has no such group.
-    #[must_use]
-    pub fn explain(&self, _now: Instant, _group: GroupKey) -> Option<Explanation> {
-        None
+    /// Tells the node how late its thread has run at worst in the last minute; peers and
+    /// operators are told.
+    pub const fn set_loop_lag(&mut self, lag: Duration) {
+        self.loop_lag = lag;
+    }
+
+    fn reconfigure(&mut self, configuration: Configuration) {
+        let kept = (self.configuration.me, self.configuration.incarnation);
+        self.configuration = configuration;
+        (self.configuration.me, self.configuration.incarnation) = kept;
+        self.deal.forget();
+        self.regroup();
+        self.repeer();
+        self.heirs_among.clear();
+        self.heirs_due = self.now + self.configuration.timing.heartbeat;
+        self.evaluate = true;
+    }
+
+    /// Follows the configured list of nodes.
+    fn repeer(&mut self) {
+        let me = self.configuration.me;
+        let timing = self.configuration.timing;
+        let nodes = &self.configuration.nodes;
+        self.peers.retain(|node, _| nodes.contains_key(node));
+        self.offers.retain(|node, _| nodes.contains_key(node));
+        for (node, member) in nodes.iter().filter(|(node, _)| **node != me) {
+            self.peers.entry(*node).or_insert_with(|| {
+                Peer::new(self.now, member.weight, timing.heartbeat, timing.misses)
+            });
+        }
+    }
+
+    pub(super) fn report(&mut self, report: Report) {
+        self.actions.push(Action::Report(report));
     }
 }

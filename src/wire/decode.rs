@@ -109,6 +109,7 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<Heartbeat, DecodeError> {
     let interval = Duration::from_micros(state.u32()?.into());
     let misses = state.u8()?;
     let weight = state.u16()?;
+    let clock_ms = state.u64()?;
     // RFC 9568 erratum 8301: an interval of zero would make every peer dead at once.
     if interval.is_zero() || interval > INTERVAL_MAX || misses == 0 {
         return Err(state.out_of_range());
@@ -130,6 +131,7 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<Heartbeat, DecodeError> {
         phase,
         draining: flags & encode::DRAINING != 0,
         solicit: flags & encode::SOLICIT != 0,
+        clock_ms,
         interval,
         misses,
         weight,

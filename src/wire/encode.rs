@@ -91,6 +91,7 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
         out.extend(micros(heartbeat.interval).to_be_bytes());
         out.push(heartbeat.misses);
         out.extend(heartbeat.weight.to_be_bytes());
+        out.extend(heartbeat.clock_ms.to_be_bytes());
     });
     field::put(out, field::LOG, |out| {
         put_position(out, heartbeat.log);

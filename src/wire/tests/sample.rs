@@ -73,6 +73,7 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
         phase: PHASES[small(random, 6)],
         draining: random.below(2) == 1,
         solicit: random.below(2) == 1,
+        clock_ms: random.next_u64(),
         interval: Duration::from_micros(1 + random.below(60_000_000)),
         misses: u8::try_from(1 + random.below(255)).unwrap(),
         weight: u16::try_from(1 + random.below(1000)).unwrap(),

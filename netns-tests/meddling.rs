@@ -1,0 +1,112 @@
+//! Somebody else changes addresses and interfaces under the daemon's feet.
+
+use std::time::Duration;
+
+use buoy::lab::clock;
+use buoy::lab::plan::{Shape, vip, vip6};
+
+use crate::Outcome;
+use crate::runner::Test;
+use crate::scene::{SOON, Scene, with};
+use crate::until::until;
+
+/// What there is to run here.
+pub(crate) const TESTS: &[Test] = &[
+    ("address_removed_by_others", address_removed_by_others),
+    ("addresses_flushed_by_others", addresses_flushed_by_others),
+    ("interface_down_and_up", interface_down_and_up),
+    ("interface_deleted_and_made_anew", interface_deleted_and_made_anew),
+];
+
+/// An address is to be back within 100 ms; a busy machine may take a little longer.
+const BACK_MAX: Duration = Duration::from_millis(250);
+
+/// Somebody deletes a served address of each family: the owner puts it back at once, announces it,
+/// and the event is recorded. It does not move.
+fn address_removed_by_others() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let node = scene.owner(vip(105))?;
+        let begin = clock::now();
+        let commands = "addr del 10.77.0.105/32 dev eth0\naddr del fd77::105/128 dev eth0\n";
+        scene.cluster.namespace(node).ip(commands)?;
+        for vip in [vip(105), vip6(0x105)] {
+            back_on(scene, node, vip)?;
+            let timeline = scene.cluster.watch.timeline();
+            let gone = timeline.of(vip).find(|change| change.at >= begin && !change.held);
+            let gone = gone.ok_or("it was not removed")?.at;
+            let back = timeline.of(vip).find(|change| change.at >= gone && change.held);
+            let took = back.ok_or("it is not back")?.at.duration_since(gone);
+            assert!(took <= BACK_MAX, "{vip} was back only after {took:?}");
+        }
+        scene.at_rest()?;
+        assert_eq!(scene.owner(vip(105))?, node, "it stays where it was");
+        let events = scene.command(node, &["events", "--group", "10.77.0.105"])?;
+        assert!(events.contains("removed"), "the event is not recorded:\n{events}");
+        Ok(())
+    })
+}
+
+/// `ip addr flush` takes the host's own addresses and all served ones; the host's own come back
+/// by whoever manages them. Every address is served again on one node.
+fn addresses_flushed_by_others() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let node = scene.owner(vip(100))?;
+        let own = format!(
+            "addr flush dev eth0 scope global\naddr add 10.77.0.{}/24 dev eth0\n\
+             addr add fd77::{:x}/64 dev eth0 nodad\n",
+            11 + node,
+            11 + node
+        );
+        scene.cluster.namespace(node).ip(&own)?;
+        until("everything is served", SOON, || scene.each_on_one_node())?;
+        scene.at_rest()?;
+        for other in (0..3).filter(|other| *other != node) {
+            scene.sees(other, node, "up")?;
+        }
+        Ok(())
+    })
+}
+
+/// The interface is set down: its IPv6 addresses are gone and nothing passes. The others take
+/// over; when it is up again the node gets its share back, with both families.
+fn interface_down_and_up() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let node = scene.owner(vip(105))?;
+        scene.cluster.namespace(node).ip("link set eth0 down\n")?;
+        scene.away(node)?;
+        let own = format!("link set eth0 up\naddr add fd77::{:x}/64 dev eth0 nodad\n", 11 + node);
+        scene.cluster.namespace(node).ip(&own)?;
+        scene.back(node)
+    })
+}
+
+/// The interface is deleted and made anew, with another index, as by a driver reload: the others
+/// take over, and the node finds its new interface.
+fn interface_deleted_and_made_anew() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let node = scene.owner(vip(100))?;
+        let index = |scene: &Scene| -> Result<u32, Box<dyn std::error::Error>> {
+            let kernel = scene.cluster.kernel(node)?;
+            let found = kernel.names.iter().find(|(_, name)| *name == "eth0");
+            Ok(*found.ok_or("there is no eth0")?.0)
+        };
+        let before = index(scene)?;
+        scene.cluster.network.recreate(node, 0)?;
+        assert_ne!(index(scene)?, before, "it is a new interface");
+        until("the node is seen again", SOON, || {
+            match scene.state_of((node + 1) % 3, node).as_deref() {
+                Some("up") => Ok(()),
+                seen => Err(format!("{seen:?}")),
+            }
+        })?;
+        scene.back(node)
+    })
+}
+
+fn back_on(scene: &Scene, node: usize, vip: std::net::IpAddr) -> Outcome {
+    until("it is back", SOON, || match scene.cluster.kernel(node) {
+        Ok(kernel) if kernel.reachable().contains(&vip) => Ok(()),
+        Ok(_) => Err("it is not".to_owned()),
+        Err(error) => Err(error.to_string()),
+    })
+}

@@ -1,0 +1,127 @@
+//! Nodes that do not hear each other although all of them run.
+
+use std::time::Duration;
+
+use buoy::lab::clock;
+use buoy::lab::fault::Fault;
+use buoy::lab::filter::Rule;
+use buoy::lab::plan::{Shape, vip};
+
+use crate::Outcome;
+use crate::runner::Test;
+use crate::scene::{SOON, Scene, with};
+use crate::until::{throughout, until};
+
+/// What there is to run here.
+pub(crate) const TESTS: &[Test] = &[
+    ("deaf_owner", deaf_owner),
+    ("mute_owner", mute_owner),
+    ("split_and_heal", split_and_heal),
+    ("hundred_heartbeats_lost", hundred_heartbeats_lost),
+];
+
+/// Detection, and the time that the others need to learn that it is one-way; for a busy machine.
+const OUTAGE_MAX: Duration = Duration::from_secs(3);
+/// How long a cut lasts.
+const CUT: Duration = Duration::from_secs(2);
+
+/// Nothing reaches the owner, but what it says is heard: its heartbeats go on. The others learn
+/// from them that it hears nobody, and take its groups for as long as it lasts.
+fn deaf_owner() -> Outcome {
+    one_way(Fault::Deaf)
+}
+
+/// Nothing that the owner says is heard, but it hears all: it must not think that all is well.
+fn mute_owner() -> Outcome {
+    one_way(Fault::Mute)
+}
+
+fn one_way(fault: Fault) -> Outcome {
+    with(&Shape::default(), |scene| {
+        let victim = scene.owner(vip(100))?;
+        let begin = clock::now();
+        fault.begin(&mut scene.cluster, victim)?;
+        let others_serve = |scene: &Scene| match scene.cluster.prober.silent(OUTAGE_MAX / 30) {
+            silent if silent.is_empty() => Ok(()),
+            silent => Err(format!("no answer from {silent:?}")),
+        };
+        until("the others serve everything", SOON, || others_serve(scene))?;
+        throughout("the others serve everything", CUT, || others_serve(scene))?;
+        assert!(scene.owned_by(victim).is_empty(), "a cut node answers");
+        let figures = scene.figures(begin);
+        assert!(figures.worst <= OUTAGE_MAX, "out for {:?}", figures.worst);
+        let healed = clock::now();
+        fault.end(&mut scene.cluster, victim)?;
+        scene.back(victim)?;
+        let figures = scene.figures(healed);
+        assert!(figures.worst <= OUTAGE_MAX, "healing cost {:?}", figures.worst);
+        Ok(())
+    })
+}
+
+/// One node and the others do not hear each other; the client hears all. Both sides serve every
+/// address. Healed, each address has one owner soon, and the client's cache knows it.
+fn split_and_heal() -> Outcome {
+    with(&Shape::default(), |scene| {
+        Fault::Split.begin(&mut scene.cluster, 0)?;
+        until("both sides serve every address", SOON, || {
+            for vip in &scene.served {
+                let holders = scene.cluster.watch.holders(*vip);
+                if holders.len() != 2 || !holders.contains(&0) {
+                    return Err(format!("{vip} is held by {holders:?}"));
+                }
+            }
+            Ok(())
+        })?;
+        clock::pause(CUT);
+        let healed = clock::now();
+        Fault::Split.end(&mut scene.cluster, 0)?;
+        until("each address has one owner", SOON, || {
+            let two = scene.served.iter().find(|vip| scene.cluster.watch.holders(**vip).len() != 1);
+            two.map_or(Ok(()), |vip| Err(format!("{vip} has not")))
+        })?;
+        let took = clock::now().duration_since(healed);
+        assert!(took <= OUTAGE_MAX, "one owner only after {took:?}");
+        scene.at_rest()?;
+        let figures = scene.figures(healed);
+        assert!(figures.worst <= OUTAGE_MAX, "healing cost {:?}", figures.worst);
+        Ok(())
+    })
+}
+
+/// One heartbeat in twenty is lost at random until a hundred are: nobody moves anything.
+fn hundred_heartbeats_lost() -> Outcome {
+    let shape = Shape { cluster: "[timing]\nheartbeat = \"50ms\"\nmisses = 4", ..Shape::default() };
+    with(&shape, |scene| {
+        let datagrams = |scene: &Scene, column: &str| -> Result<u64, String> {
+            let mut sum = 0;
+            for node in 0..scene.cluster.nodes() {
+                let text = scene
+                    .cluster
+                    .namespace(node)
+                    .run(|| std::fs::read_to_string("/proc/thread-self/net/snmp"))
+                    .map_err(|error| error.to_string())?
+                    .map_err(|error| error.to_string())?;
+                let mut lines = text.lines().filter(|line| line.starts_with("Udp:"));
+                let names = lines.next().unwrap_or_default().split_whitespace();
+                let values = lines.next().unwrap_or_default().split_whitespace();
+                let value = names.zip(values).find(|(name, _)| *name == column);
+                sum += value.and_then(|(_, value)| value.parse::<u64>().ok()).unwrap_or(0);
+            }
+            Ok(sum)
+        };
+        let missing = |scene: &Scene| {
+            let (sent, arrived) =
+                (datagrams(scene, "OutDatagrams")?, datagrams(scene, "InDatagrams")?);
+            Ok::<_, String>(sent.saturating_sub(arrived))
+        };
+        let before = missing(scene)?;
+        let begin = clock::now();
+        scene.cluster.network.add_rule(Rule::loss(4748, 20))?;
+        until("a hundred are lost", Duration::from_secs(60), || match missing(scene)? - before {
+            lost if lost >= 100 => Ok(()),
+            lost => Err(format!("{lost} are")),
+        })?;
+        scene.nothing_happened(begin)
+    })
+}

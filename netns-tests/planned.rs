@@ -1,0 +1,179 @@
+//! What an operator does on purpose: nobody should notice.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+use std::{fs, thread};
+
+use buoy::lab::clock;
+use buoy::lab::plan::{Shape, vip};
+
+use crate::Outcome;
+use crate::runner::Test;
+use crate::scene::{READING, SOON, Scene, with};
+use crate::until::until;
+
+/// What there is to run here.
+pub(crate) const TESTS: &[Test] = &[
+    ("drain_and_undrain", drain_and_undrain),
+    ("move_resets_tcp_connections", move_resets_tcp_connections),
+    ("reload_under_traffic", reload_under_traffic),
+    ("lists_differ_during_a_rollout", lists_differ_during_a_rollout),
+];
+
+const PLANNED_OUTAGE_MAX: Duration = Duration::from_millis(100);
+
+/// The operator drains the owner: the command returns when the node has nothing; nobody loses
+/// more than a probe or two, and no moment has two owners. Undrained, it gets its share back.
+fn drain_and_undrain() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let victim = scene.owner(vip(100))?;
+        let other = (victim + 1) % 3;
+        let begin = clock::now();
+        scene.command(victim, &["drain"])?;
+        let kernel = scene.cluster.kernel(victim)?;
+        let left: Vec<_> = scene.served.iter().filter(|vip| kernel.holds(**vip)).collect();
+        assert!(left.is_empty(), "drain returned while it had {left:?}");
+        scene.away(victim)?;
+        let figures = scene.figures(begin);
+        assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
+        assert!(figures.two_owners <= READING, "two owners for {:?}", figures.two_owners);
+        assert_eq!(figures.by_turns, Duration::ZERO, "two nodes answered at once");
+        let draining = |scene: &Scene, node: usize| {
+            let status = scene.cluster.status(node)?;
+            let nodes = status["nodes"].as_array()?;
+            let name = scene.cluster.name(victim);
+            nodes.iter().find(|entry| entry["name"] == name)?["draining"].as_bool()
+        };
+        until("the others know", SOON, || match draining(scene, other) {
+            Some(true) => Ok(()),
+            seen => Err(format!("draining: {seen:?}")),
+        })?;
+        let begin = clock::now();
+        scene.command(victim, &["undrain"])?;
+        scene.back(victim)?;
+        let figures = scene.figures(begin);
+        assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
+        assert!(figures.two_owners <= READING, "two owners for {:?}", figures.two_owners);
+        Ok(())
+    })
+}
+
+/// A client has a connection to the address and only reads. The group is moved: the connection
+/// is reset at once, so that the client can connect again, instead of hanging for ever.
+fn move_resets_tcp_connections() -> Outcome {
+    with(&Shape::default(), |scene| {
+        for node in 0..scene.cluster.nodes() {
+            let listener =
+                scene.cluster.namespace(node).run(|| TcpListener::bind("0.0.0.0:8080"))??;
+            thread::spawn(move || {
+                let mut open = Vec::new();
+                while let Ok((mut stream, _)) = listener.accept() {
+                    // A client that is gone already is no matter here.
+                    let _ = stream.write_all(b"hello");
+                    open.push(stream);
+                }
+            });
+        }
+        let connect = || scene.cluster.client().run(|| TcpStream::connect((vip(100), 8080)));
+        let mut stream = connect()??;
+        let mut greeting = [0; 5];
+        stream.read_exact(&mut greeting)?;
+        let from = scene.owner(vip(100))?;
+        let to = (from + 1) % 3;
+        let begin = clock::now();
+        scene.command(from, &["move", "10.77.0.100", scene.cluster.name(to)])?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let end = stream.read(&mut greeting);
+        let took = clock::now().duration_since(begin);
+        match end {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => return Err(format!("expected a reset, got {other:?} after {took:?}").into()),
+        }
+        assert!(took < Duration::from_secs(1), "reset only after {took:?}");
+        until("a new connection is to the new owner", SOON, || {
+            if scene.owner(vip(100))? != to {
+                return Err("it has not moved".to_owned());
+            }
+            let mut stream = connect().map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+            stream.read_exact(&mut [0; 5]).map_err(|e| e.to_string())
+        })
+    })
+}
+
+/// A group is added to the files and every daemon is told to reload, while the client probes: the
+/// new group is served, and the others do not lose one probe.
+fn reload_under_traffic() -> Outcome {
+    let shape = Shape::default();
+    with(&shape, |scene| {
+        let mut grown = shape.clone();
+        grown.groups.push(vec![vip(120)]);
+        let begin = clock::now();
+        for node in 0..scene.cluster.nodes() {
+            fs::write(scene.cluster.configuration_file(node), grown.text())?;
+            scene.command(node, &["reload"])?;
+        }
+        until("one node has the new address", SOON, || {
+            match scene.cluster.watch.holders(vip(120)).len() {
+                1 => Ok(()),
+                other => Err(format!("{other} hold it")),
+            }
+        })?;
+        clock::pause(Duration::from_millis(500));
+        scene.nothing_happened(begin)?;
+        // A file with a fault changes nothing, and the reason is told.
+        fs::write(scene.cluster.configuration_file(0), grown.text().replace("vips", "vip"))?;
+        let begin = clock::now();
+        let output = scene.cluster.command(0, &["reload"])?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "a file with a fault was accepted");
+        assert!(said.contains("vip"), "it does not name the fault: {said}");
+        clock::pause(Duration::from_millis(500));
+        scene.nothing_happened(begin)
+    })
+}
+
+/// During a rollout the files differ: one node knows a new group and no longer knows an old one.
+/// Every address that somebody knows is served, what all know is not touched, and when the last
+/// node has the new file, the old address is gone everywhere.
+fn lists_differ_during_a_rollout() -> Outcome {
+    let shape = Shape::default();
+    with(&shape, |scene| {
+        let mut next = shape.clone();
+        next.groups.remove(0);
+        next.groups.push(vec![vip(121)]);
+        scene.served.retain(|served| *served != vip(100));
+        let begin = clock::now();
+        let owner = scene.owner(vip(100))?;
+        // The owner last: until then the old address has to be served by somebody.
+        for node in [(owner + 1) % 3, (owner + 2) % 3, owner] {
+            let old = scene.cluster.watch.holders(vip(100));
+            assert!(!old.is_empty(), "the old address is served while its owner knows it");
+            fs::write(scene.cluster.configuration_file(node), next.text())?;
+            scene.command(node, &["reload"])?;
+            until("one node has the new address", SOON, || {
+                match scene.cluster.watch.holders(vip(121)).len() {
+                    1 => Ok(()),
+                    other => Err(format!("{other} hold it")),
+                }
+            })?;
+        }
+        until("nobody has the old address", SOON, || {
+            match scene.cluster.watch.holders(vip(100)).len() {
+                0 => Ok(()),
+                other => Err(format!("{other} hold it")),
+            }
+        })?;
+        let timeline = scene.cluster.watch.timeline();
+        for address in [vip(121), vip(101), vip(105)] {
+            let both = timeline.two_owners(address, begin, clock::now());
+            assert!(both <= READING, "{address} had two owners for {both:?}");
+        }
+        // What all know may be balanced anew, but without an outage.
+        let seen = scene.cluster.prober.seen(begin, buoy::lab::probe::Prober::judged_until());
+        for (address, seen) in seen.iter().filter(|(address, _)| *address != vip(100)) {
+            assert!(seen.outage <= PLANNED_OUTAGE_MAX, "{address}: {seen:?}");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,132 @@
+//! Runs named tests and prints what cargo's own runner prints.
+
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+
+use buoy::lab::{clock, namespace};
+
+use crate::Outcome;
+
+/// A test: its name and what it does.
+pub(crate) type Test = (&'static str, fn() -> Outcome);
+
+#[derive(Default)]
+struct Arguments {
+    filters: Vec<String>,
+    skip: Vec<String>,
+    exact: bool,
+    list: bool,
+    ignored_only: bool,
+}
+
+impl Arguments {
+    fn parse(words: impl Iterator<Item = String>) -> Self {
+        let mut arguments = Self::default();
+        let mut words = words;
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--exact" => arguments.exact = true,
+                "--list" => arguments.list = true,
+                "--ignored" => arguments.ignored_only = true,
+                "--skip" => arguments.skip.extend(words.next()),
+                "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => {
+                    // Their value is not a filter.
+                    words.next();
+                }
+                word if word.starts_with("--skip=") => {
+                    arguments.skip.push(word["--skip=".len()..].to_owned());
+                }
+                word if word.starts_with('-') => {}
+                _ => arguments.filters.push(word),
+            }
+        }
+        arguments
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let fits = |pattern: &String| match self.exact {
+            true => name == pattern,
+            false => name.contains(pattern.as_str()),
+        };
+        // None of these tests is marked as ignored.
+        !self.ignored_only
+            && (self.filters.is_empty() || self.filters.iter().any(fits))
+            && !self.skip.iter().any(fits)
+    }
+}
+
+/// Runs the tests that the process arguments ask for.
+pub(crate) fn main(tests: &[Test]) -> ExitCode {
+    let arguments = Arguments::parse(std::env::args().skip(1));
+    let mut out = io::stdout();
+    match run(tests, &arguments, &mut out) {
+        Ok(true) => ExitCode::SUCCESS,
+        // A reader that has gone away is no reason to call a test passed.
+        Ok(false) | Err(_) => ExitCode::from(101),
+    }
+}
+
+fn run(tests: &[Test], arguments: &Arguments, out: &mut impl Write) -> io::Result<bool> {
+    let wanted: Vec<_> = tests.iter().filter(|(name, _)| arguments.wants(name)).collect();
+    if arguments.list {
+        for (name, _) in &wanted {
+            writeln!(out, "{name}: test")?;
+        }
+        writeln!(out, "\n{} tests, 0 benchmarks", wanted.len())?;
+        return Ok(true);
+    }
+    writeln!(out, "\nrunning {} tests", wanted.len())?;
+    if !wanted.is_empty()
+        && let Err(error) = namespace::enter_user_namespace()
+    {
+        writeln!(out, "error: the network tests cannot run: {error}")?;
+        return Ok(false);
+    }
+    let begin = clock::now();
+    let mut failures = Vec::new();
+    for (name, test) in &wanted {
+        write!(out, "test {name} ... ")?;
+        out.flush()?;
+        let begin = clock::now();
+        let outcome = panic::catch_unwind(AssertUnwindSafe(test));
+        let took = clock::now().duration_since(begin).as_secs_f64();
+        let failure = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("it panicked; see above".to_owned()),
+        };
+        let word = if failure.is_none() { "ok" } else { "FAILED" };
+        writeln!(out, "{word} ({took:.1} s)")?;
+        failures.extend(failure.map(|failure| (*name, failure)));
+    }
+    let took = clock::now().duration_since(begin).as_secs_f64();
+    summary(out, (tests.len(), wanted.len()), &failures, took)
+}
+
+fn summary(
+    out: &mut impl Write,
+    (all, ran): (usize, usize),
+    failures: &[(&str, String)],
+    took: f64,
+) -> io::Result<bool> {
+    if !failures.is_empty() {
+        writeln!(out, "\nfailures:")?;
+        for (name, failure) in failures {
+            writeln!(out, "\n---- {name} ----\n{failure}")?;
+        }
+        writeln!(out, "\nfailures:")?;
+        for (name, _) in failures {
+            writeln!(out, "    {name}")?;
+        }
+    }
+    let word = if failures.is_empty() { "ok" } else { "FAILED" };
+    let (failed, filtered) = (failures.len(), all - ran);
+    writeln!(
+        out,
+        "\ntest result: {word}. {} passed; {failed} failed; 0 ignored; 0 measured; \
+         {filtered} filtered out; finished in {took:.2}s\n",
+        ran - failed
+    )?;
+    Ok(failures.is_empty())
+}

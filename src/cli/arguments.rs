@@ -1,0 +1,195 @@
+//! What may be typed. The doc comments here are the help texts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::parse_duration;
+
+/// Where the configuration is unless named.
+pub(super) const CONFIG: &str = "/etc/buoy/buoy.toml";
+/// Where the daemon's socket is unless named.
+pub(super) const SOCKET: &str = "/run/buoy/control.sock";
+
+const EXAMPLES: &str = "\
+Examples:
+  buoy keygen /etc/buoy/cluster.key    make the cluster's key, then copy it to every node
+  buoy check                           is the file right? All faults at once
+  buoy status                          who is alive, who has which address and why
+  buoy drain                           move everything off this node before maintenance
+  buoy events --since 10m              what moved, when, and what caused it
+  sudo buoy lab                        a whole cluster on this machine, with failures
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 configuration refused, 4 daemon not reachable,
+5 request refused by the daemon.";
+
+/// Floating IP addresses that are always on exactly one of your hosts.
+#[derive(Debug, Parser)]
+#[command(name = "buoy", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(max_term_width = 100, subcommand_required = true)]
+pub(super) struct Arguments {
+    /// The configuration file [default: /etc/buoy/buoy.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The control socket of the daemon to ask [default: /run/buoy/control.sock]
+    #[arg(long, global = true, value_name = "SOCKET")]
+    pub(super) socket: Option<PathBuf>,
+    /// Answer in JSON, one object on a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// The daemon, in the foreground
+    ///
+    /// SIGTERM and SIGINT hand every address to a live peer, then end it (2 s at most). SIGHUP
+    /// reads the configuration again.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy run\n  buoy run --config ./buoy.toml --node lb1 \
+        --runtime-dir /tmp/lb1 -v")]
+    Run(Run),
+    /// Every node and every group: who is alive, who has what, since when and why
+    ///
+    /// Any node knows all of it and answers the same.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy status\n  buoy status --json | jq '.groups[].owner'")]
+    Status,
+    /// What moved, when, and the cause in one sentence
+    #[command(after_help = "Examples:\n  buoy events --since 10m\n  buoy events --follow --group \
+        10.77.0.100")]
+    Events(Events),
+    /// Why a group is where it is, and who would be next
+    #[command(after_help = "Example:\n  buoy explain 10.77.0.100")]
+    Explain {
+        /// The group: its name, or its first address
+        group: String,
+    },
+    /// Move every group off a node and keep them off
+    ///
+    /// Each group moves in good order, without an outage. Waits until the node has none, and
+    /// shows how many are left. The node stays drained, over restarts too, until "buoy undrain".
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy drain             this node\n  buoy drain lb2 \
+        --no-wait")]
+    Drain(Target),
+    /// Let a node have groups again
+    #[command(after_help = "Examples:\n  buoy undrain           this node\n  buoy undrain lb2")]
+    Undrain(Target),
+    /// Move one group to a node now, in good order
+    #[command(after_help = "Example:\n  buoy move 10.77.0.100 lb2")]
+    Move {
+        /// The group: its name, or its first address
+        group: String,
+        /// The node that should have it
+        node: String,
+        /// Do not wait until it is there
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Check a configuration file, without the daemon
+    ///
+    /// Shows all faults at once, each with its line, key, value and what is allowed; without
+    /// faults, what the file means. Needs to read the key file, so run it as the same user.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy check\n  buoy check ./new.toml && buoy reload")]
+    Check {
+        /// The file [default: that of --config]
+        #[arg(value_name = "CONFIG", conflicts_with = "config")]
+        file: Option<PathBuf>,
+    },
+    /// Make a fresh cluster key
+    ///
+    /// The file can be read by its owner only, and an existing one is never overwritten. Copy it
+    /// to every node.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Example:\n  buoy keygen /etc/buoy/cluster.key")]
+    Keygen {
+        /// Where to write it
+        #[arg(value_name = "PATH", default_value = "cluster.key")]
+        path: PathBuf,
+    },
+    /// Let the daemon read its configuration again
+    ///
+    /// Applies the difference and prints it; what is not in the difference is not touched. A file
+    /// with faults is refused as a whole and changes nothing.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Example:\n  buoy check && buoy reload")]
+    Reload,
+    /// A whole cluster on this machine, with failures to watch
+    ///
+    /// Builds the nodes and a client in network namespaces, runs a real daemon in each, then
+    /// kills, freezes, cuts and drains nodes while the client probes every address, and prints
+    /// what the client saw. Without a file it makes three nodes. Needs root, or a kernel that
+    /// allows user namespaces. Leaves nothing behind.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy lab\n  buoy lab ./buoy.toml\n  buoy lab --bench 20")]
+    Lab {
+        /// The cluster to build [default: that of --config if given, else three nodes]
+        #[arg(value_name = "CONFIG", conflicts_with = "config")]
+        file: Option<PathBuf>,
+        /// Repeat each failure so often and print a table of figures
+        #[arg(long, value_name = "RUNS", conflicts_with_all = ["file", "config"])]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+        bench: Option<u32>,
+    },
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Which node this is [default: the one with an address of this host, or its host name]
+    #[arg(long, value_name = "NAME")]
+    pub(super) node: Option<String>,
+    /// Directory for the control socket; each daemon on a host needs its own
+    #[arg(long, value_name = "DIRECTORY", default_value = "/run/buoy")]
+    pub(super) runtime_dir: PathBuf,
+    /// How log lines look [default: text, or json with --json]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
+    /// Log detours as well, not only what changes
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object for each line.
+    Json,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    /// Go on with what happens from now on
+    #[arg(long)]
+    pub(super) follow: bool,
+    /// Only what concerns this group
+    #[arg(long, value_name = "GROUP")]
+    pub(super) group: Option<String>,
+    /// Only the last so much time, such as 90s, 10m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = since)]
+    pub(super) since: Option<Duration>,
+}
+
+/// Arguments of `drain` and `undrain`.
+#[derive(Debug, Args)]
+pub(super) struct Target {
+    /// The node [default: the one whose daemon is asked]
+    pub(super) node: Option<String>,
+    /// Do not wait until it is done (undrain is done at once)
+    #[arg(long)]
+    pub(super) no_wait: bool,
+}
+
+/// A duration, or why it is none and what to type.
+fn since(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|fault| format!("{fault}; write it like 90s, 10m or 2h"))
+}

@@ -1,0 +1,230 @@
+//! `buoy check`: all faults of a file, or what it means.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::ifaddrs::getifaddrs;
+use nix::unistd::gethostname;
+use serde_json::{Value, json};
+
+use crate::config::{
+    self, Config, Fault, GroupConfig, NodeConfig, Refused, Warning, find_me, show_duration,
+};
+use crate::exit::Exit;
+use crate::protocol::Strategy;
+
+use super::Streams;
+
+/// Checks the file at `path`.
+pub(super) fn run(path: &Path, json: bool, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    match config::load(path) {
+        Ok(config) => {
+            let me = this_host(&config);
+            if json {
+                writeln!(streams.out, "{}", taken_json(path, &config, me.as_ref()))?;
+            } else {
+                write_summary(path, &config, me, streams)?;
+            }
+            Ok(Exit::Done)
+        }
+        Err(refused) => {
+            if json {
+                writeln!(streams.out, "{}", refused_json(&refused))?;
+            } else {
+                writeln!(streams.err, "{refused}")?;
+            }
+            Ok(Exit::Configuration)
+        }
+    }
+}
+
+/// The name of the node that this host would be, or why it would be none.
+fn this_host(config: &Config) -> Result<String, String> {
+    let interfaces = getifaddrs().map_err(|error| format!("addresses unknown: {error}"))?;
+    let addresses: Vec<IpAddr> = interfaces
+        .filter_map(|interface| interface.address)
+        .filter_map(|address| {
+            let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+        })
+        .collect();
+    let host_name = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let id = find_me(config, None, &addresses, &host_name).map_err(|why| why.to_string())?;
+    let named = config.nodes.iter().find(|node| node.id == id).map(|node| node.name.clone());
+    Ok(named.unwrap_or_else(|| id.to_string()))
+}
+
+fn write_summary(
+    path: &Path,
+    config: &Config,
+    me: Result<String, String>,
+    streams: &mut Streams<'_>,
+) -> io::Result<()> {
+    let out = &mut streams.out;
+    writeln!(out, "{} is valid: cluster {}, port {}", path.display(), config.cluster, config.port)?;
+    writeln!(out, "\n{}", counted(config.nodes.len(), "node"))?;
+    let rows = config.nodes.iter().map(node_row).collect();
+    write_table(out, &["NAME", "WEIGHT", "ADDRESSES"], rows)?;
+    let addresses: usize = config.groups.iter().map(|group| group.vips.len()).sum();
+    let groups = counted(config.groups.len(), "group");
+    writeln!(out, "\n{groups} with {}", counted(addresses, "address"))?;
+    let rows = config.groups.iter().map(|group| group_row(config, group)).collect();
+    write_table(out, &["GROUP", "POOL", "INTERFACE", "PLACED", "ADDRESSES"], rows)?;
+    let timing = &config.timing;
+    writeln!(
+        out,
+        "\ntiming: profile {}, heartbeat {}, death after {} missed, which is {}",
+        config.profile,
+        show_duration(timing.heartbeat),
+        timing.misses,
+        show_duration(timing.detection())
+    )?;
+    writeln!(
+        out,
+        "        a node starts to serve after {} to {}, or {} if it hears nobody",
+        show_duration(timing.maturity_min),
+        show_duration(timing.maturity_max),
+        show_duration(timing.solo_wait)
+    )?;
+    let (active, count) = (config.keys.active, config.keys.all.len());
+    let key_file = config.key_file.display();
+    writeln!(out, "keys:   {} in {key_file}, {active} is active", counted(count, "key"))?;
+    match me {
+        Ok(name) => writeln!(out, "here:   this host is node {name}")?,
+        Err(why) => writeln!(out, "here:   {why}")?,
+    }
+    for warning in &config.warnings {
+        writeln!(out, "warning, {warning}")?;
+    }
+    Ok(())
+}
+
+fn node_row(node: &NodeConfig) -> Vec<String> {
+    let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
+    vec![node.name.clone(), node.weight.to_string(), addresses.join(" ")]
+}
+
+fn group_row(config: &Config, group: &GroupConfig) -> Vec<String> {
+    let vips: Vec<String> = group.vips.iter().map(ToString::to_string).collect();
+    let interface = group.interface.clone().unwrap_or("routed".to_owned());
+    vec![group.name.clone(), group.pool.clone(), interface, placed(config, group), vips.join(" ")]
+}
+
+fn placed(config: &Config, group: &GroupConfig) -> String {
+    let mut text = strategy(group).to_owned();
+    if !group.prefer.is_empty() {
+        text.push_str(&format!(": {}", prefer(config, group).join(", ")));
+    }
+    if let Some(after) = group.failback {
+        text.push_str(&format!(", back after {}", show_duration(after)));
+    }
+    text
+}
+
+fn strategy(group: &GroupConfig) -> &'static str {
+    match group.strategy {
+        Strategy::Balance => "balance",
+        Strategy::Priority => "priority",
+    }
+}
+
+fn prefer(config: &Config, group: &GroupConfig) -> Vec<String> {
+    let named = |id| config.nodes.iter().find(|node| node.id == id).map(|node| node.name.clone());
+    group.prefer.iter().filter_map(|id| named(*id)).collect()
+}
+
+/// Writes columns as wide as their widest cell; the last is not padded.
+fn write_table(out: &mut dyn Write, head: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
+    let head = head.iter().map(|title| (*title).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default()
+    };
+    for row in &rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            line.push_str("  ");
+            line.push_str(cell);
+            if column + 1 < row.len() {
+                line.push_str(&" ".repeat(width(column) - cell.len()));
+            }
+        }
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    match (count, noun) {
+        (1, _) => format!("1 {noun}"),
+        (_, "address") => format!("{count} addresses"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+fn taken_json(path: &Path, config: &Config, me: Result<&String, &String>) -> Value {
+    let nodes: Vec<Value> = config
+        .nodes
+        .iter()
+        .map(
+            |node| json!({ "name": node.name, "addresses": node.addresses, "weight": node.weight }),
+        )
+        .collect();
+    let groups: Vec<Value> = config
+        .groups
+        .iter()
+        .map(|group| {
+            let vips: Vec<String> = group.vips.iter().map(ToString::to_string).collect();
+            json!({
+                "pool": group.pool,
+                "group": group.name,
+                "addresses": vips,
+                "interface": group.interface,
+                "strategy": strategy(group),
+                "prefer": prefer(config, group),
+                "failback_ms": group.failback.map(milliseconds),
+            })
+        })
+        .collect();
+    let warnings: Vec<Value> = config.warnings.iter().map(warning_json).collect();
+    json!({
+        "schema": 1,
+        "valid": true,
+        "file": path,
+        "cluster": config.cluster,
+        "port": config.port,
+        "profile": config.profile,
+        "detection_ms": milliseconds(config.timing.detection()),
+        "digest": format!("{:016x}", config.digest),
+        "node": me.ok(),
+        "nodes": nodes,
+        "groups": groups,
+        "faults": [],
+        "warnings": warnings,
+    })
+}
+
+fn milliseconds(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn refused_json(refused: &Refused) -> Value {
+    let faults: Vec<Value> = refused.faults.iter().map(fault_json).collect();
+    json!({ "schema": 1, "valid": false, "file": refused.path, "faults": faults, "warnings": [] })
+}
+
+fn fault_json(fault: &Fault) -> Value {
+    json!({
+        "line": fault.line,
+        "key": fault.key,
+        "value": fault.value,
+        "problem": fault.problem,
+        "remedy": fault.remedy,
+    })
+}
+
+fn warning_json(warning: &Warning) -> Value {
+    json!({ "line": warning.line, "key": warning.key, "text": warning.text })
+}

@@ -1,0 +1,82 @@
+//! From the file as written to a [`Config`] without illegal values.
+//!
+//! Each part is checked whatever the others turned out to be, so that one run finds everything.
+//! A `Config` is made only when nothing was refused.
+
+use std::path::{Path, PathBuf};
+
+use crate::protocol::Timing;
+
+use super::digest::digest;
+use super::fault::{At, Findings};
+use super::file::{self, File};
+use super::key_file::{Keys, read_keys};
+use super::timing::PROFILES;
+use super::{Config, nodes, pools, timing};
+
+/// Default of `[cluster] port`: not registered for anything, below the ephemeral range.
+const PORT: u16 = 4748;
+
+/// Checks the whole file. `path` is that of the file: the key file is relative to it.
+pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option<Config> {
+    let cluster = &file.cluster;
+    let name = cluster.name.as_ref().filter(|name| nodes::valid_name(name, findings));
+    let key = cluster.key_file.as_ref().and_then(|key_file| check_key(key_file, path, findings));
+    let port = cluster
+        .port
+        .as_ref()
+        .map_or(Some(PORT), |port| timing::count(port, (1, u16::MAX), findings));
+    let profile = timing::profile(cluster.profile.as_ref(), findings);
+    let timing = timing::check(profile, &file.timing, findings);
+    let nodes = nodes::check(&file.nodes, findings);
+    let groups = pools::check(&file.pools, &nodes, findings);
+    let addresses = groups.iter().map(|group| group.vips.len()).sum();
+    timing::check_refresh(&timing, &file.timing, addresses, findings);
+    warn_alone(&file.nodes, findings);
+    findings.sort();
+    if !findings.faults.is_empty() {
+        return None;
+    }
+    let (key_file, keys) = key?;
+    let mut config = Config {
+        cluster: name?.value.clone(),
+        key_file,
+        keys,
+        port: port?,
+        profile: profile_name(profile),
+        timing,
+        digest: 0,
+        nodes: nodes.checked,
+        groups,
+        warnings: std::mem::take(&mut findings.warnings),
+    };
+    config.digest = digest(&config);
+    Some(config)
+}
+
+fn check_key(
+    key_file: &At<String>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Option<(PathBuf, Keys)> {
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let full = directory.join(&key_file.value);
+    match read_keys(&full) {
+        Ok(keys) => Some((full, keys)),
+        Err(fault) => {
+            findings.refuse(&key_file.place, fault.to_string(), fault.remedy(&full));
+            None
+        }
+    }
+}
+
+fn profile_name(profile: Timing) -> &'static str {
+    PROFILES.iter().find(|(_, timing)| *timing == profile).map_or("lan", |(name, _)| name)
+}
+
+fn warn_alone(nodes: &[file::Node], findings: &mut Findings) {
+    let [only] = nodes else { return };
+    if let Some(name) = &only.name {
+        findings.warn(&name.place, "the only node: there is nobody to take over from it");
+    }
+}

@@ -1,0 +1,235 @@
+//! What is different between two files, for `buoy reload` and its report.
+//!
+//! The daemon applies exactly these; a group that no change names is not touched. Everything may
+//! change while the daemon runs but the name of the cluster, which its sessions are bound to.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::protocol::Timing;
+
+use super::duration::show_duration;
+use super::{Config, GroupConfig, NodeConfig};
+
+/// One difference between the file that is in use and the one to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The cluster has another name. Only a restart can apply this.
+    Cluster {
+        /// Name in use.
+        from: String,
+        /// Name in the file.
+        to: String,
+    },
+    /// Heartbeats go to another port.
+    Port {
+        /// Port in use.
+        from: u16,
+        /// Port in the file.
+        to: u16,
+    },
+    /// Keys were added, removed or replaced, or another is active.
+    Keys {
+        /// Ids of the keys to accept, the active one first.
+        ids: Vec<u8>,
+    },
+    /// One time or limit has another value.
+    Timing {
+        /// Its key.
+        key: &'static str,
+        /// Value in use.
+        from: String,
+        /// Value in the file.
+        to: String,
+    },
+    /// There is a new node.
+    NodeAdded {
+        /// Its name.
+        node: String,
+    },
+    /// A node is no longer there.
+    NodeRemoved {
+        /// Its name.
+        node: String,
+    },
+    /// A node is described differently.
+    NodeChanged {
+        /// Its name.
+        node: String,
+        /// What is different, in words.
+        what: String,
+    },
+    /// There is a new group.
+    GroupAdded {
+        /// Its name.
+        group: String,
+    },
+    /// A group is no longer there.
+    GroupRemoved {
+        /// Its name.
+        group: String,
+    },
+    /// A group with the same first address is described differently.
+    GroupChanged {
+        /// Its name in the file.
+        group: String,
+        /// What is different, in words.
+        what: String,
+    },
+}
+
+impl Change {
+    /// Whether the daemon must be started anew for this.
+    #[must_use]
+    pub fn needs_restart(&self) -> bool {
+        matches!(self, Self::Cluster { .. })
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster { from, to } => {
+                write!(out, "cluster renamed from {from} to {to}: needs a restart")
+            }
+            Self::Port { from, to } => write!(out, "port changed from {from} to {to}"),
+            Self::Keys { ids } => {
+                let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                write!(out, "keys changed, now {} with the first active", ids.join(", "))
+            }
+            Self::Timing { key, from, to } => {
+                write!(out, "timing {key} changed from {from} to {to}")
+            }
+            Self::NodeAdded { node } => write!(out, "node {node} added"),
+            Self::NodeRemoved { node } => write!(out, "node {node} removed"),
+            Self::NodeChanged { node, what } => write!(out, "node {node} changed: {what}"),
+            Self::GroupAdded { group } => write!(out, "group {group} added"),
+            Self::GroupRemoved { group } => write!(out, "group {group} removed"),
+            Self::GroupChanged { group, what } => write!(out, "group {group} changed: {what}"),
+        }
+    }
+}
+
+/// Compares the configuration in use with another; empty if they mean the same.
+#[must_use]
+pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if old.cluster != new.cluster {
+        changes.push(Change::Cluster { from: old.cluster.clone(), to: new.cluster.clone() });
+    }
+    if old.port != new.port {
+        changes.push(Change::Port { from: old.port, to: new.port });
+    }
+    if old.keys != new.keys {
+        let others = new.keys.all.iter().map(|(id, _)| *id).filter(|id| *id != new.keys.active);
+        changes
+            .push(Change::Keys { ids: std::iter::once(new.keys.active).chain(others).collect() });
+    }
+    changes.extend(timing(&old.timing, &new.timing));
+    changes.extend(nodes(&old.nodes, &new.nodes));
+    changes.extend(groups(&old.groups, &new.groups));
+    changes
+}
+
+fn timing(old: &Timing, new: &Timing) -> Vec<Change> {
+    let lengths = |timing: &Timing| {
+        [
+            ("heartbeat", timing.heartbeat),
+            ("offer_wait", timing.offer_wait),
+            ("retry", timing.retry),
+            ("rank_skew", timing.rank_skew),
+            ("unclaimed_wait", timing.unclaimed_wait),
+            ("maturity_min", timing.maturity_min),
+            ("maturity_max", timing.maturity_max),
+            ("solo_wait", timing.solo_wait),
+            ("announce_refresh", timing.announce_refresh),
+        ]
+        .map(|(key, length)| (key, show_duration(length)))
+    };
+    let counts = |timing: &Timing| {
+        [("misses", timing.misses.to_string()), ("announce_rate", timing.announce_rate.to_string())]
+    };
+    let old = lengths(old).into_iter().chain(counts(old));
+    let new = lengths(new).into_iter().chain(counts(new));
+    old.zip(new)
+        .filter(|((_, from), (_, to))| from != to)
+        .map(|((key, from), (_, to))| Change::Timing { key, from, to })
+        .collect()
+}
+
+fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for node in old.iter().filter(|node| new.iter().all(|other| other.id != node.id)) {
+        changes.push(Change::NodeRemoved { node: node.name.clone() });
+    }
+    for node in new {
+        let Some(before) = old.iter().find(|other| other.id == node.id) else {
+            changes.push(Change::NodeAdded { node: node.name.clone() });
+            continue;
+        };
+        let mut what = Vec::new();
+        if before.addresses != node.addresses {
+            let (from, to) = (list(&before.addresses), list(&node.addresses));
+            what.push(format!("addresses from {from} to {to}"));
+        }
+        if before.weight != node.weight {
+            what.push(format!("weight from {} to {}", before.weight, node.weight));
+        }
+        if !what.is_empty() {
+            changes.push(Change::NodeChanged { node: node.name.clone(), what: what.join(", ") });
+        }
+    }
+    changes
+}
+
+fn groups(old: &[GroupConfig], new: &[GroupConfig]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for group in old.iter().filter(|group| new.iter().all(|other| other.key != group.key)) {
+        changes.push(Change::GroupRemoved { group: group.name.clone() });
+    }
+    for group in new {
+        let Some(before) = old.iter().find(|other| other.key == group.key) else {
+            changes.push(Change::GroupAdded { group: group.name.clone() });
+            continue;
+        };
+        let what = group_changes(before, group);
+        if !what.is_empty() {
+            changes.push(Change::GroupChanged { group: group.name.clone(), what: what.join(", ") });
+        }
+    }
+    changes
+}
+
+fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
+    let mut what = Vec::new();
+    if old.name != new.name {
+        what.push(format!("renamed from {}", old.name));
+    }
+    if old.pool != new.pool {
+        what.push(format!("pool from {} to {}", old.pool, new.pool));
+    }
+    let added = new.vips.iter().filter(|vip| !old.vips.contains(vip));
+    what.extend(added.map(|vip| format!("{vip} added")));
+    let removed = old.vips.iter().filter(|vip| !new.vips.contains(vip));
+    what.extend(removed.map(|vip| format!("{vip} removed")));
+    if old.interface != new.interface {
+        let shown = |name: &Option<String>| name.clone().unwrap_or("the routed one".to_owned());
+        what.push(format!("interface from {} to {}", shown(&old.interface), shown(&new.interface)));
+    }
+    if old.strategy != new.strategy {
+        what.push(format!("strategy from {:?} to {:?}", old.strategy, new.strategy).to_lowercase());
+    }
+    if old.prefer != new.prefer {
+        what.push("preferred nodes".to_owned());
+    }
+    if old.failback != new.failback {
+        let shown = |wait: Option<Duration>| wait.map_or("never".to_owned(), show_duration);
+        what.push(format!("failback from {} to {}", shown(old.failback), shown(new.failback)));
+    }
+    what
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}

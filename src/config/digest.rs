@@ -1,0 +1,46 @@
+//! One number for what a file means, so that nodes can tell whether they run the same.
+//!
+//! Comments, the order of keys, tables and groups, and spelled-out defaults do not change it. The
+//! keys and the place of the key file are left out: they may differ while keys are rotated.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::Config;
+
+/// The first 64 bits of the SHA-256 of the meaning, written out in one order.
+pub(super) fn digest(config: &Config) -> u64 {
+    let hash = Sha256::digest(meaning(config).as_bytes());
+    let bytes: [u8; 32] = hash.into();
+    let [a, b, c, d, e, f, g, h, ..] = bytes;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+fn meaning(config: &Config) -> String {
+    let mut nodes: Vec<String> = config
+        .nodes
+        .iter()
+        .map(|node| format!("{} {:?} {}", node.name, node.addresses, node.weight))
+        .collect();
+    nodes.sort();
+    let mut groups: Vec<String> = config
+        .groups
+        .iter()
+        .map(|group| {
+            let mut vips: Vec<String> = group.vips.iter().map(ToString::to_string).collect();
+            // The first is the identity of the group; the order of the others means nothing.
+            vips.iter_mut().skip(1).for_each(|vip| vip.insert(0, '+'));
+            vips.sort();
+            let placed = (&group.interface, group.strategy, &group.prefer, group.failback);
+            format!("{} {} {vips:?} {placed:?}", group.pool, group.name)
+        })
+        .collect();
+    groups.sort();
+    let mut text = format!("{} {} {:?}\n", config.cluster, config.port, config.timing);
+    for line in nodes.iter().chain(&groups) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}

@@ -1,0 +1,273 @@
+//! The shape of the file: which tables and keys there are, and of which type.
+//!
+//! Makes a [`File`], in which every value still carries its line and is as the operator wrote it.
+//! What the values mean, and whether they fit each other, is for `check` and those it calls.
+//! `config/buoy.reference.toml` explains each key; a test compares it with [`known_keys`].
+
+use toml::de::DeTable;
+
+use super::document::{Entry, Section, Source};
+use super::fault::{At, Findings, Place};
+
+const ROOT: &[&str] = &["cluster", "timing", "node", "pool"];
+const CLUSTER: &[&str] = &["name", "key_file", "profile", "port"];
+const TIMING: &[&str] = &[
+    "heartbeat",
+    "misses",
+    "offer_wait",
+    "retry",
+    "rank_skew",
+    "unclaimed_wait",
+    "maturity_min",
+    "maturity_max",
+    "solo_wait",
+    "announce_refresh",
+    "announce_rate",
+];
+const NODE: &[&str] = &["name", "addresses", "weight"];
+const POOL: &[&str] = &["name", "interface", "vips", "mode", "strategy", "prefer", "failback"];
+const GROUP: &[&str] = &["name", "addresses", "interface"];
+
+const WRITE_STRING: &str = "write a string in double quotes";
+const WRITE_DURATION: &str = "write a number with its unit in quotes, like \"300ms\" or \"2s\"";
+const WRITE_NUMBER: &str = "write a whole number without quotes";
+const WRITE_ADDRESSES: &str = "write a list of addresses, like [\"10.77.0.11\"]";
+const WRITE_GROUP: &str = "write an address like \"10.77.0.100\", a list of addresses that move \
+     together, or { name = \"api\", addresses = [\"10.77.0.110\"] }";
+
+/// Every key that the file may hold, as a path such as `node.weight`; for tests and documents.
+#[must_use]
+pub fn known_keys() -> Vec<String> {
+    [("cluster", CLUSTER), ("timing", TIMING), ("node", NODE), ("pool", POOL), ("pool.vips", GROUP)]
+        .iter()
+        .flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}")))
+        .collect()
+}
+
+/// The file as written.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) cluster: Cluster,
+    pub(super) timing: TimingKeys,
+    pub(super) nodes: Vec<Node>,
+    pub(super) pools: Vec<Pool>,
+}
+
+/// `[cluster]`.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    pub(super) name: Option<At<String>>,
+    pub(super) key_file: Option<At<String>>,
+    pub(super) profile: Option<At<String>>,
+    pub(super) port: Option<At<i64>>,
+}
+
+/// `[timing]`.
+#[derive(Debug, Default)]
+pub(super) struct TimingKeys {
+    pub(super) heartbeat: Option<At<String>>,
+    pub(super) misses: Option<At<i64>>,
+    pub(super) offer_wait: Option<At<String>>,
+    pub(super) retry: Option<At<String>>,
+    pub(super) rank_skew: Option<At<String>>,
+    pub(super) unclaimed_wait: Option<At<String>>,
+    pub(super) maturity_min: Option<At<String>>,
+    pub(super) maturity_max: Option<At<String>>,
+    pub(super) solo_wait: Option<At<String>>,
+    pub(super) announce_refresh: Option<At<String>>,
+    pub(super) announce_rate: Option<At<i64>>,
+}
+
+/// One `[[node]]`.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: Option<At<String>>,
+    /// The list itself; its faults are those of the number of addresses.
+    pub(super) list: Option<Place>,
+    pub(super) addresses: Vec<At<String>>,
+    pub(super) weight: Option<At<i64>>,
+}
+
+/// One `[[pool]]`.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) place: Place,
+    pub(super) name: Option<At<String>>,
+    pub(super) interface: Option<At<String>>,
+    /// The list itself, for a pool without addresses.
+    pub(super) list: Option<Place>,
+    pub(super) groups: Vec<Group>,
+    pub(super) mode: Option<At<String>>,
+    pub(super) strategy: Option<At<String>>,
+    pub(super) prefer: Vec<At<String>>,
+    pub(super) failback: Option<At<String>>,
+}
+
+/// One element of `vips`.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) place: Place,
+    pub(super) name: Option<At<String>>,
+    pub(super) interface: Option<At<String>>,
+    pub(super) addresses: Vec<At<String>>,
+}
+
+/// Reads the text. Faults of TOML itself end the reading, because what follows from them would
+/// be reported in the wrong places; a key that stands twice does not.
+pub(super) fn read(text: &str, findings: &mut Findings) -> Option<File> {
+    let source = Source::new(text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut unreadable: Vec<usize> = Vec::new();
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        if error.message() == "duplicate key" {
+            let remedy = "keep one of them (further nodes and pools are [[node]] and [[pool]])";
+            let place = source.place(span, String::new());
+            findings.refuse(&place, "stands here a second time", remedy);
+            continue;
+        }
+        let place = source.line_place(span.start);
+        // What follows on the same line mostly follows from the first fault.
+        if !unreadable.contains(&place.line) {
+            unreadable.push(place.line);
+            let problem = format!("is not TOML: {}", error.message());
+            findings.refuse(&place, problem, "mend it; the rest is checked once this can be read");
+        }
+    }
+    if !unreadable.is_empty() {
+        return None;
+    }
+    let root = Section::root(&source, table.get_ref(), ROOT);
+    root.finish(findings);
+    let file = File {
+        cluster: read_cluster(&root, findings),
+        timing: read_timing(&root, findings),
+        nodes: read_each(&root, "node", findings, read_node),
+        pools: read_each(&root, "pool", findings, read_pool),
+    };
+    Some(file)
+}
+
+fn read_cluster(root: &Section<'_>, findings: &mut Findings) -> Cluster {
+    let wanted = "write [cluster] with name and key_file";
+    let section = root
+        .required("cluster", wanted, findings)
+        .and_then(|entry| entry.section(CLUSTER, wanted, findings));
+    let Some(section) = section else { return Cluster::default() };
+    section.finish(findings);
+    let name = section.required("name", "name the cluster, like name = \"edge\"", findings);
+    let key_file = section.required(
+        "key_file",
+        "make a key with \"buoy keygen\" and write key_file = \"cluster.key\"",
+        findings,
+    );
+    Cluster {
+        name: name.and_then(|entry| entry.text(WRITE_STRING, findings)),
+        key_file: key_file.and_then(|entry| entry.text(WRITE_STRING, findings)),
+        profile: section.text("profile", WRITE_STRING, findings),
+        port: section.number("port", WRITE_NUMBER, findings),
+    }
+}
+
+fn read_timing(root: &Section<'_>, findings: &mut Findings) -> TimingKeys {
+    let section = root
+        .entry("timing")
+        .and_then(|entry| entry.section(TIMING, "write [timing] and its keys below", findings));
+    let Some(section) = section else { return TimingKeys::default() };
+    section.finish(findings);
+    let mut duration = |key| section.text(key, WRITE_DURATION, findings);
+    TimingKeys {
+        heartbeat: duration("heartbeat"),
+        offer_wait: duration("offer_wait"),
+        retry: duration("retry"),
+        rank_skew: duration("rank_skew"),
+        unclaimed_wait: duration("unclaimed_wait"),
+        maturity_min: duration("maturity_min"),
+        maturity_max: duration("maturity_max"),
+        solo_wait: duration("solo_wait"),
+        announce_refresh: duration("announce_refresh"),
+        misses: section.number("misses", WRITE_NUMBER, findings),
+        announce_rate: section.number("announce_rate", WRITE_NUMBER, findings),
+    }
+}
+
+/// Reads each table of a `[[...]]` list, of which there must be one at least.
+fn read_each<T>(
+    root: &Section<'_>,
+    key: &str,
+    findings: &mut Findings,
+    read_one: fn(&Section<'_>, &mut Findings) -> T,
+) -> Vec<T> {
+    let known = if key == "node" { NODE } else { POOL };
+    let wanted = format!("write [[{key}]] and its keys below, once for each {key}");
+    let Some(entry) = root.required(key, &wanted, findings) else { return Vec::new() };
+    let entries = entry.list(&wanted, findings).unwrap_or_default();
+    if entries.is_empty() && entry.list_if().is_some() {
+        findings.refuse(&entry.place(), "is empty", wanted.as_str());
+    }
+    let sections: Vec<Section<'_>> =
+        entries.iter().filter_map(|entry| entry.section(known, &wanted, findings)).collect();
+    sections.iter().map(|section| read_one(section, findings)).collect()
+}
+
+fn read_node(section: &Section<'_>, findings: &mut Findings) -> Node {
+    section.finish(findings);
+    let name = section.required("name", "name the node, like name = \"lb1\"", findings);
+    let list = section.required("addresses", WRITE_ADDRESSES, findings);
+    Node {
+        name: name.and_then(|entry| entry.text(WRITE_STRING, findings)),
+        list: list.as_ref().map(Entry::place),
+        addresses: read_texts(list.as_ref(), WRITE_ADDRESSES, findings),
+        weight: section.number("weight", WRITE_NUMBER, findings),
+    }
+}
+
+fn read_pool(section: &Section<'_>, findings: &mut Findings) -> Pool {
+    section.finish(findings);
+    let name = section.required("name", "name the pool, like name = \"web\"", findings);
+    let list = section.required("vips", "write vips = [\"10.77.0.100\"]", findings);
+    let entries = list
+        .as_ref()
+        .and_then(|list| list.list("write a list, like [\"10.77.0.100\"]", findings))
+        .unwrap_or_default();
+    let wanted = "write a list of node names, like [\"lb1\", \"lb2\"]";
+    Pool {
+        place: section.place().clone(),
+        name: name.and_then(|entry| entry.text(WRITE_STRING, findings)),
+        interface: section.text("interface", WRITE_STRING, findings),
+        list: list.as_ref().map(Entry::place),
+        groups: entries.iter().filter_map(|entry| read_group(entry, findings)).collect(),
+        mode: section.text("mode", WRITE_STRING, findings),
+        strategy: section.text("strategy", WRITE_STRING, findings),
+        prefer: read_texts(section.entry("prefer").as_ref(), wanted, findings),
+        failback: section.text("failback", WRITE_DURATION, findings),
+    }
+}
+
+fn read_group(entry: &Entry<'_>, findings: &mut Findings) -> Option<Group> {
+    let place = entry.place();
+    if let Some(address) = entry.text_if() {
+        return Some(Group { place, name: None, interface: None, addresses: vec![address] });
+    }
+    if entry.list_if().is_some() {
+        let addresses = read_texts(Some(entry), WRITE_ADDRESSES, findings);
+        return Some(Group { place, name: None, interface: None, addresses });
+    }
+    let Some(section) = entry.section_if(GROUP) else {
+        entry.refuse_type("an address", WRITE_GROUP, findings);
+        return None;
+    };
+    section.finish(findings);
+    let list = section.required("addresses", WRITE_ADDRESSES, findings);
+    Some(Group {
+        place: list.as_ref().map_or(place, Entry::place),
+        name: section.text("name", WRITE_STRING, findings),
+        interface: section.text("interface", WRITE_STRING, findings),
+        addresses: read_texts(list.as_ref(), WRITE_ADDRESSES, findings),
+    })
+}
+
+fn read_texts(list: Option<&Entry<'_>>, wanted: &str, findings: &mut Findings) -> Vec<At<String>> {
+    let elements = list.and_then(|list| list.list(wanted, findings)).unwrap_or_default();
+    elements.iter().filter_map(|element| element.text(WRITE_STRING, findings)).collect()
+}

@@ -1,0 +1,368 @@
+//! `[[pool]]`: the groups of virtual addresses and where they should be.
+//!
+//! A group is known to the protocol by its first address, and to people by its name or by that
+//! address; both must be unique over all pools, and so must every single address.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::protocol::{GROUPS_MAX, GroupKey, NodeId, Strategy};
+
+use super::addresses::{Vip, vip};
+use super::document::nearest;
+use super::fault::{At, Findings, Place};
+use super::file;
+use super::nodes::{Nodes, valid_name};
+use super::timing::duration;
+
+/// Addresses of one group; each move handles all of them at once.
+pub const ADDRESSES_PER_GROUP_MAX: usize = 1024;
+/// Addresses in all; the kernel's cost per address grows with their number (KERNEL.md C).
+pub const ADDRESSES_MAX: usize = 8192;
+/// Interface names of Linux (IFNAMSIZ with its closing zero).
+const INTERFACE_NAME_MAX: usize = 15;
+/// Above these a takeover takes more than some 15 and 100 ms (KERNEL.md C).
+const COMFORTABLE_V4: usize = 1000;
+const COMFORTABLE_V6: usize = 300;
+/// Neighbours that a Linux client keeps unless told otherwise (`gc_thresh3`; PROTOCOL.md M16).
+const CLIENT_NEIGHBOURS: usize = 1024;
+
+/// A group of addresses that move together, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// Name of its pool.
+    pub pool: String,
+    /// Its name: as written, else its first address.
+    pub name: String,
+    /// Its number in the protocol, derived from its first address.
+    pub key: GroupKey,
+    /// Its addresses as written; at least one, at most [`ADDRESSES_PER_GROUP_MAX`].
+    pub vips: Vec<Vip>,
+    /// Where they are added; `None` is the interface with a connected route to the address.
+    pub interface: Option<String>,
+    /// How it is placed.
+    pub strategy: Strategy,
+    /// Preferred nodes, best first.
+    pub prefer: Vec<NodeId>,
+    /// Return to a preferred node that has been well for so long; `None` is never.
+    pub failback: Option<Duration>,
+}
+
+/// What has been seen so far, to tell what stands twice.
+#[derive(Default)]
+struct Seen {
+    pools: Vec<String>,
+    names: BTreeMap<String, Place>,
+    keys: BTreeMap<GroupKey, IpAddr>,
+    addresses: BTreeMap<IpAddr, Place>,
+}
+
+/// What all groups of a pool share.
+struct Shared {
+    pool: String,
+    interface: Option<String>,
+    strategy: Strategy,
+    prefer: Vec<NodeId>,
+    failback: Option<Duration>,
+}
+
+/// Checks all pools.
+pub(super) fn check(
+    raw: &[file::Pool],
+    nodes: &Nodes,
+    findings: &mut Findings,
+) -> Vec<GroupConfig> {
+    let mut seen = Seen::default();
+    let mut groups = Vec::new();
+    let mut number = 0;
+    for pool in raw {
+        let shared = check_pool(pool, nodes, &mut seen, findings);
+        for group in &pool.groups {
+            number += 1;
+            if number == GROUPS_MAX + 1 {
+                let problem = format!("is group {number}, and {GROUPS_MAX} are the most");
+                let remedy = "let addresses move together in inner lists, or use two clusters";
+                findings.refuse(&group.place, problem, remedy);
+            }
+            groups.extend(check_group(group, &shared, nodes, &mut seen, findings));
+        }
+    }
+    check_numbers(raw, &groups, findings);
+    groups
+}
+
+fn check_pool(
+    pool: &file::Pool,
+    nodes: &Nodes,
+    seen: &mut Seen,
+    findings: &mut Findings,
+) -> Shared {
+    let mut name = String::new();
+    if let Some(text) = &pool.name
+        && valid_name(text, findings)
+    {
+        name.clone_from(&text.value);
+        if seen.pools.contains(&name) {
+            findings.refuse(&text.place, "is the name of another pool too", "rename one of them");
+        }
+        seen.pools.push(name.clone());
+    }
+    if let Some(list) = pool.list.as_ref().filter(|list| pool.groups.is_empty() && empty(list)) {
+        findings.refuse(list, "is empty", "write at least one address, or remove the pool");
+    }
+    check_mode(pool.mode.as_ref(), nodes, findings);
+    let prefer = check_prefer(&pool.prefer, nodes, findings);
+    let strategy = check_strategy(pool.strategy.as_ref(), &pool.prefer, findings);
+    let failback = check_failback(pool.failback.as_ref(), &pool.prefer, findings);
+    let interface = pool.interface.as_ref().filter(|name| valid_interface(name, findings));
+    let interface = interface.map(|name| name.value.clone());
+    Shared { pool: name, interface, strategy, prefer, failback }
+}
+
+/// Whether a list holds nothing, as opposed to nothing that could be read.
+fn empty(list: &Place) -> bool {
+    list.shown.starts_with('[') && list.shown.trim_matches(['[', ']', ' ']).is_empty()
+}
+
+fn check_mode(mode: Option<&At<String>>, nodes: &Nodes, findings: &mut Findings) {
+    let Some(mode) = mode else { return };
+    match mode.value.as_str() {
+        "availability" => {}
+        "majority" if nodes.names.len() == 2 => findings.refuse(
+            &mode.place,
+            "cannot work with two voters: a majority of two is both, so one death stops the other",
+            "a witness (a third buoy without addresses) would be the third voter, in a later \
+             version; use \"availability\"",
+        ),
+        "majority" => findings.refuse(
+            &mode.place,
+            "mode \"majority\" is not in this version yet",
+            "use \"availability\"",
+        ),
+        other => {
+            let remedy = suggestion(other, &["availability", "majority"]);
+            findings.refuse(&mode.place, "is not a mode", remedy);
+        }
+    }
+}
+
+fn check_strategy(
+    strategy: Option<&At<String>>,
+    prefer: &[At<String>],
+    findings: &mut Findings,
+) -> Strategy {
+    let Some(strategy) = strategy else { return Strategy::Balance };
+    match strategy.value.as_str() {
+        "balance" => Strategy::Balance,
+        "priority" => {
+            if prefer.is_empty() {
+                let remedy = "write prefer = [\"lb1\", \"lb2\"] with the best node first";
+                findings.refuse(&strategy.place, "needs to know whom to prefer", remedy);
+            }
+            Strategy::Priority
+        }
+        other => {
+            let remedy = suggestion(other, &["balance", "priority"]);
+            findings.refuse(&strategy.place, "is not a strategy", remedy);
+            Strategy::Balance
+        }
+    }
+}
+
+fn check_prefer(prefer: &[At<String>], nodes: &Nodes, findings: &mut Findings) -> Vec<NodeId> {
+    let mut ids = Vec::new();
+    for name in prefer {
+        if !nodes.names.contains(&name.value) {
+            let known: Vec<&str> = nodes.names.iter().map(String::as_str).collect();
+            let remedy = match nearest(&name.value, &known) {
+                Some(known) => format!("did you mean {known:?}?"),
+                None => format!("the nodes are {}", known.join(", ")),
+            };
+            findings.refuse(&name.place, "is not a node of this file", remedy);
+            continue;
+        }
+        let id = NodeId::from_name(&name.value);
+        if ids.contains(&id) {
+            findings.refuse(&name.place, "stands here twice", "name each node once");
+        }
+        ids.push(id);
+    }
+    ids
+}
+
+fn check_failback(
+    failback: Option<&At<String>>,
+    prefer: &[At<String>],
+    findings: &mut Findings,
+) -> Option<Duration> {
+    let failback = failback.filter(|failback| failback.value != "never")?;
+    if !failback.value.starts_with(|first: char| first.is_ascii_digit()) {
+        let remedy = "write \"never\" or a duration like \"10m\"";
+        findings.refuse(&failback.place, "is not a duration", remedy);
+        return None;
+    }
+    let after = duration(failback, findings)?;
+    if prefer.is_empty() {
+        let problem = "has no effect without preferred nodes";
+        findings.refuse(&failback.place, problem, "add prefer = [...], or write \"never\"");
+    }
+    Some(after)
+}
+
+fn check_group(
+    group: &file::Group,
+    shared: &Shared,
+    nodes: &Nodes,
+    seen: &mut Seen,
+    findings: &mut Findings,
+) -> Option<GroupConfig> {
+    let interface = group.interface.as_ref().filter(|name| valid_interface(name, findings));
+    let interface = interface.map(|name| name.value.clone()).or_else(|| shared.interface.clone());
+    let count = group.addresses.len();
+    if empty(&group.place) {
+        findings.refuse(&group.place, "is empty", "write at least one address");
+    }
+    if count > ADDRESSES_PER_GROUP_MAX {
+        let problem = format!("has {count} addresses, and {ADDRESSES_PER_GROUP_MAX} are the most");
+        findings.refuse(&group.place, problem, "make several groups of it");
+    }
+    let mut vips = Vec::new();
+    for text in &group.addresses {
+        let Some(vip) = vip(text, interface.is_some(), findings) else { continue };
+        check_address(vip.address, &text.place, nodes, seen, findings);
+        vips.push(vip);
+    }
+    let first = vips.first()?.address;
+    let key = GroupKey::from_first_address(first);
+    let name = check_group_name(group, first, seen, findings);
+    if let Some(other) = seen.keys.insert(key, first).filter(|other| *other != first) {
+        let problem = format!("has the same 64-bit number as the group of {other} by bad luck");
+        findings.refuse(&group.place, problem, "write its addresses in another order");
+    }
+    Some(GroupConfig {
+        pool: shared.pool.clone(),
+        name,
+        key,
+        vips,
+        interface,
+        strategy: shared.strategy,
+        prefer: shared.prefer.clone(),
+        failback: shared.failback,
+    })
+}
+
+fn check_address(
+    address: IpAddr,
+    place: &Place,
+    nodes: &Nodes,
+    seen: &mut Seen,
+    findings: &mut Findings,
+) {
+    if let Some(node) = nodes.addresses.get(&address) {
+        let problem = format!("is the address of node {node:?} itself");
+        findings.refuse(place, problem, "choose an address that no host has");
+    }
+    if let Some(other) = seen.addresses.get(&address) {
+        let problem = format!("stands in {} (line {}) too", other.key, other.line);
+        findings.refuse(place, problem, "keep one of them");
+    } else {
+        seen.addresses.insert(address, place.clone());
+    }
+}
+
+/// The name people use for a group; refused if another group could be meant by it.
+fn check_group_name(
+    group: &file::Group,
+    first: IpAddr,
+    seen: &mut Seen,
+    findings: &mut Findings,
+) -> String {
+    let default = first.to_string();
+    let (name, place) = match &group.name {
+        None => (default, &group.place),
+        Some(name) => {
+            let is_address = name.value.parse::<IpAddr>().is_ok_and(|address| address != first);
+            if is_address {
+                let problem = "is an address, but not the first of this group";
+                findings.refuse(&name.place, problem, "choose a word, or leave the name out");
+            } else {
+                valid_name(name, findings);
+            }
+            (name.value.clone(), &name.place)
+        }
+    };
+    let other = seen.names.insert(name.clone(), place.clone());
+    if let (Some(other), true) = (other, group.name.is_some()) {
+        let problem = format!("is the name of another group too (line {})", other.line);
+        findings.refuse(place, problem, "rename one of them");
+    }
+    name
+}
+
+fn valid_interface(name: &At<String>, findings: &mut Findings) -> bool {
+    let text = name.value.as_str();
+    let allowed = |letter: char| letter.is_ascii_graphic() && !"/:%".contains(letter);
+    let valid = (1..=INTERFACE_NAME_MAX).contains(&text.len())
+        && text.chars().all(allowed)
+        && text != "."
+        && text != "..";
+    if !valid {
+        let remedy = format!("write 1 to {INTERFACE_NAME_MAX} characters, as in \"ip link\"");
+        findings.refuse(&name.place, "is not the name of an interface", remedy);
+    }
+    valid
+}
+
+/// Limits and warnings that concern all groups together.
+fn check_numbers(raw: &[file::Pool], groups: &[GroupConfig], findings: &mut Findings) {
+    let Some(pool) = raw.first() else { return };
+    let place = pool.list.as_ref().unwrap_or(&pool.place);
+    let total: usize = groups.iter().map(|group| group.vips.len()).sum();
+    if total > ADDRESSES_MAX {
+        let problem =
+            format!("and the other pools have {total} addresses, {ADDRESSES_MAX} at most");
+        findings.refuse(place, problem, "use two clusters");
+    }
+    if total > CLIENT_NEIGHBOURS {
+        let text = format!(
+            "{total} addresses do not fit the neighbour table of a Linux client or router in one \
+             network\n(net.ipv4.neigh.default.gc_thresh3 = {CLIENT_NEIGHBOURS}): raise it there"
+        );
+        findings.warn(place, text);
+    }
+    let mut loads: BTreeMap<Option<&str>, (usize, usize)> = BTreeMap::new();
+    for group in groups {
+        let (v4, v6) = loads.entry(group.interface.as_deref()).or_default();
+        *v4 += group.vips.iter().filter(|vip| vip.address.is_ipv4()).count();
+        *v6 += group.vips.iter().filter(|vip| vip.address.is_ipv6()).count();
+    }
+    for (interface, (v4, v6)) in loads {
+        let interface = interface.unwrap_or("the routed interface");
+        if v4 > COMFORTABLE_V4 {
+            let text = format!(
+                "{v4} IPv4 addresses on {interface}: above {COMFORTABLE_V4} a takeover of all of \
+                 them takes\nlonger than some 15 ms in the kernel; spread them over interfaces"
+            );
+            findings.warn(place, text);
+        }
+        if v6 > COMFORTABLE_V6 {
+            let text = format!(
+                "{v6} IPv6 addresses on {interface}: above {COMFORTABLE_V6} a takeover of all of \
+                 them takes\nlonger than some 100 ms in the kernel, unless they share the last 24 \
+                 bits (fd80:0:0:N::1)"
+            );
+            findings.warn(place, text);
+        }
+    }
+}
+
+fn suggestion(word: &str, known: &[&str]) -> String {
+    match nearest(word, known) {
+        Some(known) => format!("did you mean {known:?}?"),
+        None => {
+            let known: Vec<String> = known.iter().map(|known| format!("{known:?}")).collect();
+            format!("write {}", known.join(" or "))
+        }
+    }
+}

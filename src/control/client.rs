@@ -1,0 +1,415 @@
+//! Asks a running daemon, for the command line.
+//!
+//! `cli` turns its arguments into a [`Command`], calls [`run`] with the socket, whether `--json`
+//! was given, and where to write; on an error it prints the error's text to standard error and
+//! ends with [`Error::exit_code`]:
+//!
+//! ```text
+//! match client::run(&command, &socket, json, &mut stdout.lock()) {
+//!     Ok(()) => 0,
+//!     Err(error) => { complain(&error); error.exit_code() }
+//! }
+//! ```
+//!
+//! With `--json` the daemon's lines are written as they came, a refusal included. A reader of our
+//! output that goes away (`buoy events | head`) ends the command in good order. Blocking, without
+//! a runtime and without a clock: where it waits, the daemon paces it with statuses.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::request::Request;
+use super::response::{Applied, Done, Event, Explanation, Refused, Rejected, Status};
+use super::wait::{self, Goal};
+use super::{recorder, render};
+
+/// Longer than the daemon itself waits for an answer, so that its own refusal is heard.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// As above, for a reload.
+const RELOAD_WAIT: Duration = Duration::from_secs(40);
+/// Longest answer taken: a status of the most groups has about 2 MB.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const REFUSED: &str = r#"{"refused":"#;
+
+/// What the operator wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `buoy status`.
+    Status,
+    /// `buoy events`.
+    Events {
+        /// Only the last so long.
+        since: Option<Duration>,
+        /// Only this group.
+        group: Option<String>,
+        /// Go on with what happens from now on.
+        follow: bool,
+    },
+    /// `buoy explain GROUP`.
+    Explain {
+        /// The group.
+        group: String,
+    },
+    /// `buoy drain [NODE]`.
+    Drain {
+        /// The node; the daemon's own if missing.
+        node: Option<String>,
+        /// Whether to wait until it has no group any more; `--no-wait` is false.
+        wait: bool,
+    },
+    /// `buoy undrain [NODE]`.
+    Undrain {
+        /// The node; the daemon's own if missing.
+        node: Option<String>,
+    },
+    /// `buoy move GROUP NODE`.
+    Move {
+        /// The group.
+        group: String,
+        /// Where it shall go.
+        node: String,
+        /// Whether to wait until it is there; `--no-wait` is false.
+        wait: bool,
+    },
+    /// `buoy reload`.
+    Reload,
+}
+
+/// Why a command did not do what it should.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no socket.
+    Missing(PathBuf),
+    /// The socket is there, but nobody listens.
+    NobodyListens(PathBuf),
+    /// The caller may not use the socket.
+    NotPermitted(PathBuf),
+    /// The socket cannot be used for another reason.
+    Unreachable(PathBuf, io::Error),
+    /// The daemon took the connection but says nothing.
+    NoAnswer(PathBuf),
+    /// The daemon ended the connection before it had answered.
+    Lost(PathBuf),
+    /// The daemon refused; nothing changed.
+    Refused(Refused),
+    /// The order is in force but does not come to its end.
+    Stuck {
+        /// What was waited for.
+        waited_for: String,
+        /// Why it does not come, one sentence for each group.
+        reasons: Vec<String>,
+    },
+    /// The answer is none that this version knows.
+    NotUnderstood(serde_json::Error),
+    /// The answer could not be written.
+    Output(io::Error),
+}
+
+/// Runs one command against the daemon at `socket` and writes its answer to `out`.
+///
+/// # Errors
+/// If the daemon is not reachable or refuses, or what was waited for cannot come.
+pub fn run(command: &Command, socket: &Path, json: bool, out: &mut dyn Write) -> Result<(), Error> {
+    match execute(command, socket, &mut Output { json, out }) {
+        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<(), Error> {
+    match command {
+        Command::Status => {
+            let answer = ask(socket, &Request::Status { watch_ms: None }, ANSWER_WAIT, output)?;
+            output.answer(&answer, |status: &Status| render::status(status))
+        }
+        Command::Explain { group } => {
+            let request = Request::Explain { group: group.clone() };
+            let answer = ask(socket, &request, ANSWER_WAIT, output)?;
+            output.answer(&answer, |told: &Explanation| render::explanation(told))
+        }
+        Command::Reload => {
+            let answer = ask(socket, &Request::Reload {}, RELOAD_WAIT, output)?;
+            output.answer(&answer, |applied: &Applied| render::applied(applied))
+        }
+        Command::Events { since, group, follow } => {
+            let since_ms = since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+            let request = Request::Events { since_ms, group: group.clone(), follow: *follow };
+            events(socket, &request, *follow, output)
+        }
+        Command::Undrain { node } => {
+            let request = Request::Undrain { node: node.clone() };
+            order(socket, &request, false, output)
+        }
+        Command::Drain { node, wait } => {
+            let request = Request::Drain { node: node.clone() };
+            order(socket, &request, *wait, output)
+        }
+        Command::Move { group, node, wait } => {
+            let request = Request::Move { group: group.clone(), node: node.clone() };
+            order(socket, &request, *wait, output)
+        }
+    }
+}
+
+fn order(
+    socket: &Path,
+    request: &Request,
+    wait: bool,
+    output: &mut Output<'_>,
+) -> Result<(), Error> {
+    let line = ask(socket, request, ANSWER_WAIT, output)?;
+    if !wait {
+        return output.answer(&line, |done: &Done| render::accepted(done));
+    }
+    let done: Done = understand(&line)?;
+    let goal = Goal::of(&done);
+    wait::until(socket, &goal, wait::PATIENCE, &mut |text| output.progress(text))?;
+    output.answer(&line, |done: &Done| render::reached(done))
+}
+
+fn events(
+    socket: &Path,
+    request: &Request,
+    follow: bool,
+    output: &mut Output<'_>,
+) -> Result<(), Error> {
+    let mut link = Link::open(socket)?;
+    link.ask(request)?;
+    if follow {
+        link.wait_at_most(None)?;
+        loop {
+            let line = output.accept(link.line())?;
+            output.answer(&line, |event: &Event| render::event(event))?;
+        }
+    }
+    // Everything is read before anything is written: a pager that waits for its reader must not
+    // make the daemon drop us.
+    let mut lines = Vec::new();
+    loop {
+        let line = output.accept(link.line())?;
+        if line.starts_with(r#"{"end":"#) {
+            break;
+        }
+        lines.push(line);
+        if lines.len() > recorder::EVENTS_MAX * 2 {
+            return Err(Error::Lost(socket.to_owned()));
+        }
+    }
+    lines.iter().try_for_each(|line| output.answer(line, |event: &Event| render::event(event)))
+}
+
+fn ask(
+    socket: &Path,
+    request: &Request,
+    wait: Duration,
+    output: &mut Output<'_>,
+) -> Result<String, Error> {
+    let mut link = Link::open(socket)?;
+    link.wait_at_most(Some(wait))?;
+    link.ask(request)?;
+    output.accept(link.line())
+}
+
+/// Where answers go, and in which form.
+struct Output<'a> {
+    json: bool,
+    out: &'a mut dyn Write,
+}
+
+impl Output<'_> {
+    fn answer<T: DeserializeOwned>(
+        &mut self,
+        line: &str,
+        render: impl FnOnce(&T) -> String,
+    ) -> Result<(), Error> {
+        if self.json { self.write(line) } else { self.write(&render(&understand(line)?)) }
+    }
+
+    /// Lines meanwhile are for people only: a script wants one answer.
+    fn progress(&mut self, text: &str) -> Result<(), Error> {
+        if self.json { Ok(()) } else { self.write(text) }
+    }
+
+    /// Passes an answer on; a refusal is also written if the caller wants JSON.
+    fn accept(&mut self, line: Result<String, Error>) -> Result<String, Error> {
+        if let Err(Error::Refused(refused)) = &line
+            && self.json
+        {
+            let rejected = Rejected { refused: refused.clone() };
+            let text = serde_json::to_string(&rejected).map_err(Error::NotUnderstood)?;
+            self.write(&text)?;
+            self.write("\n")?;
+        }
+        line
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Error> {
+        self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).map_err(Error::Output)
+    }
+}
+
+/// A connection to the daemon.
+pub(super) struct Link {
+    socket: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl Link {
+    pub(super) fn open(socket: &Path) -> Result<Self, Error> {
+        let socket = socket.to_owned();
+        let stream = UnixStream::connect(&socket).map_err(|error| unreachable(&socket, error))?;
+        let mut link = Self { socket, stream: BufReader::new(stream) };
+        link.wait_at_most(Some(ANSWER_WAIT))?;
+        Ok(link)
+    }
+
+    /// Sets how long one line may take; `None` is for ever.
+    fn wait_at_most(&mut self, wait: Option<Duration>) -> Result<(), Error> {
+        self.stream
+            .get_ref()
+            .set_read_timeout(wait)
+            .map_err(|error| Error::Unreachable(self.socket.clone(), error))
+    }
+
+    pub(super) fn ask(&mut self, request: &Request) -> Result<(), Error> {
+        let mut line = serde_json::to_vec(request).map_err(Error::NotUnderstood)?;
+        line.push(b'\n');
+        match self.stream.get_mut().write_all(&line) {
+            // The daemon may have turned us away already; its reason is still there to be read.
+            Err(error) if !ended(error.kind()) => {
+                Err(Error::Unreachable(self.socket.clone(), error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The next line, newline included; a refusal is an error.
+    pub(super) fn line(&mut self) -> Result<String, Error> {
+        let mut line = String::new();
+        match (&mut self.stream).take(ANSWER_BYTES_MAX).read_line(&mut line) {
+            Ok(_) if line.ends_with('\n') => {}
+            Ok(_) => return Err(Error::Lost(self.socket.clone())),
+            Err(error) if ended(error.kind()) => return Err(Error::Lost(self.socket.clone())),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Err(Error::NoAnswer(self.socket.clone()));
+            }
+            Err(error) => return Err(Error::Unreachable(self.socket.clone(), error)),
+        }
+        if line.starts_with(REFUSED) {
+            let rejected: Rejected = understand(&line)?;
+            return Err(Error::Refused(rejected.refused));
+        }
+        Ok(line)
+    }
+}
+
+fn unreachable(socket: &Path, error: io::Error) -> Error {
+    let socket = socket.to_owned();
+    if error.kind() == ErrorKind::NotFound {
+        Error::Missing(socket)
+    } else if error.kind() == ErrorKind::ConnectionRefused {
+        Error::NobodyListens(socket)
+    } else if error.kind() == ErrorKind::PermissionDenied {
+        Error::NotPermitted(socket)
+    } else {
+        Error::Unreachable(socket, error)
+    }
+}
+
+fn ended(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
+pub(super) fn understand<T: DeserializeOwned>(line: &str) -> Result<T, Error> {
+    serde_json::from_str(line).map_err(Error::NotUnderstood)
+}
+
+impl Error {
+    /// The exit code of the contract: 4 not reachable, 5 refused, 1 anything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Missing(_)
+            | Self::NobodyListens(_)
+            | Self::NotPermitted(_)
+            | Self::Unreachable(..)
+            | Self::NoAnswer(_)
+            | Self::Lost(_) => 4,
+            Self::Refused(_) => 5,
+            Self::Stuck { .. } | Self::NotUnderstood(_) | Self::Output(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(socket) => write!(
+                out,
+                "no daemon: the socket {} does not exist; start it (systemctl start buoy), or \
+                 name the right socket with --socket",
+                socket.display()
+            ),
+            Self::NobodyListens(socket) => write!(
+                out,
+                "no daemon: nobody listens at {}, whoever made it has died; start the daemon \
+                 (systemctl start buoy)",
+                socket.display()
+            ),
+            Self::NotPermitted(socket) => write!(
+                out,
+                "no permission to use {}; run this as root, or as a member of the group that \
+                 owns it (ls -l {0})",
+                socket.display()
+            ),
+            Self::Unreachable(socket, source) => {
+                write!(out, "no daemon at {}: {source}", socket.display())
+            }
+            Self::NoAnswer(socket) => write!(
+                out,
+                "the daemon at {} takes connections but does not answer; see its log",
+                socket.display()
+            ),
+            Self::Lost(socket) => write!(
+                out,
+                "the daemon at {} ended the connection; it is stopping, or this reader was too \
+                 slow",
+                socket.display()
+            ),
+            Self::Refused(refused) => {
+                write!(out, "refused: {}", refused.reason)?;
+                refused.details.iter().try_for_each(|detail| write!(out, "\n  {detail}"))
+            }
+            Self::Stuck { waited_for, reasons } => {
+                write!(out, "{waited_for}")?;
+                reasons.iter().try_for_each(|reason| write!(out, "\n  {reason}"))
+            }
+            Self::NotUnderstood(source) => write!(
+                out,
+                "the daemon's answer is not understood ({source}); is it of another version?"
+            ),
+            Self::Output(source) => write!(out, "the answer could not be written: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable(_, source) | Self::Output(source) => Some(source),
+            Self::NotUnderstood(source) => Some(source),
+            Self::Missing(_)
+            | Self::NobodyListens(_)
+            | Self::NotPermitted(_)
+            | Self::NoAnswer(_)
+            | Self::Lost(_)
+            | Self::Refused(_)
+            | Self::Stuck { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What the control socket asks the daemon, and how little of it reaches the daemon.
+//!
+//! The daemon receives [`Inquiry`] values from a bounded channel and answers each through its
+//! one-shot reply with plain protocol types; names, sentences and JSON are made on this side. A
+//! reply that is dropped, or that does not come in time, is a refusal for the client and nothing
+//! worse. Statuses are asked for once for all clients: while one is younger than [`STATUS_AGE_MAX`]
+//! it is given again, and while one is being asked for, the others wait for the same one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::names::{Names, NamesInForce, Unresolved};
+use super::response::{Applied, Done, Explanation, Rejected, SCHEMA};
+use super::{sentences, translation};
+use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
+
+/// Depth of the channel to the daemon: one inquiry for each client there can be.
+pub const INQUIRIES_MAX: usize = super::server::CLIENTS_MAX;
+/// A status younger than this is given again.
+pub const STATUS_AGE_MAX: Duration = Duration::from_millis(20);
+/// A daemon that has not answered by then is stuck; a hand-over between nodes takes less.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// A reload reads files, which may lie on a slow disk.
+const RELOAD_WAIT: Duration = Duration::from_secs(30);
+
+/// One question to the daemon. Whoever does not answer drops the reply.
+#[derive(Debug)]
+pub enum Inquiry {
+    /// What the node knows now.
+    Status {
+        /// Takes the answer.
+        reply: oneshot::Sender<Snapshot>,
+    },
+    /// Why a group is where it is.
+    Explain {
+        /// The group.
+        group: GroupKey,
+        /// Takes the answer; `None` if the protocol has no such group.
+        reply: oneshot::Sender<Option<protocol::Explanation>>,
+    },
+    /// An operator's order; the answer is that of `Action::Answer`.
+    Order {
+        /// What is wanted.
+        order: Order,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// Read the configuration file again.
+    Reload {
+        /// Takes the differences applied, or the faults because of which none was.
+        reply: oneshot::Sender<Result<Vec<String>, Vec<String>>>,
+    },
+}
+
+/// What the node knows, and what the daemon around it counted.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The protocol's picture.
+    pub status: protocol::Status,
+    /// Names and counts, such as `("datagrams_refused", 3)`; may be empty.
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+impl From<protocol::Status> for Snapshot {
+    fn from(status: protocol::Status) -> Self {
+        Self { status, counters: Vec::new() }
+    }
+}
+
+/// Asks the daemon on behalf of all clients.
+#[derive(Debug)]
+pub(super) struct Inquirer {
+    names: NamesInForce,
+    inquiries: mpsc::Sender<Inquiry>,
+    /// Held while a status is asked for, so that there is one inquiry for all who wait.
+    status: Mutex<Option<KeptStatus>>,
+}
+
+#[derive(Debug)]
+struct KeptStatus {
+    taken: Instant,
+    line: Arc<[u8]>,
+}
+
+impl Inquirer {
+    pub(super) fn new(names: NamesInForce, inquiries: mpsc::Sender<Inquiry>) -> Self {
+        Self { names, inquiries, status: Mutex::new(None) }
+    }
+
+    /// The status as a line of JSON, newline included.
+    pub(super) async fn status(&self) -> Result<Arc<[u8]>, Rejected> {
+        let mut kept = self.status.lock().await;
+        if let Some(kept) = &*kept
+            && kept.taken.elapsed() < STATUS_AGE_MAX
+        {
+            return Ok(Arc::clone(&kept.line));
+        }
+        let snapshot = self.ask(ANSWER_WAIT, |reply| Inquiry::Status { reply }).await?;
+        let line: Arc<[u8]> =
+            json_line(&translation::status(&snapshot, &self.names.current())).into();
+        *kept = Some(KeptStatus { taken: Instant::now(), line: Arc::clone(&line) });
+        Ok(line)
+    }
+
+    pub(super) async fn explain(&self, group: &str) -> Result<Explanation, Rejected> {
+        let names = self.names.current();
+        let key = find_group(&names, group)?;
+        let answer = self.ask(ANSWER_WAIT, |reply| Inquiry::Explain { group: key, reply }).await?;
+        answer
+            .map(|explanation| translation::explanation(&explanation, &names))
+            .ok_or_else(|| unknown_group(group))
+    }
+
+    pub(super) async fn drain(&self, node: Option<&str>) -> Result<Done, Rejected> {
+        let node = find_node(&self.names.current(), node)?;
+        self.order("drain", Order::Drain(node)).await
+    }
+
+    pub(super) async fn undrain(&self, node: Option<&str>) -> Result<Done, Rejected> {
+        let node = find_node(&self.names.current(), node)?;
+        self.order("undrain", Order::Undrain(node)).await
+    }
+
+    pub(super) async fn move_group(&self, group: &str, node: &str) -> Result<Done, Rejected> {
+        let names = self.names.current();
+        let group = find_group(&names, group)?;
+        let to = find_node(&names, Some(node))?;
+        self.order("move", Order::Move { group, to }).await
+    }
+
+    async fn order(&self, word: &str, order: Order) -> Result<Done, Rejected> {
+        let answer = self.ask(ANSWER_WAIT, |reply| Inquiry::Order { order, reply }).await?;
+        // Whoever ordered something and asks for the status next wants to see it in there.
+        *self.status.lock().await = None;
+        let names = self.names.current();
+        answer.map_err(|refusal| {
+            let (code, reason) = sentences::refusal(refusal, order, &names);
+            Rejected::new(code, reason)
+        })?;
+        let (node, name) = match order {
+            Order::Drain(node) | Order::Undrain(node) => (node, None),
+            Order::Move { group, to } => (to, Some(names.group(group))),
+        };
+        let (pool, group) = name.map(|name| (name.pool, name.group)).unzip();
+        Ok(Done { schema: SCHEMA, done: word.to_owned(), node: names.node(node), pool, group })
+    }
+
+    pub(super) async fn reload(&self) -> Result<Applied, Rejected> {
+        let answer = self.ask(RELOAD_WAIT, |reply| Inquiry::Reload { reply }).await?;
+        *self.status.lock().await = None;
+        answer.map(|applied| Applied { schema: SCHEMA, applied }).map_err(|faults| {
+            let reason = "the configuration was not applied and the old one stays in force";
+            let mut rejected = Rejected::new("configuration", reason);
+            rejected.refused.details = faults;
+            rejected
+        })
+    }
+
+    async fn ask<T>(
+        &self,
+        wait: Duration,
+        inquiry: impl FnOnce(oneshot::Sender<T>) -> Inquiry,
+    ) -> Result<T, Rejected> {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.inquiries.send(inquiry(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(wait, asked).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(Rejected::new("ending", "the daemon is ending; ask another node")),
+            Err(_) => Err(Rejected::new(
+                "no_answer",
+                format!("the daemon did not answer within {} s; see its log", wait.as_secs()),
+            )),
+        }
+    }
+}
+
+/// A group by the name an operator gave.
+pub(super) fn find_group(names: &Names, group: &str) -> Result<GroupKey, Rejected> {
+    names.find_group(group).map_err(|unresolved| match unresolved {
+        Unresolved::Unknown => unknown_group(group),
+        Unresolved::Ambiguous => Rejected::new(
+            "ambiguous_group",
+            format!("several pools have a group '{group}'; write it as POOL/{group}"),
+        ),
+    })
+}
+
+fn unknown_group(group: &str) -> Rejected {
+    Rejected::new(
+        "unknown_group",
+        format!("the configuration has no group '{group}'; 'buoy status' lists them"),
+    )
+}
+
+fn find_node(names: &Names, node: Option<&str>) -> Result<NodeId, Rejected> {
+    let Some(name) = node else { return Ok(names.me()) };
+    names.find_node(name).ok_or_else(|| {
+        let known = names.node_names().join(", ");
+        Rejected::new(
+            "unknown_node",
+            format!("the configuration has no node '{name}'; its nodes are {known}"),
+        )
+    })
+}
+
+/// An answer as one line, newline included.
+pub(super) fn json_line<T: serde::Serialize>(answer: &T) -> Vec<u8> {
+    let mut line = serde_json::to_vec(answer)
+        .expect("answers have string keys and no fallible Serialize, so JSON cannot fail");
+    line.push(b'\n');
+    line
+}

@@ -1,0 +1,223 @@
+//! What the operator calls the things that the protocol knows by number.
+//!
+//! Made by the daemon from the configuration, replaced as a whole at a reload. A number that the
+//! configuration does not have (a peer with a newer file speaks of a group we do not know yet) is
+//! shown as the number itself, never hidden.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::protocol::{GroupKey, NodeId};
+
+/// Names of one configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    cluster: String,
+    me: NodeId,
+    nodes: BTreeMap<NodeId, Placed<String>>,
+    groups: BTreeMap<GroupKey, Placed<GroupName>>,
+}
+
+/// How the operator names one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupName {
+    /// The pool it stands in.
+    pub pool: String,
+    /// Its own name.
+    pub group: String,
+    /// Its addresses, as configured.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A name and its place in the file, which is the order people expect to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Placed<T> {
+    place: usize,
+    name: T,
+}
+
+/// Why a name given by an operator is not one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// Nothing has this name.
+    Unknown,
+    /// Several groups have this name; with the pool in front it is one.
+    Ambiguous,
+}
+
+impl Names {
+    /// Takes nodes and groups in the order of the file.
+    #[must_use]
+    pub fn new(
+        cluster: String,
+        me: NodeId,
+        nodes: Vec<(NodeId, String)>,
+        groups: Vec<(GroupKey, GroupName)>,
+    ) -> Self {
+        Self { cluster, me, nodes: placed(nodes), groups: placed(groups) }
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The node that this daemon is.
+    #[must_use]
+    pub fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// The name of a node.
+    #[must_use]
+    pub fn node(&self, node: NodeId) -> String {
+        self.nodes.get(&node).map_or_else(|| node.to_string(), |placed| placed.name.clone())
+    }
+
+    /// Pool, name and addresses of a group.
+    #[must_use]
+    pub fn group(&self, group: GroupKey) -> GroupName {
+        self.groups.get(&group).map_or_else(
+            || GroupName {
+                pool: "unknown".to_owned(),
+                group: group.to_string(),
+                addresses: Vec::new(),
+            },
+            |placed| placed.name.clone(),
+        )
+    }
+
+    /// Where the node stands in the file; those that do not come last.
+    #[must_use]
+    pub fn node_place(&self, node: NodeId) -> usize {
+        self.nodes.get(&node).map_or(usize::MAX, |placed| placed.place)
+    }
+
+    /// Where the group stands in the file; those that do not come last.
+    #[must_use]
+    pub fn group_place(&self, group: GroupKey) -> usize {
+        self.groups.get(&group).map_or(usize::MAX, |placed| placed.place)
+    }
+
+    /// All nodes, in the order of the file.
+    #[must_use]
+    pub fn node_names(&self) -> Vec<&str> {
+        let mut nodes: Vec<_> = self.nodes.values().collect();
+        nodes.sort_by_key(|placed| placed.place);
+        nodes.into_iter().map(|placed| placed.name.as_str()).collect()
+    }
+
+    /// Finds a node by its name.
+    #[must_use]
+    pub fn find_node(&self, name: &str) -> Option<NodeId> {
+        self.nodes.iter().find(|(_, placed)| placed.name == name).map(|(node, _)| *node)
+    }
+
+    /// Finds a group by its name, by `pool/name`, or by any of its addresses.
+    ///
+    /// # Errors
+    /// If no group, or more than one, goes by that name.
+    pub fn find_group(&self, wanted: &str) -> Result<GroupKey, Unresolved> {
+        let address: Option<IpAddr> = wanted.parse().ok();
+        let mut found = self
+            .groups
+            .iter()
+            .filter(|(_, placed)| placed.name.goes_by(wanted, address))
+            .map(|(group, _)| *group);
+        match (found.next(), found.next()) {
+            (None, _) => Err(Unresolved::Unknown),
+            (Some(group), None) => Ok(group),
+            (Some(_), Some(_)) => Err(Unresolved::Ambiguous),
+        }
+    }
+}
+
+impl GroupName {
+    fn goes_by(&self, wanted: &str, address: Option<IpAddr>) -> bool {
+        self.group == wanted
+            || address.is_some_and(|address| self.addresses.contains(&address))
+            || wanted
+                .split_once('/')
+                .is_some_and(|(pool, group)| self.pool == pool && self.group == group)
+    }
+}
+
+fn placed<K: Ord, T>(list: Vec<(K, T)>) -> BTreeMap<K, Placed<T>> {
+    list.into_iter().enumerate().map(|(place, (key, name))| (key, Placed { place, name })).collect()
+}
+
+/// The names in force, shared by recorder, server and daemon; a reload replaces them for all.
+#[derive(Clone, Debug)]
+pub struct NamesInForce {
+    current: Arc<RwLock<Arc<Names>>>,
+}
+
+impl NamesInForce {
+    /// Starts with the names of the first configuration.
+    #[must_use]
+    pub fn new(names: Names) -> Self {
+        Self { current: Arc::new(RwLock::new(Arc::new(names))) }
+    }
+
+    /// The names as of now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Names> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts the names of a new configuration in force.
+    pub fn replace(&self, names: Names) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn groups_are_found_by_name_pool_and_name_and_every_address() {
+        let names = fixture::names();
+        let pair = fixture::group("10.77.0.102");
+        assert_eq!(names.find_group("10.77.0.102"), Ok(pair));
+        assert_eq!(names.find_group("fd77::102"), Ok(pair));
+        assert_eq!(names.find_group("FD77:0::102"), Ok(pair), "same address, other spelling");
+        assert_eq!(names.find_group("web/10.77.0.102"), Ok(pair));
+        assert_eq!(names.find_group("mail/10.77.0.102"), Err(Unresolved::Unknown));
+        assert_eq!(names.find_group("10.77.0.250"), Err(Unresolved::Unknown));
+    }
+
+    #[test]
+    fn a_name_in_two_pools_needs_its_pool() {
+        let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let named = |pool: &str, first: &str| {
+            let group = GroupKey::from_first_address(address(first));
+            let addresses = vec![address(first)];
+            (group, GroupName { pool: pool.to_owned(), group: "api".to_owned(), addresses })
+        };
+        let groups = vec![named("web", "10.0.0.1"), named("mail", "10.0.0.2")];
+        let mail = groups[1].0;
+        let names = Names::new("edge".to_owned(), NodeId(1), Vec::new(), groups);
+        assert_eq!(names.find_group("api"), Err(Unresolved::Ambiguous));
+        assert_eq!(names.find_group("mail/api"), Ok(mail));
+    }
+
+    #[test]
+    fn what_the_configuration_does_not_have_is_shown_by_number() {
+        let names = fixture::names();
+        assert_eq!(names.node(NodeId(0xbeef)), "node-0000beef");
+        assert_eq!(names.group(GroupKey(1)).group, "group-0000000000000001");
+        assert_eq!(names.group_place(GroupKey(1)), usize::MAX);
+    }
+
+    #[test]
+    fn names_in_force_are_replaced_for_every_holder() {
+        let held = NamesInForce::new(fixture::names());
+        let other = held.clone();
+        held.replace(Names::new("core".to_owned(), NodeId(1), Vec::new(), Vec::new()));
+        assert_eq!(other.current().cluster(), "core");
+    }
+}

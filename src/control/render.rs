@@ -1,0 +1,281 @@
+//! Answers as text for people. Pure: from the response types to a string, every line ended.
+//!
+//! Used by [`client`](super::client) and by whoever else shows a status to people (the live table
+//! of the lab). The text may change with every release; scripts use `--json`.
+
+use std::time::Duration;
+
+use super::duration_text::{lateness, span};
+use super::response::{Applied, Done, Event, Explanation, Group, GroupState, Node, Status};
+use super::sentences::counted;
+use super::table::{Table, numbers, words};
+
+/// Addresses of a group that are written out in a table; of the rest the number.
+const ADDRESSES_SHOWN: usize = 2;
+
+/// Two tables: the nodes, and the groups.
+#[must_use]
+pub fn status(status: &Status) -> String {
+    let mut text =
+        format!("cluster {}, seen by {} ({})\n\n", status.cluster, status.node, status.phase);
+    text.push_str(&nodes(status));
+    for differing in status.nodes.iter().filter(|node| node.config_differs) {
+        text.push_str(&format!(
+            "\n{} has another configuration than {}: compare the files, then 'buoy reload'\n",
+            differing.name, status.node
+        ));
+    }
+    text.push('\n');
+    text.push_str(&groups(&status.groups));
+    text
+}
+
+fn nodes(status: &Status) -> String {
+    let mut table = Table::new(vec![
+        words("NODE"),
+        words("STATE"),
+        words("PHASE"),
+        numbers("HEARD"),
+        numbers("GROUPS"),
+        numbers("WEIGHT"),
+        words("DRAIN"),
+        numbers("LAG"),
+        words("VERSION"),
+    ]);
+    for node in &status.nodes {
+        let known = node.version.is_some();
+        table.row(vec![
+            node.name.clone(),
+            node.state.word().to_owned(),
+            or_dash(node.phase.as_deref()),
+            heard(node, &status.node),
+            node.owns.to_string(),
+            node.weight.to_string(),
+            if node.draining { "drain".to_owned() } else { "-".to_owned() },
+            if known { lateness(node.loop_lag_us) } else { "-".to_owned() },
+            or_dash(node.version.as_deref()),
+        ]);
+    }
+    table.text()
+}
+
+fn heard(node: &Node, asked: &str) -> String {
+    match node.last_heard_ms {
+        _ if node.name == asked => "-".to_owned(),
+        Some(millis) => span(Duration::from_millis(millis)),
+        None => "never".to_owned(),
+    }
+}
+
+fn groups(groups: &[Group]) -> String {
+    let mut table = Table::new(vec![
+        words("POOL"),
+        words("GROUP"),
+        words("ADDRESSES"),
+        words("OWNER"),
+        words("STATE"),
+        numbers("EPOCH"),
+        numbers("SINCE"),
+        words("WHY"),
+    ]);
+    for group in groups {
+        table.row(vec![
+            group.pool.clone(),
+            group.group.clone(),
+            addresses(&group.addresses),
+            or_dash(group.owner.as_deref()),
+            group.state.word().to_owned(),
+            group.epoch.to_string(),
+            span(Duration::from_millis(group.since_ms)),
+            why(group),
+        ]);
+    }
+    table.text()
+}
+
+fn addresses(addresses: &[String]) -> String {
+    let shown: Vec<&str> = addresses.iter().take(ADDRESSES_SHOWN).map(String::as_str).collect();
+    match addresses.len() {
+        0 => "-".to_owned(),
+        all if all > ADDRESSES_SHOWN => {
+            format!("{} +{}", shown.join(" "), all - ADDRESSES_SHOWN)
+        }
+        _ => shown.join(" "),
+    }
+}
+
+fn why(group: &Group) -> String {
+    match &group.unable_here {
+        Some(unable) => format!("{} (cannot be here: {unable})", group.reason),
+        None => group.reason.clone(),
+    }
+}
+
+/// One line.
+#[must_use]
+pub fn event(event: &Event) -> String {
+    let epoch = event.epoch.map_or_else(String::new, |epoch| format!(" (epoch {epoch})"));
+    format!("{}  {:<14}  {}{epoch}\n", event.time, event.kind, event.sentence)
+}
+
+/// The owner, why, and the numbered line of succession.
+#[must_use]
+pub fn explanation(explanation: &Explanation) -> String {
+    let group = &explanation.group;
+    let since = span(Duration::from_millis(group.since_ms));
+    let mut text = format!(
+        "{} in pool {}, seen by {}\n  addresses  {}\n",
+        group.group,
+        group.pool,
+        explanation.node,
+        group.addresses.join(" ")
+    );
+    let owner = match (&group.owner, group.state) {
+        (Some(owner), GroupState::Moving) => format!("{owner}, for {since}, moving"),
+        (Some(owner), GroupState::Owned | GroupState::Unowned) => format!("{owner}, for {since}"),
+        (None, _) => format!("nobody, for {since}"),
+    };
+    text.push_str(&format!("  owner      {owner} (epoch {})\n", group.epoch));
+    text.push_str(&format!("  because    {}\n\n", why(group)));
+    let silent = group.owner.as_deref().unwrap_or("the owner");
+    if explanation.line.is_empty() {
+        text.push_str("there is no other node\n");
+        return text;
+    }
+    if group.owner.is_some() {
+        text.push_str(&format!("if {silent} fell silent now, it would go to\n"));
+    } else {
+        text.push_str("it would go to\n");
+    }
+    text.push_str(&line_of_succession(explanation));
+    text
+}
+
+fn line_of_succession(explanation: &Explanation) -> String {
+    let mut table = Table::new(vec![numbers("PLACE"), words("NODE"), words("WHY")]);
+    for candidate in &explanation.line {
+        let place = candidate.place.map_or_else(|| "-".to_owned(), |place| place.to_string());
+        table.row(vec![place, candidate.node.clone(), candidate.reason.clone()]);
+    }
+    table.text()
+}
+
+/// What an accepted order does from now on.
+#[must_use]
+pub fn accepted(done: &Done) -> String {
+    let node = &done.node;
+    match (done.done.as_str(), &done.group) {
+        ("drain", _) => {
+            format!(
+                "{node} drains: its groups move away and stay away until 'buoy undrain {node}'\n"
+            )
+        }
+        ("undrain", _) => format!("{node} may own groups again\n"),
+        ("move", Some(group)) => format!("{group} moves to {node}\n"),
+        (other, _) => format!("{other} {node}: accepted\n"),
+    }
+}
+
+/// What an order that was waited for has reached.
+#[must_use]
+pub fn reached(done: &Done) -> String {
+    let node = &done.node;
+    match &done.group {
+        Some(group) => format!("{group} is at {node}\n"),
+        None => format!("{node} has no group any more and gets none until 'buoy undrain {node}'\n"),
+    }
+}
+
+/// One line of progress of a drain.
+#[must_use]
+pub fn left(node: &str, groups: usize) -> String {
+    format!("{node} still has {}\n", counted(groups as u64, "group"))
+}
+
+/// The difference that a reload applied.
+#[must_use]
+pub fn applied(applied: &Applied) -> String {
+    if applied.applied.is_empty() {
+        return "nothing has changed in the configuration\n".to_owned();
+    }
+    applied.applied.iter().map(|difference| format!("{difference}\n")).collect()
+}
+
+fn or_dash(word: Option<&str>) -> String {
+    word.unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{fixture, translation};
+    use super::*;
+
+    #[test]
+    fn status_has_its_golden_tables() {
+        let answer = translation::status(&fixture::status().into(), &fixture::names());
+        let golden = "\
+cluster edge, seen by lb1 (active)
+
+NODE  STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN    LAG  VERSION
+lb1   up       active      -       1       1  -      180us  0.1.0
+lb2   up       active   42ms       1       2  drain  180us  0.1.0
+lb3   unknown  -       never       0       1  -          -  -
+
+lb2 has another configuration than lb1: compare the files, then 'buoy reload'
+
+POOL  GROUP        ADDRESSES              OWNER  STATE    EPOCH  SINCE  WHY
+web   10.77.0.100  10.77.0.100            lb1    owned        7  1m21s  lb3 fell silent
+web   10.77.0.101  10.77.0.101            lb2    owned        7  1m21s  handed over by lb1 for balance
+web   10.77.0.102  10.77.0.102 fd77::102  -      unowned      0  1m21s  nobody has claimed it yet (cannot be here: its link is down or missing)
+";
+        assert_eq!(status(&answer), golden, "\n{}", status(&answer));
+    }
+
+    #[test]
+    fn explanation_has_its_golden_text() {
+        let answer = translation::explanation(&fixture::explanation(), &fixture::names());
+        let golden = "\
+10.77.0.100 in pool web, seen by lb1
+  addresses  10.77.0.100
+  owner      lb1, for 1m21s (epoch 7)
+  because    lb3 fell silent
+
+if lb1 fell silent now, it would go to
+PLACE  NODE  WHY
+    1  lb2   first heir in the owner's claim
+    -  lb3   never heard
+";
+        assert_eq!(explanation(&answer), golden);
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let told = Event {
+            seq: 2,
+            time: "2024-02-29T12:34:56.001Z".to_owned(),
+            kind: "owner_changed".to_owned(),
+            observer: "lb2".to_owned(),
+            node: None,
+            pool: None,
+            group: None,
+            from: None,
+            to: None,
+            epoch: Some(8),
+            cause: None,
+            sentence: "10.77.0.100 moved from lb1 to lb2: lb1 fell silent".to_owned(),
+        };
+        assert_eq!(
+            event(&told),
+            "2024-02-29T12:34:56.001Z  owner_changed   10.77.0.100 moved from lb1 to lb2: \
+             lb1 fell silent (epoch 8)\n"
+        );
+    }
+
+    #[test]
+    fn many_addresses_are_counted() {
+        let many: Vec<String> = (1..=5).map(|last| format!("10.0.0.{last}")).collect();
+        assert_eq!(addresses(&many), "10.0.0.1 10.0.0.2 +3");
+        assert_eq!(addresses(&many[..2]), "10.0.0.1 10.0.0.2");
+        assert_eq!(addresses(&[]), "-");
+    }
+}

@@ -1,0 +1,140 @@
+//! What may be asked over the control socket: one JSON object on one line.
+//!
+//! ```text
+//! {"request":"status"}                          {"request":"explain","group":"10.77.0.100"}
+//! {"request":"events","since_ms":600000}        {"request":"drain","node":"lb1"}
+//! {"request":"move","group":"10.77.0.100","node":"lb2"}            {"request":"reload"}
+//! ```
+//!
+//! Unknown requests and unknown fields are refused, so that a misspelt filter is never taken for
+//! none. Names are those of the configuration; a group may also be named by any of its addresses.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest request, newline included. The longest sensible one has two names.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// One question or order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// All nodes and groups. Answered by one [`Status`](super::response::Status), or with
+    /// `watch_ms` by one each so many milliseconds until the client ends the connection.
+    Status {
+        /// Interval of repetition; values below 20 count as 20.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watch_ms: Option<u32>,
+    },
+    /// The flight recorder. Answered by [`Event`](super::response::Event) lines and, unless it
+    /// follows, one [`End`](super::response::End).
+    Events {
+        /// Only what happened in the last so many milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since_ms: Option<u64>,
+        /// Only what concerns this group.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// Whether to go on with what happens from now on.
+        #[serde(default)]
+        follow: bool,
+    },
+    /// Why a group is where it is. Answered by [`Explanation`](super::response::Explanation).
+    Explain {
+        /// The group.
+        group: String,
+    },
+    /// Move every group off a node and keep them off. Answered by
+    /// [`Done`](super::response::Done) as soon as the node has agreed.
+    Drain {
+        /// The node; the asked daemon's own if missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+    },
+    /// Let a node own groups again. Answered by [`Done`](super::response::Done).
+    Undrain {
+        /// The node; the asked daemon's own if missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+    },
+    /// Move one group now. Answered by [`Done`](super::response::Done) as soon as agreed.
+    Move {
+        /// The group.
+        group: String,
+        /// Where it shall go.
+        node: String,
+    },
+    /// Read the configuration file again. Answered by [`Applied`](super::response::Applied).
+    Reload {},
+}
+
+impl Request {
+    /// The word that names the request on the wire.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Status { .. } => "status",
+            Self::Events { .. } => "events",
+            Self::Explain { .. } => "explain",
+            Self::Drain { .. } => "drain",
+            Self::Undrain { .. } => "undrain",
+            Self::Move { .. } => "move",
+            Self::Reload {} => "reload",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Request, String> {
+        serde_json::from_str(line).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_request_has_its_golden_line() {
+        let group = || "10.77.0.100".to_owned();
+        let golden = [
+            (r#"{"request":"status"}"#, Request::Status { watch_ms: None }),
+            (r#"{"request":"status","watch_ms":100}"#, Request::Status { watch_ms: Some(100) }),
+            (
+                r#"{"request":"events","since_ms":600000,"group":"10.77.0.100","follow":true}"#,
+                Request::Events { since_ms: Some(600_000), group: Some(group()), follow: true },
+            ),
+            (r#"{"request":"explain","group":"10.77.0.100"}"#, Request::Explain { group: group() }),
+            (r#"{"request":"drain"}"#, Request::Drain { node: None }),
+            (
+                r#"{"request":"undrain","node":"lb1"}"#,
+                Request::Undrain { node: Some("lb1".to_owned()) },
+            ),
+            (
+                r#"{"request":"move","group":"10.77.0.100","node":"lb2"}"#,
+                Request::Move { group: group(), node: "lb2".to_owned() },
+            ),
+            (r#"{"request":"reload"}"#, Request::Reload {}),
+        ];
+        for (line, request) in golden {
+            assert_eq!(parse(line), Ok(request.clone()), "{line}");
+            assert_eq!(serde_json::to_string(&request).unwrap(), line);
+            assert!(line.contains(request.word()), "{line}");
+        }
+        let short = Request::Events { since_ms: None, group: None, follow: false };
+        assert_eq!(parse(r#"{"request":"events"}"#), Ok(short), "follow may be left out");
+    }
+
+    #[test]
+    fn what_is_misspelt_is_refused() {
+        for line in [
+            r#"{"request":"stop"}"#,
+            r#"{"request":"events","grup":"x"}"#,
+            r#"{"request":"reload","force":true}"#,
+            r#"{"request":"explain"}"#,
+            r#"{"request":"status","watch_ms":-1}"#,
+            "{}",
+            "[]",
+            "status",
+        ] {
+            assert!(parse(line).is_err(), "{line} was accepted");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What the daemon answers: one JSON object on one line for each answer.
+//!
+//! [`Status`] is fixed by the published contract (schema 1); fields may be added, never renamed.
+//! Every request may also be answered by [`Rejected`], which is told from the rest by its only
+//! key `refused`. Readers ignore fields they do not know, and added fields have defaults, so that
+//! a client and a daemon of neighbouring versions understand each other during an upgrade.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of these shapes.
+pub const SCHEMA: u32 = 1;
+
+/// Everything one node knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// The node that was asked.
+    pub node: String,
+    /// What that node is doing: `listening`, `active`, `resuming`, `isolated`, `leaving`, `left`.
+    #[serde(default)]
+    pub phase: String,
+    /// Every configured node, in the order of the file.
+    pub nodes: Vec<Node>,
+    /// Every configured group, in the order of the file.
+    pub groups: Vec<Group>,
+    /// What the daemon counted since its start.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One node as seen by the node that was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The verdict on it.
+    pub state: NodeState,
+    /// Time since it was heard directly; `null` if never, 0 for the asked node itself.
+    pub last_heard_ms: Option<u64>,
+    /// Whether the operator keeps groups off it.
+    pub draining: bool,
+    /// Its software; `null` if never heard.
+    pub version: Option<String>,
+    /// What it says it is doing; `null` if never heard.
+    #[serde(default)]
+    pub phase: Option<String>,
+    /// Its share.
+    #[serde(default)]
+    pub weight: u16,
+    /// Groups it owns.
+    #[serde(default)]
+    pub owns: u16,
+    /// Worst lateness of its protocol loop in the last minute, in microseconds.
+    #[serde(default)]
+    pub loop_lag_us: u64,
+    /// Whether it runs with another configuration than the asked node.
+    #[serde(default)]
+    pub config_differs: bool,
+}
+
+/// Verdict on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Heard directly.
+    Up,
+    /// Silent for longer than usual.
+    Suspect,
+    /// Heard by a peer only.
+    Indirect,
+    /// Heard by nobody.
+    Dead,
+    /// Left in good order.
+    Left,
+    /// Never heard yet.
+    Unknown,
+}
+
+impl NodeState {
+    /// The word of the contract.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::Indirect => "indirect",
+            Self::Dead => "dead",
+            Self::Left => "left",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One group as seen by the node that was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// The pool it stands in.
+    pub pool: String,
+    /// Its name.
+    pub group: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Who owns it; `null` while nobody does.
+    pub owner: Option<String>,
+    /// How it stands.
+    pub state: GroupState,
+    /// The highest epoch heard of.
+    pub epoch: u64,
+    /// Time since the owner took it, or since it has had none.
+    pub since_ms: u64,
+    /// One sentence: why it is there.
+    pub reason: String,
+    /// Why the asked node could not hold it; `null` if it could.
+    #[serde(default)]
+    pub unable_here: Option<String>,
+}
+
+/// How a group stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupState {
+    /// Its owner answers for it.
+    Owned,
+    /// Under way from or to its owner.
+    Moving,
+    /// Nobody has it.
+    Unowned,
+}
+
+impl GroupState {
+    /// The word of the contract.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Owned => "owned",
+            Self::Moving => "moving",
+            Self::Unowned => "unowned",
+        }
+    }
+}
+
+/// One line of the flight recorder. Fields that an event does not have are `null`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts the events of this daemon from 1; a gap is told by an event of kind `overwritten`.
+    pub seq: u64,
+    /// Wall-clock time, RFC 3339, UTC, milliseconds.
+    pub time: String,
+    /// What kind: `peer_changed`, `peer_restarted`, `phase_changed`, `owner_changed`, `acquired`,
+    /// `released`, `gave_way`, `unable`, `repaired`, `stalled`, `offer_failed`, `draining`,
+    /// `overwritten`.
+    pub kind: String,
+    /// The node that noticed it.
+    pub observer: String,
+    /// The node it is about.
+    pub node: Option<String>,
+    /// Pool of the group it is about.
+    pub pool: Option<String>,
+    /// The group it is about.
+    pub group: Option<String>,
+    /// Owner, verdict or phase before.
+    pub from: Option<String>,
+    /// Owner, verdict or phase after.
+    pub to: Option<String>,
+    /// Epoch of the claim.
+    pub epoch: Option<u64>,
+    /// Why, if that is known.
+    pub cause: Option<String>,
+    /// All of it in one sentence.
+    pub sentence: String,
+}
+
+/// Ends the answer to `events` without `follow`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// How many events came before this line.
+    pub end: u64,
+}
+
+/// Why a group is where it is, and who would be next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The node that was asked.
+    pub node: String,
+    /// The group as in [`Status`].
+    pub group: Group,
+    /// Who would take it if the owner fell silent now, best first; then those who would not.
+    pub line: Vec<Candidate>,
+}
+
+/// One node in the line of succession.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Place in the line from 1; `null` for a node that would not take the group.
+    pub place: Option<u32>,
+    /// The node.
+    pub node: String,
+    /// Why it stands there.
+    pub reason: String,
+}
+
+/// An order was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The request: `drain`, `undrain` or `move`.
+    pub done: String,
+    /// The node it concerns.
+    pub node: String,
+    /// Pool of the group it concerns.
+    pub pool: Option<String>,
+    /// The group it concerns.
+    pub group: Option<String>,
+}
+
+/// A configuration was read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The differences that were applied, one sentence each; empty if there was none.
+    pub applied: Vec<String>,
+}
+
+/// A request was refused; nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Why.
+    pub refused: Refused,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// One word for scripts.
+    pub code: String,
+    /// One sentence for people, with the remedy.
+    pub reason: String,
+    /// More sentences, such as the faults of a configuration file.
+    #[serde(default)]
+    pub details: Vec<String>,
+}
+
+impl Rejected {
+    /// Refuses with a code and a sentence.
+    #[must_use]
+    pub fn new(code: &str, reason: impl Into<String>) -> Self {
+        let details = Vec::new();
+        Self { refused: Refused { code: code.to_owned(), reason: reason.into(), details } }
+    }
+}

@@ -1,0 +1,347 @@
+//! Causes, reports, standings and refusals as plain sentences with the operator's names.
+//!
+//! Status, events, explanations, log lines and errors all speak through here, so that the same
+//! thing is always said in the same words. A sentence has no capital and no full stop: it stands
+//! in a table cell, in a log field or after a colon. A refusal says what to do about it.
+
+use std::time::Duration;
+
+use super::duration_text::precise;
+use super::names::Names;
+use crate::protocol::{
+    Cause, Failure, Inability, NodeId, NodePhase, Order, Refusal, Report, Standing, Verdict,
+};
+
+/// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
+#[must_use]
+pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
+    match cause {
+        Cause::FirstClaim => "nobody had claimed it".to_owned(),
+        Cause::Silence(node) => {
+            let length =
+                silence.map_or_else(String::new, |length| format!(" for {}", precise(length)));
+            format!("{} fell silent{length}", names.node(node))
+        }
+        Cause::Restart(node) => format!("{} restarted and no longer has it", names.node(node)),
+        Cause::Deaf(node) => format!("{} still spoke but heard nobody", names.node(node)),
+        Cause::Departure(node) => format!("{} left in good order", names.node(node)),
+        Cause::Inability(node) => format!("{} could not hold it", names.node(node)),
+        Cause::Balance(node) => format!("handed over by {} for balance", names.node(node)),
+        Cause::Drain(node) => format!("handed over by {}, which drains", names.node(node)),
+        Cause::Operator(node) => {
+            format!("handed over by {} on the operator's order", names.node(node))
+        }
+        Cause::Failback(node) => {
+            format!("handed back by {} to its preferred node", names.node(node))
+        }
+        Cause::Conflict(node) => {
+            format!("{} had it too after a split and gave way", names.node(node))
+        }
+        Cause::TakenBack(node) => {
+            format!("promised to {}, which did not take it", names.node(node))
+        }
+    }
+}
+
+/// The node that a cause names, if any.
+#[must_use]
+pub fn cause_node(cause: Cause) -> Option<NodeId> {
+    match cause {
+        Cause::FirstClaim => None,
+        Cause::Silence(node)
+        | Cause::Restart(node)
+        | Cause::Deaf(node)
+        | Cause::Departure(node)
+        | Cause::Inability(node)
+        | Cause::Balance(node)
+        | Cause::Drain(node)
+        | Cause::Operator(node)
+        | Cause::Failback(node)
+        | Cause::Conflict(node)
+        | Cause::TakenBack(node) => Some(node),
+    }
+}
+
+/// A report in one sentence. `silence` as in [`cause`].
+#[must_use]
+pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> String {
+    let me = names.node(names.me());
+    match *report {
+        Report::PeerChanged { peer, from, to, silence } => {
+            peer_changed(&names.node(peer), from, to, silence)
+        }
+        Report::PeerRestarted { peer } => format!("{} restarted", names.node(peer)),
+        Report::PhaseChanged { from, to } => {
+            format!("{me} is {}, was {}", phase(to), phase(from))
+        }
+        Report::OwnerChanged { group, from, to, cause, .. } => {
+            owner_changed(&names.group(group).group, (from, to), (cause, silence), names)
+        }
+        Report::Acquired { group, .. } => {
+            format!("{me} answers for {}", names.group(group).group)
+        }
+        Report::Released { group, .. } => {
+            format!("{me} no longer answers for {}", names.group(group).group)
+        }
+        Report::GaveWay { group, to, .. } => {
+            format!("{me} gave way to {} for {}", names.node(to), names.group(group).group)
+        }
+        Report::Unable { group, why } => {
+            format!("{me} cannot hold {}: {}", names.group(group).group, inability(why))
+        }
+        Report::Repaired { group, times } => format!(
+            "somebody removed an address of {} on {me}; it was put back ({times} in a minute)",
+            names.group(group).group
+        ),
+        Report::Stalled { length } => format!("{me} did not run for {}", precise(length)),
+        Report::OfferFailed { to, groups } => {
+            let groups = counted(u64::from(groups), "group");
+            format!("{} did not take {groups}, which stay at {me}", names.node(to))
+        }
+        Report::Draining { on: true } => format!("{me} drains: it gives its groups away"),
+        Report::Draining { on: false } => format!("{me} may own groups again"),
+    }
+}
+
+fn peer_changed(peer: &str, from: Verdict, to: Verdict, silence: Duration) -> String {
+    let silence = precise(silence);
+    match to {
+        Verdict::Unknown => format!("{peer} is not known yet"),
+        Verdict::Up if from == Verdict::Unknown => format!("{peer} is up"),
+        Verdict::Up => format!("{peer} is up again, was {}", verdict(from)),
+        Verdict::Suspect => format!("{peer} is suspect: silent for {silence}, peers are asked"),
+        Verdict::Indirect => {
+            format!("{peer} is heard by others only: silent here for {silence}")
+        }
+        Verdict::Dead => format!("{peer} is dead: silent for {silence}"),
+        Verdict::Left => format!("{peer} left in good order"),
+    }
+}
+
+fn owner_changed(
+    group: &str,
+    (from, to): (Option<NodeId>, Option<NodeId>),
+    (why, silence): (Cause, Option<Duration>),
+    names: &Names,
+) -> String {
+    let why_text = cause(why, silence, names);
+    match (from.map(|node| names.node(node)), to.map(|node| names.node(node))) {
+        (Some(from), Some(to)) if from == to => format!("{to} took {group} anew: {why_text}"),
+        (Some(from), Some(to)) => format!("{group} moved from {from} to {to}: {why_text}"),
+        (None, Some(to)) => format!("{to} took {group}: {why_text}"),
+        // The claim's cause may be why the former owner once took it; only a cause that names
+        // that owner itself tells why it is gone.
+        (Some(gone), None) if cause_node(why) == from => {
+            format!("{gone} no longer has {group}, nobody has: {why_text}")
+        }
+        (Some(gone), None) => format!("{gone} no longer has {group}, nobody has"),
+        (None, None) => format!("nobody has {group}"),
+    }
+}
+
+/// Why a node cannot hold a group.
+#[must_use]
+pub fn inability(why: Inability) -> &'static str {
+    match why {
+        Inability::LinkDown => "its link is down or missing",
+        Inability::Kernel(Failure::NoInterface) => "the interface does not exist",
+        Inability::Kernel(Failure::NotPermitted) => {
+            "the daemon lacks the permission (CAP_NET_ADMIN)"
+        }
+        Inability::Kernel(Failure::ForeignAddress) => {
+            "the address is already on this host and is not ours"
+        }
+        Inability::Kernel(Failure::Duplicate) => {
+            "duplicate address detection found the address elsewhere"
+        }
+        Inability::Kernel(Failure::Refused) => "the kernel refused the address",
+        Inability::Kernel(Failure::Timeout) => "the kernel did not answer in time",
+        Inability::FlushWar => "somebody keeps removing the address",
+    }
+}
+
+/// Why a node would, or would not, be next.
+#[must_use]
+pub fn standing(standing: Standing) -> String {
+    match standing {
+        Standing::Heir(1) => "first heir in the owner's claim".to_owned(),
+        Standing::Heir(2) => "second heir in the owner's claim".to_owned(),
+        Standing::Heir(place) => format!("heir number {place} in the owner's claim"),
+        Standing::Preferred(place) => format!("number {place} in the configured preference"),
+        Standing::Ranked => "by the weighted order that all nodes compute alike".to_owned(),
+        Standing::Down(Verdict::Unknown) => "never heard".to_owned(),
+        Standing::Down(is) => format!("not up: {}", verdict(is)),
+        Standing::Draining => "draining: kept free by the operator".to_owned(),
+        Standing::NotActive(is) => format!("not active: {}", phase(is)),
+        Standing::Unable(why) => format!("cannot hold it: {}", inability(why)),
+    }
+}
+
+/// Whether a node of this standing would take the group at all.
+#[must_use]
+pub fn would_take(standing: Standing) -> bool {
+    match standing {
+        Standing::Heir(_) | Standing::Preferred(_) | Standing::Ranked => true,
+        Standing::Down(_) | Standing::Draining | Standing::NotActive(_) | Standing::Unable(_) => {
+            false
+        }
+    }
+}
+
+/// Why an order was refused and what to do; `(code, sentence)`.
+#[must_use]
+pub fn refusal(refusal: Refusal, order: Order, names: &Names) -> (&'static str, String) {
+    let (group, node) = match order {
+        Order::Drain(node) | Order::Undrain(node) => ("the group".to_owned(), names.node(node)),
+        Order::Move { group, to } => (names.group(group).group, names.node(to)),
+    };
+    match refusal {
+        Refusal::UnknownNode => (
+            "unknown_node",
+            format!("{node} is not in the configuration of the node that had to act; reload there"),
+        ),
+        Refusal::UnknownGroup => (
+            "unknown_group",
+            format!(
+                "{group} is not in the configuration of the node that had to act; reload there"
+            ),
+        ),
+        Refusal::NobodyOwns => {
+            ("nobody_owns", format!("nobody owns {group} now; see why with 'buoy explain {group}'"))
+        }
+        Refusal::Unreachable => (
+            "unreachable",
+            "the node that would have to act is not heard; see 'buoy status', or ask there"
+                .to_owned(),
+        ),
+        Refusal::ReceiverDown => {
+            ("receiver_down", format!("{node} is not up; start it first, see 'buoy status'"))
+        }
+        Refusal::ReceiverDraining => (
+            "receiver_draining",
+            format!("{node} is draining or leaving; allow it with 'buoy undrain {node}' first"),
+        ),
+        Refusal::ReceiverDeclined => (
+            "receiver_declined",
+            format!("{node} did not take {group}; see why with 'buoy explain {group}' there"),
+        ),
+        Refusal::Busy => {
+            ("busy", format!("{group} is already being moved; try again when that is done"))
+        }
+        Refusal::NotReady => (
+            "not_ready",
+            "the node has just started or resumed and does not act yet; try again in a few seconds"
+                .to_owned(),
+        ),
+    }
+}
+
+/// The word for a verdict, as in the contract.
+#[must_use]
+pub fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Unknown => "unknown",
+        Verdict::Up => "up",
+        Verdict::Suspect => "suspect",
+        Verdict::Indirect => "indirect",
+        Verdict::Dead => "dead",
+        Verdict::Left => "left",
+    }
+}
+
+/// The word for a phase.
+#[must_use]
+pub fn phase(phase: NodePhase) -> &'static str {
+    match phase {
+        NodePhase::Listening => "listening",
+        NodePhase::Active => "active",
+        NodePhase::Resuming => "resuming",
+        NodePhase::Isolated => "isolated",
+        NodePhase::Leaving => "leaving",
+        NodePhase::Left => "left",
+    }
+}
+
+/// A number with its noun: `"1 group"`, `"3 groups"`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{group, names, node};
+    use super::*;
+    use crate::protocol::Epoch;
+
+    #[test]
+    fn causes_name_nodes_and_silence() {
+        let names = names();
+        let silence = Some(Duration::from_millis(312));
+        assert_eq!(
+            cause(Cause::Silence(node("lb1")), silence, &names),
+            "lb1 fell silent for 312 ms"
+        );
+        assert_eq!(cause(Cause::Silence(node("lb1")), None, &names), "lb1 fell silent");
+        assert_eq!(
+            cause(Cause::Balance(node("lb2")), None, &names),
+            "handed over by lb2 for balance"
+        );
+        assert_eq!(
+            cause(Cause::Drain(NodeId(1)), None, &names),
+            "handed over by node-00000001, which drains"
+        );
+    }
+
+    #[test]
+    fn owner_changes_tell_both_owners_and_the_cause() {
+        let names = names();
+        let changed = |from: Option<&str>, to: Option<&str>, cause| {
+            let told = Report::OwnerChanged {
+                group: group("10.77.0.100"),
+                from: from.map(node),
+                to: to.map(node),
+                epoch: Epoch(8),
+                cause,
+            };
+            report(&told, None, &names)
+        };
+        let silent = Cause::Silence(node("lb1"));
+        assert_eq!(
+            changed(Some("lb1"), Some("lb2"), silent),
+            "10.77.0.100 moved from lb1 to lb2: lb1 fell silent"
+        );
+        assert_eq!(
+            changed(None, Some("lb2"), Cause::FirstClaim),
+            "lb2 took 10.77.0.100: nobody had claimed it"
+        );
+        assert_eq!(
+            changed(Some("lb1"), None, silent),
+            "lb1 no longer has 10.77.0.100, nobody has: lb1 fell silent"
+        );
+        assert_eq!(
+            changed(Some("lb2"), None, silent),
+            "lb2 no longer has 10.77.0.100, nobody has",
+            "why lb2 once took it is not why it is gone"
+        );
+    }
+
+    #[test]
+    fn refusals_carry_a_remedy() {
+        let names = names();
+        let order = Order::Move { group: group("10.77.0.100"), to: node("lb2") };
+        let (code, sentence) = refusal(Refusal::ReceiverDraining, order, &names);
+        assert_eq!(code, "receiver_draining");
+        assert_eq!(sentence, "lb2 is draining or leaving; allow it with 'buoy undrain lb2' first");
+        let (_, sentence) = refusal(Refusal::NobodyOwns, order, &names);
+        assert_eq!(
+            sentence,
+            "nobody owns 10.77.0.100 now; see why with 'buoy explain 10.77.0.100'"
+        );
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(counted(1, "group"), "1 group");
+        assert_eq!(counted(0, "group"), "0 groups");
+    }
+}

@@ -1,0 +1,223 @@
+//! The control socket: who may connect, how many, and where the file is.
+//!
+//! The daemon calls [`Server::bind`] early at its start, so that a second daemon in the same
+//! runtime directory is refused before it touches anything, and spawns [`Server::run`] on a tokio
+//! runtime that is not the protocol's thread. `run` ends only by being dropped; that drops all
+//! clients and removes the socket file.
+//!
+//! The file has mode 0660 from the first moment it has its name: the socket is bound under a
+//! temporary name, given its mode, and then renamed, which also replaces the file of a daemon that
+//! died. More than [`CLIENTS_MAX`] clients are told so and let go; what a single client may do is
+//! limited in `connection`.
+
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::connection::{self, Desk};
+use super::inquiry::{Inquirer, json_line};
+use super::names::NamesInForce;
+use super::recorder::Recorder;
+use super::response::Rejected;
+
+pub use super::inquiry::{INQUIRIES_MAX, Inquiry, STATUS_AGE_MAX, Snapshot};
+
+/// Name of the socket in the runtime directory.
+pub const SOCKET_NAME: &str = "control.sock";
+/// Clients at a time: far more than people and monitors there are, far fewer than descriptors.
+pub const CLIENTS_MAX: usize = 32;
+/// Owner and group may ask and order; who is in the group is the operator's choice.
+const MODE: u32 = 0o660;
+/// Wait after an accept that failed, usually for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the server needs from the daemon.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where the socket shall be: [`SOCKET_NAME`] in the runtime directory, which must exist.
+    pub socket: PathBuf,
+    /// The names in force.
+    pub names: NamesInForce,
+    /// The flight recorder.
+    pub recorder: Arc<Recorder>,
+    /// Where inquiries go; a channel of depth [`INQUIRIES_MAX`].
+    pub inquiries: mpsc::Sender<Inquiry>,
+    /// Reads the wall clock, for "the last ten minutes".
+    pub wall_clock: fn() -> SystemTime,
+}
+
+/// A bound control socket.
+#[derive(Debug)]
+pub struct Server {
+    listener: StdListener,
+    desk: Arc<Desk>,
+    file: SocketFile,
+}
+
+/// The file, removed when the server goes, unless another daemon has replaced it since.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+/// Why there is no control socket. Nothing was changed, except that a stale file may be gone.
+#[derive(Debug)]
+pub enum BindError {
+    /// A daemon answers at this socket.
+    InUse {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// Something that is not a socket has this name.
+    NotASocket {
+        /// The file.
+        socket: PathBuf,
+    },
+    /// The system refused.
+    Refused {
+        /// The socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Server {
+    /// Binds the socket. Needs no runtime.
+    ///
+    /// # Errors
+    /// If a daemon listens there already, or the file cannot be made.
+    pub fn bind(settings: Settings) -> Result<Self, BindError> {
+        let socket = settings.socket;
+        refuse_if_in_use(&socket)?;
+        let (listener, file) = listen(&socket)
+            .map_err(|source| BindError::Refused { socket: socket.clone(), source })?;
+        let desk = Arc::new(Desk {
+            inquirer: Inquirer::new(settings.names.clone(), settings.inquiries),
+            names: settings.names,
+            recorder: settings.recorder,
+            wall_clock: settings.wall_clock,
+        });
+        Ok(Self { listener, desk, file })
+    }
+
+    /// Serves clients until dropped.
+    ///
+    /// # Errors
+    /// Only at once, if the runtime does not take the socket.
+    pub async fn run(self) -> io::Result<()> {
+        let Self { listener, desk, file: _removed_at_the_end } = self;
+        let listener = UnixListener::from_std(listener)?;
+        let mut clients = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = clients.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, _)) if clients.len() < CLIENTS_MAX => {
+                    clients.spawn(connection::serve(stream, Arc::clone(&desk)));
+                }
+                Ok((stream, _)) => turn_away(&stream),
+                Err(error) => {
+                    tracing::warn!(%error, "control socket cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn refuse_if_in_use(socket: &Path) -> Result<(), BindError> {
+    let refused = |source| BindError::Refused { socket: socket.to_owned(), source };
+    match fs::symlink_metadata(socket) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refused(error)),
+        Ok(metadata) if metadata.file_type().is_socket() => {}
+        Ok(_) => return Err(BindError::NotASocket { socket: socket.to_owned() }),
+    }
+    match StdStream::connect(socket) {
+        Ok(_) => Err(BindError::InUse { socket: socket.to_owned() }),
+        // Nobody listens: the file of a daemon that died. It is replaced by the rename.
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+fn listen(socket: &Path) -> io::Result<(StdListener, SocketFile)> {
+    let mut temporary = socket.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Err(_) | Ok(()) => {}
+    }
+    let listener = StdListener::bind(&temporary)?;
+    listener.set_nonblocking(true)?;
+    fs::set_permissions(&temporary, Permissions::from_mode(MODE))?;
+    fs::rename(&temporary, socket)?;
+    let metadata = fs::symlink_metadata(socket)?;
+    let device_and_inode = (metadata.dev(), metadata.ino());
+    Ok((listener, SocketFile { path: socket.to_owned(), device_and_inode }))
+}
+
+fn turn_away(stream: &UnixStream) {
+    let reason =
+        format!("{CLIENTS_MAX} clients are connected already, which is the limit; end one of them");
+    // One try is enough: the buffer of a new connection is empty, and nobody is waited for.
+    if let Err(error) = stream.try_write(&json_line(&Rejected::new("too_many_clients", reason))) {
+        tracing::debug!(%error, "client left before it was turned away");
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.device_and_inode);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, socket = %self.path.display(), "control socket stays behind");
+        }
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { socket } => write!(
+                out,
+                "another daemon answers at {}; stop it, or give this one its own --runtime-dir",
+                socket.display()
+            ),
+            Self::NotASocket { socket } => write!(
+                out,
+                "{} is not a socket; move it away, or choose another --runtime-dir",
+                socket.display()
+            ),
+            Self::Refused { socket, source } => write!(
+                out,
+                "control socket {}: {source}; its directory must exist and be writable",
+                socket.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::InUse { .. } | Self::NotASocket { .. } => None,
+            Self::Refused { source, .. } => Some(source),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! From what the protocol says to what the control socket answers. Pure; used by the server only.
+//!
+//! Nodes and groups come out in the order of the configuration file, because the protocol's own
+//! order is that of hashes and means nothing to a reader.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::inquiry::Snapshot;
+use super::names::Names;
+use super::response::{self, NodeState, SCHEMA};
+use super::sentences;
+use crate::protocol::{
+    Cause, Explanation, GroupState, GroupStatus, NodeStatus, Report, SoftwareVersion, Verdict,
+};
+
+/// The whole status.
+pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
+    let picture = &snapshot.status;
+    let mut nodes: Vec<_> = picture.nodes.iter().collect();
+    nodes.sort_by_key(|one| (names.node_place(one.node), one.node));
+    let mut groups: Vec<_> = picture.groups.iter().collect();
+    groups.sort_by_key(|one| (names.group_place(one.group), one.group));
+    response::Status {
+        schema: SCHEMA,
+        cluster: names.cluster().to_owned(),
+        node: names.node(picture.me),
+        phase: sentences::phase(picture.phase).to_owned(),
+        nodes: nodes.into_iter().map(|one| node(one, names)).collect(),
+        groups: groups.into_iter().map(|one| group(one, names)).collect(),
+        counters: counters(snapshot),
+    }
+}
+
+fn counters(snapshot: &Snapshot) -> BTreeMap<String, u64> {
+    snapshot.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+fn node(one: &NodeStatus, names: &Names) -> response::Node {
+    response::Node {
+        name: names.node(one.node),
+        state: node_state(one.verdict),
+        last_heard_ms: one.last_heard.map(millis),
+        draining: one.draining,
+        version: one.software.map(version),
+        phase: one.phase.map(|phase| sentences::phase(phase).to_owned()),
+        weight: one.weight,
+        owns: one.owns,
+        loop_lag_us: u64::try_from(one.loop_lag.as_micros()).unwrap_or(u64::MAX),
+        config_differs: one.config_differs,
+    }
+}
+
+fn node_state(verdict: Verdict) -> NodeState {
+    match verdict {
+        Verdict::Unknown => NodeState::Unknown,
+        Verdict::Up => NodeState::Up,
+        Verdict::Suspect => NodeState::Suspect,
+        Verdict::Indirect => NodeState::Indirect,
+        Verdict::Dead => NodeState::Dead,
+        Verdict::Left => NodeState::Left,
+    }
+}
+
+fn version(software: SoftwareVersion) -> String {
+    format!("{}.{}.{}", software.major, software.minor, software.patch)
+}
+
+fn group(one: &GroupStatus, names: &Names) -> response::Group {
+    let name = names.group(one.group);
+    response::Group {
+        pool: name.pool,
+        group: name.group,
+        addresses: name.addresses.iter().map(ToString::to_string).collect(),
+        owner: one.owner.map(|owner| names.node(owner)),
+        state: group_state(one.state),
+        epoch: one.epoch.0,
+        since_ms: millis(one.since),
+        reason: reason(one, names),
+        unable_here: one.unable_here.map(|why| sentences::inability(why).to_owned()),
+    }
+}
+
+fn group_state(state: GroupState) -> response::GroupState {
+    match state {
+        GroupState::Owned => response::GroupState::Owned,
+        GroupState::Moving => response::GroupState::Moving,
+        GroupState::Unowned => response::GroupState::Unowned,
+    }
+}
+
+fn reason(one: &GroupStatus, names: &Names) -> String {
+    match (one.owner, one.cause) {
+        (Some(_), Some(cause)) => sentences::cause(cause, None, names),
+        (Some(owner), None) => format!("{} says so", names.node(owner)),
+        (None, Some(Cause::FirstClaim)) => "its last owner is gone".to_owned(),
+        (None, Some(cause)) => {
+            format!("its last owner is gone; before: {}", sentences::cause(cause, None, names))
+        }
+        (None, None) => "nobody has claimed it yet".to_owned(),
+    }
+}
+
+/// Why a group is where it is.
+pub(super) fn explanation(explanation: &Explanation, names: &Names) -> response::Explanation {
+    let mut place = 0;
+    let line = explanation.candidates.iter().map(|candidate| {
+        let takes = sentences::would_take(candidate.standing);
+        place += u32::from(takes);
+        response::Candidate {
+            place: takes.then_some(place),
+            node: names.node(candidate.node),
+            reason: sentences::standing(candidate.standing),
+        }
+    });
+    let line = line.collect();
+    response::Explanation {
+        schema: SCHEMA,
+        node: names.node(names.me()),
+        group: group(&explanation.group, names),
+        line,
+    }
+}
+
+/// The parts of an event that its report has; the caller adds number and time.
+pub(super) fn event(report: &Report, silence: Option<Duration>, names: &Names) -> response::Event {
+    let mut event = response::Event {
+        seq: 0,
+        time: String::new(),
+        kind: kind(report).to_owned(),
+        observer: names.node(names.me()),
+        node: None,
+        pool: None,
+        group: None,
+        from: None,
+        to: None,
+        epoch: None,
+        cause: None,
+        sentence: sentences::report(report, silence, names),
+    };
+    fill(&mut event, report, silence, names);
+    if let Some(key) = recorded_group(report) {
+        let name = names.group(key);
+        event.pool = Some(name.pool);
+        event.group = Some(name.group);
+    }
+    event
+}
+
+fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, names: &Names) {
+    let me = || Some(names.node(names.me()));
+    match *told {
+        Report::PeerChanged { peer, from, to, .. } => {
+            event.node = Some(names.node(peer));
+            event.from = Some(sentences::verdict(from).to_owned());
+            event.to = Some(sentences::verdict(to).to_owned());
+        }
+        Report::PeerRestarted { peer } => event.node = Some(names.node(peer)),
+        Report::PhaseChanged { from, to } => {
+            event.node = me();
+            event.from = Some(sentences::phase(from).to_owned());
+            event.to = Some(sentences::phase(to).to_owned());
+        }
+        Report::OwnerChanged { from, to, epoch, cause, .. } => {
+            event.node = to.or(from).map(|node| names.node(node));
+            event.from = from.map(|node| names.node(node));
+            event.to = to.map(|node| names.node(node));
+            event.epoch = Some(epoch.0);
+            event.cause = Some(sentences::cause(cause, silence, names));
+        }
+        Report::Acquired { epoch, .. } | Report::Released { epoch, .. } => {
+            event.node = me();
+            event.epoch = Some(epoch.0);
+        }
+        Report::GaveWay { to, epoch, .. } => {
+            event.node = me();
+            event.to = Some(names.node(to));
+            event.epoch = Some(epoch.0);
+        }
+        Report::Unable { why, .. } => {
+            event.node = me();
+            event.cause = Some(sentences::inability(why).to_owned());
+        }
+        Report::OfferFailed { to, .. } => {
+            event.node = me();
+            event.to = Some(names.node(to));
+        }
+        Report::Repaired { .. } | Report::Stalled { .. } | Report::Draining { .. } => {
+            event.node = me();
+        }
+    }
+}
+
+fn kind(report: &Report) -> &'static str {
+    match report {
+        Report::PeerChanged { .. } => "peer_changed",
+        Report::PeerRestarted { .. } => "peer_restarted",
+        Report::PhaseChanged { .. } => "phase_changed",
+        Report::OwnerChanged { .. } => "owner_changed",
+        Report::Acquired { .. } => "acquired",
+        Report::Released { .. } => "released",
+        Report::GaveWay { .. } => "gave_way",
+        Report::Unable { .. } => "unable",
+        Report::Repaired { .. } => "repaired",
+        Report::Stalled { .. } => "stalled",
+        Report::OfferFailed { .. } => "offer_failed",
+        Report::Draining { .. } => "draining",
+    }
+}
+
+/// The group a report is about.
+pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKey> {
+    match report {
+        Report::OwnerChanged { group, .. }
+        | Report::Acquired { group, .. }
+        | Report::Released { group, .. }
+        | Report::GaveWay { group, .. }
+        | Report::Unable { group, .. }
+        | Report::Repaired { group, .. } => Some(*group),
+        Report::PeerChanged { .. }
+        | Report::PeerRestarted { .. }
+        | Report::PhaseChanged { .. }
+        | Report::Stalled { .. }
+        | Report::OfferFailed { .. }
+        | Report::Draining { .. } => None,
+    }
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn status_has_its_golden_json() {
+        let snapshot =
+            Snapshot { status: fixture::status(), counters: vec![("datagrams_refused", 3)] };
+        let answer = status(&snapshot, &fixture::names());
+        let golden = concat!(
+            r#"{"schema":1,"cluster":"edge","node":"lb1","phase":"active","nodes":["#,
+            r#"{"name":"lb1","state":"up","last_heard_ms":0,"draining":false,"version":"0.1.0","#,
+            r#""phase":"active","weight":1,"owns":1,"loop_lag_us":180,"config_differs":false},"#,
+            r#"{"name":"lb2","state":"up","last_heard_ms":42,"draining":true,"version":"0.1.0","#,
+            r#""phase":"active","weight":2,"owns":1,"loop_lag_us":180,"config_differs":true},"#,
+            r#"{"name":"lb3","state":"unknown","last_heard_ms":null,"draining":false,"#,
+            r#""version":null,"phase":null,"weight":1,"owns":0,"loop_lag_us":0,"#,
+            r#""config_differs":false}],"groups":["#,
+            r#"{"pool":"web","group":"10.77.0.100","addresses":["10.77.0.100"],"owner":"lb1","#,
+            r#""state":"owned","epoch":7,"since_ms":81234,"reason":"lb3 fell silent","#,
+            r#""unable_here":null},"#,
+            r#"{"pool":"web","group":"10.77.0.101","addresses":["10.77.0.101"],"owner":"lb2","#,
+            r#""state":"owned","epoch":7,"since_ms":81234,"#,
+            r#""reason":"handed over by lb1 for balance","unable_here":null},"#,
+            r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
+            r#""owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
+            r#""reason":"nobody has claimed it yet","#,
+            r#""unable_here":"its link is down or missing"}],"#,
+            r#""counters":{"datagrams_refused":3}}"#,
+        );
+        assert_eq!(serde_json::to_string(&answer).unwrap(), golden);
+        assert_eq!(serde_json::from_str::<response::Status>(golden).unwrap(), answer);
+    }
+
+    #[test]
+    fn a_status_with_only_the_contracts_fields_is_understood() {
+        let contract = concat!(
+            r#"{"schema":1,"cluster":"edge","node":"lb1","nodes":[{"name":"lb1","state":"up","#,
+            r#""last_heard_ms":0,"draining":false,"version":"0.1.0"}],"groups":[{"pool":"web","#,
+            r#""group":"10.77.0.100","addresses":["10.77.0.100"],"owner":"lb1","state":"owned","#,
+            r#""epoch":7,"since_ms":81234,"reason":"...","added_later":[]}]}"#,
+        );
+        let status: response::Status = serde_json::from_str(contract).unwrap();
+        assert_eq!(status.groups[0].owner.as_deref(), Some("lb1"));
+    }
+
+    #[test]
+    fn explanation_numbers_those_who_would_take_it() {
+        let answer = explanation(&fixture::explanation(), &fixture::names());
+        let line: Vec<_> = answer.line.iter().map(|one| (one.place, one.node.as_str())).collect();
+        assert_eq!(line, [(Some(1), "lb2"), (None, "lb3")]);
+        assert_eq!(answer.line[1].reason, "never heard");
+    }
+}

@@ -1,0 +1,182 @@
+//! Waits until an order has come to its end: a node drained, a group where it should be.
+//!
+//! The daemon sends a status every 100 ms and thereby is the clock. As long as something changes
+//! the wait goes on. When nothing does, the groups that are left are explained one by one: if a
+//! drained node has nowhere to put them, or a move stays away, the wait ends with those reasons.
+//! The order itself stays in force; only the waiting ends.
+
+use std::path::Path;
+
+use super::client::{Error, Link, understand};
+use super::render;
+use super::request::Request;
+use super::response::{Done, Explanation, Group, GroupState, NodeState, Status};
+use super::sentences::counted;
+
+/// How long to wait while nothing changes, in statuses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Between two statuses.
+    pub(super) every_ms: u32,
+    /// After so many without a change it is asked whether there is hope; and again each time.
+    pub(super) doubt: u32,
+    /// After so many without a change there is none.
+    pub(super) despair: u32,
+}
+
+/// Doubt after 5 s, which is twice the longest offer of the slowest profile with its repeats;
+/// despair after a minute.
+pub(super) const PATIENCE: Patience = Patience { every_ms: 100, doubt: 50, despair: 600 };
+
+/// Groups that are explained when a wait ends without success; of the rest the number.
+const EXPLAINED_MAX: usize = 8;
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// The node drains and has no group.
+    Drained {
+        /// The node.
+        node: String,
+    },
+    /// The group is owned by the node.
+    At {
+        /// Pool of the group.
+        pool: Option<String>,
+        /// The group.
+        group: String,
+        /// The node.
+        node: String,
+    },
+}
+
+impl Goal {
+    /// What an accepted order leads to.
+    pub(super) fn of(done: &Done) -> Self {
+        let node = done.node.clone();
+        match &done.group {
+            Some(group) => Self::At { pool: done.pool.clone(), group: group.clone(), node },
+            None => Self::Drained { node },
+        }
+    }
+
+    /// The groups that are not yet where they should be.
+    fn left<'a>(&self, status: &'a Status) -> Vec<&'a Group> {
+        let is_left = |group: &&Group| match self {
+            Self::Drained { node } => group.owner.as_ref() == Some(node),
+            Self::At { pool, group: name, node } => {
+                let same = group.group == *name && pool.as_ref().is_none_or(|p| group.pool == *p);
+                let there = group.owner.as_ref() == Some(node) && group.state == GroupState::Owned;
+                same && !there
+            }
+        };
+        status.groups.iter().filter(is_left).collect()
+    }
+
+    /// Whether the status already knows of the order: it may come from a node that hears of it
+    /// with the next heartbeat only.
+    fn knows(&self, status: &Status) -> bool {
+        match self {
+            Self::At { .. } => true,
+            Self::Drained { node } => status
+                .nodes
+                .iter()
+                .find(|one| one.name == *node)
+                .is_none_or(|one| one.draining || one.state != NodeState::Up),
+        }
+    }
+
+    /// Whether this group will not come to where it should be, once nothing has changed for long.
+    fn hopeless(&self, told: &Explanation) -> bool {
+        match self {
+            Self::At { .. } => true,
+            Self::Drained { .. } => told.line.iter().all(|candidate| candidate.place.is_none()),
+        }
+    }
+
+    fn failure(&self, left: usize) -> String {
+        match self {
+            Self::At { group, node, .. } => format!("{group} did not come to {node}:"),
+            Self::Drained { node } => format!(
+                "{node} still has {} and keeps draining (end that with 'buoy undrain {node}'):",
+                counted(left as u64, "group")
+            ),
+        }
+    }
+}
+
+/// Waits, telling each step of progress.
+pub(super) fn until(
+    socket: &Path,
+    goal: &Goal,
+    patience: Patience,
+    tell: &mut dyn FnMut(&str) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut link = Link::open(socket)?;
+    link.ask(&Request::Status { watch_ms: Some(patience.every_ms) })?;
+    let mut before: Option<Vec<(String, GroupState, u64)>> = None;
+    let mut unchanged = 0;
+    loop {
+        let status: Status = understand(&link.line()?)?;
+        let left = goal.left(&status);
+        if left.is_empty() && goal.knows(&status) {
+            return Ok(());
+        }
+        let now = left.iter().map(|one| (one.group.clone(), one.state, one.epoch)).collect();
+        if before.as_ref() == Some(&now) {
+            unchanged += 1;
+        } else {
+            unchanged = 0;
+            if let Goal::Drained { node } = goal
+                && before.as_ref().map(Vec::len) != Some(now.len())
+                && !now.is_empty()
+            {
+                tell(&render::left(node, now.len()))?;
+            }
+        }
+        before = Some(now);
+        if unchanged > 0 && unchanged % patience.doubt == 0 {
+            give_up_if_hopeless(socket, goal, &left, unchanged >= patience.despair)?;
+        }
+    }
+}
+
+fn give_up_if_hopeless(
+    socket: &Path,
+    goal: &Goal,
+    left: &[&Group],
+    despair: bool,
+) -> Result<(), Error> {
+    let mut reasons = Vec::new();
+    let mut hope = left.is_empty();
+    for group in left.iter().take(EXPLAINED_MAX) {
+        let told = explain(socket, group)?;
+        hope |= !goal.hopeless(&told);
+        reasons.push(reason(&told));
+    }
+    if left.len() > EXPLAINED_MAX {
+        reasons.push(format!("and {} more", left.len() - EXPLAINED_MAX));
+    }
+    if hope && !despair {
+        return Ok(());
+    }
+    Err(Error::Stuck { waited_for: goal.failure(left.len()), reasons })
+}
+
+fn explain(socket: &Path, group: &Group) -> Result<Explanation, Error> {
+    let mut link = Link::open(socket)?;
+    link.ask(&Request::Explain { group: format!("{}/{}", group.pool, group.group) })?;
+    understand(&link.line()?)
+}
+
+fn reason(told: &Explanation) -> String {
+    let owner = told.group.owner.as_deref().unwrap_or("nobody");
+    let others: Vec<String> = told
+        .line
+        .iter()
+        .map(|candidate| format!("{}: {}", candidate.node, candidate.reason))
+        .collect();
+    let others =
+        if others.is_empty() { "there is no other node".to_owned() } else { others.join("; ") };
+    format!("{} is at {owner} ({}); {others}", told.group.group, told.group.reason)
+}

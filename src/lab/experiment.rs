@@ -1,0 +1,156 @@
+//! One fault, from the moment it is made until the cluster has come to rest, and its figures.
+//!
+//! What is measured is what a client and the kernels saw; no daemon is asked. The cluster is at
+//! rest when every address is answered, by nodes that have not changed for a while.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::clock;
+use super::cluster::Cluster;
+use super::probe::Prober;
+use super::record::ANSWER_LIMIT;
+
+/// Who answers must not change for so long: longer than a repeat of anything in the protocol.
+const REST: Duration = Duration::from_millis(700);
+/// A cluster that is not at rest by then is reported as it is.
+const REST_MAX: Duration = Duration::from_secs(15);
+/// An address is answered now if a probe of so long ago was.
+const RECENT: Duration = Duration::from_millis(60);
+
+/// What is expected of the node to which something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// It answers for nothing in the end.
+    Away,
+    /// It answers for something in the end.
+    Back,
+    /// Nothing in particular.
+    Rest,
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Addresses that moved, or of which probes were lost.
+    pub affected: usize,
+    /// The longest outage of any address.
+    pub worst: Duration,
+    /// The median of the outages of the affected addresses.
+    pub median: Duration,
+    /// Probes lost, of all addresses.
+    pub lost: usize,
+    /// The longest time that two nodes held the same address.
+    pub two_owners: Duration,
+    /// The longest time, from the beginning on, during which one node answered for an address
+    /// although another one had already answered for it.
+    pub by_turns: Duration,
+    /// How many addresses each node answers for in the end, by name.
+    pub answering: BTreeMap<String, usize>,
+    /// Whether what was expected came about and the cluster came to rest.
+    pub settled: bool,
+}
+
+/// Measures what `act` does. `look` is called again and again while the cluster comes to rest;
+/// when it tells that the operator wants to end, the waiting ends.
+///
+/// # Errors
+/// When `act` fails.
+pub fn measure<E>(
+    cluster: &mut Cluster,
+    expect: (usize, Expectation),
+    act: impl FnOnce(&mut Cluster) -> Result<(), E>,
+    mut look: impl FnMut(&Cluster) -> bool,
+) -> Result<Figures, E> {
+    let from = clock::now();
+    act(cluster)?;
+    let settled = come_to_rest(cluster, expect, &mut look);
+    clock::pause(ANSWER_LIMIT);
+    Ok(figures(cluster, from, settled))
+}
+
+/// Waits until the cluster is at rest; tells whether it is.
+pub fn come_to_rest(
+    cluster: &Cluster,
+    (node, expectation): (usize, Expectation),
+    look: &mut impl FnMut(&Cluster) -> bool,
+) -> bool {
+    let mut last = Vec::new();
+    let mut since = clock::now();
+    let rest = clock::until(REST_MAX, || {
+        if !look(cluster) {
+            return Some(false);
+        }
+        let answering = cluster.answering(RECENT);
+        let has = answering.iter().any(|(_, who)| *who == Some(node));
+        let expected = match expectation {
+            Expectation::Away => !has,
+            Expectation::Back => has,
+            Expectation::Rest => true,
+        };
+        let complete = answering.iter().all(|(_, who)| who.is_some());
+        if answering != last || !expected || !complete {
+            last = answering;
+            since = clock::now();
+        }
+        (clock::now().duration_since(since) >= REST).then_some(true)
+    });
+    rest.unwrap_or(false)
+}
+
+/// What the probes and the watch say since `from`.
+#[must_use]
+pub fn figures(cluster: &Cluster, from: Instant, settled: bool) -> Figures {
+    let to = Prober::judged_until();
+    let timeline = cluster.watch.timeline();
+    let mut outages = Vec::new();
+    let mut lost = 0;
+    let (mut two_owners, mut turns) = (Duration::ZERO, Duration::ZERO);
+    for (vip, seen) in cluster.prober.seen(from, to) {
+        lost += seen.lost;
+        if seen.lost > 0 || seen.answered_by.len() > 1 {
+            outages.push(seen.outage);
+        }
+        two_owners = two_owners.max(timeline.two_owners(vip, from, clock::now()));
+        turns = turns.max(by_turns(cluster, vip, from, to));
+    }
+    outages.sort_unstable();
+    let mut answering = BTreeMap::new();
+    for node in 0..cluster.nodes() {
+        answering.insert(cluster.name(node).to_owned(), 0);
+    }
+    for (_, who) in cluster.answering(RECENT) {
+        if let Some(node) = who {
+            *answering.entry(cluster.name(node).to_owned()).or_default() += 1;
+        }
+    }
+    Figures {
+        affected: outages.len(),
+        worst: outages.last().copied().unwrap_or_default(),
+        median: outages.get(outages.len() / 2).copied().unwrap_or_default(),
+        lost,
+        two_owners,
+        by_turns: turns,
+        answering,
+        settled,
+    }
+}
+
+/// From the first answer of a second node until the last answer of a node before it.
+fn by_turns(cluster: &Cluster, vip: IpAddr, from: Instant, to: Instant) -> Duration {
+    let record = cluster.prober.record(vip);
+    let mut spans: BTreeMap<_, (Instant, Instant)> = BTreeMap::new();
+    for probe in record.probes().iter().filter(|probe| (from..to).contains(&probe.sent)) {
+        if let Some(mac) = probe.answered_by() {
+            spans.entry(mac).or_insert((probe.sent, probe.sent)).1 = probe.sent;
+        }
+    }
+    let mut spans: Vec<_> = spans.into_values().collect();
+    spans.sort_unstable();
+    let overlaps = spans.windows(2).map(|pair| {
+        let ((_, earlier_end), (later_begin, later_end)) = (pair[0], pair[1]);
+        earlier_end.min(later_end).saturating_duration_since(later_begin)
+    });
+    overlaps.max().unwrap_or_default()
+}

@@ -1,0 +1,165 @@
+//! What can happen to a node, and how it ends again.
+//!
+//! Each fault is done to the host as the real one would be: a dead host is off the network before
+//! its daemon can say a word, a frozen daemon leaves its kernel answering, a cut has a direction,
+//! a link that is down takes the carrier away. The daemons are told nothing, except by signals
+//! and by the commands that an operator would type.
+
+use std::fmt::Write as _;
+
+use nix::sys::signal::Signal;
+
+use super::cluster::Cluster;
+use super::namespace::NamespaceError;
+use super::network::Direction;
+
+/// A fault, or a planned act, of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Its host loses power; the end is a boot.
+    HostDeath,
+    /// Its daemon is stopped by SIGSTOP; the end is SIGCONT.
+    Freeze,
+    /// Nothing reaches it.
+    Deaf,
+    /// Nothing leaves it.
+    Mute,
+    /// It and the other nodes do not hear each other; the client hears all.
+    Split,
+    /// The cable of its clients' network is pulled.
+    LinkDown,
+    /// Its daemon ends by SIGTERM; the end is a start.
+    Stop,
+    /// The operator drains it; the end is undrain.
+    Drain,
+}
+
+impl Fault {
+    /// Every fault, in the order of the story.
+    pub const ALL: [Self; 8] = [
+        Self::HostDeath,
+        Self::Freeze,
+        Self::LinkDown,
+        Self::Deaf,
+        Self::Mute,
+        Self::Split,
+        Self::Drain,
+        Self::Stop,
+    ];
+
+    /// What happens, to be read after the node's name.
+    #[must_use]
+    pub fn begins(self) -> &'static str {
+        match self {
+            Self::HostDeath => "loses power",
+            Self::Freeze => "is frozen",
+            Self::Deaf => "hears nothing",
+            Self::Mute => "is heard by nobody",
+            Self::Split => "is split from the others",
+            Self::LinkDown => "loses its link",
+            Self::Stop => "is stopped",
+            Self::Drain => "is drained",
+        }
+    }
+
+    /// How it ends, to be read after the node's name.
+    #[must_use]
+    pub fn ends(self) -> &'static str {
+        match self {
+            Self::HostDeath => "boots again",
+            Self::Freeze => "is thawed",
+            Self::Deaf => "hears again",
+            Self::Mute => "is heard again",
+            Self::Split => "finds the others",
+            Self::LinkDown => "has its link back",
+            Self::Stop => "is started",
+            Self::Drain => "is undrained",
+        }
+    }
+
+    /// Makes it happen to a node.
+    ///
+    /// # Errors
+    /// When the lab cannot do it.
+    pub fn begin(self, cluster: &mut Cluster, node: usize) -> Result<(), NamespaceError> {
+        match self {
+            Self::HostDeath => {
+                for network in 0..cluster.plan.nodes[node].interfaces.len() {
+                    cluster.network.cut(node, network, Direction::FromHost)?;
+                    cluster.network.cut(node, network, Direction::ToHost)?;
+                }
+                cluster.signal(node, Signal::SIGKILL);
+                set_carriers(cluster, node, false)
+            }
+            Self::Freeze => {
+                cluster.signal(node, Signal::SIGSTOP);
+                Ok(())
+            }
+            Self::Deaf => cluster.network.cut(node, 0, Direction::ToHost),
+            Self::Mute => cluster.network.cut(node, 0, Direction::FromHost),
+            Self::Split => {
+                let others: Vec<_> = (0..cluster.nodes()).filter(|other| *other != node).collect();
+                cluster.network.part(&[node], &others)
+            }
+            Self::LinkDown => cluster.network.set_carrier(node, 0, false),
+            Self::Stop => {
+                cluster.signal(node, Signal::SIGTERM);
+                Ok(())
+            }
+            Self::Drain => operator(cluster, node, "drain"),
+        }
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When the lab cannot do it.
+    pub fn end(self, cluster: &mut Cluster, node: usize) -> Result<(), NamespaceError> {
+        match self {
+            Self::HostDeath => {
+                forget_addresses(cluster, node)?;
+                cluster.network.heal()?;
+                set_carriers(cluster, node, true)?;
+                cluster.start(node)
+            }
+            Self::Freeze => {
+                cluster.signal(node, Signal::SIGCONT);
+                Ok(())
+            }
+            Self::Deaf | Self::Mute | Self::Split => cluster.network.heal(),
+            Self::LinkDown => cluster.network.set_carrier(node, 0, true),
+            Self::Stop => cluster.start(node),
+            Self::Drain => operator(cluster, node, "undrain"),
+        }
+    }
+}
+
+fn set_carriers(cluster: &Cluster, node: usize, on: bool) -> Result<(), NamespaceError> {
+    let networks = cluster.plan.nodes[node].interfaces.len();
+    (0..networks).try_for_each(|network| cluster.network.set_carrier(node, network, on))
+}
+
+/// A booting host has none of the addresses that were added while it ran.
+fn forget_addresses(cluster: &Cluster, node: usize) -> Result<(), NamespaceError> {
+    let vips = cluster.plan.vips();
+    let kernel = cluster.kernel(node)?;
+    let mut commands = String::new();
+    for (held, (prefix, _)) in &kernel.addresses {
+        if let Some(name) = kernel.names.get(&held.interface)
+            && vips.contains(&held.address)
+        {
+            let _ = writeln!(commands, "addr del {}/{prefix} dev {name}", held.address);
+        }
+    }
+    cluster.namespace(node).ip(&commands)
+}
+
+/// Runs a command on the node as its operator would; it returns when the command has.
+fn operator(cluster: &Cluster, node: usize, verb: &str) -> Result<(), NamespaceError> {
+    let output = cluster.command(node, &[verb])?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(NamespaceError::Refusal(format!("buoy {verb}"), said))
+}

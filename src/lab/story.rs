@@ -1,0 +1,192 @@
+//! The story of `buoy lab`: one fault after the other, each told with what the client saw.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Error;
+use super::clock;
+use super::cluster::Cluster;
+use super::experiment::{self, Expectation, Figures};
+use super::fault::Fault;
+use super::interruption::Interruption;
+use super::plan::{Configuration, Plan};
+use super::probe::INTERVAL;
+use super::stage::{Stage, milliseconds};
+
+/// A cluster that starts hears its peers for a second or three before it takes anything; a single
+/// node without a sign of life waits for 35 s.
+const READY_MAX: Duration = Duration::from_secs(45);
+/// An address is answered if a probe of so long ago was.
+const RECENT: Duration = Duration::from_millis(60);
+/// Lines of a log that are shown when the cluster does not come up.
+const LOG_LINES: usize = 20;
+
+/// Tells it.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(
+    plan: Plan,
+    program: &Path,
+    interruption: &Interruption,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let mut stage = Stage::new(out);
+    introduce(&plan, &mut stage)?;
+    let mut cluster = Cluster::build(plan, program)?;
+    let began = clock::now();
+    cluster.start_all()?;
+    until_ready(&mut cluster, interruption, &mut |cluster| stage.live(cluster))?;
+    let took = clock::now().duration_since(began).as_secs_f64();
+    stage.say(&format!("\nEvery address is answered, {took:.1} s after the daemons started."))?;
+    stage.table(&cluster)?;
+    stage.say("")?;
+    let mut rows = Vec::new();
+    for fault in Fault::ALL {
+        // A node can only be split from, or drained to, another one.
+        if cluster.nodes() < 2 && fault != Fault::HostDeath && fault != Fault::Stop {
+            continue;
+        }
+        let victim = busiest(&cluster);
+        let alone = cluster.nodes() < 2;
+        let away = if alone { Expectation::Rest } else { Expectation::Away };
+        let steps = [(fault.begins(), true, away), (fault.ends(), false, Expectation::Back)];
+        for (happens, begins, expectation) in steps {
+            // The bigger part goes on; the smaller one may as well, so nobody need be away.
+            let expectation = if fault == Fault::Split { Expectation::Rest } else { expectation };
+            let title = format!("{} {happens}", cluster.name(victim));
+            let act = |cluster: &mut Cluster| match begins {
+                true => fault.begin(cluster, victim),
+                false => fault.end(cluster, victim),
+            };
+            let mut look = |cluster: &Cluster| {
+                // A terminal that is gone shows at the next line that stays.
+                let _ = stage.live(cluster);
+                !interruption.wanted()
+            };
+            let figures = experiment::measure(&mut cluster, (victim, expectation), act, &mut look)?;
+            if interruption.wanted() {
+                return Err(Error::Interrupted);
+            }
+            stage.say(&sentence(&title, &figures))?;
+            rows.push((title, figures));
+        }
+    }
+    stage.say(&summary(&rows))?;
+    Ok(())
+}
+
+fn introduce<W: Write>(plan: &Plan, stage: &mut Stage<'_, W>) -> Result<(), Error> {
+    let names: Vec<_> = plan.nodes.iter().map(|host| host.name.as_str()).collect();
+    let from = match &plan.configuration {
+        Configuration::Text(_) => "a configuration made for this".to_owned(),
+        Configuration::File(file) => file.display().to_string(),
+    };
+    stage.say(&format!(
+        "Nodes {} and a client, each a network namespace; {} groups of addresses from {from}.\n\
+         The client probes every address each {} ms.",
+        names.join(", "),
+        plan.groups.len(),
+        INTERVAL.as_millis()
+    ))?;
+    Ok(())
+}
+
+/// Waits until every address is answered and nothing moves any more.
+///
+/// # Errors
+/// When that does not come about, with the ends of the daemons' logs.
+pub fn until_ready<E: Into<Error>>(
+    cluster: &mut Cluster,
+    interruption: &Interruption,
+    look: &mut impl FnMut(&Cluster) -> Result<(), E>,
+) -> Result<(), Error> {
+    let ready = clock::until(READY_MAX, || {
+        if let Err(error) = look(cluster) {
+            return Some(Err(error.into()));
+        }
+        if interruption.wanted() {
+            return Some(Err(Error::Interrupted));
+        }
+        let ended = |node| cluster.process(node).is_none_or(|p| p.ended().is_some());
+        if (0..cluster.nodes()).any(ended) {
+            return Some(Err(Error::NotReady(logs(cluster))));
+        }
+        cluster.prober.silent(RECENT).is_empty().then_some(Ok(()))
+    });
+    ready.unwrap_or_else(|| Err(Error::NotReady(logs(cluster))))?;
+    let mut go_on = |cluster: &Cluster| look(cluster).is_ok() && !interruption.wanted();
+    experiment::come_to_rest(cluster, (0, Expectation::Rest), &mut go_on);
+    if interruption.wanted() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+fn logs(cluster: &Cluster) -> String {
+    let mut text = String::new();
+    for node in 0..cluster.nodes() {
+        text.push_str(&format!("--- {}\n", cluster.name(node)));
+        let log = cluster.log(node);
+        let lines: Vec<_> = log.lines().collect();
+        for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The node that answers for most addresses.
+#[must_use]
+pub fn busiest(cluster: &Cluster) -> usize {
+    let mut counts = vec![0; cluster.nodes()];
+    for (_, who) in cluster.answering(RECENT) {
+        if let Some(node) = who {
+            counts[node] += 1;
+        }
+    }
+    let most = counts.iter().copied().max().unwrap_or(0);
+    counts.iter().position(|count| *count == most).unwrap_or(0)
+}
+
+fn sentence(title: &str, figures: &Figures) -> String {
+    let outcome = match (figures.affected, figures.lost) {
+        (0, _) => "no address moved, no probe lost".to_owned(),
+        (moved, 0) => format!("{moved} addresses moved, no probe lost"),
+        (moved, lost) => format!(
+            "{moved} addresses affected: out for {} ms at most (median {}), {lost} probes lost",
+            milliseconds(figures.worst),
+            milliseconds(figures.median)
+        ),
+    };
+    let unsettled = if figures.settled { "" } else { "; NOT AT REST after 15 s" };
+    format!(
+        "* {title}: {outcome}; two owners for {} ms{unsettled}\n    answering now: {}",
+        milliseconds(figures.two_owners),
+        share(figures)
+    )
+}
+
+fn share(figures: &Figures) -> String {
+    let share = figures.answering.iter().map(|(name, count)| format!("{name} {count}"));
+    share.collect::<Vec<_>>().join(", ")
+}
+
+fn summary(rows: &[(String, Figures)]) -> String {
+    let wide = rows.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
+    let mut text = format!(
+        "\nWhat the client saw (ms)\n  {:wide$}  {:>6}  {:>6}  {:>6}  {:>5}  {:>10}  answering now",
+        "", "moved", "worst", "median", "lost", "two owners"
+    );
+    for (title, figures) in rows {
+        text.push_str(&format!(
+            "\n  {title:wide$}  {:>6}  {:>6}  {:>6}  {:>5}  {:>10}  {}",
+            figures.affected,
+            milliseconds(figures.worst),
+            milliseconds(figures.median),
+            figures.lost,
+            milliseconds(figures.two_owners),
+            share(figures)
+        ));
+    }
+    text
+}

@@ -1,0 +1,206 @@
+//! When to announce which group: first at once, then repeats, then a slow refresh, all paced.
+//!
+//! A single frame may be lost, a switch may be learning, an old client may be inside its one
+//! second of ARP locktime, so the first announcement is repeated at [`REPEATS`]; afterwards an
+//! address is announced from time to time so that no switch forgets where it is (H67). Gratuitous
+//! ARP floods every port, so addresses are paced by a token bucket; first announcements go
+//! before repeats when tokens are short.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::identity::GroupKey;
+use super::instant::Instant;
+use super::random::Random;
+
+/// Announcements of one group after its first, counted from it. The last but one comes more
+/// than 1.1 s after the burst, for clients with ARP locktime (H68).
+pub(super) const REPEATS: [Duration; 5] = [
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(1400),
+    Duration::from_secs(5),
+];
+
+/// What the bucket holds, as a part of a second's worth: half a second.
+const BURST_DIVISOR: u64 = 2;
+
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    started: Instant,
+    round: usize,
+    due: Instant,
+    addresses: u16,
+}
+
+/// How announcements go, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Addresses per second.
+    pub(super) rate: u32,
+    /// Between two refreshes.
+    pub(super) refresh: Duration,
+    /// Whether the first announcement is repeated.
+    pub(super) repeats: bool,
+}
+
+/// The schedule of one node.
+#[derive(Debug)]
+pub(super) struct Announcements {
+    courses: BTreeMap<GroupKey, Course>,
+    /// By: repeats after firsts, then time.
+    queue: BTreeSet<(bool, Instant, GroupKey)>,
+    /// Nano-addresses.
+    tokens: u64,
+    filled_at: Instant,
+}
+
+const TOKEN: u64 = 1_000_000_000;
+
+impl Announcements {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { courses: BTreeMap::new(), queue: BTreeSet::new(), tokens: u64::MAX, filled_at: now }
+    }
+
+    /// Starts the course of a group, or starts it anew.
+    pub(super) fn start(&mut self, now: Instant, group: GroupKey, addresses: u16) {
+        self.stop(group);
+        let course = Course { started: now, round: 0, due: now, addresses };
+        self.courses.insert(group, course);
+        self.queue.insert((false, now, group));
+    }
+
+    /// Ends the course of a group: nothing is announced any more.
+    pub(super) fn stop(&mut self, group: GroupKey) {
+        if let Some(course) = self.courses.remove(&group) {
+            self.queue.remove(&(course.round > 0, course.due, group));
+        }
+    }
+
+    /// The next group to announce now, if one is due and there is room in the bucket.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        pace: Pace,
+        random: &mut Random,
+    ) -> Option<GroupKey> {
+        self.fill(now, pace.rate);
+        let group = self.due(now)?;
+        let course = self.courses.get(&group).copied()?;
+        let cost = cost(course.addresses, pace.rate);
+        if self.tokens < cost {
+            return None;
+        }
+        self.tokens -= cost;
+        self.queue.remove(&(course.round > 0, course.due, group));
+        let due = match REPEATS.get(course.round) {
+            Some(after) if pace.repeats => {
+                (course.started + *after).max(now + Duration::from_millis(1))
+            }
+            Some(_) | None => now + jittered(pace.refresh, random),
+        };
+        let course = Course { round: course.round + 1, due, ..course };
+        self.courses.insert(group, course);
+        self.queue.insert((true, due, group));
+        Some(group)
+    }
+
+    /// When [`Announcements::next`] should be asked again.
+    pub(super) fn deadline(&self, now: Instant, pace: Pace) -> Instant {
+        let first = self.queue.iter().find(|(repeat, _, _)| !repeat).map(|(_, due, _)| *due);
+        let repeat =
+            self.queue.range((true, Instant::START, GroupKey(0))..).next().map(|(_, due, _)| *due);
+        let due = first.into_iter().chain(repeat).min().unwrap_or(Instant::NEVER);
+        if due > now {
+            return due;
+        }
+        let cost = self
+            .due(now)
+            .and_then(|group| self.courses.get(&group))
+            .map_or(TOKEN, |course| cost(course.addresses, pace.rate));
+        let lacking = cost.saturating_sub(self.tokens);
+        now + Duration::from_nanos(lacking / u64::from(pace.rate.max(1)) + 1)
+    }
+
+    fn due(&self, now: Instant) -> Option<GroupKey> {
+        let first = self.queue.iter().next().filter(|(repeat, due, _)| !repeat && *due <= now);
+        let repeat = || {
+            let mut repeats = self.queue.range((true, Instant::START, GroupKey(0))..);
+            repeats.next().filter(|(_, due, _)| *due <= now)
+        };
+        first.or_else(repeat).map(|(_, _, group)| *group)
+    }
+
+    fn fill(&mut self, now: Instant, rate: u32) {
+        let nanos = u64::try_from(now.since(self.filled_at).as_nanos()).unwrap_or(u64::MAX);
+        self.filled_at = now;
+        self.tokens =
+            self.tokens.saturating_add(nanos.saturating_mul(u64::from(rate))).min(capacity(rate));
+    }
+}
+
+fn capacity(rate: u32) -> u64 {
+    (u64::from(rate) * TOKEN / BURST_DIVISOR).max(TOKEN)
+}
+
+/// A group with more addresses than the bucket holds costs a full bucket.
+fn cost(addresses: u16, rate: u32) -> u64 {
+    (u64::from(addresses.max(1)) * TOKEN).min(capacity(rate))
+}
+
+/// Ten percent more or less, so that nodes do not refresh in step.
+fn jittered(length: Duration, random: &mut Random) -> Duration {
+    length * 9 / 10 + length / 5 * u32::try_from(random.below(1000)).unwrap_or(0) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace { rate: 10, refresh: Duration::from_secs(60), repeats: true };
+
+    fn drain(announcements: &mut Announcements, now: Instant, pace: Pace) -> Vec<u64> {
+        let mut random = Random::new(1);
+        std::iter::from_fn(|| announcements.next(now, pace, &mut random)).map(|g| g.0).collect()
+    }
+
+    #[test]
+    fn a_course_repeats_and_then_refreshes() {
+        let mut announcements = Announcements::new(Instant::START);
+        let mut random = Random::new(1);
+        announcements.start(Instant::START, GroupKey(1), 1);
+        let mut times = Vec::new();
+        while times.len() < 8 {
+            let now = announcements.deadline(Instant::START, PACE);
+            assert_eq!(announcements.next(now, PACE, &mut random), Some(GroupKey(1)));
+            times.push(now.as_millis());
+        }
+        assert_eq!(times[..6], [0, 10, 50, 200, 1400, 5000]);
+        assert!((59_000..=71_000).contains(&times[6]), "{times:?}");
+        assert!((times[6] + 54_000..=times[6] + 66_000).contains(&times[7]), "{times:?}");
+    }
+
+    #[test]
+    fn first_announcements_go_before_repeats_when_tokens_are_short() {
+        let mut announcements = Announcements::new(Instant::START);
+        for group in 0..5 {
+            announcements.start(Instant::START, GroupKey(group), 1);
+        }
+        assert_eq!(drain(&mut announcements, Instant::START, PACE), [0, 1, 2, 3, 4]);
+        let later = Instant::from_millis(100);
+        announcements.start(later, GroupKey(9), 1);
+        assert_eq!(drain(&mut announcements, later, PACE), [9]);
+        let wait = announcements.deadline(later, PACE).since(later);
+        assert!((99..=101).contains(&wait.as_millis()), "{wait:?}");
+    }
+
+    #[test]
+    fn a_stopped_course_is_silent() {
+        let mut announcements = Announcements::new(Instant::START);
+        announcements.start(Instant::START, GroupKey(1), 1);
+        announcements.stop(GroupKey(1));
+        assert_eq!(drain(&mut announcements, Instant::from_millis(9), PACE), [0_u64; 0]);
+        assert_eq!(announcements.deadline(Instant::START, PACE), Instant::NEVER);
+    }
+}

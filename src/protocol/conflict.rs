@@ -1,0 +1,135 @@
+//! Two owners meet: one gives way, the other speaks last.
+//!
+//! ```text
+//!   later claim of another comes
+//!     |-- its side was at least as large -----------------------------> give way
+//!     |-- ours was larger, and it hears us ---------------------------> take again, later epoch
+//!     `-- ours was larger, not known whether it hears us: wait 1.5 h -> then give way
+//! ```
+//!
+//! Only the one with the earlier epoch decides; the other learns of the outcome by a still later
+//! claim, or by nothing. Every taking over a conflict has more support than the one before, so
+//! there are at most as many as nodes. See section 7 of the specification.
+
+use super::action::Report;
+use super::claims::holder;
+use super::group::{Holding, Occurrence, Purpose};
+use super::identity::{GroupKey, NodeId};
+use super::instant::Instant;
+use super::message::{Cause, Claim, NodePhase, Tenure};
+use super::node::Node;
+use super::rules::Rule;
+
+impl Node {
+    /// A claim that outranks the one before has come: if this node has the group it gives way,
+    /// unless it is on the larger side: then the contest is settled as soon as it is known
+    /// whether the other hears this node at all.
+    pub(super) fn challenged(&mut self, claim: &Claim) {
+        let Some(here) = self.groups.get(&claim.group) else { return };
+        if here.holding == Holding::Idle || !self.holds(Rule::GiveWay) {
+            return;
+        }
+        let until = self.now + self.configuration.timing.heartbeat * 3 / 2;
+        self.contests.entry(claim.group).or_insert(until);
+        self.settle_contests();
+    }
+
+    /// Settles what can be settled: see [`Node::challenged`].
+    pub(super) fn settle_contests(&mut self) {
+        let contests: Vec<(GroupKey, Instant)> =
+            self.contests.iter().map(|(group, until)| (*group, *until)).collect();
+        for (group, until) in contests {
+            let Some(claim) = self.claims.latest(group).copied() else { continue };
+            if claim.owner == self.configuration.me || !self.stronger(&claim) {
+                self.contests.remove(&group);
+                self.give_way(&claim);
+            } else if self.in_touch_lately(claim.owner) {
+                self.contests.remove(&group);
+                self.renew(&claim);
+            } else if self.now >= until {
+                self.contests.remove(&group);
+                self.give_way(&claim);
+            }
+        }
+    }
+
+    /// Whether this node may take again over a later claim of another.
+    fn stronger(&self, claim: &Claim) -> bool {
+        let here = self.groups.get(&claim.group);
+        self.support.value > claim.support
+            && self.holds(Rule::Support)
+            && self.phase == NodePhase::Active
+            && !self.mute()
+            && claim.tenure == Tenure::Held
+            && here.is_some_and(|here| here.usable && here.holding.meant())
+    }
+
+    /// Whether the other has said lately that it hears this node: it will hear the answer too.
+    fn in_touch_lately(&self, node: NodeId) -> bool {
+        let life = super::membership::low(self.configuration.incarnation);
+        let lately = self.configuration.timing.heartbeat * 3 / 2;
+        self.peers.get(&node).is_some_and(|peer| {
+            let just_heard = peer.heartbeat_at.is_some_and(|at| self.now.since(at) <= lately);
+            just_heard && peer.hears(self.configuration.me, Some(life), lately)
+        })
+    }
+
+    fn give_way(&mut self, claim: &Claim) {
+        if claim.owner == self.configuration.me {
+            return;
+        }
+        let to = holder(claim).unwrap_or(claim.owner);
+        self.report(Report::GaveWay { group: claim.group, to, epoch: claim.epoch });
+        self.let_go(claim.group, Purpose::GiveWay);
+    }
+
+    /// When a contest must be settled.
+    pub(super) fn contest_deadline(&self) -> Instant {
+        self.contests.values().copied().min().unwrap_or(Instant::NEVER)
+    }
+
+    /// Takes again over a claim of the smaller side.
+    fn renew(&mut self, over: &Claim) {
+        let mut tally = self.tally();
+        let claim = Claim {
+            group: over.group,
+            epoch: over.epoch.next(),
+            owner: self.configuration.me,
+            incarnation: self.configuration.incarnation,
+            revision: 0,
+            tenure: Tenure::Held,
+            support: self.support.value,
+            heirs: self.heirs(over.group, &mut tally),
+            cause: Cause::Conflict(over.owner),
+        };
+        self.publish(claim);
+        self.occur(over.group, Occurrence::Renew(claim.epoch));
+    }
+
+    /// A claim that does not outrank ours has come: its writer may answer for the group until it
+    /// hears of ours, so clients are told again.
+    pub(super) fn outranks(&mut self, claim: &Claim) {
+        let held = self
+            .groups
+            .get(&claim.group)
+            .is_some_and(|here| matches!(here.holding, Holding::Held { .. }));
+        if held && claim.tenure == Tenure::Held && self.holds(Rule::AnnounceAfterSplit) {
+            self.start_announcing(claim.group);
+        }
+    }
+
+    /// When peers that were dead are back and their claims are known, everything still held is
+    /// announced anew, not before: a node that lost a conflict must not speak last.
+    pub(super) fn greet_returned(&mut self) {
+        let mut returned = false;
+        for peer in self.peers.values_mut() {
+            if peer.returning && peer.heartbeat_at.is_some() && peer.inbound.complete() {
+                peer.returning = false;
+                returned = true;
+            }
+        }
+        if returned && self.phase == NodePhase::Active && self.holds(Rule::AnnounceAfterSplit) {
+            self.announce_everything();
+        }
+    }
+}

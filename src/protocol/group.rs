@@ -1,0 +1,195 @@
+//! One group at one node: the transition table.
+//!
+//! ```text
+//!            take            Present                   let go            Absent
+//!   Idle ----------> Adding ---------> Held ----------------> Removing --------> Idle
+//!                      | |  Failed                               ^   what was let go for
+//!                      | +-----------------> Idle, unable        |   is published now,
+//!                      +------------- let go --------------------+   not before (S9)
+//! ```
+//!
+//! Pure: `ownership` feeds it and carries out what it returns.
+
+use super::event::{Failure, Ticket};
+use super::identity::{Epoch, NodeId};
+
+/// What this node has of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holding {
+    /// Nothing; the kernel has none of its addresses.
+    Idle,
+    /// The kernel is adding the addresses.
+    Adding { ticket: Ticket, epoch: Epoch },
+    /// The kernel answers for the group.
+    Held { ticket: Ticket, epoch: Epoch },
+    /// The kernel is removing the addresses.
+    Removing { ticket: Ticket, epoch: Epoch, purpose: Purpose },
+}
+
+/// What a group is let go for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To hand it to this node.
+    MoveTo(NodeId),
+    /// For whoever is next.
+    Free,
+    /// Another owner holds it under a later epoch; nothing is to be said.
+    GiveWay,
+}
+
+/// What happens to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occurrence {
+    /// This node decided to take it under this epoch.
+    Take(Ticket, Epoch),
+    /// This node holds it under a new epoch: it won a conflict.
+    Renew(Epoch),
+    /// This node decided to let it go.
+    LetGo(Ticket, Purpose),
+    /// The kernel has all addresses.
+    Present(Ticket),
+    /// The kernel has none.
+    Absent(Ticket),
+    /// The kernel could not, and has none.
+    Failed(Ticket, Failure),
+}
+
+/// What follows from a transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consequence {
+    /// Nothing.
+    None,
+    /// Ask the kernel to add.
+    Acquire(Ticket),
+    /// Ask the kernel to remove.
+    Release(Ticket),
+    /// The group is answered for: announce.
+    Opened(Epoch),
+    /// The group is gone from here: publish what it was let go for.
+    Closed(Epoch, Purpose),
+    /// The kernel could not hold it: free for others, not for this node.
+    Lost(Epoch, Failure),
+}
+
+impl Holding {
+    /// Whether this node means to have the group.
+    pub(super) const fn meant(self) -> bool {
+        match self {
+            Self::Adding { .. } | Self::Held { .. } => true,
+            Self::Idle | Self::Removing { .. } => false,
+        }
+    }
+
+    /// The transition. An outcome with another ticket than the current one is of an order that
+    /// has been replaced, and changes nothing.
+    pub(super) fn on(self, occurrence: Occurrence) -> (Self, Consequence) {
+        use Consequence as C;
+        use Occurrence as O;
+        match (self, occurrence) {
+            (Self::Idle, O::Take(ticket, epoch)) => {
+                (Self::Adding { ticket, epoch }, C::Acquire(ticket))
+            }
+            (Self::Idle, O::Renew(_) | O::LetGo(..)) => (self, C::None),
+            (Self::Idle, O::Present(_) | O::Absent(_) | O::Failed(..)) => (self, C::None),
+
+            (Self::Adding { .. } | Self::Held { .. } | Self::Removing { .. }, O::Take(..)) => {
+                (self, C::None)
+            }
+            (Self::Adding { ticket, .. }, O::Renew(epoch)) => {
+                (Self::Adding { ticket, epoch }, C::None)
+            }
+            (Self::Held { ticket, .. }, O::Renew(epoch)) => {
+                (Self::Held { ticket, epoch }, C::Opened(epoch))
+            }
+            (Self::Removing { .. }, O::Renew(_)) => (self, C::None),
+
+            (Self::Adding { epoch, .. } | Self::Held { epoch, .. }, O::LetGo(ticket, purpose)) => {
+                (Self::Removing { ticket, epoch, purpose }, C::Release(ticket))
+            }
+            (Self::Removing { ticket, epoch, .. }, O::LetGo(_, Purpose::GiveWay)) => {
+                (Self::Removing { ticket, epoch, purpose: Purpose::GiveWay }, C::None)
+            }
+            (Self::Removing { .. }, O::LetGo(_, Purpose::MoveTo(_) | Purpose::Free)) => {
+                (self, C::None)
+            }
+
+            (Self::Adding { ticket, epoch }, O::Present(of)) if of == ticket => {
+                (Self::Held { ticket, epoch }, C::Opened(epoch))
+            }
+            (Self::Held { ticket, epoch }, O::Present(of)) if of == ticket => {
+                (self, C::Opened(epoch))
+            }
+            (Self::Removing { ticket, epoch, purpose }, O::Absent(of)) if of == ticket => {
+                (Self::Idle, C::Closed(epoch, purpose))
+            }
+            (Self::Adding { ticket, epoch } | Self::Held { ticket, epoch }, O::Failed(of, why))
+                if of == ticket =>
+            {
+                (Self::Idle, C::Lost(epoch, why))
+            }
+            (
+                Self::Adding { .. } | Self::Held { .. } | Self::Removing { .. },
+                O::Present(_) | O::Absent(_) | O::Failed(..),
+            ) => (self, C::None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T1: Ticket = Ticket(1);
+    const T2: Ticket = Ticket(2);
+    const E1: Epoch = Epoch(1);
+    const E2: Epoch = Epoch(2);
+    const WHY: Failure = Failure::Refused;
+    const MOVE: Purpose = Purpose::MoveTo(NodeId(2));
+
+    #[test]
+    fn every_pair_of_holding_and_occurrence() {
+        use Consequence as C;
+        use Occurrence as O;
+        let idle = Holding::Idle;
+        let adding = Holding::Adding { ticket: T1, epoch: E1 };
+        let held = Holding::Held { ticket: T1, epoch: E1 };
+        let removing = |purpose| Holding::Removing { ticket: T1, epoch: E1, purpose };
+        let leaving = |ticket, purpose| Holding::Removing { ticket, epoch: E1, purpose };
+        let table = [
+            (idle, O::Take(T2, E2), Holding::Adding { ticket: T2, epoch: E2 }, C::Acquire(T2)),
+            (idle, O::Renew(E2), idle, C::None),
+            (idle, O::LetGo(T2, MOVE), idle, C::None),
+            (idle, O::Present(T1), idle, C::None),
+            (idle, O::Absent(T1), idle, C::None),
+            (idle, O::Failed(T1, WHY), idle, C::None),
+            (adding, O::Take(T2, E2), adding, C::None),
+            (adding, O::Renew(E2), Holding::Adding { ticket: T1, epoch: E2 }, C::None),
+            (adding, O::LetGo(T2, MOVE), leaving(T2, MOVE), C::Release(T2)),
+            (adding, O::Present(T1), held, C::Opened(E1)),
+            (adding, O::Present(T2), adding, C::None),
+            (adding, O::Absent(T1), adding, C::None),
+            (adding, O::Failed(T1, WHY), idle, C::Lost(E1, WHY)),
+            (adding, O::Failed(T2, WHY), adding, C::None),
+            (held, O::Take(T2, E2), held, C::None),
+            (held, O::Renew(E2), Holding::Held { ticket: T1, epoch: E2 }, C::Opened(E2)),
+            (held, O::LetGo(T2, Purpose::Free), leaving(T2, Purpose::Free), C::Release(T2)),
+            (held, O::Present(T1), held, C::Opened(E1)),
+            (held, O::Present(T2), held, C::None),
+            (held, O::Absent(T1), held, C::None),
+            (held, O::Failed(T1, WHY), idle, C::Lost(E1, WHY)),
+            (held, O::Failed(T2, WHY), held, C::None),
+            (removing(MOVE), O::Take(T2, E2), removing(MOVE), C::None),
+            (removing(MOVE), O::Renew(E2), removing(MOVE), C::None),
+            (removing(MOVE), O::LetGo(T2, Purpose::GiveWay), removing(Purpose::GiveWay), C::None),
+            (removing(MOVE), O::LetGo(T2, Purpose::Free), removing(MOVE), C::None),
+            (removing(MOVE), O::Present(T1), removing(MOVE), C::None),
+            (removing(MOVE), O::Absent(T1), idle, C::Closed(E1, MOVE)),
+            (removing(MOVE), O::Absent(T2), removing(MOVE), C::None),
+            (removing(MOVE), O::Failed(T1, WHY), removing(MOVE), C::None),
+        ];
+        for (holding, occurrence, expected, consequence) in table {
+            let actual = holding.on(occurrence);
+            assert_eq!(actual, (expected, consequence), "{holding:?} on {occurrence:?}");
+        }
+    }
+}

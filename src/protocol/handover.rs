@@ -1,0 +1,272 @@
+//! A planned move between two live nodes: break before make, acknowledged, pushed by the owner.
+//!
+//! ```text
+//!   owner                                   receiver
+//!     | Offer(token, groups) ------------------> |  repeated until answered
+//!     | <---------------- OfferAnswer(accepted)  |  room is reserved
+//!     | kernel removes the addresses             |
+//!     | Claims(MovingTo(receiver)) ------------> |  repeated until acknowledged
+//!     |                                          |  kernel adds, announces
+//!     | <---------------------- Claims(Held)     |
+//! ```
+//!
+//! While under way the group counts as the receiver's, so nobody else sees it without owner. If
+//! the receiver dies or does not take, the owner takes back; if the owner dies after its release,
+//! the receiver still takes; if it dies before, its heirs do.
+
+use super::action::{Action, Report};
+use super::group::Purpose;
+use super::identity::{GroupKey, NodeId};
+use super::instant::Instant;
+use super::message::{
+    Cause, GROUPS_PER_OFFER, Message, MoveReason, NodePhase, Offer, OfferAnswer, Refusal,
+};
+use super::node::Node;
+
+/// A receiver that declined is not offered anything for so many offer waits.
+const DECLINED_WAITS: u32 = 8;
+
+/// An offer under way. At most one for each receiver.
+#[derive(Clone, Debug)]
+pub(super) struct OfferOut {
+    token: u32,
+    pub(super) reason: MoveReason,
+    pub(super) groups: Vec<GroupKey>,
+    first_at: Instant,
+    sent_at: Instant,
+    /// Who ordered it, if an operator did.
+    requester: Option<Requester>,
+}
+
+impl OfferOut {
+    /// Who ordered it, if an operator did.
+    pub(super) const fn requester(&self) -> Option<Requester> {
+        self.requester
+    }
+}
+
+/// Whoever waits for the outcome of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Requester {
+    /// An operator at this node, by ticket.
+    Operator(u64),
+    /// An operator at another node, by its ticket.
+    Peer(NodeId, u64),
+}
+
+/// Room reserved for a group that was accepted and has not come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promise {
+    pub(super) from: NodeId,
+    reason: MoveReason,
+    until: Instant,
+}
+
+impl Node {
+    /// Offers groups to a receiver that has no other offer of this node under way.
+    pub(super) fn offer(
+        &mut self,
+        to: NodeId,
+        reason: MoveReason,
+        mut groups: Vec<GroupKey>,
+        requester: Option<Requester>,
+    ) {
+        groups.truncate(GROUPS_PER_OFFER);
+        self.last_token = self.last_token.wrapping_add(1);
+        let offer = OfferOut {
+            token: self.last_token,
+            reason,
+            groups,
+            first_at: self.now,
+            sent_at: self.now,
+            requester,
+        };
+        self.send_offer(to, &offer);
+        self.offers.insert(to, offer);
+    }
+
+    fn send_offer(&mut self, to: NodeId, offer: &OfferOut) {
+        let message = Message::Offer(Offer {
+            token: offer.token,
+            reason: offer.reason,
+            groups: offer.groups.clone(),
+        });
+        self.actions.push(Action::Send { to, message });
+    }
+
+    /// Repeats offers that are not answered, and gives up those that will not be.
+    pub(super) fn pursue_offers(&mut self) {
+        let timing = self.configuration.timing;
+        let receivers: Vec<NodeId> = self.offers.keys().copied().collect();
+        for to in receivers {
+            let Some(offer) = self.offers.get_mut(&to) else { continue };
+            let unheard = !self.peers.get(&to).is_some_and(super::peers::Peer::alive);
+            if unheard || self.now.since(offer.first_at) >= timing.offer_wait {
+                self.offer_failed(to);
+            } else if self.now.since(offer.sent_at) >= timing.retry {
+                offer.sent_at = self.now;
+                let offer = offer.clone();
+                self.send_offer(to, &offer);
+            }
+        }
+        let now = self.now;
+        self.promises.retain(|_, promise| promise.until > now);
+    }
+
+    fn offer_failed(&mut self, to: NodeId) {
+        let Some(offer) = self.offers.remove(&to) else { return };
+        let groups = u16::try_from(offer.groups.len()).unwrap_or(u16::MAX);
+        self.declined(to);
+        self.report(Report::OfferFailed { to, groups });
+        if let Some(requester) = offer.requester {
+            self.answer(requester, Err(Refusal::ReceiverDeclined));
+        }
+    }
+
+    fn declined(&mut self, by: NodeId) {
+        let until = self.now + self.configuration.timing.offer_wait * DECLINED_WAITS;
+        if let Some(peer) = self.peers.get_mut(&by) {
+            peer.declined_until = until;
+        }
+    }
+
+    /// Answers an offer: accepts what this node can take, and reserves room for it.
+    pub(super) fn on_offer(&mut self, from: NodeId, offer: &Offer) {
+        let mut tally = self.tally();
+        let until = self.now + self.configuration.timing.offer_wait * 4;
+        let mut accepted = Vec::new();
+        for group in &offer.groups {
+            let again = self.promises.get(group).is_some_and(|promise| promise.from == from);
+            let free = !self.promises.contains_key(group) && self.can_take(*group);
+            let fits = offer.reason != MoveReason::Balance
+                || again
+                || (free && self.accepts_for_balance(from, &mut tally));
+            if (again || free) && fits {
+                let promise = Promise { from, reason: offer.reason, until };
+                self.promises.insert(*group, promise);
+                accepted.push(*group);
+            }
+        }
+        let message = Message::OfferAnswer(OfferAnswer { token: offer.token, accepted });
+        self.actions.push(Action::Send { to: from, message });
+    }
+
+    /// The receiver has answered: lets go of what it accepted.
+    pub(super) fn on_offer_answer(&mut self, from: NodeId, answer: &OfferAnswer) {
+        if self.offers.get(&from).is_none_or(|offer| offer.token != answer.token) {
+            return;
+        }
+        let Some(offer) = self.offers.remove(&from) else { return };
+        let mut given = 0_usize;
+        for group in offer.groups.iter().filter(|group| answer.accepted.contains(group)) {
+            given += 1;
+            self.let_go(*group, Purpose::MoveTo(from));
+        }
+        let kept = offer.groups.len() - given;
+        if kept > 0 {
+            self.declined(from);
+            let groups = u16::try_from(kept).unwrap_or(u16::MAX);
+            self.report(Report::OfferFailed { to: from, groups });
+        }
+        if let Some(requester) = offer.requester {
+            let outcome = if given > 0 { Ok(()) } else { Err(Refusal::ReceiverDeclined) };
+            self.answer(requester, outcome);
+        }
+    }
+
+    /// Why a group comes to this node that its owner lets go for it.
+    pub(super) fn promised_cause(&self, group: GroupKey, from: NodeId) -> Cause {
+        match self.promises.get(&group).map(|promise| promise.reason) {
+            Some(MoveReason::Balance) => Cause::Balance(from),
+            Some(MoveReason::Operator) => Cause::Operator(from),
+            Some(MoveReason::Failback) => Cause::Failback(from),
+            Some(MoveReason::Drain) | None => Cause::Drain(from),
+        }
+    }
+
+    /// When an offer must be repeated or given up.
+    pub(super) fn offer_deadline(&self) -> Instant {
+        let timing = &self.configuration.timing;
+        self.offers
+            .values()
+            .map(|offer| (offer.sent_at + timing.retry).min(offer.first_at + timing.offer_wait))
+            .min()
+            .unwrap_or(Instant::NEVER)
+    }
+
+    /// Starts to leave: offers everything; what cannot be handed over in time is freed.
+    pub(super) fn leave(&mut self) {
+        if !matches!(self.phase, NodePhase::Leaving | NodePhase::Left) {
+            self.set_phase(NodePhase::Leaving);
+            self.leave_by = self.now + LEAVE_WITHIN;
+        }
+    }
+
+    /// Leaving ends when nothing is held and what was given has been taken.
+    pub(super) fn proceed_leaving(&mut self) {
+        match self.phase {
+            NodePhase::Leaving => {}
+            NodePhase::Left => return self.say_farewell(),
+            NodePhase::Listening
+            | NodePhase::Active
+            | NodePhase::Resuming
+            | NodePhase::Isolated => return,
+        }
+        let nobody = !self.peers.values().any(super::peers::Peer::takes);
+        if nobody || self.now >= self.leave_by {
+            let held: Vec<GroupKey> = self
+                .groups
+                .iter()
+                .filter(|(_, here)| here.holding.meant())
+                .map(|(group, _)| *group)
+                .collect();
+            for group in held {
+                self.let_go(group, Purpose::Free);
+            }
+        }
+        let idle = self.groups.values().all(|here| here.holding == super::group::Holding::Idle);
+        let taken = self
+            .peers
+            .values()
+            .all(|peer| !peer.alive() || peer.outbound.acknowledged >= peer.outbound.target);
+        let overdue = self.now >= self.leave_by + LEAVE_WITHIN / 4;
+        if (idle && taken) || overdue {
+            self.set_phase(NodePhase::Left);
+            self.farewells = super::membership::FAREWELLS - 1;
+            self.farewell_due = self.now + self.configuration.timing.retry;
+        }
+    }
+
+    fn say_farewell(&mut self) {
+        if self.now < self.farewell_due {
+            return;
+        }
+        if self.farewells == 0 || self.peers.is_empty() {
+            self.farewell_due = Instant::NEVER;
+            self.actions.push(Action::Stopped);
+            return;
+        }
+        self.farewells -= 1;
+        self.farewell_due = self.now + self.configuration.timing.retry;
+        self.beat(false);
+    }
+
+    /// When leaving must go on by time alone.
+    pub(super) fn leave_deadline(&self) -> Instant {
+        match self.phase {
+            NodePhase::Leaving => [self.leave_by, self.leave_by + LEAVE_WITHIN / 4]
+                .into_iter()
+                .find(|due| *due > self.now)
+                .unwrap_or(Instant::NEVER),
+            NodePhase::Left => self.farewell_due,
+            NodePhase::Listening
+            | NodePhase::Active
+            | NodePhase::Resuming
+            | NodePhase::Isolated => Instant::NEVER,
+        }
+    }
+}
+
+/// Time to hand over before a leaving node simply lets go; with the quarter after it and the
+/// good-byes a stop stays below the 2 s that the service manager is told.
+const LEAVE_WITHIN: std::time::Duration = std::time::Duration::from_millis(1400);

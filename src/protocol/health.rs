@@ -1,0 +1,306 @@
+//! Suspect yourself first: stalls, maturity, isolation.
+//!
+//! ```text
+//!              enough heard            stalled for long
+//!   Listening -------------> Active --------------------> Resuming
+//!                             ^  ^ \                          |  all peers heard again,
+//!                             |  |  \ all peers silent and    |  their claims known
+//!                             |  |   \ nobody else answers    |
+//!                             |  +----- Isolated              |
+//!                             +-------------------------------+
+//!   any -- stop --> Leaving -- nothing held --> Left
+//! ```
+//!
+//! A node that did not run, for whatever reason, finds old datagrams in its queue and all its
+//! peers "silent". It accuses nobody until it has listened for a full detection time, and after a
+//! long stall it verifies what it owns before it announces or takes anything: the others may have
+//! taken over meanwhile. A stall is a timer served late or, where the whole machine with its
+//! clocks stood still, a jump of the clocks of the peers.
+
+use std::time::Duration;
+
+use super::action::{Action, Report, Verdict};
+use super::event::Reach;
+use super::identity::NodeId;
+use super::instant::Instant;
+use super::message::{Heartbeat, NodePhase};
+use super::node::Node;
+use super::rules::Rule;
+
+/// The self-test: does anybody outside the cluster answer?
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ReachTest {
+    /// When a test was asked for that has not ended.
+    asked_at: Option<Instant>,
+    /// The last outcome and when it came.
+    last: Option<(Instant, Reach)>,
+}
+
+/// What the self-test says now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReachState {
+    /// Somebody answers, or there was never anybody who did.
+    Works,
+    /// Those who used to answer do not.
+    Silent,
+    /// Not known yet.
+    Asked,
+    /// Not known, and not asked.
+    Unasked,
+}
+
+/// How many nodes this one was in touch with when it last lost one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Support {
+    /// Itself included.
+    pub(super) value: u16,
+    /// Since when it has been in touch with more.
+    rising_since: Option<Instant>,
+}
+
+impl Support {
+    pub(super) const ALONE: Self = Self { value: 1, rising_since: None };
+}
+
+/// A test that has not ended after so many heartbeats is asked anew.
+const REACH_PATIENCE: u32 = 5;
+
+impl Node {
+    /// Notices from the deadline it asked for that this node has not run.
+    pub(super) fn notice_stall(&mut self) {
+        let late = self.now.since(self.promised);
+        if late > self.configuration.timing.heartbeat {
+            self.stalled(late);
+        }
+    }
+
+    fn stalled(&mut self, length: Duration) {
+        self.report(Report::Stalled { length });
+        self.heartbeat_due = self.now;
+        if self.holds(Rule::StallCredit) {
+            for peer in self.peers.values_mut() {
+                peer.credit_until = self.now;
+            }
+        }
+        self.reach = ReachTest::default();
+        let timing = &self.configuration.timing;
+        let long = timing.heartbeat * u32::from(timing.misses)
+            - timing.heartbeat.min(timing.detection() / 2) * 3 / 2;
+        match self.phase {
+            NodePhase::Active | NodePhase::Resuming | NodePhase::Isolated if length > long => {
+                if self.holds(Rule::VerifyAfterStall) {
+                    self.resume();
+                }
+            }
+            NodePhase::Listening => self.phase_since = self.now,
+            NodePhase::Active
+            | NodePhase::Resuming
+            | NodePhase::Isolated
+            | NodePhase::Leaving
+            | NodePhase::Left => {}
+        }
+    }
+
+    fn resume(&mut self) {
+        self.set_phase(NodePhase::Resuming);
+        self.phase_since = self.now;
+        for peer in self.peers.values_mut() {
+            peer.heartbeat_at = None;
+        }
+        self.beat(true);
+    }
+
+    /// Compares the peer's clock with ours. Delay only makes it look behind, so its lead creeps
+    /// up by drift and jumps by what our clock has lost.
+    pub(super) fn watch_clock(&mut self, from: NodeId, received_at: Instant, beat: &Heartbeat) {
+        let ahead = i64::try_from(beat.clock_ms)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(i64::try_from(received_at.as_millis()).unwrap_or(i64::MAX));
+        let threshold = self.configuration.timing.heartbeat;
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Some(before) = peer.clock_ahead else {
+            peer.clock_ahead = Some(ahead);
+            return;
+        };
+        let jump = Duration::from_millis(u64::try_from(ahead.saturating_sub(before)).unwrap_or(0));
+        peer.clock_ahead = Some(before.max(ahead));
+        if jump <= threshold {
+            return;
+        }
+        peer.clock_jump = Some((now, jump));
+        let recent = |jump: &(Instant, Duration)| now.since(jump.0) <= threshold * 2;
+        let jumps = self.peers.values().filter_map(|peer| peer.clock_jump.filter(recent));
+        let (count, least) = jumps
+            .fold((0, Duration::MAX), |(count, least), (_, jump)| (count + 1, least.min(jump)));
+        let alive = self.peers.values().filter(|peer| peer.verdict == Verdict::Up).count();
+        let needed = if alive < 3 { alive } else { alive.div_ceil(2) };
+        if count >= needed.max(1) && self.holds(Rule::ClockJump) {
+            for peer in self.peers.values_mut() {
+                peer.clock_jump = None;
+                peer.clock_ahead = None;
+            }
+            self.stalled(least);
+        }
+    }
+
+    /// Moves on from the phases that end by themselves.
+    pub(super) fn revise_phase(&mut self) {
+        match self.phase {
+            NodePhase::Listening => self.mature(),
+            NodePhase::Resuming => self.verify(),
+            NodePhase::Isolated => self.reconnect(),
+            NodePhase::Active | NodePhase::Leaving | NodePhase::Left => {}
+        }
+    }
+
+    fn mature(&mut self) {
+        let timing = self.configuration.timing;
+        let age = self.now.since(self.phase_since);
+        if self.peers.is_empty() || !self.holds(Rule::Maturity) {
+            self.activate();
+            return;
+        }
+        let mut heard = self.peers.values().filter(|peer| peer.alive()).peekable();
+        if heard.peek().is_some() {
+            let known = heard.all(|peer| peer.heartbeat_at.is_some() && peer.inbound.complete());
+            if (known && age >= timing.maturity_min) || age >= timing.maturity_max {
+                self.activate();
+            }
+        } else if age >= timing.solo_wait || !self.holds(Rule::SoloWait) {
+            if age >= timing.maturity_max {
+                self.activate();
+            }
+        } else if age >= timing.maturity_max {
+            self.test_reach();
+            if matches!(self.reach.last, Some((_, Reach::Answered))) {
+                self.activate();
+            }
+        }
+    }
+
+    /// Resuming ends when every peer that lived has been heard since and its claims are known,
+    /// when some have and time is up, or when none has for a detection time.
+    fn verify(&mut self) {
+        let timing = self.configuration.timing;
+        let age = self.now.since(self.phase_since);
+        let since = self.phase_since;
+        let answered = |peer: &super::peers::Peer| {
+            peer.heartbeat_at.is_some_and(|at| at >= since) && peer.inbound.complete()
+        };
+        let alive = || self.peers.values().filter(|peer| peer.alive());
+        let done = alive().all(answered) && alive().next().is_some();
+        let enough = age >= timing.heartbeat * 2 && alive().any(answered);
+        if done || enough || age >= timing.detection() || self.peers.is_empty() {
+            self.activate();
+            self.announce_everything();
+        }
+    }
+
+    /// Isolation ends when a peer is heard again, or somebody else answers.
+    fn reconnect(&mut self) {
+        if self.peers.values().any(|peer| matches!(peer.verdict, Verdict::Up | Verdict::Indirect)) {
+            self.resume();
+            return;
+        }
+        match self.reach_state() {
+            ReachState::Works => {
+                self.activate();
+                self.announce_everything();
+            }
+            ReachState::Silent | ReachState::Asked | ReachState::Unasked => {
+                self.test_reach();
+            }
+        }
+    }
+
+    fn activate(&mut self) {
+        self.set_phase(NodePhase::Active);
+        self.active_since = self.now;
+        self.evaluate = true;
+        self.heirs_due = self.heirs_due.min(self.now + self.configuration.timing.heartbeat);
+    }
+
+    /// Changes the phase; peers are told at once.
+    pub(super) fn set_phase(&mut self, phase: NodePhase) {
+        let from = self.phase;
+        if from == phase {
+            return;
+        }
+        self.phase = phase;
+        self.phase_since = self.now;
+        self.evaluate = true;
+        self.report(Report::PhaseChanged { from, to: phase });
+        self.beat(false);
+    }
+
+    /// Asks whether anybody outside the cluster answers, unless just asked.
+    pub(super) fn test_reach(&mut self) {
+        let heartbeat = self.configuration.timing.heartbeat;
+        let asked =
+            self.reach.asked_at.is_some_and(|at| self.now.since(at) < heartbeat * REACH_PATIENCE);
+        let fresh = self.reach.last.is_some_and(|(at, _)| self.now.since(at) < heartbeat);
+        if !asked && !fresh {
+            self.reach.asked_at = Some(self.now);
+            self.actions.push(Action::TestReach);
+        }
+    }
+
+    /// Takes in the outcome of a self-test.
+    pub(super) fn reached(&mut self, reach: Reach) {
+        self.reach = ReachTest { asked_at: None, last: Some((self.now, reach)) };
+    }
+
+    /// What the self-test says; an outcome is good for one detection time.
+    pub(super) fn reach_state(&self) -> ReachState {
+        let detection = self.configuration.timing.detection();
+        match self.reach.last {
+            Some((at, reach)) if self.now.since(at) <= detection => match reach {
+                Reach::Answered | Reach::NobodyToAsk => ReachState::Works,
+                Reach::Silent => ReachState::Silent,
+            },
+            Some(_) | None if self.reach.asked_at.is_some() => ReachState::Asked,
+            Some(_) | None => ReachState::Unasked,
+        }
+    }
+
+    /// Follows the number of nodes in touch: down at once, up when it has held for a while, so
+    /// that a conflict after a split is decided by the sides as they were.
+    pub(super) fn revise_support(&mut self) {
+        let hold = self.configuration.timing.heartbeat * SUPPORT_HOLD;
+        let current = self.in_touch() + 1;
+        let held = self.holds(Rule::SupportHeld);
+        if current <= self.support.value {
+            self.support = Support { value: current, rising_since: None };
+            return;
+        }
+        let since = *self.support.rising_since.get_or_insert(self.now);
+        if !held || self.now.since(since) >= hold {
+            self.support = Support { value: current, rising_since: None };
+        }
+    }
+
+    /// When a phase may end by time alone.
+    pub(super) fn phase_deadline(&self) -> Instant {
+        let timing = &self.configuration.timing;
+        let since = self.phase_since;
+        match self.phase {
+            NodePhase::Listening => [timing.maturity_min, timing.maturity_max, timing.solo_wait]
+                .into_iter()
+                .map(|length| since + length)
+                .find(|due| *due > self.now)
+                .unwrap_or(Instant::NEVER),
+            NodePhase::Resuming => [timing.heartbeat * 2, timing.detection()]
+                .into_iter()
+                .map(|length| since + length)
+                .find(|due| *due > self.now)
+                .unwrap_or(Instant::NEVER),
+            NodePhase::Isolated | NodePhase::Active | NodePhase::Leaving | NodePhase::Left => {
+                Instant::NEVER
+            }
+        }
+    }
+}
+
+/// Heartbeats for which a gain must hold before it counts as support.
+const SUPPORT_HOLD: u32 = 10;

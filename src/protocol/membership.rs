@@ -1,0 +1,419 @@
+//! Who lives. Failure is detected by silence, and silence is corroborated before it counts.
+//!
+//! ```text
+//!            silence > T - h/2             silence > T, nobody else hears it
+//!   Up ----------------------> Suspect ------------------------------------> Dead
+//!    ^ \   a peer hears it        | ^                                          |
+//!    |  +------------------> Indirect                                          |
+//!    +------------------------------+------------------------------------------+
+//!                                heard again                   Left: it said good-bye
+//! ```
+//!
+//! `T` is the detection time, `h` the heartbeat interval. From `Suspect` on, the peer and all who
+//! may hear it are solicited: they answer with a heartbeat at once, so that the evidence is there
+//! when `T` ends and a single lost datagram accuses nobody. Silence of everybody at once is more
+//! likely an own fault: see `health`.
+
+use std::time::Duration;
+
+use super::action::{Action, Report, Verdict};
+use super::health::ReachState;
+use super::identity::{Incarnation, NodeId};
+use super::instant::Instant;
+use super::message::{Heard, Heartbeat, Message, NodePhase};
+use super::node::Node;
+use super::rules::Rule;
+
+/// Heartbeats that say good-bye: one may be lost.
+pub(super) const FAREWELLS: u8 = 3;
+
+impl Node {
+    /// Takes in that a datagram of a peer has come, whatever it says.
+    pub(super) fn hear(&mut self, from: NodeId, incarnation: Incarnation, received_at: Instant) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.incarnation != Some(incarnation) {
+            self.meet(from, incarnation);
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let received_at = received_at.min(now);
+        if peer.heard_at.is_none_or(|heard_at| heard_at < received_at) {
+            peer.heard_at = Some(received_at);
+        }
+    }
+
+    /// A new life of a peer: what the old one said is void, but its claims stay.
+    fn meet(&mut self, from: NodeId, incarnation: Incarnation) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let known = peer.incarnation.is_some();
+        peer.incarnation = Some(incarnation);
+        peer.incarnation_low = Some(low(incarnation));
+        peer.heard_at = None;
+        peer.relayed_at = None;
+        peer.hears.clear();
+        peer.clock_ahead = None;
+        peer.inbound = super::peers::Inbound::default();
+        peer.said.phase = None;
+        peer.up_since = now;
+        if known {
+            peer.flapped(now);
+            self.report(Report::PeerRestarted { peer: from });
+        }
+        if peer_left(self.verdict(from)) {
+            self.set_verdict(from, Verdict::Unknown, Duration::ZERO);
+        }
+        self.restart_log(from);
+        self.evaluate = true;
+    }
+
+    /// Takes in a heartbeat.
+    pub(super) fn on_heartbeat(&mut self, from: NodeId, received_at: Instant, beat: Heartbeat) {
+        let received_at = received_at.min(self.now);
+        let within = self.configuration.timing.detection();
+        self.watch_clock(from, received_at, &beat);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.heartbeat_at.is_some_and(|at| at > received_at) {
+            return;
+        }
+        peer.heartbeat_at = Some(received_at);
+        if peer.listen(&beat) {
+            self.evaluate = true;
+            self.heirs_due = self.heirs_due.min(self.now + self.configuration.timing.heartbeat);
+        }
+        let trusted = matches!(beat.phase, NodePhase::Active | NodePhase::Leaving);
+        let mut hears = std::collections::BTreeMap::new();
+        for line in &beat.heard {
+            hears.insert(line.node, (line.incarnation_low, received_at.before(line.age)));
+        }
+        let lost = |node: &NodeId, at: &Instant, peer: &super::peers::Peer| {
+            received_at.since(*at) > within && peer.hears(*node, None, within)
+        };
+        let lost_some = hears.iter().any(|(node, (_, at))| lost(node, at, peer));
+        peer.hears = hears;
+        peer.inbound.target = beat.log;
+        if trusted {
+            self.corroborate(from, &beat.heard, received_at);
+        }
+        if lost_some && self.holds(Rule::Relay) {
+            self.restart_log(from);
+        }
+        self.acknowledged(from, beat.acknowledged);
+        if beat.phase == NodePhase::Left {
+            self.set_verdict(from, Verdict::Left, Duration::ZERO);
+        }
+        if beat.solicit {
+            self.answer_solicitation(from);
+        }
+    }
+
+    /// Learns from a live peer's table when others were last heard.
+    fn corroborate(&mut self, witness: NodeId, heard: &[Heard], received_at: Instant) {
+        if !self.holds(Rule::Corroboration) {
+            return;
+        }
+        let detection = self.configuration.timing.detection();
+        for line in heard.iter().filter(|line| line.node != witness) {
+            let Some(peer) = self.peers.get_mut(&line.node) else { continue };
+            let at = received_at.before(line.age);
+            if peer.incarnation_low != Some(line.incarnation_low) {
+                // Another life: believed only where our own ears have been deaf to it for long.
+                let deaf = peer.heard_at.is_none_or(|heard| at.since(heard) > detection);
+                if !deaf || line.age > detection || peer.verdict == Verdict::Left {
+                    continue;
+                }
+                peer.incarnation_low = Some(line.incarnation_low);
+                peer.relayed_at = None;
+                self.evaluate = true;
+            }
+            if let Some(peer) = self.peers.get_mut(&line.node)
+                && peer.relayed_at.is_none_or(|relayed_at| relayed_at < at)
+            {
+                peer.relayed_at = Some(at);
+            }
+        }
+    }
+
+    fn answer_solicitation(&mut self, from: NodeId) {
+        let pause = self.configuration.timing.retry / 4;
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if now.since(peer.answered_at) < pause {
+            return;
+        }
+        peer.answered_at = now;
+        self.send_heartbeat(from, false);
+        self.resend_log(from);
+    }
+
+    /// Sends one heartbeat to one peer.
+    pub(super) fn send_heartbeat(&mut self, to: NodeId, solicit: bool) {
+        let now = self.now;
+        let heard =
+            self.peers.iter().filter(|(node, _)| **node != to).filter_map(|(node, peer)| {
+                Some(Heard {
+                    node: *node,
+                    incarnation_low: low(peer.incarnation?),
+                    age: now.since(peer.heard_at?),
+                })
+            });
+        let mut heard: Vec<Heard> = heard.collect();
+        let Some(peer) = self.peers.get(&to) else { return };
+        if let (Some(incarnation), Some(at)) = (peer.incarnation, peer.heard_at) {
+            let age = now.since(at);
+            heard.push(Heard { node: to, incarnation_low: low(incarnation), age });
+        }
+        let timing = &self.configuration.timing;
+        let beat = Heartbeat {
+            phase: self.phase,
+            draining: self.draining,
+            solicit,
+            interval: timing.heartbeat,
+            misses: timing.misses,
+            weight: self.weight(self.configuration.me),
+            software: self.configuration.software,
+            config_digest: self.configuration.digest,
+            loop_lag: self.loop_lag,
+            clock_ms: now.as_millis(),
+            log: super::message::LogPosition {
+                stream: peer.outbound.stream,
+                version: peer.outbound.target,
+            },
+            acknowledged: peer.inbound.have,
+            heard,
+        };
+        self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
+    }
+
+    /// Sends a heartbeat to every peer now and plans the next.
+    pub(super) fn beat(&mut self, solicit: bool) {
+        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.send_heartbeat(peer, solicit);
+        }
+    }
+
+    /// Revises the verdict on every peer and solicits where silence is suspicious.
+    pub(super) fn judge(&mut self) {
+        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        let mut suspects = Vec::new();
+        for node in &peers {
+            let (verdict, silence) = self.opinion(*node);
+            if verdict == Verdict::Suspect || verdict == Verdict::Dead {
+                suspects.push((*node, verdict, silence));
+            } else {
+                self.set_verdict(*node, verdict, silence);
+            }
+        }
+        let alone = !self
+            .peers
+            .values()
+            .any(|peer| matches!(peer.verdict, Verdict::Up | Verdict::Indirect))
+            || suspects.len() == self.peers.values().filter(|peer| peer.alive()).count();
+        for (node, verdict, silence) in suspects {
+            let was_alive = self.peers.get(&node).is_some_and(super::peers::Peer::alive);
+            if !was_alive && verdict == Verdict::Dead {
+                continue;
+            }
+            let may_accuse = verdict == Verdict::Dead && self.may_accuse(alone);
+            let verdict = if may_accuse { Verdict::Dead } else { Verdict::Suspect };
+            self.set_verdict(node, verdict, silence);
+            if verdict == Verdict::Suspect {
+                self.solicit(node);
+                if alone {
+                    self.test_reach();
+                }
+            }
+        }
+    }
+
+    /// Whether this node may call a silent peer dead, given whether all peers are silent.
+    fn may_accuse(&mut self, alone: bool) -> bool {
+        if self.phase == NodePhase::Active && alone && self.holds(Rule::SelfTest) {
+            return match self.reach_state() {
+                ReachState::Works => true,
+                ReachState::Asked | ReachState::Unasked => false,
+                ReachState::Silent => {
+                    self.set_phase(NodePhase::Isolated);
+                    false
+                }
+            };
+        }
+        matches!(self.phase, NodePhase::Active | NodePhase::Leaving | NodePhase::Left)
+    }
+
+    /// What the silence of a peer looks like, before this node doubts itself.
+    fn opinion(&self, node: NodeId) -> (Verdict, Duration) {
+        let Some(peer) = self.peers.get(&node) else { return (Verdict::Unknown, Duration::ZERO) };
+        if peer.verdict == Verdict::Left {
+            return (Verdict::Left, Duration::ZERO);
+        }
+        let Some(freshest) = peer.heard_at.max(peer.relayed_at) else {
+            return (peer.verdict, Duration::ZERO);
+        };
+        let detection = peer.detection(self.configuration.timing.detection());
+        let silence = self.now.since(freshest);
+        if peer.verdict == Verdict::Dead && silence > detection {
+            return (Verdict::Dead, silence);
+        }
+        let counted = self.now.since(freshest.max(peer.credit_until));
+        let verdict = if counted > detection {
+            Verdict::Dead
+        } else if counted > detection.saturating_sub(self.suspicion()) {
+            Verdict::Suspect
+        } else if self.now.since(peer.heard_at.unwrap_or(Instant::START).max(peer.credit_until))
+            <= detection
+        {
+            Verdict::Up
+        } else {
+            Verdict::Indirect
+        };
+        (verdict, silence)
+    }
+
+    /// How long before its death a silent peer is suspected.
+    fn suspicion(&self) -> Duration {
+        self.configuration.timing.heartbeat / 2
+    }
+
+    /// When the verdict on some peer may change next by silence alone.
+    pub(super) fn verdict_deadline(&self) -> Instant {
+        let ours = self.configuration.timing.detection();
+        let deadline = |peer: &super::peers::Peer| {
+            let freshest = peer.heard_at.max(peer.relayed_at)?.max(peer.credit_until);
+            let direct = peer.heard_at.unwrap_or(Instant::START).max(peer.credit_until);
+            let detection = peer.detection(ours);
+            let after = Duration::from_nanos(1);
+            match peer.verdict {
+                Verdict::Up => Some(
+                    (freshest + detection.saturating_sub(self.suspicion())).min(direct + detection)
+                        + after,
+                ),
+                Verdict::Indirect => {
+                    Some(freshest + detection.saturating_sub(self.suspicion()) + after)
+                }
+                Verdict::Suspect => {
+                    let death = freshest + detection + after;
+                    let again = peer.solicited_at + self.pause(peer);
+                    Some(if death > self.now { death.min(again) } else { again })
+                }
+                Verdict::Unknown | Verdict::Dead | Verdict::Left => None,
+            }
+        };
+        self.peers.values().filter_map(deadline).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// Between two solicitations of a suspect: short until its time is over.
+    fn pause(&self, peer: &super::peers::Peer) -> Duration {
+        let timing = &self.configuration.timing;
+        let heard = peer.heard_at.max(peer.relayed_at).unwrap_or(Instant::START);
+        let over =
+            self.now.since(heard.max(peer.credit_until)) > peer.detection(timing.detection());
+        if over { timing.heartbeat } else { timing.retry }
+    }
+
+    /// Asks the suspect and all who may hear it for a sign of life.
+    fn solicit(&mut self, suspect: NodeId) {
+        let now = self.now;
+        let pause = self.peers.get(&suspect).map_or(Duration::ZERO, |peer| self.pause(peer));
+        let Some(peer) = self.peers.get_mut(&suspect) else { return };
+        if now.since(peer.solicited_at) < pause {
+            return;
+        }
+        peer.solicited_at = now;
+        if !self.holds(Rule::Solicitation) {
+            return;
+        }
+        self.send_heartbeat(suspect, true);
+        let witnesses: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(node, peer)| **node != suspect && peer.verdict == Verdict::Up)
+            .map(|(node, _)| *node)
+            .take(WITNESSES_MAX)
+            .collect();
+        for witness in witnesses {
+            self.send_heartbeat(witness, true);
+        }
+    }
+
+    fn set_verdict(&mut self, node: NodeId, verdict: Verdict, silence: Duration) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        let from = peer.verdict;
+        if from == verdict {
+            return;
+        }
+        peer.verdict = verdict;
+        let rose =
+            !matches!(from, Verdict::Up | Verdict::Suspect | Verdict::Indirect) && peer.alive();
+        if rose {
+            peer.up_since = now;
+            peer.returning = from == Verdict::Dead;
+            peer.outbound.sent_at = Instant::START;
+        }
+        if verdict == Verdict::Dead {
+            peer.flapped(now);
+        }
+        if rose {
+            self.send_heartbeat(node, false);
+        }
+        self.evaluate = true;
+        self.heirs_due = self.heirs_due.min(now + self.configuration.timing.heartbeat);
+        self.report(Report::PeerChanged { peer: node, from, to: verdict, silence });
+    }
+
+    /// What this node thinks of a peer; `Up` of itself.
+    pub(super) fn verdict(&self, node: NodeId) -> Verdict {
+        if node == self.configuration.me {
+            return Verdict::Up;
+        }
+        self.peers.get(&node).map_or(Verdict::Unknown, |peer| peer.verdict)
+    }
+
+    /// Peers that live, and hear this node as far as they can tell: a peer that is heard
+    /// directly and does not list this node is not in touch with it.
+    pub(super) fn in_touch(&self) -> u16 {
+        let count = self.peers.values().filter(|peer| self.touches(peer)).count();
+        u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    fn touches(&self, peer: &super::peers::Peer) -> bool {
+        let within = self.configuration.timing.detection();
+        let life = low(self.configuration.incarnation);
+        match peer.verdict {
+            Verdict::Up | Verdict::Suspect => peer.hears(self.configuration.me, Some(life), within),
+            Verdict::Indirect => true,
+            Verdict::Unknown | Verdict::Dead | Verdict::Left => false,
+        }
+    }
+
+    /// Whether acting peers are heard, for as long as they would need to hear this node, and
+    /// none of them does.
+    pub(super) fn mute(&self) -> bool {
+        let within = self.configuration.timing.detection();
+        let mut acting = self.peers.values().filter(|peer| {
+            peer.verdict == Verdict::Up
+                && peer.said.phase == Some(NodePhase::Active)
+                && self.now.since(peer.up_since) > within
+        });
+        let mut any = false;
+        let heard = acting.any(|peer| {
+            any = true;
+            self.touches(peer)
+        });
+        any && !heard
+    }
+}
+
+/// Peers asked about a suspect: enough for one of them to hear it, few enough for 64 nodes.
+const WITNESSES_MAX: usize = 4;
+
+/// Low half of an incarnation.
+pub(super) fn low(incarnation: Incarnation) -> u32 {
+    u32::try_from(incarnation.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+const fn peer_left(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Left)
+}

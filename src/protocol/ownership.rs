@@ -1,0 +1,387 @@
+//! Taking groups and letting them go: carries out what `group` (the table), `succession` (who is
+//! next) and conflicts decide.
+//!
+//! A claim is published when the taking is decided, before the kernel has done it, so that the
+//! next in line sees it; that a group is let go is published only when the kernel has confirmed
+//! it. What happens when two live claims meet is told in `conflict`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::action::{Action, Inability, Report};
+use super::claims::holder;
+use super::event::{KernelEvent, Ticket};
+use super::group::{Consequence, Holding, Occurrence, Purpose};
+use super::identity::{Epoch, GroupKey, NodeId};
+use super::instant::Instant;
+use super::message::{Cause, Claim, NodePhase, Tenure};
+use super::node::Node;
+use super::rules::Rule;
+
+/// A node that failed to hold a group tries again after this, doubled each time.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The doubling of [`BACKOFF_MIN`] ends here.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Repairs within [`REPAIRS_WINDOW`] that mean that somebody else manages the address (H42).
+const REPAIRS_MAX: usize = 5;
+/// See [`REPAIRS_MAX`].
+const REPAIRS_WINDOW: Duration = Duration::from_secs(60);
+
+/// A group as it stands at this node.
+#[derive(Debug)]
+pub(super) struct GroupHere {
+    pub(super) holding: Holding,
+    /// Whether its links are up.
+    pub(super) usable: bool,
+    /// Why, and until when, this node does not try to hold it.
+    unable: Option<(Inability, Instant)>,
+    failures: u32,
+    repairs: VecDeque<Instant>,
+    /// Since when it has been vacant, as far as known here.
+    vacant_since: Option<Instant>,
+    /// When this node should take it.
+    pub(super) take_at: Instant,
+}
+
+impl GroupHere {
+    pub(super) const fn new() -> Self {
+        Self {
+            holding: Holding::Idle,
+            usable: true,
+            unable: None,
+            failures: 0,
+            repairs: VecDeque::new(),
+            vacant_since: None,
+            take_at: Instant::NEVER,
+        }
+    }
+
+    /// Why this node could not hold the group now, if so.
+    pub(super) fn inability(&self, now: Instant) -> Option<Inability> {
+        let unable = self.unable.filter(|(_, until)| now < *until).map(|(why, _)| why);
+        if self.usable { unable } else { Some(Inability::LinkDown) }
+    }
+}
+
+impl Node {
+    /// Whether this node could add the group now.
+    pub(super) fn can_take(&self, group: GroupKey) -> bool {
+        self.may_take()
+            && self.configuration.groups.contains_key(&group)
+            && self.groups.get(&group).is_some_and(|here| {
+                here.holding == Holding::Idle && here.inability(self.now).is_none()
+            })
+    }
+
+    /// Looks at every group after anything that ownership depends on has changed.
+    pub(super) fn evaluate(&mut self) {
+        if self.holds(Rule::LinkDownReleases) {
+            self.let_go_of_what_is_down();
+        }
+        if self.phase != NodePhase::Active {
+            return;
+        }
+        self.deal();
+        let groups: Vec<GroupKey> = self.configuration.groups.keys().copied().collect();
+        for group in groups {
+            let at = self.consider(group);
+            if let Some(here) = self.groups.get_mut(&group) {
+                here.take_at = at;
+            }
+        }
+        self.plan_takes();
+    }
+
+    /// When this node should take a group, as things stand.
+    fn consider(&mut self, group: GroupKey) -> Instant {
+        let now = self.now;
+        let vacancy = self.vacancy(group);
+        let since = match (&vacancy, self.groups.get_mut(&group)) {
+            (Some(_), Some(here)) => *here.vacant_since.get_or_insert(now.max(self.active_since)),
+            (None, Some(here)) => {
+                here.vacant_since = None;
+                return self.vacancy_deadline(group);
+            }
+            (_, None) => return Instant::NEVER,
+        };
+        let Some(vacancy) = vacancy else { return Instant::NEVER };
+        if self.can_take(group) {
+            self.take_after(group, vacancy).map_or(Instant::NEVER, |after| since + after)
+        } else {
+            self.groups
+                .get(&group)
+                .filter(|here| here.holding == Holding::Idle && here.usable)
+                .and_then(|here| here.unable)
+                .map_or(Instant::NEVER, |(_, until)| until.max(now + Duration::from_millis(1)))
+        }
+    }
+
+    /// Takes what is due, and notes when the next is.
+    pub(super) fn take_what_is_due(&mut self) {
+        if self.now < self.takes_due {
+            return;
+        }
+        let now = self.now;
+        let due = self.groups.iter().filter(|(_, here)| here.take_at <= now);
+        let due: Vec<GroupKey> = due.map(|(group, _)| *group).collect();
+        if !due.is_empty() {
+            let mut tally = self.tally();
+            for group in due {
+                if let Some(here) = self.groups.get_mut(&group) {
+                    here.take_at = Instant::NEVER;
+                }
+                match self.vacancy(group) {
+                    Some(vacancy) if self.can_take(group) => {
+                        self.take(group, vacancy.cause, &mut tally);
+                    }
+                    Some(_) | None => self.evaluate = true,
+                }
+            }
+        }
+        self.plan_takes();
+    }
+
+    fn plan_takes(&mut self) {
+        let due = self.groups.values().map(|here| here.take_at).min();
+        self.takes_due = due.unwrap_or(Instant::NEVER);
+    }
+
+    /// Claims a group and has the kernel add it.
+    fn take(&mut self, group: GroupKey, cause: Cause, tally: &mut super::balance::Tally) {
+        let epoch = self.claims.latest(group).map_or(Epoch::default(), |claim| claim.epoch).next();
+        let claim = Claim {
+            group,
+            epoch,
+            owner: self.configuration.me,
+            incarnation: self.configuration.incarnation,
+            revision: 0,
+            tenure: Tenure::Held,
+            support: self.support.value,
+            heirs: self.heirs(group, tally),
+            cause,
+        };
+        self.promises.remove(&group);
+        self.publish(claim);
+        let ticket = self.ticket();
+        self.occur(group, Occurrence::Take(ticket, epoch));
+        if !self.holds(Rule::AnnounceConfirmed) {
+            self.actions.push(Action::Announce { group });
+        }
+    }
+
+    /// Lets a group go; what for is published when the kernel has confirmed it.
+    pub(super) fn let_go(&mut self, group: GroupKey, purpose: Purpose) {
+        if !self.groups.get(&group).is_some_and(|here| here.holding.meant()) {
+            if purpose == Purpose::GiveWay {
+                self.occur(group, Occurrence::LetGo(Ticket::default(), purpose));
+            }
+            return;
+        }
+        let ticket = self.ticket();
+        self.occur(group, Occurrence::LetGo(ticket, purpose));
+        if !self.holds(Rule::BreakBeforeMake) {
+            self.published_release(group, purpose);
+        }
+    }
+
+    fn let_go_of_what_is_down(&mut self) {
+        let down: Vec<GroupKey> = self
+            .groups
+            .iter()
+            .filter(|(_, here)| !here.usable && here.holding.meant())
+            .map(|(group, _)| *group)
+            .collect();
+        for group in down {
+            self.report(Report::Unable { group, why: Inability::LinkDown });
+            self.let_go(group, Purpose::Free);
+        }
+    }
+
+    /// Runs the transition table for one group and carries out what follows.
+    pub(super) fn occur(&mut self, group: GroupKey, occurrence: Occurrence) {
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        let (holding, consequence) = here.holding.on(occurrence);
+        here.holding = holding;
+        match consequence {
+            Consequence::None => {}
+            Consequence::Acquire(ticket) => self.actions.push(Action::Acquire { group, ticket }),
+            Consequence::Release(ticket) => {
+                self.announcements.stop(group);
+                self.actions.push(Action::Release { group, ticket });
+            }
+            Consequence::Opened(epoch) => {
+                here.failures = 0;
+                self.report(Report::Acquired { group, epoch });
+                self.start_announcing(group);
+            }
+            Consequence::Closed(epoch, purpose) => {
+                self.report(Report::Released { group, epoch });
+                if self.holds(Rule::BreakBeforeMake) {
+                    self.published_release(group, purpose);
+                }
+                self.evaluate = true;
+            }
+            Consequence::Lost(epoch, failure) => {
+                self.announcements.stop(group);
+                self.report(Report::Released { group, epoch });
+                self.disable(group, Inability::Kernel(failure));
+                self.published_release(group, Purpose::Free);
+            }
+        }
+    }
+
+    /// Publishes that a group has been let go, unless another has claimed it meanwhile.
+    fn published_release(&mut self, group: GroupKey, purpose: Purpose) {
+        let tenure = match purpose {
+            Purpose::MoveTo(to) => Tenure::MovingTo(to),
+            Purpose::Free => Tenure::Free,
+            Purpose::GiveWay => return,
+        };
+        let Some(claim) = self.claims.latest(group).copied() else { return };
+        let ours = claim.owner == self.configuration.me
+            && claim.incarnation == self.configuration.incarnation;
+        if ours && claim.tenure == Tenure::Held {
+            let revised = self.revised(&claim, tenure);
+            self.publish(revised);
+        }
+    }
+
+    fn disable(&mut self, group: GroupKey, why: Inability) {
+        let backs_off = self.holds(Rule::InabilityBackoff);
+        let now = self.now;
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        let doubled = BACKOFF_MIN * 2_u32.saturating_pow(here.failures.min(6));
+        here.failures = here.failures.saturating_add(1);
+        if backs_off {
+            here.unable = Some((why, now + doubled.min(BACKOFF_MAX)));
+        }
+        self.report(Report::Unable { group, why });
+        self.evaluate = true;
+    }
+
+    /// Takes in a fact from the kernel.
+    pub(super) fn on_kernel(&mut self, event: KernelEvent) {
+        match event {
+            KernelEvent::Present { group, ticket } => {
+                self.occur(group, Occurrence::Present(ticket));
+            }
+            KernelEvent::Absent { group, ticket } => {
+                self.occur(group, Occurrence::Absent(ticket));
+                self.forget_removed(group);
+            }
+            KernelEvent::Failed { group, ticket, failure } => {
+                self.occur(group, Occurrence::Failed(ticket, failure));
+                self.forget_removed(group);
+            }
+            KernelEvent::Repaired { group } => self.repaired(group),
+            KernelEvent::Usable { group, usable } => {
+                if let Some(here) = self.groups.get_mut(&group) {
+                    here.usable = usable;
+                    self.evaluate = true;
+                }
+            }
+            KernelEvent::Reach(reach) => self.reached(reach),
+        }
+    }
+
+    fn forget_removed(&mut self, group: GroupKey) {
+        let idle = self.groups.get(&group).is_some_and(|here| here.holding == Holding::Idle);
+        if idle && !self.configuration.groups.contains_key(&group) {
+            self.groups.remove(&group);
+        }
+    }
+
+    /// An address was taken away and put back: clients may have learned otherwise meanwhile.
+    fn repaired(&mut self, group: GroupKey) {
+        let now = self.now;
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        here.repairs.retain(|at| now.since(*at) < REPAIRS_WINDOW);
+        here.repairs.push_back(now);
+        let (times, held) = (here.repairs.len(), matches!(here.holding, Holding::Held { .. }));
+        let reported = u32::try_from(times).unwrap_or(u32::MAX);
+        self.report(Report::Repaired { group, times: reported });
+        if !held {
+            return;
+        }
+        if times >= REPAIRS_MAX {
+            self.disable(group, Inability::FlushWar);
+            self.let_go(group, Purpose::Free);
+        } else if self.holds(Rule::AnnounceRepaired) {
+            self.start_announcing(group);
+        }
+    }
+
+    pub(super) fn start_announcing(&mut self, group: GroupKey) {
+        let addresses = self.configuration.groups.get(&group).map_or(1, |group| group.addresses);
+        self.announcements.start(self.now, group, addresses);
+    }
+
+    /// Announces everything held anew: others may have answered for it meanwhile.
+    pub(super) fn announce_everything(&mut self) {
+        let held: Vec<GroupKey> = self
+            .groups
+            .iter()
+            .filter(|(_, here)| matches!(here.holding, Holding::Held { .. }))
+            .map(|(group, _)| *group)
+            .collect();
+        for group in held {
+            self.start_announcing(group);
+        }
+    }
+
+    /// Sends the announcements that are due. A node that is not sure of itself is silent.
+    pub(super) fn announce_what_is_due(&mut self) {
+        if !matches!(self.phase, NodePhase::Active | NodePhase::Leaving) {
+            return;
+        }
+        let pace = self.pace();
+        while let Some(group) = self.announcements.next(self.now, pace, &mut self.random) {
+            self.actions.push(Action::Announce { group });
+        }
+    }
+
+    pub(super) fn pace(&self) -> super::announcements::Pace {
+        let timing = &self.configuration.timing;
+        let paced = self.holds(Rule::AnnouncePacing);
+        let refreshed = self.holds(Rule::AnnounceRefresh);
+        super::announcements::Pace {
+            rate: if paced { timing.announce_rate } else { u32::MAX },
+            refresh: if refreshed { timing.announce_refresh } else { Duration::from_secs(1 << 30) },
+            repeats: self.holds(Rule::AnnounceRepeats),
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+
+    /// Follows a new list of groups.
+    pub(super) fn regroup(&mut self) {
+        let groups: Vec<GroupKey> = self.configuration.groups.keys().copied().collect();
+        for group in groups {
+            self.groups.entry(group).or_insert_with(GroupHere::new);
+        }
+        let removed: BTreeMap<GroupKey, Holding> = self
+            .groups
+            .iter()
+            .filter(|(group, _)| !self.configuration.groups.contains_key(group))
+            .map(|(group, here)| (*group, here.holding))
+            .collect();
+        for (group, holding) in removed {
+            if holding == Holding::Idle {
+                self.groups.remove(&group);
+            } else {
+                self.let_go(group, Purpose::Free);
+            }
+        }
+    }
+
+    /// Who is considered the owner of a group now, if that node lives.
+    pub(super) fn current_owner(&self, group: GroupKey) -> Option<NodeId> {
+        if self.vacancy(group).is_some() {
+            return None;
+        }
+        self.claims.latest(group).and_then(holder)
+    }
+}

@@ -1,0 +1,195 @@
+//! What a node remembers of each peer. Plain state with small questions; who changes it when is
+//! told in `membership` (life and death), `gossip` (claim logs) and `handover` (offers).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::action::Verdict;
+use super::identity::{Incarnation, NodeId};
+use super::instant::Instant;
+use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
+
+/// Deaths and restarts within [`FLAPS_WINDOW`] that make a node one that flaps.
+const FLAPS_MAX: usize = 3;
+/// See [`FLAPS_MAX`]. A node that dies less often than this costs less than watching it.
+const FLAPS_WINDOW: Duration = Duration::from_secs(60);
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// The life last heard directly.
+    pub(super) incarnation: Option<Incarnation>,
+    /// Low half of the life last heard of, directly or by relay.
+    pub(super) incarnation_low: Option<u32>,
+    /// When the kernel received its last datagram.
+    pub(super) heard_at: Option<Instant>,
+    /// When another live peer heard it last, as far as told.
+    pub(super) relayed_at: Option<Instant>,
+    /// Silence before this does not count: this node was not listening itself.
+    pub(super) credit_until: Instant,
+    pub(super) verdict: Verdict,
+    /// Since when it has been heard without a break.
+    pub(super) up_since: Instant,
+    /// Whether its claims must be complete again before everything held is announced anew.
+    pub(super) returning: bool,
+    /// When it sent its last heartbeat that reached us after an own stall.
+    pub(super) heartbeat_at: Option<Instant>,
+    pub(super) said: Said,
+    /// Whom it hears: low half of the life, and when it heard it last.
+    pub(super) hears: BTreeMap<NodeId, (u32, Instant)>,
+    /// The most that its clock has been ahead of ours, in milliseconds.
+    pub(super) clock_ahead: Option<i64>,
+    /// When and by how much that jumped.
+    pub(super) clock_jump: Option<(Instant, Duration)>,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+    /// When it died or restarted lately.
+    flaps: VecDeque<Instant>,
+    /// It declined an offer: no other before this.
+    pub(super) declined_until: Instant,
+    /// When its solicitation was last answered.
+    pub(super) answered_at: Instant,
+    /// When it was last solicited.
+    pub(super) solicited_at: Instant,
+}
+
+/// What the peer said of itself in its last heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Said {
+    pub(super) phase: Option<NodePhase>,
+    pub(super) draining: bool,
+    pub(super) interval: Duration,
+    pub(super) misses: u8,
+    pub(super) weight: u16,
+    pub(super) software: Option<SoftwareVersion>,
+    pub(super) config_digest: u64,
+    pub(super) loop_lag: Duration,
+}
+
+/// The peer's claim log as it has come here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Inbound {
+    /// How far it is here.
+    pub(super) have: LogPosition,
+    /// How far it goes, as the peer says.
+    pub(super) target: LogPosition,
+}
+
+impl Inbound {
+    /// Whether nothing is missing.
+    pub(super) const fn complete(&self) -> bool {
+        self.target.version == 0
+            || (self.have.stream == self.target.stream && self.have.version >= self.target.version)
+    }
+}
+
+/// Our claim log as it goes to the peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outbound {
+    pub(super) stream: u32,
+    /// Last change that the peer must have.
+    pub(super) target: u32,
+    /// Last change sent.
+    pub(super) sent: u32,
+    /// Last change acknowledged.
+    pub(super) acknowledged: u32,
+    pub(super) sent_at: Instant,
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant, weight: u16, interval: Duration, misses: u8) -> Self {
+        Self {
+            incarnation: None,
+            incarnation_low: None,
+            heard_at: None,
+            relayed_at: None,
+            credit_until: now,
+            verdict: Verdict::Unknown,
+            up_since: now,
+            returning: false,
+            heartbeat_at: None,
+            said: Said {
+                phase: None,
+                draining: false,
+                interval,
+                misses,
+                weight,
+                software: None,
+                config_digest: 0,
+                loop_lag: Duration::ZERO,
+            },
+            hears: BTreeMap::new(),
+            clock_ahead: None,
+            clock_jump: None,
+            inbound: Inbound::default(),
+            outbound: Outbound { stream: 1, ..Outbound::default() },
+            flaps: VecDeque::new(),
+            declined_until: Instant::START,
+            answered_at: Instant::START,
+            solicited_at: Instant::START,
+        }
+    }
+
+    /// Whether it counts as living: nobody may take its groups.
+    pub(super) const fn alive(&self) -> bool {
+        match self.verdict {
+            Verdict::Up | Verdict::Suspect | Verdict::Indirect => true,
+            Verdict::Unknown | Verdict::Dead | Verdict::Left => false,
+        }
+    }
+
+    /// Whether it may be asked to take groups: heard directly, hears us, acts.
+    pub(super) fn receives(&self) -> bool {
+        self.verdict == Verdict::Up
+            && self.said.phase == Some(NodePhase::Active)
+            && !self.said.draining
+    }
+
+    /// Whether it would take a group of which it is the next in line.
+    pub(super) fn takes(&self) -> bool {
+        self.alive() && self.said.phase == Some(NodePhase::Active) && !self.said.draining
+    }
+
+    /// Silence that means the death of this peer, given what means it here: a peer with slower
+    /// heartbeats is given its own time (RFC 9568 counts in the advertiser's intervals).
+    pub(super) fn detection(&self, ours: Duration) -> Duration {
+        ours.max(self.said.interval * u32::from(self.said.misses)).min(Duration::from_secs(60))
+    }
+
+    /// Whether the peer hears `node` in that life, as of its last heartbeat.
+    pub(super) fn hears(&self, node: NodeId, life: Option<u32>, within: Duration) -> bool {
+        let Some((low, at)) = self.hears.get(&node) else { return false };
+        let latest = self.heartbeat_at.unwrap_or(Instant::START);
+        life.is_none_or(|life| life == *low) && latest.since(*at) <= within
+    }
+
+    /// Takes in what it says of itself; tells whether something that placement depends on changed.
+    pub(super) fn listen(&mut self, heartbeat: &Heartbeat) -> bool {
+        let before = (self.said.phase, self.said.draining, self.said.weight);
+        self.said = Said {
+            phase: Some(heartbeat.phase),
+            draining: heartbeat.draining,
+            interval: heartbeat.interval,
+            misses: heartbeat.misses,
+            weight: heartbeat.weight,
+            software: Some(heartbeat.software),
+            config_digest: heartbeat.config_digest,
+            loop_lag: heartbeat.loop_lag,
+        };
+        before != (self.said.phase, self.said.draining, self.said.weight)
+    }
+
+    /// Notes a death or a restart.
+    pub(super) fn flapped(&mut self, now: Instant) {
+        if self.flaps.len() == FLAPS_MAX {
+            self.flaps.pop_front();
+        }
+        self.flaps.push_back(now);
+    }
+
+    /// Whether it died or restarted too often lately to be trusted with more.
+    pub(super) fn flaps(&self, now: Instant) -> bool {
+        self.flaps.len() == FLAPS_MAX
+            && self.flaps.front().is_some_and(|first| now.since(*first) < FLAPS_WINDOW)
+    }
+}

@@ -1,0 +1,153 @@
+//! Draws the picture of a node that operators see.
+
+use super::action::Verdict;
+use super::claims::holder;
+use super::group::Holding;
+use super::identity::{GroupKey, NodeId};
+use super::instant::Instant;
+use super::message::Tenure;
+use super::node::Node;
+use super::status::{
+    Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status,
+};
+
+impl Node {
+    /// What this node knows now.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> Status {
+        Status {
+            me: self.configuration.me,
+            incarnation: self.configuration.incarnation,
+            phase: self.phase,
+            nodes: self
+                .configuration
+                .nodes
+                .keys()
+                .map(|node| self.node_status(now, *node))
+                .collect(),
+            groups: self
+                .configuration
+                .groups
+                .keys()
+                .map(|group| self.group_status(now, *group))
+                .collect(),
+        }
+    }
+
+    fn node_status(&self, now: Instant, node: NodeId) -> NodeStatus {
+        let owns = self.claims.iter().filter(|claim| holder(claim) == Some(node)).count();
+        let owns = u16::try_from(owns).unwrap_or(u16::MAX);
+        let weight = self.weight(node);
+        let Some(peer) = self.peers.get(&node) else {
+            return NodeStatus {
+                node,
+                verdict: Verdict::Up,
+                phase: Some(self.phase),
+                last_heard: Some(std::time::Duration::ZERO),
+                draining: self.draining,
+                weight,
+                owns,
+                software: Some(self.configuration.software),
+                loop_lag: self.loop_lag,
+                config_differs: false,
+            };
+        };
+        NodeStatus {
+            node,
+            verdict: peer.verdict,
+            phase: peer.said.phase,
+            last_heard: peer.heard_at.map(|at| now.since(at)),
+            draining: peer.said.draining,
+            weight,
+            owns,
+            software: peer.said.software,
+            loop_lag: peer.said.loop_lag,
+            config_differs: peer.said.phase.is_some()
+                && peer.said.config_digest != self.configuration.digest,
+        }
+    }
+
+    fn group_status(&self, now: Instant, group: GroupKey) -> GroupStatus {
+        let entry = self.claims.entry(group);
+        let owner = self.current_owner(group);
+        let here = self.groups.get(&group).map(|here| here.holding);
+        let mine = owner == Some(self.configuration.me);
+        let state = match (owner, here) {
+            (None, Some(Holding::Removing { .. } | Holding::Adding { .. })) => GroupState::Moving,
+            (None, Some(Holding::Idle | Holding::Held { .. }) | None) => GroupState::Unowned,
+            (Some(_), Some(Holding::Removing { .. } | Holding::Adding { .. })) if mine => {
+                GroupState::Moving
+            }
+            (Some(_), _) if entry.is_some_and(|entry| entry.claim.tenure != Tenure::Held) => {
+                GroupState::Moving
+            }
+            (Some(_), _) => GroupState::Owned,
+        };
+        GroupStatus {
+            group,
+            owner,
+            state,
+            epoch: entry.map(|entry| entry.claim.epoch).unwrap_or_default(),
+            since: entry.map(|entry| now.since(entry.since)).unwrap_or_default(),
+            cause: entry.map(|entry| entry.claim.cause),
+            unable_here: self.groups.get(&group).and_then(|here| here.inability(now)),
+        }
+    }
+
+    /// Why a group is where it is; `None` if the configuration has no such group.
+    #[must_use]
+    pub fn explain(&self, now: Instant, group: GroupKey) -> Option<Explanation> {
+        let wanted = self.configuration.groups.get(&group)?;
+        let status = self.group_status(now, group);
+        let claim = self.claims.latest(group);
+        let heirs = claim.map(|claim| claim.heirs).unwrap_or_default();
+        let line = self.line(group);
+        let mut order: Vec<NodeId> = line.clone();
+        order.extend(self.common_order(group));
+        let mut seen = std::collections::BTreeSet::new();
+        order.retain(|node| Some(*node) != status.owner && seen.insert(*node));
+        let candidates = order.into_iter().map(|node| {
+            let heir = heirs.iter().position(|heir| *heir == Some(node));
+            let preferred = wanted.prefer.iter().position(|preferred| *preferred == node);
+            let place = |place: usize| u8::try_from(place + 1).unwrap_or(u8::MAX);
+            let standing = match self.obstacle(now, group, node) {
+                Some(obstacle) => obstacle,
+                None if heir.is_some() => Standing::Heir(heir.map_or(0, place)),
+                None if preferred.is_some() => Standing::Preferred(preferred.map_or(0, place)),
+                None => Standing::Ranked,
+            };
+            Candidate { node, standing }
+        });
+        let (able, unable): (Vec<Candidate>, Vec<Candidate>) = candidates.partition(|candidate| {
+            matches!(
+                candidate.standing,
+                Standing::Heir(_) | Standing::Preferred(_) | Standing::Ranked
+            )
+        });
+        Some(Explanation { group: status, candidates: able.into_iter().chain(unable).collect() })
+    }
+
+    /// What keeps a node from taking a group.
+    fn obstacle(&self, now: Instant, group: GroupKey, node: NodeId) -> Option<Standing> {
+        if node == self.configuration.me {
+            let here = self.groups.get(&group).and_then(|here| here.inability(now));
+            return if self.draining {
+                Some(Standing::Draining)
+            } else if self.phase != super::message::NodePhase::Active {
+                Some(Standing::NotActive(self.phase))
+            } else {
+                here.map(Standing::Unable)
+            };
+        }
+        let peer = self.peers.get(&node)?;
+        match peer.said.phase {
+            Some(_) if !peer.alive() => Some(Standing::Down(peer.verdict)),
+            None => Some(Standing::Down(peer.verdict)),
+            Some(_) if peer.said.draining => Some(Standing::Draining),
+            Some(phase) if phase != super::message::NodePhase::Active => {
+                Some(Standing::NotActive(phase))
+            }
+            Some(_) => None,
+        }
+    }
+}

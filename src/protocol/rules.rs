@@ -1,0 +1,104 @@
+//! The rules of the protocol by name, so that a test can break one and see that it is missed.
+//!
+//! In a release every rule holds by constant. Under the feature `mutations`, which only this
+//! crate's own tests turn on, `Configuration::broken` names one rule that does not. PROTOCOL.md
+//! tells what each rule is for; `tests/simulation` shows what happens without it.
+
+use super::node::Node;
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A rule that a test can break.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Rule { $($(#[$doc])* $name,)* }
+
+        impl Rule {
+            /// Every rule.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+rules! {
+    /// A peer silent here but heard by another live peer is not dead.
+    Corroboration,
+    /// A peer about to be called dead, and all who may hear it, are asked first.
+    Solicitation,
+    /// After an own stall every peer gets a full detection time again.
+    StallCredit,
+    /// After a long stall a node verifies its claims before it announces or takes.
+    VerifyAfterStall,
+    /// A jump of the clocks of all peers is an own stall that no own clock has seen.
+    ClockJump,
+    /// A node that loses all its peers at once first shows that its own network works.
+    SelfTest,
+    /// The groups of a node that says it is isolated are free to take.
+    IsolatedIsGone,
+    /// A node that no peer hears takes nothing.
+    MuteTakesNothing,
+    /// A claim of a former life of its owner holds nothing.
+    IncarnationChecked,
+    /// A holder that hears of a later claim gives way, unless it wins by support.
+    GiveWay,
+    /// After a split the side with more nodes keeps what it has.
+    Support,
+    /// The support that decides a conflict rises only some time after the split has healed.
+    SupportHeld,
+    /// The old owner's kernel has let go before the new owner is told to take.
+    BreakBeforeMake,
+    /// A group under way to its receiver counts as the receiver's.
+    MovingIsOwned,
+    /// A promised group that the receiver does not take is taken back.
+    TakeBack,
+    /// When the first in line does not take, the next does.
+    RankFallback,
+    /// The first in line is the heir named by the owner, then a common order.
+    CommonOrder,
+    /// A starting node listens before it takes.
+    Maturity,
+    /// A node that hears nobody at its start waits for evidence that its link works.
+    SoloWait,
+    /// A flapping node is offered nothing.
+    Damping,
+    /// Claims of a node that a peer does not hear are relayed to it.
+    Relay,
+    /// Unacknowledged claims are sent again.
+    Retransmission,
+    /// Only what the kernel has confirmed is announced.
+    AnnounceConfirmed,
+    /// First announcements are repeated.
+    AnnounceRepeats,
+    /// Held addresses are announced anew from time to time.
+    AnnounceRefresh,
+    /// Everything held is announced again when a lost peer is back and its claims are known.
+    AnnounceAfterSplit,
+    /// Announcements are paced.
+    AnnouncePacing,
+    /// A put-back address is announced again.
+    AnnounceRepaired,
+    /// A group whose link is down is let go.
+    LinkDownReleases,
+    /// A node that failed to hold a group does not try again for a while.
+    InabilityBackoff,
+    /// A receiver declines what would put it above its share.
+    ReceiverChecksBalance,
+    /// Owners spread their heirs by load.
+    HeirsSpread,
+    /// A draining node takes nothing.
+    DrainingTakesNothing,
+}
+
+impl Node {
+    /// Whether this rule holds. Always, but for one under test.
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_self, reason = "the same call asks the configuration under test")]
+    pub(super) const fn holds(&self, _rule: Rule) -> bool {
+        true
+    }
+
+    /// Whether this rule holds. Always, but for the one under test.
+    #[cfg(feature = "mutations")]
+    pub(super) fn holds(&self, rule: Rule) -> bool {
+        self.configuration.broken != Some(rule)
+    }
+}

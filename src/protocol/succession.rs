@@ -1,0 +1,216 @@
+//! Who is next: computed by every node alike, from the last claim and from who lives.
+//!
+//! Nothing is elected. The owner has named two heirs in its claim; after them all nodes stand in
+//! a weighted rendezvous order of (group, node), the same everywhere. The first who can take
+//! takes at once; each further one waits one rank skew longer, in case the one before knows
+//! something that others do not (its link is down, it lacks the group, it believes otherwise).
+
+use std::time::Duration;
+
+use super::action::Verdict;
+use super::claims::Entry;
+use super::configuration::Strategy;
+use super::identity::{GroupKey, NodeId};
+use super::instant::Instant;
+use super::membership::low;
+use super::message::{Cause, Claim, NodePhase, Tenure};
+use super::node::Node;
+use super::random::mix;
+use super::rules::Rule;
+
+/// Why a group may be taken by whoever is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Vacancy {
+    /// Becomes the cause of the claim.
+    pub(super) cause: Cause,
+    /// Waited by the first in line already.
+    pub(super) grace: Duration,
+}
+
+/// Place of a node in the common order of a group: lower is earlier. Weighted rendezvous hashing
+/// by -ln(u)/weight, in integers: log2 of the hash by its leading zeros and following bits.
+pub(super) fn rendezvous(group: GroupKey, node: NodeId, weight: u16) -> (u64, NodeId) {
+    let hash = mix(group.0 ^ mix(u64::from(node.0)));
+    let zeros = u64::from(hash.leading_zeros().min(62));
+    let fraction = (hash << (zeros + 1)) >> 32;
+    let minus_log2 = ((zeros + 1) << 32) - fraction;
+    (minus_log2 / u64::from(weight.max(1)), node)
+}
+
+impl Node {
+    /// Whether the group may be taken by the next in line, and why; `None` while its owner has it.
+    pub(super) fn vacancy(&self, group: GroupKey) -> Option<Vacancy> {
+        let timing = &self.configuration.timing;
+        let Some(entry) = self.claims.entry(group) else {
+            return Some(Vacancy { cause: Cause::FirstClaim, grace: timing.unclaimed_wait });
+        };
+        let claim = &entry.claim;
+        let at_once = |cause| Some(Vacancy { cause, grace: Duration::ZERO });
+        let gone = self.gone(claim);
+        match claim.tenure {
+            Tenure::Held => gone.and_then(at_once),
+            Tenure::Free => at_once(gone.unwrap_or(Cause::Inability(claim.owner))),
+            Tenure::MovingTo(to) => self.vacancy_under_way(entry, to, gone),
+        }
+    }
+
+    /// A group between two nodes: the receiver's, while it lives; else it goes back.
+    fn vacancy_under_way(&self, entry: &Entry, to: NodeId, gone: Option<Cause>) -> Option<Vacancy> {
+        let me = self.configuration.me;
+        let claim = &entry.claim;
+        let wait = self.configuration.timing.offer_wait * 2;
+        let cause = gone.unwrap_or(Cause::TakenBack(to));
+        let at_once = Some(Vacancy { cause, grace: Duration::ZERO });
+        if !self.holds(Rule::MovingIsOwned) {
+            return at_once;
+        }
+        if to == me {
+            let cause = self.promised_cause(claim.group, claim.owner);
+            return Some(Vacancy { cause, grace: Duration::ZERO });
+        }
+        let receiver_lives =
+            matches!(self.verdict(to), Verdict::Up | Verdict::Suspect | Verdict::Indirect);
+        if claim.owner == me {
+            let overdue = self.now.since(entry.since) >= wait && self.holds(Rule::TakeBack);
+            return if !receiver_lives || overdue { at_once } else { None };
+        }
+        match (gone, receiver_lives) {
+            (None, _) => None,
+            (Some(_), false) => at_once,
+            (Some(cause), true) => Some(Vacancy { cause, grace: wait }),
+        }
+    }
+
+    /// Why the writer of a claim does not have the group any more; `None` if it has.
+    fn gone(&self, claim: &Claim) -> Option<Cause> {
+        let owner = claim.owner;
+        if owner == self.configuration.me {
+            let this_life = claim.incarnation == self.configuration.incarnation;
+            return (!this_life).then_some(Cause::Restart(owner));
+        }
+        let Some(peer) = self.peers.get(&owner) else {
+            return Some(Cause::Departure(owner));
+        };
+        let same_life = peer.incarnation_low.is_none_or(|life| life == low(claim.incarnation));
+        match peer.verdict {
+            Verdict::Left => Some(Cause::Departure(owner)),
+            Verdict::Dead | Verdict::Unknown => Some(Cause::Silence(owner)),
+            Verdict::Up | Verdict::Suspect | Verdict::Indirect
+                if !same_life && self.holds(Rule::IncarnationChecked) =>
+            {
+                Some(Cause::Restart(owner))
+            }
+            Verdict::Up
+                if peer.said.phase == Some(NodePhase::Isolated)
+                    && self.holds(Rule::IsolatedIsGone) =>
+            {
+                Some(Cause::Deaf(owner))
+            }
+            Verdict::Up | Verdict::Suspect | Verdict::Indirect => None,
+        }
+    }
+
+    /// Whether this node may own more: acting, not draining, heard by others.
+    pub(super) fn may_take(&self) -> bool {
+        let draining = self.draining && self.holds(Rule::DrainingTakesNothing);
+        let mute = self.mute() && self.holds(Rule::MuteTakesNothing);
+        self.phase == NodePhase::Active && !draining && !mute
+    }
+
+    /// Those who can take the group, the next first, as this node sees it. Of peers it is known
+    /// whether they act; whether they have the link and know the group shows when they do not
+    /// take.
+    pub(super) fn line(&self, group: GroupKey) -> Vec<NodeId> {
+        let me = self.configuration.me;
+        let claim = self.claims.latest(group);
+        let mut line: Vec<NodeId> = Vec::new();
+        if let Some(claim) = claim {
+            if let Tenure::MovingTo(to) = claim.tenure {
+                line.push(to);
+                line.push(claim.owner);
+            }
+            line.extend(claim.heirs.into_iter().flatten());
+        } else {
+            line.extend(self.first_choice(group));
+        }
+        line.extend(self.common_order(group));
+        let freed = claim.filter(|claim| claim.tenure == Tenure::Free).map(|claim| claim.owner);
+        let mut seen = std::collections::BTreeSet::new();
+        line.retain(|node| {
+            let can = if *node == me {
+                self.can_take(group)
+            } else {
+                Some(*node) != freed && self.peers.get(node).is_some_and(super::peers::Peer::takes)
+            };
+            can && seen.insert(*node)
+        });
+        line
+    }
+
+    /// Who should have a group that nobody has claimed.
+    fn first_choice(&self, group: GroupKey) -> Vec<NodeId> {
+        let Some(wanted) = self.configuration.groups.get(&group) else { return Vec::new() };
+        let mut line = wanted.prefer.clone();
+        if wanted.strategy == Strategy::Balance {
+            line.extend(self.deal.takers.get(&group));
+        }
+        line
+    }
+
+    /// All nodes by the weighted order that every node computes alike.
+    pub(super) fn common_order(&self, group: GroupKey) -> Vec<NodeId> {
+        let mut order: Vec<NodeId> = self.configuration.nodes.keys().copied().collect();
+        let salt = if self.holds(Rule::CommonOrder) { 0 } else { self.configuration.incarnation.0 };
+        order.sort_by_key(|node| rendezvous(GroupKey(group.0 ^ salt), *node, self.weight(*node)));
+        order
+    }
+
+    /// How long after the group became vacant this node should take it; `None` if never.
+    pub(super) fn take_after(&self, group: GroupKey, vacancy: Vacancy) -> Option<Duration> {
+        let line = self.line(group);
+        let place = line.iter().position(|node| *node == self.configuration.me)?;
+        if place > 0 && !self.holds(Rule::RankFallback) {
+            return None;
+        }
+        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        Some(vacancy.grace + self.configuration.timing.rank_skew.saturating_mul(place))
+    }
+
+    /// The two nodes that should take a group of this node if it dies, given how much each node
+    /// would carry by then; counts them in.
+    pub(super) fn heirs(
+        &self,
+        group: GroupKey,
+        tally: &mut super::balance::Tally,
+    ) -> [Option<NodeId>; 2] {
+        let prefer = self.configuration.groups.get(&group).map(|wanted| wanted.prefer.as_slice());
+        let strategy = self.configuration.groups.get(&group).map(|wanted| wanted.strategy);
+        let mut able: Vec<NodeId> =
+            self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
+        let spread = self.holds(Rule::HeirsSpread);
+        able.sort_by_cached_key(|node| {
+            let preferred = prefer
+                .filter(|_| strategy == Some(Strategy::Priority))
+                .and_then(|prefer| prefer.iter().position(|preferred| preferred == node))
+                .unwrap_or(usize::MAX);
+            let load = if spread { tally.load_with_one_more(*node) } else { 0 };
+            (preferred, load, rendezvous(group, *node, self.weight(*node)))
+        });
+        let heirs = [able.first().copied(), able.get(1).copied()];
+        if let Some(heir) = heirs[0] {
+            tally.add(heir);
+        }
+        heirs
+    }
+
+    /// When a vacancy that has begun should be looked at again.
+    pub(super) fn vacancy_deadline(&self, group: GroupKey) -> Instant {
+        let Some(entry) = self.claims.entry(group) else { return Instant::NEVER };
+        match entry.claim.tenure {
+            Tenure::MovingTo(_) if entry.claim.owner == self.configuration.me => {
+                entry.since + self.configuration.timing.offer_wait * 2
+            }
+            Tenure::MovingTo(_) | Tenure::Held | Tenure::Free => Instant::NEVER,
+        }
+    }
+}

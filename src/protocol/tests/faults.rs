@@ -1,0 +1,178 @@
+//! Faults, each with what must follow.
+
+use super::*;
+
+const DETECTED: Duration = Duration::from_millis(420);
+
+fn settled(nodes: u32, groups: u64) -> Cluster {
+    let mut cluster = Cluster::start(nodes, groups);
+    cluster.run(Duration::from_secs(5));
+    cluster.reports.clear();
+    cluster.announced.clear();
+    cluster
+}
+
+fn verdicts_of_death(cluster: &Cluster, by: u32) -> usize {
+    let dead = |report: &Report| matches!(report, Report::PeerChanged { to: Verdict::Dead, .. });
+    cluster.reports.iter().filter(|(node, report)| node.0 == by && dead(report)).count()
+}
+
+#[test]
+fn a_peer_that_another_hears_is_not_dead() {
+    // One link is cut both ways; the third node hears both.
+    let mut cluster = settled(3, 9);
+    cluster.cut(1, 2);
+    cluster.cut(2, 1);
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(cluster.nodes[&NodeId(1)].verdict(NodeId(2)), Verdict::Indirect);
+    assert_eq!([1, 2, 3].map(|node| cluster.share(NodeId(node))), [3, 3, 3]);
+    assert_eq!(verdicts_of_death(&cluster, 1), 0, "{}", cluster.told());
+}
+
+#[test]
+fn claims_cross_a_cut_link_by_relay() {
+    // While 1 and 2 do not hear each other 3 dies; the heirs must see each other's claims.
+    let mut cluster = settled(4, 12);
+    cluster.cut(1, 2);
+    cluster.cut(2, 1);
+    cluster.run(Duration::from_secs(2));
+    cluster.kill(NodeId(3));
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.covered(), 12, "{:?}", cluster.open);
+    let moved = cluster.nodes[&NodeId(1)].status(cluster.now).groups;
+    assert!(moved.iter().all(|group| group.owner.is_some()), "{moved:?}");
+}
+
+#[test]
+fn a_deaf_owner_is_relieved_and_keeps_silent() {
+    // Nothing reaches 1, what it sends arrives. Its own test shows it that the fault is here.
+    let mut cluster = settled(3, 9);
+    let groups = cluster.groups_of(1);
+    cluster.split = true;
+    cluster.reach.insert(NodeId(1), Reach::Silent);
+    cluster.cut(2, 1);
+    cluster.cut(3, 1);
+    cluster.run(DETECTED);
+    for group in groups {
+        assert_eq!(cluster.owner(group).len(), 2, "{group} at {:?}", cluster.owner(group));
+    }
+    assert_eq!(verdicts_of_death(&cluster, 1), 0, "{}", cluster.told());
+    cluster.announced.clear();
+    cluster.run(Duration::from_secs(90));
+    let spoke = cluster.announced.iter().filter(|(_, node, _)| *node == NodeId(1)).count();
+    assert_eq!(spoke, 0);
+    cluster.cut.clear();
+    cluster.reach.clear();
+    cluster.run(Duration::from_millis(150));
+    cluster.split = false;
+    cluster.run(Duration::from_secs(20));
+    assert_eq!([1, 2, 3].map(|node| cluster.share(NodeId(node))), [3, 3, 3]);
+}
+
+#[test]
+fn a_mute_owner_gives_way_to_those_who_take_over() {
+    let mut cluster = settled(3, 9);
+    cluster.split = true;
+    cluster.cut(1, 2);
+    cluster.cut(1, 3);
+    cluster.run(DETECTED);
+    cluster.split = false;
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.share(NodeId(1)), 0);
+    assert_eq!(cluster.covered(), 9);
+}
+
+#[test]
+fn a_thawed_owner_gives_way_before_it_speaks() {
+    let mut cluster = settled(3, 9);
+    cluster.split = true;
+    cluster.freeze(NodeId(1));
+    cluster.run(Duration::from_secs(3));
+    assert!(cluster.open.values().all(|owners| owners.iter().any(|owner| owner.0 != 1)));
+    cluster.announced.clear();
+    cluster.thaw(NodeId(1));
+    cluster.run(Duration::from_millis(10));
+    cluster.split = false;
+    assert_eq!(cluster.share(NodeId(1)), 0);
+    let spoke = cluster.announced.iter().any(|(_, node, _)| *node == NodeId(1));
+    assert!(!spoke, "{:?}", cluster.announced);
+    assert_eq!(verdicts_of_death(&cluster, 1), 0, "{}", cluster.told());
+    cluster.run(Duration::from_secs(20));
+    assert_eq!([1, 2, 3].map(|node| cluster.share(NodeId(node))), [3, 3, 3]);
+}
+
+#[test]
+fn after_a_split_the_larger_side_keeps_what_it_has() {
+    let mut cluster = settled(5, 20);
+    cluster.split = true;
+    for other in 2..=5 {
+        cluster.cut(1, other);
+        cluster.cut(other, 1);
+    }
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.share(NodeId(1)), 20);
+    let larger: Vec<_> = (2..=5).map(|node| cluster.groups_of(node)).collect();
+    cluster.announced.clear();
+    cluster.cut.clear();
+    cluster.run(Duration::from_millis(250));
+    cluster.split = false;
+    let after: Vec<_> = (2..=5).map(|node| cluster.groups_of(node)).collect();
+    assert_eq!(after, larger);
+    assert_eq!(cluster.share(NodeId(1)), 0);
+    for group in cluster.open.keys() {
+        let last = cluster.announced.iter().rev().find(|(_, _, announced)| announced == group);
+        assert_eq!(last.map(|(_, node, _)| *node), cluster.owner(*group).first().copied());
+    }
+}
+
+#[test]
+fn halves_of_a_pair_agree_on_one_owner_when_they_meet_again() {
+    let mut cluster = settled(2, 4);
+    cluster.split = true;
+    cluster.cut(1, 2);
+    cluster.cut(2, 1);
+    cluster.run(Duration::from_secs(5));
+    assert_eq!([1, 2].map(|node| cluster.share(NodeId(node))), [4, 4]);
+    cluster.cut.clear();
+    cluster.run(Duration::from_millis(150));
+    cluster.split = false;
+    cluster.run(Duration::from_secs(10));
+    assert_eq!([1, 2].map(|node| cluster.share(NodeId(node))), [2, 2]);
+}
+
+#[test]
+fn a_restart_within_the_detection_time_frees_what_the_former_life_had() {
+    let mut cluster = settled(2, 4);
+    cluster.kill(NodeId(1));
+    cluster.run(Duration::from_millis(50));
+    cluster.restart(1, 2, 4);
+    cluster.run(Duration::from_millis(400));
+    assert_eq!(cluster.share(NodeId(2)), 4);
+}
+
+#[test]
+fn an_heir_that_cannot_leaves_the_group_to_the_next_in_line() {
+    let mut cluster = settled(3, 9);
+    let groups = cluster.groups_of(1);
+    for group in &groups {
+        let event = KernelEvent::Usable { group: *group, usable: false };
+        cluster.step(NodeId(2), Event::Kernel(event));
+    }
+    cluster.kill(NodeId(1));
+    cluster.run(DETECTED);
+    for group in groups {
+        assert_eq!(cluster.owner(group), [NodeId(3)]);
+    }
+}
+
+#[test]
+fn an_owner_whose_link_goes_down_lets_go_at_once() {
+    let mut cluster = settled(3, 9);
+    let groups = cluster.groups_of(1);
+    for group in &groups {
+        let event = KernelEvent::Usable { group: *group, usable: false };
+        cluster.step(NodeId(1), Event::Kernel(event));
+    }
+    cluster.run(Duration::from_millis(5));
+    assert_eq!((cluster.share(NodeId(1)), cluster.covered()), (0, 9));
+}

@@ -1,0 +1,209 @@
+//! Small stories on a perfect network: every datagram arrives after one millisecond, the kernel
+//! obeys at once. Faults of all kinds are the business of `tests/simulation`.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+use super::*;
+
+mod faults;
+mod moves;
+
+struct Cluster {
+    now: Instant,
+    nodes: BTreeMap<NodeId, Node>,
+    /// Who has which group in its kernel.
+    open: BTreeMap<GroupKey, Vec<NodeId>>,
+    inbox: BinaryHeap<Reverse<(Instant, u64, NodeId)>>,
+    events: BTreeMap<u64, Event>,
+    serial: u64,
+    answers: Vec<Result<(), Refusal>>,
+    reports: Vec<(NodeId, Report)>,
+    announced: Vec<(Instant, NodeId, GroupKey)>,
+    stopped: Vec<NodeId>,
+    /// Links on which everything is lost.
+    cut: BTreeSet<(NodeId, NodeId)>,
+    /// Nodes that do not run, and what waits for them.
+    frozen: BTreeMap<NodeId, Vec<Event>>,
+    /// How often a node has been started.
+    lives: BTreeMap<NodeId, u64>,
+    /// What the self-test of a node says.
+    reach: BTreeMap<NodeId, Reach>,
+    /// Whether two owners of one group are tolerated for now.
+    split: bool,
+}
+
+fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
+    Configuration {
+        me: NodeId(me),
+        incarnation: Incarnation(1000 + u64::from(me)),
+        seed: u64::from(me),
+        software: SoftwareVersion::default(),
+        digest: 0,
+        nodes: (1..=nodes).map(|node| (NodeId(node), Member { weight: 1 })).collect(),
+        groups: (1..=groups)
+            .map(|group| {
+                let wanted = Group {
+                    addresses: 1,
+                    strategy: Strategy::Balance,
+                    prefer: Vec::new(),
+                    failback: None,
+                };
+                (GroupKey(mix(group)), wanted)
+            })
+            .collect(),
+        timing: Timing::LAN,
+        draining: false,
+        broken: None,
+    }
+}
+
+impl Cluster {
+    fn start(nodes: u32, groups: u64) -> Self {
+        let now = Instant::from_millis(1000);
+        Self {
+            now,
+            nodes: (1..=nodes)
+                .map(|node| (NodeId(node), Node::new(now, configuration(node, nodes, groups))))
+                .collect(),
+            open: BTreeMap::new(),
+            inbox: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            serial: 0,
+            answers: Vec::new(),
+            reports: Vec::new(),
+            announced: Vec::new(),
+            stopped: Vec::new(),
+            cut: BTreeSet::new(),
+            frozen: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            reach: BTreeMap::new(),
+            split: false,
+        }
+    }
+
+    fn post(&mut self, at: Instant, to: NodeId, event: Event) {
+        self.serial += 1;
+        self.inbox.push(Reverse((at, self.serial, to)));
+        self.events.insert(self.serial, event);
+    }
+
+    fn step(&mut self, node: NodeId, event: Event) {
+        if let Some(waiting) = self.frozen.get_mut(&node) {
+            waiting.push(event);
+            return;
+        }
+        let incarnation = self.incarnation(node);
+        let Some(machine) = self.nodes.get_mut(&node) else { return };
+        for action in machine.step(self.now, event) {
+            let soon = self.now + Duration::from_millis(1);
+            match action {
+                Action::Send { to, .. } if self.cut.contains(&(node, to)) => {}
+                Action::Send { to, message } => {
+                    let event =
+                        Event::Heard { from: node, incarnation, received_at: soon, message };
+                    self.post(soon, to, event);
+                }
+                Action::Acquire { group, ticket } => {
+                    self.open.entry(group).or_default().push(node);
+                    self.post(
+                        self.now,
+                        node,
+                        Event::Kernel(KernelEvent::Present { group, ticket }),
+                    );
+                }
+                Action::Release { group, ticket } => {
+                    self.open.entry(group).or_default().retain(|owner| *owner != node);
+                    self.post(self.now, node, Event::Kernel(KernelEvent::Absent { group, ticket }));
+                }
+                Action::TestReach => {
+                    let reach = self.reach.get(&node).copied().unwrap_or(Reach::Answered);
+                    self.post(self.now, node, Event::Kernel(KernelEvent::Reach(reach)));
+                }
+                Action::Answer { outcome, .. } => self.answers.push(outcome),
+                Action::Report(report) => self.reports.push((node, report)),
+                Action::Stopped => self.stopped.push(node),
+                Action::Announce { group } => self.announced.push((self.now, node, group)),
+                Action::RememberDraining(_) => {}
+            }
+        }
+        for (group, owners) in &self.open {
+            assert!(self.split || owners.len() <= 1, "{group} at {owners:?} at {:?}", self.now);
+        }
+    }
+
+    fn run(&mut self, length: Duration) {
+        let end = self.now + length;
+        loop {
+            let awake = self.nodes.iter().filter(|(id, _)| !self.frozen.contains_key(id));
+            let timer = awake.map(|(id, node)| (node.next_deadline(), *id)).min();
+            let message = self.inbox.peek().map(|Reverse((at, _, _))| *at);
+            let next = timer.map(|timer| timer.0).into_iter().chain(message).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            if message == Some(next) {
+                let Some(Reverse((_, serial, to))) = self.inbox.pop() else { break };
+                let event = self.events.remove(&serial).expect("every posted event is kept");
+                self.step(to, event);
+            } else if let Some((_, id)) = timer {
+                self.step(id, Event::Timer);
+            }
+        }
+        self.now = end;
+    }
+
+    fn incarnation(&self, node: NodeId) -> Incarnation {
+        let life = self.lives.get(&node).copied().unwrap_or(0);
+        Incarnation(1000 * (1 + life) + u64::from(node.0))
+    }
+
+    fn restart(&mut self, node: u32, nodes: u32, groups: u64) {
+        *self.lives.entry(NodeId(node)).or_default() += 1;
+        let incarnation = self.incarnation(NodeId(node));
+        let configuration = Configuration { incarnation, ..configuration(node, nodes, groups) };
+        self.nodes.insert(NodeId(node), Node::new(self.now, configuration));
+    }
+
+    fn freeze(&mut self, node: NodeId) {
+        self.frozen.insert(node, Vec::new());
+    }
+
+    fn thaw(&mut self, node: NodeId) {
+        for event in self.frozen.remove(&node).expect("only frozen nodes thaw") {
+            self.step(node, event);
+        }
+    }
+
+    fn cut(&mut self, from: u32, to: u32) {
+        self.cut.insert((NodeId(from), NodeId(to)));
+    }
+
+    fn owner(&self, group: GroupKey) -> &[NodeId] {
+        &self.open[&group]
+    }
+
+    fn groups_of(&self, node: u32) -> Vec<GroupKey> {
+        let node = NodeId(node);
+        self.open.iter().filter(|(_, at)| at.contains(&node)).map(|(group, _)| *group).collect()
+    }
+
+    fn kill(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        for owners in self.open.values_mut() {
+            owners.retain(|owner| *owner != node);
+        }
+    }
+
+    fn told(&self) -> String {
+        self.reports.iter().map(|(node, report)| format!("{node}: {report:?}\n")).collect()
+    }
+
+    fn share(&self, node: NodeId) -> usize {
+        self.open.values().filter(|owners| owners.contains(&node)).count()
+    }
+
+    fn covered(&self) -> usize {
+        self.open.values().filter(|owners| owners.len() == 1).count()
+    }
+}

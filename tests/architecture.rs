@@ -1,0 +1,220 @@
+//! Guards the shape of the source: who may name whom, and what the house style bans.
+//!
+//! ```text
+//!  config -----------> protocol <-- wire <-- transport
+//!  kernel, control --> protocol              (transport names protocol too)
+//!  daemon -----------> protocol wire transport kernel control config
+//!  lab --------------> config
+//!  cli --------------> everything            (so may main.rs and lib.rs)
+//! ```
+//!
+//! A failure lists `file:line` of every place. To add an arrow or a crate, change the table below
+//! and say in the commit why; a new module of `src` needs a line of its own. The rules themselves
+//! are tried on bad source in the files beside this one, so that they are known to be able to fail.
+
+use std::path::Path;
+
+use self::arrows::{EVERYTHING, Module};
+use self::source::{Fault, Source};
+
+#[path = "architecture/arrows.rs"]
+mod arrows;
+#[path = "architecture/source.rs"]
+mod source;
+#[path = "architecture/style.rs"]
+mod style;
+
+/// The arrows: left may name right, nothing else.
+const TABLE: &[Module] = &[
+    // Decides. Given the same events it must do the same again: no world, no clock, no log, and no
+    // map whose order differs from run to run.
+    Module {
+        name: "protocol",
+        modules: &[],
+        crates: &[],
+        refused: &[
+            "env",
+            "fs",
+            "io",
+            "os",
+            "process",
+            "thread",
+            "HashMap",
+            "HashSet",
+            "SystemTime",
+            "TcpListener",
+            "TcpStream",
+            "UdpSocket",
+        ],
+    },
+    // Bytes to messages and back, for one key; the clock and the entropy are arguments.
+    Module {
+        name: "wire",
+        modules: &["protocol"],
+        crates: &["chacha20poly1305", "hkdf", "sha2"],
+        refused: &[
+            "env",
+            "fs",
+            "os",
+            "process",
+            "thread",
+            "SystemTime",
+            "TcpListener",
+            "TcpStream",
+            "UdpSocket",
+        ],
+    },
+    // One file to one checked value.
+    Module {
+        name: "config",
+        modules: &["protocol"],
+        crates: &["nix", "serde", "sha2", "toml"],
+        refused: &["process", "thread"],
+    },
+    Module {
+        name: "transport",
+        modules: &["wire", "protocol"],
+        crates: &["nix", "socket2", "tracing"],
+        refused: &["fs", "process", "thread"],
+    },
+    // The only one that speaks netlink and puts frames on the link.
+    Module {
+        name: "kernel",
+        modules: &["protocol"],
+        crates: &[
+            "futures",
+            "netlink_packet_core",
+            "netlink_packet_route",
+            "netlink_packet_sock_diag",
+            "netlink_sys",
+            "nix",
+            "pnet_base",
+            "pnet_datalink",
+            "rtnetlink",
+            "socket2",
+            "tokio",
+            "tracing",
+        ],
+        refused: &["process"],
+    },
+    Module {
+        name: "control",
+        modules: &["protocol"],
+        crates: &["nix", "serde", "serde_json", "socket2", "tokio", "tracing"],
+        refused: &["process"],
+    },
+    Module {
+        name: "daemon",
+        modules: &["protocol", "wire", "transport", "kernel", "control", "config"],
+        crates: &[
+            "nix",
+            "serde",
+            "serde_json",
+            "socket2",
+            "thread_priority",
+            "tokio",
+            "tracing",
+            "tracing_appender",
+            "tracing_subscriber",
+        ],
+        refused: &[],
+    },
+    // Sees buoy as a user does: by its executable and its file.
+    Module {
+        name: "lab",
+        modules: &["config"],
+        crates: &[
+            "netlink_packet_core",
+            "netlink_packet_route",
+            "netlink_sys",
+            "nix",
+            "serde_json",
+            "socket2",
+        ],
+        refused: &[],
+    },
+    Module { name: "cli", modules: EVERYTHING, crates: EVERYTHING, refused: &[] },
+];
+
+/// Fewer files than this were not read from the right place.
+const SOURCES_MIN: usize = 20;
+
+#[test]
+fn modules_name_only_what_their_arrows_allow() {
+    let crates = dependencies();
+    let faults = sources().into_iter().flat_map(|source| arrows::check(&source, TABLE, &crates));
+    report(faults.collect());
+}
+
+#[test]
+fn arrows_make_no_circle() {
+    assert_eq!(arrows::find_circle(TABLE), None);
+}
+
+#[test]
+fn table_lists_modules_that_exist() {
+    let sources = sources();
+    for module in TABLE {
+        let exists = sources.iter().any(|source| {
+            source.module().is_some_and(|path| path.first().is_some_and(|name| name == module.name))
+        });
+        assert!(exists, "tests/architecture.rs: `{}` is not a module of src", module.name);
+    }
+}
+
+#[test]
+fn house_style_is_kept() {
+    report(sources().iter().flat_map(style::check).collect());
+}
+
+#[test]
+fn files_beside_the_source_are_ascii() {
+    let mut faults = Vec::new();
+    for path in [
+        "Cargo.toml",
+        "clippy.toml",
+        "deny.toml",
+        "rustfmt.toml",
+        ".ci/run",
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "packaging/systemd/buoy.service",
+    ] {
+        let text = read(path);
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_ascii()) {
+            faults.push(Source::new(path, "").fault(index + 1, format!("not ASCII: {line}")));
+        }
+    }
+    report(faults);
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn sources() -> Vec<Source> {
+    let sources = source::read_all(root());
+    assert!(sources.len() >= SOURCES_MIN, "only {} Rust files were found", sources.len());
+    sources
+}
+
+/// Names of all dependencies, as source spells them; the crate itself is none.
+fn dependencies() -> Vec<String> {
+    let file: toml::Table = toml::from_str(&read("Cargo.toml")).expect("Cargo.toml is TOML");
+    let sections = ["dependencies", "dev-dependencies", "build-dependencies"];
+    let tables = sections.iter().filter_map(|section| file.get(*section)?.as_table());
+    let names = tables.flat_map(|table| table.keys()).filter(|name| *name != "buoy");
+    let names: Vec<String> = names.map(|name| name.replace('-', "_")).collect();
+    assert!(names.len() > 5, "Cargo.toml: only {} dependencies were found", names.len());
+    names
+}
+
+fn report(faults: Vec<Fault>) {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), lines.join("\n"));
+}

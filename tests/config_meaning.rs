@@ -1,0 +1,218 @@
+//! What a good file means: its values, its digest, which node this host is, and what a reload
+//! would change.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use buoy::config::{self, Change, Config, WhoAmI, difference, find_me};
+use buoy::protocol::{GroupKey, Incarnation, NodeId, SoftwareVersion, Strategy, Timing};
+
+const BASE: &str = r#"
+[cluster]
+name = "edge"
+key_file = "cluster.key"
+
+[[node]]
+name = "lb1"
+addresses = ["10.77.0.11", "fd99::11"]
+
+[[node]]
+name = "lb2"
+addresses = ["10.77.0.12", "fd99::12"]
+weight = 2
+
+[[pool]]
+name = "web"
+interface = "eth0"
+vips = ["10.77.0.100", ["10.77.0.102/24", "fd77::102"]]
+
+[[pool]]
+name = "api"
+vips = [{ name = "api", addresses = ["10.78.0.110"], interface = "eth1" }]
+strategy = "priority"
+prefer = ["lb2", "lb1"]
+failback = "10m"
+"#;
+
+fn directory(test: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("config_meaning").join(test);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    config::write_new_key(&path.join("cluster.key"), &[7; 32]).unwrap();
+    path
+}
+
+fn parse(test: &str, text: &str) -> Config {
+    let path = directory(test).join("buoy.toml");
+    config::parse(text, &path).unwrap_or_else(|refused| panic!("{refused}"))
+}
+
+#[test]
+fn values_are_those_of_the_file_and_the_defaults() {
+    let config = parse("values", BASE);
+    assert_eq!((config.cluster.as_str(), config.port, config.profile), ("edge", 4748, "lan"));
+    assert_eq!(config.timing, Timing::LAN);
+    assert_eq!((config.keys.active, &config.keys.all), (1, &vec![(1, [7; 32])]));
+    assert_eq!(config.nodes[1].id, NodeId::from_name("lb2"));
+    assert_eq!(config.nodes.iter().map(|node| node.weight).collect::<Vec<_>>(), [1, 2]);
+    let names: Vec<&str> = config.groups.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(names, ["10.77.0.100", "10.77.0.102", "api"]);
+    let pair = &config.groups[1];
+    assert_eq!(pair.key, GroupKey::from_first_address("10.77.0.102".parse().unwrap()));
+    assert_eq!(pair.vips.iter().map(|vip| vip.prefix).collect::<Vec<_>>(), [24, 128]);
+    assert_eq!((pair.interface.as_deref(), pair.failback), (Some("eth0"), None));
+    let api = config.group("10.78.0.110").unwrap();
+    assert_eq!((api.name.as_str(), api.interface.as_deref()), ("api", Some("eth1")));
+    assert_eq!((api.strategy, api.failback), (Strategy::Priority, Some(Duration::from_secs(600))));
+    assert_eq!(api.prefer, [NodeId::from_name("lb2"), NodeId::from_name("lb1")]);
+}
+
+#[test]
+fn the_protocol_gets_what_the_file_says() {
+    let config = parse("protocol", BASE);
+    let me = config.node("lb1").unwrap().id;
+    let software = SoftwareVersion { major: 0, minor: 1, patch: 0 };
+    let given = config.protocol(me, Incarnation(5), 9, software, true);
+    assert_eq!((given.me, given.incarnation, given.seed), (me, Incarnation(5), 9));
+    assert_eq!((given.digest, given.timing, given.draining), (config.digest, Timing::LAN, true));
+    assert_eq!(given.nodes[&NodeId::from_name("lb2")].weight, 2);
+    assert_eq!(given.groups.len(), 3);
+    assert_eq!(given.groups[&config.groups[1].key].addresses, 2);
+    assert_eq!(given.groups[&config.groups[2].key].prefer, config.groups[2].prefer);
+}
+
+#[test]
+fn the_digest_changes_with_the_meaning_only() {
+    let digest = parse("digest", BASE).digest;
+    let same = [
+        BASE.replace("[cluster]", "# comment\n[cluster]\nport = 4748\nprofile = \"lan\""),
+        BASE.replace("weight = 2", "weight=0x2") + "\n[timing]\nheartbeat = \"100ms\"\n",
+        BASE.replace("vips = [\"10.77.0.100\", [", "vips = [[")
+            .replace("fd77::102\"]", "FD77:0::102/128\"], \"10.77.0.100/32\""),
+        BASE.replace("name = \"lb1\"\n", "").replace("fd99::11\"]", "fd99::11\"]\nname = \"lb1\""),
+    ];
+    for text in same {
+        assert_eq!(parse("digest", &text).digest, digest, "{text}");
+    }
+    let other = [
+        ("\"edge\"", "\"rim\""),
+        ("\"10.77.0.100\", ", ""),
+        ("weight = 2", "weight = 3"),
+        ("10.77.0.12\"", "10.77.0.13\""),
+        ("10.77.0.102/24", "10.77.0.102/25"),
+        ("[\"10.77.0.102/24\", \"fd77::102\"]", "[\"fd77::102\", \"10.77.0.102/24\"]"),
+        ("\"eth0\"", "\"eth2\""),
+        ("\"lb2\", \"lb1\"]", "\"lb1\", \"lb2\"]"),
+        ("\"10m\"", "\"never\""),
+        ("[[node]]\nname = \"lb1\"", "[timing]\nmisses = 4\n[[node]]\nname = \"lb1\""),
+    ];
+    for (from, to) in other {
+        assert!(BASE.contains(from), "{from}");
+        let text = BASE.replacen(from, to, 1);
+        assert_ne!(parse("digest", &text).digest, digest, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn a_node_is_found_by_name_then_address_then_host_name() {
+    let config = parse("find_me", BASE);
+    let addresses = |list: &[&str]| -> Vec<IpAddr> {
+        list.iter().map(|address| address.parse().unwrap()).collect()
+    };
+    let find = |name, here: &[&str], host| find_me(&config, name, &addresses(here), host);
+    let (lb1, lb2) = (NodeId::from_name("lb1"), NodeId::from_name("lb2"));
+    assert_eq!(find(Some("lb2"), &["10.77.0.11"], "lb1"), Ok(lb2));
+    assert_eq!(find(None, &["127.0.0.1", "fd99::12"], "lb1"), Ok(lb2));
+    assert_eq!(find(None, &["10.77.0.11", "fd99::11"], ""), Ok(lb1));
+    assert_eq!(find(None, &["192.0.2.1"], "lb1"), Ok(lb1));
+    assert_eq!(find(None, &[], "lb2.example.org"), Ok(lb2));
+
+    let unknown = find(Some("lb3"), &["10.77.0.11"], "lb1").unwrap_err();
+    assert!(matches!(&unknown, WhoAmI::Unknown { name, .. } if name == "lb3"), "{unknown:?}");
+    assert!(unknown.to_string().contains("lb1, lb2"), "{unknown}");
+    let several = find(None, &["10.77.0.11", "10.77.0.12"], "lb1").unwrap_err();
+    assert!(several.to_string().contains("several nodes (lb1, lb2)"), "{several}");
+    assert!(several.to_string().contains("--node"), "{several}");
+    // Holding a virtual address says nothing about who this is.
+    let nobody = find(None, &["10.77.0.100"], "router").unwrap_err();
+    assert!(matches!(nobody, WhoAmI::Nobody { .. }), "{nobody:?}");
+}
+
+#[test]
+fn a_reload_names_each_difference_and_nothing_else() {
+    let old = parse("difference", BASE);
+    assert_eq!(difference(&old, &old), []);
+    let cases = [
+        ("\"edge\"", "\"rim\"", "cluster renamed from edge to rim: needs a restart"),
+        ("name = \"edge\"", "name = \"edge\"\nport = 5000", "port changed from 4748 to 5000"),
+        ("weight = 2", "weight = 5", "node lb2 changed: weight from 2 to 5"),
+        (
+            "10.77.0.12\"",
+            "10.77.0.13\"",
+            "node lb2 changed: addresses from 10.77.0.12 and fd99::12 to 10.77.0.13 and fd99::12",
+        ),
+        ("\"10.77.0.100\", ", "", "group 10.77.0.100 removed"),
+        ("\"10.77.0.100\", ", "\"10.77.0.100\", \"10.77.0.101\",", "group 10.77.0.101 added"),
+        (
+            ", \"fd77::102\"",
+            ", \"fd77::103\"",
+            "group 10.77.0.102 changed: fd77::103 added, fd77::102 removed",
+        ),
+        (
+            "10.77.0.102/24",
+            "10.77.0.102",
+            "group 10.77.0.102 changed: 10.77.0.102 added, 10.77.0.102/24 removed",
+        ),
+        ("{ name = \"api\",", "{ name = \"rest\",", "group rest changed: renamed from api"),
+        (
+            "name = \"api\"\nvips",
+            "name = \"rest\"\nvips",
+            "group api changed: pool from api to rest",
+        ),
+        (", interface = \"eth1\"", "", "group api changed: interface from eth1 to the routed one"),
+        ("\"lb2\", \"lb1\"]", "\"lb1\"]", "group api changed: preferred nodes"),
+        ("failback = \"10m\"", "", "group api changed: failback from 10m to never"),
+        ("\"priority\"", "\"balance\"", "group api changed: strategy from priority to balance"),
+        (
+            "[cluster]",
+            "[timing]\nannounce_rate = 50\n[cluster]",
+            "timing announce_rate changed from 2000 to 50",
+        ),
+        ("[cluster]", "[timing]\nmisses = 4\n[cluster]", "timing misses changed from 3 to 4"),
+    ];
+    for (from, to, said) in cases {
+        assert!(BASE.contains(from), "{from}");
+        let new = parse("difference", &BASE.replacen(from, to, 1));
+        let changes: Vec<String> = difference(&old, &new).iter().map(ToString::to_string).collect();
+        assert_eq!(changes, [said], "{from} -> {to}");
+    }
+}
+
+#[test]
+fn only_the_cluster_name_needs_a_restart() {
+    let old = parse("restart", BASE);
+    let renamed = parse("restart", &BASE.replacen("\"edge\"", "\"rim\"", 1));
+    assert!(difference(&old, &renamed).iter().all(Change::needs_restart));
+    let moved = BASE.replace("10.77.0.11\"", "10.77.0.21\"").replace("lb2", "lb3");
+    let changes = difference(&old, &parse("restart", &moved));
+    assert!(changes.len() >= 3, "{changes:?}");
+    assert!(!changes.iter().any(Change::needs_restart), "{changes:?}");
+}
+
+#[test]
+fn a_new_key_is_a_difference_but_not_another_meaning() {
+    let directory = directory("keys");
+    let path = directory.join("buoy.toml");
+    let old = config::parse(BASE, &path).unwrap();
+    let ring = format!("1 {}\n2 {} active\n", "07".repeat(32), "08".repeat(32));
+    fs::write(directory.join("cluster.key"), ring).unwrap();
+    let new = config::parse(BASE, &path).unwrap();
+    assert_eq!(old.digest, new.digest);
+    assert_eq!(difference(&old, &new), [Change::Keys { ids: vec![2, 1] }]);
+    let said = format!("{new:?}{:?}", difference(&old, &new));
+    assert!(!said.contains("8, 8, 8"), "{said}");
+}

@@ -1,0 +1,271 @@
+//! Checks what packages ship: the systemd unit, its user and directories, the manual pages.
+//!
+//! The unit is compared with what buoy relies on (capabilities, directories, time limits of the
+//! protocol), with `CONTRACT` below, and with the executable itself, so that no file can promise an
+//! option or a command that is not there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use buoy::protocol::Timing;
+
+/// Commands that users, scripts and unit files rely on, with their own options.
+const CONTRACT: [(&str, &[&str]); 11] = [
+    ("run", &["--config", "--node", "--runtime-dir", "--log-format"]),
+    ("status", &[]),
+    ("events", &["--follow", "--group", "--since"]),
+    ("explain", &[]),
+    ("drain", &["--no-wait"]),
+    ("undrain", &["--no-wait"]),
+    ("move", &[]),
+    ("check", &[]),
+    ("keygen", &[]),
+    ("reload", &[]),
+    ("lab", &[]),
+];
+/// Options understood before and after every command.
+const GLOBAL_OPTIONS: [&str; 3] = ["--config", "--socket", "--json"];
+/// The daemon hands over within this time after SIGTERM.
+const LEAVING_MAX: Duration = Duration::from_secs(2);
+
+/// Section and key of a unit file, with all values given, in order.
+type Unit = BTreeMap<(String, String), Vec<String>>;
+
+#[test]
+fn unit_has_every_directive_buoy_relies_on() {
+    let unit = unit();
+    let required = [
+        ("Unit", "StartLimitIntervalSec", "0"),
+        ("Unit", "Wants", "network-online.target"),
+        ("Service", "Type", "notify"),
+        ("Service", "Restart", "always"),
+        ("Service", "RestartPreventExitStatus", "2 3"),
+        ("Service", "KillMode", "mixed"),
+        ("Service", "User", "buoy"),
+        ("Service", "Group", "buoy"),
+        ("Service", "UMask", "0007"),
+        ("Service", "AmbientCapabilities", "CAP_NET_ADMIN CAP_NET_RAW"),
+        ("Service", "CapabilityBoundingSet", "CAP_NET_ADMIN CAP_NET_RAW"),
+        ("Service", "NoNewPrivileges", "yes"),
+        ("Service", "LimitRTPRIO", "10"),
+        ("Service", "LimitMEMLOCK", "infinity"),
+        ("Service", "LimitCORE", "0"),
+        ("Service", "OOMScoreAdjust", "-900"),
+        ("Service", "RuntimeDirectory", "buoy"),
+        ("Service", "RuntimeDirectoryMode", "0750"),
+        ("Service", "RuntimeDirectoryPreserve", "restart"),
+        ("Service", "ProtectSystem", "strict"),
+        ("Service", "ProtectHome", "yes"),
+        ("Service", "MemoryDenyWriteExecute", "yes"),
+        ("Service", "RestrictNamespaces", "yes"),
+        ("Service", "SystemCallErrorNumber", "EPERM"),
+        ("Service", "RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET"),
+        ("Install", "WantedBy", "multi-user.target"),
+    ];
+    for (section, key, value) in required {
+        assert_eq!(values(&unit, section, key), [value], "[{section}] {key}=");
+    }
+    for key in ["RestrictRealtime", "PrivateNetwork", "PrivateUsers", "DynamicUser"] {
+        assert!(values(&unit, "Service", key).is_empty(), "{key}= would take away what buoy needs");
+    }
+    assert_eq!(values(&unit, "Service", "SystemCallFilter")[0], "@system-service");
+}
+
+#[test]
+fn addresses_are_released_before_the_network_and_the_balancer_go() {
+    let unit = unit();
+    let after = values(&unit, "Unit", "After").join(" ");
+    for name in ["network.target", "network-online.target", "haproxy.service", "nginx.service"] {
+        assert!(after.split(' ').any(|one| one == name), "After={name} is missing: {after}");
+    }
+}
+
+#[test]
+fn times_of_the_unit_fit_those_of_the_protocol() {
+    let unit = unit();
+    let time = |key: &str| duration(&values(&unit, "Service", key)[0]);
+    let detection = Timing::LAN.detection();
+    assert!(time("RestartSec") < detection, "a restart should sweep before peers take over");
+    assert!(time("WatchdogSec") > Timing::VM.detection(), "the watchdog must not end a busy host");
+    assert!(time("TimeoutStopSec") > LEAVING_MAX, "the hand-over at stop would be cut short");
+}
+
+#[test]
+fn command_lines_of_the_unit_keep_to_the_contract() {
+    let unit = unit();
+    for (key, expected) in [("ExecStart", "run"), ("ExecReload", "reload")] {
+        let line = values(&unit, "Service", key)[0].clone();
+        let (command, options) = command_line(&line).unwrap_or_else(|e| panic!("{key}: {e}"));
+        assert_eq!(command, expected, "{key}={line}");
+        for (option, value) in options {
+            let place = match option.as_str() {
+                "--config" => "/etc/buoy/buoy.toml",
+                "--runtime-dir" => "/run/buoy",
+                "--socket" => "/run/buoy/control.sock",
+                other => panic!("{key}: {other} is not checked here, say what it must be"),
+            };
+            assert_eq!(value.as_deref(), Some(place), "{key}={line}");
+        }
+    }
+    let condition = &values(&unit, "Unit", "ConditionPathExists")[0];
+    assert_eq!(condition, "/etc/buoy/buoy.toml");
+}
+
+#[test]
+fn command_lines_outside_the_contract_are_refused() {
+    for bad in [
+        "/usr/sbin/buoy run",
+        "/usr/bin/buoy",
+        "/usr/bin/buoy start",
+        "/usr/bin/buoy run --conf /x",
+        "/usr/bin/buoy reload --runtime-dir /run/buoy",
+        "/usr/bin/buoy run now",
+    ] {
+        assert!(command_line(bad).is_err(), "{bad} was accepted");
+    }
+}
+
+#[test]
+fn executable_has_every_command_and_option_of_the_contract() {
+    for (command, options) in CONTRACT {
+        let help = help(&[command, "--help"]);
+        for option in options.iter().chain(&GLOBAL_OPTIONS) {
+            let known = help.split_whitespace().any(|word| word.trim_end_matches(',') == *option);
+            assert!(known, "buoy {command} --help does not name {option}:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn manual_and_readme_name_every_command() {
+    let manual = read("packaging/man/buoy.8.md");
+    let readme = read("README.md");
+    for (command, options) in CONTRACT {
+        assert!(manual.contains(&format!("**{command}**")), "buoy.8.md: {command} is missing");
+        assert!(readme.contains(&format!("`buoy {command}")), "README.md: {command} is missing");
+        for option in options.iter().chain(&GLOBAL_OPTIONS) {
+            assert!(manual.contains(&format!("**{option}**")), "buoy.8.md: {option} is missing");
+        }
+    }
+}
+
+#[test]
+fn manual_of_the_file_has_the_keys_of_the_reference_and_no_others() {
+    let text = read("config/buoy.reference.toml");
+    let reference: toml::Table = toml::from_str(&text).expect("the reference is TOML");
+    let mut known = BTreeSet::new();
+    for (section, value) in &reference {
+        let tables = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+        let brackets =
+            if value.is_array() { format!("[[{section}]]") } else { format!("[{section}]") };
+        let keys = tables.iter().filter_map(toml::Value::as_table).flat_map(toml::Table::keys);
+        known.extend(keys.map(|key| format!("{brackets} {key}")));
+    }
+    let mut described = BTreeSet::new();
+    let mut section = String::new();
+    for line in read("packaging/man/buoy.toml.5.md").lines() {
+        if let Some(title) = line.strip_prefix("# ") {
+            title.clone_into(&mut section);
+        } else if line.starts_with("**") && section.starts_with('[') && !line.contains("buoy") {
+            let keys = line.split("**").skip(1).step_by(2);
+            described.extend(keys.map(|key| format!("{section} {key}")));
+        }
+    }
+    assert!(known.len() > 15, "only {} keys were found in the reference", known.len());
+    assert_eq!(described, known, "left: packaging/man/buoy.toml.5.md, right: the reference");
+}
+
+#[test]
+fn user_and_directories_are_those_of_the_unit() {
+    let unit = unit();
+    let user = &values(&unit, "Service", "User")[0];
+    let users = read("packaging/sysusers/buoy.conf");
+    assert!(lines(&users).any(|line| line[..2] == ["u", user]), "sysusers: no user {user}");
+    let places = read("packaging/tmpfiles/buoy.conf");
+    let expected = [
+        ["d", "/etc/buoy", "0750", "root", user],
+        ["z", "/etc/buoy/buoy.toml", "0640", "root", user],
+        ["z", "/etc/buoy/cluster.key", "0600", user, user],
+    ];
+    let found: Vec<Vec<&str>> = lines(&places).map(|line| line[..5].to_vec()).collect();
+    assert_eq!(found, expected);
+}
+
+fn read(path: &str) -> String {
+    let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(full).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Fields of all lines that are not comments.
+fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.split_whitespace().collect())
+}
+
+fn unit() -> Unit {
+    let mut unit = Unit::new();
+    let mut section = String::new();
+    let text = read("packaging/systemd/buoy.service");
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            name.clone_into(&mut section);
+            continue;
+        }
+        let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("no directive: {line}"));
+        unit.entry((section.clone(), key.to_owned())).or_default().push(value.to_owned());
+    }
+    unit
+}
+
+fn values(unit: &Unit, section: &str, key: &str) -> Vec<String> {
+    unit.get(&(section.to_owned(), key.to_owned())).cloned().unwrap_or_default()
+}
+
+/// A time span as systemd writes it; only the units the file uses.
+fn duration(text: &str) -> Duration {
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let number = digits.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+    match &text[digits.len()..] {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        other => panic!("{text}: unit {other:?} is not known here"),
+    }
+}
+
+/// Command and options, with their values, of a line that keeps to the contract.
+fn command_line(line: &str) -> Result<(String, BTreeMap<String, Option<String>>), String> {
+    let mut words = line.split(' ');
+    if words.next() != Some("/usr/bin/buoy") {
+        return Err("does not start /usr/bin/buoy".to_owned());
+    }
+    let mut command = None;
+    let mut options = BTreeMap::new();
+    while let Some(word) = words.next() {
+        if word.starts_with('-') {
+            let value = if word == "--json" { None } else { words.next().map(str::to_owned) };
+            options.insert(word.to_owned(), value);
+        } else if command.replace(word).is_some() {
+            return Err(format!("{word} is one word too many"));
+        }
+    }
+    let command = command.ok_or("has no command")?;
+    let (_, own) = CONTRACT
+        .iter()
+        .find(|(name, _)| *name == command)
+        .ok_or_else(|| format!("{command} is not a command"))?;
+    let is_known = |option: &&str| own.contains(option) || GLOBAL_OPTIONS.contains(option);
+    match options.keys().find(|option| !is_known(&option.as_str())) {
+        Some(option) => Err(format!("{command} has no option {option}")),
+        None => Ok((command.to_owned(), options)),
+    }
+}
+
+/// What the executable prints on standard output.
+fn help(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_buoy")).args(arguments).output();
+    let output = output.expect("the executable was built for this test");
+    assert!(output.status.success(), "buoy {arguments:?} ended with {}", output.status);
+    String::from_utf8(output.stdout).expect("help is text")
+}

@@ -1,0 +1,225 @@
+//! What must come about once everything is healed: each group on exactly one host, every client
+//! right, loads even, and then no move any more. The rules are those of PROTOCOL.md 3.11.
+
+use buoy::protocol::{Order, Strategy, Verdict};
+
+use crate::cluster::Cluster;
+use crate::draw::{MILLISECOND, SECOND};
+use crate::faults::Kind;
+use crate::trace::Violation;
+
+/// Between two looks.
+const STEP: u64 = 100 * MILLISECOND;
+/// An announcement lost is repeated by the refresh (60 s and a tenth) or asked for anew.
+const CACHES_WITHIN: u64 = 100 * SECOND;
+/// Flapping nodes are offered nothing for a minute, failures back off for a minute.
+const BALANCE_WITHIN: u64 = 200 * SECOND;
+/// No move for so long is quiet: several looks at the balance.
+const QUIET: u64 = 6 * SECOND;
+
+/// How long the healing took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Healing {
+    /// Until each group was on exactly one host.
+    pub(crate) covered: u64,
+    /// Until every client was right.
+    pub(crate) caches: u64,
+    /// Until the loads were even.
+    pub(crate) balanced: u64,
+    /// Moves between covered and quiet.
+    pub(crate) moves: u64,
+}
+
+impl Cluster {
+    /// Heals everything and demands L1 to L7.
+    pub(crate) fn demand_convergence(&mut self) -> Result<Healing, Violation> {
+        self.heal();
+        while self.hosts.iter().any(|host| host.stopping_since.is_some()) {
+            self.run_to(self.now + STEP)?;
+        }
+        let start = self.now;
+        let coverage = self.coverage_bound();
+        self.demand("L1", coverage, Self::uncovered)?;
+        let covered = self.now - start;
+        self.demand("L4", 2 * SECOND, Self::accused)?;
+        let (moves, surplus) = (self.safety.moves, self.surplus());
+        self.demand("L3", CACHES_WITHIN, Self::misled)?;
+        let caches = self.now - start;
+        self.demand("L2", BALANCE_WITHIN, Self::unbalanced)?;
+        let balanced = self.now - start;
+        self.demand_quiet()?;
+        for check in [Self::uncovered, Self::misled, Self::unbalanced] {
+            if let Some(text) = check(self) {
+                return Err(self.violated("L7", format!("after the quiet: {text}")));
+            }
+        }
+        let moves = self.safety.moves - moves;
+        let churn = surplus + self.excused_moves();
+        if moves > churn {
+            let text = format!("{moves} moves after coverage, surplus was {surplus}");
+            return Err(self.violated("L6", text));
+        }
+        Ok(Healing { covered, caches, balanced, moves })
+    }
+
+    fn coverage_bound(&self) -> u64 {
+        let timing = &self.options.timing;
+        let mut bound = timing.maturity_max + timing.detection() * 2 + timing.offer_wait * 4;
+        if self.hosts.len() == 1 {
+            bound += timing.solo_wait;
+        }
+        let kernels = self.options.faults.contains(&Kind::KernelFailure)
+            || self.options.faults.contains(&Kind::InterfaceGone)
+            || self.options.faults.contains(&Kind::AddressRemoved);
+        let backoff = if kernels { 65 * SECOND } else { 0 };
+        u64::try_from(bound.as_nanos()).expect("minutes") + 5 * SECOND + backoff
+    }
+
+    /// Runs until a check has nothing to say any more, or fails after `within`.
+    pub(crate) fn demand(
+        &mut self,
+        rule: &'static str,
+        within: u64,
+        missing: fn(&Self) -> Option<String>,
+    ) -> Result<(), Violation> {
+        let end = self.now + within;
+        loop {
+            let Some(text) = missing(self) else { return Ok(()) };
+            if self.now >= end {
+                return Err(self.violated(rule, text));
+            }
+            self.look_after();
+            self.run_to(self.now + STEP)?;
+        }
+    }
+
+    /// What operators do after a storm: start what is not running, undrain what is drained.
+    fn look_after(&mut self) {
+        for host in 0..self.hosts.len() {
+            if self.hosts[host].node.is_none() {
+                self.start(host);
+            }
+            let id = self.hosts[host].id;
+            if self.hosts[host].draining && self.safety.orders.is_empty() {
+                self.order(host, Order::Undrain(id));
+            }
+        }
+    }
+
+    fn demand_quiet(&mut self) -> Result<(), Violation> {
+        let end = self.now + BALANCE_WITHIN;
+        self.safety.moved_at = self.safety.moved_at.max(self.now);
+        while self.now < self.safety.moved_at + QUIET {
+            if self.now >= end {
+                return Err(self.violated("L7", "groups keep moving".to_owned()));
+            }
+            self.run_to(self.now + STEP)?;
+        }
+        Ok(())
+    }
+
+    /// Each configured group is OPEN on exactly one host, no other group on any.
+    pub(crate) fn uncovered(&self) -> Option<String> {
+        let plan = &self.plans[self.plans.len() - 1];
+        (0..self.groups.len()).find_map(|group| {
+            let open = &self.open[group];
+            let wanted = usize::from(plan.groups.contains_key(&self.groups[group]));
+            (open.len() != wanted).then(|| format!("g{group} is answered for by {open:?}"))
+        })
+    }
+
+    /// Every daemon counts every other as up.
+    pub(crate) fn accused(&self) -> Option<String> {
+        let statuses = self.hosts.iter().enumerate().filter_map(|(host, this)| {
+            Some((host, this.node.as_ref()?.status(this.clock.read(self.now))))
+        });
+        for (host, status) in statuses {
+            let down = status.nodes.iter().find(|node| node.verdict != Verdict::Up);
+            if let Some(down) = down {
+                let peer = self.index[&down.node];
+                return Some(format!("n{host} thinks of n{peer}: {:?}", down.verdict));
+            }
+        }
+        None
+    }
+
+    /// Every client is answered by whom its cache points to.
+    pub(crate) fn misled(&self) -> Option<String> {
+        let plan = &self.plans[self.plans.len() - 1];
+        for client in 0..self.clients.len() {
+            for (group, key) in self.groups.iter().enumerate() {
+                if plan.groups.contains_key(key) && !self.is_served(client, group) {
+                    let entry = self.clients[client].entries[group].host;
+                    let open = &self.open[group];
+                    return Some(format!(
+                        "client {client} asks {entry:?} for g{group}, {open:?} has it"
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// No move of a group would even out the loads.
+    pub(crate) fn unbalanced(&self) -> Option<String> {
+        if self.options.faults.contains(&Kind::Move) {
+            return None;
+        }
+        let loads = self.loads();
+        for (from, (mine, my_weight)) in loads.iter().enumerate() {
+            for (to, (its, its_weight)) in loads.iter().enumerate() {
+                if from != to && *mine > 0 && (mine - 1) * its_weight >= (its + 1) * my_weight {
+                    return Some(format!("n{from} could give to n{to}: {loads:?}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// Groups that are balanced, and weight, by host.
+    fn loads(&self) -> Vec<(u64, u64)> {
+        let plan = &self.plans[self.plans.len() - 1];
+        let mut loads: Vec<(u64, u64)> =
+            plan.weights.iter().map(|weight| (0, u64::from(*weight))).collect();
+        for (group, key) in self.groups.iter().enumerate() {
+            let balanced =
+                plan.groups.get(key).is_some_and(|group| group.strategy == Strategy::Balance);
+            for host in self.open[group].iter().filter(|_| balanced) {
+                loads[*host].0 += 1;
+            }
+        }
+        loads
+    }
+
+    /// How many groups have to move before the loads are even.
+    fn surplus(&self) -> u64 {
+        let mut loads = self.loads();
+        let mut moves = 0;
+        loop {
+            let least = |(its, weight): &(u64, u64)| (its + 1) * 1_000_000 / weight;
+            let Some(to) = (0..loads.len()).min_by_key(|host| least(&loads[*host])) else { break };
+            let (its, its_weight) = loads[to];
+            let giver = (0..loads.len()).find(|from| {
+                let (mine, weight) = loads[*from];
+                *from != to && mine > 0 && (mine - 1) * its_weight >= (its + 1) * weight
+            });
+            let Some(from) = giver else { break };
+            loads[from].0 -= 1;
+            loads[to].0 += 1;
+            moves += 1;
+        }
+        moves
+    }
+
+    /// Moves that have other reasons than balance: fail-back, late starters, undrained nodes.
+    fn excused_moves(&self) -> u64 {
+        let plan = &self.plans[self.plans.len() - 1];
+        let prefer = plan.groups.values().filter(|group| !group.prefer.is_empty()).count();
+        let late =
+            self.options.faults.iter().any(|kind| {
+                matches!(kind, Kind::Drain | Kind::CleanStop | Kind::Rollout | Kind::Move)
+            });
+        let groups = u64::try_from(plan.groups.len()).expect("at most 1000");
+        2 * u64::try_from(prefer).expect("at most 1000") + if late { groups } else { 0 } + 2
+    }
+}

@@ -1,0 +1,35 @@
+//! The protocol core on simulated hosts, networks, kernels and clients, under every fault that
+//! concerns availability mode.
+//!
+//! | file | what |
+//! |---|---|
+//! | `options` | what a seed makes of a run |
+//! | `cluster` | the world: one heap of events, one generator |
+//! | `process`, `machine`, `host`, `clock` | daemon loop, kernel, and their state |
+//! | `network`, `clients` | what is carried, who answers whom |
+//! | `plan`, `faults` | configurations, and what goes wrong |
+//! | `safety`, `liveness` | what must never be, what must come about |
+//! | `run`, `seeds` | one seed; many seeds, and how to replay one |
+//! | `story`, `scenarios` | hand-written stories, one for each hazard |
+//! | `mutations` | that all of this notices a broken rule |
+//!
+//! `BUOY_SEEDS=20000 cargo test --release --test simulation seeds` runs more seeds;
+//! `BUOY_SEED_START` shifts them; a failure prints the line that replays it.
+
+mod clients;
+mod clock;
+mod cluster;
+mod draw;
+mod faults;
+mod host;
+mod liveness;
+mod machine;
+mod network;
+mod operators;
+mod options;
+mod plan;
+mod process;
+mod run;
+mod safety;
+mod seeds;
+mod trace;

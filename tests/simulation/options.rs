@@ -1,0 +1,170 @@
+//! What a run is made of, drawn from its seed: sizes, weather, and which faults are in the mix.
+//!
+//! Each run switches on a random subset of the faults (swarm testing): a mix of everything hides
+//! what a few faults in a row would show.
+
+use buoy::protocol::{Rule, Timing};
+
+use crate::draw::{Draw, MICROSECOND, MILLISECOND, SECOND};
+use crate::faults::Kind;
+use crate::network::Weather;
+
+/// One run.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The seed of everything.
+    pub(crate) seed: u64,
+    /// Hosts.
+    pub(crate) nodes: usize,
+    /// Groups in the first configuration.
+    pub(crate) groups: usize,
+    /// Groups that later configurations may add.
+    pub(crate) groups_spare: usize,
+    /// Clients outside the cluster.
+    pub(crate) clients: usize,
+    /// Heartbeat paths, 1 or 2.
+    pub(crate) paths: usize,
+    /// Profile.
+    pub(crate) timing: Timing,
+    /// Weight of each node.
+    pub(crate) weights: Vec<u16>,
+    /// Whether groups prefer nodes.
+    pub(crate) preferences: bool,
+    /// Whether clients ignore an update within a second of the last (Linux before 4.11).
+    pub(crate) locktime: bool,
+    /// State of the network apart from faults.
+    pub(crate) weather: Weather,
+    /// Wake-ups of the daemon that come up to 20 ms late, in millionths.
+    pub(crate) lag: u32,
+    /// Kernel orders that take up to 30 ms, in millionths.
+    pub(crate) kernel_slow: u32,
+    /// Daemons start within so long.
+    pub(crate) start_spread: u64,
+    /// Faults in the mix.
+    pub(crate) faults: Vec<Kind>,
+    /// Time from one fault to the next is at most twice this.
+    pub(crate) fault_gap: u64,
+    /// The first fault comes not before.
+    pub(crate) fault_start: u64,
+    /// No fault comes after.
+    pub(crate) fault_end: u64,
+    /// Only so many faults are made: shortens a failing run.
+    pub(crate) fault_limit: u64,
+    /// The rule that does not hold, if one is to be missed.
+    pub(crate) broken: Option<Rule>,
+    /// Whether to keep lines of text for a failure report.
+    pub(crate) traced: bool,
+}
+
+impl Options {
+    /// A calm cluster for scenarios: everybody starts at once, no faults, fair weather.
+    pub(crate) fn calm(nodes: usize, groups: usize) -> Self {
+        Self {
+            seed: 1,
+            nodes,
+            groups,
+            groups_spare: 0,
+            clients: 1,
+            paths: 1,
+            timing: Timing::LAN,
+            weights: vec![100; nodes],
+            preferences: false,
+            locktime: false,
+            weather: Weather::fair(),
+            lag: 0,
+            kernel_slow: 0,
+            start_spread: 5 * MILLISECOND,
+            faults: Vec::new(),
+            fault_gap: SECOND,
+            fault_start: u64::MAX,
+            fault_end: 0,
+            fault_limit: 0,
+            broken: None,
+            traced: true,
+        }
+    }
+
+    /// The run of a seed.
+    pub(crate) fn drawn(seed: u64) -> Self {
+        let mut draw = Draw::new(seed ^ 0x5eed);
+        let nodes = match draw.between(0, 199) {
+            0..=4 => 1,
+            5..=69 => 2,
+            70..=149 => 3,
+            150..=196 => 5,
+            _ => 16,
+        };
+        let groups = match draw.between(0, 99) {
+            0..=19 => 1,
+            20..=89 => usize::try_from(draw.between(2, 12)).expect("small"),
+            90..=97 => usize::try_from(draw.between(13, 64)).expect("small"),
+            _ => 200,
+        };
+        let fault_start = draw.between(0, 5) * SECOND;
+        let profile = draw.between(0, 9);
+        let mut options = Self {
+            seed,
+            groups_spare: draw.index(3),
+            clients: [0, 1, 1, 2, 3][draw.index(5)],
+            paths: [1, 1, 1, 2][draw.index(4)],
+            timing: [Timing::FAST, Timing::LAN][usize::from(profile > 0)],
+            weights: (0..nodes).map(|_| draw.pick(&[100, 100, 100, 50, 200, 1, 1000])).collect(),
+            preferences: draw.chance(250_000),
+            locktime: draw.chance(200_000),
+            weather: weather(&mut draw),
+            lag: if profile > 0 { draw.pick(&[0, 0, 2_000, 20_000]) } else { 0 },
+            kernel_slow: draw.pick(&[0, 0, 20_000]),
+            start_spread: draw.pick(&[MILLISECOND, 300 * MILLISECOND, 3 * SECOND]),
+            faults: Kind::ALL.iter().copied().filter(|_| draw.chance(300_000)).collect(),
+            fault_gap: draw.pick(&[150, 400, 1_000, 3_000]) * MILLISECOND,
+            fault_start,
+            fault_end: fault_start + draw.between(5, 15) * SECOND,
+            fault_limit: u64::MAX,
+            traced: false,
+            ..Self::calm(nodes, groups)
+        };
+        if draw.chance(300_000) {
+            options.weights = vec![100; nodes];
+        }
+        if options.faults.is_empty() {
+            options.faults.push(draw.pick(Kind::ALL));
+        }
+        options
+    }
+
+    /// A big run: few faults, many nodes or groups.
+    pub(crate) fn big(seed: u64, nodes: usize, groups: usize) -> Self {
+        Self {
+            nodes,
+            groups,
+            weights: vec![100; nodes],
+            timing: Timing::LAN,
+            fault_start: 5 * SECOND,
+            fault_end: 9 * SECOND,
+            fault_gap: SECOND,
+            ..Self::drawn(seed)
+        }
+    }
+}
+
+fn weather(draw: &mut Draw) -> Weather {
+    let mut weather = Weather::fair();
+    if draw.chance(300_000) {
+        weather.loss = draw.pick(&[1_000, 10_000, 20_000, 50_000]);
+    }
+    if draw.chance(100_000) {
+        weather.burst_length = draw.between(50, 500) * MILLISECOND;
+        weather.burst_loss = draw.pick(&[500_000, 900_000]);
+    }
+    if draw.chance(200_000) {
+        weather.late = draw.pick(&[1_000, 20_000]);
+        weather.late_most = draw.pick(&[20, 100, 1_000]) * MILLISECOND;
+    }
+    if draw.chance(200_000) {
+        weather.jitter = draw.pick(&[MILLISECOND, 10 * MILLISECOND, 500 * MICROSECOND]);
+    }
+    if draw.chance(200_000) {
+        weather.duplicate = 20_000;
+    }
+    weather
+}

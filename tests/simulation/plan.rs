@@ -1,0 +1,95 @@
+//! Configurations as operators roll them out: each host may have another one for a while.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use buoy::protocol::{Configuration, Group, GroupKey, Member, NodeId, SoftwareVersion, Strategy};
+
+use crate::cluster::Cluster;
+use crate::draw::Draw;
+use crate::host::Host;
+use crate::options::Options;
+
+/// One version of the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Configured groups.
+    pub(crate) groups: BTreeMap<GroupKey, Group>,
+    /// Weight by host.
+    pub(crate) weights: Vec<u16>,
+}
+
+impl Plan {
+    /// The file that all hosts start with.
+    pub(crate) fn first(
+        options: &Options,
+        keys: &[GroupKey],
+        hosts: &[Host],
+        draw: &mut Draw,
+    ) -> Self {
+        let ids: Vec<NodeId> = hosts.iter().map(|host| host.id).collect();
+        let groups = keys
+            .iter()
+            .take(options.groups)
+            .map(|key| (*key, group(options.preferences, &ids, draw)))
+            .collect();
+        Self { groups, weights: options.weights.clone() }
+    }
+
+    /// A later version: a group more or less, or another weight.
+    pub(crate) fn changed(&self, cluster: &mut Cluster) -> Self {
+        let mut next = self.clone();
+        let ids: Vec<NodeId> = cluster.hosts.iter().map(|host| host.id).collect();
+        let key = cluster.groups[cluster.draw.index(cluster.groups.len())];
+        if cluster.draw.chance(300_000) {
+            let host = cluster.draw.index(ids.len());
+            next.weights[host] = cluster.draw.pick(&[1, 50, 100, 200, 1000]);
+        } else if next.groups.len() > 1 && next.groups.contains_key(&key) {
+            next.groups.remove(&key);
+        } else {
+            let preferences = cluster.options.preferences;
+            next.groups.insert(key, group(preferences, &ids, &mut cluster.draw));
+        }
+        next
+    }
+}
+
+fn group(preferences: bool, ids: &[NodeId], draw: &mut Draw) -> Group {
+    let addresses = if draw.chance(200_000) { 5 } else { 1 };
+    let mut group =
+        Group { addresses, strategy: Strategy::Balance, prefer: Vec::new(), failback: None };
+    if preferences && draw.chance(500_000) {
+        group.strategy = Strategy::Priority;
+        let first = draw.index(ids.len());
+        group.prefer = (0..ids.len().min(3)).map(|i| ids[(first + i) % ids.len()]).collect();
+        group.failback = draw.pick(&[None, Some(Duration::ZERO), Some(Duration::from_secs(2))]);
+    }
+    group
+}
+
+impl Cluster {
+    /// The configuration that a host's file gives it now.
+    pub(crate) fn configuration(&mut self, host: usize) -> Configuration {
+        let seed = self.draw.bits();
+        let (plan, this) = (&self.plans[self.hosts[host].plan], &self.hosts[host]);
+        let members = self.hosts.iter().zip(&plan.weights);
+        Configuration {
+            me: this.id,
+            incarnation: this.incarnation,
+            seed,
+            software: SoftwareVersion::default(),
+            digest: u64::try_from(this.plan).expect("few plans"),
+            nodes: members.map(|(host, weight)| (host.id, Member { weight: *weight })).collect(),
+            groups: plan.groups.clone(),
+            timing: self.options.timing,
+            draining: this.draining,
+            broken: self.options.broken,
+        }
+    }
+
+    /// The group's configured number of addresses, in the newest file that has it.
+    pub(crate) fn addresses(&self, group: usize) -> u16 {
+        let key = &self.groups[group];
+        self.plans.iter().rev().find_map(|plan| plan.groups.get(key)).map_or(1, |it| it.addresses)
+    }
+}

@@ -1,0 +1,381 @@
+//! The daemon's loop on a simulated host: what wakes it, what it hands to the core, and what
+//! becomes of the core's actions. The core runs unmodified.
+
+use buoy::protocol::{
+    Action, Event, Incarnation, Instant, KernelEvent, Message, Node, NodeId, Ticket, mix,
+};
+
+use crate::cluster::{Cluster, Happening};
+use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
+use crate::host::{Inbound, Pending, Session};
+use crate::trace::note;
+
+/// Events taken in one turn of the loop.
+const TURN: usize = 64;
+/// A datagram may not be larger (IPv6 minimum MTU, less headers).
+const DATAGRAM_MAX: usize = 1200;
+/// Header and seal around a message.
+const ENVELOPE: usize = 56;
+
+impl Cluster {
+    /// Starts a daemon: leftovers of the one before are swept first.
+    pub(crate) fn start(&mut self, host: usize) {
+        if self.hosts[host].node.is_some() || !self.hosts[host].powered {
+            return;
+        }
+        for group in self.hosts[host].kernel.clear() {
+            self.refresh_open(host, group);
+        }
+        let incarnation = Incarnation(self.draw.bits() | 1);
+        let this = &mut self.hosts[host];
+        this.end_daemon();
+        this.incarnation = incarnation;
+        this.kernel.usable = true;
+        this.kernel.busy_until = self.now;
+        self.safety.begin_life(host, self.now, self.hosts[host].plan);
+        let configuration = self.configuration(host);
+        let now = self.hosts[host].clock.read(self.now);
+        self.hosts[host].node = Some(Node::new(now, configuration));
+        note!(self, "n{host} starts");
+        let life = self.hosts[host].life;
+        self.schedule(self.now + MILLISECOND, Happening::SeeLinks { host, life });
+        self.arm_timer(host);
+    }
+
+    /// A configuration arrives at a host; its daemon reloads.
+    pub(crate) fn adopt(&mut self, host: usize, plan: usize) {
+        if plan <= self.hosts[host].plan {
+            return;
+        }
+        self.hosts[host].plan = plan;
+        if self.hosts[host].node.is_some() {
+            let configuration = Box::new(self.configuration(host));
+            self.hand_over(host, Inbound::Reconfigured(configuration));
+        }
+    }
+
+    /// Puts something into the inbox of a daemon and wakes it.
+    pub(crate) fn hand_over(&mut self, host: usize, what: Inbound) {
+        self.hosts[host].inbox.push_back(what);
+        self.wake_soon(host);
+    }
+
+    /// A datagram reaches a host's kernel.
+    pub(crate) fn arrive(&mut self, from: usize, to: usize, sealed: (Incarnation, u64, Message)) {
+        let now = self.now;
+        let this = &mut self.hosts[to];
+        if !this.powered || this.node.is_none() {
+            return;
+        }
+        let (life, sent_at, message) = sealed;
+        if this.machine_paused {
+            if this.outside.len() < crate::host::SOCKET_BUFFER {
+                this.outside.push_back((from, life, sent_at, message));
+            }
+            return;
+        }
+        let received_at = this.clock.read(now);
+        this.receive(Inbound::Datagram { from, life, sent_at, received_at, message });
+        self.wake_soon(to);
+    }
+
+    /// Lets the scheduler run a daemon after its usual latency, or a bad one.
+    pub(crate) fn wake_soon(&mut self, host: usize) {
+        if self.hosts[host].waking || self.hosts[host].is_halted() {
+            return;
+        }
+        self.hosts[host].waking = true;
+        let at = self.now + self.latency();
+        let life = self.hosts[host].life;
+        self.schedule(at, Happening::Wake { host, life });
+    }
+
+    fn latency(&mut self) -> u64 {
+        if self.draw.chance(self.options.lag) {
+            return self.draw.between(MILLISECOND, 20 * MILLISECOND);
+        }
+        self.draw.between(5 * MICROSECOND, 60 * MICROSECOND)
+    }
+
+    /// One turn of the loop.
+    pub(crate) fn wake(&mut self, host: usize, life: u64) {
+        if self.hosts[host].life != life {
+            return;
+        }
+        self.hosts[host].waking = false;
+        for _ in 0..TURN {
+            if !self.hosts[host].is_running() {
+                return;
+            }
+            let Some(inbound) = self.hosts[host].inbox.pop_front() else { break };
+            if let Some(event) = self.unwrap(host, inbound) {
+                self.step(host, event);
+            }
+        }
+        if !self.hosts[host].inbox.is_empty() {
+            self.wake_soon(host);
+        }
+        self.arm_timer(host);
+    }
+
+    /// Turns what waited into an event; a datagram first passes the checks of its session.
+    fn unwrap(&mut self, host: usize, inbound: Inbound) -> Option<Event> {
+        match inbound {
+            Inbound::Datagram { from, life, sent_at, received_at, message } => {
+                self.hosts[host].datagrams -= 1;
+                if !self.session_admits(host, from, life) {
+                    return None;
+                }
+                self.safety.note_heard(host, from, sent_at, self.now);
+                let from = self.hosts[from].id;
+                Some(Event::Heard { from, incarnation: life, received_at, message })
+            }
+            Inbound::Kernel(event) => {
+                self.note_told(host, event);
+                Some(Event::Kernel(event))
+            }
+            Inbound::Ordered { ticket, order } => Some(Event::Ordered { ticket, order }),
+            Inbound::Reconfigured(configuration) => {
+                self.safety.hosts[host].plan =
+                    usize::try_from(configuration.digest).expect("the number of a plan");
+                self.safety.hosts[host].adopted_at = self.now;
+                self.tell_usable(host);
+                Some(Event::Reconfigured(configuration))
+            }
+            Inbound::Stop => Some(Event::Stop),
+        }
+    }
+
+    /// What the wire's sessions do: a new life is heard only after a round trip has proved it
+    /// fresh, and from then on the old one is refused.
+    fn session_admits(&mut self, host: usize, from: usize, life: Incarnation) -> bool {
+        if let Some(session) = self.hosts[host].sessions[from]
+            && session.life == life
+        {
+            return self.now >= session.ready_at;
+        }
+        if self.hosts[from].incarnation != life || !self.hosts[from].is_running() {
+            return false;
+        }
+        let there = self.network.carry(self.now, host, from, &mut self.draw);
+        let back = self.network.carry(self.now, from, host, &mut self.draw);
+        if let (Some(there), Some(back)) = (there, back) {
+            let ready_at = self.now + there + back + 100 * MICROSECOND;
+            self.hosts[host].sessions[from] = Some(Session { life, ready_at });
+        }
+        false
+    }
+
+    /// Schedules the timer for the core's deadline, unless an earlier one is under way.
+    pub(crate) fn arm_timer(&mut self, host: usize) {
+        let late = self.latency();
+        let (now, this) = (self.now, &mut self.hosts[host]);
+        let Some(node) = &this.node else { return };
+        let due = this.clock.moment(node.next_deadline());
+        if due == u64::MAX {
+            return;
+        }
+        let at = due.max(now) + late;
+        if at < this.timer_at {
+            this.timer_at = at;
+            this.timer_generation += 1;
+            let generation = this.timer_generation;
+            self.schedule(at, Happening::Timer { host, generation });
+        }
+    }
+
+    /// The timer fires.
+    pub(crate) fn fire_timer(&mut self, host: usize, generation: u64) {
+        let now = self.now;
+        let this = &mut self.hosts[host];
+        if this.timer_generation != generation || !this.is_running() {
+            return;
+        }
+        this.timer_at = u64::MAX;
+        let due = this.node.as_ref().map_or(Instant::NEVER, Node::next_deadline);
+        if this.clock.read(now) >= due {
+            self.step(host, Event::Timer);
+            self.check_spinning(host);
+        }
+        self.arm_timer(host);
+    }
+
+    /// Hands one event to the core and does what it says.
+    pub(crate) fn step(&mut self, host: usize, event: Event) {
+        let now = self.hosts[host].clock.read(self.now);
+        let Some(node) = &mut self.hosts[host].node else { return };
+        let actions = node.step(now, event);
+        for action in actions {
+            self.act(host, action);
+        }
+    }
+
+    fn act(&mut self, host: usize, action: Action) {
+        self.trace.mix(mix(u64::try_from(host).unwrap_or(0)), kind(&action));
+        match action {
+            Action::Send { to, message } => self.send(host, to, message),
+            Action::Acquire { group, ticket } => {
+                let Some(group) = self.group_index.get(&group).copied() else { return };
+                note!(self, "n{host} acquires g{group}");
+                self.check_acquire(host, group);
+                self.order_kernel(host, (group, ticket, true));
+            }
+            Action::Release { group, ticket } => {
+                let Some(group) = self.group_index.get(&group).copied() else { return };
+                note!(self, "n{host} releases g{group}");
+                self.safety.hosts[host].confirmed[group] = false;
+                self.order_kernel(host, (group, ticket, false));
+            }
+            Action::Announce { group } => {
+                let Some(group) = self.group_index.get(&group).copied() else { return };
+                note!(self, "n{host} announces g{group}");
+                self.check_announce(host, group);
+                let at = self.now + self.draw.between(20 * MICROSECOND, 200 * MICROSECOND);
+                let life = self.hosts[host].life;
+                self.schedule(at, Happening::Broadcast { host, life, group });
+            }
+            Action::TestReach => self.begin_reach_test(host),
+            Action::Answer { ticket, outcome } => {
+                note!(self, "n{host} answers {ticket}: {outcome:?}");
+                self.check_answer(host, ticket);
+            }
+            Action::Report(report) => {
+                note!(self, "n{host} reports {report:?}");
+                self.check_report(host, &report);
+            }
+            Action::RememberDraining(draining) => self.hosts[host].draining = draining,
+            Action::Stopped => {
+                note!(self, "n{host} has stopped");
+                self.check_stopped(host);
+                self.hosts[host].end_daemon();
+            }
+        }
+    }
+
+    fn send(&mut self, host: usize, to: NodeId, message: Message) {
+        let Some(to) = self.index.get(&to).copied() else { return };
+        if self.trace.on && !matches!(message, Message::Heartbeat(_) | Message::ClaimsAck(_)) {
+            note!(self, "n{host} -> n{to} {}", outline(&message));
+        }
+        let length = estimated_length(&message) + ENVELOPE;
+        if length > DATAGRAM_MAX {
+            self.flag("size", format!("n{host} sends {length} bytes: {}", outline(&message)));
+        }
+        self.check_claims(host, &message);
+        self.safety.datagrams += 1;
+        let Some(delay) = self.network.carry(self.now, host, to, &mut self.draw) else { return };
+        let (life, sent_at) = (self.hosts[host].incarnation, self.now);
+        if self.draw.chance(self.network.weather.duplicate) {
+            let at = self.now + delay + self.draw.between(0, MILLISECOND);
+            let message = message.clone();
+            self.schedule(at, Happening::Arrive { from: host, to, life, sent_at, message });
+        }
+        let at = self.now + delay;
+        self.schedule(at, Happening::Arrive { from: host, to, life, sent_at, message });
+    }
+
+    fn order_kernel(&mut self, host: usize, order: (usize, Ticket, bool)) {
+        let (group, ticket, acquire) = order;
+        let slow = self.draw.chance(self.options.kernel_slow);
+        let extra = if slow { self.draw.between(0, 30 * MILLISECOND) } else { 0 };
+        let addresses = u64::from(self.addresses(group));
+        let (now, this) = (self.now, &mut self.hosts[host]);
+        let pending = Pending { ticket, acquire, ordered_at: now };
+        this.kernel.pending.insert(group, pending);
+        let at = this.kernel.schedule(now, addresses, acquire, extra);
+        let life = this.life;
+        self.schedule(at, Happening::Execute { host, life, group, ticket });
+    }
+
+    fn check_spinning(&mut self, host: usize) {
+        let memory = &mut self.safety.hosts[host];
+        let second = self.now / SECOND;
+        if memory.timer_second != second {
+            (memory.timer_second, memory.timer_count) = (second, 0);
+        }
+        memory.timer_count += 1;
+        if memory.timer_count > 20_000 {
+            let due = self.hosts[host].node.as_ref().map(Node::next_deadline);
+            self.flag("spin", format!("n{host} fires 20000 timers a second, next {due:?}"));
+        }
+    }
+
+    fn note_told(&mut self, host: usize, event: KernelEvent) {
+        let confirmed = &mut self.safety.hosts[host].confirmed;
+        match event {
+            KernelEvent::Present { group, ticket } => {
+                let group = self.group_index[&group];
+                confirmed[group] = self.hosts[host].kernel.acquired.get(&group) == Some(&ticket)
+                    && !self.hosts[host].kernel.is_releasing(group);
+            }
+            KernelEvent::Absent { group, .. } | KernelEvent::Failed { group, .. } => {
+                confirmed[self.group_index[&group]] = false;
+            }
+            KernelEvent::Repaired { .. } | KernelEvent::Usable { .. } | KernelEvent::Reach(_) => {}
+        }
+    }
+}
+
+fn kind(action: &Action) -> u64 {
+    match action {
+        Action::Send { to, message } => 1 + 16 * u64::from(to.0) + 2 * message_kind(message),
+        Action::Acquire { group, ticket } => 2 ^ group.0 ^ ticket.0.rotate_left(40),
+        Action::Release { group, ticket } => 3 ^ group.0 ^ ticket.0.rotate_left(40),
+        Action::Announce { group } => 4 ^ group.0,
+        Action::TestReach => 5,
+        Action::Answer { ticket, .. } => 6 ^ ticket.rotate_left(8),
+        Action::Report(_) => 7,
+        Action::RememberDraining(draining) => 8 + u64::from(*draining),
+        Action::Stopped => 10,
+    }
+}
+
+fn message_kind(message: &Message) -> u64 {
+    match message {
+        Message::Heartbeat(_) => 1,
+        Message::Claims(_) => 2,
+        Message::ClaimsAck(_) => 3,
+        Message::Offer(_) => 4,
+        Message::OfferAnswer(_) => 5,
+        Message::Errand(_) => 6,
+        Message::ErrandAnswer(_) => 7,
+    }
+}
+
+/// About what `wire` makes of it.
+fn estimated_length(message: &Message) -> usize {
+    match message {
+        Message::Heartbeat(beat) => 72 + 10 * beat.heard.len(),
+        Message::Claims(slice) => 16 + 60 * slice.claims.len(),
+        Message::Offer(offer) => 8 + 8 * offer.groups.len(),
+        Message::OfferAnswer(answer) => 8 + 8 * answer.accepted.len(),
+        Message::ClaimsAck(_) | Message::Errand(_) | Message::ErrandAnswer(_) => 32,
+    }
+}
+
+fn outline(message: &Message) -> String {
+    match message {
+        Message::Heartbeat(beat) => format!("heartbeat {:?}", beat.phase),
+        Message::Claims(slice) => {
+            let mut text =
+                format!("claims {:?}+{}..{}", slice.base, slice.claims.len(), slice.upto);
+            for claim in slice.claims.iter().take(3) {
+                text += &format!(
+                    " [{} e{} r{} {:?} s{} by {}]",
+                    claim.group,
+                    claim.epoch.0,
+                    claim.revision,
+                    claim.tenure,
+                    claim.support,
+                    claim.owner
+                );
+            }
+            text
+        }
+        Message::ClaimsAck(ack) => format!("ack {:?}", ack.position),
+        Message::Offer(offer) => format!("offers {} {:?}", offer.groups.len(), offer.reason),
+        Message::OfferAnswer(answer) => format!("accepts {}", answer.accepted.len()),
+        Message::Errand(errand) => format!("errand {:?}", errand.order),
+        Message::ErrandAnswer(answer) => format!("errand answer {:?}", answer.outcome),
+    }
+}

@@ -1,0 +1,469 @@
+//! What must never be, checked where it could come about: from the simulated kernels and caches,
+//! and from what was sent. The rules are those of PROTOCOL.md 3.11.
+//!
+//! Where a rule speaks of nodes that hear each other, the observer goes by datagrams that the
+//! daemons have really processed, so lost ones and stopped daemons are never an injustice. A host
+//! is *calm* if no fault has concerned it for a while and the network is fair to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use buoy::protocol::{
+    Claim, Epoch, GroupKey, Incarnation, Message, NodeId, NodePhase, Report, Verdict,
+};
+
+use crate::cluster::{Cluster, Happening};
+use crate::draw::{MILLISECOND, SECOND};
+use crate::operators::Orders;
+
+/// A host is calm so long after the last fault that concerned it.
+const CALM: u64 = 5 * SECOND;
+/// Latency that no rule complains about: scheduling, kernel threads, the observer's own grid.
+const SLACK: u64 = 60 * MILLISECOND;
+/// Between two audits.
+const AUDIT: u64 = 20 * MILLISECOND;
+
+/// What the observer remembers of one host.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// The last fault that concerns it ends then.
+    pub(crate) disturbed: u64,
+    /// Its phase, as it reports.
+    pub(crate) phase: NodePhase,
+    /// When it last processed a datagram of each host.
+    heard: Vec<u64>,
+    /// Since when it has heard each host without a gap.
+    steady: Vec<u64>,
+    /// When it last went on after a stop.
+    pub(crate) resumed_at: u64,
+    /// How long the daemon had been stopped then; its own clock has seen it.
+    stall: u64,
+    /// Hosts heard since then by something sent since then.
+    fresh: BTreeSet<usize>,
+    /// Addresses that may be announced now, in parts of a second.
+    bucket: u64,
+    bucket_at: u64,
+    /// By group: the kernel has said so, and nothing else since.
+    pub(crate) confirmed: Vec<bool>,
+    /// By group: the last epoch that ended here in this life.
+    released: BTreeMap<GroupKey, Epoch>,
+    /// By group: the highest epoch that its status has shown in this life.
+    epochs: BTreeMap<GroupKey, Epoch>,
+    /// Since when it has no usable link.
+    pub(crate) link_lost_at: Option<u64>,
+    /// The configuration its core has.
+    pub(crate) plan: usize,
+    /// Since when.
+    pub(crate) adopted_at: u64,
+    /// Kernel events are told in order: the last one arrives then.
+    pub(crate) told_until: u64,
+    /// Timers of this second.
+    pub(crate) timer_second: u64,
+    /// See `timer_second`.
+    pub(crate) timer_count: u64,
+}
+
+/// What the observer remembers.
+#[derive(Debug)]
+pub(crate) struct Safety {
+    /// Of each host.
+    pub(crate) hosts: Vec<Memory>,
+    /// Orders that wait for an answer.
+    pub(crate) orders: Orders,
+    /// Ticket of the last one.
+    pub(crate) last_order: u64,
+    /// By group: who opened it last.
+    pub(crate) last_open: Vec<Option<usize>>,
+    /// By group: since when each host that is OPEN for it has been so.
+    opened: BTreeMap<(usize, usize), u64>,
+    /// Since when pairs of hosts are OPEN for the same group.
+    together: BTreeMap<(usize, usize, usize), u64>,
+    /// How often a group was opened by another host than before.
+    pub(crate) moves: u64,
+    /// When that was last.
+    pub(crate) moved_at: u64,
+    /// Peers declared dead that ran and were connected.
+    pub(crate) accusations: u64,
+    /// Datagrams sent.
+    pub(crate) datagrams: u64,
+    /// Every claim that its owner has sent.
+    claims: BTreeMap<(GroupKey, Epoch, NodeId, Incarnation, u32), Claim>,
+    audits: usize,
+    /// Silence longer than this is a gap: two and a half heartbeats.
+    gap: u64,
+}
+
+impl Safety {
+    /// An observer that has seen nothing.
+    pub(crate) fn new(hosts: usize, groups: usize, heartbeat: Duration) -> Self {
+        let memory = |_| Memory {
+            disturbed: 0,
+            phase: NodePhase::Listening,
+            heard: vec![0; hosts],
+            steady: vec![u64::MAX; hosts],
+            resumed_at: 0,
+            stall: 0,
+            fresh: BTreeSet::new(),
+            bucket: 0,
+            bucket_at: 0,
+            confirmed: vec![false; groups],
+            released: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            link_lost_at: None,
+            plan: 0,
+            adopted_at: 0,
+            told_until: 0,
+            timer_second: 0,
+            timer_count: 0,
+        };
+        Self {
+            hosts: (0..hosts).map(memory).collect(),
+            orders: Orders::new(),
+            last_order: 0,
+            last_open: vec![None; groups],
+            opened: BTreeMap::new(),
+            together: BTreeMap::new(),
+            moves: 0,
+            moved_at: 0,
+            accusations: 0,
+            datagrams: 0,
+            claims: BTreeMap::new(),
+            audits: 0,
+            gap: u64::try_from(heartbeat.as_nanos() * 5 / 2).expect("at most 25 s"),
+        }
+    }
+
+    /// A daemon starts: what it knew is gone.
+    pub(crate) fn begin_life(&mut self, host: usize, now: u64, plan: usize) {
+        let memory = &mut self.hosts[host];
+        memory.disturbed = memory.disturbed.max(now);
+        memory.phase = NodePhase::Listening;
+        memory.steady.fill(u64::MAX);
+        memory.heard.fill(0);
+        memory.stall = 0;
+        memory.resumed_at = now;
+        memory.confirmed.fill(false);
+        memory.released.clear();
+        memory.epochs.clear();
+        (memory.plan, memory.adopted_at) = (plan, now);
+        (memory.bucket, memory.bucket_at) = (u64::MAX, now);
+        memory.told_until = now;
+    }
+
+    /// A daemon processes a datagram.
+    pub(crate) fn note_heard(&mut self, host: usize, from: usize, sent_at: u64, now: u64) {
+        let (gap, memory) = (self.gap, &mut self.hosts[host]);
+        if now - memory.heard[from] > gap || memory.steady[from] == u64::MAX {
+            memory.steady[from] = now;
+        }
+        memory.heard[from] = now;
+        if sent_at >= memory.resumed_at {
+            memory.fresh.insert(from);
+        }
+    }
+
+    /// A stopped daemon goes on.
+    pub(crate) fn note_resumed(&mut self, host: usize, now: u64, length: u64) {
+        let memory = &mut self.hosts[host];
+        (memory.resumed_at, memory.stall) = (now, length);
+        memory.fresh.clear();
+    }
+
+    /// A stopped machine goes on; its own clock has seen nothing.
+    pub(crate) fn note_machine_resumed(&mut self, host: usize, now: u64) {
+        self.note_resumed(host, now, 0);
+    }
+
+    /// Since when both have heard each other without a gap; `None` if they do not.
+    fn audible_since(&self, one: usize, other: usize, now: u64) -> Option<u64> {
+        let since = |host: usize, from: usize| {
+            let memory = &self.hosts[host];
+            let fresh = now - memory.heard[from] <= self.gap;
+            (fresh && memory.steady[from] != u64::MAX).then_some(memory.steady[from])
+        };
+        let resumed = self.hosts[one].resumed_at.max(self.hosts[other].resumed_at);
+        Some(since(one, other)?.max(since(other, one)?).max(resumed))
+    }
+}
+
+impl Cluster {
+    /// Whether no fault has concerned the host for a while.
+    pub(crate) fn is_calm(&self, host: usize) -> bool {
+        self.hosts[host].is_running()
+            && self.now > self.safety.hosts[host].disturbed + CALM
+            && self.network.weather.is_tame()
+            && self.options.lag == 0
+    }
+
+    /// Heartbeat interval in nanoseconds.
+    pub(crate) fn heartbeat(&self) -> u64 {
+        u64::try_from(self.options.timing.heartbeat.as_nanos()).expect("at most 10 s")
+    }
+
+    /// Detection time in nanoseconds.
+    pub(crate) fn detection(&self) -> u64 {
+        u64::try_from(self.options.timing.detection().as_nanos()).expect("at most 200 s")
+    }
+
+    /// A host has become OPEN. S2: in calm nobody else is.
+    pub(crate) fn check_opened(&mut self, host: usize, group: usize) {
+        if self.safety.last_open[group] != Some(host) {
+            if self.safety.last_open[group].is_some() {
+                self.safety.moves += 1;
+                self.safety.moved_at = self.now;
+            }
+            self.safety.last_open[group] = Some(host);
+        }
+        self.safety.opened.insert((group, host), self.now);
+        let calm = (0..self.hosts.len()).all(|host| self.is_calm(host));
+        let other = self.open[group].iter().copied().find(|other| *other != host);
+        if let (true, Some(other)) = (calm, other) {
+            let text = format!("n{host} and n{other} answer for g{group} in calm");
+            self.flag("S2", text);
+        }
+    }
+
+    /// S10, S13: nobody takes from a live owner, or what it does not know.
+    pub(crate) fn check_acquire(&mut self, host: usize, group: usize) {
+        let plan = &self.plans[self.safety.hosts[host].plan];
+        if !plan.groups.contains_key(&self.groups[group]) {
+            self.flag("S13", format!("n{host} acquires g{group}, which its file has not"));
+        }
+        let key = self.groups[group];
+        let live = |other: &usize| {
+            *other != host
+                && self.is_calm(*other)
+                && self.now - self.safety.opened[&(group, *other)] > 3 * self.heartbeat()
+                && !self.hosts[*other].kernel.is_releasing(group)
+                && self.plans[self.safety.hosts[*other].plan].groups.contains_key(&key)
+                && self
+                    .safety
+                    .audible_since(host, *other, self.now)
+                    .is_some_and(|since| self.now - since > 3 * SECOND)
+        };
+        let owner = self.open[group].iter().copied().find(|other| live(other));
+        if let (true, Some(owner)) = (self.is_calm(host), owner) {
+            self.flag("S10", format!("n{host} takes g{group} from n{owner}, which lives"));
+        }
+    }
+
+    /// S5, S12, S14: what is announced is confirmed, verified, and paced.
+    pub(crate) fn check_announce(&mut self, host: usize, group: usize) {
+        if !self.safety.hosts[host].confirmed[group] {
+            self.flag("S12", format!("n{host} announces g{group}, which is not confirmed"));
+        }
+        self.check_verified(host, group);
+        let rate = u64::from(self.options.timing.announce_rate);
+        let cost = u64::from(self.addresses(group)) * SECOND;
+        let memory = &mut self.safety.hosts[host];
+        let full = rate * SECOND / 2 + SECOND;
+        let gained = (self.now - memory.bucket_at).saturating_mul(rate + rate / 1000 + 1);
+        let bucket = memory.bucket.saturating_add(gained).min(full);
+        (memory.bucket, memory.bucket_at) = (bucket.saturating_sub(cost.min(full)), self.now);
+        if bucket < cost.min(full) {
+            self.flag("S14", format!("n{host} announces more than {rate} addresses a second"));
+        }
+    }
+
+    /// S5: after a long stop, nothing is announced before somebody has answered anew, and nothing
+    /// that a peer answers for which has been heard.
+    fn check_verified(&mut self, host: usize, group: usize) {
+        let memory = &self.safety.hosts[host];
+        let (heartbeat, since) = (self.heartbeat(), self.now - memory.resumed_at);
+        if memory.stall < self.detection() - heartbeat * 3 / 2 + heartbeat / 2 {
+            return;
+        }
+        let calm = |other: &usize| {
+            *other != host
+                && self.hosts[*other].is_running()
+                && self.network.connects(*other, host)
+                && self.network.connects(host, *other)
+                && self.now > self.safety.hosts[*other].disturbed + CALM
+        };
+        let reachable = (0..self.hosts.len()).filter(calm).count();
+        let tame = self.network.weather.is_tame() && self.options.weather.loss == 0;
+        if reachable > 0 && memory.fresh.is_empty() && since < self.detection() {
+            let text = format!("n{host} announces g{group} after a stop and has heard nobody");
+            self.flag("S5", text);
+        } else if tame
+            && since < SECOND
+            && let Some(other) = self.open[group].iter().copied().find(calm)
+            && self.safety.hosts[host].disturbed <= self.safety.hosts[host].resumed_at
+        {
+            self.flag("S5", format!("n{host} announces g{group} after a stop; n{other} has it"));
+        }
+    }
+
+    /// S6, S7: accusations and epochs, as reported.
+    pub(crate) fn check_report(&mut self, host: usize, report: &Report) {
+        let memory = &mut self.safety.hosts[host];
+        match report {
+            Report::PhaseChanged { to, .. } => memory.phase = *to,
+            Report::PeerChanged { peer, to: Verdict::Dead, .. } => {
+                let peer = self.index[peer];
+                self.check_accusation(host, peer);
+            }
+            Report::Released { group, epoch } => {
+                memory.released.insert(*group, *epoch);
+            }
+            Report::Acquired { group, epoch } => {
+                if memory.released.get(group).is_some_and(|released| released >= epoch) {
+                    let text = format!("n{host} acquires {group} again under {epoch:?}");
+                    self.flag("S9", text);
+                }
+            }
+            Report::PeerChanged { .. }
+            | Report::PeerRestarted { .. }
+            | Report::OwnerChanged { .. }
+            | Report::GaveWay { .. }
+            | Report::Unable { .. }
+            | Report::Repaired { .. }
+            | Report::Stalled { .. }
+            | Report::OfferFailed { .. }
+            | Report::Draining { .. } => {}
+        }
+    }
+
+    fn check_accusation(&mut self, host: usize, peer: usize) {
+        let memory = &self.safety.hosts[host];
+        let since = self.now - memory.resumed_at;
+        let phase = memory.phase;
+        let stalled = memory.stall > self.heartbeat() + self.heartbeat() / 2;
+        let sick =
+            matches!(phase, NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated);
+        if sick {
+            self.flag("S6", format!("n{host} declares n{peer} dead while it is {phase:?}"));
+        } else if stalled && since + MILLISECOND < self.detection() {
+            self.flag("S6", format!("n{host} declares n{peer} dead just after its own stop"));
+        }
+        if self.hosts[peer].is_running() && self.network.connects(peer, host) {
+            self.safety.accusations += 1;
+        }
+    }
+
+    /// S10: a claim is written by its owner, and passed on as it was written.
+    pub(crate) fn check_claims(&mut self, host: usize, message: &Message) {
+        let Message::Claims(slice) = message else { return };
+        let (me, life) = (self.hosts[host].id, self.hosts[host].incarnation);
+        for claim in &slice.claims {
+            let key = (claim.group, claim.epoch, claim.owner, claim.incarnation, claim.revision);
+            let written = self.safety.claims.get(&key);
+            let own = claim.owner == me && claim.incarnation == life;
+            if written.is_some_and(|written| written != claim) || (written.is_none() && !own) {
+                let text = format!("n{host} sends {claim:?}, its owner wrote {written:?}");
+                return self.flag("S10", text);
+            }
+            if written.is_none() {
+                self.safety.claims.insert(key, *claim);
+            }
+        }
+    }
+
+    /// S9: a daemon that has stopped leaves nothing behind.
+    pub(crate) fn check_stopped(&mut self, host: usize) {
+        let held = &self.hosts[host].kernel.present;
+        if let Some(group) = held.iter().position(|held| *held) {
+            self.flag("S9", format!("n{host} has stopped and still has g{group}"));
+        }
+    }
+
+    /// Looks at everything that time alone may turn into a violation.
+    pub(crate) fn audit(&mut self) {
+        self.check_overlaps();
+        for host in 0..self.hosts.len() {
+            self.check_belongings(host);
+        }
+        self.safety.audits += 1;
+        if self.safety.audits % 5 == 0 {
+            self.check_patience();
+            let host = self.safety.audits / 5 % self.hosts.len();
+            self.check_epochs(host);
+        }
+        self.schedule(self.now + AUDIT, Happening::Audit);
+    }
+
+    /// S3, S4: two hosts that hear each other do not both answer, but for the time they need.
+    fn check_overlaps(&mut self) {
+        let doubles: Vec<usize> =
+            (0..self.open.len()).filter(|group| self.open[*group].len() > 1).collect();
+        let mut together = BTreeMap::new();
+        for group in doubles {
+            let open = self.open[group].clone();
+            for (place, one) in open.iter().enumerate() {
+                for other in &open[place + 1..] {
+                    let key = (group, *one.min(other), *one.max(other));
+                    let since = self.safety.together.get(&key).copied().unwrap_or(self.now);
+                    together.insert(key, since);
+                    self.check_overlap(group, (*one, *other), since);
+                }
+            }
+        }
+        self.safety.together = together;
+    }
+
+    fn check_overlap(&mut self, group: usize, pair: (usize, usize), since: u64) {
+        let (one, other) = pair;
+        let runs = |host: usize| {
+            self.hosts[host].is_running() && !self.hosts[host].kernel.is_releasing(group)
+        };
+        if !runs(one) || !runs(other) {
+            return;
+        }
+        let Some(audible) = self.safety.audible_since(one, other, self.now) else { return };
+        let weather = &self.network.weather;
+        let lossy = weather.loss > 0 || weather.burst_length > 0;
+        let bound =
+            3 * self.heartbeat() * if lossy { 3 } else { 1 } + 4 * weather.delay_most() + SLACK;
+        let length = self.now - since.max(audible);
+        if length > bound {
+            let millis = length / MILLISECOND;
+            let text =
+                format!("n{one} and n{other} hear each other, both answer g{group}: {millis} ms");
+            self.flag("S4", text);
+        }
+    }
+
+    /// S13, S16: what a host has in its table.
+    fn check_belongings(&mut self, host: usize) {
+        if !self.hosts[host].is_running() {
+            return;
+        }
+        let memory = &self.safety.hosts[host];
+        let plan = &self.plans[memory.plan];
+        let settled = self.now - memory.adopted_at.max(memory.resumed_at) > SECOND;
+        let cut_for = memory.link_lost_at.map_or(0, |lost| self.now - lost.max(memory.resumed_at));
+        let cut = cut_for > self.detection() + 50 * MILLISECOND + SLACK;
+        if !settled && !cut {
+            return;
+        }
+        let strangers = settled && plan.groups.len() < self.groups.len();
+        if !strangers && !cut {
+            return;
+        }
+        let kernel = &self.hosts[host].kernel;
+        let held =
+            (0..self.groups.len()).filter(|g| kernel.present[*g] && !kernel.is_releasing(*g));
+        let mut wrong = held.filter(|g| cut || !plan.groups.contains_key(&self.groups[*g]));
+        if let Some(group) = wrong.next() {
+            let rule = if cut { "S16" } else { "S13" };
+            self.flag(rule, format!("n{host} keeps g{group}, which it should not have"));
+        }
+    }
+
+    /// S7: the epochs that a node shows never go back in one life.
+    fn check_epochs(&mut self, host: usize) {
+        let Some(node) = &self.hosts[host].node else { return };
+        let status = node.status(self.hosts[host].clock.read(self.now));
+        let seen = &mut self.safety.hosts[host].epochs;
+        let mut back = None;
+        for group in status.groups {
+            let before = seen.insert(group.group, group.epoch);
+            if before.is_some_and(|before| before > group.epoch) {
+                back = Some((group.group, before, group.epoch));
+            }
+        }
+        if let Some(back) = back {
+            self.flag("S7", format!("n{host} shows an older epoch: {back:?}"));
+        }
+    }
+}

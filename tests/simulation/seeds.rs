@@ -1,0 +1,139 @@
+//! Many seeds, one seed again, and that one seed is one run.
+
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::options::Options;
+use crate::run::{Summary, explain, run};
+
+/// Seeds run by default: somewhat over a minute on two cores.
+const SEEDS: u64 = 6_000;
+/// Threads; the machines that run this have few cores.
+const THREADS: u64 = 2;
+/// Failing seeds explained in full.
+const EXPLAINED: usize = 1;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+#[derive(Default)]
+struct Totals {
+    runs: u64,
+    events: u64,
+    time: u64,
+    faults: u64,
+    moves: u64,
+    accusations: u64,
+    covered: u64,
+    balanced: u64,
+    failed: Vec<(u64, &'static str, String)>,
+}
+
+impl Totals {
+    fn add(&mut self, summary: &Summary) {
+        self.runs += 1;
+        self.events += summary.events;
+        self.time += summary.time;
+        self.faults += summary.faults;
+        self.moves += summary.moves;
+        self.accusations += summary.accusations;
+        self.covered = self.covered.max(summary.healing.covered);
+        self.balanced = self.balanced.max(summary.healing.balanced);
+    }
+}
+
+fn run_many(options: fn(u64) -> Options, start: u64, count: u64) -> Totals {
+    let totals = Mutex::new(Totals::default());
+    let next = AtomicU64::new(start);
+    let enough = AtomicBool::new(false);
+    let keep_going = std::env::var_os("BUOY_KEEP_GOING").is_some();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while !enough.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= start + count {
+                        break;
+                    }
+                    let result = run(options(seed));
+                    let mut totals = totals.lock().expect("no thread panics while it counts");
+                    match result {
+                        Ok(summary) => totals.add(&summary),
+                        Err(violation) => {
+                            totals.failed.push((seed, violation.rule, violation.text));
+                            enough.fetch_or(!keep_going, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    totals.into_inner().expect("no thread panics while it counts")
+}
+
+fn demand_all(options: fn(u64) -> Options, start: u64, count: u64) {
+    let mut totals = run_many(options, start, count);
+    say(&format!(
+        "{} runs: {} s simulated, {} events, {} faults, {} moves, {} wrong accusations; worst: \
+         covered after {} ms, balanced after {} ms",
+        totals.runs,
+        totals.time / 1_000_000_000,
+        totals.events,
+        totals.faults,
+        totals.moves,
+        totals.accusations,
+        totals.covered / 1_000_000,
+        totals.balanced / 1_000_000,
+    ));
+    totals.failed.sort();
+    for (seed, rule, text) in &totals.failed {
+        say(&format!("seed {seed}: {rule}: {text}"));
+    }
+    for (seed, _, _) in totals.failed.iter().take(EXPLAINED) {
+        let options = options(*seed);
+        if let Err(violation) = run(options.clone()) {
+            let lines = number("BUOY_LINES", 60);
+            let lines = usize::try_from(lines).expect("64 bits");
+            say(&explain(&options, &violation, lines));
+        }
+    }
+    assert!(totals.failed.is_empty(), "{} seeds failed", totals.failed.len());
+}
+
+#[test]
+fn seeds() {
+    demand_all(Options::drawn, number("BUOY_SEED_START", 0), number("BUOY_SEEDS", SEEDS));
+}
+
+#[test]
+fn sixty_four_nodes() {
+    demand_all(|seed| Options::big(seed, 64, 128), 0, 2);
+}
+
+#[test]
+fn a_thousand_groups() {
+    demand_all(|seed| Options::big(seed, 3, 1_000), 0, 4);
+}
+
+#[test]
+fn replay() {
+    demand_all(Options::drawn, number("BUOY_SEED", 0), 1);
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in 0..20 {
+        let hash = |options| match run(options) {
+            Ok(summary) => (summary.hash, summary.events),
+            Err(violation) => (violation.at, violation.faults),
+        };
+        let traced = Options { traced: true, ..Options::drawn(seed) };
+        assert_eq!(hash(Options::drawn(seed)), hash(traced), "seed {seed}");
+    }
+}
