@@ -24,6 +24,7 @@ use clap::error::ErrorKind;
 use crate::control::client::Command as Question;
 use crate::exit::Exit;
 use crate::lab::Options;
+use crate::{daemon, logging};
 
 use arguments::{Arguments, Command, Events, Target};
 
@@ -89,15 +90,38 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             ask(Question::Move { group, node, wait: !no_wait }, streams)
         }
         Command::Reload => ask(Question::Reload, streams),
-        Command::Run(_) => missing("daemon", streams),
+        Command::Run(run) => run_daemon(run, config_or_default(), json, streams),
         Command::Lab { file, bench } => {
             lab::run(&Options { config: file.or(config), bench }, streams)
         }
     }
 }
 
-/// The seam: commands whose module is not merged yet say so.
-fn missing(module: &str, streams: &mut Streams<'_>) -> io::Result<Exit> {
-    writeln!(streams.err, "buoy: module {module} is not in this build")?;
-    Ok(Exit::Failed)
+/// Runs the daemon until it is told to stop.
+fn run_daemon(
+    run: arguments::Run,
+    config: PathBuf,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let log_format = match run.log_format {
+        Some(arguments::LogFormat::Json) => logging::Format::Json,
+        Some(arguments::LogFormat::Text) => logging::Format::Text,
+        None if json => logging::Format::Json,
+        None => logging::Format::Text,
+    };
+    let options = daemon::Options {
+        config,
+        node: run.node,
+        runtime_dir: run.runtime_dir,
+        log_format,
+        verbose: u8::from(run.verbose),
+    };
+    let Err(error) = daemon::run(options) else { return Ok(Exit::Done) };
+    writeln!(streams.err, "buoy: {error}")?;
+    Ok(if error.exit_code() == Exit::Configuration.code() {
+        Exit::Configuration
+    } else {
+        Exit::Failed
+    })
 }

@@ -413,3 +413,45 @@ impl std::error::Error for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_not_to_reach_the_daemon_names_its_remedy() {
+        let socket = Path::new("/run/buoy/control.sock");
+        let told = |kind: ErrorKind| {
+            let error = unreachable(socket, io::Error::from(kind));
+            assert_eq!(error.exit_code(), 4);
+            error.to_string()
+        };
+        assert_eq!(
+            told(ErrorKind::NotFound),
+            "no daemon: the socket /run/buoy/control.sock does not exist; start it (systemctl \
+             start buoy), or name the right socket with --socket"
+        );
+        assert_eq!(
+            told(ErrorKind::ConnectionRefused),
+            "no daemon: nobody listens at /run/buoy/control.sock, whoever made it has died; \
+             start the daemon (systemctl start buoy)"
+        );
+        assert_eq!(
+            told(ErrorKind::PermissionDenied),
+            "no permission to use /run/buoy/control.sock; run this as root, or as a member of \
+             the group that owns it (ls -l /run/buoy/control.sock)"
+        );
+    }
+
+    #[test]
+    fn refusals_show_all_their_details() {
+        let mut refused = Rejected::new("configuration", "the file was not applied").refused;
+        refused.details = vec!["line 3: first".to_owned(), "line 9: second".to_owned()];
+        let error = Error::Refused(refused);
+        assert_eq!(error.exit_code(), 5);
+        assert_eq!(
+            error.to_string(),
+            "refused: the file was not applied\n  line 3: first\n  line 9: second"
+        );
+    }
+}

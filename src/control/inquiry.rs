@@ -75,6 +75,8 @@ impl From<protocol::Status> for Snapshot {
 pub(super) struct Inquirer {
     names: NamesInForce,
     inquiries: mpsc::Sender<Inquiry>,
+    /// How long a status is given again.
+    status_age_max: Duration,
     /// Held while a status is asked for, so that there is one inquiry for all who wait.
     status: Mutex<Option<KeptStatus>>,
 }
@@ -87,14 +89,14 @@ struct KeptStatus {
 
 impl Inquirer {
     pub(super) fn new(names: NamesInForce, inquiries: mpsc::Sender<Inquiry>) -> Self {
-        Self { names, inquiries, status: Mutex::new(None) }
+        Self { names, inquiries, status_age_max: STATUS_AGE_MAX, status: Mutex::new(None) }
     }
 
     /// The status as a line of JSON, newline included.
     pub(super) async fn status(&self) -> Result<Arc<[u8]>, Rejected> {
         let mut kept = self.status.lock().await;
         if let Some(kept) = &*kept
-            && kept.taken.elapsed() < STATUS_AGE_MAX
+            && kept.taken.elapsed() < self.status_age_max
         {
             return Ok(Arc::clone(&kept.line));
         }
@@ -215,4 +217,92 @@ pub(super) fn json_line<T: serde::Serialize>(answer: &T) -> Vec<u8> {
         .expect("answers have string keys and no fallible Serialize, so JSON cannot fail");
     line.push(b'\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::super::fixture;
+    use super::*;
+
+    /// An inquirer, and the daemon's end of its channel.
+    fn inquirer(status_age_max: Duration) -> (Arc<Inquirer>, mpsc::Receiver<Inquiry>) {
+        let (sender, receiver) = mpsc::channel(INQUIRIES_MAX);
+        let names = NamesInForce::new(fixture::names());
+        let inquirer = Inquirer { status_age_max, ..Inquirer::new(names, sender) };
+        (Arc::new(inquirer), receiver)
+    }
+
+    async fn answer_one(inquiries: &mut mpsc::Receiver<Inquiry>) {
+        let inquiry = timeout(ANSWER_WAIT, inquiries.recv()).await.expect("an inquiry comes");
+        match inquiry.expect("the inquirer lives") {
+            Inquiry::Status { reply } => {
+                reply.send(fixture::status().into()).expect("somebody waits");
+            }
+            Inquiry::Order { reply, .. } => reply.send(Ok(())).expect("somebody waits"),
+            other @ (Inquiry::Explain { .. } | Inquiry::Reload { .. }) => {
+                panic!("not expected here: {other:?}")
+            }
+        }
+    }
+
+    fn block_on(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(test);
+    }
+
+    #[test]
+    fn twenty_clients_cost_one_inquiry() {
+        block_on(async {
+            let (inquirer, mut inquiries) = inquirer(Duration::from_secs(3600));
+            let mut clients = JoinSet::new();
+            for _ in 0..20 {
+                let inquirer = Arc::clone(&inquirer);
+                clients.spawn(async move { inquirer.status().await });
+            }
+            answer_one(&mut inquiries).await;
+            while let Some(line) = clients.join_next().await {
+                assert!(line.unwrap().is_ok());
+            }
+            assert!(inquiries.try_recv().is_err(), "the daemon was asked twice");
+        });
+    }
+
+    #[test]
+    fn an_old_status_is_asked_for_anew() {
+        block_on(async {
+            let (inquirer, mut inquiries) = inquirer(Duration::ZERO);
+            for _ in 0..2 {
+                let (line, ()) = tokio::join!(inquirer.status(), answer_one(&mut inquiries));
+                assert!(line.is_ok());
+            }
+        });
+    }
+
+    #[test]
+    fn after_an_order_the_status_is_asked_for_anew() {
+        block_on(async {
+            let (inquirer, mut inquiries) = inquirer(Duration::from_secs(3600));
+            let (line, ()) = tokio::join!(inquirer.status(), answer_one(&mut inquiries));
+            assert!(line.is_ok());
+            let (done, ()) = tokio::join!(inquirer.drain(None), answer_one(&mut inquiries));
+            assert_eq!(done.unwrap().node, "lb1");
+            let (line, ()) = tokio::join!(inquirer.status(), answer_one(&mut inquiries));
+            assert!(line.is_ok());
+        });
+    }
+
+    #[test]
+    fn a_daemon_that_is_ending_is_a_refusal() {
+        block_on(async {
+            let (inquirer, inquiries) = inquirer(Duration::ZERO);
+            drop(inquiries);
+            let rejected = inquirer.explain("10.77.0.100").await.unwrap_err();
+            assert_eq!(rejected.refused.code, "ending");
+        });
+    }
 }

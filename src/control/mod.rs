@@ -31,4 +31,10 @@ mod translation;
 mod wait;
 
 #[cfg(test)]
+mod fake_daemon;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod loopback_test;
+#[cfg(test)]
+mod misuse_test;

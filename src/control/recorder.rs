@@ -98,6 +98,12 @@ impl Recorder {
         self.newest.subscribe()
     }
 
+    /// Ends as soon as nobody subscribes any more.
+    #[cfg(test)]
+    pub(super) async fn unsubscribed(&self) {
+        self.newest.closed().await;
+    }
+
     /// Reads on after event number `after`; 0 is the beginning.
     #[must_use]
     pub fn page(&self, after: u64, filter: Filter) -> Page {

@@ -22,7 +22,7 @@ pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
                 silence.map_or_else(String::new, |length| format!(" for {}", precise(length)));
             format!("{} fell silent{length}", names.node(node))
         }
-        Cause::Restart(node) => format!("{} restarted and no longer has it", names.node(node)),
+        Cause::Restart(node) => format!("{} restarted", names.node(node)),
         Cause::Deaf(node) => format!("{} still spoke but heard nobody", names.node(node)),
         Cause::Departure(node) => format!("{} left in good order", names.node(node)),
         Cause::Inability(node) => format!("{} could not hold it", names.node(node)),
@@ -40,25 +40,6 @@ pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
         Cause::TakenBack(node) => {
             format!("promised to {}, which did not take it", names.node(node))
         }
-    }
-}
-
-/// The node that a cause names, if any.
-#[must_use]
-pub fn cause_node(cause: Cause) -> Option<NodeId> {
-    match cause {
-        Cause::FirstClaim => None,
-        Cause::Silence(node)
-        | Cause::Restart(node)
-        | Cause::Deaf(node)
-        | Cause::Departure(node)
-        | Cause::Inability(node)
-        | Cause::Balance(node)
-        | Cause::Drain(node)
-        | Cause::Operator(node)
-        | Cause::Failback(node)
-        | Cause::Conflict(node)
-        | Cause::TakenBack(node) => Some(node),
     }
 }
 
@@ -129,12 +110,8 @@ fn owner_changed(
         (Some(from), Some(to)) if from == to => format!("{to} took {group} anew: {why_text}"),
         (Some(from), Some(to)) => format!("{group} moved from {from} to {to}: {why_text}"),
         (None, Some(to)) => format!("{to} took {group}: {why_text}"),
-        // The claim's cause may be why the former owner once took it; only a cause that names
-        // that owner itself tells why it is gone.
-        (Some(gone), None) if cause_node(why) == from => {
-            format!("{gone} no longer has {group}, nobody has: {why_text}")
-        }
-        (Some(gone), None) => format!("{gone} no longer has {group}, nobody has"),
+        // The cause is why the former owner once took it, not why it is gone.
+        (Some(gone), None) => format!("{gone} let go of {group}, nobody has it for now"),
         (None, None) => format!("nobody has {group}"),
     }
 }
@@ -315,12 +292,8 @@ mod tests {
             "lb2 took 10.77.0.100: nobody had claimed it"
         );
         assert_eq!(
-            changed(Some("lb1"), None, silent),
-            "lb1 no longer has 10.77.0.100, nobody has: lb1 fell silent"
-        );
-        assert_eq!(
             changed(Some("lb2"), None, silent),
-            "lb2 no longer has 10.77.0.100, nobody has",
+            "lb2 let go of 10.77.0.100, nobody has it for now",
             "why lb2 once took it is not why it is gone"
         );
     }

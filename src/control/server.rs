@@ -120,9 +120,11 @@ impl Server {
         let listener = UnixListener::from_std(listener)?;
         let mut clients = JoinSet::new();
         loop {
+            // Those who have left are counted out before the next is let in.
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                biased;
                 Some(_) = clients.join_next() => continue,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, _)) if clients.len() < CLIENTS_MAX => {

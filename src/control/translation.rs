@@ -11,7 +11,7 @@ use super::names::Names;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
 use crate::protocol::{
-    Cause, Explanation, GroupState, GroupStatus, NodeStatus, Report, SoftwareVersion, Verdict,
+    Explanation, GroupState, GroupStatus, NodeStatus, Report, SoftwareVersion, Verdict,
 };
 
 /// The whole status.
@@ -93,10 +93,9 @@ fn reason(one: &GroupStatus, names: &Names) -> String {
     match (one.owner, one.cause) {
         (Some(_), Some(cause)) => sentences::cause(cause, None, names),
         (Some(owner), None) => format!("{} says so", names.node(owner)),
-        (None, Some(Cause::FirstClaim)) => "its last owner is gone".to_owned(),
-        (None, Some(cause)) => {
-            format!("its last owner is gone; before: {}", sentences::cause(cause, None, names))
-        }
+        // The cause is why the last owner once took it, not why it is gone.
+        (None, Some(_)) if one.state == GroupState::Moving => "being handed over".to_owned(),
+        (None, Some(_)) => "its last owner is gone and nobody has taken it yet".to_owned(),
         (None, None) => "nobody has claimed it yet".to_owned(),
     }
 }
@@ -166,7 +165,7 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.from = from.map(|node| names.node(node));
             event.to = to.map(|node| names.node(node));
             event.epoch = Some(epoch.0);
-            event.cause = Some(sentences::cause(cause, silence, names));
+            event.cause = to.map(|_| sentences::cause(cause, silence, names));
         }
         Report::Acquired { epoch, .. } | Report::Released { epoch, .. } => {
             event.node = me();

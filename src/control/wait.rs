@@ -63,7 +63,11 @@ impl Goal {
     /// The groups that are not yet where they should be.
     fn left<'a>(&self, status: &'a Status) -> Vec<&'a Group> {
         let is_left = |group: &&Group| match self {
-            Self::Drained { node } => group.owner.as_ref() == Some(node),
+            // A group on its way has no owner for a moment and may still come back.
+            Self::Drained { node } => match &group.owner {
+                Some(owner) => owner == node,
+                None => group.state == GroupState::Moving,
+            },
             Self::At { pool, group: name, node } => {
                 let same = group.group == *name && pool.as_ref().is_none_or(|p| group.pool == *p);
                 let there = group.owner.as_ref() == Some(node) && group.state == GroupState::Owned;

@@ -1,4 +1,245 @@
-//! x
+//! Wires the modules together and decides nothing.
+//!
+//! ```text
+//!   main thread (one tokio runtime)        protocol thread            kernel thread
+//!   signals, control socket, reload --->   inbox
+//!   log, flight recorder            <---   reports
+//!                                          orders            --->     netlink, announcements
+//!                                          inbox             <---     kernel events
+//! ```
+//!
+//! Start: file, identity, runtime directory, sockets, sweep of leftovers, protocol, control
+//! socket, ready. Stop: the protocol hands over and says so, the kernel side removes all that is
+//! ours, done; bounded by [`STOP_WITHIN`]. A start that fails leaves nothing behind. If the
+//! protocol thread should ever end by itself the daemon ends with an error, and the kernel side
+//! still removes every address.
+
 mod clock;
+mod error;
+mod event_loop;
+mod front_desk;
+mod host;
+mod inbox;
+mod lateness;
 mod realtime;
+mod reports;
+mod runtime_directory;
 mod service_notify;
+mod setup;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config;
+use crate::control::names::NamesInForce;
+use crate::control::recorder::Recorder;
+use crate::control::server;
+use crate::kernel::{self, Kernel};
+use crate::logging;
+use crate::protocol::{GroupKey, Incarnation, Node, Ticket};
+use crate::transport::Transport;
+use crate::wire::{Local, Sessions};
+
+pub use error::Error;
+use event_loop::{EventLoop, KernelOrders, Outbox, Parts, Told, Vital};
+use front_desk::FrontDesk;
+use inbox::{Input, Mailbox};
+use runtime_directory::RuntimeDirectory;
+use service_notify::ServiceNotify;
+
+/// From the signal to the end; the service manager is told a little more.
+pub const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// Reports that may wait for the main thread: a failover of a thousand groups makes two each.
+const TOLD_MAX: usize = 4096;
+
+/// What `buoy run` was told on its command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Which node this is; found by address or host name if not given.
+    pub node: Option<String>,
+    /// Where the control socket lies.
+    pub runtime_dir: PathBuf,
+    /// How log lines look.
+    pub log_format: logging::Format,
+    /// How many `-v`.
+    pub verbose: u8,
+}
+
+/// A protocol thread that has been started, and what talks to it.
+struct Running {
+    mailbox: Mailbox,
+    ended: oneshot::Receiver<()>,
+    told: mpsc::Receiver<Told>,
+    draining: watch::Receiver<bool>,
+    vital: Arc<Vital>,
+}
+
+impl KernelOrders for Arc<Kernel> {
+    fn acquire(&self, group: GroupKey, ticket: Ticket) {
+        Kernel::acquire(self, group, ticket);
+    }
+
+    fn release(&self, group: GroupKey, ticket: Ticket) {
+        Kernel::release(self, group, ticket);
+    }
+
+    fn announce(&self, group: GroupKey) {
+        Kernel::announce(self, group);
+    }
+
+    fn test_reach(&self) {
+        Kernel::test_reach(self);
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+///
+/// See [`Error`]; no address of ours is left behind.
+pub fn run(options: Options) -> Result<(), Error> {
+    let _log = logging::start(options.log_format, options.verbose);
+    let config = config::load(&options.config).map_err(Error::Configuration)?;
+    for warning in &config.warnings {
+        tracing::warn!(file = %options.config.display(), "{warning}");
+    }
+    let system = |wanted| move |source| Error::System { wanted, source };
+    let addresses = host::addresses().map_err(system("this host's addresses"))?;
+    let me = config::find_me(&config, options.node.as_deref(), &addresses, &host::name())
+        .map_err(Error::WhoAmI)?;
+    let directory = RuntimeDirectory::open(&options.runtime_dir)?;
+    if let Err(refused) = realtime::lock_memory() {
+        tracing::info!("{refused}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("event loop"))?;
+    runtime.block_on(serve(options, config, me, directory))
+}
+
+async fn serve(
+    options: Options,
+    config: config::Config,
+    me: crate::protocol::NodeId,
+    directory: RuntimeDirectory,
+) -> Result<(), Error> {
+    let system = |wanted| move |source| Error::System { wanted, source };
+    let mut stop = StopSignals::new().map_err(system("signals"))?;
+    let mut reload = signal(SignalKind::hangup()).map_err(system("signals"))?;
+    let notify = ServiceNotify::from_environment().map_err(system("NOTIFY_SOCKET"))?;
+
+    let transport = Transport::bind(setup::paths(&config, me)).map_err(Error::Bind)?;
+    let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
+    let facts = mailbox.clone();
+    let sink = Box::new(move |event| facts.deliver(Input::Kernel(event)));
+    let kernel = Arc::new(kernel::start(setup::kernel(&config, me), sink).map_err(Error::Kernel)?);
+
+    let names = NamesInForce::new(setup::names(&config, me));
+    let recorder = Arc::new(Recorder::new(names.clone()));
+    let (inquiries, asked) = mpsc::channel(server::INQUIRIES_MAX);
+    let settings = server::Settings {
+        socket: directory.control_socket(),
+        names: names.clone(),
+        recorder: Arc::clone(&recorder),
+        inquiries,
+        wall_clock: || SystemTime::UNIX_EPOCH + clock::wall(),
+    };
+    let running = start_protocol(&config, me, &directory, (mailbox, inbox), (transport, &kernel));
+    let outcome = match (running, server::Server::bind(settings)) {
+        (Ok(running), Ok(server)) => {
+            let server = tokio::spawn(server.run());
+            let node = names.current().node(me);
+            tracing::info!(node, config = %options.config.display(), "started");
+            notify.ready(&format!("node {node} of cluster {}", config.cluster));
+            let desk = FrontDesk {
+                options,
+                config,
+                me,
+                names,
+                recorder,
+                kernel: Arc::clone(&kernel),
+                notify,
+                directory,
+            };
+            let outcome = desk.serve(running, asked, &mut stop, &mut reload).await;
+            server.abort();
+            outcome
+        }
+        (Err(error), _) => Err(error),
+        (_, Err(refused)) => Err(Error::Control(refused)),
+    };
+    stop_kernel(kernel);
+    outcome
+}
+
+/// Removes all that is ours. The protocol thread has ended or is being abandoned; should it still
+/// hold the kernel side, its end of the daemon is the end of the process.
+fn stop_kernel(kernel: Arc<Kernel>) {
+    match Arc::try_unwrap(kernel) {
+        Ok(kernel) => kernel.stop(),
+        Err(kernel) => kernel.remove_everything(),
+    }
+}
+
+fn start_protocol(
+    config: &config::Config,
+    me: crate::protocol::NodeId,
+    directory: &RuntimeDirectory,
+    (mailbox, inbox): (Mailbox, inbox::Inbox),
+    (transport, kernel): (Transport, &Arc<Kernel>),
+) -> Result<Running, Error> {
+    let random = |source| Error::System { wanted: "random numbers", source };
+    let incarnation = Incarnation(host::random_number().map_err(random)?);
+    let seed = host::random_number().map_err(random)?;
+    let ring = setup::ring(config).map_err(Error::Keys)?;
+    let local = Local {
+        cluster: config.cluster.clone(),
+        me,
+        incarnation,
+        peers: setup::peers(config, me),
+        challenge_secret: host::random().map_err(random)?,
+    };
+    let configuration =
+        config.protocol(me, incarnation, seed, host::software(), directory.draining());
+    let (told, reports) = mpsc::channel(TOLD_MAX);
+    let (draining, drains) = watch::channel(directory.draining());
+    let vital = Arc::new(Vital::default());
+    let parts = Parts {
+        node: Node::new(clock::now(), configuration),
+        sessions: Sessions::new(local, ring),
+        transport,
+        kernel: Arc::clone(kernel),
+    };
+    let outbox = Outbox { told, draining, vital: Arc::clone(&vital) };
+    let ended = EventLoop::new(parts, inbox, outbox)
+        .spawn()
+        .map_err(|source| Error::System { wanted: "protocol thread", source })?;
+    Ok(Running { mailbox, ended, told: reports, draining: drains, vital })
+}
+
+/// The signals that end the daemon.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

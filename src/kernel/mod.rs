@@ -1,1 +1,220 @@
-//! Placeholder.
+//! Acts on Linux and watches it: addresses, links, announcements, connections.
+//!
+//! A thread of its own with a runtime of its own, so that heartbeats never wait for the kernel.
+//! Orders go in, [`KernelEvent`]s come out; an order only says what is wanted, and whatever is
+//! wanted is compared with what the host has again and again (see `reconcile`), so that it does not
+//! matter who removed an address, or which event was lost.
+//!
+//! ```text
+//!   orders --> apply --> reconcile (pure) --> apply --> addresses --> rtnetlink
+//!                ^   <-- events                   \---> destroy   --> sock_diag
+//!   watch (links, addresses) <-- netlink           \--> announce  --> packet sockets
+//! ```
+//!
+//! What is promised: nothing is told to be present or absent before the kernel's own events say
+//! so. Addresses without our mark are never changed. What a dead predecessor left is removed
+//! before [`start`] returns, and everything of ours is removed when [`Kernel::stop`] returns, or
+//! soon after the [`Kernel`] is dropped. Without permission `start` fails and says what to do.
+
+mod addresses;
+mod announce;
+mod apply;
+mod arp;
+mod counters;
+mod group;
+mod links;
+mod ndp;
+mod netlink;
+mod reconcile;
+mod watch;
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, mpsc as blocking};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::mpsc;
+
+pub use self::counters::{Counter, Counters};
+use crate::protocol::{GroupKey, KernelEvent, Ticket};
+
+/// A group as the kernel thread knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupAddresses {
+    /// The group.
+    pub key: GroupKey,
+    /// Its name, for the log.
+    pub name: String,
+    /// The link that shall bear the addresses; without it each goes to the link whose network
+    /// it belongs to.
+    pub interface: Option<String>,
+    /// The addresses, each with the length of its prefix in bits.
+    pub addresses: Vec<(IpAddr, u8)>,
+}
+
+/// What the kernel thread has to know.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// All groups that this host may hold.
+    pub groups: Vec<GroupAddresses>,
+    /// Addresses of the other nodes: that they answer proves nothing about the outside.
+    pub peer_addresses: Vec<IpAddr>,
+}
+
+/// What [`start`] can fail of. Nothing was changed on the host, unless said so.
+#[derive(Debug)]
+pub enum StartError {
+    /// A capability is missing.
+    NotPermitted {
+        /// Its name.
+        capability: &'static str,
+    },
+    /// The kernel could not be spoken to.
+    Netlink(io::Error),
+    /// The thread could not be made.
+    Thread(io::Error),
+    /// Addresses that a predecessor left could not be removed (all of them; some may be).
+    Leftovers {
+        /// How many are still there.
+        count: usize,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPermitted { capability } => write!(
+                out,
+                "missing capability {capability}: run as root, or grant it (systemd: \
+                 AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW)"
+            ),
+            Self::Netlink(error) => write!(out, "the kernel cannot be asked by netlink: {error}"),
+            Self::Thread(error) => write!(out, "no thread for the kernel's events: {error}"),
+            Self::Leftovers { count } => {
+                write!(out, "{count} addresses left by a predecessor cannot be removed")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Netlink(error) | Self::Thread(error) => Some(error),
+            Self::NotPermitted { .. } | Self::Leftovers { .. } => None,
+        }
+    }
+}
+
+/// Takes the events, in the kernel thread; must not block.
+pub type EventSink = Box<dyn Fn(KernelEvent) + Send>;
+
+/// What is asked of the thread.
+#[derive(Debug)]
+enum Order {
+    Acquire(GroupKey, Ticket),
+    Release(GroupKey, Ticket),
+    Announce(GroupKey),
+    TestReach,
+    Reconfigure(Vec<GroupAddresses>),
+    Stop,
+}
+
+/// The running thread. All calls only leave a note for it and return at once.
+#[derive(Debug)]
+pub struct Kernel {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: JoinHandle<()>,
+    counters: Arc<Counters>,
+}
+
+/// Starts the thread in the network namespace of the caller.
+///
+/// Addresses that a predecessor left are gone when this returns.
+///
+/// # Errors
+///
+/// See [`StartError`].
+pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError> {
+    // Orders are few: the protocol has at most one outstanding for each group.
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let (told, ready) = blocking::channel();
+    let counters = Arc::new(Counters::default());
+    let counted = Arc::clone(&counters);
+    let body = move || apply::run(settings, events, counted, (inbox, told));
+    let builder = thread::Builder::new().name("kernel".to_owned());
+    let thread = builder.spawn(body).map_err(StartError::Thread)?;
+    match ready.recv() {
+        Ok(Ok(())) => Ok(Kernel { orders, thread, counters }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(StartError::Thread(io::Error::other("the thread ended at once"))),
+    }
+}
+
+impl Kernel {
+    /// Makes every address of the group present; ends in `Present` or `Failed`.
+    pub fn acquire(&self, group: GroupKey, ticket: Ticket) {
+        self.order(Order::Acquire(group, ticket));
+    }
+
+    /// Removes every address of the group and ends its connections; ends in `Absent`.
+    pub fn release(&self, group: GroupKey, ticket: Ticket) {
+        self.order(Order::Release(group, ticket));
+    }
+
+    /// Announces every address of the group once, if it is present right now.
+    pub fn announce(&self, group: GroupKey) {
+        self.order(Order::Announce(group));
+    }
+
+    /// Finds out whether anybody outside the cluster answers; ends in one `Reach`, also if asked
+    /// again before.
+    pub fn test_reach(&self) {
+        self.order(Order::TestReach);
+    }
+
+    /// Replaces the list of groups. Groups that did not change are not touched. A group that is
+    /// not in the list any more is removed if it is here, and its release is still answered.
+    pub fn reconfigure(&self, groups: Vec<GroupAddresses>) {
+        self.order(Order::Reconfigure(groups));
+    }
+
+    /// What the thread has counted.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Removes all that is ours and ends the thread. Takes some milliseconds, at most seconds.
+    pub fn stop(self) {
+        let Self { orders, thread, counters: _ } = self;
+        drop(orders.send(Order::Stop));
+        if thread.join().is_err() {
+            tracing::error!("the kernel thread panicked");
+        }
+    }
+
+    /// Removes all that is ours and ends the thread, without waiting for it.
+    pub fn remove_everything(&self) {
+        self.order(Order::Stop);
+    }
+
+    fn order(&self, order: Order) {
+        // The thread lives as long as this; if it panicked, `stop` says so.
+        drop(self.orders.send(order));
+    }
+}
+
+/// The Internet checksum (RFC 1071).
+fn internet_checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u64 = 0;
+    for pair in bytes.chunks(2) {
+        let low = pair.get(1).copied().unwrap_or(0);
+        sum += u64::from(u16::from_be_bytes([pair.first().copied().unwrap_or(0), low]));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(0)
+}

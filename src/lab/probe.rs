@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -56,7 +57,7 @@ impl Prober {
     /// When the namespace cannot be entered or does not permit raw sockets.
     pub fn start(client: &Namespace, targets: &[IpAddr]) -> Result<Self, NamespaceError> {
         let sockets = client
-            .run(Sockets::open)?
+            .run(|| Sockets::open(targets))?
             .map_err(|error| NamespaceError::System("open the client's raw sockets", error))?;
         let Sockets { send, receive } = sockets;
         let records = Arc::new(Mutex::new(vec![Record::default(); targets.len()]));
@@ -156,15 +157,26 @@ fn metronome() -> nix::Result<TimerFd> {
     Ok(timer)
 }
 
-/// The client's sockets: one a family to send, one a family to receive frames.
+/// The client's sockets: one an address to send, one a family to receive frames.
+///
+/// Packets to a neighbour that does not resolve wait in the kernel at the cost of the socket that
+/// sent them. With a socket in common, one silent address would keep all others from being probed.
 struct Sockets {
-    send: [Socket; 2],
+    send: Vec<Socket>,
     receive: [Socket; 2],
 }
 
 impl Sockets {
-    fn open() -> io::Result<Self> {
-        let send = |domain, protocol| {
+    fn open(targets: &[IpAddr]) -> io::Result<Self> {
+        if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            // Where it may not be raised, opening the sockets says so.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+        }
+        let send = |target: &IpAddr| {
+            let (domain, protocol) = match target {
+                IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
+                IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
+            };
             let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
             // Answers are read as frames; what queues up here is thrown away by the kernel.
             socket.set_recv_buffer_size(1)?;
@@ -180,7 +192,7 @@ impl Sockets {
             Ok::<_, io::Error>(socket)
         };
         Ok(Self {
-            send: [send(Domain::IPV4, Protocol::ICMPV4)?, send(Domain::IPV6, Protocol::ICMPV6)?],
+            send: targets.iter().map(send).collect::<Result<_, _>>()?,
             receive: [receive(FRAMES_OF[0])?, receive(FRAMES_OF[1])?],
         })
     }
@@ -188,19 +200,19 @@ impl Sockets {
 
 /// Probes each address once.
 fn send_round(
-    sockets: &[Socket; 2],
+    sockets: &[Socket],
     identifier: u16,
     targets: &[IpAddr],
     records: &Mutex<Vec<Record>>,
 ) {
-    for (index, address) in targets.iter().enumerate() {
+    for (index, (address, socket)) in targets.iter().zip(sockets).enumerate() {
         // Written down before it is sent, because the answer may overtake us. One that cannot be
         // sent (no route, the neighbour does not resolve) is a lost probe like any other.
         let number = lock(records)[index].sent(clock::now());
         let target = u32::try_from(index).expect("a cluster has at most 4096 groups");
         let request = echo::request(address.is_ipv6(), identifier, target, number);
         let to = SockAddr::from(SocketAddr::new(*address, 0));
-        let _ = sockets[usize::from(address.is_ipv6())].send_to(&request, &to);
+        let _ = socket.send_to(&request, &to);
     }
 }
 

@@ -1,0 +1,411 @@
+//! The protocol thread: receive -> open -> step -> seal -> send, and nothing else.
+//!
+//! ```text
+//!              +-----------------------------------------------+
+//!  sockets --->| receive, open --+                             |
+//!  inbox ----->| orders, kernel, +--> step --> seal, send -----|---> sockets
+//!  clock ----->| deadline -------+        \--> orders ---------|---> kernel thread
+//!              |                           --> answers, reports|---> main thread
+//!              +-----------------------------------------------+
+//! ```
+//!
+//! It waits in one place, for its sockets, its inbox and the deadline of the core. Whatever it
+//! has for others goes into their queues without waiting; a report that finds the queue full is
+//! dropped and counted, because a heartbeat that comes late costs an address and a log line that
+//! is missing does not. It does not log, read files, resolve names or allocate by what a peer
+//! says. Work per turn is limited, so that a flood of datagrams delays a timer by one budget at
+//! most.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::clock;
+use super::inbox::{Inbox, Input};
+use super::lateness::Lateness;
+use super::realtime;
+use crate::protocol::{
+    Action, Configuration, Event, GroupKey, Instant, Node, NodeId, Refusal, Report, Status, Ticket,
+};
+use crate::transport::{BindError, Counters, Path, Transport};
+use crate::wire::{KeyRing, Opened, RefusedDatagram, Sessions};
+
+/// Datagrams opened in one turn: two heartbeats of each of 32 peers, about 1 ms of work.
+const DATAGRAMS_PER_TURN: usize = 64;
+
+/// Inputs taken in one turn; a hundred kernel events are about 1 ms of work too.
+const INPUTS_PER_TURN: usize = 128;
+
+/// Orders that may wait for their outcome. People give orders one at a time.
+const ORDERS_MAX: usize = 64;
+
+/// Refused datagrams are told at most so often; all are counted.
+const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// The loop needs no deep recursion; with memory locked, a small stack is a small bill.
+const STACK: usize = 256 * 1024;
+
+/// What the loop asks of the kernel module. A seam: tests put their own behind it.
+pub(crate) trait KernelOrders: Send + 'static {
+    /// Make every address of the group present.
+    fn acquire(&self, group: GroupKey, ticket: Ticket);
+    /// Remove every address of the group.
+    fn release(&self, group: GroupKey, ticket: Ticket);
+    /// Send one round of announcements.
+    fn announce(&self, group: GroupKey);
+    /// Find out whether anybody outside the cluster answers.
+    fn test_reach(&self);
+}
+
+/// Something worth telling people, on its way to the main thread.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// The core reports.
+    Report {
+        /// Wall-clock time of the report.
+        at: Duration,
+        /// What.
+        report: Report,
+    },
+    /// Datagrams were refused since this was last told.
+    Refused {
+        /// Why the last of them was refused.
+        reason: RefusedDatagram,
+        /// How many.
+        count: u64,
+    },
+    /// What [`realtime::take_precedence`] says against real-time priority.
+    NoPrecedence(String),
+}
+
+/// A changed configuration on its way into the loop.
+pub(crate) struct Reconfiguration {
+    /// For the core.
+    pub protocol: Configuration,
+    /// For the transport.
+    pub paths: Vec<Path>,
+    /// For the sessions.
+    pub peers: Vec<NodeId>,
+    /// For the sessions.
+    pub ring: KeyRing,
+    /// Told when it is in force, or why nothing changed.
+    pub answer: oneshot::Sender<Result<(), BindError>>,
+}
+
+/// What the loop knows, for people.
+#[derive(Clone, Debug)]
+pub(crate) struct Picture {
+    /// From the core.
+    pub status: Status,
+    /// Datagrams refused, by reason.
+    pub refused: [u64; RefusedDatagram::COUNT],
+    /// From the transport.
+    pub transport: Counters,
+}
+
+/// What other threads may read of the loop while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Vital {
+    /// Turns made.
+    pub turns: AtomicU64,
+    /// Reports dropped because nobody took the earlier ones.
+    pub reports_dropped: AtomicU64,
+    /// Whether the thread has real-time priority.
+    pub real_time: AtomicBool,
+}
+
+/// Where the loop puts what it has to say.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// Reports; what does not fit is dropped and counted.
+    pub told: mpsc::Sender<Told>,
+    /// Whether this node drains; the last value counts.
+    pub draining: watch::Sender<bool>,
+    /// Shared with other threads.
+    pub vital: Arc<Vital>,
+}
+
+/// The thread's whole state. Built by the main thread, then given away to [`EventLoop::spawn`].
+pub(crate) struct EventLoop<K> {
+    node: Node,
+    sessions: Sessions,
+    transport: Transport,
+    kernel: K,
+    inbox: Inbox,
+    outbox: Outbox,
+    orders: BTreeMap<u64, oneshot::Sender<Result<(), Refusal>>>,
+    order_last: u64,
+    lateness: Lateness,
+    turn_began: Instant,
+    refused: Refused,
+    sealed: Vec<u8>,
+    inputs_left: bool,
+    ended: bool,
+}
+
+/// The modules that the loop drives.
+pub(crate) struct Parts<K> {
+    /// The core.
+    pub node: Node,
+    /// Seals and opens.
+    pub sessions: Sessions,
+    /// The sockets.
+    pub transport: Transport,
+    /// Where orders to the kernel go.
+    pub kernel: K,
+}
+
+impl<K: KernelOrders> EventLoop<K> {
+    /// Puts the parts together; nothing runs yet.
+    pub(crate) fn new(parts: Parts<K>, inbox: Inbox, outbox: Outbox) -> Self {
+        let now = clock::now();
+        Self {
+            node: parts.node,
+            sessions: parts.sessions,
+            transport: parts.transport,
+            kernel: parts.kernel,
+            inbox,
+            outbox,
+            orders: BTreeMap::new(),
+            order_last: 0,
+            lateness: Lateness::new(now),
+            turn_began: now,
+            refused: Refused::default(),
+            sealed: Vec::new(),
+            inputs_left: false,
+            ended: false,
+        }
+    }
+
+    /// Runs the loop in a thread of its own until the core says that it has stopped. The
+    /// receiver is told when the loop has ended, or finds the other end gone if it panicked.
+    pub(crate) fn spawn(self) -> std::io::Result<oneshot::Receiver<()>> {
+        let (ended, when_ended) = oneshot::channel();
+        thread::Builder::new().name("protocol".to_owned()).stack_size(STACK).spawn(move || {
+            self.run();
+            // Nobody to tell when main gave up waiting.
+            let _ = ended.send(());
+        })?;
+        Ok(when_ended)
+    }
+
+    fn run(mut self) {
+        match realtime::take_precedence() {
+            Ok(()) => self.outbox.vital.real_time.store(true, Ordering::Relaxed),
+            Err(refused) => self.tell(Told::NoPrecedence(refused.to_string())),
+        }
+        while !self.ended {
+            self.turn();
+        }
+    }
+
+    /// Waits once and does all that is due.
+    fn turn(&mut self) {
+        let deadline = self.node.next_deadline();
+        let ready = self.wait(deadline);
+        self.outbox.vital.turns.fetch_add(1, Ordering::Relaxed);
+        let now = clock::now();
+        if now >= deadline {
+            // A deadline older than the last turn was asked for in that turn, not before.
+            let late = now.since(deadline.max(self.turn_began));
+            let worst = self.lateness.note(now, late);
+            self.node.set_loop_lag(worst);
+            self.step(now, Event::Timer);
+        }
+        self.turn_began = now;
+        if ready.inbox {
+            self.take_inputs();
+        }
+        if ready.datagrams {
+            self.take_datagrams();
+        }
+    }
+
+    /// The only place where the thread waits.
+    fn wait(&self, deadline: Instant) -> Ready {
+        let length = if self.inputs_left { Duration::ZERO } else { deadline.since(clock::now()) };
+        let timeout =
+            (deadline != Instant::NEVER || self.inputs_left).then(|| clock::time_spec(length));
+        let mut sources = vec![PollFd::new(self.inbox.descriptor(), PollFlags::POLLIN)];
+        let sockets = self.transport.descriptors();
+        sources.extend(sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)));
+        // An error is an interruption by a signal, or memory short in the kernel: go round.
+        let _ = ppoll(&mut sources, timeout, None);
+        let mut ready = sources.iter().map(|source| source.any().unwrap_or(true));
+        let inbox = ready.next().unwrap_or(true) || self.inputs_left;
+        Ready { inbox, datagrams: ready.any(|socket| socket) }
+    }
+
+    fn take_inputs(&mut self) {
+        self.inbox.rest();
+        self.inputs_left = true;
+        for _ in 0..INPUTS_PER_TURN {
+            let Some(input) = self.inbox.take() else {
+                self.inputs_left = false;
+                return;
+            };
+            self.take_input(input);
+        }
+    }
+
+    fn take_input(&mut self, input: Input) {
+        let now = clock::now();
+        // Whoever asked may be gone when the answer comes; that is no concern of the loop.
+        match input {
+            Input::Kernel(event) => self.step(now, Event::Kernel(event)),
+            Input::Order { order, answer } => {
+                let Some(ticket) = self.remember_order(answer) else { return };
+                self.step(now, Event::Ordered { ticket, order });
+            }
+            Input::Look(answer) => {
+                let _ = answer.send(self.picture(now));
+            }
+            Input::Explain { group, answer } => {
+                let _ = answer.send(self.node.explain(now, group));
+            }
+            Input::Reconfigure(change) => self.reconfigure(now, *change),
+            Input::Stop => self.step(now, Event::Stop),
+            Input::Abandon => self.ended = true,
+        }
+    }
+
+    /// Chooses the ticket for an order, or refuses it.
+    fn remember_order(&mut self, answer: oneshot::Sender<Result<(), Refusal>>) -> Option<u64> {
+        if self.orders.len() >= ORDERS_MAX {
+            self.orders.retain(|_, waiting| !waiting.is_closed());
+        }
+        if self.orders.len() >= ORDERS_MAX {
+            let _ = answer.send(Err(Refusal::Busy));
+            return None;
+        }
+        self.order_last += 1;
+        self.orders.insert(self.order_last, answer);
+        Some(self.order_last)
+    }
+
+    fn reconfigure(&mut self, now: Instant, change: Reconfiguration) {
+        if let Err(refused) = self.transport.reconfigure(change.paths) {
+            let _ = change.answer.send(Err(refused));
+            return;
+        }
+        self.sessions.reconfigure(&change.peers, change.ring);
+        self.step(now, Event::Reconfigured(Box::new(change.protocol)));
+        let _ = change.answer.send(Ok(()));
+    }
+
+    fn picture(&self, now: Instant) -> Picture {
+        Picture {
+            status: self.node.status(now),
+            refused: self.refused.counts,
+            transport: self.transport.counters().clone(),
+        }
+    }
+
+    /// Opens what has arrived first and acts upon it afterwards, because acting sends through
+    /// the sockets that are being read.
+    fn take_datagrams(&mut self) {
+        let (now, wall_now) = (clock::now(), clock::wall());
+        let mut events = Vec::new();
+        let mut replies = Vec::new();
+        let (sessions, refused) = (&mut self.sessions, &mut self.refused);
+        self.transport.receive(DATAGRAMS_PER_TURN, |received| {
+            match sessions.open(now, received.datagram) {
+                Opened::Message { from, incarnation, message } => {
+                    let received_at = clock::received_at(now, wall_now, received.kernel_time);
+                    events.push(Event::Heard { from, incarnation, received_at, message });
+                }
+                Opened::Reply { to, datagram } => replies.push((to, datagram)),
+                Opened::Consumed => {}
+                Opened::Refused(reason) => refused.note(reason),
+            }
+        });
+        for (to, datagram) in replies {
+            self.transport.send(to, &datagram);
+        }
+        for event in events {
+            self.step(clock::now(), event);
+        }
+        if let Some(told) = self.refused.due(now) {
+            self.tell(told);
+        }
+    }
+
+    fn step(&mut self, now: Instant, event: Event) {
+        for action in self.node.step(now, event) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Send { to, message } => {
+                self.sealed.clear();
+                self.sessions.seal(to, &message, &mut self.sealed);
+                if !self.sealed.is_empty() {
+                    self.transport.send(to, &self.sealed);
+                }
+            }
+            Action::Acquire { group, ticket } => self.kernel.acquire(group, ticket),
+            Action::Release { group, ticket } => self.kernel.release(group, ticket),
+            Action::Announce { group } => self.kernel.announce(group),
+            Action::TestReach => self.kernel.test_reach(),
+            Action::Answer { ticket, outcome } => {
+                if let Some(answer) = self.orders.remove(&ticket) {
+                    let _ = answer.send(outcome);
+                }
+            }
+            Action::Report(report) => self.tell(Told::Report { at: clock::wall(), report }),
+            Action::RememberDraining(on) => {
+                self.outbox.draining.send_replace(on);
+            }
+            Action::Stopped => self.ended = true,
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        if self.outbox.told.try_send(told).is_err() {
+            self.outbox.vital.reports_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What the poll found.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    inbox: bool,
+    datagrams: bool,
+}
+
+/// Counts refused datagrams; anybody on the network can make these, so telling is rationed.
+/// Duplicates are normal with several paths and not told at all.
+#[derive(Debug, Default)]
+struct Refused {
+    counts: [u64; RefusedDatagram::COUNT],
+    untold: u64,
+    last: Option<RefusedDatagram>,
+    told_at: Option<Instant>,
+}
+
+impl Refused {
+    fn note(&mut self, reason: RefusedDatagram) {
+        self.counts[reason.index()] += 1;
+        if reason != RefusedDatagram::Duplicate {
+            self.untold += 1;
+            self.last = Some(reason);
+        }
+    }
+
+    fn due(&mut self, now: Instant) -> Option<Told> {
+        let reason = self.last?;
+        let rested = self.told_at.is_none_or(|at| now.since(at) >= REFUSED_TOLD_EVERY);
+        (self.untold > 0 && rested).then(|| {
+            self.told_at = Some(now);
+            Told::Refused { reason, count: std::mem::take(&mut self.untold) }
+        })
+    }
+}

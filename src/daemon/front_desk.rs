@@ -1,0 +1,253 @@
+//! The main thread at work: answers people, writes the log, applies reloads, ends the daemon.
+//!
+//! Everything slow is here: files, the log, the control socket. Whatever is stuck here costs
+//! people an answer and the protocol nothing. A reload that is refused leaves the old
+//! configuration in force and says everything that is wrong with the new one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::Signal;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
+
+use super::event_loop::{Picture, Reconfiguration, Told, Vital};
+use super::inbox::{Input, Mailbox};
+use super::runtime_directory::RuntimeDirectory;
+use super::service_notify::ServiceNotify;
+use super::{Error, Options, Running, STOP_WITHIN, StopSignals, reports, setup};
+use crate::config::{self, Config};
+use crate::control::names::NamesInForce;
+use crate::control::recorder::Recorder;
+use crate::control::server::{Inquiry, Snapshot};
+use crate::kernel::Kernel;
+use crate::protocol::{Incarnation, NodeId, Refusal};
+use crate::wire::RefusedDatagram;
+
+/// A protocol thread that does not answer within this is told as counters of zero.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+/// Looks at the protocol thread when no service manager has given an interval.
+const IDLE_LOOK: Duration = Duration::from_secs(3600);
+
+/// What the main thread works with.
+pub(crate) struct FrontDesk {
+    /// As on the command line.
+    pub(crate) options: Options,
+    /// In force.
+    pub(crate) config: Config,
+    /// This node.
+    pub(crate) me: NodeId,
+    /// In force.
+    pub(crate) names: NamesInForce,
+    /// The flight recorder.
+    pub(crate) recorder: Arc<Recorder>,
+    /// The kernel side.
+    pub(crate) kernel: Arc<Kernel>,
+    /// The service manager.
+    pub(crate) notify: ServiceNotify,
+    /// Ours while we run.
+    pub(crate) directory: RuntimeDirectory,
+}
+
+impl FrontDesk {
+    /// Serves until a signal ends the daemon, or the protocol thread ends by itself.
+    pub(crate) async fn serve(
+        mut self,
+        mut running: Running,
+        mut asked: mpsc::Receiver<Inquiry>,
+        stop: &mut StopSignals,
+        reload: &mut Signal,
+    ) -> Result<(), Error> {
+        let mut watchdog = interval(self.notify.watchdog_interval().unwrap_or(IDLE_LOOK));
+        let mut turns_seen = u64::MAX;
+        loop {
+            tokio::select! {
+                () = stop.recv() => break,
+                _ = reload.recv() => self.reload_by_signal(&running.mailbox).await,
+                Some(inquiry) = asked.recv() => self.answer(&running, inquiry).await,
+                Some(told) = running.told.recv() => self.tell(told),
+                Ok(()) = running.draining.changed() => {
+                    let on = *running.draining.borrow_and_update();
+                    self.remember_draining(on);
+                }
+                _ = watchdog.tick() => {
+                    running.mailbox.wake();
+                    self.feed_watchdog(&running.vital, &mut turns_seen);
+                }
+                _ = &mut running.ended => return Err(Error::ProtocolEnded),
+            }
+        }
+        self.stop(running).await;
+        Ok(())
+    }
+
+    /// Has the protocol hand over, for a bounded time.
+    async fn stop(&self, mut running: Running) {
+        self.notify.stopping();
+        tracing::info!("stopping: handing over");
+        running.mailbox.deliver(Input::Stop);
+        let deadline = Deadline::now() + STOP_WITHIN;
+        loop {
+            tokio::select! {
+                ended = timeout_at(deadline, &mut running.ended) => {
+                    if ended.is_err() {
+                        tracing::warn!("stopping: not everything was handed over in time");
+                        running.mailbox.deliver(Input::Abandon);
+                        // The loop ends at its next turn; its kernel side is dropped with it.
+                        let _ = timeout(LOOK_WITHIN, &mut running.ended).await;
+                    }
+                    break;
+                }
+                Some(told) = running.told.recv() => self.tell(told),
+            }
+        }
+        while let Ok(told) = running.told.try_recv() {
+            self.tell(told);
+        }
+        tracing::info!("stopped");
+    }
+
+    fn feed_watchdog(&self, vital: &Vital, turns_seen: &mut u64) {
+        let turns = vital.turns.load(Ordering::Relaxed);
+        if turns != *turns_seen {
+            *turns_seen = turns;
+            self.notify.alive();
+        }
+    }
+
+    fn remember_draining(&self, on: bool) {
+        if let Err(error) = self.directory.remember_draining(on) {
+            tracing::warn!(%error, "draining will be forgotten at a restart");
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        let names = self.names.current();
+        match told {
+            Told::Report { at, report } => {
+                reports::log(&report, &names);
+                self.recorder.record(SystemTime::UNIX_EPOCH + at, report);
+            }
+            Told::Refused { reason, count } => {
+                tracing::warn!(%reason, count, "datagrams refused");
+            }
+            Told::NoPrecedence(text) => tracing::info!("{text}"),
+        }
+    }
+
+    async fn answer(&mut self, running: &Running, inquiry: Inquiry) {
+        // Whoever asked may have gone; whoever is refused sees its reply dropped.
+        match inquiry {
+            Inquiry::Status { reply } => {
+                let (answer, picture) = oneshot::channel();
+                if running.mailbox.offer(Input::Look(answer)).is_ok() {
+                    let counters = self.counters(&running.vital);
+                    tokio::spawn(async move {
+                        if let Ok(picture) = picture.await {
+                            let _ = reply.send(snapshot(picture, counters));
+                        }
+                    });
+                }
+            }
+            Inquiry::Explain { group, reply } => {
+                let _ = running.mailbox.offer(Input::Explain { group, answer: reply });
+            }
+            Inquiry::Order { order, reply } => {
+                if let Err(reply) = running.mailbox.offer_order(order, reply) {
+                    let _ = reply.send(Err(Refusal::Busy));
+                }
+            }
+            Inquiry::Reload { reply } => {
+                let _ = reply.send(self.reload(&running.mailbox).await);
+            }
+        }
+    }
+
+    fn counters(&self, vital: &Vital) -> Vec<(&'static str, u64)> {
+        let kernel = self.kernel.counters();
+        vec![
+            ("real_time_priority", u64::from(vital.real_time.load(Ordering::Relaxed))),
+            ("reports_dropped", vital.reports_dropped.load(Ordering::Relaxed)),
+            ("announcements", kernel.announcements.value()),
+            ("announcement_errors", kernel.announcement_errors.value()),
+            ("addresses_put_back", kernel.repairs.value()),
+            ("addresses_swept", kernel.swept.value()),
+            ("netlink_overruns", kernel.overruns.value()),
+            ("kernel_errors", kernel.errors.value()),
+            ("connections_ended", kernel.connections_ended.value()),
+        ]
+    }
+
+    async fn reload_by_signal(&mut self, mailbox: &Mailbox) {
+        if let Err(faults) = self.reload(mailbox).await {
+            for fault in faults {
+                tracing::warn!("{fault}");
+            }
+        }
+    }
+
+    /// Applies the difference between the file and what is in force.
+    async fn reload(&mut self, mailbox: &Mailbox) -> Result<Vec<String>, Vec<String>> {
+        self.notify.reloading();
+        let outcome = self.apply_file(mailbox).await;
+        match &outcome {
+            Ok(changes) => tracing::info!(changes = changes.len(), "reloaded"),
+            Err(_) => tracing::warn!("reload refused, the old configuration stays in force"),
+        }
+        let names = self.names.current();
+        let node = names.node(self.me);
+        self.notify.ready(&format!("node {node} of cluster {}", self.config.cluster));
+        outcome
+    }
+
+    async fn apply_file(&mut self, mailbox: &Mailbox) -> Result<Vec<String>, Vec<String>> {
+        let path = self.options.config.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
+        let config = loaded.map_err(|error| vec![error.to_string()])?.map_err(|refused| {
+            refused.faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+        })?;
+        let changes = config::difference(&self.config, &config);
+        if !config.nodes.iter().any(|node| node.id == self.me) {
+            let name = self.names.current().node(self.me);
+            return Err(vec![format!("the file no longer has this node, {name}")]);
+        }
+        if let Some(change) = changes.iter().find(|change| change.needs_restart()) {
+            return Err(vec![change.to_string()]);
+        }
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
+        self.kernel.reconfigure(setup::groups(&config));
+        let (answer, applied) = oneshot::channel();
+        let change = Reconfiguration {
+            protocol: config.protocol(self.me, Incarnation(0), 0, super::host::software(), false),
+            paths: setup::paths(&config, self.me),
+            peers: setup::peers(&config, self.me),
+            ring,
+            answer,
+        };
+        let unchanged = |reason: String| {
+            self.kernel.reconfigure(setup::groups(&self.config));
+            vec![reason]
+        };
+        mailbox
+            .offer(Input::Reconfigure(Box::new(change)))
+            .map_err(|_| unchanged("the protocol thread is too busy; try again".to_owned()))?;
+        match applied.await {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => return Err(unchanged(refused.to_string())),
+            Err(_) => return Err(unchanged("the daemon is ending".to_owned())),
+        }
+        self.names.replace(setup::names(&config, self.me));
+        self.config = config;
+        Ok(changes.iter().map(ToString::to_string).collect())
+    }
+}
+
+fn snapshot(picture: Picture, mut counters: Vec<(&'static str, u64)>) -> Snapshot {
+    let refused = RefusedDatagram::NAMES.iter().zip(picture.refused);
+    counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
+    Snapshot { status: picture.status, counters }
+}

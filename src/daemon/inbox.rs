@@ -1,0 +1,165 @@
+//! The one way into the protocol thread besides its sockets.
+//!
+//! A bounded queue and an `eventfd` that makes the thread's poll return. Kernel events are
+//! delivered, which blocks the sender while the queue is full: they must not be lost, and the
+//! kernel thread can wait, for the protocol thread never waits for it. Everything asked by
+//! people is offered, and refused when the queue is full. Once the loop has ended, deliveries
+//! return at once and offers are refused, so that nobody hangs on a dead loop.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::oneshot;
+
+use super::event_loop::{Picture, Reconfiguration};
+use crate::protocol::{Explanation, GroupKey, KernelEvent, Order, Refusal};
+
+/// Inputs that may wait. A failover of a thousand groups answers with a thousand kernel events.
+const INPUTS_MAX: usize = 1024;
+
+/// Where the outcome of an order goes.
+pub(crate) type OrderReply = oneshot::Sender<Result<(), Refusal>>;
+
+/// Something for the protocol thread.
+pub(crate) enum Input {
+    /// A fact from the kernel.
+    Kernel(KernelEvent),
+    /// An operator's order; answered once the protocol knows what became of it.
+    Order {
+        /// What is wanted.
+        order: Order,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// Somebody wants to see what this node knows.
+    Look(oneshot::Sender<Picture>),
+    /// Somebody wants to know why a group is where it is.
+    Explain {
+        /// The group.
+        group: GroupKey,
+        /// Where the answer goes; `None` if there is no such group.
+        answer: oneshot::Sender<Option<Explanation>>,
+    },
+    /// The configuration changed.
+    Reconfigure(Box<Reconfiguration>),
+    /// The daemon shall end: hand over first.
+    Stop,
+    /// The daemon shall end now, whatever is not handed over.
+    Abandon,
+}
+
+/// The queue is full, or the loop has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotTaken;
+
+/// The sending end; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Mailbox {
+    sender: SyncSender<Input>,
+    wake: Arc<EventFd>,
+}
+
+impl Mailbox {
+    /// Puts the input into the queue, waiting for room.
+    pub(crate) fn deliver(&self, input: Input) {
+        if self.sender.send(input).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// Puts the input into the queue if there is room.
+    pub(crate) fn offer(&self, input: Input) -> Result<(), NotTaken> {
+        match self.sender.try_send(input) {
+            Ok(()) => {
+                self.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(NotTaken),
+        }
+    }
+
+    /// Puts an order into the queue if there is room, else gives its reply back.
+    pub(crate) fn offer_order(&self, order: Order, answer: OrderReply) -> Result<(), OrderReply> {
+        match self.sender.try_send(Input::Order { order, answer }) {
+            Ok(()) => {
+                self.wake();
+                Ok(())
+            }
+            Err(
+                TrySendError::Full(Input::Order { answer, .. })
+                | TrySendError::Disconnected(Input::Order { answer, .. }),
+            ) => Err(answer),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Ok(()),
+        }
+    }
+
+    /// Makes the loop go round once, with or without inputs.
+    pub(crate) fn wake(&self) {
+        // Refused only when the counter stands at its end, and then the loop wakes anyway.
+        let _ = self.wake.write(1);
+    }
+}
+
+/// The receiving end, owned by the protocol thread.
+pub(crate) struct Inbox {
+    receiver: Receiver<Input>,
+    wake: Arc<EventFd>,
+}
+
+impl Inbox {
+    /// Readable when something may be waiting.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Forgets past wake-ups. Call before [`Inbox::take`], or an input is overlooked.
+    pub(crate) fn rest(&self) {
+        // Fails only when there was no wake-up to forget.
+        let _ = self.wake.read();
+    }
+
+    /// The next input, if there is one.
+    pub(crate) fn take(&self) -> Option<Input> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// Makes both ends. Fails when the process is out of descriptors.
+pub(crate) fn inbox() -> nix::Result<(Mailbox, Inbox)> {
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let wake = Arc::new(EventFd::from_value_and_flags(0, flags)?);
+    let (sender, receiver) = sync_channel(INPUTS_MAX);
+    Ok((Mailbox { sender, wake: Arc::clone(&wake) }, Inbox { receiver, wake }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_are_refused_when_full_and_when_the_loop_has_ended() {
+        let (mailbox, inbox) = inbox().unwrap();
+        for _ in 0..INPUTS_MAX {
+            assert_eq!(mailbox.offer(Input::Stop), Ok(()));
+        }
+        assert_eq!(mailbox.offer(Input::Stop), Err(NotTaken));
+        assert!(matches!(inbox.take(), Some(Input::Stop)));
+        assert_eq!(mailbox.offer(Input::Stop), Ok(()));
+        drop(inbox);
+        assert_eq!(mailbox.offer(Input::Stop), Err(NotTaken));
+        mailbox.deliver(Input::Stop);
+    }
+
+    #[test]
+    fn inbox_sleeps_only_when_nothing_was_sent() {
+        let (mailbox, inbox) = inbox().unwrap();
+        mailbox.deliver(Input::Stop);
+        mailbox.wake();
+        assert!(inbox.wake.read().is_ok());
+        assert!(inbox.wake.read().is_err(), "both wake-ups are forgotten at once");
+        assert!(inbox.take().is_some());
+        assert!(inbox.take().is_none());
+    }
+}

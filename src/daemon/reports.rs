@@ -1,0 +1,255 @@
+//! Turns what the core reports into one line for people: in the log and in the flight recorder.
+//!
+//! The level follows from the consequence: `warn` when an address is without an owner or this
+//! node cannot do its duty, `info` for every change of ownership or of the verdict on a peer,
+//! `debug` for what only confirms an earlier line. Values are fields, the message is a constant
+//! phrase, `because` is one sentence.
+
+use std::time::Duration;
+
+use tracing::Level;
+
+use crate::control::names::Names;
+use crate::control::sentences::{cause as because, inability, phase, verdict};
+use crate::protocol::{Epoch, NodePhase, Report, Verdict};
+
+/// One line. Fields that do not apply are absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// How much it matters.
+    pub level: Level,
+    /// What happened, a constant phrase.
+    pub message: &'static str,
+    /// The group concerned.
+    pub group: Option<String>,
+    /// The peer concerned.
+    pub peer: Option<String>,
+    /// The epoch of the group.
+    pub epoch: Option<u64>,
+    /// What it was.
+    pub from: Option<String>,
+    /// What it is.
+    pub to: Option<String>,
+    /// Why.
+    pub because: Option<String>,
+}
+
+impl Line {
+    fn new(level: Level, message: &'static str) -> Self {
+        Self {
+            level,
+            message,
+            group: None,
+            peer: None,
+            epoch: None,
+            from: None,
+            to: None,
+            because: None,
+        }
+    }
+
+    fn because(self, sentence: impl Into<String>) -> Self {
+        Self { because: Some(sentence.into()), ..self }
+    }
+
+    fn epoch(self, epoch: Epoch) -> Self {
+        Self { epoch: Some(epoch.0), ..self }
+    }
+
+    fn change(self, from: &str, to: &str) -> Self {
+        Self { from: Some(from.to_owned()), to: Some(to.to_owned()), ..self }
+    }
+
+    /// Writes the line to the log.
+    fn log(&self, names: &Names) {
+        macro_rules! write_at {
+            ($level:ident) => {
+                tracing::$level!(
+                    node = names.node(names.me()),
+                    group = self.group,
+                    peer = self.peer,
+                    epoch = self.epoch,
+                    from = self.from,
+                    to = self.to,
+                    because = self.because,
+                    "{}",
+                    self.message
+                )
+            };
+        }
+        match self.level {
+            Level::ERROR => write_at!(error),
+            Level::WARN => write_at!(warn),
+            Level::INFO => write_at!(info),
+            Level::DEBUG => write_at!(debug),
+            Level::TRACE => write_at!(trace),
+        }
+    }
+}
+
+/// Writes one report to the log.
+pub(crate) fn log(report: &Report, names: &Names) {
+    line(*report, names).log(names);
+}
+
+/// Words one report.
+fn line(report: Report, names: &Names) -> Line {
+    let of_group = |level, message, group| Line {
+        group: Some(names.group(group).group),
+        ..Line::new(level, message)
+    };
+    let of_peer =
+        |level, message, peer| Line { peer: Some(names.node(peer)), ..Line::new(level, message) };
+    match report {
+        Report::PeerChanged { peer, from, to, silence } => {
+            of_peer(verdict_level(to), "peer changed", peer)
+                .change(verdict(from), verdict(to))
+                .because(verdict_because(to, silence))
+        }
+        Report::PeerRestarted { peer } => of_peer(Level::INFO, "peer restarted", peer)
+            .because("it began a new life and holds nothing of its last"),
+        Report::OfferFailed { to, groups } => {
+            of_peer(Level::INFO, "planned move did not happen", to)
+                .because(format!("the offer of {groups} groups was declined or not answered"))
+        }
+        Report::OwnerChanged { group, from, to, epoch, cause } => Line {
+            from: from.map(|node| names.node(node)),
+            to: to.map(|node| names.node(node)),
+            ..of_group(owner_level(to.is_some()), "owner changed", group)
+                .epoch(epoch)
+                .because(because(cause, None, names))
+        },
+        Report::Acquired { group, epoch } => {
+            of_group(Level::INFO, "addresses are up here", group).epoch(epoch)
+        }
+        Report::Released { group, epoch } => {
+            of_group(Level::INFO, "addresses are gone from here", group).epoch(epoch)
+        }
+        Report::GaveWay { group, to, epoch } => Line {
+            to: Some(names.node(to)),
+            ..of_group(Level::WARN, "gave way to another owner", group)
+                .epoch(epoch)
+                .because("the other owner had the better claim")
+        },
+        Report::Unable { group, why } => {
+            of_group(Level::WARN, "this node cannot hold the group", group).because(inability(why))
+        }
+        Report::Repaired { group, times } => of_group(Level::WARN, "address put back", group)
+            .because(format!("somebody removed it, {times} times in the last minute")),
+        Report::PhaseChanged { from, to } => {
+            Line::new(phase_level(to), "this node changed its phase").change(phase(from), phase(to))
+        }
+        Report::Stalled { length } => Line::new(Level::WARN, "this node stalled")
+            .because(format!("it did not run for {}", milliseconds(length))),
+        Report::Draining { on: true } => Line::new(Level::INFO, "draining switched on"),
+        Report::Draining { on: false } => Line::new(Level::INFO, "draining switched off"),
+    }
+}
+
+const fn owner_level(owned: bool) -> Level {
+    if owned { Level::INFO } else { Level::WARN }
+}
+
+const fn verdict_level(verdict: Verdict) -> Level {
+    match verdict {
+        Verdict::Dead => Level::WARN,
+        Verdict::Unknown | Verdict::Up | Verdict::Suspect | Verdict::Indirect | Verdict::Left => {
+            Level::INFO
+        }
+    }
+}
+
+fn verdict_because(verdict: Verdict, silence: Duration) -> String {
+    let silent = format!("nothing was heard of it for {}", milliseconds(silence));
+    match verdict {
+        Verdict::Unknown | Verdict::Suspect | Verdict::Dead => silent,
+        Verdict::Indirect => format!("{silent}, but a peer still hears it"),
+        Verdict::Up => "it was heard".to_owned(),
+        Verdict::Left => "it said good-bye".to_owned(),
+    }
+}
+
+const fn phase_level(phase: NodePhase) -> Level {
+    match phase {
+        NodePhase::Resuming | NodePhase::Isolated => Level::WARN,
+        NodePhase::Listening | NodePhase::Active | NodePhase::Leaving | NodePhase::Left => {
+            Level::INFO
+        }
+    }
+}
+
+fn milliseconds(length: Duration) -> String {
+    format!("{} ms", length.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::names::GroupName;
+    use crate::protocol::{Cause, GroupKey, Inability, NodeId};
+
+    fn names() -> Names {
+        let node = |name: &str| (NodeId::from_name(name), name.to_owned());
+        let group = GroupName {
+            pool: "web".to_owned(),
+            group: "10.77.0.100".to_owned(),
+            addresses: Vec::new(),
+        };
+        let nodes = vec![node("lb1"), node("lb2")];
+        Names::new("edge".to_owned(), NodeId::from_name("lb1"), nodes, vec![(GroupKey(7), group)])
+    }
+
+    #[test]
+    fn change_of_ownership_is_one_line_with_names_and_the_cause() {
+        let report = Report::OwnerChanged {
+            group: GroupKey(7),
+            from: Some(NodeId::from_name("lb2")),
+            to: Some(NodeId::from_name("lb1")),
+            epoch: Epoch(8),
+            cause: Cause::Silence(NodeId::from_name("lb2")),
+        };
+        let expected = Line {
+            group: Some("10.77.0.100".to_owned()),
+            epoch: Some(8),
+            from: Some("lb2".to_owned()),
+            to: Some("lb1".to_owned()),
+            because: Some("lb2 fell silent".to_owned()),
+            ..Line::new(Level::INFO, "owner changed")
+        };
+        assert_eq!(line(report, &names()), expected);
+    }
+
+    #[test]
+    fn group_without_an_owner_is_a_warning() {
+        let report = Report::OwnerChanged {
+            group: GroupKey(7),
+            from: Some(NodeId::from_name("lb2")),
+            to: None,
+            epoch: Epoch(8),
+            cause: Cause::FirstClaim,
+        };
+        assert_eq!(line(report, &names()).level, Level::WARN);
+    }
+
+    #[test]
+    fn every_report_about_a_group_names_it() {
+        let group = GroupKey(7);
+        let epoch = Epoch(1);
+        let reports = [
+            Report::Acquired { group, epoch },
+            Report::Released { group, epoch },
+            Report::GaveWay { group, to: NodeId(1), epoch },
+            Report::Unable { group, why: Inability::LinkDown },
+            Report::Repaired { group, times: 2 },
+        ];
+        for report in reports {
+            assert_eq!(line(report, &names()).group.as_deref(), Some("10.77.0.100"));
+        }
+    }
+
+    #[test]
+    fn node_that_is_no_longer_configured_is_told_by_its_number() {
+        let report = Report::PeerRestarted { peer: NodeId(0xab) };
+        assert_eq!(line(report, &names()).peer.as_deref(), Some("node-000000ab"));
+    }
+}

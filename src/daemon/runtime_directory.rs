@@ -1,0 +1,96 @@
+//! The directory with the control socket, what must survive a restart of the daemon, and a lock.
+//!
+//! ```text
+//!  /run/buoy/              mode 0750
+//!      control.sock        made by control::server
+//!      draining            exists while the operator keeps groups off this node
+//!      lock                locked while a daemon runs here; the kernel unlocks it at its death
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::error::Error;
+
+/// The directory, ours alone while this exists.
+#[derive(Debug)]
+pub(crate) struct RuntimeDirectory {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl RuntimeDirectory {
+    /// Makes the directory if it does not exist, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let unusable = |source| Error::RuntimeDirectory { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(unusable)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .open(path.join("lock"))
+            .map_err(unusable)?;
+        match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err((_, Errno::EWOULDBLOCK)) => Err(Error::AlreadyRunning { path: path.to_owned() }),
+            Err((_, errno)) => Err(unusable(errno.into())),
+        }
+    }
+
+    /// Where the control socket is.
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// Whether this node drained when it last ran.
+    pub(crate) fn draining(&self) -> bool {
+        self.path.join("draining").exists()
+    }
+
+    /// Remembers whether this node drains.
+    pub(crate) fn remember_draining(&self, on: bool) -> io::Result<()> {
+        let mark = self.path.join("draining");
+        if on {
+            return File::create(mark).map(drop);
+        }
+        match fs::remove_file(mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_is_made_locked_and_remembers() {
+        let path = std::env::temp_dir().join(format!("buoy-runtime-{}/deep", std::process::id()));
+        let directory = RuntimeDirectory::open(&path).unwrap();
+        assert!(matches!(RuntimeDirectory::open(&path), Err(Error::AlreadyRunning { .. })));
+        assert!(!directory.draining());
+        directory.remember_draining(false).unwrap();
+        directory.remember_draining(true).unwrap();
+        assert!(directory.draining());
+        drop(directory);
+        let directory = RuntimeDirectory::open(&path).unwrap();
+        assert!(directory.draining(), "survives a restart");
+        directory.remember_draining(false).unwrap();
+        assert!(!directory.draining());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn directory_that_cannot_be_made_is_told() {
+        let refused = RuntimeDirectory::open(Path::new("/proc/buoy")).unwrap_err();
+        assert!(refused.to_string().starts_with("runtime directory /proc/buoy: "), "{refused}");
+        assert_eq!(refused.exit_code(), 1);
+    }
+}

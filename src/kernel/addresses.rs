@@ -1,0 +1,94 @@
+//! Adds and deletes addresses through rtnetlink.
+//!
+//! Each call is one future; `apply` runs many at once, so that the kernel works while we wait for
+//! its answers. An answer is only an answer: that an address is there, or gone, is told by the
+//! events that `watch` reads.
+//!
+//! Every address bears our mark (see `links`) and `NOPREFIXROUTE`, so that it makes no route to a
+//! network. IPv6 addresses skip duplicate address detection (it would cost more than a second, and
+//! ownership is what the protocol decides) and have no preferred lifetime, so that the host never
+//! chooses them as the source of its own traffic.
+
+use std::io;
+use std::net::IpAddr;
+
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo,
+};
+use rtnetlink::Handle;
+
+use super::links::{PRIORITY_TAG, PROTOCOL_TAG, Place};
+use super::reconcile::{Change, Refusal};
+
+// Error numbers of Linux, the same on every architecture that Rust supports but MIPS and SPARC,
+// where `Refusal::Other` is the worst that follows for the last one.
+const EPERM: i32 = 1;
+const EEXIST: i32 = 17;
+const ENODEV: i32 = 19;
+const EADDRNOTAVAIL: i32 = 99;
+
+/// Makes one change.
+pub(super) async fn make(handle: Handle, change: Change) -> (Change, Result<(), Refusal>) {
+    let place = change.place();
+    let done = match change {
+        Change::Add(_) => {
+            let mut request = handle.address().add(place.link, place.address, place.prefix);
+            mark(request.message_mut(), place.address);
+            request.execute().await
+        }
+        Change::Remove { .. } => handle.address().del(named(&place)).execute().await,
+    };
+    (change, done.map_err(refusal))
+}
+
+fn mark(message: &mut AddressMessage, address: IpAddr) {
+    let mut flags = AddressFlags::Noprefixroute;
+    let attributes = &mut message.attributes;
+    if address.is_ipv6() {
+        flags |= AddressFlags::Nodad;
+        let mut lifetimes = CacheInfo::default();
+        lifetimes.ifa_valid = u32::MAX;
+        lifetimes.ifa_preferred = 0;
+        attributes.push(AddressAttribute::CacheInfo(lifetimes));
+    }
+    attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Flags(_)));
+    attributes.push(AddressAttribute::Flags(flags));
+    attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL_TAG)));
+    attributes.push(AddressAttribute::RoutePriority(PRIORITY_TAG));
+}
+
+/// The message that names the address and nothing else.
+fn named(place: &Place) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = match place.address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.index = place.link;
+    message.header.prefix_len = place.prefix;
+    message.attributes.push(AddressAttribute::Local(place.address));
+    message.attributes.push(AddressAttribute::Address(place.address));
+    message
+}
+
+fn refusal(error: rtnetlink::Error) -> Refusal {
+    let rtnetlink::Error::NetlinkError(message) = error else { return Refusal::Disconnected };
+    match io::Error::raw_os_error(&message.to_io()) {
+        Some(EPERM) => Refusal::NotPermitted,
+        Some(EEXIST) => Refusal::Exists,
+        Some(ENODEV) => Refusal::NoLink,
+        Some(EADDRNOTAVAIL) => Refusal::Missing,
+        Some(code) => Refusal::Other(code),
+        None => Refusal::Disconnected,
+    }
+}
+
+/// Whether the kernel lets us change addresses at all; changes nothing.
+///
+/// Asks to delete an address from link 0, which does not exist: the permission is looked at first.
+pub(super) async fn permitted(handle: Handle) -> bool {
+    let nowhere = Place { address: IpAddr::from([0, 0, 0, 0]), link: 0, prefix: 32 };
+    let (_, answer) = make(handle, Change::Remove { place: nowhere, connections: false }).await;
+    answer != Err(Refusal::NotPermitted)
+}

@@ -1,0 +1,125 @@
+//! Tells the neighbourhood where addresses are.
+//!
+//! `apply` asks for one round for one group, and only while the group is present; repeats and
+//! pacing are decided in `protocol`. One packet socket per link is opened when it is first needed
+//! and kept; a link that was deleted and made again has another index, hence another socket. The
+//! sockets receive nothing (their protocol is 0, so the kernel never copies a packet for them) and
+//! never make us wait: what does not fit is counted and lost, as any frame may be. The hardware
+//! address is taken from what was last told of the link, so it may change at any time.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::IntoRawFd;
+use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use pnet_datalink::{Channel, ChannelType, DataLinkSender, NetworkInterface};
+
+use super::arp::{self, Operation};
+use super::counters::Counters;
+use super::links::{Host, Link};
+use super::ndp::{self, Speaker};
+
+/// Sends announcements.
+#[derive(Default)]
+pub(super) struct Announcer {
+    senders: BTreeMap<u32, Box<dyn DataLinkSender>>,
+}
+
+impl Announcer {
+    /// Announces each address once on its link.
+    pub(super) fn announce(
+        &mut self,
+        addresses: &[(&Link, IpAddr)],
+        host: &Host,
+        counters: &Counters,
+    ) {
+        self.senders.retain(|index, _| host.link(*index).is_some());
+        let mut routers = BTreeMap::new();
+        for (link, address) in addresses {
+            let Some(hardware) = link.hardware.filter(|_| !link.loopback) else { continue };
+            let sent = match *address {
+                IpAddr::V4(address) => {
+                    let request = arp::announcement(hardware, address, Operation::Request);
+                    let reply = arp::announcement(hardware, address, Operation::Reply);
+                    self.send(link, &request).and_then(|()| self.send(link, &reply))
+                }
+                IpAddr::V6(address) => {
+                    let router = *routers.entry(link.index).or_insert_with(|| forwards(link));
+                    let source = host.link_local(link.index).unwrap_or(address);
+                    let speaker = Speaker { hardware, source, router };
+                    self.send(link, &ndp::announcement(&speaker, address))
+                }
+            };
+            match sent {
+                Ok(()) => counters.announcements.add(1),
+                Err(error) => {
+                    counters.announcement_errors.add(1);
+                    tracing::debug!(link = %link.name, %address, %error, "announcement not sent");
+                }
+            }
+        }
+    }
+
+    /// Sends one frame, through a new socket if the old one does not work any more.
+    fn send(&mut self, link: &Link, frame: &[u8]) -> io::Result<()> {
+        if let Some(sender) = self.senders.get_mut(&link.index) {
+            match send_on(sender, frame) {
+                Err(error) if error.kind() != io::ErrorKind::TimedOut => {
+                    self.senders.remove(&link.index);
+                }
+                sent => return sent,
+            }
+        }
+        let mut sender = open(link)?;
+        let sent = send_on(&mut sender, frame);
+        self.senders.insert(link.index, sender);
+        sent
+    }
+}
+
+fn send_on(sender: &mut Box<dyn DataLinkSender>, frame: &[u8]) -> io::Result<()> {
+    sender.send_to(frame, None).unwrap_or(Ok(()))
+}
+
+fn open(link: &Link) -> io::Result<Box<dyn DataLinkSender>> {
+    let interface = NetworkInterface {
+        name: link.name.clone(),
+        description: String::new(),
+        index: link.index,
+        mac: None,
+        ips: Vec::new(),
+        flags: 0,
+    };
+    let config = pnet_datalink::linux::Config {
+        // Protocol 0 on a socket of protocol 0: sends whole frames, receives none.
+        channel_type: ChannelType::Layer3(0),
+        promiscuous: false,
+        write_timeout: Some(Duration::ZERO),
+        socket_fd: Some(packet_socket()?),
+        ..Default::default()
+    };
+    match pnet_datalink::linux::channel(&interface, config)? {
+        Channel::Ethernet(sender, _) => Ok(sender),
+        _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    }
+}
+
+fn packet_socket() -> io::Result<i32> {
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    Ok(socket.into_raw_fd())
+}
+
+/// Whether the kernel lets us send frames of our own making.
+pub(super) fn permitted() -> io::Result<()> {
+    socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    Ok(())
+}
+
+/// Whether the host forwards IPv6 packets that arrive on the link.
+fn forwards(link: &Link) -> bool {
+    let setting = format!("/proc/sys/net/ipv6/conf/{}/forwarding", link.name);
+    fs::read_to_string(setting).is_ok_and(|text| text.trim_end() != "0")
+}

@@ -1,0 +1,329 @@
+//! The kernel thread: takes orders, carries out what `reconcile` finds to be done, tells events.
+//!
+//! One loop in which nothing waits but the loop itself: changes run as futures (at most
+//! [`CHANGES_MAX`] at once), events are read when they are there, dumps are answered by the kernel
+//! within the call. Any future may be dropped at any time: what it did is seen by the events.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, mpsc as blocking};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use rtnetlink::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant as Moment, sleep_until};
+
+use super::addresses;
+use super::announce::{self, Announcer};
+use super::counters::Counters;
+use super::links::{Observation, Place};
+use super::reconcile::{Change, Reconciler, Refusal};
+use super::watch::{self, Received, Watch};
+use super::{EventSink, Order, Settings, StartError};
+use crate::protocol::{GroupKey, Instant, KernelEvent};
+
+/// Changes asked for at once. More would only fill the sockets' buffers.
+const CHANGES_MAX: usize = 64;
+/// Orders taken before their effects are computed, so that others get their turn as well.
+const ORDERS_MAX: usize = 1024;
+/// A connection to the kernel that broke is opened anew after this.
+const REOPEN: Duration = Duration::from_millis(100);
+/// Removing everything at the end is given up after this; the next start sweeps the rest.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Dumps after which what still bears our mark is taken to be irremovable.
+const SWEEPS_MAX: usize = 5;
+
+type Ready = blocking::Sender<Result<(), StartError>>;
+
+/// The body of the thread.
+pub(super) fn run(
+    settings: Settings,
+    events: EventSink,
+    counters: Arc<Counters>,
+    (orders, ready): (UnboundedReceiver<Order>, Ready),
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            drop(ready.send(Err(StartError::Thread(error))));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match Shell::open(settings, events, counters).await {
+            Ok(mut shell) => {
+                drop(ready.send(Ok(())));
+                shell.serve(orders).await;
+                shell.remove_everything().await;
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }
+    });
+}
+
+struct Shell {
+    started: Moment,
+    reconciler: Reconciler,
+    watch: Watch,
+    handle: Handle,
+    announcer: Announcer,
+    running: FuturesUnordered<BoxFuture<'static, (Change, Result<(), Refusal>)>>,
+    backlog: VecDeque<Change>,
+    events: EventSink,
+    counters: Arc<Counters>,
+    /// The connection broke; open it anew then.
+    broken: Option<Moment>,
+}
+
+impl Shell {
+    async fn open(
+        settings: Settings,
+        events: EventSink,
+        counters: Arc<Counters>,
+    ) -> Result<Self, StartError> {
+        announce::permitted().map_err(|error| refused(error, "CAP_NET_RAW"))?;
+        let handle = connect().map_err(StartError::Netlink)?;
+        if !addresses::permitted(handle.clone()).await {
+            return Err(StartError::NotPermitted { capability: "CAP_NET_ADMIN" });
+        }
+        let watch = Watch::open().map_err(StartError::Netlink)?;
+        let mut shell = Self {
+            started: Moment::now(),
+            reconciler: Reconciler::new(settings.groups, Instant::START),
+            watch,
+            handle,
+            announcer: Announcer::default(),
+            running: FuturesUnordered::new(),
+            backlog: VecDeque::new(),
+            events,
+            counters,
+            broken: None,
+        };
+        let swept = shell.sweep().await?;
+        shell.counters.swept.add(swept);
+        if swept > 0 {
+            tracing::info!(addresses = swept, "removed what a predecessor left");
+        }
+        shell.reconciler.doubt();
+        shell.settle();
+        Ok(shell)
+    }
+
+    fn now(&self) -> Instant {
+        let passed = self.started.elapsed().as_nanos();
+        Instant::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+
+    /// Works until told to stop, or until nobody can order anything any more.
+    async fn serve(&mut self, mut orders: UnboundedReceiver<Order>) {
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                order = orders.recv() => {
+                    let Some(order) = order else { return };
+                    if !self.obey(order) {
+                        return;
+                    }
+                    for _ in 1..ORDERS_MAX {
+                        let Ok(order) = orders.try_recv() else { break };
+                        if !self.obey(order) {
+                            return;
+                        }
+                    }
+                }
+                () = self.watch.readable() => self.receive(),
+                Some((change, answer)) = self.running.next() => self.answered(change, answer),
+                () = sleep_until(deadline) => {}
+            }
+            self.settle();
+        }
+    }
+
+    fn deadline(&self) -> Moment {
+        let far = self.started.elapsed() + Duration::from_secs(3600);
+        let wanted = self.reconciler.deadline();
+        let wanted = wanted.map_or(far, |at| Duration::from_nanos(at.as_nanos()));
+        let moment = self.started + wanted.min(far);
+        self.broken.map_or(moment, |broken| moment.min(broken))
+    }
+
+    /// Returns whether to go on.
+    fn obey(&mut self, order: Order) -> bool {
+        let now = self.now();
+        match order {
+            Order::Acquire(group, ticket) => self.reconciler.acquire(group, ticket, now),
+            Order::Release(group, ticket) => self.reconciler.release(group, ticket),
+            Order::Announce(group) => self.announce(group),
+            Order::TestReach => {}
+            Order::Reconfigure(groups) => self.reconciler.reconfigure(groups, now),
+            Order::Stop => return false,
+        }
+        true
+    }
+
+    fn announce(&mut self, group: GroupKey) {
+        if let Some(addresses) = self.reconciler.announceable(group) {
+            self.announcer.announce(&addresses, self.reconciler.host(), &self.counters);
+        } else {
+            self.counters.announcements_ignored.add(1);
+        }
+    }
+
+    fn receive(&mut self) {
+        let reconciler = &mut self.reconciler;
+        match self.watch.receive(|observation| reconciler.observe(observation)) {
+            Received::All | Received::More => {}
+            Received::Overrun => {
+                self.counters.overruns.add(1);
+                self.reconciler.doubt();
+            }
+            Received::Broken => self.note_broken(),
+        }
+    }
+
+    fn note_broken(&mut self) {
+        self.counters.errors.add(1);
+        self.reconciler.doubt();
+        self.broken.get_or_insert(Moment::now() + REOPEN);
+    }
+
+    fn answered(&mut self, change: Change, answer: Result<(), Refusal>) {
+        let now = self.now();
+        let mut next = Some((change, answer));
+        while let Some((change, answer)) = next {
+            if let Err(refusal) = answer {
+                self.counters.errors.add(1);
+                tracing::debug!(?change, ?refusal, "change refused");
+                if refusal == Refusal::Disconnected {
+                    self.note_broken();
+                }
+            }
+            self.reconciler.answered(&change, answer, now);
+            next = self.running.next().now_or_never().flatten();
+        }
+    }
+
+    /// Does and tells what follows from all that was taken in.
+    fn settle(&mut self) {
+        self.reopen();
+        loop {
+            if self.in_doubt() {
+                self.resynchronise();
+            }
+            let settled = self.reconciler.settle(self.now());
+            self.backlog.extend(settled.changes);
+            while self.running.len() < CHANGES_MAX {
+                let Some(change) = self.backlog.pop_front() else { break };
+                self.running.push(addresses::make(self.handle.clone(), change).boxed());
+            }
+            for event in settled.events {
+                if let KernelEvent::Repaired { .. } = event {
+                    self.counters.repairs.add(1);
+                }
+                (self.events)(event);
+            }
+            // Settling notices when an effect was not seen in time.
+            if !self.in_doubt() {
+                return;
+            }
+        }
+    }
+
+    fn in_doubt(&self) -> bool {
+        self.reconciler.needs_resynchronising() && self.broken.is_none()
+    }
+
+    fn resynchronise(&mut self) {
+        let dumped = match self.watch.discard() {
+            Received::Broken => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
+            Received::All | Received::More | Received::Overrun => watch::dump(),
+        };
+        match dumped {
+            Ok(observations) => self.reconciler.resynchronised(observations),
+            Err(error) => {
+                tracing::warn!(%error, "the kernel does not tell its links and addresses");
+                self.note_broken();
+            }
+        }
+    }
+
+    /// Opens the connections to the kernel anew, if they broke and it is time.
+    fn reopen(&mut self) {
+        if self.broken.is_none_or(|at| at > Moment::now()) {
+            return;
+        }
+        match (Watch::open(), connect()) {
+            (Ok(watch), Ok(handle)) => {
+                (self.watch, self.handle, self.broken) = (watch, handle, None);
+                self.reconciler.doubt();
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "netlink cannot be opened again");
+                self.broken = Some(Moment::now() + REOPEN);
+            }
+        }
+    }
+
+    /// Removes whatever bears our mark. Returns how many addresses that were.
+    async fn sweep(&mut self) -> Result<usize, StartError> {
+        let mut count = 0;
+        for _ in 0..SWEEPS_MAX {
+            let found = marked(&watch::dump().map_err(StartError::Netlink)?);
+            if found.is_empty() {
+                return Ok(count);
+            }
+            count = count.max(found.len());
+            for chunk in found.chunks(CHANGES_MAX) {
+                let removals = chunk.iter().map(|place| {
+                    let change = Change::Remove { place: *place, connections: true };
+                    addresses::make(self.handle.clone(), change)
+                });
+                futures::future::join_all(removals).await;
+            }
+        }
+        let found = marked(&watch::dump().map_err(StartError::Netlink)?);
+        if found.is_empty() { Ok(count) } else { Err(StartError::Leftovers { count: found.len() }) }
+    }
+
+    /// Removes everything of ours, in good order as far as time allows.
+    async fn remove_everything(&mut self) {
+        self.reconciler.release_everything();
+        self.settle();
+        let given_up = Moment::now() + STOP_TIMEOUT;
+        while !self.reconciler.is_clean() && Moment::now() < given_up {
+            let deadline = self.deadline().min(given_up);
+            tokio::select! {
+                biased;
+                () = self.watch.readable() => self.receive(),
+                Some((change, answer)) = self.running.next() => self.answered(change, answer),
+                () = sleep_until(deadline) => {}
+            }
+            self.settle();
+        }
+        if let Err(error) = self.sweep().await {
+            tracing::error!(%error, "addresses of ours stay behind");
+        }
+    }
+}
+
+/// Opens the connection through which changes are made. To be called within the runtime.
+fn connect() -> io::Result<Handle> {
+    let (connection, handle, _) = rtnetlink::new_connection()?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+fn refused(error: io::Error, capability: &'static str) -> StartError {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        StartError::NotPermitted { capability }
+    } else {
+        StartError::Netlink(error)
+    }
+}
+
+fn marked(observations: &[Observation]) -> Vec<Place> {
+    watch::ours(observations).collect()
+}

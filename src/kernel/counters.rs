@@ -1,0 +1,44 @@
+//! What the kernel thread counts, for `status`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One number that only grows. Reading it costs nothing and disturbs nobody.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The count so far.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, count: usize) {
+        self.0.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Addresses announced.
+    pub announcements: Counter,
+    /// Announcements asked for while the group was not present.
+    pub announcements_ignored: Counter,
+    /// Frames that could not be sent.
+    pub announcement_errors: Counter,
+    /// Times that somebody else's removal of addresses was undone.
+    pub repairs: Counter,
+    /// Times that the kernel's events came faster than they were read.
+    pub overruns: Counter,
+    /// Changes that the kernel refused, and breakdowns of the connection to it.
+    pub errors: Counter,
+    /// Addresses of a dead predecessor that were removed at start.
+    pub swept: Counter,
+    /// TCP connections ended because their address went.
+    pub connections_ended: Counter,
+    /// Releases that could not end every connection: too many, or not supported by the kernel.
+    pub connections_left: Counter,
+    /// Tests of whether anybody outside the cluster answers.
+    pub reach_tests: Counter,
+}

@@ -1,0 +1,356 @@
+//! What is known of the host's links and addresses, and which link an address belongs on.
+//!
+//! Filled by `watch` with what the kernel told (by event or by dump), asked by `reconcile`. Pure:
+//! nothing here talks to the kernel. Reading is lenient, see `netlink`.
+//!
+//! An address is *ours* when it bears our mark. The mark is twofold: the address protocol
+//! [`PROTOCOL_TAG`] (Linux 5.18 and later) and the route priority [`PRIORITY_TAG`] (Linux 4.18 and
+//! later). The second has no effect, because no prefix route is made for our addresses; it lets a
+//! restarted daemon recognise what its predecessor left behind on kernels without the first.
+//!
+//! A link is *usable* when it is up, has carrier, and is not the port of a bridge, bond or team
+//! (addresses stay on such a port but are not reachable there).
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::netlink::{Message, attributes, u32_at};
+
+/// `IFA_PROTO` of every address that this daemon adds.
+pub(super) const PROTOCOL_TAG: u8 = 0xb0;
+/// `IFA_RT_PRIORITY` of every address that this daemon adds: "buoy".
+pub(super) const PRIORITY_TAG: u32 = u32::from_be_bytes(*b"buoy");
+
+const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
+const NEW_ADDRESS: u16 = 20;
+const DELETE_ADDRESS: u16 = 21;
+/// Bridges tell of their ports in link messages of their own family; these are not about links.
+const FAMILY_UNSPECIFIED: u8 = 0;
+const FAMILY_V4: u8 = 2;
+const FAMILY_V6: u8 = 10;
+const FLAG_UP: u32 = 1;
+const FLAG_LOOPBACK: u32 = 1 << 3;
+const FLAG_RUNNING: u32 = 1 << 6;
+const FLAG_LOWER_UP: u32 = 1 << 16;
+const HARDWARE_ETHERNET: u16 = 1;
+const LINK_ADDRESS: u16 = 1;
+const LINK_NAME: u16 = 3;
+const LINK_MASTER: u16 = 10;
+const LINK_INFO: u16 = 18;
+const LINK_INFO_PORT_KIND: u16 = 4;
+const ADDRESS_ADDRESS: u16 = 1;
+const ADDRESS_LOCAL: u16 = 2;
+const ADDRESS_FLAGS: u16 = 8;
+const ADDRESS_PRIORITY: u16 = 9;
+const ADDRESS_PROTOCOL: u16 = 11;
+const ADDRESS_FLAG_DUPLICATE: u32 = 0x08;
+const ADDRESS_FLAG_TENTATIVE: u32 = 0x40;
+
+/// Addresses up to febf::/16 never leave their link.
+const LINK_LOCAL_FIRST: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
+
+/// Where exactly an address is. Ordered by address first, so that all places of one address are
+/// neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    /// The address itself.
+    pub(super) address: IpAddr,
+    /// The index of the link that bears it.
+    pub(super) link: u32,
+    /// Length of its prefix in bits.
+    pub(super) prefix: u8,
+}
+
+/// Whether an address that is there can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// It can.
+    Ready,
+    /// Duplicate address detection has not ended.
+    Tentative,
+    /// Somebody else has it.
+    Duplicate,
+}
+
+/// An address on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// Where it is.
+    pub(super) place: Place,
+    /// The address that names the connected network: that of the other end on point-to-point
+    /// links, else the address itself.
+    pub(super) network: IpAddr,
+    /// Whether it bears our mark.
+    pub(super) ours: bool,
+    /// Whether it can be used.
+    pub(super) readiness: Readiness,
+}
+
+/// A link of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    /// Its index, the same for its whole life and through renaming.
+    pub(super) index: u32,
+    /// Its name.
+    pub(super) name: String,
+    /// Its hardware address, if it is an Ethernet.
+    pub(super) hardware: Option<[u8; 6]>,
+    /// See the module's text.
+    pub(super) usable: bool,
+    /// Nothing is announced here.
+    pub(super) loopback: bool,
+}
+
+/// One thing that the kernel told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Observation {
+    /// The link exists, as told.
+    Link(Link),
+    /// The link with this index is gone.
+    LinkGone(u32),
+    /// The address exists, as told.
+    Address(Address),
+    /// The address is gone.
+    AddressGone(Place),
+}
+
+impl Observation {
+    /// Reads a message; `None` if it is none of these.
+    pub(super) fn read(message: &Message<'_>) -> Option<Self> {
+        match message.kind {
+            NEW_LINK => read_link(message.body).map(Self::Link),
+            DELETE_LINK => read_link(message.body).map(|link| Self::LinkGone(link.index)),
+            NEW_ADDRESS => read_address(message.body).map(Self::Address),
+            DELETE_ADDRESS => read_address(message.body).map(|it| Self::AddressGone(it.place)),
+            _ => None,
+        }
+    }
+}
+
+fn read_link(body: &[u8]) -> Option<Link> {
+    if *body.first()? != FAMILY_UNSPECIFIED {
+        return None;
+    }
+    let hardware_kind = super::netlink::u16_at(body, 2)?;
+    let flags = u32_at(body, 8)?;
+    let mut enslaved = false;
+    let mut routed_master = false;
+    let mut link = Link {
+        index: u32_at(body, 4)?,
+        name: String::new(),
+        hardware: None,
+        usable: false,
+        loopback: flags & FLAG_LOOPBACK != 0,
+    };
+    for (kind, value) in attributes(body.get(16..)?) {
+        match kind {
+            LINK_NAME => link.name = text(value),
+            LINK_ADDRESS if hardware_kind == HARDWARE_ETHERNET => {
+                link.hardware = value.try_into().ok();
+            }
+            LINK_MASTER => enslaved = u32_at(value, 0) != Some(0),
+            LINK_INFO => {
+                let mut kinds = attributes(value).filter(|(kind, _)| *kind == LINK_INFO_PORT_KIND);
+                // The port of a VRF keeps its addresses and answers for them.
+                routed_master = kinds.any(|(_, kind)| text(kind) == "vrf");
+            }
+            _ => {}
+        }
+    }
+    let needed = FLAG_UP | FLAG_RUNNING | FLAG_LOWER_UP;
+    link.usable = flags & needed == needed && (!enslaved || routed_master);
+    Some(link)
+}
+
+fn read_address(body: &[u8]) -> Option<Address> {
+    let family = *body.first()?;
+    let mut flags = u32::from(*body.get(2)?);
+    let (mut own, mut network, mut ours) = (None, None, false);
+    for (kind, value) in attributes(body.get(8..)?) {
+        match kind {
+            ADDRESS_LOCAL => own = ip(family, value),
+            ADDRESS_ADDRESS => network = ip(family, value),
+            ADDRESS_FLAGS => flags = u32_at(value, 0)?,
+            ADDRESS_PROTOCOL => ours |= value == [PROTOCOL_TAG],
+            ADDRESS_PRIORITY => ours |= u32_at(value, 0) == Some(PRIORITY_TAG),
+            _ => {}
+        }
+    }
+    let address = own.or(network)?;
+    let readiness = if flags & ADDRESS_FLAG_DUPLICATE != 0 {
+        Readiness::Duplicate
+    } else if flags & ADDRESS_FLAG_TENTATIVE != 0 {
+        Readiness::Tentative
+    } else {
+        Readiness::Ready
+    };
+    let place = Place { address, link: u32_at(body, 4)?, prefix: *body.get(1)? };
+    Some(Address { place, network: network.unwrap_or(address), ours, readiness })
+}
+
+/// Reads an address of the family.
+pub(super) fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
+    match family {
+        FAMILY_V4 => value.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+        FAMILY_V6 => value.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+        _ => None,
+    }
+}
+
+fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
+}
+
+/// A network that the host is connected to by an address that is not ours.
+#[derive(Clone, Copy, Debug)]
+struct Connected {
+    network: IpAddr,
+    prefix: u8,
+    link: u32,
+}
+
+/// Everything known of the host.
+#[derive(Debug, Default)]
+pub(super) struct Host {
+    links: BTreeMap<u32, Link>,
+    addresses: BTreeMap<Place, Address>,
+    connected: Vec<Connected>,
+}
+
+impl Host {
+    /// Takes in one observation. Returns whether links, or addresses that are not ours, differ
+    /// now: then every group has to be looked at anew.
+    pub(super) fn observe(&mut self, observation: Observation) -> bool {
+        match observation {
+            Observation::Link(link) => {
+                let before = self.links.insert(link.index, link.clone());
+                before.as_ref() != Some(&link)
+            }
+            // The kernel tells of the loss of each address, but before or after this: in between
+            // nothing must be sent to the dead index.
+            Observation::LinkGone(index) => {
+                self.addresses.retain(|place, _| place.link != index);
+                self.reconnect();
+                self.links.remove(&index).is_some()
+            }
+            Observation::Address(mut address) => {
+                // A stranger who changes an address of ours in place thereby removes the mark.
+                let before = self.addresses.get(&address.place).copied();
+                address.ours |= before.is_some_and(|before| before.ours);
+                self.addresses.insert(address.place, address);
+                let foreign_news = !address.ours && before != Some(address);
+                if foreign_news {
+                    self.reconnect();
+                }
+                foreign_news
+            }
+            Observation::AddressGone(place) => {
+                let foreign = self.addresses.remove(&place).is_some_and(|before| !before.ours);
+                if foreign {
+                    self.reconnect();
+                }
+                foreign
+            }
+        }
+    }
+
+    /// Forgets everything and takes in a complete dump.
+    pub(super) fn replace(&mut self, observations: Vec<Observation>) {
+        *self = Self::default();
+        for observation in observations {
+            match observation {
+                Observation::Link(link) => {
+                    self.links.insert(link.index, link);
+                }
+                Observation::Address(address) => {
+                    self.addresses.insert(address.place, address);
+                }
+                Observation::LinkGone(_) | Observation::AddressGone(_) => {}
+            }
+        }
+        self.reconnect();
+    }
+
+    fn reconnect(&mut self) {
+        let strangers = self.addresses.values().filter(|address| !address.ours);
+        let networks = strangers.filter(|address| {
+            let longest = if address.network.is_ipv4() { 32 } else { 128 };
+            address.place.prefix < longest
+        });
+        let connected = networks.map(|address| Connected {
+            network: address.network,
+            prefix: address.place.prefix,
+            link: address.place.link,
+        });
+        self.connected = connected.collect();
+    }
+
+    /// The link with this index.
+    pub(super) fn link(&self, index: u32) -> Option<&Link> {
+        self.links.get(&index)
+    }
+
+    /// The link with this name.
+    pub(super) fn link_named(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| link.name == name)
+    }
+
+    /// The link on whose network the address is; of several the one with the longest prefix, then
+    /// the usable one, then the oldest.
+    pub(super) fn link_towards(&self, address: IpAddr) -> Option<&Link> {
+        let fitting = self.connected.iter().filter(|network| {
+            common_bits(network.network, address) >= Some(u32::from(network.prefix))
+        });
+        let known = fitting.filter_map(|network| Some((network, self.links.get(&network.link)?)));
+        let unlooped = known.filter(|(_, link)| !link.loopback);
+        let best = unlooped.max_by_key(|(network, link)| {
+            (network.prefix, link.usable, std::cmp::Reverse(link.index))
+        });
+        best.map(|(_, link)| link)
+    }
+
+    /// Every place at which the address is.
+    pub(super) fn places(&self, address: IpAddr) -> impl Iterator<Item = &Address> {
+        let first = Place { address, link: 0, prefix: 0 };
+        let last = Place { address, link: u32::MAX, prefix: u8::MAX };
+        self.addresses.range(first..=last).map(|(_, address)| address)
+    }
+
+    /// The address at exactly this place.
+    pub(super) fn at(&self, place: &Place) -> Option<&Address> {
+        self.addresses.get(place)
+    }
+
+    /// A link-local address of the link that can be used.
+    pub(super) fn link_local(&self, link: u32) -> Option<Ipv6Addr> {
+        let first = Place { address: LINK_LOCAL_FIRST.into(), link: 0, prefix: 0 };
+        let candidates = self.addresses.range(first..).map(|(_, address)| address);
+        let ready = candidates.filter(|it| it.readiness == Readiness::Ready && !it.ours);
+        let here = ready.filter(|it| it.place.link == link);
+        here.map_while(|it| match it.place.address {
+            IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),
+            IpAddr::V4(_) | IpAddr::V6(_) => None,
+        })
+        .next()
+    }
+
+    /// All addresses.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.addresses.values()
+    }
+}
+
+/// How many leading bits are the same; `None` for different families.
+fn common_bits(one: IpAddr, other: IpAddr) -> Option<u32> {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            Some((one.to_bits() ^ other.to_bits()).leading_zeros())
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            Some((one.to_bits() ^ other.to_bits()).leading_zeros())
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
+    }
+}

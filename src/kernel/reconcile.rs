@@ -1,0 +1,348 @@
+//! Compares what is wanted with what the host has, for all groups.
+//!
+//! Pure: `apply` feeds it with orders, with what the kernel told and with what became of changes,
+//! then calls [`Reconciler::settle`] and does what it returns. Nothing is believed to have worked
+//! until an event of the kernel says so: a place at which a change was made stays *under way*
+//! until its effect has been seen. If that does not happen within [`RETRY`], the whole host is
+//! looked at anew, and what is still different is done again.
+//!
+//! An address of ours that belongs to no group is left to the sweeps at start and stop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::GroupAddresses;
+use super::group::Group;
+use super::links::{Host, Link, Observation, Place};
+use crate::protocol::{Failure, GroupKey, Instant, KernelEvent, Ticket};
+
+/// A change whose effect is not seen after this is looked into.
+pub(super) const RETRY: Duration = Duration::from_millis(50);
+
+/// Something to be done to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Change {
+    /// Add the address.
+    Add(Place),
+    /// Remove the address.
+    Remove {
+        /// Where it is.
+        place: Place,
+        /// Whether its connections shall be ended first: not if it only moves to another link.
+        connections: bool,
+    },
+}
+
+impl Change {
+    /// Where the change is made.
+    pub(super) fn place(&self) -> Place {
+        match self {
+            Self::Add(place) | Self::Remove { place, .. } => *place,
+        }
+    }
+}
+
+/// Why a change was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The address is there already.
+    Exists,
+    /// The address is not there.
+    Missing,
+    /// The link does not exist.
+    NoLink,
+    /// The daemon lacks the permission.
+    NotPermitted,
+    /// The connection to the kernel broke; the change may or may not have been made.
+    Disconnected,
+    /// Any other error number.
+    Other(i32),
+}
+
+/// A change that was ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ordered {
+    adding: bool,
+    seen: bool,
+    /// The kernel answered; the effect must be seen by then.
+    until: Option<Instant>,
+}
+
+/// The changes whose effect has not been seen.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay(BTreeMap<Place, Ordered>);
+
+impl UnderWay {
+    /// Whether a change is under way at this place.
+    pub(super) fn contains(&self, place: &Place) -> bool {
+        self.0.contains_key(place)
+    }
+
+    /// Whether the address is being removed from this place.
+    pub(super) fn removing(&self, place: &Place) -> bool {
+        self.0.get(place).is_some_and(|ordered| !ordered.adding)
+    }
+
+    /// Whether a change is under way at any place of the address.
+    pub(super) fn touches(&self, address: IpAddr) -> bool {
+        let first = Place { address, link: 0, prefix: 0 };
+        let last = Place { address, link: u32::MAX, prefix: u8::MAX };
+        self.0.range(first..=last).next().is_some()
+    }
+
+    fn begin(&mut self, change: &Change) {
+        let adding = matches!(change, Change::Add(_));
+        self.0.insert(change.place(), Ordered { adding, seen: false, until: None });
+    }
+
+    fn observe(&mut self, observation: &Observation) {
+        let (place, adding) = match observation {
+            Observation::Address(address) => (address.place, true),
+            Observation::AddressGone(place) => (*place, false),
+            Observation::LinkGone(index) => {
+                let dead = |place: &Place| place.link == *index;
+                self.0.retain(|place, ordered| !dead(place) || ordered.until.is_none());
+                return;
+            }
+            Observation::Link(_) => return,
+        };
+        if let Some(ordered) = self.0.get_mut(&place).filter(|it| it.adding == adding) {
+            ordered.seen = true;
+            if ordered.until.is_some() {
+                self.0.remove(&place);
+            }
+        }
+    }
+}
+
+/// What has to be done and told now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Settled {
+    /// In this order.
+    pub(super) changes: Vec<Change>,
+    /// In this order.
+    pub(super) events: Vec<KernelEvent>,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Reconciler {
+    host: Host,
+    groups: BTreeMap<GroupKey, Group>,
+    /// The group that has, or had, each address.
+    owners: BTreeMap<IpAddr, GroupKey>,
+    under_way: UnderWay,
+    /// Groups to be settled.
+    dirty: BTreeSet<GroupKey>,
+    /// When groups want to be settled again; may be outdated, which does no harm.
+    wakes: BTreeSet<(Instant, GroupKey)>,
+    /// When effects must have been seen; may be outdated, which does no harm.
+    limits: BTreeSet<(Instant, Place)>,
+    /// Answers to orders for groups that are not known.
+    answers: Vec<KernelEvent>,
+    resynchronise: bool,
+}
+
+impl Reconciler {
+    /// With these groups, none of which is wanted yet.
+    pub(super) fn new(groups: Vec<GroupAddresses>, now: Instant) -> Self {
+        let mut reconciler = Self::default();
+        reconciler.reconfigure(groups, now);
+        reconciler
+    }
+
+    /// Makes this the list of groups. What is not in it any more is removed.
+    pub(super) fn reconfigure(&mut self, groups: Vec<GroupAddresses>, now: Instant) {
+        let kept: BTreeSet<GroupKey> = groups.iter().map(|group| group.key).collect();
+        for (key, group) in &mut self.groups {
+            if !kept.contains(key) {
+                group.retire();
+                self.dirty.insert(*key);
+            }
+        }
+        for configured in groups {
+            let key = configured.key;
+            self.groups
+                .entry(key)
+                .or_insert_with(|| Group::new(configured.clone()))
+                .reconfigure(configured, now);
+        }
+        self.rebuild_owners();
+        self.relocate();
+    }
+
+    fn rebuild_owners(&mut self) {
+        let pairs = |(key, group): (&GroupKey, &Group)| {
+            group.addresses().map(|address| (address, *key)).collect::<Vec<_>>()
+        };
+        self.owners = self.groups.iter().flat_map(pairs).collect();
+    }
+
+    /// The group shall be here.
+    pub(super) fn acquire(&mut self, key: GroupKey, ticket: Ticket, now: Instant) {
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.acquire(ticket, now);
+            self.dirty.insert(key);
+        } else {
+            let failure = Failure::Refused;
+            self.answers.push(KernelEvent::Failed { group: key, ticket, failure });
+        }
+    }
+
+    /// The group shall not be here.
+    pub(super) fn release(&mut self, key: GroupKey, ticket: Ticket) {
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.release(Some(ticket));
+            self.dirty.insert(key);
+        } else {
+            self.answers.push(KernelEvent::Absent { group: key, ticket });
+        }
+    }
+
+    /// No group shall be here any more, and nobody waits for the outcome.
+    pub(super) fn release_everything(&mut self) {
+        for (key, group) in &mut self.groups {
+            group.release(None);
+            self.dirty.insert(*key);
+        }
+    }
+
+    /// Takes in one thing that the kernel told.
+    pub(super) fn observe(&mut self, observation: Observation) {
+        self.under_way.observe(&observation);
+        let address = match &observation {
+            Observation::Address(address) => Some(address.place.address),
+            Observation::AddressGone(place) => Some(place.address),
+            Observation::Link(_) | Observation::LinkGone(_) => None,
+        };
+        if let Some(owner) = address.and_then(|address| self.owners.get(&address)) {
+            self.dirty.insert(*owner);
+        }
+        if self.host.observe(observation) {
+            self.relocate();
+        }
+    }
+
+    /// Takes in a complete view of the host.
+    pub(super) fn resynchronised(&mut self, observations: Vec<Observation>) {
+        self.host.replace(observations);
+        self.under_way.0.retain(|_, ordered| ordered.until.is_none());
+        self.resynchronise = false;
+        self.relocate();
+    }
+
+    fn relocate(&mut self) {
+        for (key, group) in &mut self.groups {
+            group.relocate(&self.host);
+            self.dirty.insert(*key);
+        }
+    }
+
+    /// Takes in what the kernel answered to a change.
+    pub(super) fn answered(&mut self, change: &Change, answer: Result<(), Refusal>, now: Instant) {
+        let place = change.place();
+        let owner = self.owners.get(&place.address).copied();
+        self.dirty.extend(owner);
+        let refused_add = answer.is_err() && matches!(change, Change::Add(_));
+        if let Some(ordered) = self.under_way.0.get_mut(&place) {
+            if ordered.seen || refused_add {
+                self.under_way.0.remove(&place);
+            } else {
+                // Removals are repeated after this too, until nothing is there.
+                ordered.until = Some(now + RETRY);
+                self.limits.insert((now + RETRY, place));
+            }
+        }
+        let Err(refusal) = answer else { return };
+        let failure = match refusal {
+            Refusal::Exists | Refusal::Missing | Refusal::Disconnected => None,
+            Refusal::NoLink => Some(Failure::NoInterface),
+            Refusal::NotPermitted => Some(Failure::NotPermitted),
+            Refusal::Other(_) => Some(Failure::Refused),
+        };
+        self.resynchronise |= !matches!(refusal, Refusal::NotPermitted | Refusal::Other(_));
+        let group = owner.and_then(|owner| self.groups.get_mut(&owner));
+        if let (Some(group), Some(failure), true) = (group, failure, refused_add) {
+            group.refused(failure);
+        }
+    }
+
+    /// Whether the view of the host is in doubt, so that a complete one is needed.
+    pub(super) fn needs_resynchronising(&self) -> bool {
+        self.resynchronise
+    }
+
+    /// Notes that the view of the host is in doubt.
+    pub(super) fn doubt(&mut self) {
+        self.resynchronise = true;
+    }
+
+    /// Compares wanted with present. What is returned is taken to be done.
+    pub(super) fn settle(&mut self, now: Instant) -> Settled {
+        self.note_time(now);
+        let mut settled =
+            Settled { events: std::mem::take(&mut self.answers), ..Settled::default() };
+        for key in std::mem::take(&mut self.dirty) {
+            let Some(group) = self.groups.get_mut(&key) else { continue };
+            let outcome = group.settle(&self.host, &self.under_way, now);
+            for change in &outcome.changes {
+                self.under_way.begin(change);
+            }
+            settled.changes.extend(outcome.changes);
+            settled.events.extend(outcome.events);
+            self.wakes.extend(outcome.again.map(|again| (again, key)));
+            if group.is_forgettable() {
+                self.groups.remove(&key);
+                self.rebuild_owners();
+            }
+        }
+        settled
+    }
+
+    fn note_time(&mut self, now: Instant) {
+        while let Some((_, key)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
+            self.wakes.pop_first();
+            self.dirty.insert(key);
+        }
+        while let Some((_, place)) = self.limits.first().copied().filter(|(at, _)| *at <= now) {
+            self.limits.pop_first();
+            let late = |it: &Ordered| it.until.is_some_and(|until| until <= now);
+            if self.under_way.0.get(&place).is_some_and(late) {
+                self.resynchronise = true;
+            }
+        }
+    }
+
+    /// When [`Reconciler::settle`] has to be called at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let wake = self.wakes.first().map(|(at, _)| *at);
+        let limit = self.limits.first().map(|(at, _)| *at);
+        wake.into_iter().chain(limit).min()
+    }
+
+    /// What to announce for the group, if it is present right now.
+    pub(super) fn announceable(&self, key: GroupKey) -> Option<Vec<(&Link, IpAddr)>> {
+        self.groups.get(&key)?.announceable(&self.host)
+    }
+
+    /// Whether nothing of ours is left and nothing is under way.
+    pub(super) fn is_clean(&self) -> bool {
+        self.under_way.0.is_empty() && !self.host.addresses().any(|address| address.ours)
+    }
+
+    /// The host as it is known.
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The links that bear groups.
+    pub(super) fn links(&self) -> BTreeSet<u32> {
+        self.groups.values().flat_map(Group::links).collect()
+    }
+
+    /// The addresses of all groups.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.owners.keys().copied()
+    }
+}

@@ -1,0 +1,87 @@
+//! A running kernel thread and the events that it told.
+
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use buoy::kernel::{self, GroupAddresses, Kernel, Settings};
+use buoy::protocol::{GroupKey, KernelEvent};
+
+use crate::namespace::PATIENCE;
+
+/// See the module's text.
+pub(crate) struct Fixture {
+    /// What is tested.
+    pub(crate) kernel: Kernel,
+    events: Receiver<KernelEvent>,
+}
+
+impl Fixture {
+    /// Starts with these groups.
+    pub(crate) fn start(groups: Vec<GroupAddresses>) -> Self {
+        Self::start_with(Settings { groups, peer_addresses: Vec::new() })
+    }
+
+    /// Starts with these settings.
+    pub(crate) fn start_with(settings: Settings) -> Self {
+        let (told, events) = channel();
+        let sink = Box::new(move |event| {
+            let _ = told.send(event);
+        });
+        let kernel = kernel::start(settings, sink).expect("the tests have the permissions");
+        Self { kernel, events }
+    }
+
+    /// The next event; panics if there is none for long.
+    pub(crate) fn next(&self) -> KernelEvent {
+        self.events.recv_timeout(PATIENCE).expect("an event within the deadline")
+    }
+
+    /// The next event, if there is one within this time.
+    pub(crate) fn next_within(&self, time: Duration) -> Option<KernelEvent> {
+        match self.events.recv_timeout(time) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("the kernel thread ended"),
+        }
+    }
+
+    /// All events until this one comes, which is not among them.
+    pub(crate) fn until(&self, wanted: KernelEvent) -> Vec<KernelEvent> {
+        let begun = Instant::now();
+        let mut before = Vec::new();
+        loop {
+            match self.next_within(PATIENCE.saturating_sub(begun.elapsed())) {
+                Some(event) if event == wanted => return before,
+                Some(event) => before.push(event),
+                None => panic!("waited for {wanted:?}, had {before:?}"),
+            }
+        }
+    }
+
+    /// Stops the thread.
+    pub(crate) fn stop(self) {
+        self.kernel.stop();
+    }
+}
+
+/// A group of addresses like "10.77.0.100/32"; an empty interface stands for none given.
+pub(crate) fn group(interface: &str, addresses: &[&str]) -> GroupAddresses {
+    let parse = |text: &&str| {
+        let (address, prefix) = text.split_once('/').expect("written with a prefix");
+        (address.parse().expect("an address"), prefix.parse().expect("a prefix"))
+    };
+    let addresses: Vec<(IpAddr, u8)> = addresses.iter().map(parse).collect();
+    let first = addresses.first().expect("a group has an address").0;
+    GroupAddresses {
+        key: GroupKey::from_first_address(first),
+        name: first.to_string(),
+        interface: Some(interface.to_owned()).filter(|name| !name.is_empty()),
+        addresses,
+    }
+}
+
+/// The key of the group with this first address.
+pub(crate) fn key(first: &str) -> GroupKey {
+    GroupKey::from_first_address(first.parse().expect("an address"))
+}
