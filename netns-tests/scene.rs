@@ -24,6 +24,8 @@ use crate::until::until;
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_buoy");
 /// Anything that must happen does so within this, or the test fails; a single node waits for 35 s.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// Balance moves one group a second off a node: thirty groups that one node took take a while.
+const BALANCED_MAX: Duration = Duration::from_secs(45);
 /// Two kernels' messages are read one after the other: shorter overlaps are of the reading.
 pub(crate) const READING: Duration = Duration::from_millis(3);
 
@@ -40,6 +42,8 @@ pub(crate) struct Scene {
 pub(crate) fn with(shape: &Shape, test: impl FnOnce(&mut Scene) -> Outcome) -> Outcome {
     with_unstarted(shape, |scene| {
         scene.cluster.start_all()?;
+        until("every address is served by one node", SOON, || scene.each_on_one_node())?;
+        until("the groups are balanced", BALANCED_MAX, || scene.balanced())?;
         scene.at_rest()?;
         test(scene)
     })
@@ -66,6 +70,20 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 impl Scene {
+    /// Whether all nodes answer for as many groups as each other, give or take one.
+    pub(crate) fn balanced(&self) -> Result<(), String> {
+        let firsts = self.cluster.plan.groups.iter().filter_map(|group| group.first());
+        let mut counts = vec![0_usize; self.cluster.nodes()];
+        for vip in firsts {
+            counts[self.owner(*vip)?] += 1;
+        }
+        let (most, least) = (counts.iter().max(), counts.iter().min());
+        match most.zip(least) {
+            Some((most, least)) if most - least > 1 => Err(format!("the nodes have {counts:?}")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Waits until every served address is on exactly one node, which answers for it and is known
     /// to the client's neighbour cache, and nothing moves any more.
     pub(crate) fn at_rest(&self) -> Outcome {

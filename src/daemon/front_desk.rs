@@ -248,6 +248,16 @@ impl FrontDesk {
 
 fn snapshot(picture: Picture, mut counters: Vec<(&'static str, u64)>) -> Snapshot {
     let refused = RefusedDatagram::NAMES.iter().zip(picture.refused);
+    let paths = &picture.transport.paths;
+    counters.extend([
+        ("datagrams_sent", paths.iter().map(|path| path.sent).sum()),
+        ("datagrams_received", paths.iter().map(|path| path.received).sum()),
+        ("datagrams_of_strangers", paths.iter().map(|path| path.strangers).sum()),
+        (
+            "datagrams_dropped_by_kernel",
+            paths.iter().map(|path| u64::from(path.dropped_by_kernel)).sum(),
+        ),
+    ]);
     counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
     Snapshot { status: picture.status, counters }
 }

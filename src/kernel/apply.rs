@@ -18,11 +18,13 @@ use tokio::time::{Instant as Moment, sleep_until};
 use super::addresses;
 use super::announce::{self, Announcer};
 use super::counters::Counters;
+use super::destroy::Destroyer;
 use super::links::{Observation, Place};
+use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::watch::{self, Received, Watch};
 use super::{EventSink, Order, Settings, StartError};
-use crate::protocol::{GroupKey, Instant, KernelEvent};
+use crate::protocol::{GroupKey, Instant, KernelEvent, Reach};
 
 /// Changes asked for at once. More would only fill the sockets' buffers.
 const CHANGES_MAX: usize = 64;
@@ -69,10 +71,12 @@ struct Shell {
     watch: Watch,
     handle: Handle,
     announcer: Announcer,
+    destroyer: Destroyer,
     running: FuturesUnordered<BoxFuture<'static, (Change, Result<(), Refusal>)>>,
     backlog: VecDeque<Change>,
     events: EventSink,
     counters: Arc<Counters>,
+    probes: Probes,
     /// The connection broke; open it anew then.
     broken: Option<Moment>,
 }
@@ -95,10 +99,12 @@ impl Shell {
             watch,
             handle,
             announcer: Announcer::default(),
+            destroyer: Destroyer::default(),
             running: FuturesUnordered::new(),
             backlog: VecDeque::new(),
             events,
             counters,
+            probes: Probes::new(settings.peer_addresses),
             broken: None,
         };
         let swept = shell.sweep().await?;
@@ -136,15 +142,23 @@ impl Shell {
                 }
                 () = self.watch.readable() => self.receive(),
                 Some((change, answer)) = self.running.next() => self.answered(change, answer),
+                reach = self.probes.next() => self.told(reach),
                 () = sleep_until(deadline) => {}
             }
             self.settle();
+            self.probes.learn(&self.reconciler, self.now());
+        }
+    }
+
+    fn told(&mut self, reach: Option<Reach>) {
+        if let Some(reach) = reach {
+            (self.events)(KernelEvent::Reach(reach));
         }
     }
 
     fn deadline(&self) -> Moment {
         let far = self.started.elapsed() + Duration::from_secs(3600);
-        let wanted = self.reconciler.deadline();
+        let wanted = self.reconciler.deadline().into_iter().chain(self.probes.deadline()).min();
         let wanted = wanted.map_or(far, |at| Duration::from_nanos(at.as_nanos()));
         let moment = self.started + wanted.min(far);
         self.broken.map_or(moment, |broken| moment.min(broken))
@@ -157,7 +171,10 @@ impl Shell {
             Order::Acquire(group, ticket) => self.reconciler.acquire(group, ticket, now),
             Order::Release(group, ticket) => self.reconciler.release(group, ticket),
             Order::Announce(group) => self.announce(group),
-            Order::TestReach => {}
+            Order::TestReach => {
+                self.counters.reach_tests.add(1);
+                self.probes.test(&self.reconciler, now);
+            }
             Order::Reconfigure(groups) => self.reconciler.reconfigure(groups, now),
             Order::Stop => return false,
         }
@@ -214,22 +231,49 @@ impl Shell {
                 self.resynchronise();
             }
             let settled = self.reconciler.settle(self.now());
+            self.end_connections(&settled.changes);
             self.backlog.extend(settled.changes);
             while self.running.len() < CHANGES_MAX {
                 let Some(change) = self.backlog.pop_front() else { break };
                 self.running.push(addresses::make(self.handle.clone(), change).boxed());
             }
             for event in settled.events {
-                if let KernelEvent::Repaired { .. } = event {
-                    self.counters.repairs.add(1);
-                }
-                (self.events)(event);
+                self.tell(event);
             }
             // Settling notices when an effect was not seen in time.
             if !self.in_doubt() {
                 return;
             }
         }
+    }
+
+    fn tell(&self, event: KernelEvent) {
+        let name = |group| self.reconciler.name(group);
+        match event {
+            KernelEvent::Repaired { group } => {
+                self.counters.repairs.add(1);
+                tracing::debug!(group = name(group), "addresses put back");
+            }
+            KernelEvent::Failed { group, failure, .. } => {
+                tracing::debug!(group = name(group), ?failure, "not present");
+            }
+            KernelEvent::Usable { group, usable } => {
+                tracing::debug!(group = name(group), usable, "links changed");
+            }
+            KernelEvent::Present { .. } | KernelEvent::Absent { .. } | KernelEvent::Reach(_) => {}
+        }
+        (self.events)(event);
+    }
+
+    /// Ends the connections of addresses that go, while they are still there.
+    fn end_connections(&mut self, changes: &[Change]) {
+        let going = changes.iter().filter_map(|change| match change {
+            Change::Remove { place, connections: true } => Some(place.address),
+            Change::Remove { .. } | Change::Add(_) => None,
+        });
+        let outcome = self.destroyer.end(&going.collect());
+        self.counters.connections_ended.add(outcome.ended);
+        self.counters.connections_left.add(usize::from(outcome.incomplete));
     }
 
     fn in_doubt(&self) -> bool {
@@ -276,11 +320,12 @@ impl Shell {
                 return Ok(count);
             }
             count = count.max(found.len());
-            for chunk in found.chunks(CHANGES_MAX) {
-                let removals = chunk.iter().map(|place| {
-                    let change = Change::Remove { place: *place, connections: true };
-                    addresses::make(self.handle.clone(), change)
-                });
+            let remove = |place: &Place| Change::Remove { place: *place, connections: true };
+            let changes: Vec<Change> = found.iter().map(remove).collect();
+            self.end_connections(&changes);
+            for chunk in changes.chunks(CHANGES_MAX) {
+                let make = |change: &Change| addresses::make(self.handle.clone(), *change);
+                let removals = chunk.iter().map(make);
                 futures::future::join_all(removals).await;
             }
         }

@@ -24,10 +24,12 @@ use super::reconcile::{Change, UnderWay};
 use crate::protocol::{Failure, Instant, KernelEvent, Ticket};
 
 /// Adding, and putting back, must have ended after this.
-pub(super) const ADD_TIMEOUT: Duration = Duration::from_secs(1);
+const ADD_TIMEOUT: Duration = Duration::from_secs(1);
+/// So many addresses share one [`ADD_TIMEOUT`]; 1000 of IPv6 were measured to take up to 0.3 s.
+const ADDRESSES_PER_TIMEOUT: usize = 100;
 /// Repairs are told at most this often: a flush takes the addresses one by one, and each is put
 /// back at once, but it is one deed of somebody and counts as one.
-pub(super) const REPAIRED_GAP: Duration = Duration::from_millis(100);
+const REPAIRED_GAP: Duration = Duration::from_millis(100);
 
 /// What is wanted of a group, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,8 @@ struct Survey {
     duplicate: bool,
     /// Some address is on this host without being ours.
     foreign: bool,
+    /// Such an address stands exactly where ours should be.
+    supplanted: bool,
     /// Ours, but not where it belongs; with whether the address itself is no longer wanted.
     misplaced: Vec<(Place, bool)>,
 }
@@ -132,7 +136,7 @@ impl Group {
 
     pub(super) fn acquire(&mut self, ticket: Ticket, now: Instant) {
         self.refusal = self.retired.then_some(Failure::Refused);
-        self.state = State::Adding { ticket, deadline: now + ADD_TIMEOUT };
+        self.state = State::Adding { ticket, deadline: now + self.add_timeout() };
     }
 
     pub(super) fn release(&mut self, ticket: Option<Ticket>) {
@@ -153,9 +157,14 @@ impl Group {
         self.links = vec![None; configured.addresses.len()];
         self.configured = configured;
         if let State::Held { ticket, .. } = self.state {
-            let repair = Repair::Growing { deadline: now + ADD_TIMEOUT };
+            let repair = Repair::Growing { deadline: now + self.add_timeout() };
             self.state = State::Held { ticket, repair };
         }
+    }
+
+    fn add_timeout(&self) -> Duration {
+        let shares = self.configured.addresses.len().div_ceil(ADDRESSES_PER_TIMEOUT).max(1);
+        ADD_TIMEOUT * u32::try_from(shares).unwrap_or(u32::MAX)
     }
 
     /// The group is no longer configured.
@@ -181,6 +190,10 @@ impl Group {
             State::Held { .. } | State::Idle | State::Removing { .. } => {}
             State::Withdrawing { .. } => {}
         }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.configured.name
     }
 
     /// Every address that is, or was, of the group.
@@ -215,7 +228,7 @@ impl Group {
         let announceable = self.places(host).map(|(_, place, link)| {
             let (place, link) = (place?, link.filter(|link| link.usable)?);
             let address = host.at(&place)?;
-            (address.readiness == Readiness::Ready).then_some((link, place.address))
+            (address.ours && address.readiness == Readiness::Ready).then_some((link, place.address))
         });
         announceable.collect()
     }
@@ -270,6 +283,7 @@ impl Group {
             survey.blocked |= !link.usable;
             survey.stuck |= !link.usable && host.at(&place).is_none();
             survey.unsettled |= under_way.removing(&place);
+            survey.supplanted |= host.at(&place).is_some_and(|found| !found.ours);
             match host.at(&place).map(|it| it.readiness) {
                 Some(Readiness::Ready) => {}
                 Some(Readiness::Tentative) => survey.unsettled = true,
@@ -315,7 +329,7 @@ impl Group {
         };
         let failure = if self.refusal.is_some() {
             self.refusal
-        } else if survey.foreign && missing {
+        } else if survey.supplanted || survey.foreign && missing {
             Some(Failure::ForeignAddress)
         } else if survey.duplicate {
             Some(Failure::Duplicate)
@@ -328,7 +342,7 @@ impl Group {
             self.state = State::Withdrawing { ticket, failure };
             return;
         }
-        let deadline = now + ADD_TIMEOUT;
+        let deadline = now + self.add_timeout();
         let earliest = self.repaired.map_or(now, |before| before + REPAIRED_GAP).max(now);
         let next = match repair {
             Repair::None | Repair::Waiting | Repair::Untold { .. } if missing => {

@@ -21,11 +21,19 @@ mod announce;
 mod apply;
 mod arp;
 mod counters;
+mod destroy;
 mod group;
 mod links;
 mod ndp;
+mod neighbours;
 mod netlink;
+mod probe;
+mod reach;
 mod reconcile;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod stories;
 mod watch;
 
 use std::fmt;

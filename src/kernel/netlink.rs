@@ -155,7 +155,7 @@ impl Conversation {
         }
     }
 
-    /// Sends messages whose refusals are counted later by [`Conversation::count_refusals`].
+    /// Sends messages whose refusals are counted later by [`Conversation::refusals`].
     pub(super) fn send(&self, datagram: &[u8]) -> io::Result<()> {
         self.socket.send(datagram, 0).map(drop)
     }

@@ -14,11 +14,19 @@ use std::time::Duration;
 
 use super::GroupAddresses;
 use super::group::Group;
-use super::links::{Host, Link, Observation, Place};
+use super::links::{Host, Link, Observation, Place, Readiness};
 use crate::protocol::{Failure, GroupKey, Instant, KernelEvent, Ticket};
 
 /// A change whose effect is not seen after this is looked into.
 pub(super) const RETRY: Duration = Duration::from_millis(50);
+
+/// A change that is not even answered is taken for lost after this. Thousands of addresses, each
+/// slower than the one before, may take seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A group with fewer changes under way is looked through at every event. With more, that would
+/// cost the square of their number; then only at unexpected events and when all were seen.
+const LOOKED_THROUGH: usize = 32;
 
 /// Something to be done to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,55 +71,114 @@ pub(super) enum Refusal {
 /// A change that was ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ordered {
+    group: GroupKey,
     adding: bool,
+    at: Instant,
     seen: bool,
     /// The kernel answered; the effect must be seen by then.
     until: Option<Instant>,
 }
 
-/// The changes whose effect has not been seen.
+/// How many changes of a group are under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Open {
+    all: usize,
+    unseen: usize,
+}
+
+impl Open {
+    fn progress(self) -> Progress {
+        let little = self.all < LOOKED_THROUGH || self.unseen == 0;
+        if little { Progress::Complete } else { Progress::Partial }
+    }
+}
+
+/// The changes whose effect has not been seen, or which the kernel has not answered.
 #[derive(Debug, Default)]
-pub(super) struct UnderWay(BTreeMap<Place, Ordered>);
+pub(super) struct UnderWay {
+    places: BTreeMap<Place, Ordered>,
+    /// Counted, so that a group of 1000 addresses is not looked through at every event.
+    open: BTreeMap<GroupKey, Open>,
+}
+
+/// Whether something expected happened, and what it means for the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// It was not expected: look at once.
+    Unexpected,
+    /// Many more of the kind are to come: nothing follows yet.
+    Partial,
+    /// Few are left: look at once.
+    Complete,
+}
 
 impl UnderWay {
     /// Whether a change is under way at this place.
     pub(super) fn contains(&self, place: &Place) -> bool {
-        self.0.contains_key(place)
+        self.places.contains_key(place)
     }
 
     /// Whether the address is being removed from this place.
     pub(super) fn removing(&self, place: &Place) -> bool {
-        self.0.get(place).is_some_and(|ordered| !ordered.adding)
+        self.places.get(place).is_some_and(|ordered| !ordered.adding)
     }
 
     /// Whether a change is under way at any place of the address.
     pub(super) fn touches(&self, address: IpAddr) -> bool {
         let first = Place { address, link: 0, prefix: 0 };
         let last = Place { address, link: u32::MAX, prefix: u8::MAX };
-        self.0.range(first..=last).next().is_some()
+        self.places.range(first..=last).next().is_some()
     }
 
-    fn begin(&mut self, change: &Change) {
+    fn begin(&mut self, change: &Change, group: GroupKey, at: Instant) {
         let adding = matches!(change, Change::Add(_));
-        self.0.insert(change.place(), Ordered { adding, seen: false, until: None });
+        let ordered = Ordered { group, adding, at, seen: false, until: None };
+        self.places.insert(change.place(), ordered);
+        let open = self.open.entry(group).or_default();
+        open.all += 1;
+        open.unseen += 1;
     }
 
-    fn observe(&mut self, observation: &Observation) {
-        let (place, adding) = match observation {
-            Observation::Address(address) => (address.place, true),
-            Observation::AddressGone(place) => (*place, false),
+    fn end(&mut self, place: &Place) -> Progress {
+        let Some(ordered) = self.places.remove(place) else { return Progress::Unexpected };
+        let Some(open) = self.open.get_mut(&ordered.group) else { return Progress::Unexpected };
+        open.all = open.all.saturating_sub(1);
+        open.unseen = open.unseen.saturating_sub(usize::from(!ordered.seen));
+        let open = *open;
+        if open.all == 0 {
+            self.open.remove(&ordered.group);
+        }
+        open.progress()
+    }
+
+    fn observe(&mut self, observation: &Observation) -> Progress {
+        let (place, adding, as_wanted) = match observation {
+            Observation::Address(it) => (it.place, true, it.readiness != Readiness::Duplicate),
+            Observation::AddressGone(place) => (*place, false, true),
             Observation::LinkGone(index) => {
-                let dead = |place: &Place| place.link == *index;
-                self.0.retain(|place, ordered| !dead(place) || ordered.until.is_none());
-                return;
+                self.retain(|place, ordered| place.link != *index || ordered.until.is_none());
+                return Progress::Unexpected;
             }
-            Observation::Link(_) => return,
+            Observation::Link(_) => return Progress::Unexpected,
         };
-        if let Some(ordered) = self.0.get_mut(&place).filter(|it| it.adding == adding) {
-            ordered.seen = true;
-            if ordered.until.is_some() {
-                self.0.remove(&place);
-            }
+        let Some(ordered) = self.places.get_mut(&place).filter(|it| it.adding == adding) else {
+            return Progress::Unexpected;
+        };
+        let first = !std::mem::replace(&mut ordered.seen, true);
+        let Some(open) = self.open.get_mut(&ordered.group) else { return Progress::Unexpected };
+        open.unseen = open.unseen.saturating_sub(usize::from(first));
+        let progress = open.progress();
+        let ended = ordered.until.map(|_| self.end(&place));
+        if as_wanted { ended.unwrap_or(progress) } else { Progress::Unexpected }
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Place, &Ordered) -> bool) {
+        self.places.retain(|place, ordered| keep(place, ordered));
+        self.open.clear();
+        for ordered in self.places.values() {
+            let open = self.open.entry(ordered.group).or_default();
+            open.all += 1;
+            open.unseen += usize::from(!ordered.seen);
         }
     }
 }
@@ -210,14 +277,15 @@ impl Reconciler {
 
     /// Takes in one thing that the kernel told.
     pub(super) fn observe(&mut self, observation: Observation) {
-        self.under_way.observe(&observation);
+        let progress = self.under_way.observe(&observation);
         let address = match &observation {
             Observation::Address(address) => Some(address.place.address),
             Observation::AddressGone(place) => Some(place.address),
             Observation::Link(_) | Observation::LinkGone(_) => None,
         };
-        if let Some(owner) = address.and_then(|address| self.owners.get(&address)) {
-            self.dirty.insert(*owner);
+        let owner = address.and_then(|address| self.owners.get(&address));
+        if progress != Progress::Partial {
+            self.dirty.extend(owner);
         }
         if self.host.observe(observation) {
             self.relocate();
@@ -227,7 +295,7 @@ impl Reconciler {
     /// Takes in a complete view of the host.
     pub(super) fn resynchronised(&mut self, observations: Vec<Observation>) {
         self.host.replace(observations);
-        self.under_way.0.retain(|_, ordered| ordered.until.is_none());
+        self.under_way.retain(|_, ordered| ordered.until.is_none());
         self.resynchronise = false;
         self.relocate();
     }
@@ -243,16 +311,19 @@ impl Reconciler {
     pub(super) fn answered(&mut self, change: &Change, answer: Result<(), Refusal>, now: Instant) {
         let place = change.place();
         let owner = self.owners.get(&place.address).copied();
-        self.dirty.extend(owner);
         let refused_add = answer.is_err() && matches!(change, Change::Add(_));
-        if let Some(ordered) = self.under_way.0.get_mut(&place) {
+        let mut progress = Progress::Partial;
+        if let Some(ordered) = self.under_way.places.get_mut(&place) {
             if ordered.seen || refused_add {
-                self.under_way.0.remove(&place);
+                progress = self.under_way.end(&place);
             } else {
                 // Removals are repeated after this too, until nothing is there.
                 ordered.until = Some(now + RETRY);
                 self.limits.insert((now + RETRY, place));
             }
+        }
+        if answer.is_err() || progress != Progress::Partial {
+            self.dirty.extend(owner);
         }
         let Err(refusal) = answer else { return };
         let failure = match refusal {
@@ -287,7 +358,8 @@ impl Reconciler {
             let Some(group) = self.groups.get_mut(&key) else { continue };
             let outcome = group.settle(&self.host, &self.under_way, now);
             for change in &outcome.changes {
-                self.under_way.begin(change);
+                self.under_way.begin(change, key, now);
+                self.limits.insert((now + ANSWER_TIMEOUT, change.place()));
             }
             settled.changes.extend(outcome.changes);
             settled.events.extend(outcome.events);
@@ -307,8 +379,11 @@ impl Reconciler {
         }
         while let Some((_, place)) = self.limits.first().copied().filter(|(at, _)| *at <= now) {
             self.limits.pop_first();
-            let late = |it: &Ordered| it.until.is_some_and(|until| until <= now);
-            if self.under_way.0.get(&place).is_some_and(late) {
+            let Some(ordered) = self.under_way.places.get(&place) else { continue };
+            if ordered.until.is_some_and(|until| until <= now) {
+                self.resynchronise = true;
+            } else if ordered.until.is_none() && ordered.at + ANSWER_TIMEOUT <= now {
+                self.under_way.end(&place);
                 self.resynchronise = true;
             }
         }
@@ -328,7 +403,12 @@ impl Reconciler {
 
     /// Whether nothing of ours is left and nothing is under way.
     pub(super) fn is_clean(&self) -> bool {
-        self.under_way.0.is_empty() && !self.host.addresses().any(|address| address.ours)
+        self.under_way.places.is_empty() && !self.host.addresses().any(|address| address.ours)
+    }
+
+    /// The name of the group.
+    pub(super) fn name(&self, key: GroupKey) -> &str {
+        self.groups.get(&key).map_or("", Group::name)
     }
 
     /// The host as it is known.

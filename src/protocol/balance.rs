@@ -14,7 +14,6 @@ use std::time::Duration;
 use super::claims::holder;
 use super::configuration::Strategy;
 use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
 use super::message::{Cause, GROUPS_PER_OFFER, MoveReason, NodePhase, Tenure};
 use super::node::Node;
 use super::rules::Rule;
@@ -65,6 +64,18 @@ impl Tally {
         if let Some(load) = self.nodes.get_mut(&node) {
             load.groups += 1;
         }
+    }
+
+    fn add_some(&mut self, node: Option<NodeId>) {
+        if let Some(node) = node {
+            self.add(node);
+        }
+    }
+
+    /// Load of the most loaded of these.
+    fn heaviest(&self, among: &[NodeId]) -> u64 {
+        let load = |node| self.load_with_one_more(node);
+        among.iter().map(|node| load(*node)).max().unwrap_or(0)
     }
 
     fn remove(&mut self, node: NodeId) {
@@ -345,18 +356,15 @@ impl Node {
         true
     }
 
-    /// Names new heirs where those named cannot take, and spreads them anew when the nodes that
-    /// can have changed.
+    /// Names new heirs when the nodes that can take have changed, or when the groups of this node
+    /// would load one of them by more than one group too much.
     pub(super) fn revise_heirs(&mut self) {
         if self.now < self.heirs_due || !matches!(self.phase, NodePhase::Active) {
             return;
         }
-        self.heirs_due = Instant::NEVER;
+        self.heirs_due = self.now + LOOK;
         let able: Vec<NodeId> =
             self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
-        if able == self.heirs_among {
-            return;
-        }
         let mut tally = self.tally();
         let held: Vec<GroupKey> = self
             .groups
@@ -364,15 +372,22 @@ impl Node {
             .filter(|(_, here)| here.holding.meant())
             .map(|(group, _)| *group)
             .collect();
+        let mut named = tally.clone();
+        let mut revised = Vec::new();
         for group in held {
             let Some(claim) = self.claims.latest(group).copied() else { continue };
             if claim.owner != self.configuration.me || claim.tenure != Tenure::Held {
                 continue;
             }
+            named.add_some(claim.heirs[0]);
             let heirs = self.heirs(group, &mut tally);
             if heirs != claim.heirs {
-                let revised = self.revised(&claim, Tenure::Held);
-                self.publish(super::message::Claim { heirs, ..revised });
+                revised.push(super::message::Claim { heirs, ..self.revised(&claim, Tenure::Held) });
+            }
+        }
+        if able != self.heirs_among || named.heaviest(&able) > tally.heaviest(&able) + SCALE {
+            for claim in revised {
+                self.publish(claim);
             }
         }
         self.heirs_among = able;

@@ -7,7 +7,7 @@
 //! loses sight of an owner its log starts anew under the next stream number.
 
 use super::action::{Action, Report};
-use super::claims::{Acceptance, ClaimTable, Entry, holder};
+use super::claims::{Acceptance, ClaimTable, Entry};
 use super::identity::NodeId;
 use super::message::{
     CLAIMS_PER_MESSAGE, Claim, Claims, ClaimsAck, LogPosition, Message, NodePhase, Tenure,
@@ -60,7 +60,7 @@ impl Node {
     fn enter(&mut self, claim: Claim) -> Acceptance {
         let acceptance = self.claims.accept(self.now, claim);
         let Acceptance::Newer(previous) = acceptance else { return acceptance };
-        let (was, is) = (previous.as_ref().and_then(holder), holder(&claim));
+        let (was, is) = (previous.as_ref().and_then(writer), writer(&claim));
         let learning = self.phase == NodePhase::Listening;
         if was != is && !learning {
             self.report(Report::OwnerChanged {
@@ -191,6 +191,14 @@ impl Node {
     /// A claim of this node with its next revision.
     pub(super) fn revised(&self, claim: &Claim, tenure: Tenure) -> Claim {
         Claim { tenure, revision: claim.revision.saturating_add(1), ..*claim }
+    }
+}
+
+/// The owner that is told to people: the giver until the receiver has claimed.
+const fn writer(claim: &Claim) -> Option<NodeId> {
+    match claim.tenure {
+        Tenure::Held | Tenure::MovingTo(_) => Some(claim.owner),
+        Tenure::Free => None,
     }
 }
 

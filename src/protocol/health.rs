@@ -39,8 +39,10 @@ pub(super) struct ReachTest {
 /// What the self-test says now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReachState {
-    /// Somebody answers, or there was never anybody who did.
+    /// Somebody answers.
     Works,
+    /// There was never anybody who did.
+    Unknown,
     /// Those who used to answer do not.
     Silent,
     /// Not known yet.
@@ -203,14 +205,15 @@ impl Node {
             self.resume();
             return;
         }
-        match self.reach_state() {
-            ReachState::Works => {
+        let state = self.reach_state();
+        let waited = self.now.since(self.phase_since) >= self.configuration.timing.solo_wait;
+        match state {
+            ReachState::Unknown if !waited => self.test_reach(),
+            ReachState::Works | ReachState::Unknown => {
                 self.activate();
                 self.announce_everything();
             }
-            ReachState::Silent | ReachState::Asked | ReachState::Unasked => {
-                self.test_reach();
-            }
+            ReachState::Silent | ReachState::Asked | ReachState::Unasked => self.test_reach(),
         }
     }
 
@@ -256,7 +259,8 @@ impl Node {
         let detection = self.configuration.timing.detection();
         match self.reach.last {
             Some((at, reach)) if self.now.since(at) <= detection => match reach {
-                Reach::Answered | Reach::NobodyToAsk => ReachState::Works,
+                Reach::Answered => ReachState::Works,
+                Reach::NobodyToAsk => ReachState::Unknown,
                 Reach::Silent => ReachState::Silent,
             },
             Some(_) | None if self.reach.asked_at.is_some() => ReachState::Asked,

@@ -230,8 +230,15 @@ impl Node {
     /// Whether this node may call a silent peer dead, given whether all peers are silent.
     fn may_accuse(&mut self, alone: bool) -> bool {
         if self.phase == NodePhase::Active && alone && self.holds(Rule::SelfTest) {
+            // One peer that falls silent is likely dead; several at once are likely cut off.
+            let several = self.peers.values().filter(|peer| peer.alive()).count() > 1;
             return match self.reach_state() {
                 ReachState::Works => true,
+                ReachState::Unknown if !several => true,
+                ReachState::Unknown => {
+                    self.set_phase(NodePhase::Isolated);
+                    false
+                }
                 ReachState::Asked | ReachState::Unasked => false,
                 ReachState::Silent => {
                     self.set_phase(NodePhase::Isolated);

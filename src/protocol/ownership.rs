@@ -274,13 +274,22 @@ impl Node {
                 self.forget_removed(group);
             }
             KernelEvent::Repaired { group } => self.repaired(group),
-            KernelEvent::Usable { group, usable } => {
-                if let Some(here) = self.groups.get_mut(&group) {
-                    here.usable = usable;
-                    self.evaluate = true;
-                }
-            }
+            KernelEvent::Usable { group, usable } => self.link_changed(group, usable),
             KernelEvent::Reach(reach) => self.reached(reach),
+        }
+    }
+
+    /// A link went or came. One that comes may be behind a port that does not forward yet, and
+    /// what was taken meanwhile on the other side of it is not known: alone, listen first (H45).
+    fn link_changed(&mut self, group: GroupKey, usable: bool) {
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        let came = usable && !here.usable;
+        here.usable = usable;
+        self.evaluate = true;
+        let alone = !self.peers.is_empty() && !self.peers.values().any(super::peers::Peer::alive);
+        let acts = matches!(self.phase, NodePhase::Active | NodePhase::Isolated);
+        if came && alone && acts && self.holds(Rule::ListenAfterLink) {
+            self.set_phase(NodePhase::Listening);
         }
     }
 

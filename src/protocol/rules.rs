@@ -58,6 +58,8 @@ rules! {
     Maturity,
     /// A node that hears nobody at its start waits for evidence that its link works.
     SoloWait,
+    /// A node that hears nobody listens again when a link comes back.
+    ListenAfterLink,
     /// A flapping node is offered nothing.
     Damping,
     /// Claims of a node that a peer does not hear are relayed to it.

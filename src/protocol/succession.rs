@@ -173,7 +173,11 @@ impl Node {
             return None;
         }
         let place = u32::try_from(place).unwrap_or(u32::MAX);
-        Some(vacancy.grace + self.configuration.timing.rank_skew.saturating_mul(place))
+        let skew = self.configuration.timing.rank_skew;
+        // Nodes that start together do not act in the same instant: the one to which the group
+        // was dealt may need as long as this one has waited.
+        let skew = if vacancy.cause == Cause::FirstClaim { skew + vacancy.grace } else { skew };
+        Some(vacancy.grace + skew.saturating_mul(place))
     }
 
     /// The two nodes that should take a group of this node if it dies, given how much each node

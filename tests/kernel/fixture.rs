@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use buoy::kernel::{self, GroupAddresses, Kernel, Settings};
 use buoy::protocol::{GroupKey, KernelEvent};
 
-use crate::namespace::PATIENCE;
+use crate::until::PATIENCE;
 
 /// See the module's text.
 pub(crate) struct Fixture {
@@ -43,19 +43,6 @@ impl Fixture {
             Ok(event) => Some(event),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => panic!("the kernel thread ended"),
-        }
-    }
-
-    /// All events until this one comes, which is not among them.
-    pub(crate) fn until(&self, wanted: KernelEvent) -> Vec<KernelEvent> {
-        let begun = Instant::now();
-        let mut before = Vec::new();
-        loop {
-            match self.next_within(PATIENCE.saturating_sub(begun.elapsed())) {
-                Some(event) if event == wanted => return before,
-                Some(event) => before.push(event),
-                None => panic!("waited for {wanted:?}, had {before:?}"),
-            }
         }
     }
 

@@ -81,8 +81,6 @@ pub(crate) struct Pending {
     pub(crate) ticket: Ticket,
     /// Add or delete.
     pub(crate) acquire: bool,
-    /// When it was given.
-    pub(crate) ordered_at: u64,
 }
 
 impl Kernel {

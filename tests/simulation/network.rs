@@ -64,7 +64,6 @@ pub(crate) struct Network {
     /// Set by the options of the run, and changed by faults.
     pub(crate) weather: Weather,
     cut: Vec<u32>,
-    path_cut: [Vec<u32>; 2],
     deaf: Vec<u32>,
     mute: Vec<u32>,
     link_down: Vec<u32>,
@@ -87,7 +86,6 @@ impl Network {
             paths,
             weather,
             cut: vec![0; links],
-            path_cut: [vec![0; links], vec![0; links]],
             deaf: vec![0; hosts],
             mute: vec![0; hosts],
             link_down: vec![0; hosts],
@@ -106,14 +104,14 @@ impl Network {
         lower(&mut self.cut[from * self.hosts + to]);
     }
 
-    /// Cuts one path one way.
-    pub(crate) fn cut_path(&mut self, path: usize, from: usize, to: usize) {
-        self.path_cut[path][from * self.hosts + to] += 1;
-    }
-
     /// The host receives nothing from now on.
     pub(crate) fn deafen(&mut self, host: usize) {
         self.deaf[host] += 1;
+    }
+
+    /// Whether the host receives nothing.
+    pub(crate) fn is_deaf(&self, host: usize) -> bool {
+        self.deaf[host] > 0
     }
 
     /// Ends one deafness.
@@ -161,7 +159,6 @@ impl Network {
         for counts in [&mut self.cut, &mut self.deaf, &mut self.mute, &mut self.link_down] {
             counts.fill(0);
         }
-        self.path_cut.iter_mut().for_each(|counts| counts.fill(0));
         self.unite();
     }
 
@@ -173,7 +170,6 @@ impl Network {
     fn path_connects(&self, path: usize, from: usize, to: usize) -> bool {
         let link = from * self.hosts + to;
         self.cut[link] == 0
-            && self.path_cut[path][link] == 0
             && self.mute[from] == 0
             && self.deaf[to] == 0
             && self.side[from] == self.side[to]

@@ -280,7 +280,7 @@ impl Cluster {
         let extra = if slow { self.draw.between(0, 30 * MILLISECOND) } else { 0 };
         let addresses = u64::from(self.addresses(group));
         let (now, this) = (self.now, &mut self.hosts[host]);
-        let pending = Pending { ticket, acquire, ordered_at: now };
+        let pending = Pending { ticket, acquire };
         this.kernel.pending.insert(group, pending);
         let at = this.kernel.schedule(now, addresses, acquire, extra);
         let life = this.life;

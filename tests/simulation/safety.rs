@@ -89,6 +89,8 @@ pub(crate) struct Safety {
     /// Every claim that its owner has sent.
     claims: BTreeMap<(GroupKey, Epoch, NodeId, Incarnation, u32), Claim>,
     audits: usize,
+    /// When datagrams were last lost or late.
+    storm_until: u64,
     /// Silence longer than this is a gap: two and a half heartbeats.
     gap: u64,
 }
@@ -129,6 +131,7 @@ impl Safety {
             datagrams: 0,
             claims: BTreeMap::new(),
             audits: 0,
+            storm_until: 0,
             gap: u64::try_from(heartbeat.as_nanos() * 5 / 2).expect("at most 25 s"),
         }
     }
@@ -242,8 +245,18 @@ impl Cluster {
                     .is_some_and(|since| self.now - since > 3 * SECOND)
         };
         let owner = self.open[group].iter().copied().find(|other| live(other));
+        let live_to_others = |other: &usize| {
+            *other != host
+                && self.is_calm(*other)
+                && self.now - self.safety.opened[&(group, *other)] > 3 * self.heartbeat()
+        };
         if let (true, Some(owner)) = (self.is_calm(host), owner) {
             self.flag("S10", format!("n{host} takes g{group} from n{owner}, which lives"));
+        } else if self.network.is_deaf(host)
+            && !self.clients.is_empty()
+            && let Some(owner) = self.open[group].iter().copied().find(live_to_others)
+        {
+            self.flag("H5", format!("n{host} is deaf and takes g{group} from n{owner}"));
         }
     }
 
@@ -328,7 +341,8 @@ impl Cluster {
         let memory = &self.safety.hosts[host];
         let since = self.now - memory.resumed_at;
         let phase = memory.phase;
-        let stalled = memory.stall > self.heartbeat() + self.heartbeat() / 2;
+        // Lateness is counted from the deadline asked for, which is a heartbeat away at most.
+        let stalled = memory.stall > 2 * self.heartbeat() + SLACK;
         let sick =
             matches!(phase, NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated);
         if sick {
@@ -369,12 +383,15 @@ impl Cluster {
 
     /// Looks at everything that time alone may turn into a violation.
     pub(crate) fn audit(&mut self) {
+        if !self.network.weather.is_tame() {
+            self.safety.storm_until = self.now;
+        }
         self.check_overlaps();
         for host in 0..self.hosts.len() {
             self.check_belongings(host);
         }
         self.safety.audits += 1;
-        if self.safety.audits % 5 == 0 {
+        if self.safety.audits.is_multiple_of(5) {
             self.check_patience();
             let host = self.safety.audits / 5 % self.hosts.len();
             self.check_epochs(host);
@@ -414,7 +431,8 @@ impl Cluster {
         let lossy = weather.loss > 0 || weather.burst_length > 0;
         let bound =
             3 * self.heartbeat() * if lossy { 3 } else { 1 } + 4 * weather.delay_most() + SLACK;
-        let length = self.now - since.max(audible);
+        let calm_since = if weather.is_tame() { self.safety.storm_until } else { 0 };
+        let length = self.now - since.max(audible).max(calm_since);
         if length > bound {
             let millis = length / MILLISECOND;
             let text =

@@ -1,0 +1,180 @@
+//! Plays stories of what the kernel tells and of what follows, for the tests in `stories`.
+//!
+//! Each line is `what happens -> what is done and told`. Addresses are letters, followed by the
+//! link that they are on: `A` 10.0.0.1/32, `B` fd00::1/128, `C` 10.0.0.3/32. What is done: `+A2`
+//! adds, `-A2` ends connections and removes, `~A2` only removes. What is told: the event. `look`
+//! stands for the demand to look at the whole host anew.
+
+use std::net::IpAddr;
+
+use super::GroupAddresses;
+use super::links::{Address, Link, Observation, Place, Readiness};
+use super::reconcile::{Change, Reconciler, Refusal};
+use crate::protocol::{GroupKey, Instant, KernelEvent, Ticket};
+
+const KEY: GroupKey = GroupKey(1);
+
+struct Stage {
+    reconciler: Reconciler,
+    now: Instant,
+    interface: Option<String>,
+}
+
+/// Plays a story of the group of `A` and `B` on `eth0`, which is link 2 and up.
+pub(super) fn play(story: &str) {
+    play_on(Some("eth0"), "AB", story);
+}
+
+pub(super) fn play_on(interface: Option<&str>, addresses: &str, story: &str) {
+    let groups = configuration(interface.map(str::to_owned), addresses);
+    let reconciler = Reconciler::new(groups, Instant::START);
+    let mut stage =
+        Stage { reconciler, now: Instant::START, interface: interface.map(str::to_owned) };
+    stage.happen("link 2 eth0 up");
+    let at_first = if interface.is_some() { "" } else { "usable:false" };
+    assert_eq!(stage.follows(), at_first);
+    for line in story.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (step, expected) = line.split_once("->").unwrap_or((line, ""));
+        stage.happen(step.trim());
+        assert_eq!(stage.follows(), expected.trim(), "at `{line}` of:\n{story}");
+        let again = stage.follows();
+        assert_eq!(again.trim_start_matches("look"), "", "settled twice at `{line}` of:\n{story}");
+    }
+}
+
+fn configuration(interface: Option<String>, addresses: &str) -> Vec<GroupAddresses> {
+    if addresses == "none" {
+        return Vec::new();
+    }
+    let places = addresses.chars().map(|letter| place(&format!("{letter}0")));
+    let addresses = places.map(|place| (place.address, place.prefix)).collect();
+    vec![GroupAddresses { key: KEY, name: "web".to_owned(), interface, addresses }]
+}
+
+fn place(text: &str) -> Place {
+    let (letter, link) = text.split_at(1);
+    let (address, prefix) = match letter {
+        "A" => ("10.0.0.1", 32),
+        "B" => ("fd00::1", 128),
+        "C" => ("10.0.0.3", 32),
+        // The host's own, which name its networks.
+        "h" => ("10.0.0.9", 24),
+        "i" => ("fd00::9", 64),
+        _ => panic!("no such address: {text}"),
+    };
+    let address: IpAddr = address.parse().unwrap();
+    Place { address, link: link.parse().unwrap(), prefix }
+}
+
+fn change(text: &str) -> Change {
+    let (sign, text) = text.split_at(1);
+    let place = place(text);
+    match sign {
+        "+" => Change::Add(place),
+        "-" => Change::Remove { place, connections: true },
+        "~" => Change::Remove { place, connections: false },
+        _ => panic!("no such change: {sign}"),
+    }
+}
+
+fn shown(place: Place) -> String {
+    let letters = ["A", "B", "C"];
+    let letter =
+        letters.iter().find(|letter| self::place(&format!("{letter}0")).address == place.address);
+    format!("{}{}", letter.unwrap(), place.link)
+}
+
+fn address(text: &str, how: Option<&&str>) -> Observation {
+    let place = place(text);
+    let readiness = match how {
+        Some(&"tentative") => Readiness::Tentative,
+        Some(&"duplicate") => Readiness::Duplicate,
+        _ => Readiness::Ready,
+    };
+    let ours = how != Some(&"foreign");
+    Observation::Address(Address { place, network: place.address, ours, readiness })
+}
+
+fn link(index: &str, name: &str, how: &str) -> Observation {
+    Observation::Link(Link {
+        index: index.parse().unwrap(),
+        name: name.to_owned(),
+        hardware: None,
+        usable: how == "up",
+        loopback: false,
+    })
+}
+
+impl Stage {
+    fn happen(&mut self, step: &str) {
+        let words: Vec<&str> = step.split_whitespace().collect();
+        let ticket = || Ticket(words[1].parse().unwrap());
+        let now = self.now;
+        match words[0] {
+            "acquire" => self.reconciler.acquire(KEY, ticket(), now),
+            "release" => self.reconciler.release(KEY, ticket()),
+            "sees" => self.reconciler.observe(address(words[1], words.get(2))),
+            "loses" => self.reconciler.observe(Observation::AddressGone(place(words[1]))),
+            "done" => self.reconciler.answered(&change(words[1]), Ok(()), now),
+            "refused" => {
+                let refusal = match words[2] {
+                    "exists" => Refusal::Exists,
+                    "missing" => Refusal::Missing,
+                    "nolink" => Refusal::NoLink,
+                    "forbidden" => Refusal::NotPermitted,
+                    "broken" => Refusal::Disconnected,
+                    _ => Refusal::Other(22),
+                };
+                self.reconciler.answered(&change(words[1]), Err(refusal), now);
+            }
+            "link" if words[2] == "gone" => {
+                let index = words[1].parse().unwrap();
+                self.reconciler.observe(Observation::LinkGone(index));
+            }
+            "link" => self.reconciler.observe(link(words[1], words[2], words[3])),
+            "dump" => {
+                let mut all = vec![link("2", "eth0", "up")];
+                all.extend(words[1..].iter().map(|word| match word.strip_suffix('!') {
+                    Some(foreign) => address(foreign, Some(&"foreign")),
+                    None => address(word, None),
+                }));
+                self.reconciler.resynchronised(all);
+            }
+            "time" => {
+                self.now = Instant::from_millis(words[1].parse().unwrap());
+                let due = self.reconciler.deadline();
+                assert!(
+                    due.is_some_and(|due| due <= self.now),
+                    "nothing is due at {step}: {due:?}"
+                );
+            }
+            "configure" => {
+                let groups = configuration(self.interface.clone(), words[1]);
+                self.reconciler.reconfigure(groups, now);
+            }
+            _ => panic!("no such step: {step}"),
+        }
+    }
+
+    fn follows(&mut self) -> String {
+        let settled = self.reconciler.settle(self.now);
+        let changes = settled.changes.iter().map(|change| match change {
+            Change::Add(place) => format!("+{}", shown(*place)),
+            Change::Remove { place, connections: true } => format!("-{}", shown(*place)),
+            Change::Remove { place, connections: false } => format!("~{}", shown(*place)),
+        });
+        let events = settled.events.iter().map(|event| match event {
+            KernelEvent::Present { ticket, .. } => format!("present:{}", ticket.0),
+            KernelEvent::Absent { ticket, .. } => format!("absent:{}", ticket.0),
+            KernelEvent::Failed { ticket, failure, .. } => {
+                format!("failed:{}:{failure:?}", ticket.0)
+            }
+            KernelEvent::Repaired { .. } => "repaired".to_owned(),
+            KernelEvent::Usable { usable, .. } => format!("usable:{usable}"),
+            KernelEvent::Reach(_) => panic!("not told here"),
+        });
+        let look = self.reconciler.needs_resynchronising().then(|| "look".to_owned());
+        let all: Vec<String> = changes.chain(events).chain(look).collect();
+        all.join(" ")
+    }
+}

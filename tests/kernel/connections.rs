@@ -1,0 +1,61 @@
+//! A released address takes its connections along, and no others.
+
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use buoy::protocol::{KernelEvent, Ticket};
+
+use crate::fixture::{Fixture, group, key};
+use crate::namespace::{Neighbour, isolated};
+use crate::until::PATIENCE;
+
+/// A client in the neighbour's namespace, accepted here.
+fn connect(neighbour: &Neighbour, listener: &TcpListener, to: &str) -> (TcpStream, TcpStream) {
+    let port = listener.local_addr().expect("it is bound").port();
+    let target = SocketAddr::new(to.parse().expect("an address"), port);
+    let client = neighbour.perform(move || TcpStream::connect_timeout(&target, PATIENCE));
+    let client = client.expect("the address answers");
+    client.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+    let (served, _) = listener.accept().expect("the client has connected");
+    (client, served)
+}
+
+#[test]
+fn clients_of_a_released_address_are_reset_and_others_are_not() {
+    let name = "connections::clients_of_a_released_address_are_reset_and_others_are_not";
+    isolated(name, |neighbour| {
+        let addresses = ["10.77.0.100/32", "fd77::100/128"];
+        let fixture = Fixture::start(vec![group("eth0", &addresses)]);
+        let web = key("10.77.0.100");
+        fixture.kernel.acquire(web, Ticket(1));
+        assert_eq!(fixture.next(), KernelEvent::Present { group: web, ticket: Ticket(1) });
+
+        let plain = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        // Accepts IPv4 as well, on sockets of the other family.
+        let dual = TcpListener::bind("[::]:0").expect("a free port");
+        let mut served = Vec::new();
+        let mut ended = Vec::new();
+        for (listener, to) in
+            [(&plain, "10.77.0.100"), (&dual, "10.77.0.100"), (&dual, "fd77::100")]
+        {
+            let (client, server) = connect(neighbour, listener, to);
+            ended.push((to, client));
+            served.push(server);
+        }
+        let (survivor, server) = connect(neighbour, &plain, "10.77.0.1");
+
+        fixture.kernel.release(web, Ticket(2));
+        assert_eq!(fixture.next(), KernelEvent::Absent { group: web, ticket: Ticket(2) });
+        for (to, mut client) in ended {
+            let error = client.read(&mut [0]).expect_err("nothing was sent");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "client of {to}");
+        }
+        assert_eq!(fixture.kernel.counters().connections_ended.value(), 3);
+        assert_eq!(fixture.kernel.counters().connections_left.value(), 0);
+        std::io::Write::write_all(&mut &server, b"x").expect("it is still connected");
+        let mut survivor = survivor;
+        assert_eq!(survivor.read(&mut [0]).expect("it is still connected"), 1);
+        drop(served);
+        fixture.stop();
+    });
+}
