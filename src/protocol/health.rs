@@ -34,6 +34,8 @@ pub(super) struct ReachTest {
     asked_at: Option<Instant>,
     /// Since when no test has ended.
     waiting_since: Option<Instant>,
+    /// Until when this node trusts its network without an answer.
+    believed_until: Instant,
     /// The last outcome and when it came.
     last: Option<(Instant, Reach)>,
 }
@@ -212,8 +214,8 @@ impl Node {
         match state {
             ReachState::Unknown if !waited => self.test_reach(),
             ReachState::Works | ReachState::Unknown => {
-                // Having waited is taken for an answer: see `may_accuse`.
-                self.reached(Reach::Answered);
+                // Having waited is as good as an answer for the verdicts that follow.
+                self.reach.believed_until = self.now + self.configuration.timing.detection();
                 self.activate();
                 self.announce_everything();
             }
@@ -256,14 +258,19 @@ impl Node {
 
     /// Takes in the outcome of a self-test.
     pub(super) fn reached(&mut self, reach: Reach) {
-        self.reach =
-            ReachTest { asked_at: None, waiting_since: None, last: Some((self.now, reach)) };
+        self.reach = ReachTest {
+            asked_at: None,
+            waiting_since: None,
+            last: Some((self.now, reach)),
+            ..self.reach
+        };
     }
 
     /// What the self-test says; an outcome is good for one detection time.
     pub(super) fn reach_state(&self) -> ReachState {
         let detection = self.configuration.timing.detection();
         match self.reach.last {
+            _ if self.now < self.reach.believed_until => ReachState::Works,
             Some((at, reach)) if self.now.since(at) <= detection => match reach {
                 Reach::Answered => ReachState::Works,
                 Reach::NobodyToAsk => ReachState::Unknown,
