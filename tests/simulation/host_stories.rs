@@ -104,9 +104,10 @@ pub(crate) fn past_life(broken: Option<Rule>) -> Outcome {
     cluster.run_for(500 * MILLISECOND)?;
     cluster.power_on(owner);
     cluster.wait_until("H19", 2 * SECOND, Cluster::uncovered)?;
-    let moves = cluster.safety.moves;
     cluster.watch("H19", 300 * MILLISECOND, Cluster::uncovered)?;
-    cluster.expect("H19", cluster.safety.moves >= moves, "moves are counted down")?;
+    cluster.run_for(4 * SECOND)?;
+    cluster.expect_outage("H19", DEATH_WITHIN)?;
+    cluster.expect("H19", cluster.safety.accusations == 0, "a living node was accused")?;
     cluster.settle()?;
     Ok(())
 }
@@ -195,6 +196,8 @@ pub(crate) fn mass_failover(broken: Option<Rule>) -> Outcome {
     cluster.crash(0, None);
     cluster.wait_until("H37", 1_200 * MILLISECOND, Cluster::misled)?;
     cluster.run_for(10 * SECOND)?;
+    let moves = cluster.safety.moves;
+    cluster.expect("H37", moves == 500, &format!("{moves} of 500 groups have moved"))?;
     cluster.expect_outage("H37", 1_200 * MILLISECOND)?;
     Ok(())
 }
@@ -243,7 +246,8 @@ pub(crate) fn missed_claim_update(broken: Option<Rule>) -> Outcome {
         cluster.crash(0, None);
         cluster.wait_until("H60", SECOND, Cluster::misled)?;
         cluster.wait_until("H60", GIVES_WAY_WITHIN, Cluster::uncovered)?;
-        cluster.watch("H60", 5 * SECOND, Cluster::uncovered)?;
+        cluster.watch("H60", 5 * SECOND, Cluster::doubled)?;
+        cluster.expect_outage("H60", 700 * MILLISECOND)?;
         cluster.expect_moves("H60", 12)?;
     }
     Ok(())

@@ -162,6 +162,12 @@ impl Cluster {
         (!groups.is_empty()).then(|| format!("n{host} answers for {groups:?}"))
     }
 
+    /// Two hosts answer for a group.
+    pub(crate) fn doubled(&self) -> Option<String> {
+        let group = self.open.iter().position(|open| open.len() > 1)?;
+        Some(format!("g{group} is answered for by {:?}", self.open[group]))
+    }
+
     /// The kernel of the host has an address of any group, whether its link is up or not.
     pub(crate) fn holds_any(&self, host: usize) -> Option<String> {
         let held = self.hosts[host].kernel.present.iter().position(|held| *held);
