@@ -4,9 +4,8 @@ use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use buoy::protocol::Timing;
-
-use crate::draw::SECOND;
+use crate::draw::{MILLISECOND, SECOND};
+use crate::faults::Kind;
 use crate::options::Options;
 use crate::run::{Summary, explain, run};
 
@@ -126,13 +125,14 @@ fn seeds() {
 
 #[test]
 fn sixty_four_nodes() {
-    let few_heartbeats = |seed| Options {
-        timing: Timing::VM,
-        fault_start: 6 * SECOND,
-        fault_end: 10 * SECOND,
-        ..Options::big(seed, 64, 128)
+    let short = |seed| Options {
+        fault_start: 2 * SECOND,
+        fault_end: 3 * SECOND,
+        fault_gap: 100 * MILLISECOND,
+        faults: vec![Kind::Crash, Kind::Mute, Kind::LinkFlap],
+        ..Options::big(seed, 64, 24)
     };
-    demand_all(few_heartbeats, 0, 1);
+    demand_all(short, 0, 1);
 }
 
 #[test]
