@@ -357,7 +357,8 @@ impl Node {
     }
 
     /// Names new heirs when the nodes that can take have changed, or when the groups of this node
-    /// would load one of them by more than one group too much.
+    /// would load one of them by more than one group too much; and takes back support that this
+    /// node has lost since it claimed.
     pub(super) fn revise_heirs(&mut self) {
         if self.now < self.heirs_due || !matches!(self.phase, NodePhase::Active) {
             return;
@@ -381,8 +382,10 @@ impl Node {
             }
             named.add_some(claim.heirs[0]);
             let heirs = self.heirs(group, &mut tally);
-            if heirs != claim.heirs {
-                revised.push(super::message::Claim { heirs, ..self.revised(&claim, Tenure::Held) });
+            let support = claim.support.min(self.support.value);
+            if heirs != claim.heirs || support != claim.support {
+                let claim = self.revised(&claim, Tenure::Held);
+                revised.push(super::message::Claim { heirs, support, ..claim });
             }
         }
         if able != self.heirs_among || named.heaviest(&able) > tally.heaviest(&able) + SCALE {

@@ -49,10 +49,11 @@ pub(super) struct ClaimTable {
 }
 
 /// Orders claims of one group. The epoch decides; two nodes that took under the same epoch in
-/// different halves of a split are told apart by support, then by id; revisions order what one
-/// owner wrote under one epoch.
-fn rank(claim: &Claim) -> (Epoch, u16, Reverse<NodeId>, u64, u32) {
-    (claim.epoch, claim.support, Reverse(claim.owner), claim.incarnation.0, claim.revision)
+/// different halves of a split are told apart by id; revisions order what one owner wrote under
+/// one epoch. Support has no part in it: it may fall with a revision, and the order must be the
+/// same at all nodes whatever they saw first.
+const fn rank(claim: &Claim) -> (Epoch, Reverse<NodeId>, u64, u32) {
+    (claim.epoch, Reverse(claim.owner), claim.incarnation.0, claim.revision)
 }
 
 /// The node that others should consider the owner by this claim: the receiver while it moves.
@@ -135,13 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn higher_epoch_then_support_then_lower_id_then_revision_wins() {
+    fn higher_epoch_then_lower_id_then_revision_wins() {
         let ascending = [
             claim(1, 1, 9, 9),
-            claim(2, 9, 1, 5),
-            claim(2, 9, 2, 0),
+            claim(2, 9, 9, 5),
             claim(2, 3, 2, 0),
-            claim(2, 3, 2, 1),
+            claim(2, 3, 1, 1),
             claim(3, 9, 0, 0),
         ];
         for (place, low) in ascending.iter().enumerate() {
