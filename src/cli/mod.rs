@@ -91,8 +91,8 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         }
         Command::Reload => ask(Question::Reload, streams),
         Command::Run(run) => run_daemon(run, config_or_default(), json, streams),
-        Command::Lab { file, bench } => {
-            lab::run(&Options { config: file.or(config), bench }, streams)
+        Command::Lab { file, bench, soak } => {
+            lab::run(&Options { config: file.or(config), bench, soak }, streams)
         }
     }
 }

@@ -105,6 +105,11 @@ impl FrontDesk {
         while let Ok(told) = running.told.try_recv() {
             self.tell(told);
         }
+        // An order that came just before the signal.
+        let draining = *running.draining.borrow();
+        if draining != self.directory.draining() {
+            self.remember_draining(draining);
+        }
         tracing::info!("stopped");
     }
 

@@ -14,10 +14,12 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
 use super::event_loop::{Picture, Reconfiguration};
-use crate::protocol::{Explanation, GroupKey, KernelEvent, Order, Refusal};
+use crate::protocol::{Explanation, GROUPS_MAX, GroupKey, KernelEvent, Order, Refusal};
 
-/// Inputs that may wait. A failover of a thousand groups answers with a thousand kernel events.
-const INPUTS_MAX: usize = 1024;
+/// Inputs that may wait. While the daemon starts nobody takes any, and the kernel side may say of
+/// every group that its link is missing before it is ready; besides these there is room for what
+/// people ask.
+const INPUTS_MAX: usize = GROUPS_MAX + 1024;
 
 /// Where the outcome of an order goes.
 pub(crate) type OrderReply = oneshot::Sender<Result<(), Refusal>>;
@@ -150,6 +152,17 @@ mod tests {
         drop(inbox);
         assert_eq!(mailbox.offer(Input::Stop), Err(NotTaken));
         mailbox.deliver(Input::Stop);
+    }
+
+    #[test]
+    fn every_group_may_lose_its_link_before_anybody_listens() {
+        let (mailbox, inbox) = inbox().unwrap();
+        for group in 0..GROUPS_MAX as u64 {
+            let event = KernelEvent::Usable { group: GroupKey(group), usable: false };
+            assert_eq!(mailbox.offer(Input::Kernel(event)), Ok(()), "group {group}");
+        }
+        assert_eq!(mailbox.offer(Input::Stop), Ok(()), "and somebody may still ask");
+        assert!(inbox.take().is_some());
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod front_desk;
 mod host;
 mod inbox;
 mod lateness;
+#[cfg(test)]
+mod loopback_test;
 mod realtime;
 mod reports;
 mod runtime_directory;
@@ -133,7 +135,10 @@ async fn serve(
     let system = |wanted| move |source| Error::System { wanted, source };
     let mut stop = StopSignals::new().map_err(system("signals"))?;
     let mut reload = signal(SignalKind::hangup()).map_err(system("signals"))?;
-    let notify = ServiceNotify::from_environment().map_err(system("NOTIFY_SOCKET"))?;
+    let notify = ServiceNotify::from_environment().unwrap_or_else(|error| {
+        tracing::warn!(%error, "NOTIFY_SOCKET cannot be used, the service manager is told nothing");
+        ServiceNotify::nobody()
+    });
 
     let transport = Transport::bind(setup::paths(&config, me)).map_err(Error::Bind)?;
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;

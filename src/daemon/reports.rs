@@ -115,9 +115,9 @@ fn line(report: Report, names: &Names) -> Line {
         Report::OwnerChanged { group, from, to, epoch, cause } => Line {
             from: from.map(|node| names.node(node)),
             to: to.map(|node| names.node(node)),
-            ..of_group(owner_level(to.is_some()), "owner changed", group)
-                .epoch(epoch)
-                .because(because(cause, None, names))
+            // The cause tells why the last owner once took it, not why nobody has it now.
+            because: to.map(|_| because(cause, None, names)),
+            ..of_group(owner_level(to.is_some()), "owner changed", group).epoch(epoch)
         },
         Report::Acquired { group, epoch } => {
             of_group(Level::INFO, "addresses are up here", group).epoch(epoch)
@@ -228,7 +228,8 @@ mod tests {
             epoch: Epoch(8),
             cause: Cause::FirstClaim,
         };
-        assert_eq!(line(report, &names()).level, Level::WARN);
+        let line = line(report, &names());
+        assert_eq!((line.level, line.because), (Level::WARN, None));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod plan;
 pub mod probe;
 pub mod process;
 pub mod record;
+mod soak;
 pub mod stage;
 pub mod story;
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Repeat each case so often and print a table of figures, instead of telling the story.
     pub bench: Option<u32>,
+    /// Measure long quiet instead: own cost, starvation, random loss.
+    pub soak: bool,
 }
 
 /// Why the lab ended before its end.
@@ -120,6 +123,7 @@ pub fn run(options: &Options, out: &mut impl io::Write) -> Result<(), Error> {
     let program = env::current_exe()
         .map_err(|error| NamespaceError::System("find the own executable", error))?;
     match options.bench {
+        _ if options.soak => soak::run(&program, &interruption, out),
         Some(runs) => bench::run(runs, &program, &interruption, out),
         None => {
             let plan = plan.unwrap_or_else(|| Shape::default().plan());

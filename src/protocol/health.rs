@@ -30,8 +30,12 @@ use super::rules::Rule;
 /// The self-test: does anybody outside the cluster answer?
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ReachTest {
-    /// When a test was asked for that has not ended.
+    /// When a test was last asked for, if it has not ended.
     asked_at: Option<Instant>,
+    /// Since when no test has ended.
+    waiting_since: Option<Instant>,
+    /// Until when this node trusts its network without an answer.
+    believed_until: Instant,
     /// The last outcome and when it came.
     last: Option<(Instant, Reach)>,
 }
@@ -210,6 +214,8 @@ impl Node {
         match state {
             ReachState::Unknown if !waited => self.test_reach(),
             ReachState::Works | ReachState::Unknown => {
+                // Having waited is as good as an answer for the verdicts that follow.
+                self.reach.believed_until = self.now + self.configuration.timing.detection();
                 self.activate();
                 self.announce_everything();
             }
@@ -245,27 +251,42 @@ impl Node {
         let fresh = self.reach.last.is_some_and(|(at, _)| self.now.since(at) < heartbeat);
         if !asked && !fresh {
             self.reach.asked_at = Some(self.now);
+            self.reach.waiting_since.get_or_insert(self.now);
             self.actions.push(Action::TestReach);
         }
     }
 
     /// Takes in the outcome of a self-test.
     pub(super) fn reached(&mut self, reach: Reach) {
-        self.reach = ReachTest { asked_at: None, last: Some((self.now, reach)) };
+        self.reach = ReachTest {
+            asked_at: None,
+            waiting_since: None,
+            last: Some((self.now, reach)),
+            ..self.reach
+        };
     }
 
     /// What the self-test says; an outcome is good for one detection time.
     pub(super) fn reach_state(&self) -> ReachState {
         let detection = self.configuration.timing.detection();
         match self.reach.last {
+            _ if self.now < self.reach.believed_until => ReachState::Works,
             Some((at, reach)) if self.now.since(at) <= detection => match reach {
                 Reach::Answered => ReachState::Works,
                 Reach::NobodyToAsk => ReachState::Unknown,
                 Reach::Silent => ReachState::Silent,
             },
+            Some(_) | None if self.never_told() => ReachState::Unknown,
             Some(_) | None if self.reach.asked_at.is_some() => ReachState::Asked,
             Some(_) | None => ReachState::Unasked,
         }
+    }
+
+    /// Whether tests have been asked for in vain: the kernel side is stuck, and a survivor must
+    /// not wait for it.
+    fn never_told(&self) -> bool {
+        let patience = self.configuration.timing.heartbeat * REACH_PATIENCE * 2;
+        self.reach.waiting_since.is_some_and(|since| self.now.since(since) > patience)
     }
 
     /// Follows the number of nodes in touch: down at once, up when it has held for a while, so

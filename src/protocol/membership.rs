@@ -57,7 +57,10 @@ impl Node {
         peer.said.phase = None;
         peer.up_since = now;
         if known {
-            peer.flapped(now);
+            // A restart after a good-bye was planned.
+            if peer.verdict != Verdict::Left {
+                peer.flapped(now);
+            }
             self.report(Report::PeerRestarted { peer: from });
         }
         if peer_left(self.verdict(from)) {

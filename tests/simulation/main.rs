@@ -10,7 +10,8 @@
 //! | `plan`, `faults` | configurations, and what goes wrong |
 //! | `safety`, `liveness` | what must never be, what must come about |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
-//! | `story`, `scenarios` | hand-written stories, one for each hazard |
+//! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
+//! | `network_stories`, `host_stories`, `operator_stories` | the stories |
 //! | `mutations` | that all of this notices a broken rule |
 //!
 //! `BUOY_SEEDS=20000 cargo test --release --test simulation seeds` runs more seeds;
@@ -22,15 +23,20 @@ mod cluster;
 mod draw;
 mod faults;
 mod host;
+mod host_stories;
 mod liveness;
 mod machine;
 mod mutations;
 mod network;
+mod network_stories;
+mod operator_stories;
 mod operators;
 mod options;
 mod plan;
 mod process;
 mod run;
 mod safety;
+mod scenarios;
 mod seeds;
+mod story;
 mod trace;

@@ -4,6 +4,7 @@
 use buoy::protocol::{
     Action, Event, Incarnation, Instant, KernelEvent, Message, Node, NodeId, Ticket, mix,
 };
+use buoy::wire::{BODY_MAX, encoded_length};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
@@ -12,10 +13,6 @@ use crate::trace::note;
 
 /// Events taken in one turn of the loop.
 const TURN: usize = 64;
-/// A datagram may not be larger (IPv6 minimum MTU, less headers).
-const DATAGRAM_MAX: usize = 1200;
-/// Header and seal around a message.
-const ENVELOPE: usize = 56;
 
 impl Cluster {
     /// Starts a daemon: leftovers of the one before are swept first.
@@ -257,8 +254,8 @@ impl Cluster {
         if self.trace.on && !matches!(message, Message::Heartbeat(_) | Message::ClaimsAck(_)) {
             note!(self, "n{host} -> n{to} {}", outline(&message));
         }
-        let length = estimated_length(&message) + ENVELOPE;
-        if length > DATAGRAM_MAX {
+        let length = encoded_length(&message);
+        if length > BODY_MAX {
             self.flag("size", format!("n{host} sends {length} bytes: {}", outline(&message)));
         }
         self.check_claims(host, &message);
@@ -339,17 +336,6 @@ fn message_kind(message: &Message) -> u64 {
         Message::OfferAnswer(_) => 5,
         Message::Errand(_) => 6,
         Message::ErrandAnswer(_) => 7,
-    }
-}
-
-/// About what `wire` makes of it.
-fn estimated_length(message: &Message) -> usize {
-    match message {
-        Message::Heartbeat(beat) => 72 + 10 * beat.heard.len(),
-        Message::Claims(slice) => 16 + 60 * slice.claims.len(),
-        Message::Offer(offer) => 8 + 8 * offer.groups.len(),
-        Message::OfferAnswer(answer) => 8 + 8 * answer.accepted.len(),
-        Message::ClaimsAck(_) | Message::Errand(_) | Message::ErrandAnswer(_) => 32,
     }
 }
 

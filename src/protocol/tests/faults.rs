@@ -49,7 +49,7 @@ fn a_deaf_owner_is_relieved_and_keeps_silent() {
     let mut cluster = settled(3, 9);
     let groups = cluster.groups_of(1);
     cluster.split = true;
-    cluster.reach.insert(NodeId(1), Reach::Silent);
+    cluster.reach.insert(NodeId(1), Some(Reach::Silent));
     cluster.cut(2, 1);
     cluster.cut(3, 1);
     cluster.run(DETECTED);
@@ -175,4 +175,29 @@ fn an_owner_whose_link_goes_down_lets_go_at_once() {
     }
     cluster.run(Duration::from_millis(5));
     assert_eq!((cluster.share(NodeId(1)), cluster.covered()), (0, 9));
+}
+
+#[test]
+fn a_self_test_that_is_never_answered_does_not_hold_up_the_survivor_for_ever() {
+    let mut cluster = settled(2, 4);
+    cluster.reach.insert(NodeId(2), None);
+    cluster.kill(NodeId(1));
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.share(NodeId(2)), 4);
+}
+
+#[test]
+fn several_peers_silent_at_once_are_not_believed_dead_where_nobody_else_is_known() {
+    let mut cluster = settled(3, 9);
+    cluster.split = true;
+    cluster.reach.insert(NodeId(1), Some(Reach::NobodyToAsk));
+    for other in [2, 3] {
+        cluster.cut(other, 1);
+    }
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.share(NodeId(1)), 3);
+    cluster.kill(NodeId(2));
+    cluster.kill(NodeId(3));
+    cluster.run(Duration::from_secs(40));
+    assert_eq!(cluster.share(NodeId(1)), 9);
 }

@@ -28,8 +28,8 @@ struct Cluster {
     frozen: BTreeMap<NodeId, Vec<Event>>,
     /// How often a node has been started.
     lives: BTreeMap<NodeId, u64>,
-    /// What the self-test of a node says.
-    reach: BTreeMap<NodeId, Reach>,
+    /// What the self-test of a node says, if anything.
+    reach: BTreeMap<NodeId, Option<Reach>>,
     /// Whether two owners of one group are tolerated for now.
     split: bool,
 }
@@ -118,8 +118,10 @@ impl Cluster {
                     self.post(self.now, node, Event::Kernel(KernelEvent::Absent { group, ticket }));
                 }
                 Action::TestReach => {
-                    let reach = self.reach.get(&node).copied().unwrap_or(Reach::Answered);
-                    self.post(self.now, node, Event::Kernel(KernelEvent::Reach(reach)));
+                    let reach = self.reach.get(&node).copied().unwrap_or(Some(Reach::Answered));
+                    if let Some(reach) = reach {
+                        self.post(self.now, node, Event::Kernel(KernelEvent::Reach(reach)));
+                    }
                 }
                 Action::Answer { outcome, .. } => self.answers.push(outcome),
                 Action::Report(report) => self.reports.push((node, report)),

@@ -1,0 +1,250 @@
+//! Stories of hosts: death, stops, boots, kernels that refuse (H10 to H39, H59, H60).
+
+use buoy::protocol::{Failure, Rule};
+
+use crate::cluster::Cluster;
+use crate::draw::{MILLISECOND, SECOND};
+use crate::options::Options;
+use crate::story::{Outcome, calm};
+
+/// A host has died: three heartbeats, the phase of the last one, and what taking takes.
+const DEATH_WITHIN: u64 = 450 * MILLISECOND;
+/// Who goes on after a stop has given way within this.
+const GIVES_WAY_WITHIN: u64 = 400 * MILLISECOND;
+
+/// H18: an owner loses power. Its clients wait for less than half a second.
+pub(crate) fn host_death(broken: Option<Rule>) -> Outcome {
+    for seed in 0..20 {
+        let nodes = [2, 3, 5][usize::try_from(seed % 3).expect("small")];
+        let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 10, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.run_for(seed * 7 * MILLISECOND)?;
+        cluster.mark();
+        cluster.crash(owner, None);
+        cluster.wait_until("H18", DEATH_WITHIN, Cluster::misled)?;
+        cluster.run_for(5 * SECOND)?;
+        cluster.expect_outage("H18", DEATH_WITHIN)?;
+    }
+    Ok(())
+}
+
+/// H11: the daemon of an owner is killed and leaves its addresses. Others take them, clients are
+/// told, and the next life of the daemon removes what is left.
+pub(crate) fn crash_of_daemon(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    let owner = cluster.owner(0);
+    cluster.kill_daemon(owner, None);
+    cluster.run_for(5 * SECOND)?;
+    cluster.expect("H11", cluster.misled().is_none(), "a client is lost")?;
+    cluster.start(owner);
+    cluster.wait_until("H43", 10 * MILLISECOND, Cluster::uncovered)?;
+    cluster.wait_until("H43", DEATH_WITHIN, Cluster::misled)?;
+    cluster.settle()?;
+    Ok(())
+}
+
+/// H10: the daemon of an owner is stopped for three seconds. On going on it accuses nobody,
+/// announces nothing, and gives way to those who have taken its groups.
+pub(crate) fn freeze_and_thaw(broken: Option<Rule>) -> Outcome {
+    for (seed, nodes) in [(1, 2), (2, 3), (3, 5)] {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 6, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.pause(owner, 3 * SECOND);
+        cluster.run_for(3 * SECOND - MILLISECOND)?;
+        cluster.expect("H10", cluster.misled().is_none(), "a client is lost")?;
+        cluster.watch("H10", GIVES_WAY_WITHIN, |this| {
+            this.condemned_by(owner).or_else(|| this.misled())
+        })?;
+        cluster.expect("H10", cluster.uncovered().is_none(), "it has not given way")?;
+        cluster.expect_outage("H10", DEATH_WITHIN)?;
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H13: the machine of an owner is stopped together with its clocks, so that it can not tell by
+/// them. It still gives way as soon as it hears its peers.
+pub(crate) fn machine_pause(broken: Option<Rule>) -> Outcome {
+    for (seed, nodes) in [(1, 2), (2, 3), (3, 5)] {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 6, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.pause_machine(owner, 3 * SECOND);
+        cluster.wait_until("H13", DEATH_WITHIN, Cluster::misled)?;
+        cluster.run_for(3 * SECOND)?;
+        cluster.wait_until("H13", GIVES_WAY_WITHIN, Cluster::uncovered)?;
+        cluster.watch("H13", SECOND, Cluster::misled)?;
+        cluster.expect("H13", cluster.safety.accusations == 0, "it has accused somebody")?;
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H13: a snapshot stops an owner for 188 ms. Nothing moves.
+pub(crate) fn short_machine_pause(broken: Option<Rule>) -> Outcome {
+    for seed in 0..5 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 6, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.pause_machine(owner, 188 * MILLISECOND);
+        cluster.watch("H13", 10 * SECOND, Cluster::condemned)?;
+        cluster.expect_moves("H13", 0)?;
+    }
+    Ok(())
+}
+
+/// H3, H19: what a host said in its last moments arrives when it is up again in another life, and
+/// others have its groups. Nobody believes it.
+pub(crate) fn past_life(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    let owner = cluster.owner(0);
+    let usual = cluster.network.weather.delay;
+    cluster.network.weather.delay = 3 * SECOND;
+    cluster.run_for(110 * MILLISECOND)?;
+    cluster.network.weather.delay = usual;
+    cluster.crash(owner, None);
+    cluster.run_for(500 * MILLISECOND)?;
+    cluster.power_on(owner);
+    cluster.wait_until("H19", 2 * SECOND, Cluster::uncovered)?;
+    let moves = cluster.safety.moves;
+    cluster.watch("H19", 300 * MILLISECOND, Cluster::uncovered)?;
+    cluster.expect("H19", cluster.safety.moves >= moves, "moves are counted down")?;
+    cluster.settle()?;
+    Ok(())
+}
+
+/// A host dies and is up again before anybody has missed it. Its old claims hold nothing: its
+/// groups are served again as soon as after a death.
+pub(crate) fn reborn_owner(broken: Option<Rule>) -> Outcome {
+    for away in [20, 100, 200, 280] {
+        let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+        let owner = cluster.owner(0);
+        cluster.crash(owner, None);
+        cluster.run_for(away * MILLISECOND)?;
+        cluster.power_on(owner);
+        cluster.wait_until("H18", DEATH_WITHIN, Cluster::misled)?;
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H27: all daemons start together. Each group is taken once, and evenly.
+pub(crate) fn cold_boot(broken: Option<Rule>) -> Outcome {
+    for (seed, nodes) in [(1, 3), (2, 5), (3, 3), (4, 5)] {
+        let mut cluster = Cluster::new(Options { seed, ..calm(nodes, 15, broken) });
+        cluster.wait_until("H27", 3 * SECOND, Cluster::uncovered)?;
+        cluster.expect("H27", cluster.unbalanced().is_none(), "the loads are uneven")?;
+        cluster.run_for(20 * SECOND)?;
+        cluster.expect_moves("H27", 0)?;
+        cluster.expect("H27", cluster.unwell().is_none(), "all is not well")?;
+    }
+    Ok(())
+}
+
+/// H28: a node starts in a cluster that serves all groups. It steals nothing; it is given its
+/// share, group by group, and clients hardly notice.
+pub(crate) fn boot_into_busy_cluster(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::new(calm(3, 9, broken));
+    cluster.hosts[2].powered = false;
+    cluster.wait_until("H28", 5 * SECOND, Cluster::uncovered)?;
+    cluster.run_for(10 * SECOND)?;
+    cluster.mark();
+    cluster.power_on(2);
+    cluster.watch("H28", 900 * MILLISECOND, |this| this.not_empty(2))?;
+    cluster.wait_until("H28", 60 * SECOND, Cluster::unwell)?;
+    cluster.run_for(10 * SECOND)?;
+    cluster.expect_moves("H28", 3)?;
+    cluster.expect_outage("H28", 20 * MILLISECOND)?;
+    Ok(())
+}
+
+/// H29: a node starts alone and knows of nobody who could answer it: its switch port may still be
+/// blocked. It waits for as long as a spanning tree may take, and then serves.
+pub(crate) fn lone_boot(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::new(Options { clients: 0, ..calm(2, 4, broken) });
+    cluster.hosts[1].powered = false;
+    cluster.watch("H29", 34 * SECOND, |this| this.not_empty(0))?;
+    cluster.wait_until("H29", 6 * SECOND, Cluster::uncovered)?;
+    Ok(())
+}
+
+/// H29: a node starts alone, and a client answers it. It serves as soon as it has listened.
+pub(crate) fn lone_boot_with_evidence(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::new(calm(2, 4, broken));
+    cluster.hosts[1].powered = false;
+    cluster.watch("H29", 900 * MILLISECOND, |this| this.not_empty(0))?;
+    cluster.wait_until("H29", 4 * SECOND, Cluster::uncovered)?;
+    Ok(())
+}
+
+/// H30: a node dies every four seconds for two minutes. Groups stop following it.
+pub(crate) fn flapping_node(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 9, broken))?;
+    for _ in 0..30 {
+        cluster.crash(2, Some(SECOND));
+        cluster.run_for(4 * SECOND)?;
+    }
+    let moves = cluster.safety.moves;
+    cluster.expect("H30", moves <= 12, &format!("{moves} moves in 30 flaps"))?;
+    cluster.demand_convergence()?;
+    Ok(())
+}
+
+/// H37: one of two dies with half of a thousand groups. They are announced no faster than allowed
+/// (S14), each for the first time before any is repeated.
+pub(crate) fn mass_failover(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(Options { traced: false, ..calm(2, 1_000, broken) })?;
+    cluster.crash(0, None);
+    cluster.wait_until("H37", 1_200 * MILLISECOND, Cluster::misled)?;
+    cluster.run_for(10 * SECOND)?;
+    cluster.expect_outage("H37", 1_200 * MILLISECOND)?;
+    Ok(())
+}
+
+/// H39: the kernel of one node refuses every address when an owner dies. The next in line takes
+/// what falls to that node.
+pub(crate) fn kernel_refuses(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(4, 12, broken))?;
+    let owner = cluster.owner(0);
+    let sick = cluster.other_than(&[owner]);
+    let kept = cluster.groups_of(sick).len();
+    cluster.break_kernel(sick, Failure::Refused, 0b1111);
+    cluster.crash(owner, None);
+    cluster.wait_until("H39", 700 * MILLISECOND, Cluster::misled)?;
+    cluster.run_for(20 * SECOND)?;
+    cluster.expect_outage("H39", 700 * MILLISECOND)?;
+    let has = cluster.groups_of(sick).len();
+    cluster.expect("H39", has == kept, &format!("it had {kept} groups and has {has}"))?;
+    Ok(())
+}
+
+/// H59: an owner dies together with any other node, its first heir among them. The next heir
+/// takes.
+pub(crate) fn owner_and_heir_die(broken: Option<Rule>) -> Outcome {
+    for other in 1..4 {
+        let mut cluster = Cluster::settled(calm(4, 8, broken))?;
+        let owner = cluster.owner(0);
+        cluster.crash(owner, None);
+        cluster.crash((owner + other) % 4, None);
+        cluster.wait_until("H59", 2 * DEATH_WITHIN, Cluster::misled)?;
+        cluster.run_for(5 * SECOND)?;
+        cluster.expect_outage("H59", 600 * MILLISECOND)?;
+    }
+    Ok(())
+}
+
+/// H60: an heir dies, one node misses whom the owner names then, and the owner dies too. There
+/// may be one claim too many, and it is gone soon.
+pub(crate) fn missed_claim_update(broken: Option<Rule>) -> Outcome {
+    for after in 0..8 {
+        let mut cluster = Cluster::settled(calm(4, 8, broken))?;
+        cluster.crash(1, None);
+        cluster.run_for(250 * MILLISECOND)?;
+        cluster.cut(0, 3);
+        cluster.run_for(after * 50 * MILLISECOND)?;
+        cluster.crash(0, None);
+        cluster.wait_until("H60", SECOND, Cluster::misled)?;
+        cluster.wait_until("H60", GIVES_WAY_WITHIN, Cluster::uncovered)?;
+        cluster.watch("H60", 5 * SECOND, Cluster::uncovered)?;
+        cluster.expect_moves("H60", 12)?;
+    }
+    Ok(())
+}

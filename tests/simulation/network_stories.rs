@@ -1,0 +1,268 @@
+//! Stories of networks: loss, cuts, splits, links (H1 to H9, H33 to H45).
+
+use buoy::protocol::Rule;
+
+use crate::cluster::Cluster;
+use crate::draw::{MILLISECOND, SECOND};
+use crate::network::Weather;
+use crate::options::Options;
+use crate::story::{Outcome, calm};
+
+/// Who is deaf or mute is relieved within this: detection, a test of reach, and some.
+const RELIEVED_WITHIN: u64 = 700 * MILLISECOND;
+/// After a heal: three heartbeats, and what letting go takes.
+const ONE_OWNER_WITHIN: u64 = 400 * MILLISECOND;
+/// After a heal, every client is right.
+const CACHES_WITHIN: u64 = 500 * MILLISECOND;
+
+/// H1: ten minutes in a network that loses each fiftieth datagram. Nothing ever moves.
+pub(crate) fn steady_loss(broken: Option<Rule>) -> Outcome {
+    let weather = Weather { loss: 20_000, ..Weather::fair() };
+    let mut cluster = Cluster::settled(Options { weather, ..calm(3, 6, broken) })?;
+    cluster.run_for(600 * SECOND)?;
+    cluster.expect_moves("H1", 0)?;
+    Ok(())
+}
+
+/// H2: half a second in which the owner's switch port loses nearly everything. The group may be
+/// taken over once, and that is all.
+pub(crate) fn burst(broken: Option<Rule>) -> Outcome {
+    for seed in 0..10 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 1, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.deafen(owner);
+        cluster.mute(owner);
+        cluster.run_for(500 * MILLISECOND)?;
+        cluster.heal();
+        cluster.run_for(20 * SECOND)?;
+        cluster.expect_moves("H2", 1)?;
+        cluster.wait_until("H2", SECOND, Cluster::unwell)?;
+    }
+    Ok(())
+}
+
+/// H4: one of three does not hear one other, whom the third hears. Nobody is dead, nothing moves.
+pub(crate) fn one_way_cut(broken: Option<Rule>) -> Outcome {
+    for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+        let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+        cluster.cut(from, to);
+        cluster.watch("H4", 20 * SECOND, Cluster::condemned)?;
+        cluster.expect_moves("H4", 0)?;
+    }
+    Ok(())
+}
+
+/// H5: an owner sends but hears nobody, clients neither. Others relieve it soon; it keeps silent
+/// for as long as it is deaf.
+pub(crate) fn deaf_owner(broken: Option<Rule>) -> Outcome {
+    for nodes in [3, 5] {
+        let mut cluster = Cluster::settled(calm(nodes, 6, broken))?;
+        let owner = cluster.owner(0);
+        cluster.deafen(owner);
+        cluster.wait_until("H5", RELIEVED_WITHIN, Cluster::misled)?;
+        cluster.wait_until("H5", SECOND, |this| this.not_empty(owner))?;
+        cluster.watch("H5", 20 * SECOND, |this| this.not_empty(owner))?;
+        cluster.expect_outage("H5", RELIEVED_WITHIN)?;
+        cluster.heal();
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H6: an owner hears everybody, nobody hears it. Others relieve it soon, and it lets go.
+pub(crate) fn mute_owner(broken: Option<Rule>) -> Outcome {
+    for nodes in [3, 5] {
+        let mut cluster = Cluster::settled(calm(nodes, 6, broken))?;
+        let owner = cluster.owner(0);
+        cluster.mute(owner);
+        cluster.wait_until("H6", RELIEVED_WITHIN, Cluster::misled)?;
+        cluster.wait_until("H6", SECOND, |this| this.not_empty(owner))?;
+        cluster.watch("H6", 20 * SECOND, |this| this.not_empty(owner))?;
+        cluster.expect_outage("H6", RELIEVED_WITHIN)?;
+        cluster.heal();
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H7: A and C do not hear each other, B hears both. Every group keeps its one owner; and when A
+/// dies then, its groups have one owner again, wherever their heirs are.
+pub(crate) fn bridge(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    cluster.cut(0, 2);
+    cluster.cut(2, 0);
+    cluster.watch("H7", 20 * SECOND, Cluster::uncovered)?;
+    cluster.expect_moves("H7", 0)?;
+    cluster.crash(0, None);
+    cluster.wait_until("H7", SECOND, Cluster::uncovered)?;
+    cluster.watch("H7", 5 * SECOND, Cluster::uncovered)?;
+    Ok(())
+}
+
+/// H8, H9: five fall into two and three. Each side covers its clients; after the heal each group
+/// has one owner, of the larger side, and clients of both sides find it.
+pub(crate) fn split_and_heal(broken: Option<Rule>) -> Outcome {
+    for seed in 0..5 {
+        let mut cluster = Cluster::settled(Options { seed, clients: 2, ..calm(5, 10, broken) })?;
+        cluster.split(&[0, 1], &[0]);
+        cluster.wait_until("H8", 2 * SECOND, Cluster::misled)?;
+        cluster.run_for((3 + seed) * SECOND)?;
+        cluster.heal();
+        cluster.wait_until("H9", ONE_OWNER_WITHIN, Cluster::uncovered)?;
+        let moved = (0..10).find(|group| cluster.owner(*group) < 2);
+        cluster.expect("H9", moved.is_none(), &format!("the two have {moved:?}"))?;
+        cluster.wait_until("H9", CACHES_WITHIN - ONE_OWNER_WITHIN, Cluster::misled)?;
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H8, H9 of two: each takes all, and after the heal each group has one owner and one cache.
+pub(crate) fn split_of_two(broken: Option<Rule>) -> Outcome {
+    for seed in 0..5 {
+        let mut cluster = Cluster::settled(Options { seed, clients: 2, ..calm(2, 6, broken) })?;
+        cluster.split(&[0], &[0]);
+        cluster.wait_until("H8", 2 * SECOND, Cluster::misled)?;
+        cluster.run_for(5 * SECOND)?;
+        cluster.heal();
+        cluster.wait_until("H9", ONE_OWNER_WITHIN, Cluster::uncovered)?;
+        cluster.wait_until("H9", CACHES_WITHIN - ONE_OWNER_WITHIN, Cluster::misled)?;
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H33: the owner dies, and all announcements of the first second are lost. A repeat finds the
+/// clients before they ask by themselves.
+pub(crate) fn announcements_lost(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    let owner = cluster.owner(0);
+    cluster.network.weather.announcement_loss = 1_000_000;
+    cluster.crash(owner, None);
+    cluster.run_for(1_200 * MILLISECOND)?;
+    cluster.network.weather.announcement_loss = 0;
+    cluster.wait_until("H33", SECOND, Cluster::misled)?;
+    Ok(())
+}
+
+/// H35: the loser of a split speaks last, while the winner thinks that all is said. Its clients
+/// are taken back by a repeat.
+pub(crate) fn loser_speaks_last(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(Options { clients: 2, ..calm(3, 3, broken) })?;
+    cluster.split(&[0], &[0]);
+    cluster.run_for(5 * SECOND)?;
+    cluster.heal();
+    cluster.wait_until("H35", ONE_OWNER_WITHIN, Cluster::uncovered)?;
+    cluster.run_for(20 * MILLISECOND)?;
+    let now = cluster.now;
+    for group in 0..3 {
+        cluster.clients[1].hear_announcement(now, group, 0);
+    }
+    cluster.wait_until("H35", 2 * SECOND, Cluster::misled)?;
+    Ok(())
+}
+
+/// H67: a stranger has spoilt a cache that nobody looks after. The refresh mends it.
+pub(crate) fn spoilt_cache(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 3, broken))?;
+    let wrong = cluster.other_than(&[cluster.owner(0)]);
+    let now = cluster.now;
+    cluster.clients[0].hear_announcement(now, 0, wrong);
+    cluster.wait_until("H67", 67 * SECOND, Cluster::misled)?;
+    Ok(())
+}
+
+/// H68: old clients ignore updates within a second of the last. A repeat still finds them.
+pub(crate) fn old_clients(broken: Option<Rule>) -> Outcome {
+    let options = Options { locktime: true, clients: 3, ..calm(3, 6, broken) };
+    let mut cluster = Cluster::settled(options)?;
+    cluster.split(&[0], &[0]);
+    cluster.run_for(5 * SECOND)?;
+    cluster.heal();
+    cluster.wait_until("H68", 3 * SECOND, Cluster::misled)?;
+    Ok(())
+}
+
+/// H41: an owner's interface is deleted, and made anew ten seconds later. Others take its groups
+/// at once, and it takes nothing back by itself.
+pub(crate) fn interface_deleted(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(Options { paths: 2, ..calm(3, 6, broken) })?;
+    let owner = cluster.owner(0);
+    cluster.remove_interface(owner);
+    cluster.run_for(10 * SECOND)?;
+    cluster.expect_outage("H41", 150 * MILLISECOND)?;
+    cluster.watch("H41", SECOND, Cluster::uncovered)?;
+    cluster.heal();
+    cluster.settle()?;
+    Ok(())
+}
+
+/// H42: somebody removes an address. It is back soon, at the same host, and announced.
+pub(crate) fn address_removed(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 3, broken))?;
+    let owner = cluster.owner(0);
+    cluster.remove_address(owner, 0);
+    let now = cluster.now;
+    cluster.clients[0].hear_announcement(now, 0, cluster.hosts.len() - 1 - owner.min(1));
+    cluster.wait_until("H42", 100 * MILLISECOND, Cluster::misled)?;
+    cluster.run_for(10 * SECOND)?;
+    cluster.expect_moves("H42", 0)?;
+    cluster.expect_outage("H42", 100 * MILLISECOND)?;
+    Ok(())
+}
+
+/// H44: the data cable of an owner is pulled while a second path for heartbeats lives. It says so,
+/// and clients wait for a tenth of a second at most.
+pub(crate) fn link_down_second_path(broken: Option<Rule>) -> Outcome {
+    for seed in 0..5 {
+        let mut cluster = Cluster::settled(Options { seed, paths: 2, ..calm(3, 6, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.pull_link(owner);
+        cluster.wait_until("H44", 100 * MILLISECOND, Cluster::misled)?;
+        cluster.run_for(10 * SECOND)?;
+        cluster.expect_outage("H44", 100 * MILLISECOND)?;
+        cluster.wait_until("H44", SECOND, |this| this.holds_any(owner))?;
+        cluster.heal();
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H45: the only cable of an owner is pulled, and is back when others have taken its groups. It
+/// has let go, and leaves clients alone.
+pub(crate) fn link_back(broken: Option<Rule>) -> Outcome {
+    for length in [450, 600, 1_000, 5_000] {
+        for nodes in [2, 3] {
+            let mut cluster = Cluster::settled(calm(nodes, 6, broken))?;
+            let owner = cluster.owner(0);
+            cluster.pull_link(owner);
+            cluster.run_for(length * MILLISECOND)?;
+            cluster.expect_outage("H45", 450 * MILLISECOND)?;
+            cluster.expect("H45", cluster.holds_any(owner).is_none(), "it has not let go")?;
+            cluster.heal();
+            let (since, moves) = (cluster.now, cluster.safety.moves);
+            cluster.watch("H45", 900 * MILLISECOND, Cluster::uncovered)?;
+            cluster.expect("H45", cluster.safety.moves == moves, "it takes something back")?;
+            cluster.expect("H45", cluster.now > since, "time stands still")?;
+            cluster.settle()?;
+        }
+    }
+    Ok(())
+}
+
+/// H41, H45: the link of a node that is alone goes down and comes back. It lets go meanwhile,
+/// listens again, and then serves its clients again.
+pub(crate) fn alone_link_down_and_up(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(2, 4, broken))?;
+    cluster.crash(1, None);
+    cluster.wait_until("H41", SECOND, Cluster::misled)?;
+    cluster.run_for(5 * SECOND)?;
+    cluster.pull_link(0);
+    cluster.wait_until("H41", SECOND, |this| this.holds_any(0))?;
+    cluster.run_for(10 * SECOND)?;
+    cluster.network.link_up(0);
+    cluster.link_changed(0);
+    cluster.watch("H45", 500 * MILLISECOND, |this| this.holds_any(0))?;
+    cluster.wait_until("H45", 10 * SECOND, Cluster::uncovered)?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Stories of operators: orders, files, stops, hand-overs that are cut short (H24, H54 to H58).
+
+use buoy::protocol::{Order, Rule};
+
+use crate::cluster::Cluster;
+use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
+use crate::options::Options;
+use crate::story::{Outcome, calm};
+
+/// A group handed over is away for no longer than this.
+const HANDED_OVER_WITHIN: u64 = 20 * MILLISECOND;
+
+/// An hour in which nothing happens: nothing happens.
+pub(crate) fn calm_hour(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    cluster.run_for(3_600 * SECOND)?;
+    cluster.expect_moves("L7", 0)?;
+    cluster.expect_outage("L7", 0)?;
+    cluster.expect("L7", cluster.safety.accusations == 0, "somebody was accused")?;
+    cluster.expect("L7", cluster.unwell().is_none(), "all is not well")?;
+    Ok(())
+}
+
+/// H24: a new group is known to one node only, which dies. Nobody who does not know the group has
+/// it; when the others know it, one takes it.
+pub(crate) fn list_differs(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(Options { groups_spare: 1, ..calm(3, 3, broken) })?;
+    let mut plan = cluster.plans[0].clone();
+    plan.groups.insert(cluster.groups[3], plan.groups[&cluster.groups[0]].clone());
+    cluster.plans.push(plan);
+    cluster.adopt(0, 1);
+    cluster.wait_until("H24", 2 * SECOND, Cluster::uncovered)?;
+    cluster.expect("H24", cluster.open[3] == [0], "n0 alone knows it")?;
+    cluster.watch("H24", 20 * SECOND, Cluster::uncovered)?;
+    cluster.crash(0, None);
+    cluster.watch("H24", 5 * SECOND, |this| {
+        (!this.open[3].is_empty()).then(|| "a stranger has it".to_owned())
+    })?;
+    cluster.adopt(1, 1);
+    cluster.adopt(2, 1);
+    cluster.wait_until("H24", 2 * SECOND, Cluster::uncovered)?;
+    cluster.hosts[0].plan = 1;
+    cluster.power_on(0);
+    cluster.settle()?;
+    Ok(())
+}
+
+/// H55: all nodes reload a file in which nothing has changed. Nothing moves.
+pub(crate) fn reload(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    for plan in 1..4 {
+        let same = cluster.plans[0].clone();
+        cluster.plans.push(same);
+        for host in 0..3 {
+            cluster.adopt(host, plan);
+            cluster.run_for(70 * MILLISECOND)?;
+        }
+    }
+    cluster.watch("H55", 10 * SECOND, Cluster::condemned)?;
+    cluster.expect_moves("H55", 0)?;
+    cluster.expect_outage("H55", 0)?;
+    Ok(())
+}
+
+/// A node is drained from another, stays empty, is restarted, stays empty, and is undrained.
+pub(crate) fn drain_and_undrain(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 9, broken))?;
+    let id = cluster.hosts[1].id;
+    cluster.order(0, Order::Drain(id));
+    cluster.wait_until("L5", 5 * SECOND, |this| this.not_empty(1))?;
+    cluster.watch("L5", 20 * SECOND, |this| this.not_empty(1))?;
+    cluster.expect_outage("L5", HANDED_OVER_WITHIN)?;
+    cluster.crash(1, None);
+    cluster.run_for(SECOND)?;
+    cluster.power_on(1);
+    cluster.watch("L5", 10 * SECOND, |this| this.not_empty(1))?;
+    cluster.crash(2, None);
+    cluster.watch("L5", 10 * SECOND, |this| this.not_empty(1))?;
+    cluster.power_on(2);
+    cluster.run_for(5 * SECOND)?;
+    cluster.mark();
+    cluster.order(0, Order::Undrain(id));
+    cluster.settle()?;
+    Ok(())
+}
+
+/// H54: a daemon is told to stop. It hands over first, and clients hardly notice.
+pub(crate) fn clean_stop(broken: Option<Rule>) -> Outcome {
+    for nodes in [2, 3, 5] {
+        let mut cluster = Cluster::settled(calm(nodes, 10, broken))?;
+        cluster.stop(0, None);
+        cluster.wait_until("H54", SECOND, |this| {
+            this.hosts[0].node.is_some().then(|| "n0 has not stopped".to_owned())
+        })?;
+        cluster.run_for(10 * SECOND)?;
+        cluster.expect_outage("H54", HANDED_OVER_WITHIN)?;
+    }
+    Ok(())
+}
+
+/// An operator moves a group. It arrives and stays.
+pub(crate) fn move_stays(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    let owner = cluster.owner(0);
+    let to = cluster.other_than(&[owner]);
+    let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
+    cluster.order(cluster.other_than(&[owner, to]), order);
+    let elsewhere = |this: &Cluster| {
+        (this.open[0] != [to]).then(|| format!("g0 is at {:?}, not at n{to}", this.open[0]))
+    };
+    cluster.wait_until("move", SECOND, elsewhere)?;
+    cluster.watch("move", 120 * SECOND, elsewhere)?;
+    cluster.expect_outage("move", HANDED_OVER_WITHIN)?;
+    Ok(())
+}
+
+/// H58: the receiver of a hand-over dies at each of its steps. The group is not lost for longer
+/// than by a death.
+pub(crate) fn receiver_dies(broken: Option<Rule>) -> Outcome {
+    for step in 0..16 {
+        let mut cluster = Cluster::settled(calm(3, 3, broken))?;
+        let owner = cluster.owner(0);
+        let to = cluster.other_than(&[owner]);
+        let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
+        cluster.order(owner, order);
+        cluster.run_for(step * 100 * MICROSECOND)?;
+        cluster.crash(to, None);
+        cluster.wait_until("H58", SECOND, Cluster::misled)?;
+        cluster.run_for(5 * SECOND)?;
+        cluster.expect_outage("H58", 700 * MILLISECOND)?;
+    }
+    Ok(())
+}
+
+/// H58: the giver dies at each step of a hand-over.
+pub(crate) fn giver_dies(broken: Option<Rule>) -> Outcome {
+    for step in 0..16 {
+        let mut cluster = Cluster::settled(calm(3, 3, broken))?;
+        let owner = cluster.owner(0);
+        let to = cluster.other_than(&[owner]);
+        let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
+        cluster.order(owner, order);
+        cluster.run_for(step * 100 * MICROSECOND)?;
+        cluster.crash(owner, None);
+        cluster.wait_until("H58", SECOND, Cluster::misled)?;
+        cluster.run_for(5 * SECOND)?;
+        cluster.expect_outage("H58", 700 * MILLISECOND)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Every story by name, and a test for each. The mutation suite tells them all again.
+
+use buoy::protocol::Rule;
+
+use crate::story::Story;
+use crate::{host_stories, network_stories, operator_stories};
+
+macro_rules! stories {
+    ($($module:ident { $($name:ident)* })*) => {
+        /// Every story by name.
+        pub(crate) const STORIES: &[(&str, Story)] =
+            &[$($((stringify!($name), $module::$name as fn(Option<Rule>) -> _)),*),*];
+
+        $($(#[test]
+        fn $name() {
+            if let Err(text) = $module::$name(None) {
+                panic!("{text}");
+            }
+        })*)*
+    };
+}
+
+stories! {
+    network_stories {
+        steady_loss burst one_way_cut deaf_owner mute_owner bridge split_and_heal split_of_two
+        announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
+        address_removed link_down_second_path link_back alone_link_down_and_up
+    }
+    host_stories {
+        host_death freeze_and_thaw machine_pause short_machine_pause past_life reborn_owner
+        cold_boot boot_into_busy_cluster lone_boot lone_boot_with_evidence flapping_node
+        mass_failover kernel_refuses owner_and_heir_die missed_claim_update crash_of_daemon
+    }
+    operator_stories {
+        calm_hour list_differs reload drain_and_undrain clean_stop move_stays
+        receiver_dies giver_dies
+    }
+}
+
+/// The table is what the mutation suite goes by.
+#[test]
+fn every_story_has_a_name_of_its_own() {
+    let names: std::collections::BTreeSet<&str> = STORIES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names.len(), STORIES.len());
+}
