@@ -10,7 +10,7 @@ use buoy::lab::plan::{Shape, vip};
 
 use crate::Outcome;
 use crate::runner::Test;
-use crate::scene::{READING, SOON, Scene, with};
+use crate::scene::{PLANNED_OUTAGE_MAX, READING, SOON, Scene, with};
 use crate::until::until;
 
 /// What there is to run here.
@@ -20,8 +20,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("reload_under_traffic", reload_under_traffic),
     ("lists_differ_during_a_rollout", lists_differ_during_a_rollout),
 ];
-
-const PLANNED_OUTAGE_MAX: Duration = Duration::from_millis(100);
 
 /// The operator drains the owner: the command returns when the node has nothing; nobody loses
 /// more than a probe or two, and no moment has two owners. Undrained, it gets its share back.

@@ -75,15 +75,15 @@ fn replayed_datagrams_change_nothing() -> Outcome {
         clock::pause(Duration::from_millis(500));
         scene.nothing_happened(begin)?;
         Fault::HostDeath.begin(&mut scene.cluster, victim)?;
-        until("the others take over", SOON, || {
+        let others: Vec<_> = (0..3).filter(|node| *node != victim).collect();
+        until("the others have taken over and shared", SOON, || {
             replay(scene, &recorded).map_err(|error| error.to_string())?;
-            match scene.owned_by(victim).len()
-                + scene.cluster.prober.silent(Duration::from_millis(60)).len()
-            {
-                0 => Ok(()),
-                some => Err(format!("{some} addresses are not")),
+            match scene.owned_by(victim).len() {
+                0 => scene.balanced(&others),
+                some => Err(format!("the dead node answers for {some}")),
             }
         })?;
+        scene.at_rest()?;
         scene.sees(other, victim, "dead")?;
         let rest = clock::now();
         throughout("it is dead for them", Duration::from_secs(2), || {

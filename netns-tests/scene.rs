@@ -26,6 +26,9 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_buoy");
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Balance moves one group a second off a node: thirty groups that one node took take a while.
 const BALANCED_MAX: Duration = Duration::from_secs(45);
+/// A planned move takes 2 to 6 ms on a quiet machine; 162 ms were seen at a load of 5 on 2 cores.
+/// It must be less than what a death takes to be noticed, else nobody would see that it was one.
+pub(crate) const PLANNED_OUTAGE_MAX: Duration = Duration::from_millis(220);
 /// Two kernels' messages are read one after the other: shorter overlaps are of the reading.
 pub(crate) const READING: Duration = Duration::from_millis(3);
 
@@ -43,7 +46,9 @@ pub(crate) fn with(shape: &Shape, test: impl FnOnce(&mut Scene) -> Outcome) -> O
     with_unstarted(shape, |scene| {
         scene.cluster.start_all()?;
         until("every address is served by one node", SOON, || scene.each_on_one_node())?;
-        until("the groups are balanced", BALANCED_MAX, || scene.balanced())?;
+        until("the groups are balanced", BALANCED_MAX, || {
+            scene.balanced(&[0, 1, 2][..scene.cluster.nodes()])
+        })?;
         scene.at_rest()?;
         test(scene)
     })
@@ -70,18 +75,26 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 impl Scene {
-    /// Whether all nodes answer for as many groups as each other, give or take one.
-    pub(crate) fn balanced(&self) -> Result<(), String> {
+    /// Whether these nodes answer for as many groups as each other, give or take one.
+    pub(crate) fn balanced(&self, nodes: &[usize]) -> Result<(), String> {
         let firsts = self.cluster.plan.groups.iter().filter_map(|group| group.first());
-        let mut counts = vec![0_usize; self.cluster.nodes()];
-        for vip in firsts {
-            counts[self.owner(*vip)?] += 1;
-        }
-        let (most, least) = (counts.iter().max(), counts.iter().min());
-        match most.zip(least) {
+        let owners = firsts.map(|vip| self.owner(*vip)).collect::<Result<Vec<_>, _>>()?;
+        let count = |node: &usize| owners.iter().filter(|owner| *owner == node).count();
+        let counts: Vec<_> = nodes.iter().map(count).collect();
+        match counts.iter().max().zip(counts.iter().min()) {
             Some((most, least)) if most - least > 1 => Err(format!("the nodes have {counts:?}")),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Fails if an address outside of `had` was out for longer than a planned move takes.
+    pub(crate) fn others_undisturbed(&self, had: &[IpAddr], since: Instant) -> Outcome {
+        for (vip, seen) in self.cluster.prober.seen(since, Prober::judged_until()) {
+            if !had.contains(&vip) && seen.outage > PLANNED_OUTAGE_MAX {
+                return Err(format!("{vip} was disturbed: {seen:?}").into());
+            }
+        }
+        Ok(())
     }
 
     /// Waits until every served address is on exactly one node, which answers for it and is known
@@ -177,7 +190,8 @@ impl Scene {
         experiment::figures(&self.cluster, since, true)
     }
 
-    /// Fails unless no address moved in any kernel and no probe was lost since then.
+    /// Fails if an address moved in any kernel since then, or was out for long. (On a busy machine
+    /// the client loses a probe at times.)
     pub(crate) fn nothing_happened(&self, since: Instant) -> Outcome {
         let timeline = self.cluster.watch.timeline();
         for vip in &self.served {
@@ -187,10 +201,10 @@ impl Scene {
             }
         }
         let figures = self.figures(since);
-        match figures.lost {
-            0 => Ok(()),
-            lost => Err(format!("{lost} probes were lost").into()),
+        if figures.worst > PLANNED_OUTAGE_MAX {
+            return Err(format!("an address was out for {:?}", figures.worst).into());
         }
+        Ok(())
     }
 
     /// Runs a command against a node's daemon; gives its output, or fails with its errors.

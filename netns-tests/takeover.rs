@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::runner::Test;
-use crate::scene::{READING, SOON, with};
+use crate::scene::{PLANNED_OUTAGE_MAX, READING, SOON, with};
 use crate::until::until;
 
 /// What there is to run here.
@@ -27,8 +27,6 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// The figures of the README are for quiet machines; a busy one may take three times as long.
 const OUTAGE_MAX: Duration = Duration::from_millis(1500);
-/// A planned move has no outage of its own; this is for a busy machine.
-const PLANNED_OUTAGE_MAX: Duration = Duration::from_millis(100);
 
 /// The owner's host loses power: it is off the network at once and says nothing. The others
 /// notice by silence and take its groups; when it boots it gets its share back, and no more.
@@ -42,7 +40,7 @@ fn host_death() -> Outcome {
         let figures = scene.figures(begin);
         assert!(figures.worst <= OUTAGE_MAX, "out for {:?}", figures.worst);
         assert!(figures.lost > 0, "a dead host that answers is not dead");
-        assert_eq!(figures.affected, had.len(), "groups of living nodes are not touched");
+        scene.others_undisturbed(&had, begin)?;
         let other = (victim + 1) % 3;
         scene.sees(other, victim, "dead")?;
         Fault::HostDeath.end(&mut scene.cluster, victim)?;
@@ -164,14 +162,14 @@ fn thirty_groups_spread_and_return() -> Outcome {
         };
         evenly(scene, &[0, 1, 2], 10)?;
         scene.at_rest()?;
-        let had = scene.owned_by(1).len();
+        let had = scene.owned_by(1);
         let begin = clock::now();
         Fault::HostDeath.begin(&mut scene.cluster, 1)?;
         scene.away(1)?;
         evenly(scene, &[0, 2], 15)?;
         scene.at_rest()?;
         let figures = scene.figures(begin);
-        assert_eq!(figures.affected, had, "only what the dead node had moves");
+        scene.others_undisturbed(&had, begin)?;
         assert!(figures.worst <= OUTAGE_MAX, "out for {:?}", figures.worst);
         let begin = clock::now();
         Fault::HostDeath.end(&mut scene.cluster, 1)?;
@@ -180,7 +178,7 @@ fn thirty_groups_spread_and_return() -> Outcome {
         scene.at_rest()?;
         let figures = scene.figures(begin);
         let has = scene.owned_by(1).len();
-        assert_eq!(figures.affected, has, "only what it gets back moves");
+        assert!(figures.affected <= has + 1, "{} moved to give it {has}", figures.affected);
         assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
         Ok(())
     })

@@ -18,6 +18,9 @@ use super::record::ANSWER_LIMIT;
 const REST: Duration = Duration::from_millis(700);
 /// A cluster that is not at rest by then is reported as it is.
 const REST_MAX: Duration = Duration::from_secs(15);
+/// A node that has got nothing by then is meant to have nothing: the file says so, or it has
+/// failed too often lately.
+const BACK_MAX: Duration = Duration::from_secs(6);
 /// An address is answered now if a probe of so long ago was.
 const RECENT: Duration = Duration::from_millis(60);
 
@@ -26,7 +29,7 @@ const RECENT: Duration = Duration::from_millis(60);
 pub enum Expectation {
     /// It answers for nothing in the end.
     Away,
-    /// It answers for something in the end.
+    /// It answers for something in the end, unless the file has it otherwise.
     Back,
     /// Nothing in particular.
     Rest,
@@ -103,7 +106,8 @@ pub fn come_to_rest(
     look: &mut impl FnMut(&Cluster) -> bool,
 ) -> bool {
     let mut last = Vec::new();
-    let mut since = clock::now();
+    let begin = clock::now();
+    let mut since = begin;
     let rest = clock::until(REST_MAX, || {
         if !look(cluster) {
             return Some(false);
@@ -112,7 +116,7 @@ pub fn come_to_rest(
         let has = answering.iter().any(|(_, who)| *who == Some(node));
         let expected = match expectation {
             Expectation::Away => !has,
-            Expectation::Back => has,
+            Expectation::Back => has || clock::now().duration_since(begin) > BACK_MAX,
             Expectation::Rest => true,
         };
         let complete = answering.iter().all(|(_, who)| who.is_some());

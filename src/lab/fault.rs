@@ -20,9 +20,9 @@ pub enum Fault {
     HostDeath,
     /// Its daemon is stopped by SIGSTOP; the end is SIGCONT.
     Freeze,
-    /// Nothing reaches it.
+    /// Nothing reaches it, on any network.
     Deaf,
-    /// Nothing leaves it.
+    /// Nothing leaves it, on any network.
     Mute,
     /// It and the other nodes do not hear each other; the client hears all.
     Split,
@@ -82,10 +82,7 @@ impl Fault {
     pub fn begin(self, cluster: &mut Cluster, node: usize) -> Result<(), NamespaceError> {
         match self {
             Self::HostDeath => {
-                for network in 0..cluster.plan.nodes[node].interfaces.len() {
-                    cluster.network.cut(node, network, Direction::FromHost)?;
-                    cluster.network.cut(node, network, Direction::ToHost)?;
-                }
+                cut(cluster, node, &[Direction::FromHost, Direction::ToHost])?;
                 cluster.signal(node, Signal::SIGKILL);
                 set_carriers(cluster, node, false)
             }
@@ -93,8 +90,8 @@ impl Fault {
                 cluster.signal(node, Signal::SIGSTOP);
                 Ok(())
             }
-            Self::Deaf => cluster.network.cut(node, 0, Direction::ToHost),
-            Self::Mute => cluster.network.cut(node, 0, Direction::FromHost),
+            Self::Deaf => cut(cluster, node, &[Direction::ToHost]),
+            Self::Mute => cut(cluster, node, &[Direction::FromHost]),
             Self::Split => {
                 let others: Vec<_> = (0..cluster.nodes()).filter(|other| *other != node).collect();
                 cluster.network.part(&[node], &others)
@@ -130,6 +127,16 @@ impl Fault {
             Self::Drain => operator(cluster, node, "undrain"),
         }
     }
+}
+
+/// Cuts the host off, in these directions, on every network that it has.
+fn cut(cluster: &mut Cluster, node: usize, directions: &[Direction]) -> Result<(), NamespaceError> {
+    for network in 0..cluster.plan.nodes[node].interfaces.len() {
+        for direction in directions {
+            cluster.network.cut(node, network, *direction)?;
+        }
+    }
+    Ok(())
 }
 
 fn set_carriers(cluster: &Cluster, node: usize, on: bool) -> Result<(), NamespaceError> {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Error;
 use super::clock;
@@ -39,8 +39,8 @@ pub fn run(
     let mut cluster = Cluster::build(plan, program)?;
     let began = clock::now();
     cluster.start_all()?;
-    until_ready(&mut cluster, interruption, &mut |cluster| stage.live(cluster))?;
-    let took = clock::now().duration_since(began).as_secs_f64();
+    let ready = until_ready(&mut cluster, interruption, &mut |cluster| stage.live(cluster))?;
+    let took = ready.duration_since(began).as_secs_f64();
     stage.say(&format!("\nEvery address is answered, {took:.1} s after the daemons started."))?;
     stage.table(&cluster)?;
     stage.say("")?;
@@ -87,7 +87,7 @@ fn introduce<W: Write>(plan: &Plan, stage: &mut Stage<'_, W>) -> Result<(), Erro
     Ok(())
 }
 
-/// Waits until every address is answered and nothing moves any more.
+/// Waits until every address is answered and nothing moves any more; tells when all were.
 ///
 /// # Errors
 /// When that does not come about, with the ends of the daemons' logs.
@@ -95,7 +95,7 @@ pub fn until_ready<E: Into<Error>>(
     cluster: &mut Cluster,
     interruption: &Interruption,
     look: &mut impl FnMut(&Cluster) -> Result<(), E>,
-) -> Result<(), Error> {
+) -> Result<Instant, Error> {
     let ready = clock::until(READY_MAX, || {
         if let Err(error) = look(cluster) {
             return Some(Err(error.into()));
@@ -110,6 +110,7 @@ pub fn until_ready<E: Into<Error>>(
         cluster.prober.silent(RECENT).is_empty().then_some(Ok(()))
     });
     ready.unwrap_or_else(|| Err(Error::NotReady(logs(cluster))))?;
+    let answered = clock::now();
     // Nodes that came a moment later get their share; where the file wants otherwise, they do not.
     clock::until(SHARE_MAX, || {
         let answering = cluster.answering(RECENT);
@@ -119,7 +120,7 @@ pub fn until_ready<E: Into<Error>>(
     });
     let mut go_on = |cluster: &Cluster| look(cluster).is_ok() && !interruption.wanted();
     experiment::come_to_rest(cluster, (0, Expectation::Rest), &mut go_on);
-    if interruption.wanted() { Err(Error::Interrupted) } else { Ok(()) }
+    if interruption.wanted() { Err(Error::Interrupted) } else { Ok(answered) }
 }
 
 fn logs(cluster: &Cluster) -> String {
