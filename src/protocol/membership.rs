@@ -394,9 +394,9 @@ impl Node {
         let within = self.configuration.timing.detection();
         let life = low(self.configuration.incarnation);
         match peer.verdict {
-            Verdict::Up | Verdict::Suspect => peer.hears(self.configuration.me, Some(life), within),
+            Verdict::Up => peer.hears(self.configuration.me, Some(life), within),
             Verdict::Indirect => true,
-            Verdict::Unknown | Verdict::Dead | Verdict::Left => false,
+            Verdict::Suspect | Verdict::Unknown | Verdict::Dead | Verdict::Left => false,
         }
     }
 

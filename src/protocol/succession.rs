@@ -161,7 +161,9 @@ impl Node {
     pub(super) fn common_order(&self, group: GroupKey) -> Vec<NodeId> {
         let mut order: Vec<NodeId> = self.configuration.nodes.keys().copied().collect();
         let salt = if self.holds(Rule::CommonOrder) { 0 } else { self.configuration.incarnation.0 };
-        order.sort_by_key(|node| rendezvous(GroupKey(group.0 ^ salt), *node, self.weight(*node)));
+        order.sort_by_cached_key(|node| {
+            rendezvous(GroupKey(group.0 ^ salt), *node, self.weight(*node))
+        });
         order
     }
 

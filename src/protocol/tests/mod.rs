@@ -9,6 +9,7 @@ use super::*;
 
 mod faults;
 mod moves;
+mod rules;
 
 struct Cluster {
     now: Instant,
@@ -32,6 +33,16 @@ struct Cluster {
     reach: BTreeMap<NodeId, Option<Reach>>,
     /// Whether two owners of one group are tolerated for now.
     split: bool,
+    /// Whether there ever were two.
+    doubled: bool,
+    /// How long kernels take to remove an address.
+    removal: Duration,
+    /// Nodes whose kernel refuses to add.
+    refusing: BTreeSet<NodeId>,
+    /// Orders to add.
+    acquired: usize,
+    /// How much the clock of a node is behind, because its machine stood still.
+    behind: BTreeMap<NodeId, Duration>,
 }
 
 fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
@@ -61,11 +72,23 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
 
 impl Cluster {
     fn start(nodes: u32, groups: u64) -> Self {
+        Self::without(None, nodes, groups)
+    }
+
+    fn without(broken: Option<Rule>, nodes: u32, groups: u64) -> Self {
         let now = Instant::from_millis(1000);
         Self {
             now,
             nodes: (1..=nodes)
-                .map(|node| (NodeId(node), Node::new(now, configuration(node, nodes, groups))))
+                .map(|node| {
+                    (
+                        NodeId(node),
+                        Node::new(
+                            now,
+                            Configuration { broken, ..configuration(node, nodes, groups) },
+                        ),
+                    )
+                })
                 .collect(),
             open: BTreeMap::new(),
             inbox: BinaryHeap::new(),
@@ -80,6 +103,11 @@ impl Cluster {
             lives: BTreeMap::new(),
             reach: BTreeMap::new(),
             split: false,
+            doubled: false,
+            removal: Duration::ZERO,
+            refusing: BTreeSet::new(),
+            acquired: 0,
+            behind: BTreeMap::new(),
         }
     }
 
@@ -94,9 +122,20 @@ impl Cluster {
             waiting.push(event);
             return;
         }
+        if let Event::Kernel(KernelEvent::Absent { group, .. }) = &event {
+            self.open.entry(*group).or_default().retain(|owner| *owner != node);
+        }
         let incarnation = self.incarnation(node);
+        let behind = self.behind.get(&node).copied().unwrap_or_default();
+        let event = match event {
+            Event::Heard { from, incarnation, received_at, message } => {
+                let received_at = received_at.before(behind);
+                Event::Heard { from, incarnation, received_at, message }
+            }
+            other => other,
+        };
         let Some(machine) = self.nodes.get_mut(&node) else { return };
-        for action in machine.step(self.now, event) {
+        for action in machine.step(self.now.before(behind), event) {
             let soon = self.now + Duration::from_millis(1);
             match action {
                 Action::Send { to, .. } if self.cut.contains(&(node, to)) => {}
@@ -105,7 +144,14 @@ impl Cluster {
                         Event::Heard { from: node, incarnation, received_at: soon, message };
                     self.post(soon, to, event);
                 }
+                Action::Acquire { group, ticket } if self.refusing.contains(&node) => {
+                    self.acquired += 1;
+                    let failure = Failure::Refused;
+                    let event = KernelEvent::Failed { group, ticket, failure };
+                    self.post(soon, node, Event::Kernel(event));
+                }
                 Action::Acquire { group, ticket } => {
+                    self.acquired += 1;
                     self.open.entry(group).or_default().push(node);
                     self.post(
                         self.now,
@@ -114,8 +160,8 @@ impl Cluster {
                     );
                 }
                 Action::Release { group, ticket } => {
-                    self.open.entry(group).or_default().retain(|owner| *owner != node);
-                    self.post(self.now, node, Event::Kernel(KernelEvent::Absent { group, ticket }));
+                    let event = KernelEvent::Absent { group, ticket };
+                    self.post(self.now + self.removal, node, Event::Kernel(event));
                 }
                 Action::TestReach => {
                     let reach = self.reach.get(&node).copied().unwrap_or(Some(Reach::Answered));
@@ -131,6 +177,7 @@ impl Cluster {
             }
         }
         for (group, owners) in &self.open {
+            self.doubled |= owners.len() > 1;
             assert!(self.split || owners.len() <= 1, "{group} at {owners:?} at {:?}", self.now);
         }
     }
@@ -139,7 +186,12 @@ impl Cluster {
         let end = self.now + length;
         loop {
             let awake = self.nodes.iter().filter(|(id, _)| !self.frozen.contains_key(id));
-            let timer = awake.map(|(id, node)| (node.next_deadline(), *id)).min();
+            let timer = awake
+                .map(|(id, node)| {
+                    let behind = self.behind.get(id).copied().unwrap_or_default();
+                    (node.next_deadline() + behind, *id)
+                })
+                .min();
             let message = self.inbox.peek().map(|Reverse((at, _, _))| *at);
             let next = timer.map(|timer| timer.0).into_iter().chain(message).min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
