@@ -28,7 +28,8 @@ const SHOWN_ELSEWHERE: &[Rule] = &[
     Rule::ClockJump,
 ];
 /// Rules that nothing has shown to be needed yet. Each must find its story or go.
-const NOT_SHOWN: &[Rule] = &[Rule::MuteTakesNothing, Rule::MovingIsOwned, Rule::TakeBack];
+const NOT_SHOWN: &[Rule] =
+    &[Rule::MuteTakesNothing, Rule::MovingIsOwned, Rule::TakeBack, Rule::Relay];
 
 /// The story that misses the rule, and how it ended.
 fn story(rule: Rule) -> Option<String> {

@@ -132,7 +132,11 @@ impl Cluster {
                 let received_at = received_at.before(behind);
                 Event::Heard { from, incarnation, received_at, message }
             }
-            other => other,
+            other @ (Event::Timer
+            | Event::Kernel(_)
+            | Event::Ordered { .. }
+            | Event::Reconfigured(_)
+            | Event::Stop) => other,
         };
         let Some(machine) = self.nodes.get_mut(&node) else { return };
         for action in machine.step(self.now.before(behind), event) {
