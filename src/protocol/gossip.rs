@@ -8,7 +8,8 @@
 
 use super::action::{Action, Report};
 use super::claims::{Acceptance, ClaimTable, Entry};
-use super::identity::NodeId;
+use super::identity::{Incarnation, NodeId};
+use super::membership::low;
 use super::message::{
     CLAIMS_PER_MESSAGE, Claim, Claims, ClaimsAck, LogPosition, Message, NodePhase, Tenure,
 };
@@ -19,6 +20,13 @@ use super::rules::Rule;
 /// Slices sent in one go; more wait for the acknowledgement. A burst above this would overrun
 /// the receiver's socket buffer.
 const SLICES_MAX: usize = 64;
+
+/// Where this life of the node begins to number its logs: elsewhere than its other lives, or a
+/// peer that still acknowledges the log of the last one would be thought to have this one's.
+/// In the lower half of the numbers, so that they do not run out.
+pub(super) fn first_stream(life: Incarnation) -> u32 {
+    (low(life) >> 1).max(1)
+}
 
 impl Node {
     /// Whether the peer must be sent this claim.
@@ -161,6 +169,9 @@ impl Node {
 
     /// When an unacknowledged log must be sent again.
     pub(super) fn gossip_deadline(&self) -> super::instant::Instant {
+        if !self.holds(Rule::Retransmission) {
+            return super::instant::Instant::NEVER;
+        }
         self.peers
             .values()
             .filter(|peer| {

@@ -36,6 +36,12 @@ impl Node {
             self.meet(from, incarnation);
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.incarnation_low != Some(low(incarnation)) {
+            // A witness that had missed its restart told of its former life while it was silent.
+            peer.incarnation_low = Some(low(incarnation));
+            peer.relayed_at = None;
+            self.evaluate = true;
+        }
         let received_at = received_at.min(now);
         if peer.heard_at.is_none_or(|heard_at| heard_at < received_at) {
             peer.heard_at = Some(received_at);

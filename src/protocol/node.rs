@@ -231,12 +231,13 @@ impl Node {
     fn repeer(&mut self) {
         let me = self.configuration.me;
         let timing = self.configuration.timing;
+        let stream = super::gossip::first_stream(self.configuration.incarnation);
         let nodes = &self.configuration.nodes;
         self.peers.retain(|node, _| nodes.contains_key(node));
         self.offers.retain(|node, _| nodes.contains_key(node));
         for (node, member) in nodes.iter().filter(|(node, _)| **node != me) {
             self.peers.entry(*node).or_insert_with(|| {
-                Peer::new(self.now, member.weight, timing.heartbeat, timing.misses)
+                Peer::new(self.now, member.weight, timing.heartbeat, timing.misses, stream)
             });
         }
     }

@@ -97,7 +97,13 @@ pub(super) struct Outbound {
 }
 
 impl Peer {
-    pub(super) fn new(now: Instant, weight: u16, interval: Duration, misses: u8) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        weight: u16,
+        interval: Duration,
+        misses: u8,
+        stream: u32,
+    ) -> Self {
         Self {
             incarnation: None,
             incarnation_low: None,
@@ -122,7 +128,7 @@ impl Peer {
             clock_ahead: None,
             clock_jump: None,
             inbound: Inbound::default(),
-            outbound: Outbound { stream: 1, ..Outbound::default() },
+            outbound: Outbound { stream, ..Outbound::default() },
             flaps: VecDeque::new(),
             declined_until: Instant::START,
             answered_at: Instant::START,

@@ -201,3 +201,52 @@ fn several_peers_silent_at_once_are_not_believed_dead_where_nobody_else_is_known
     cluster.run(Duration::from_secs(40));
     assert_eq!(cluster.share(NodeId(1)), 9);
 }
+
+/// Seed 3585: the peer still acknowledged the log of the former life, under the same number.
+#[test]
+fn claims_of_a_new_life_reach_a_peer_that_knows_only_the_old_one() {
+    let mut cluster = settled(2, 4);
+    cluster.step(NodeId(1), Event::Ordered { ticket: 1, order: Order::Drain(NodeId(1)) });
+    cluster.run(Duration::from_secs(1));
+    cluster.step(NodeId(1), Event::Ordered { ticket: 2, order: Order::Undrain(NodeId(1)) });
+    cluster.run(Duration::from_secs(10));
+    cluster.split = true;
+    cluster.cut(1, 2);
+    cluster.cut(2, 1);
+    cluster.kill(NodeId(1));
+    cluster.restart(1, 2, 4);
+    cluster.run(Duration::from_secs(6));
+    assert_eq!([1, 2].map(|node| cluster.share(NodeId(node))), [4, 4]);
+    // Draining, it is no heir: no revision of the claims makes up for what got lost.
+    cluster.step(NodeId(2), Event::Ordered { ticket: 3, order: Order::Drain(NodeId(2)) });
+    cluster.run(Duration::from_secs(1));
+    cluster.cut.remove(&(NodeId(2), NodeId(1)));
+    cluster.run(Duration::from_millis(150));
+    cluster.cut.clear();
+    cluster.run(Duration::from_millis(400));
+    assert_eq!(cluster.covered(), 4, "{:?}", cluster.open);
+}
+
+/// Seed 10243: a witness that had missed a restart told of the former life of a silent node, and
+/// that was believed even after the new one was heard again.
+#[test]
+fn a_witness_out_of_date_does_not_make_a_live_node_one_that_restarted() {
+    let mut cluster = Cluster::start(3, 9);
+    cluster.restart(3, 3, 9);
+    cluster.run(Duration::from_secs(5));
+    let beat = cluster.last_beat.get(&(NodeId(2), NodeId(1))).cloned().expect("it was heard");
+    cluster.step(NodeId(3), Event::Ordered { ticket: 1, order: Order::Drain(NodeId(3)) });
+    cluster.run(Duration::from_secs(1));
+    cluster.cut(3, 1);
+    cluster.run(Duration::from_millis(1050));
+    let former_life = Heard { node: NodeId(3), incarnation_low: 1003, age: Duration::ZERO };
+    let message = Message::Heartbeat(Heartbeat { heard: vec![former_life], ..beat });
+    let (from, incarnation) = (NodeId(2), cluster.incarnation(NodeId(2)));
+    let received_at = cluster.now;
+    cluster.step(NodeId(1), Event::Heard { from, incarnation, received_at, message });
+    cluster.cut.clear();
+    cluster.cut(2, 1);
+    cluster.step(NodeId(3), Event::Ordered { ticket: 2, order: Order::Undrain(NodeId(3)) });
+    cluster.run(Duration::from_secs(20));
+    assert_eq!((cluster.share(NodeId(3)), cluster.covered()), (3, 9));
+}

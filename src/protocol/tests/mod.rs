@@ -43,6 +43,8 @@ struct Cluster {
     acquired: usize,
     /// How much the clock of a node is behind, because its machine stood still.
     behind: BTreeMap<NodeId, Duration>,
+    /// The last heartbeat from one node to another.
+    last_beat: BTreeMap<(NodeId, NodeId), Heartbeat>,
 }
 
 fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
@@ -108,6 +110,7 @@ impl Cluster {
             refusing: BTreeSet::new(),
             acquired: 0,
             behind: BTreeMap::new(),
+            last_beat: BTreeMap::new(),
         }
     }
 
@@ -144,6 +147,9 @@ impl Cluster {
             match action {
                 Action::Send { to, .. } if self.cut.contains(&(node, to)) => {}
                 Action::Send { to, message } => {
+                    if let Message::Heartbeat(beat) = &message {
+                        self.last_beat.insert((node, to), beat.clone());
+                    }
                     let event =
                         Event::Heard { from: node, incarnation, received_at: soon, message };
                     self.post(soon, to, event);
