@@ -75,10 +75,10 @@ impl Tally {
         }
     }
 
-    /// Load of the most loaded of these.
-    fn heaviest(&self, among: &[NodeId]) -> u64 {
-        let load = |node| self.load_with_one_more(node);
-        among.iter().map(|node| load(*node)).max().unwrap_or(0)
+    /// Whether one of these carries more than one group more than in the other tally.
+    fn exceeds(&self, other: &Self, among: &[NodeId]) -> bool {
+        let groups = |tally: &Self, node| tally.nodes.get(node).map_or(0, |load| load.groups);
+        among.iter().any(|node| groups(self, node) > groups(other, node) + 1)
     }
 
     fn remove(&mut self, node: NodeId) {
@@ -299,8 +299,14 @@ impl Node {
         self.claims.latest(group).is_some_and(|claim| matches!(claim.cause, Cause::Operator(_)))
     }
 
+    /// Offers what is above the share of this node; not while a peer has just come back, because
+    /// its claims may conflict with others and loads are not what they seem.
     fn give_for_balance(&mut self) {
         let me = self.configuration.me;
+        let mut returned = self.peers.values().filter(|peer| peer.alive() && !peer.flaps(self.now));
+        if returned.any(|peer| self.now.since(peer.up_since) < LOOK) {
+            return;
+        }
         let mut tally = self.tally();
         let mut budget = (self.configuration.groups.len() / BUDGET_DIVISOR).max(1);
         let mut candidates: Vec<GroupKey> = self
@@ -313,13 +319,22 @@ impl Node {
                     && self.settled(*group)
             })
             .collect();
+        let acting: Vec<NodeId> =
+            self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
         let receivers = self.receivers(false);
         let mut parcels: BTreeMap<NodeId, Vec<GroupKey>> = BTreeMap::new();
         while budget > 0 {
-            let below = receivers.iter().copied().filter(|node| tally.improves(me, *node));
+            let below = acting.iter().copied().filter(|node| tally.improves(me, *node));
             let Some(to) = below.min_by_key(|node| (tally.load_with_one_more(*node), *node)) else {
                 break;
             };
+            if !receivers.contains(&to) {
+                // Kept for a node that cannot be offered it yet: given to the next best it would
+                // have to move twice (seed 3770).
+                tally.remove(me);
+                tally.add(to);
+                continue;
+            }
             let weight = self.weight(to);
             let best = (0..candidates.len())
                 .min_by_key(|place| rendezvous(candidates[*place], to, weight));
@@ -388,7 +403,7 @@ impl Node {
                 revised.push(super::message::Claim { heirs, support, ..claim });
             }
         }
-        if able != self.heirs_among || named.heaviest(&able) > tally.heaviest(&able) + SCALE {
+        if able != self.heirs_among || named.exceeds(&tally, &able) {
             for claim in revised {
                 self.publish(claim);
             }

@@ -89,6 +89,8 @@ impl Node {
             }
         }
         self.reach = ReachTest::default();
+        // It was in touch with nobody: what others took meanwhile it does not dispute.
+        self.support = Support::ALONE;
         let timing = &self.configuration.timing;
         let long = timing.heartbeat * u32::from(timing.misses)
             - timing.heartbeat.min(timing.detection() / 2) * 3 / 2;
@@ -117,7 +119,8 @@ impl Node {
     }
 
     /// Compares the peer's clock with ours. Delay only makes it look behind, so its lead creeps
-    /// up by drift and jumps by what our clock has lost.
+    /// up as delays shrink and jumps by what our clock has lost. What waited for this machine
+    /// while it stood still comes all at once: then the lead does not creep, but has jumped.
     pub(super) fn watch_clock(&mut self, from: NodeId, received_at: Instant, beat: &Heartbeat) {
         let ahead = i64::try_from(beat.clock_ms)
             .unwrap_or(i64::MAX)
@@ -125,15 +128,18 @@ impl Node {
         let threshold = self.configuration.timing.heartbeat;
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let Some(before) = peer.clock_ahead else {
-            peer.clock_ahead = Some(ahead);
+        let Some((before, at)) = peer.clock_ahead else {
+            peer.clock_ahead = Some((ahead, received_at));
             return;
         };
+        let creep = i64::try_from(received_at.since(at).as_millis() / 2).unwrap_or(i64::MAX);
         let jump = Duration::from_millis(u64::try_from(ahead.saturating_sub(before)).unwrap_or(0));
-        peer.clock_ahead = Some(before.max(ahead));
         if jump <= threshold {
+            let most = before.saturating_add(creep);
+            peer.clock_ahead = Some((ahead.clamp(before, most), received_at));
             return;
         }
+        peer.clock_ahead = Some((ahead, received_at));
         peer.clock_jump = Some((now, jump));
         let recent = |jump: &(Instant, Duration)| now.since(jump.0) <= threshold * 2;
         let jumps = self.peers.values().filter_map(|peer| peer.clock_jump.filter(recent));

@@ -86,6 +86,9 @@ impl Node {
             return;
         }
         peer.heartbeat_at = Some(received_at);
+        if beat.phase == NodePhase::Isolated {
+            self.evaluate = true;
+        }
         if peer.listen(&beat) {
             self.evaluate = true;
             self.heirs_due = self.heirs_due.min(self.now + self.configuration.timing.heartbeat);

@@ -37,8 +37,8 @@ pub(super) struct Peer {
     pub(super) said: Said,
     /// Whom it hears: low half of the life, and when it heard it last.
     pub(super) hears: BTreeMap<NodeId, (u32, Instant)>,
-    /// The most that its clock has been ahead of ours, in milliseconds.
-    pub(super) clock_ahead: Option<i64>,
+    /// The most that its clock has been ahead of ours, in milliseconds, and when that was.
+    pub(super) clock_ahead: Option<(i64, Instant)>,
     /// When and by how much that jumped.
     pub(super) clock_jump: Option<(Instant, Duration)>,
     pub(super) inbound: Inbound,

@@ -100,14 +100,18 @@ impl Node {
             {
                 Some(Cause::Restart(owner))
             }
-            Verdict::Up
-                if peer.said.phase == Some(NodePhase::Isolated)
-                    && self.holds(Rule::IsolatedIsGone) =>
-            {
+            Verdict::Up if self.isolated_since(peer, claim) && self.holds(Rule::IsolatedIsGone) => {
                 Some(Cause::Deaf(owner))
             }
             Verdict::Up | Verdict::Suspect | Verdict::Indirect => None,
         }
+    }
+
+    /// Whether the owner has said that it is isolated since its claim came: an isolated node takes
+    /// nothing, so a claim that comes later was written when it was not (seed 18178).
+    fn isolated_since(&self, peer: &super::peers::Peer, claim: &Claim) -> bool {
+        let known = self.claims.entry(claim.group).map(|entry| entry.since);
+        peer.said.phase == Some(NodePhase::Isolated) && peer.heartbeat_at > known
     }
 
     /// Whether this node may own more: acting, not draining, heard by others.
@@ -209,12 +213,15 @@ impl Node {
         heirs
     }
 
-    /// When a vacancy that has begun should be looked at again.
+    /// When a group that is owned may become vacant by time alone.
     pub(super) fn vacancy_deadline(&self, group: GroupKey) -> Instant {
         let Some(entry) = self.claims.entry(group) else { return Instant::NEVER };
+        let overdue = entry.since + self.configuration.timing.offer_wait * 2;
         match entry.claim.tenure {
-            Tenure::MovingTo(_) if entry.claim.owner == self.configuration.me => {
-                entry.since + self.configuration.timing.offer_wait * 2
+            Tenure::MovingTo(_)
+                if entry.claim.owner == self.configuration.me && overdue > self.now =>
+            {
+                overdue
             }
             Tenure::MovingTo(_) | Tenure::Held | Tenure::Free => Instant::NEVER,
         }

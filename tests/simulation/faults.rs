@@ -332,7 +332,8 @@ impl Cluster {
         }
         self.hosts[host].machine_paused = false;
         self.hosts[host].clock.go_on(self.now);
-        self.safety.note_machine_resumed(host, self.now);
+        let length = self.now - self.hosts[host].paused_at;
+        self.safety.note_machine_resumed(host, self.now, length);
         self.refresh_host(host);
         let received_at = self.hosts[host].clock.read(self.now);
         while let Some((from, life, sent_at, message)) = self.hosts[host].outside.pop_front() {

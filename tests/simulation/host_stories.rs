@@ -11,6 +11,8 @@ use crate::story::{Outcome, calm};
 const DEATH_WITHIN: u64 = 450 * MILLISECOND;
 /// Who goes on after a stop has given way within this.
 const GIVES_WAY_WITHIN: u64 = 400 * MILLISECOND;
+/// A group handed over is away for no longer than this.
+const HANDED_OVER_WITHIN: u64 = 20 * MILLISECOND;
 
 /// H18: an owner loses power. Its clients wait for less than half a second.
 pub(crate) fn host_death(broken: Option<Rule>) -> Outcome {
@@ -72,9 +74,32 @@ pub(crate) fn machine_pause(broken: Option<Rule>) -> Outcome {
         cluster.wait_until("H13", DEATH_WITHIN, Cluster::misled)?;
         cluster.run_for(3 * SECOND)?;
         cluster.wait_until("H13", GIVES_WAY_WITHIN, Cluster::uncovered)?;
-        cluster.watch("H13", SECOND, Cluster::misled)?;
+        cluster.wait_until("H13", GIVES_WAY_WITHIN, Cluster::misled)?;
         cluster.expect("H13", cluster.safety.accusations == 0, "it has accused somebody")?;
+        cluster.mark();
+        cluster.run_for(SECOND)?;
+        cluster.expect_outage("H13", HANDED_OVER_WITHIN)?;
         cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H13: the machine of an owner stands still just before it would repeat an announcement, and what
+/// was sent to it meanwhile is lost. When it goes on the clocks of the others show what its own
+/// has missed, and from then on it is silent until it knows better.
+pub(crate) fn machine_pause_before_a_repeat(broken: Option<Rule>) -> Outcome {
+    for seed in 0..20 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 6, broken) })?;
+        let dies = cluster.owner(0);
+        cluster.crash(dies, None);
+        cluster.wait_until("H13", SECOND, Cluster::uncovered)?;
+        let owner = cluster.owner(0);
+        cluster.run_for((1_300 + seed % 10 * 10) * MILLISECOND)?;
+        cluster.pause_machine(owner, 3 * SECOND);
+        cluster.run_for(3 * SECOND - MILLISECOND)?;
+        cluster.hosts[owner].outside.clear();
+        cluster.run_for(SECOND)?;
+        cluster.wait_until("H13", GIVES_WAY_WITHIN, Cluster::uncovered)?;
     }
     Ok(())
 }
@@ -214,8 +239,37 @@ pub(crate) fn kernel_refuses(broken: Option<Rule>) -> Outcome {
     cluster.wait_until("H39", 700 * MILLISECOND, Cluster::misled)?;
     cluster.run_for(20 * SECOND)?;
     cluster.expect_outage("H39", 700 * MILLISECOND)?;
+    let tries = cluster.safety.acquisitions;
+    cluster.expect("H39", tries <= 30, &format!("{tries} orders to add in 20 s"))?;
     let has = cluster.groups_of(sick).len();
     cluster.expect("H39", has == kept, &format!("it had {kept} groups and has {has}"))?;
+    Ok(())
+}
+
+/// H59: of five nodes an owner dies together with both its heirs. The two that are left agree who
+/// takes, without a word.
+pub(crate) fn owner_and_both_heirs_die(broken: Option<Rule>) -> Outcome {
+    for seed in 0..5 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(5, 20, broken) })?;
+        for host in 0..3 {
+            cluster.crash(host, None);
+        }
+        cluster.watch("H59", 700 * MILLISECOND, Cluster::doubled)?;
+        cluster.expect("H59", cluster.uncovered().is_none(), "all is not covered")?;
+    }
+    Ok(())
+}
+
+/// The groups of a dead node spread over the others at once, before any balancing.
+pub(crate) fn share_of_the_dead(broken: Option<Rule>) -> Outcome {
+    for seed in 0..5 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 30, broken) })?;
+        cluster.crash(0, None);
+        cluster.run_for(500 * MILLISECOND)?;
+        let shares = [1, 2].map(|host| cluster.groups_of(host).len());
+        let even = shares[0].abs_diff(shares[1]) <= 2 && shares[0] + shares[1] == 30;
+        cluster.expect("L2", even, &format!("the survivors have {shares:?}"))?;
+    }
     Ok(())
 }
 

@@ -183,6 +183,10 @@ impl Cluster {
             (false, Some(place)) => {
                 note!(self, "CLOSED n{host} g{group}");
                 self.open[group].remove(place);
+                if let [one] = self.open[group].as_slice() {
+                    // Of two that answered this one is left: that is no move (seed 6364).
+                    self.safety.last_open[group] = Some(*one);
+                }
             }
             (true, Some(_)) | (false, None) => return,
         }

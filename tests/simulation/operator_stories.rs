@@ -148,3 +148,64 @@ pub(crate) fn giver_dies(broken: Option<Rule>) -> Outcome {
     }
     Ok(())
 }
+
+/// The receiver of a hand-over loses its data link while the giver's slow kernel lets go, and
+/// lives on by its second path. What it was promised and cannot take goes back.
+pub(crate) fn receiver_loses_its_link(broken: Option<Rule>) -> Outcome {
+    for seed in 0..16 {
+        let options = Options { seed, paths: 2, kernel_slow: 1_000_000, ..calm(3, 3, broken) };
+        let mut cluster = Cluster::settled(options)?;
+        let owner = cluster.owner(0);
+        let to = cluster.other_than(&[owner]);
+        let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
+        cluster.order(owner, order);
+        cluster.run_for(MILLISECOND)?;
+        cluster.pull_link(to);
+        cluster.wait_until("H58", SECOND, Cluster::misled)?;
+        cluster.run_for(5 * SECOND)?;
+        cluster.expect_outage("H58", 700 * MILLISECOND)?;
+    }
+    Ok(())
+}
+
+/// What the receiver of a hand-over says gets lost on the way to the giver, from each step on.
+/// The giver does not take back what the receiver may have.
+pub(crate) fn receiver_is_not_heard(broken: Option<Rule>) -> Outcome {
+    for step in 0..16 {
+        let mut cluster = Cluster::settled(calm(3, 1, broken))?;
+        let owner = cluster.owner(0);
+        let to = cluster.other_than(&[owner]);
+        let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
+        cluster.order(owner, order);
+        cluster.run_for(step * 100 * MICROSECOND)?;
+        cluster.cut(to, owner);
+        cluster.run_for(150 * MILLISECOND)?;
+        cluster.heal();
+        cluster.run_for(5 * SECOND)?;
+        cluster.expect_moves("S9", 1)?;
+        cluster.expect_outage("H58", 300 * MILLISECOND)?;
+    }
+    Ok(())
+}
+
+/// Kernels are slow, and a node is drained: at no time do two answer.
+pub(crate) fn drain_with_slow_kernels(broken: Option<Rule>) -> Outcome {
+    let options = Options { kernel_slow: 1_000_000, ..calm(3, 9, broken) };
+    let mut cluster = Cluster::settled(options)?;
+    let id = cluster.hosts[1].id;
+    cluster.order(1, Order::Drain(id));
+    cluster.watch("S9", 5 * SECOND, Cluster::doubled)?;
+    cluster.expect("L5", cluster.not_empty(1).is_none(), "n1 is not empty")?;
+    Ok(())
+}
+
+/// One of two is drained when the other dies. It was taken out for a reason, and takes nothing.
+pub(crate) fn drained_survivor(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(2, 4, broken))?;
+    let id = cluster.hosts[1].id;
+    cluster.order(1, Order::Drain(id));
+    cluster.wait_until("L5", 5 * SECOND, |this| this.not_empty(1))?;
+    cluster.crash(0, None);
+    cluster.watch("L5", 10 * SECOND, |this| this.not_empty(1))?;
+    Ok(())
+}

@@ -124,6 +124,9 @@ impl Cluster {
                     return None;
                 }
                 self.safety.note_heard(host, from, sent_at, self.now);
+                if matches!(message, Message::Heartbeat(_)) {
+                    self.safety.note_clock(host, from, sent_at);
+                }
                 let from = self.hosts[from].id;
                 Some(Event::Heard { from, incarnation: life, received_at, message })
             }
@@ -215,12 +218,14 @@ impl Cluster {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} acquires g{group}");
                 self.check_acquire(host, group);
+                self.safety.hosts[host].ordered[group] = Some(ticket);
                 self.order_kernel(host, (group, ticket, true));
             }
             Action::Release { group, ticket } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} releases g{group}");
                 self.safety.hosts[host].confirmed[group] = false;
+                self.safety.hosts[host].ordered[group] = None;
                 self.order_kernel(host, (group, ticket, false));
             }
             Action::Announce { group } => {
@@ -297,13 +302,15 @@ impl Cluster {
         }
     }
 
+    /// The daemon is told a fact. It may be out of date by now: then the kernel side, which knows
+    /// better, announces nothing.
     fn note_told(&mut self, host: usize, event: KernelEvent) {
-        let confirmed = &mut self.safety.hosts[host].confirmed;
+        let memory = &mut self.safety.hosts[host];
+        let confirmed = &mut memory.confirmed;
         match event {
             KernelEvent::Present { group, ticket } => {
                 let group = self.group_index[&group];
-                confirmed[group] = self.hosts[host].kernel.acquired.get(&group) == Some(&ticket)
-                    && !self.hosts[host].kernel.is_releasing(group);
+                confirmed[group] = memory.ordered[group] == Some(ticket);
             }
             KernelEvent::Absent { group, .. } | KernelEvent::Failed { group, .. } => {
                 confirmed[self.group_index[&group]] = false;

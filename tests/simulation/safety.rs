@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use buoy::protocol::{
-    Claim, Epoch, GroupKey, Incarnation, Message, NodeId, NodePhase, Report, Verdict,
+    Claim, Epoch, GroupKey, Incarnation, Message, NodeId, NodePhase, Report, Ticket, Verdict,
 };
 
 use crate::cluster::{Cluster, Happening};
@@ -38,12 +38,18 @@ pub(crate) struct Memory {
     pub(crate) resumed_at: u64,
     /// How long the daemon had been stopped then; its own clock has seen it.
     stall: u64,
+    /// How long its machine had stood still then, if its own clock has not seen it.
+    pause: u64,
     /// Hosts heard since then by something sent since then.
     fresh: BTreeSet<usize>,
+    /// Those whose clock was in it.
+    clocks: BTreeSet<usize>,
     /// Addresses that may be announced now, in parts of a second.
     bucket: u64,
     bucket_at: u64,
-    /// By group: the kernel has said so, and nothing else since.
+    /// By group: the order to add that stands.
+    pub(crate) ordered: Vec<Option<Ticket>>,
+    /// By group: the daemon was told that this order is done, and nothing else since.
     pub(crate) confirmed: Vec<bool>,
     /// By group: the last epoch that ended here in this life.
     released: BTreeMap<GroupKey, Epoch>,
@@ -80,7 +86,9 @@ pub(crate) struct Safety {
     together: BTreeMap<(usize, usize, usize), u64>,
     /// How often a group was opened by another host than before.
     pub(crate) moves: u64,
-    /// When that was last.
+    /// Orders to add, since the last mark of a story.
+    pub(crate) acquisitions: u64,
+    /// When a group was last opened by another host than before.
     pub(crate) moved_at: u64,
     /// Peers declared dead that ran and were connected.
     pub(crate) accusations: u64,
@@ -105,9 +113,12 @@ impl Safety {
             steady: vec![u64::MAX; hosts],
             resumed_at: 0,
             stall: 0,
+            pause: 0,
             fresh: BTreeSet::new(),
+            clocks: BTreeSet::new(),
             bucket: 0,
             bucket_at: 0,
+            ordered: vec![None; groups],
             confirmed: vec![false; groups],
             released: BTreeMap::new(),
             epochs: BTreeMap::new(),
@@ -126,6 +137,7 @@ impl Safety {
             opened: BTreeMap::new(),
             together: BTreeMap::new(),
             moves: 0,
+            acquisitions: 0,
             moved_at: 0,
             accusations: 0,
             datagrams: 0,
@@ -143,8 +155,9 @@ impl Safety {
         memory.phase = NodePhase::Listening;
         memory.steady.fill(u64::MAX);
         memory.heard.fill(0);
-        memory.stall = 0;
+        (memory.stall, memory.pause) = (0, 0);
         memory.resumed_at = now;
+        memory.ordered.fill(None);
         memory.confirmed.fill(false);
         memory.released.clear();
         memory.epochs.clear();
@@ -156,6 +169,10 @@ impl Safety {
     /// A daemon processes a datagram.
     pub(crate) fn note_heard(&mut self, host: usize, from: usize, sent_at: u64, now: u64) {
         let (gap, memory) = (self.gap, &mut self.hosts[host]);
+        if now - sent_at > gap && sent_at >= memory.resumed_at {
+            // It was under way for so long: its sender may have been cut off since (seed 3866).
+            return;
+        }
         if now - memory.heard[from] > gap || memory.steady[from] == u64::MAX {
             memory.steady[from] = now;
         }
@@ -168,13 +185,23 @@ impl Safety {
     /// A stopped daemon goes on.
     pub(crate) fn note_resumed(&mut self, host: usize, now: u64, length: u64) {
         let memory = &mut self.hosts[host];
-        (memory.resumed_at, memory.stall) = (now, length);
+        (memory.resumed_at, memory.stall, memory.pause) = (now, length, 0);
         memory.fresh.clear();
+        memory.clocks.clear();
     }
 
     /// A stopped machine goes on; its own clock has seen nothing.
-    pub(crate) fn note_machine_resumed(&mut self, host: usize, now: u64) {
+    pub(crate) fn note_machine_resumed(&mut self, host: usize, now: u64, length: u64) {
         self.note_resumed(host, now, 0);
+        self.hosts[host].pause = length;
+    }
+
+    /// A daemon processes a heartbeat: it tells what the sender's clock says.
+    pub(crate) fn note_clock(&mut self, host: usize, from: usize, sent_at: u64) {
+        let memory = &mut self.hosts[host];
+        if sent_at >= memory.resumed_at {
+            memory.clocks.insert(from);
+        }
     }
 
     /// Since when both have heard each other without a gap; `None` if they do not.
@@ -228,6 +255,7 @@ impl Cluster {
 
     /// S10, S13: nobody takes from a live owner, or what it does not know.
     pub(crate) fn check_acquire(&mut self, host: usize, group: usize) {
+        self.safety.acquisitions += 1;
         let plan = &self.plans[self.safety.hosts[host].plan];
         if !plan.groups.contains_key(&self.groups[group]) {
             self.flag("S13", format!("n{host} acquires g{group}, which its file has not"));
@@ -283,7 +311,11 @@ impl Cluster {
     fn check_verified(&mut self, host: usize, group: usize) {
         let memory = &self.safety.hosts[host];
         let (heartbeat, since) = (self.heartbeat(), self.now - memory.resumed_at);
-        if memory.stall < self.detection() - heartbeat * 3 / 2 + heartbeat / 2 {
+        // A machine that stood still with its clock learns of it from the clocks of the others.
+        let runs = |other: &usize| *other != host && self.hosts[*other].is_running();
+        let told = (0..self.hosts.len()).filter(runs).all(|other| memory.clocks.contains(&other));
+        let stop = if told { memory.stall.max(memory.pause) } else { memory.stall };
+        if stop < self.detection() - heartbeat * 3 / 2 + heartbeat / 2 {
             return;
         }
         let calm = |other: &usize| {

@@ -64,6 +64,7 @@ impl Cluster {
             client.mark(self.now);
         }
         self.safety.moves = 0;
+        self.safety.acquisitions = 0;
         self.safety.accusations = 0;
     }
 
