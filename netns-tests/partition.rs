@@ -50,7 +50,12 @@ fn one_way(fault: Fault) -> Outcome {
             [] => others_serve(scene),
             still => Err(format!("{still:?} are answered by the cut node")),
         })?;
-        throughout("the others serve everything", CUT, || others_serve(scene))?;
+        throughout("the cut node serves nothing", CUT, || {
+            match scene.owned_by(victim).as_slice() {
+                [] => Ok(()),
+                some => Err(format!("{some:?} are answered by the cut node")),
+            }
+        })?;
         let figures = scene.figures(begin);
         assert!(figures.worst <= OUTAGE_MAX, "out for {:?}", figures.worst);
         let healed = clock::now();

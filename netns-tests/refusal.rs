@@ -47,7 +47,7 @@ fn node_with_wrong_key_takes_no_part() -> Outcome {
         let begin = clock::now();
         throughout("all is served by the two", Duration::from_secs(5), || {
             match scene.owned_by(2).len() {
-                0 => scene.each_on_one_node(),
+                0 => scene.none_misplaced(),
                 some => Err(format!("the stranger answers for {some}")),
             }
         })?;

@@ -112,8 +112,9 @@ pub(super) struct Group {
     state: State,
     /// Where each address belongs; keeps the last known link.
     links: Vec<Option<u32>>,
-    /// What was last told by `Usable`.
-    usable: bool,
+    /// What was last told by `Usable`; `None` for a group that was configured again, of which the
+    /// protocol may remember either.
+    usable: Option<bool>,
     /// When a repair was last told.
     repaired: Option<Instant>,
     /// What the kernel refused since the last order.
@@ -128,7 +129,7 @@ impl Group {
             former: BTreeSet::new(),
             retired: false,
             state: State::Idle,
-            usable: true,
+            usable: Some(true),
             repaired: None,
             refusal: None,
         }
@@ -146,7 +147,9 @@ impl Group {
 
     /// Takes in the new configuration of the group.
     pub(super) fn reconfigure(&mut self, configured: GroupAddresses, now: Instant) {
-        self.retired = false;
+        if std::mem::take(&mut self.retired) {
+            self.usable = None;
+        }
         if self.configured == configured {
             return;
         }
@@ -248,8 +251,8 @@ impl Group {
     pub(super) fn settle(&mut self, host: &Host, under_way: &UnderWay, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         let usable = self.places(host).all(|(_, _, link)| link.is_some_and(|link| link.usable));
-        if usable != self.usable && !self.retired {
-            self.usable = usable;
+        if self.usable != Some(usable) && !self.retired {
+            self.usable = Some(usable);
             outcome.events.push(KernelEvent::Usable { group: self.configured.key, usable });
         }
         match self.state {

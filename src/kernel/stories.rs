@@ -314,6 +314,20 @@ fn a_missing_interface_fails_at_once_and_a_dead_one_when_late() {
 }
 
 #[test]
+fn a_group_configured_again_before_it_is_gone_is_told_anew_whether_its_link_is_up() {
+    play(
+        "acquire 1 -> +A2 +B2
+         sees A2
+         sees B2 -> present:1
+         done +A2
+         done +B2
+         link 2 eth0 down -> usable:false
+         configure none -> -A2 -B2
+         configure AB -> usable:false",
+    );
+}
+
+#[test]
 fn without_an_interface_each_address_finds_its_network() {
     play_on(
         None,

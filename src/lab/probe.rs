@@ -7,9 +7,9 @@
 //!
 //! Two threads, one sending by a kernel timer, one receiving; they end when the prober is dropped.
 
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -188,6 +189,7 @@ impl Sockets {
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
             // Without root the kernel's own limit stays; it lasts for a few milliseconds.
             let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+            setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
             socket.set_nonblocking(true)?;
             Ok::<_, io::Error>(socket)
         };
@@ -223,20 +225,32 @@ fn receive_answers(
     stop: &AtomicBool,
 ) {
     let mut frame = [0; FRAME_MAX];
+    let mut control = nix::cmsg_space!(TimeSpec);
     while !stop.load(Ordering::Relaxed) {
         let mut waiting = sockets.each_ref().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN));
         if poll(&mut waiting, PollTimeout::from(NOTICE_STOP_MS)).is_err() {
             continue;
         }
-        for mut socket in sockets {
-            while let Ok(length) = socket.read(&mut frame) {
-                let now = clock::now();
+        for socket in sockets {
+            while let Some((length, at)) = receive(socket, &mut frame, &mut control) {
                 let Some(answer) = echo::answer(&frame[..length], identifier) else { continue };
                 let index = usize::try_from(answer.target).unwrap_or(usize::MAX);
                 if let Some(record) = lock(records).get_mut(index) {
-                    record.answered(answer.number, now, answer.mac);
+                    record.answered(answer.number, at, answer.mac);
                 }
             }
         }
     }
+}
+
+/// A frame and when the kernel had it: that this thread did not run is not the answer's fault.
+fn receive(socket: &Socket, frame: &mut [u8], control: &mut [u8]) -> Option<(usize, Instant)> {
+    let mut slices = [IoSliceMut::new(frame)];
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(control), flags).ok()?;
+    let stamp = message.cmsgs().ok()?.find_map(|control| {
+        let ControlMessageOwned::ScmTimestampns(time) = control else { return None };
+        Some(Duration::from(time))
+    });
+    Some((message.bytes, stamp.map_or_else(clock::now, clock::stamped)))
 }
