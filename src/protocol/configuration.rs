@@ -123,4 +123,15 @@ impl Timing {
     pub fn detection(&self) -> Duration {
         self.heartbeat * u32::from(self.misses)
     }
+
+    /// How long the kernel answers for a node that does not run: twice the time after which the
+    /// others have taken over, so that a stall that they forgive does not close the gate; and not
+    /// so short that an ordinary stall of a machine does (69 ms seen at full load).
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        (self.detection() * 2).max(LEASE_MIN)
+    }
 }
+
+/// See [`Timing::lease`].
+const LEASE_MIN: Duration = Duration::from_millis(300);

@@ -156,6 +156,14 @@ impl Node {
         }
     }
 
+    /// How long the kernel may go on to answer for this node's addresses without hearing from it
+    /// again; `None` while it is not sure that they are still its own. Called by the daemon after
+    /// each step.
+    #[must_use]
+    pub fn lease(&self) -> Option<Duration> {
+        (self.phase != NodePhase::Resuming).then(|| self.configuration.timing.lease())
+    }
+
     /// Moves on from the phases that end by themselves.
     pub(super) fn revise_phase(&mut self) {
         match self.phase {
@@ -191,8 +199,9 @@ impl Node {
         }
     }
 
-    /// Resuming ends when every peer that lived has been heard since and its claims are known,
-    /// when some have and time is up, or when none has for a detection time.
+    /// Resuming ends when every peer that lived has been heard since and its claims are known, or
+    /// when some have and time is up. When none has for a detection time this node may be the one
+    /// that hears nothing: isolation ends by a test.
     fn verify(&mut self) {
         let timing = self.configuration.timing;
         let age = self.now.since(self.phase_since);
@@ -201,24 +210,31 @@ impl Node {
             peer.heartbeat_at.is_some_and(|at| at >= since) && peer.inbound.complete()
         };
         let alive = || self.peers.values().filter(|peer| peer.alive());
-        let done = alive().all(answered) && alive().next().is_some();
+        let alone = alive().next().is_none();
+        let done = alive().all(answered) && !alone;
         let enough = age >= timing.heartbeat * 2 && alive().any(answered);
-        if done || enough || age >= timing.detection() || self.peers.is_empty() {
+        let over = age >= timing.detection();
+        if done || enough || (over && alone) || self.peers.is_empty() {
             self.activate();
             self.announce_everything();
+        } else if over {
+            self.set_phase(NodePhase::Isolated);
         }
     }
 
     /// Isolation ends when a peer is heard again, or somebody else answers.
     fn reconnect(&mut self) {
-        if self.peers.values().any(|peer| matches!(peer.verdict, Verdict::Up | Verdict::Indirect)) {
+        let since = self.phase_since;
+        let heard = |peer: &super::peers::Peer| peer.heard_at.max(peer.relayed_at) > Some(since);
+        if self.peers.values().any(|peer| peer.alive() && heard(peer)) {
             self.resume();
             return;
         }
         let state = self.reach_state();
-        let waited = self.now.since(self.phase_since) >= self.configuration.timing.solo_wait;
+        let waited = self.now.since(since) >= self.configuration.timing.solo_wait;
+        let several = self.peers.values().filter(|peer| peer.alive()).count() > 1;
         match state {
-            ReachState::Unknown if !waited => self.test_reach(),
+            ReachState::Unknown if several && !waited => self.test_reach(),
             ReachState::Works | ReachState::Unknown => {
                 // Having waited is as good as an answer for the verdicts that follow.
                 self.reach.believed_until = self.now + self.configuration.timing.detection();
@@ -272,12 +288,17 @@ impl Node {
         };
     }
 
-    /// What the self-test says; an outcome is good for one detection time.
+    /// What the self-test says; an outcome is good for one detection time. One from before the
+    /// peers fell silent says nothing about the silence: they do within one heartbeat of each
+    /// other.
     pub(super) fn reach_state(&self) -> ReachState {
-        let detection = self.configuration.timing.detection();
+        let timing = &self.configuration.timing;
+        let silent = self.peers.values().filter_map(|peer| peer.heard_at).max();
+        let silent = silent.map_or(Instant::START, |last| last + timing.heartbeat);
+        let stands = |at: Instant| at > silent && self.now.since(at) <= timing.detection();
         match self.reach.last {
             _ if self.now < self.reach.believed_until => ReachState::Works,
-            Some((at, reach)) if self.now.since(at) <= detection => match reach {
+            Some((at, reach)) if stands(at) => match reach {
                 Reach::Answered => ReachState::Works,
                 Reach::NobodyToAsk => ReachState::Unknown,
                 Reach::Silent => ReachState::Silent,

@@ -59,6 +59,7 @@ impl Node {
         peer.relayed_at = None;
         peer.hears.clear();
         peer.clock_ahead = None;
+        peer.clock_said = 0;
         peer.inbound = super::peers::Inbound::default();
         peer.said.phase = None;
         peer.up_since = now;
@@ -82,9 +83,11 @@ impl Node {
         let within = self.configuration.timing.detection();
         self.watch_clock(from, received_at, &beat);
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if peer.heartbeat_at.is_some_and(|at| at > received_at) {
+        if peer.heartbeat_at.is_some_and(|at| at > received_at) || beat.clock_ms < peer.clock_said {
+            // Overtaken on the way: what it says was true once.
             return;
         }
+        peer.clock_said = beat.clock_ms;
         peer.heartbeat_at = Some(received_at);
         if beat.phase == NodePhase::Isolated {
             self.evaluate = true;
@@ -236,11 +239,12 @@ impl Node {
     }
 
     /// Whether anybody has been heard well after the suspect was: if not, the silence may be of
-    /// our own ears. The peers of a node that goes deaf fall silent within one heartbeat.
+    /// our own ears. The peers of a node that goes deaf fall silent within one heartbeat, and a
+    /// half for those that were late.
     fn hears_others(&self, suspect: NodeId) -> bool {
         let last = |peer: &super::peers::Peer| peer.heard_at.max(peer.relayed_at);
         let Some(silent_since) = self.peers.get(&suspect).and_then(last) else { return false };
-        let after = silent_since + self.configuration.timing.heartbeat;
+        let after = silent_since + self.configuration.timing.heartbeat * 3 / 2;
         let others = self.peers.iter().filter(|(node, _)| **node != suspect);
         others.filter_map(|(_, peer)| peer.heard_at).any(|heard_at| heard_at > after)
     }

@@ -39,6 +39,8 @@ pub(super) struct Peer {
     pub(super) hears: BTreeMap<NodeId, (u32, Instant)>,
     /// The most that its clock has been ahead of ours, in milliseconds, and when that was.
     pub(super) clock_ahead: Option<(i64, Instant)>,
+    /// What its clock said in the last heartbeat of this life that counted.
+    pub(super) clock_said: u64,
     /// When and by how much that jumped.
     pub(super) clock_jump: Option<(Instant, Duration)>,
     pub(super) inbound: Inbound,
@@ -126,6 +128,7 @@ impl Peer {
             },
             hears: BTreeMap::new(),
             clock_ahead: None,
+            clock_said: 0,
             clock_jump: None,
             inbound: Inbound::default(),
             outbound: Outbound { stream, ..Outbound::default() },

@@ -38,5 +38,6 @@ mod run;
 mod safety;
 mod scenarios;
 mod seeds;
+mod stops;
 mod story;
 mod trace;

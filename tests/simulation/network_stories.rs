@@ -68,8 +68,8 @@ pub(crate) fn one_way_cut(broken: Option<Rule>) -> Outcome {
 /// H5: an owner sends but hears nobody, clients neither. Others relieve it soon; it announces
 /// nothing for as long as it is deaf, not even the refresh, so clients stay with the others.
 pub(crate) fn deaf_owner(broken: Option<Rule>) -> Outcome {
-    for nodes in [3, 5] {
-        let mut cluster = Cluster::settled(calm(nodes, 6, broken))?;
+    for (seed, nodes) in (0..20).flat_map(|seed| [(seed, 3), (seed, 5)]) {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 6, broken) })?;
         let owner = cluster.owner(0);
         cluster.deafen(owner);
         cluster.wait_until("H5", RELIEVED_WITHIN, Cluster::misled)?;

@@ -17,7 +17,7 @@ use crate::draw::{MILLISECOND, SECOND};
 use crate::operators::Orders;
 
 /// A host is calm so long after the last fault that concerned it.
-const CALM: u64 = 5 * SECOND;
+pub(crate) const CALM: u64 = 5 * SECOND;
 /// Latency that no rule complains about: scheduling, kernel threads, the observer's own grid.
 const SLACK: u64 = 60 * MILLISECOND;
 /// Between two audits.
@@ -37,13 +37,13 @@ pub(crate) struct Memory {
     /// When it last went on after a stop.
     pub(crate) resumed_at: u64,
     /// How long the daemon had been stopped then; its own clock has seen it.
-    stall: u64,
+    pub(crate) stall: u64,
     /// How long its machine had stood still then, if its own clock has not seen it.
-    pause: u64,
+    pub(crate) pause: u64,
     /// Hosts heard since then by something sent since then.
-    fresh: BTreeSet<usize>,
+    pub(crate) fresh: BTreeSet<usize>,
     /// Those whose clock was in it.
-    clocks: BTreeSet<usize>,
+    pub(crate) clocks: BTreeSet<usize>,
     /// Addresses that may be announced now, in parts of a second.
     bucket: u64,
     bucket_at: u64,
@@ -182,28 +182,6 @@ impl Safety {
         }
     }
 
-    /// A stopped daemon goes on.
-    pub(crate) fn note_resumed(&mut self, host: usize, now: u64, length: u64) {
-        let memory = &mut self.hosts[host];
-        (memory.resumed_at, memory.stall, memory.pause) = (now, length, 0);
-        memory.fresh.clear();
-        memory.clocks.clear();
-    }
-
-    /// A stopped machine goes on; its own clock has seen nothing.
-    pub(crate) fn note_machine_resumed(&mut self, host: usize, now: u64, length: u64) {
-        self.note_resumed(host, now, 0);
-        self.hosts[host].pause = length;
-    }
-
-    /// A daemon processes a heartbeat: it tells what the sender's clock says.
-    pub(crate) fn note_clock(&mut self, host: usize, from: usize, sent_at: u64) {
-        let memory = &mut self.hosts[host];
-        if sent_at >= memory.resumed_at {
-            memory.clocks.insert(from);
-        }
-    }
-
     /// Since when both have heard each other without a gap; `None` if they do not.
     fn audible_since(&self, one: usize, other: usize, now: u64) -> Option<u64> {
         let since = |host: usize, from: usize| {
@@ -303,39 +281,6 @@ impl Cluster {
         (memory.bucket, memory.bucket_at) = (bucket.saturating_sub(cost.min(full)), self.now);
         if bucket < cost.min(full) {
             self.flag("S14", format!("n{host} announces more than {rate} addresses a second"));
-        }
-    }
-
-    /// S5: after a long stop, nothing is announced before somebody has answered anew, and nothing
-    /// that a peer answers for which has been heard.
-    fn check_verified(&mut self, host: usize, group: usize) {
-        let memory = &self.safety.hosts[host];
-        let (heartbeat, since) = (self.heartbeat(), self.now - memory.resumed_at);
-        // A machine that stood still with its clock learns of it from the clocks of the others.
-        let runs = |other: &usize| *other != host && self.hosts[*other].is_running();
-        let told = (0..self.hosts.len()).filter(runs).all(|other| memory.clocks.contains(&other));
-        let stop = if told { memory.stall.max(memory.pause) } else { memory.stall };
-        if stop < self.detection() - heartbeat * 3 / 2 + heartbeat / 2 {
-            return;
-        }
-        let calm = |other: &usize| {
-            *other != host
-                && self.hosts[*other].is_running()
-                && self.network.connects(*other, host)
-                && self.network.connects(host, *other)
-                && self.now > self.safety.hosts[*other].disturbed + CALM
-        };
-        let reachable = (0..self.hosts.len()).filter(calm).count();
-        let tame = self.network.weather.is_tame() && self.options.weather.loss == 0;
-        if reachable > 0 && memory.fresh.is_empty() && since < self.detection() {
-            let text = format!("n{host} announces g{group} after a stop and has heard nobody");
-            self.flag("S5", text);
-        } else if tame
-            && since < SECOND
-            && let Some(other) = self.open[group].iter().copied().find(calm)
-            && self.safety.hosts[host].disturbed <= self.safety.hosts[host].resumed_at
-        {
-            self.flag("S5", format!("n{host} announces g{group} after a stop; n{other} has it"));
         }
     }
 

@@ -250,3 +250,48 @@ fn a_witness_out_of_date_does_not_make_a_live_node_one_that_restarted() {
     cluster.run(Duration::from_secs(20));
     assert_eq!((cluster.share(NodeId(3)), cluster.covered()), (3, 9));
 }
+
+#[test]
+fn an_answer_from_before_the_silence_does_not_prove_that_a_deaf_node_hears() {
+    let mut cluster = settled(3, 9);
+    cluster.run(Duration::from_millis(50));
+    cluster.split = true;
+    cluster.step(NodeId(1), Event::Kernel(KernelEvent::Reach(Reach::Answered)));
+    cluster.reach_takes = Duration::from_millis(60);
+    cluster.reach.insert(NodeId(1), Some(Reach::Silent));
+    cluster.cut(2, 1);
+    cluster.cut(3, 1);
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(verdicts_of_death(&cluster, 1), 0, "{}", cluster.told());
+}
+
+#[test]
+fn a_deaf_node_accuses_nobody_although_one_peer_was_heard_a_little_longer() {
+    let mut cluster = settled(3, 9);
+    cluster.split = true;
+    cluster.reach.insert(NodeId(1), Some(Reach::Silent));
+    let beat = cluster.last_beat.get(&(NodeId(3), NodeId(1))).cloned().expect("it was heard");
+    cluster.cut(2, 1);
+    cluster.cut(3, 1);
+    cluster.run(Duration::from_millis(120));
+    let message = Message::Heartbeat(Heartbeat { heard: Vec::new(), ..beat });
+    let (from, incarnation) = (NodeId(3), cluster.incarnation(NodeId(3)));
+    let received_at = cluster.now;
+    cluster.step(NodeId(1), Event::Heard { from, incarnation, received_at, message });
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(verdicts_of_death(&cluster, 1), 0, "{}", cluster.told());
+}
+
+/// Seed 12672: it had been isolated once; a heartbeat of then came late and took its groups.
+#[test]
+fn a_heartbeat_that_was_overtaken_says_nothing() {
+    let mut cluster = settled(2, 4);
+    let beat = cluster.last_beat.get(&(NodeId(2), NodeId(1))).cloned().expect("it was heard");
+    cluster.run(Duration::from_secs(1));
+    let message = Message::Heartbeat(Heartbeat { phase: NodePhase::Isolated, ..beat });
+    let (from, incarnation) = (NodeId(2), cluster.incarnation(NodeId(2)));
+    let received_at = cluster.now;
+    cluster.step(NodeId(1), Event::Heard { from, incarnation, received_at, message });
+    cluster.run(Duration::from_millis(50));
+    assert_eq!([1, 2].map(|node| cluster.share(NodeId(node))), [2, 2]);
+}

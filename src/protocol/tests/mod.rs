@@ -31,6 +31,8 @@ struct Cluster {
     lives: BTreeMap<NodeId, u64>,
     /// What the self-test of a node says, if anything.
     reach: BTreeMap<NodeId, Option<Reach>>,
+    /// How long the self-test takes.
+    reach_takes: Duration,
     /// Whether two owners of one group are tolerated for now.
     split: bool,
     /// Whether there ever were two.
@@ -104,6 +106,7 @@ impl Cluster {
             frozen: BTreeMap::new(),
             lives: BTreeMap::new(),
             reach: BTreeMap::new(),
+            reach_takes: Duration::ZERO,
             split: false,
             doubled: false,
             removal: Duration::ZERO,
@@ -176,7 +179,8 @@ impl Cluster {
                 Action::TestReach => {
                     let reach = self.reach.get(&node).copied().unwrap_or(Some(Reach::Answered));
                     if let Some(reach) = reach {
-                        self.post(self.now, node, Event::Kernel(KernelEvent::Reach(reach)));
+                        let at = self.now + self.reach_takes;
+                        self.post(at, node, Event::Kernel(KernelEvent::Reach(reach)));
                     }
                 }
                 Action::Answer { outcome, .. } => self.answers.push(outcome),
