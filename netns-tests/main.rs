@@ -5,6 +5,7 @@
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
 mod crash;
+mod fence;
 mod meddling;
 mod partition;
 mod planned;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         planned::TESTS,
         partition::TESTS,
         crash::TESTS,
+        fence::TESTS,
         meddling::TESTS,
         refusal::TESTS,
     ]

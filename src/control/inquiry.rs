@@ -60,13 +60,16 @@ pub enum Inquiry {
 pub struct Snapshot {
     /// The protocol's picture.
     pub status: protocol::Status,
+    /// For how long the kernel answers for this node's addresses without the daemon; `None` where
+    /// nothing ends that.
+    pub lease: Option<Duration>,
     /// Names and counts, such as `("datagrams_refused", 3)`; may be empty.
     pub counters: Vec<(&'static str, u64)>,
 }
 
 impl From<protocol::Status> for Snapshot {
     fn from(status: protocol::Status) -> Self {
-        Self { status, counters: Vec::new() }
+        Self { status, lease: None, counters: Vec::new() }
     }
 }
 

@@ -17,7 +17,13 @@ const ADDRESSES_SHOWN: usize = 2;
 #[must_use]
 pub fn status(status: &Status) -> String {
     let mut text =
-        format!("cluster {}, seen by {} ({})\n\n", status.cluster, status.node, status.phase);
+        format!("cluster {}, seen by {} ({})\n", status.cluster, status.node, status.phase);
+    text.push_str(&match status.fence.bound_ms {
+        Some(bound) => {
+            format!("without its daemon this host stops answering within {bound} ms\n\n")
+        }
+        None => "without its daemon this host goes on answering: no nf_tables here\n\n".to_owned(),
+    });
     text.push_str(&nodes(status));
     for differing in status.nodes.iter().filter(|node| node.config_differs) {
         text.push_str(&format!(
@@ -215,6 +221,7 @@ mod tests {
         let answer = translation::status(&fixture::status().into(), &fixture::names());
         let golden = "\
 cluster edge, seen by lb1 (active)
+without its daemon this host goes on answering: no nf_tables here
 
 NODE  STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN    LAG  VERSION
 lb1   up       active      -       1       1  -      180us  0.1.0

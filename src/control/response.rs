@@ -28,9 +28,32 @@ pub struct Status {
     pub nodes: Vec<Node>,
     /// Every configured group, in the order of the file.
     pub groups: Vec<Group>,
+    /// What keeps a dead or frozen daemon of this node from answering.
+    #[serde(default)]
+    pub fence: Fence,
     /// What the daemon counted since its start.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+}
+
+/// What ends the answers of a host whose daemon does not run, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// In force or not.
+    pub kind: FenceKind,
+    /// The host answers for so long without its daemon; `null` if nothing ends it.
+    pub bound_ms: Option<u64>,
+}
+
+/// See [`Fence`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FenceKind {
+    /// A lease in nf_tables that the daemon renews.
+    Gate,
+    /// Nothing: this kernel has no nf_tables.
+    #[default]
+    None,
 }
 
 /// One node as seen by the node that was asked.

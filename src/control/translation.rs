@@ -28,7 +28,19 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         phase: sentences::phase(picture.phase).to_owned(),
         nodes: nodes.into_iter().map(|one| node(one, names)).collect(),
         groups: groups.into_iter().map(|one| group(one, names)).collect(),
+        fence: fence(snapshot),
         counters: counters(snapshot),
+    }
+}
+
+fn fence(snapshot: &Snapshot) -> response::Fence {
+    let milliseconds = |lease: Duration| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+    match snapshot.lease {
+        Some(lease) => {
+            let bound_ms = Some(milliseconds(lease));
+            response::Fence { kind: response::FenceKind::Gate, bound_ms }
+        }
+        None => response::Fence::default(),
     }
 }
 
@@ -236,8 +248,11 @@ mod tests {
 
     #[test]
     fn status_has_its_golden_json() {
-        let snapshot =
-            Snapshot { status: fixture::status(), counters: vec![("datagrams_refused", 3)] };
+        let snapshot = Snapshot {
+            status: fixture::status(),
+            lease: Some(Duration::from_millis(600)),
+            counters: vec![("datagrams_refused", 3)],
+        };
         let answer = status(&snapshot, &fixture::names());
         let golden = concat!(
             r#"{"schema":1,"cluster":"edge","node":"lb1","phase":"active","nodes":["#,
@@ -258,6 +273,7 @@ mod tests {
             r#""owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
             r#""unable_here":"its link is down or missing"}],"#,
+            r#""fence":{"kind":"gate","bound_ms":600},"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );
         assert_eq!(serde_json::to_string(&answer).unwrap(), golden);

@@ -115,6 +115,8 @@ pub(crate) struct Vital {
     pub turns: AtomicU64,
     /// Reports dropped because nobody took the earlier ones.
     pub reports_dropped: AtomicU64,
+    /// Until when the kernel may answer for our addresses, in the protocol's time.
+    pub answers_until: AtomicU64,
     /// Whether the thread has real-time priority.
     pub real_time: AtomicBool,
 }
@@ -223,6 +225,15 @@ impl<K: KernelOrders> EventLoop<K> {
         }
         if ready.datagrams {
             self.take_datagrams();
+        }
+        self.vouch();
+    }
+
+    /// Says for how long this node may answer for its addresses, if it is sure of itself.
+    fn vouch(&self) {
+        if let Some(lease) = self.node.lease() {
+            let until = (self.turn_began + lease).as_nanos();
+            self.outbox.vital.answers_until.store(until, Ordering::Relaxed);
         }
     }
 

@@ -148,9 +148,10 @@ impl FrontDesk {
                 let (answer, picture) = oneshot::channel();
                 if running.mailbox.offer(Input::Look(answer)).is_ok() {
                     let counters = self.counters(&running.vital);
+                    let lease = self.kernel.gated().then(|| self.config.timing.lease());
                     tokio::spawn(async move {
                         if let Ok(picture) = picture.await {
-                            let _ = reply.send(snapshot(picture, counters));
+                            let _ = reply.send(snapshot(picture, lease, counters));
                         }
                     });
                 }
@@ -181,6 +182,7 @@ impl FrontDesk {
             ("netlink_overruns", kernel.overruns.value()),
             ("kernel_errors", kernel.errors.value()),
             ("connections_ended", kernel.connections_ended.value()),
+            ("gates_rebuilt", kernel.gates_rebuilt.value()),
         ]
     }
 
@@ -251,7 +253,11 @@ impl FrontDesk {
     }
 }
 
-fn snapshot(picture: Picture, mut counters: Vec<(&'static str, u64)>) -> Snapshot {
+fn snapshot(
+    picture: Picture,
+    lease: Option<Duration>,
+    mut counters: Vec<(&'static str, u64)>,
+) -> Snapshot {
     let refused = RefusedDatagram::NAMES.iter().zip(picture.refused);
     let paths = &picture.transport.paths;
     counters.extend([
@@ -264,5 +270,5 @@ fn snapshot(picture: Picture, mut counters: Vec<(&'static str, u64)>) -> Snapsho
         ),
     ]);
     counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
-    Snapshot { status: picture.status, counters }
+    Snapshot { status: picture.status, lease, counters }
 }

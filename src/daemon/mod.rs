@@ -21,6 +21,7 @@ mod front_desk;
 mod host;
 mod inbox;
 mod lateness;
+mod lease;
 #[cfg(test)]
 mod loopback_test;
 mod realtime;
@@ -50,6 +51,7 @@ pub use error::Error;
 use event_loop::{EventLoop, KernelOrders, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
 use inbox::{Input, Mailbox};
+use lease::LeaseKeeper;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
 
@@ -157,6 +159,10 @@ async fn serve(
         wall_clock: || SystemTime::UNIX_EPOCH + clock::wall(),
     };
     let running = start_protocol(&config, me, &directory, (mailbox, inbox), (transport, &kernel));
+    let keeper = match &running {
+        Ok(running) => keep_lease(&kernel, &running.vital).map_err(system("lease"))?,
+        Err(_) => None,
+    };
     let outcome = match (running, server::Server::bind(settings)) {
         (Ok(running), Ok(server)) => {
             let server = tokio::spawn(server.run());
@@ -180,8 +186,17 @@ async fn serve(
         (Err(error), _) => Err(error),
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
+    if let Some(keeper) = keeper {
+        keeper.stop();
+    }
     stop_kernel(kernel);
     outcome
+}
+
+/// Starts to renew the kernel's lease, where there is a gate.
+fn keep_lease(kernel: &Arc<Kernel>, vital: &Arc<Vital>) -> std::io::Result<Option<LeaseKeeper>> {
+    let Some(lease) = kernel.lease()? else { return Ok(None) };
+    LeaseKeeper::spawn(lease, Arc::clone(kernel), Arc::clone(vital)).map(Some)
 }
 
 /// Removes all that is ours. The protocol thread has ended or is being abandoned; should it still

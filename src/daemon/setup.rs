@@ -44,6 +44,7 @@ pub(crate) fn kernel(config: &Config, me: NodeId) -> kernel::Settings {
     kernel::Settings {
         groups: groups(config),
         peer_addresses: others(config, me).flat_map(|node| node.addresses.clone()).collect(),
+        gate: Some(kernel::table_name(&config.cluster)),
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Counters {
     pub connections_ended: Counter,
     /// Releases that could not end every connection: too many, or not supported by the kernel.
     pub connections_left: Counter,
+    /// Times that the gate was gone and built anew.
+    pub gates_rebuilt: Counter,
     /// Tests of whether anybody outside the cluster answers.
     pub reach_tests: Counter,
 }

@@ -22,11 +22,13 @@ mod apply;
 mod arp;
 mod counters;
 mod destroy;
+mod gate;
 mod group;
 mod links;
 mod ndp;
 mod neighbours;
 mod netlink;
+mod nftables;
 mod probe;
 mod reach;
 mod reconcile;
@@ -41,10 +43,12 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, mpsc as blocking};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 pub use self::counters::{Counter, Counters};
+pub use self::gate::{Lease, Renewal, table_name};
 use crate::protocol::{GroupKey, KernelEvent, Ticket};
 
 /// A group as the kernel thread knows it.
@@ -68,6 +72,9 @@ pub struct Settings {
     pub groups: Vec<GroupAddresses>,
     /// Addresses of the other nodes: that they answer proves nothing about the outside.
     pub peer_addresses: Vec<IpAddr>,
+    /// The nf_tables table of our own that is to be the gate (see [`table_name`]); `None` for
+    /// addresses that are always answered.
+    pub gate: Option<String>,
 }
 
 /// What [`start`] can fail of. Nothing was changed on the host, unless said so.
@@ -126,6 +133,7 @@ enum Order {
     Announce(GroupKey),
     TestReach,
     Reconfigure(Vec<GroupAddresses>),
+    RebuildGate(Duration),
     Stop,
 }
 
@@ -135,6 +143,7 @@ pub struct Kernel {
     orders: mpsc::UnboundedSender<Order>,
     thread: JoinHandle<()>,
     counters: Arc<Counters>,
+    gate: Option<String>,
 }
 
 /// Starts the thread in the network namespace of the caller.
@@ -150,11 +159,12 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let (told, ready) = blocking::channel();
     let counters = Arc::new(Counters::default());
     let counted = Arc::clone(&counters);
+    let table = settings.gate.clone();
     let body = move || apply::run(settings, events, counted, (inbox, told));
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
     match ready.recv() {
-        Ok(Ok(())) => Ok(Kernel { orders, thread, counters }),
+        Ok(Ok(gated)) => Ok(Kernel { orders, thread, counters, gate: table.filter(|_| gated) }),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StartError::Thread(io::Error::other("the thread ended at once"))),
     }
@@ -188,6 +198,27 @@ impl Kernel {
         self.order(Order::Reconfigure(groups));
     }
 
+    /// Builds the gate anew, with all that it covered, because somebody has removed it; it is open
+    /// for what is `left` of the lease.
+    pub fn rebuild_gate(&self, left: Duration) {
+        self.order(Order::RebuildGate(left));
+    }
+
+    /// Whether there is a gate.
+    #[must_use]
+    pub const fn gated(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// What keeps the gate open; `None` where this kernel has no gate (the start has told why).
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot be spoken to.
+    pub fn lease(&self) -> io::Result<Option<Lease>> {
+        self.gate.clone().map(Lease::new).transpose()
+    }
+
     /// What the thread has counted.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
@@ -196,7 +227,7 @@ impl Kernel {
 
     /// Removes all that is ours and ends the thread. Takes some milliseconds, at most seconds.
     pub fn stop(self) {
-        let Self { orders, thread, counters: _ } = self;
+        let Self { orders, thread, counters: _, gate: _ } = self;
         drop(orders.send(Order::Stop));
         if thread.join().is_err() {
             tracing::error!("the kernel thread panicked");

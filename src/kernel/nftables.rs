@@ -1,0 +1,333 @@
+//! Messages to nf_tables: just what the gate needs, written by hand.
+//!
+//! Used by `gate`. Several messages make one batch, which the kernel carries out entirely or not
+//! at all, within the call that sends it. Numbers are big-endian, unlike elsewhere in netlink.
+//!
+//! ```text
+//!   batch:      begin | message ... | end        (each with a netlink header)
+//!   message:    | family 1 | 0 | resource 2 |  attributes ...
+//!   expression: list element { name, data { attributes } }; results go by register
+//! ```
+
+use std::io;
+
+use super::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
+
+/// `NETLINK_NETFILTER`.
+const NETFILTER: isize = 12;
+const SUBSYSTEM: u16 = 10;
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+/// Tables of this family see frames at a device, ARP included.
+const FAMILY_NETDEV: u8 = 5;
+
+/// Make it, and do not mind if it is there.
+const CREATE: u16 = 0x400;
+/// Behind the rules that are there.
+const APPEND: u16 = 0x800;
+const NESTED: u16 = 0x8000;
+
+const NEW_TABLE: u16 = 0;
+const DELETE_TABLE: u16 = 2;
+const NEW_CHAIN: u16 = 3;
+const NEW_RULE: u16 = 6;
+const NEW_SET: u16 = 9;
+const NEW_ELEMENTS: u16 = 12;
+const DELETE_ELEMENTS: u16 = 14;
+
+/// Register for values of up to 16 bytes.
+const REGISTER: u32 = 1;
+const REGISTER_VERDICT: u32 = 0;
+const DROP: i32 = 0;
+const ACCEPT: i32 = 1;
+const GOTO: i32 = -4;
+
+/// Where a chain looks at frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// What comes in at a device.
+    Ingress,
+    /// What goes out of one (Linux 5.16).
+    Egress,
+}
+
+/// What the elements of a set are, as the `nft` program names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// `ipv4_addr`.
+    Ipv4,
+    /// `ipv6_addr`.
+    Ipv6,
+    /// `ether_type`.
+    EtherType,
+}
+
+impl Key {
+    const fn number_and_length(self) -> (u32, u32) {
+        match self {
+            Self::Ipv4 => (7, 4),
+            Self::Ipv6 => (8, 16),
+            Self::EtherType => (10, 2),
+        }
+    }
+}
+
+/// From where in a frame a value is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    /// So many bytes behind the beginning of the network header (also that of ARP).
+    Network(u32),
+    /// So many bytes behind the beginning of what the network header carries.
+    Transport(u32),
+}
+
+/// One step of a rule. A comparison or lookup that fails ends the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step<'a> {
+    /// The frame is of this protocol.
+    EtherType(u16),
+    /// The packet carries this protocol.
+    Carries(u8),
+    /// This byte has this value.
+    Byte(Field, u8),
+    /// So many bytes are an element of the set.
+    In(Field, u32, &'a str),
+    /// The protocol of the frame is an element of the set.
+    EtherTypeIn(&'a str),
+    /// The frame may go on.
+    Accept,
+    /// The frame is lost.
+    Drop,
+    /// This chain decides.
+    Goto(&'a str),
+}
+
+/// A batch under construction, for one table.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    table: &'a str,
+    bytes: Vec<u8>,
+    sequence: u32,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(table: &'a str) -> Self {
+        let mut bytes = Vec::new();
+        append_message(&mut bytes, BATCH_BEGIN, REQUEST, 0, &[0, 0, 0, SUBSYSTEM.to_be_bytes()[1]]);
+        Self { table, bytes, sequence: 0 }
+    }
+
+    pub(super) fn new_table(self) -> Self {
+        let body = text(1, self.table);
+        self.message(NEW_TABLE, CREATE, &body)
+    }
+
+    /// Fails if it does not exist.
+    pub(super) fn delete_table(self) -> Self {
+        let body = text(1, self.table);
+        self.message(DELETE_TABLE, 0, &body)
+    }
+
+    /// A set whose elements end by themselves if `timed`.
+    pub(super) fn new_set(self, name: &str, key: Key, timed: bool) -> Self {
+        const TIMED: u32 = 0x10;
+        let (number, length) = key.number_and_length();
+        let mut body = text(1, self.table);
+        body.extend(text(2, name));
+        body.extend(number_attribute(3, if timed { TIMED } else { 0 }));
+        body.extend(number_attribute(4, number));
+        body.extend(number_attribute(5, length));
+        // A number that refers to the set within the batch; nothing here does.
+        body.extend(number_attribute(10, self.sequence + 1));
+        self.message(NEW_SET, CREATE, &body)
+    }
+
+    pub(super) fn new_chain(self, name: &str, hook: Option<(Hook, &str, i32)>) -> Self {
+        let mut body = text(1, self.table);
+        body.extend(text(3, name));
+        if let Some((hook, device, priority)) = hook {
+            let mut place = number_attribute(1, u32::from(hook == Hook::Egress));
+            place.extend(attribute(2, &priority.to_be_bytes()));
+            place.extend(text(3, device));
+            body.extend(attribute(4 | NESTED, &place));
+            body.extend(text(7, "filter"));
+        }
+        self.message(NEW_CHAIN, CREATE, &body)
+    }
+
+    pub(super) fn new_rule(self, chain: &str, steps: &[Step<'_>]) -> Self {
+        let mut body = text(1, self.table);
+        body.extend(text(2, chain));
+        let expressions: Vec<u8> = steps.iter().flat_map(expressions).collect();
+        body.extend(attribute(4 | NESTED, &expressions));
+        self.message(NEW_RULE, CREATE | APPEND, &body)
+    }
+
+    /// Elements that end after so many milliseconds, if given.
+    pub(super) fn add(self, set: &str, keys: &[&[u8]], milliseconds: Option<u64>) -> Self {
+        self.elements(NEW_ELEMENTS, CREATE, (set, keys, milliseconds))
+    }
+
+    /// Fails if one of them does not exist.
+    pub(super) fn delete(self, set: &str, keys: &[&[u8]]) -> Self {
+        self.elements(DELETE_ELEMENTS, 0, (set, keys, None))
+    }
+
+    fn elements(
+        self,
+        kind: u16,
+        flags: u16,
+        (set, keys, milliseconds): (&str, &[&[u8]], Option<u64>),
+    ) -> Self {
+        let mut list = Vec::new();
+        for key in keys {
+            let mut element = attribute(1 | NESTED, &attribute(1, key));
+            if let Some(milliseconds) = milliseconds {
+                element.extend(attribute(4, &milliseconds.to_be_bytes()));
+            }
+            list.extend(attribute(1 | NESTED, &element));
+        }
+        let mut body = text(1, self.table);
+        body.extend(text(2, set));
+        body.extend(attribute(3 | NESTED, &list));
+        self.message(kind, flags, &body)
+    }
+
+    fn message(mut self, kind: u16, flags: u16, attributes: &[u8]) -> Self {
+        self.sequence += 1;
+        let mut body = vec![FAMILY_NETDEV, 0, 0, 0];
+        body.extend_from_slice(attributes);
+        let kind = SUBSYSTEM << 8 | kind;
+        let flags = flags | REQUEST | ACKNOWLEDGE;
+        append_message(&mut self.bytes, kind, flags, self.sequence, &body);
+        self
+    }
+
+    fn finished(mut self) -> Vec<u8> {
+        let body = [0, 0, 0, SUBSYSTEM.to_be_bytes()[1]];
+        append_message(&mut self.bytes, BATCH_END, REQUEST, 0, &body);
+        self.bytes
+    }
+}
+
+/// Opens the way to nf_tables.
+pub(super) fn open() -> io::Result<Conversation> {
+    Conversation::open(NETFILTER)
+}
+
+/// Has the kernel carry out a batch.
+///
+/// # Errors
+///
+/// The first refusal; nothing of the batch was done.
+pub(super) fn carry_out(conversation: &mut Conversation, batch: Batch<'_>) -> io::Result<()> {
+    // What an earlier batch left unread says nothing about this one.
+    drop(conversation.refusals());
+    conversation.send(&batch.finished())?;
+    match conversation.refusals().first() {
+        None => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(*code)),
+    }
+}
+
+fn expressions(step: &Step<'_>) -> Vec<u8> {
+    const META_PROTOCOL: u32 = 1;
+    const META_L4_PROTOCOL: u32 = 16;
+    match step {
+        Step::EtherType(kind) => [meta(META_PROTOCOL), equals(&kind.to_be_bytes())].concat(),
+        Step::Carries(protocol) => [meta(META_L4_PROTOCOL), equals(&[*protocol])].concat(),
+        Step::Byte(field, value) => [payload(*field, 1), equals(&[*value])].concat(),
+        Step::In(field, length, set) => [payload(*field, *length), lookup(set)].concat(),
+        Step::EtherTypeIn(set) => [meta(META_PROTOCOL), lookup(set)].concat(),
+        Step::Accept => verdict(ACCEPT, None),
+        Step::Drop => verdict(DROP, None),
+        Step::Goto(chain) => verdict(GOTO, Some(chain)),
+    }
+}
+
+fn expression(name: &str, data: &[u8]) -> Vec<u8> {
+    let mut body = text(1, name);
+    body.extend(attribute(2 | NESTED, data));
+    attribute(1 | NESTED, &body)
+}
+
+fn meta(what: u32) -> Vec<u8> {
+    expression("meta", &[number_attribute(2, what), number_attribute(1, REGISTER)].concat())
+}
+
+fn payload(field: Field, length: u32) -> Vec<u8> {
+    let (base, offset) = match field {
+        Field::Network(offset) => (1, offset),
+        Field::Transport(offset) => (2, offset),
+    };
+    let numbers = [(1, REGISTER), (2, base), (3, offset), (4, length)];
+    expression("payload", &numbers.map(|(kind, value)| number_attribute(kind, value)).concat())
+}
+
+fn equals(value: &[u8]) -> Vec<u8> {
+    const EQUAL: u32 = 0;
+    let mut data = number_attribute(1, REGISTER);
+    data.extend(number_attribute(2, EQUAL));
+    data.extend(attribute(3 | NESTED, &attribute(1, value)));
+    expression("cmp", &data)
+}
+
+fn lookup(set: &str) -> Vec<u8> {
+    expression("lookup", &[text(1, set), number_attribute(2, REGISTER)].concat())
+}
+
+fn verdict(code: i32, chain: Option<&str>) -> Vec<u8> {
+    let mut verdict = attribute(1, &code.to_be_bytes());
+    verdict.extend(chain.map(|chain| text(2, chain)).unwrap_or_default());
+    let mut data = number_attribute(1, REGISTER_VERDICT);
+    data.extend(attribute(2 | NESTED, &attribute(2 | NESTED, &verdict)));
+    expression("immediate", &data)
+}
+
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 + value.len().next_multiple_of(4));
+    append_attribute(&mut bytes, kind, value);
+    bytes
+}
+
+fn number_attribute(kind: u16, value: u32) -> Vec<u8> {
+    attribute(kind, &value.to_be_bytes())
+}
+
+/// A string with its end.
+fn text(kind: u16, value: &str) -> Vec<u8> {
+    let mut bytes = value.as_bytes().to_vec();
+    bytes.push(0);
+    attribute(kind, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewing_one_element_is_these_bytes() {
+        let batch = Batch::new("t").add("s", &[&[8, 6]], Some(600)).finished();
+        let mut expected = vec![20, 0, 0, 0, 16, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10];
+        expected.extend([68, 0, 0, 0, 12, 10, 5, 4, 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0]);
+        expected.extend([6, 0, 1, 0, b't', 0, 0, 0, 6, 0, 2, 0, b's', 0, 0, 0]);
+        expected.extend([32, 0, 3, 0x80, 28, 0, 1, 0x80]);
+        expected.extend([12, 0, 1, 0x80, 6, 0, 1, 0, 8, 6, 0, 0]);
+        expected.extend([12, 0, 4, 0, 0, 0, 0, 0, 0, 0, 2, 88]);
+        expected.extend([20, 0, 0, 0, 17, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
+        assert_eq!(batch, expected);
+    }
+
+    #[test]
+    fn a_rule_is_these_bytes() {
+        let rule = expressions(&Step::EtherTypeIn("lease"));
+        let mut expected = vec![36, 0, 1, 0x80, 9, 0, 1, 0, b'm', b'e', b't', b'a', 0, 0, 0, 0];
+        expected.extend([20, 0, 2, 0x80, 8, 0, 2, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 0, 1]);
+        expected.extend([40, 0, 1, 0x80, 11, 0, 1, 0]);
+        expected.extend(*b"lookup\0\0");
+        expected.extend([24, 0, 2, 0x80, 10, 0, 1, 0]);
+        expected.extend(*b"lease\0\0\0");
+        expected.extend([8, 0, 2, 0, 0, 0, 0, 1]);
+        assert_eq!(rule, expected);
+    }
+}
