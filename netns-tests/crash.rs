@@ -8,9 +8,9 @@ use buoy::lab::clock;
 use buoy::lab::fault::Fault;
 use buoy::lab::plan::{Shape, vip};
 use buoy::lab::process::Process;
-use nix::sys::signal::Signal;
 
 use crate::Outcome;
+use crate::fence::kill_both;
 use crate::runner::Test;
 use crate::scene::{SOON, with};
 use crate::until::until;
@@ -54,14 +54,14 @@ fn freeze_and_thaw() -> Outcome {
     })
 }
 
-/// The daemon is killed and its addresses stay in the kernel; an address of somebody else is
+/// The daemon is killed with its guardian and its addresses stay in the kernel; an address of somebody else is
 /// there too. The new daemon removes what the old one left, and nothing else.
 fn restart_with_leftovers() -> Outcome {
     with(&Shape::default(), |scene| {
         let victim = scene.owner(vip(100))?;
         let foreign = vip(77);
         scene.cluster.namespace(victim).ip("addr add 10.77.0.77/32 dev eth0\n")?;
-        scene.cluster.signal(victim, Signal::SIGKILL);
+        kill_both(scene, victim)?;
         until("the others have taken over", SOON, || {
             let holders = scene.cluster.watch.holders(vip(100));
             if holders.len() == 2 { Ok(()) } else { Err(format!("held by {holders:?}")) }

@@ -1,12 +1,16 @@
-//! Daemons that die, stand still or lose their gate: the kernel answers for no longer than the
-//! lease, and then not at all. No guardian and no peer helps: everything is done to all nodes at
-//! once.
+//! Daemons that die, stand still or lose their gate or their guardian.
+//!
+//! With the guardian others take over at once. Without it, and without peers, because everything
+//! is done to all nodes at once, the kernel answers for no longer than the lease, and then not at
+//! all.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use buoy::lab::clock;
 use buoy::lab::plan::{Shape, vip};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::Outcome;
 use crate::runner::Test;
@@ -15,6 +19,9 @@ use crate::until::{throughout, until};
 
 /// What there is to run here.
 pub(crate) const TESTS: &[Test] = &[
+    ("killed_daemon_is_relieved_at_once", killed_daemon_is_relieved_at_once),
+    ("killed_guardian_is_replaced", killed_guardian_is_replaced),
+    ("guardian_ends_with_its_daemon", guardian_ends_with_its_daemon),
     ("killed_daemons_stop_answering", killed_daemons_stop_answering),
     ("frozen_daemons_stop_answering", frozen_daemons_stop_answering),
     ("gate_flushed_by_others", gate_flushed_by_others),
@@ -23,18 +30,101 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// The lease of the profile `lan`, and what the kernel's timers and the probes may add.
 const CLOSED_WITHIN: Duration = Duration::from_millis(600 + 20);
+/// Less than it takes to notice a death by silence: 250 ms at the least.
+const RELIEVED_WITHIN: Duration = Duration::from_millis(150);
 const TABLE: &str = "buoy_lab";
 /// What somebody else has in nf_tables; it must be there to the end, and count.
 const FOREIGN: &str =
     "table inet foreign { chain in { type filter hook input priority 0; counter; }; }";
 
-/// All daemons are killed. Nobody is there to do anything; the addresses stay, and their kernels
-/// do not answer. Started again, all is served again.
+/// The owner's daemon is killed. Its guardian says so, the others take over before they could have
+/// noticed by silence, and nothing is left behind on the old host.
+fn killed_daemon_is_relieved_at_once() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let victim = scene.owner(vip(100))?;
+        let killed = clock::now();
+        scene.cluster.signal(victim, Signal::SIGKILL);
+        scene.away(victim)?;
+        let figures = scene.figures(killed);
+        assert!(figures.worst <= RELIEVED_WITHIN, "out for {:?}", figures.worst);
+        let kernel = scene.cluster.kernel(victim)?;
+        let left = scene.served.iter().find(|vip| kernel.holds(**vip));
+        assert_eq!(left, None, "it is still there");
+        until("the gate is gone", SOON, || match gated(scene, victim) {
+            false => Ok(()),
+            true => Err("it is there".to_owned()),
+        })?;
+        scene.cluster.start(victim)?;
+        scene.back(victim)
+    })
+}
+
+/// The guardian is killed. Nothing happens but that there is another one, which does its work.
+fn killed_guardian_is_replaced() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let victim = scene.owner(vip(100))?;
+        let begin = clock::now();
+        let first = guardian(scene, victim)?;
+        kill(first, Signal::SIGKILL)?;
+        until("there is another guardian", SOON, || match guardian(scene, victim) {
+            Ok(second) if second != first => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        })?;
+        scene.nothing_happened(begin)?;
+        let killed = clock::now();
+        scene.cluster.signal(victim, Signal::SIGKILL);
+        scene.away(victim)?;
+        let figures = scene.figures(killed);
+        assert!(figures.worst <= RELIEVED_WITHIN, "out for {:?}", figures.worst);
+        Ok(())
+    })
+}
+
+/// A clean stop leaves no guardian behind, nor does a kill.
+fn guardian_ends_with_its_daemon() -> Outcome {
+    with(&Shape::default(), |scene| {
+        for (node, signal) in [(0, Signal::SIGTERM), (1, Signal::SIGKILL)] {
+            let pid = guardian(scene, node)?;
+            scene.cluster.signal(node, signal);
+            until("the guardian has ended", SOON, || match runs(pid) {
+                false => Ok(()),
+                true => Err("it runs".to_owned()),
+            })?;
+        }
+        Ok(())
+    })
+}
+
+/// A process that nobody has asked how it ended (a zombie) has ended all the same.
+fn runs(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
+}
+
+/// The process that guards a node's daemon.
+fn guardian(scene: &Scene, node: usize) -> Result<Pid, String> {
+    let status = scene.cluster.status(node).ok_or("no status")?;
+    let pid = status["counters"]["guardian_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    pid.filter(|pid| *pid > 0).map(Pid::from_raw).ok_or_else(|| "it has no guardian".to_owned())
+}
+
+/// Kills the guardian, then the daemon before it can start another.
+pub(crate) fn kill_both(scene: &Scene, node: usize) -> Outcome {
+    let guardian = guardian(scene, node)?;
+    scene.cluster.signal(node, Signal::SIGSTOP);
+    kill(guardian, Signal::SIGKILL)?;
+    scene.cluster.signal(node, Signal::SIGKILL);
+    Ok(())
+}
+
+/// All daemons are killed with their guardians. Nobody is there to do anything; the addresses
+/// stay, and their kernels do not answer. Started again, all is served again.
 fn killed_daemons_stop_answering() -> Outcome {
     with(&Shape::default(), |scene| {
         let killed = clock::now();
         for node in 0..3 {
-            scene.cluster.signal(node, Signal::SIGKILL);
+            kill_both(scene, node)?;
         }
         nobody_answers(scene, killed)?;
         assert!(scene.cluster.watch.holders(vip(100)).len() == 1, "the address is still there");
@@ -92,7 +182,7 @@ fn gate_flushed_by_others() -> Outcome {
         scene.nothing_happened(begin)?;
         let killed = clock::now();
         for node in 0..3 {
-            scene.cluster.signal(node, Signal::SIGKILL);
+            kill_both(scene, node)?;
         }
         nobody_answers(scene, killed)
     })

@@ -113,6 +113,9 @@ pub(super) enum Command {
         #[arg(value_name = "PATH", default_value = "cluster.key")]
         path: PathBuf,
     },
+    /// What the daemon starts beside itself
+    #[command(hide = true)]
+    Guard,
     /// Let the daemon read its configuration again
     ///
     /// Applies the difference and prints it; what is not in the difference is not touched. A file

@@ -90,6 +90,10 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             ask(Question::Move { group, node, wait: !no_wait }, streams)
         }
         Command::Reload => ask(Question::Reload, streams),
+        Command::Guard => {
+            daemon::guard();
+            Ok(Exit::Done)
+        }
         Command::Run(run) => run_daemon(run, config_or_default(), json, streams),
         Command::Lab { file, bench, soak } => {
             lab::run(&Options { config: file.or(config), bench, soak }, streams)

@@ -29,6 +29,7 @@ use super::clock;
 use super::inbox::{Inbox, Input};
 use super::lateness::Lateness;
 use super::realtime;
+use super::will::Farewell;
 use crate::protocol::{
     Action, Configuration, Event, GroupKey, Instant, Node, NodeId, Refusal, Report, Status, Ticket,
 };
@@ -115,6 +116,10 @@ pub(crate) struct Vital {
     pub turns: AtomicU64,
     /// Reports dropped because nobody took the earlier ones.
     pub reports_dropped: AtomicU64,
+    /// The process that guards this one, and how many have been lost.
+    pub guardian: AtomicU64,
+    /// See `guardian`.
+    pub guardians_lost: AtomicU64,
     /// Until when the kernel may answer for our addresses, in the protocol's time.
     pub answers_until: AtomicU64,
     /// Whether the thread has real-time priority.
@@ -128,6 +133,8 @@ pub(crate) struct Outbox {
     pub told: mpsc::Sender<Told>,
     /// Whether this node drains; the last value counts.
     pub draining: watch::Sender<bool>,
+    /// Farewells for the guardian; the last ones count.
+    pub will: std::sync::mpsc::Sender<Vec<Farewell>>,
     /// Shared with other threads.
     pub vital: Arc<Vital>,
 }
@@ -201,6 +208,7 @@ impl<K: KernelOrders> EventLoop<K> {
             Ok(()) => self.outbox.vital.real_time.store(true, Ordering::Relaxed),
             Err(refused) => self.tell(Told::NoPrecedence(refused.to_string())),
         }
+        self.bequeath();
         while !self.ended {
             self.turn();
         }
@@ -227,6 +235,21 @@ impl<K: KernelOrders> EventLoop<K> {
             self.take_datagrams();
         }
         self.vouch();
+    }
+
+    /// Seals what is to be said when this process is dead. At the start and after a reload, not in
+    /// the course of things.
+    fn bequeath(&mut self) {
+        let message = self.node.farewell();
+        let mut sealed: BTreeMap<NodeId, Vec<u8>> = BTreeMap::new();
+        let mut farewells = Vec::new();
+        for (peer, from, to) in self.transport.destinations() {
+            let sessions = &mut self.sessions;
+            let datagram = sealed.entry(peer).or_insert_with(|| sessions.seal_last(peer, &message));
+            farewells.push(Farewell { from, to, datagram: datagram.clone() });
+        }
+        // Nobody takes them where there is no guardian, as in tests.
+        let _ = self.outbox.will.send(farewells);
     }
 
     /// Says for how long this node may answer for its addresses, if it is sure of itself.
@@ -306,6 +329,7 @@ impl<K: KernelOrders> EventLoop<K> {
         }
         self.sessions.reconfigure(&change.peers, change.ring);
         self.step(now, Event::Reconfigured(Box::new(change.protocol)));
+        self.bequeath();
         let _ = change.answer.send(Ok(()));
     }
 

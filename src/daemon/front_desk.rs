@@ -148,7 +148,7 @@ impl FrontDesk {
                 let (answer, picture) = oneshot::channel();
                 if running.mailbox.offer(Input::Look(answer)).is_ok() {
                     let counters = self.counters(&running.vital);
-                    let lease = self.kernel.gated().then(|| self.config.timing.lease());
+                    let lease = self.kernel.gate().map(|_| self.config.timing.lease());
                     tokio::spawn(async move {
                         if let Ok(picture) = picture.await {
                             let _ = reply.send(snapshot(picture, lease, counters));
@@ -183,6 +183,8 @@ impl FrontDesk {
             ("kernel_errors", kernel.errors.value()),
             ("connections_ended", kernel.connections_ended.value()),
             ("gates_rebuilt", kernel.gates_rebuilt.value()),
+            ("guardian_pid", vital.guardian.load(Ordering::Relaxed)),
+            ("guardians_lost", vital.guardians_lost.load(Ordering::Relaxed)),
         ]
     }
 

@@ -147,7 +147,8 @@ fn start(me: NodeId, transport: Transport, done: &Sender<Done>) -> Running {
     };
     let (told, reports) = mpsc::channel(64);
     let (draining, drains) = watch::channel(false);
-    let outbox = Outbox { told, draining, vital: Arc::new(Vital::default()) };
+    let (will, _) = channel();
+    let outbox = Outbox { told, draining, will, vital: Arc::new(Vital::default()) };
     let ended = EventLoop::new(parts, inbox, outbox).spawn().unwrap();
     Running { me, mailbox, ended: Some(ended), told: reports, draining: drains }
 }

@@ -18,6 +18,8 @@ mod clock;
 mod error;
 mod event_loop;
 mod front_desk;
+mod guard;
+mod guardian;
 mod host;
 mod inbox;
 mod lateness;
@@ -29,6 +31,7 @@ mod reports;
 mod runtime_directory;
 mod service_notify;
 mod setup;
+mod will;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,10 +53,12 @@ use crate::wire::{Local, Sessions};
 pub use error::Error;
 use event_loop::{EventLoop, KernelOrders, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
+pub use guard::run as guard;
 use inbox::{Input, Mailbox};
 use lease::LeaseKeeper;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
+use will::Farewell;
 
 /// From the signal to the end; the service manager is told a little more.
 pub const STOP_WITHIN: Duration = Duration::from_secs(2);
@@ -82,6 +87,7 @@ struct Running {
     told: mpsc::Receiver<Told>,
     draining: watch::Receiver<bool>,
     vital: Arc<Vital>,
+    will: Option<std::sync::mpsc::Receiver<Vec<Farewell>>>,
 }
 
 impl KernelOrders for Arc<Kernel> {
@@ -159,8 +165,9 @@ async fn serve(
         wall_clock: || SystemTime::UNIX_EPOCH + clock::wall(),
     };
     let running = start_protocol(&config, me, &directory, (mailbox, inbox), (transport, &kernel));
-    let keeper = match &running {
-        Ok(running) => keep_lease(&kernel, &running.vital).map_err(system("lease"))?,
+    let mut running = running;
+    let keeper = match &mut running {
+        Ok(running) => Some(keep_lease(&kernel, running).map_err(system("lease"))?),
         Err(_) => None,
     };
     let outcome = match (running, server::Server::bind(settings)) {
@@ -186,17 +193,24 @@ async fn serve(
         (Err(error), _) => Err(error),
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
-    if let Some(keeper) = keeper {
-        keeper.stop();
-    }
+    let guardian = keeper.and_then(LeaseKeeper::stop);
     stop_kernel(kernel);
+    if let Some(guardian) = guardian {
+        guardian.dismiss();
+    }
     outcome
 }
 
-/// Starts to renew the kernel's lease, where there is a gate.
-fn keep_lease(kernel: &Arc<Kernel>, vital: &Arc<Vital>) -> std::io::Result<Option<LeaseKeeper>> {
-    let Some(lease) = kernel.lease()? else { return Ok(None) };
-    LeaseKeeper::spawn(lease, Arc::clone(kernel), Arc::clone(vital)).map(Some)
+/// Starts to renew the kernel's lease, where there is a gate, and to look after the guardian.
+fn keep_lease(kernel: &Arc<Kernel>, running: &mut Running) -> std::io::Result<LeaseKeeper> {
+    let parts = lease::Parts {
+        lease: kernel.lease()?,
+        kernel: Arc::clone(kernel),
+        vital: Arc::clone(&running.vital),
+        guardian: guardian::Guardian::new(kernel.gate().map(str::to_owned)),
+        will: running.will.take(),
+    };
+    LeaseKeeper::spawn(parts)
 }
 
 /// Removes all that is ours. The protocol thread has ended or is being abandoned; should it still
@@ -230,6 +244,7 @@ fn start_protocol(
         config.protocol(me, incarnation, seed, host::software(), directory.draining());
     let (told, reports) = mpsc::channel(TOLD_MAX);
     let (draining, drains) = watch::channel(directory.draining());
+    let (will, left) = std::sync::mpsc::channel();
     let vital = Arc::new(Vital::default());
     let parts = Parts {
         node: Node::new(clock::now(), configuration),
@@ -237,11 +252,11 @@ fn start_protocol(
         transport,
         kernel: Arc::clone(kernel),
     };
-    let outbox = Outbox { told, draining, vital: Arc::clone(&vital) };
+    let outbox = Outbox { told, draining, will, vital: Arc::clone(&vital) };
     let ended = EventLoop::new(parts, inbox, outbox)
         .spawn()
         .map_err(|source| Error::System { wanted: "protocol thread", source })?;
-    Ok(Running { mailbox, ended, told: reports, draining: drains, vital })
+    Ok(Running { mailbox, ended, told: reports, draining: drains, vital, will: Some(left) })
 }
 
 /// The signals that end the daemon.

@@ -152,16 +152,29 @@ impl Gate {
 
     /// Removes the table, if it is there.
     pub(super) fn remove(&mut self) -> io::Result<()> {
-        match carry_out(&mut self.conversation, Batch::new(&self.table).delete_table()) {
-            Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(()),
-            removed => removed,
-        }
+        remove(&mut self.conversation, &self.table)
     }
 }
 
 /// The kernel counts whole ones; none is nothing to lease.
 fn milliseconds(length: Duration) -> Option<u64> {
     u64::try_from(length.as_millis()).ok().filter(|length| *length > 0)
+}
+
+/// Removes a gate whose daemon is gone, if it is there.
+///
+/// # Errors
+///
+/// What the kernel says; then it is still there.
+pub fn remove_gate(table: &str) -> io::Result<()> {
+    remove(&mut nftables::open()?, table)
+}
+
+fn remove(conversation: &mut Conversation, table: &str) -> io::Result<()> {
+    match carry_out(conversation, Batch::new(table).delete_table()) {
+        Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(()),
+        removed => removed,
+    }
 }
 
 fn keys(addresses: &[IpAddr], v6: bool) -> Vec<Vec<u8>> {
@@ -216,8 +229,13 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(table: String) -> io::Result<Self> {
-        Ok(Self { table, conversation: nftables::open()? })
+    /// For the gate that is this table; whether it is there shows when it is renewed.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot be spoken to.
+    pub fn open(table: &str) -> io::Result<Self> {
+        Ok(Self { table: table.to_owned(), conversation: nftables::open()? })
     }
 
     /// Opens the gate for so long from now, not longer. The old elements go and the new ones come

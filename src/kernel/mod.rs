@@ -24,6 +24,7 @@ mod counters;
 mod destroy;
 mod gate;
 mod group;
+mod leftovers;
 mod links;
 mod ndp;
 mod neighbours;
@@ -48,7 +49,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use self::counters::{Counter, Counters};
-pub use self::gate::{Lease, Renewal, table_name};
+pub use self::gate::{Lease, Renewal, remove_gate, table_name};
+pub use self::leftovers::remove_leftovers;
 use crate::protocol::{GroupKey, KernelEvent, Ticket};
 
 /// A group as the kernel thread knows it.
@@ -204,10 +206,10 @@ impl Kernel {
         self.order(Order::RebuildGate(left));
     }
 
-    /// Whether there is a gate.
+    /// The table that is the gate, if there is one.
     #[must_use]
-    pub const fn gated(&self) -> bool {
-        self.gate.is_some()
+    pub fn gate(&self) -> Option<&str> {
+        self.gate.as_deref()
     }
 
     /// What keeps the gate open; `None` where this kernel has no gate (the start has told why).
@@ -216,7 +218,7 @@ impl Kernel {
     ///
     /// When the kernel cannot be spoken to.
     pub fn lease(&self) -> io::Result<Option<Lease>> {
-        self.gate.clone().map(Lease::new).transpose()
+        self.gate.as_deref().map(Lease::open).transpose()
     }
 
     /// What the thread has counted.

@@ -18,6 +18,8 @@ use super::network::Direction;
 pub enum Fault {
     /// Its host loses power; the end is a boot.
     HostDeath,
+    /// Its daemon is killed by SIGKILL, its host lives on; the end is a start.
+    Kill,
     /// Its daemon is stopped by SIGSTOP; the end is SIGCONT.
     Freeze,
     /// Nothing reaches it, on any network.
@@ -45,8 +47,9 @@ pub enum Phase {
 
 impl Fault {
     /// Every fault, in the order of the story.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::HostDeath,
+        Self::Kill,
         Self::Freeze,
         Self::LinkDown,
         Self::Deaf,
@@ -61,6 +64,7 @@ impl Fault {
     pub fn words(self, phase: Phase) -> &'static str {
         let (begins, ends) = match self {
             Self::HostDeath => ("loses power", "boots again"),
+            Self::Kill => ("has its daemon killed", "has a daemon again"),
             Self::Freeze => ("is frozen", "is thawed"),
             Self::Deaf => ("hears nothing", "hears again"),
             Self::Mute => ("is heard by nobody", "is heard again"),
@@ -85,6 +89,10 @@ impl Fault {
                 cut(cluster, node, &[Direction::FromHost, Direction::ToHost])?;
                 cluster.signal(node, Signal::SIGKILL);
                 set_carriers(cluster, node, false)
+            }
+            Self::Kill => {
+                cluster.signal(node, Signal::SIGKILL);
+                Ok(())
             }
             Self::Freeze => {
                 cluster.signal(node, Signal::SIGSTOP);
@@ -123,7 +131,7 @@ impl Fault {
             }
             Self::Deaf | Self::Mute | Self::Split => cluster.network.heal(),
             Self::LinkDown => cluster.network.set_carrier(node, 0, true),
-            Self::Stop => cluster.start(node),
+            Self::Stop | Self::Kill => cluster.start(node),
             Self::Drain => operator(cluster, node, "undrain"),
         }
     }

@@ -81,6 +81,11 @@ impl Node {
     pub(super) fn on_heartbeat(&mut self, from: NodeId, received_at: Instant, beat: Heartbeat) {
         let received_at = received_at.min(self.now);
         let within = self.configuration.timing.detection();
+        if beat.phase == NodePhase::Left {
+            // Nothing else of it matters; it may have been sealed long ago, for this day.
+            self.set_verdict(from, Verdict::Left, Duration::ZERO);
+            return;
+        }
         self.watch_clock(from, received_at, &beat);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if peer.heartbeat_at.is_some_and(|at| at > received_at) || beat.clock_ms < peer.clock_said {
@@ -114,9 +119,6 @@ impl Node {
             self.restart_log(from);
         }
         self.acknowledged(from, beat.acknowledged);
-        if beat.phase == NodePhase::Left {
-            self.set_verdict(from, Verdict::Left, Duration::ZERO);
-        }
         if beat.solicit {
             self.answer_solicitation(from);
         }
@@ -206,6 +208,28 @@ impl Node {
         for peer in peers {
             self.send_heartbeat(peer, solicit);
         }
+    }
+
+    /// What a guardian says for this node when it cannot any more; the same to every peer, at any
+    /// time of this life.
+    #[must_use]
+    pub fn farewell(&self) -> Message {
+        let timing = &self.configuration.timing;
+        Message::Heartbeat(Heartbeat {
+            phase: NodePhase::Left,
+            draining: self.draining,
+            solicit: false,
+            interval: timing.heartbeat,
+            misses: timing.misses,
+            weight: self.weight(self.configuration.me),
+            software: self.configuration.software,
+            config_digest: self.configuration.digest,
+            loop_lag: Duration::ZERO,
+            clock_ms: 0,
+            log: super::message::LogPosition::default(),
+            acknowledged: super::message::LogPosition::default(),
+            heard: Vec::new(),
+        })
     }
 
     /// Revises the verdict on every peer and solicits where silence is suspicious.

@@ -122,6 +122,17 @@ impl Transport {
         self.paths.iter().map(|bound| bound.path.local)
     }
 
+    /// All ways to the peers: whom, from this node's address, to the peer's.
+    #[must_use]
+    pub fn destinations(&self) -> Vec<(NodeId, SocketAddr, SocketAddr)> {
+        let ways = |bound: &BoundPath| {
+            let local = bound.path.local;
+            let peers = bound.path.peers.iter();
+            peers.map(move |(peer, address)| (*peer, local, *address)).collect::<Vec<_>>()
+        };
+        self.paths.iter().flat_map(ways).collect()
+    }
+
     /// To poll for input.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.paths.iter().map(|bound| bound.socket.as_fd())

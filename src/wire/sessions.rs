@@ -90,6 +90,8 @@ pub struct Sessions {
 #[derive(Clone, Copy, Debug, Default)]
 struct Issued {
     sequence: u64,
+    /// Sequences issued from the other end, for last words.
+    last_words: u64,
     round: u64,
 }
 
@@ -167,6 +169,23 @@ impl Sessions {
         self.seal_body(to, Class::Message, |body| encode(message, body), out);
     }
 
+    /// Makes a datagram that is to be sent after everything else of this life, whenever that ends:
+    /// its sequence is above all others, so it is taken once and nothing after it.
+    ///
+    /// # Panics
+    ///
+    /// When a list in the message is longer than its limit.
+    #[must_use]
+    pub fn seal_last(&mut self, to: NodeId, message: &Message) -> Vec<u8> {
+        let issued = self.issued.entry(to).or_default();
+        issued.last_words += 1;
+        let sequence = u64::MAX - issued.last_words;
+        let mut out = Vec::new();
+        let write = |body: &mut Vec<u8>| encode(message, body);
+        self.seal_as(to, (Class::Message, sequence), write, &mut out);
+        out
+    }
+
     /// Makes one datagram of a hello.
     pub(super) fn seal_hello(&mut self, to: NodeId, hello: &Hello) -> Vec<u8> {
         let mut out = Vec::new();
@@ -183,6 +202,17 @@ impl Sessions {
     ) {
         let issued = self.issued.entry(to).or_default();
         issued.sequence += 1;
+        let sequence = issued.sequence;
+        self.seal_as(to, (class, sequence), write, out);
+    }
+
+    fn seal_as(
+        &self,
+        to: NodeId,
+        (class, sequence): (Class, u64),
+        write: impl FnOnce(&mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) {
         let header = Header {
             class,
             key: self.ring.active().id,
@@ -190,7 +220,7 @@ impl Sessions {
             source: self.local.me,
             destination: to,
             incarnation: self.local.incarnation,
-            sequence: issued.sequence,
+            sequence,
         };
         out.clear();
         out.resize(HEADER_LENGTH, 0);

@@ -87,3 +87,22 @@ fn a_moved_group_stays_where_the_operator_put_it() {
     assert_eq!(cluster.answers, [Ok(())]);
     assert_eq!(cluster.open[&group], [NodeId(2)]);
 }
+
+#[test]
+fn a_guardians_farewell_moves_everything_at_once() {
+    let mut cluster = Cluster::start(3, 9);
+    cluster.run(Duration::from_secs(5));
+    let message = cluster.nodes[&NodeId(1)].farewell();
+    let (from, incarnation) = (NodeId(1), cluster.incarnation(NodeId(1)));
+    cluster.kill(NodeId(1));
+    for to in [2, 3] {
+        let received_at = cluster.now;
+        let event = Event::Heard { from, incarnation, received_at, message: message.clone() };
+        cluster.step(NodeId(to), event);
+    }
+    cluster.run(Duration::from_millis(5));
+    assert_eq!(cluster.covered(), 9);
+    cluster.restart(1, 3, 9);
+    cluster.run(Duration::from_secs(20));
+    assert_eq!([1, 2, 3].map(|node| cluster.share(NodeId(node))), [3, 3, 3]);
+}

@@ -354,3 +354,20 @@ fn noise_is_refused() {
     a.seal(B, &heartbeat(), &mut out);
     assert!(is_message(&b.open(at(6), &mut out)));
 }
+
+/// Sealed at the start, sent at the end: taken once, nothing of that life after it, a new life at
+/// once. Two of them never share a nonce, also if their content differs.
+#[test]
+fn last_words_come_after_everything() {
+    let (mut a1, mut b) = (a(10), b(20));
+    let mut first = a1.seal_last(B, &beat(100, NodePhase::Left));
+    let mut second = a1.seal_last(B, &beat(200, NodePhase::Left));
+    assert_ne!(first[28..36], second[28..36]);
+    acquainted(&mut a1, &mut b);
+    assert!(is_message(&b.open(at(2), &mut second)));
+    assert_eq!(b.open(at(3), &mut sealed(&mut a1, B)), refused(RefusedDatagram::TooOld));
+    assert!(!matches!(b.open(at(3), &mut second), Opened::Message { .. }));
+    let _ = b.open(at(4), &mut first);
+    assert_eq!(exchange(5, &mut a(11), &mut b), [Opened::Consumed]);
+    assert_eq!(b.present(A), Some(Incarnation(11)));
+}
