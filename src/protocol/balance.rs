@@ -93,6 +93,14 @@ impl Tally {
         (u64::from(load.groups) + 1) * SCALE / u64::from(load.weight.max(1))
     }
 
+    /// Whether a node does not rise above its share by one group more.
+    fn stays_within_share(&self, node: NodeId) -> bool {
+        let groups: u64 = self.nodes.values().map(|load| u64::from(load.groups)).sum();
+        let weights: u64 = self.nodes.values().map(|load| u64::from(load.weight)).sum();
+        let load = self.nodes.get(&node).copied().unwrap_or_default();
+        (u64::from(load.groups) + 1) * weights <= groups * u64::from(load.weight)
+    }
+
     /// Whether one move from `from` to `to` brings both nearer to their shares: the giver stays
     /// at least as loaded as the receiver becomes, does not fall below its share, and the
     /// receiver does not rise above its own. So no group has to move twice.
@@ -323,14 +331,20 @@ impl Node {
             self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
         let receivers = self.receivers(false);
         let mut parcels: BTreeMap<NodeId, Vec<GroupKey>> = BTreeMap::new();
+        let mut kept = false;
         while budget > 0 {
+            // What would take a node above its share it would give away again, to the one that
+            // cannot be offered anything by this node (seed 12726).
+            let fits = |node: &NodeId| !kept || tally.stays_within_share(*node);
             let below = acting.iter().copied().filter(|node| tally.improves(me, *node));
+            let below = below.filter(fits);
             let Some(to) = below.min_by_key(|node| (tally.load_with_one_more(*node), *node)) else {
                 break;
             };
             if !receivers.contains(&to) {
                 // Kept for a node that cannot be offered it yet: given to the next best it would
                 // have to move twice (seed 3770).
+                kept = true;
                 tally.remove(me);
                 tally.add(to);
                 continue;
@@ -443,6 +457,13 @@ mod tests {
             let tally = tally(&[(1, from, from_weight), (2, to, to_weight)]);
             assert_eq!(tally.improves(NodeId(1), NodeId(2)), expected, "{from} {to}");
         }
+    }
+
+    #[test]
+    fn a_share_is_kept_within_by_whole_groups() {
+        let tally = tally(&[(1, 100, 100), (2, 66, 100), (3, 34, 100)]);
+        assert!(!tally.stays_within_share(NodeId(2)));
+        assert!(tally.stays_within_share(NodeId(3)));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) enum Happening {
     Broadcast { host: usize, life: u64, group: usize },
     /// The kernel thread sees the state of the links.
     SeeLinks { host: usize, life: u64 },
+    /// The guardian of a dead daemon acts.
+    Farewell { host: usize, life: u64, farewell: Message },
     /// The test of reach ends.
     ReachTested { host: usize, life: u64 },
     /// A client asks for a group anew.
@@ -225,6 +227,9 @@ impl Cluster {
                 if self.lets_run(host, life, || Happening::ReachTested { host, life }) {
                     self.end_reach_test(host);
                 }
+            }
+            Happening::Farewell { host, life, farewell } => {
+                self.say_farewell(host, life, &farewell);
             }
             Happening::Ask { client, group, query } => self.ask(client, group, query),
             Happening::Start { host } => self.start(host),

@@ -143,7 +143,10 @@ impl Cluster {
         let length = self.fault_length();
         match kind {
             Kind::Crash => self.crash(host, Some(length)),
-            Kind::DaemonKill => self.kill_daemon(host, Some(length)),
+            Kind::DaemonKill => {
+                let guarded = self.options.fenced && self.draw.chance(750_000);
+                self.kill_daemon(host, Some(length), guarded);
+            }
             Kind::Pause => self.pause(host, length),
             Kind::MachinePause => self.pause_machine(host, length),
             Kind::OneWayCut => self.cut_for(host, other, length),
@@ -280,12 +283,15 @@ impl Cluster {
         self.start(host);
     }
 
-    /// The daemon dies at once; its addresses stay until it starts again.
-    pub(crate) fn kill_daemon(&mut self, host: usize, length: Option<u64>) {
-        if self.hosts[host].node.is_none() {
-            return;
-        }
+    /// The daemon dies at once. Its guardian acts, or is dead as well: then its addresses stay
+    /// until it starts again, behind a gate that closes.
+    pub(crate) fn kill_daemon(&mut self, host: usize, length: Option<u64>, guarded: bool) {
+        let Some(node) = &self.hosts[host].node else { return };
+        let farewell = node.farewell();
         self.hosts[host].end_daemon();
+        if guarded {
+            self.wake_guardian(host, farewell);
+        }
         self.disturb(host, length.unwrap_or(SECOND));
         if let Some(length) = length {
             self.end_later(host, length, Ending::PowerOn(host));

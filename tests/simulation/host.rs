@@ -51,6 +51,8 @@ pub(crate) struct Session {
     pub(crate) life: Incarnation,
     /// When the handshake is over; datagrams before it are lost.
     pub(crate) ready_at: u64,
+    /// Its guardian has said farewell: nothing of this life is taken any more.
+    pub(crate) over: bool,
 }
 
 /// The address table and the thread that works on it.
@@ -143,6 +145,8 @@ pub(crate) struct Host {
     pub(crate) clock: Clock,
     /// Its kernel.
     pub(crate) kernel: Kernel,
+    /// Until when the gate is open.
+    pub(crate) lease_until: u64,
     /// What waits for the daemon's loop.
     pub(crate) inbox: VecDeque<Inbound>,
     /// Datagrams in it.
@@ -181,6 +185,7 @@ impl Host {
             paused_at: 0,
             clock,
             kernel: Kernel::new(groups),
+            lease_until: 0,
             inbox: VecDeque::new(),
             datagrams: 0,
             outside: VecDeque::new(),

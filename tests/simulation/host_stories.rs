@@ -30,18 +30,37 @@ pub(crate) fn host_death(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
-/// H11: the daemon of an owner is killed and leaves its addresses. Others take them, clients are
+/// H11: the daemon of an owner is killed with its guardian and leaves its addresses. Others take them, clients are
 /// told, and the next life of the daemon removes what is left.
 pub(crate) fn crash_of_daemon(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(calm(3, 6, broken))?;
     let owner = cluster.owner(0);
-    cluster.kill_daemon(owner, None);
+    cluster.kill_daemon(owner, None, false);
     cluster.run_for(5 * SECOND)?;
     cluster.expect("H11", cluster.misled().is_none(), "a client is lost")?;
     cluster.start(owner);
     cluster.wait_until("H43", 10 * MILLISECOND, Cluster::uncovered)?;
     cluster.wait_until("H43", DEATH_WITHIN, Cluster::misled)?;
     cluster.settle()?;
+    Ok(())
+}
+
+/// H11: the daemon of an owner is killed and its guardian is not. Clients hardly notice, also when
+/// a farewell is lost, and the next life of the daemon is welcome.
+pub(crate) fn guarded_daemon(broken: Option<Rule>) -> Outcome {
+    for seed in 0..20 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 6, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.network.weather.loss = 100_000;
+        cluster.kill_daemon(owner, None, true);
+        cluster.run_for(100 * MILLISECOND)?;
+        cluster.network.weather.loss = 0;
+        cluster.run_for(SECOND)?;
+        cluster.expect_outage("H11", 150 * MILLISECOND)?;
+        cluster.wait_until("H11", HANDED_OVER_WITHIN, Cluster::uncovered)?;
+        cluster.start(owner);
+        cluster.settle()?;
+    }
     Ok(())
 }
 

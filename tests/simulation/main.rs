@@ -22,6 +22,7 @@ mod clock;
 mod cluster;
 mod draw;
 mod faults;
+mod fence;
 mod host;
 mod host_stories;
 mod liveness;

@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) lag: u32,
     /// Kernel orders that take up to 30 ms, in millionths.
     pub(crate) kernel_slow: u32,
+    /// Whether kernels have a gate and daemons a guardian.
+    pub(crate) fenced: bool,
     /// Daemons start within so long.
     pub(crate) start_spread: u64,
     /// Faults in the mix.
@@ -73,6 +75,7 @@ impl Options {
             weather: Weather::fair(),
             lag: 0,
             kernel_slow: 0,
+            fenced: true,
             start_spread: 5 * MILLISECOND,
             faults: Vec::new(),
             fault_gap: SECOND,
@@ -114,6 +117,7 @@ impl Options {
             weather: weather(&mut draw),
             lag: if profile > 0 { draw.pick(&[0, 0, 2_000, 20_000]) } else { 0 },
             kernel_slow: draw.pick(&[0, 0, 20_000]),
+            fenced: draw.chance(750_000),
             start_spread: draw.pick(&[MILLISECOND, 300 * MILLISECOND, 3 * SECOND]),
             faults: Kind::ALL.iter().copied().filter(|_| draw.chance(300_000)).collect(),
             fault_gap: draw.pick(&[150, 400, 1_000, 3_000]) * MILLISECOND,

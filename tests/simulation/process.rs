@@ -2,7 +2,7 @@
 //! becomes of the core's actions. The core runs unmodified.
 
 use buoy::protocol::{
-    Action, Event, Incarnation, Instant, KernelEvent, Message, Node, NodeId, Ticket, mix,
+    Action, Event, Incarnation, Instant, KernelEvent, Message, Node, NodeId, NodePhase, Ticket, mix,
 };
 use buoy::wire::{BODY_MAX, encoded_length};
 
@@ -124,8 +124,13 @@ impl Cluster {
                     return None;
                 }
                 self.safety.note_heard(host, from, sent_at, self.now);
-                if matches!(message, Message::Heartbeat(_)) {
+                if let Message::Heartbeat(beat) = &message {
                     self.safety.note_clock(host, from, sent_at);
+                    // Only a guardian's is sealed before there is a time to tell.
+                    let over = beat.phase == NodePhase::Left && beat.clock_ms == 0;
+                    if let Some(session) = self.hosts[host].sessions[from].as_mut() {
+                        session.over |= over;
+                    }
                 }
                 let from = self.hosts[from].id;
                 Some(Event::Heard { from, incarnation: life, received_at, message })
@@ -152,7 +157,7 @@ impl Cluster {
         if let Some(session) = self.hosts[host].sessions[from]
             && session.life == life
         {
-            return self.now >= session.ready_at;
+            return self.now >= session.ready_at && !session.over;
         }
         if self.hosts[from].incarnation != life || !self.hosts[from].is_running() {
             return false;
@@ -161,7 +166,7 @@ impl Cluster {
         let back = self.network.carry(self.now, from, host, &mut self.draw);
         if let (Some(there), Some(back)) = (there, back) {
             let ready_at = self.now + there + back + 100 * MICROSECOND;
-            self.hosts[host].sessions[from] = Some(Session { life, ready_at });
+            self.hosts[host].sessions[from] = Some(Session { life, ready_at, over: false });
         }
         false
     }
@@ -208,6 +213,7 @@ impl Cluster {
         for action in actions {
             self.act(host, action);
         }
+        self.vouch(host);
     }
 
     fn act(&mut self, host: usize, action: Action) {
@@ -254,7 +260,7 @@ impl Cluster {
         }
     }
 
-    fn send(&mut self, host: usize, to: NodeId, message: Message) {
+    pub(crate) fn send(&mut self, host: usize, to: NodeId, message: Message) {
         let Some(to) = self.index.get(&to).copied() else { return };
         if self.trace.on && !matches!(message, Message::Heartbeat(_) | Message::ClaimsAck(_)) {
             note!(self, "n{host} -> n{to} {}", outline(&message));

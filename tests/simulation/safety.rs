@@ -360,6 +360,7 @@ impl Cluster {
 
     /// Looks at everything that time alone may turn into a violation.
     pub(crate) fn audit(&mut self) {
+        self.close_gates();
         if !self.network.weather.is_tame() {
             self.safety.storm_until = self.now;
         }

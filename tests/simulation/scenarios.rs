@@ -22,14 +22,17 @@ macro_rules! stories {
 
 stories! {
     network_stories {
-        steady_loss lossy_pair burst one_way_cut deaf_owner mute_owner mute_heir bridge bridge_and_death split_and_heal split_of_two
+        steady_loss lossy_pair burst one_way_cut deaf_owner mute_owner mute_heir bridge
+        bridge_and_death split_and_heal split_of_two
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
         address_removed link_down_second_path link_back alone_link_down_and_up
     }
     host_stories {
-        host_death freeze_and_thaw machine_pause machine_pause_before_a_repeat short_machine_pause past_life reborn_owner
+        host_death guarded_daemon freeze_and_thaw machine_pause machine_pause_before_a_repeat
+        short_machine_pause past_life reborn_owner
         cold_boot boot_into_busy_cluster lone_boot lone_boot_with_evidence flapping_node
-        mass_failover kernel_refuses owner_and_heir_die owner_and_both_heirs_die share_of_the_dead missed_claim_update crash_of_daemon
+        mass_failover kernel_refuses owner_and_heir_die owner_and_both_heirs_die
+        share_of_the_dead missed_claim_update crash_of_daemon
     }
     operator_stories {
         calm_hour list_differs reload drain_and_undrain clean_stop move_stays
