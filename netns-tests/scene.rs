@@ -16,6 +16,7 @@ use buoy::lab::experiment::{self, Expectation, Figures};
 use buoy::lab::network::mac_text;
 use buoy::lab::plan::Shape;
 use buoy::lab::probe::Prober;
+use buoy::lab::record::Probe;
 
 use crate::Outcome;
 use crate::until::until;
@@ -201,7 +202,8 @@ impl Scene {
         experiment::figures(&self.cluster, since, true)
     }
 
-    /// Fails if an address moved in any kernel since then, or a probe was not answered.
+    /// Fails if an address moved in any kernel since then, or a probe was not answered at all. (Where
+    /// the machine itself stands still for a moment, answers are late and no probe is lost.)
     pub(crate) fn nothing_happened(&self, since: Instant) -> Outcome {
         let timeline = self.cluster.watch.timeline();
         for vip in &self.served {
@@ -210,8 +212,18 @@ impl Scene {
                 return Err(format!("{vip} moved: {name} held={}", change.held).into());
             }
         }
+        let until = clock::now();
         let figures = self.figures(since);
-        if figures.worst > Duration::ZERO {
+        for vip in &self.served {
+            let record = self.cluster.prober.record(*vip);
+            let judged = |probe: &&Probe| probe.sent >= since && probe.sent < until;
+            let lost = record.probes().iter().filter(judged).filter(|probe| probe.answer.is_none());
+            match lost.count() {
+                0 => {}
+                some => return Err(format!("{some} probes to {vip} were lost").into()),
+            }
+        }
+        if figures.worst > PLANNED_OUTAGE_MAX {
             return Err(format!("an address was out for {:?}", figures.worst).into());
         }
         Ok(())
