@@ -29,7 +29,9 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::protocol::{Configuration, Group, Incarnation, Member, NodeId, SoftwareVersion, Timing};
+use crate::protocol::{
+    Configuration, Group, Incarnation, Member, Mode, NodeId, SoftwareVersion, Timing,
+};
 
 pub use addresses::Vip;
 pub use difference::{Change, difference};
@@ -153,13 +155,14 @@ impl Config {
             let addresses = u16::try_from(group.vips.len()).unwrap_or(u16::MAX);
             let placed = Group {
                 addresses,
+                mode: Mode::Availability,
                 strategy: group.strategy,
                 prefer: group.prefer.clone(),
                 failback: group.failback,
             };
             (group.key, placed)
         });
-        let nodes = self.nodes.iter().map(|node| (node.id, Member { weight: node.weight }));
+        let nodes = self.nodes.iter().map(|node| (node.id, Member::of_weight(node.weight)));
         Configuration {
             me,
             incarnation,

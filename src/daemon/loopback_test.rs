@@ -15,8 +15,8 @@ use super::event_loop::{
 };
 use super::inbox::{Input, Mailbox, inbox};
 use crate::protocol::{
-    Configuration, Group, GroupKey, Incarnation, KernelEvent, Member, Node, NodeId, Order, Reach,
-    Refusal, SoftwareVersion, Strategy, Ticket, Timing,
+    Configuration, Group, GroupKey, Incarnation, KernelEvent, Member, Mode, Node, NodeId, Order,
+    Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{BindError, Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -114,14 +114,20 @@ fn ring() -> KeyRing {
 }
 
 fn configuration(me: NodeId) -> Configuration {
-    let group = Group { addresses: 1, strategy: Strategy::Balance, prefer: vec![], failback: None };
+    let group = Group {
+        addresses: 1,
+        mode: Mode::Availability,
+        strategy: Strategy::Balance,
+        prefer: vec![],
+        failback: None,
+    };
     Configuration {
         me,
         incarnation: Incarnation(u64::from(me.0)),
         seed: 1,
         software: SoftwareVersion::default(),
         digest: 1,
-        nodes: [A, B].map(|node| (node, Member { weight: 1 })).into(),
+        nodes: [A, B].map(|node| (node, Member::of_weight(1))).into(),
         groups: [(GROUP, group)].into(),
         timing: Timing { heartbeat: Duration::from_millis(50), misses: 10, ..Timing::LAN },
         draining: false,

@@ -42,6 +42,18 @@ pub struct Configuration {
 pub struct Member {
     /// Share of the groups it should carry, 1 to 1000.
     pub weight: u16,
+    /// Whether it may own groups; a witness may not.
+    pub owns: bool,
+    /// Whether it grants leases for groups in mode [`Mode::Majority`].
+    pub votes: bool,
+}
+
+impl Member {
+    /// A node that owns and votes.
+    #[must_use]
+    pub const fn of_weight(weight: u16) -> Self {
+        Self { weight, owns: true, votes: true }
+    }
 }
 
 /// A configured group.
@@ -49,12 +61,24 @@ pub struct Member {
 pub struct Group {
     /// How many addresses it has; announcements are paced by these.
     pub addresses: u16,
+    /// What must not happen to it.
+    pub mode: Mode,
     /// Where it should be.
     pub strategy: Strategy,
     /// Preferred nodes, best first; may be empty.
     pub prefer: Vec<NodeId>,
     /// Return to a preferred node once it has been well for so long; `None` is never.
     pub failback: Option<Duration>,
+}
+
+/// What a group is given up for when nodes cannot talk to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Every set of nodes that hear each other serves it.
+    #[default]
+    Availability,
+    /// It is answered under a lease from a majority of the voters, or not at all.
+    Majority,
 }
 
 /// How groups are placed.

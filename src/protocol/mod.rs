@@ -44,7 +44,9 @@ mod status;
 mod succession;
 
 pub use action::{Action, Inability, Report, Verdict};
-pub use configuration::{Configuration, GROUPS_MAX, Group, Member, NODES_MAX, Strategy, Timing};
+pub use configuration::{
+    Configuration, GROUPS_MAX, Group, Member, Mode, NODES_MAX, Strategy, Timing,
+};
 pub use event::{Event, Failure, KernelEvent, Reach, Ticket};
 pub use identity::{Epoch, GroupKey, Incarnation, NodeId};
 pub use instant::Instant;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use buoy::protocol::{Configuration, Group, GroupKey, Member, NodeId, SoftwareVersion, Strategy};
+use buoy::protocol::{
+    Configuration, Group, GroupKey, Member, Mode, NodeId, SoftwareVersion, Strategy,
+};
 
 use crate::cluster::Cluster;
 use crate::draw::Draw;
@@ -56,8 +58,13 @@ impl Plan {
 
 fn group(preferences: bool, ids: &[NodeId], draw: &mut Draw) -> Group {
     let addresses = if draw.chance(200_000) { 5 } else { 1 };
-    let mut group =
-        Group { addresses, strategy: Strategy::Balance, prefer: Vec::new(), failback: None };
+    let mut group = Group {
+        addresses,
+        mode: Mode::Availability,
+        strategy: Strategy::Balance,
+        prefer: Vec::new(),
+        failback: None,
+    };
     if preferences && draw.chance(500_000) {
         group.strategy = Strategy::Priority;
         let first = draw.index(ids.len());
@@ -79,7 +86,7 @@ impl Cluster {
             seed,
             software: SoftwareVersion::default(),
             digest: u64::try_from(this.plan).expect("few plans"),
-            nodes: members.map(|(host, weight)| (host.id, Member { weight: *weight })).collect(),
+            nodes: members.map(|(host, weight)| (host.id, Member::of_weight(*weight))).collect(),
             groups: plan.groups.clone(),
             timing: self.options.timing,
             draining: this.draining,

@@ -56,12 +56,13 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
         seed: u64::from(me),
         software: SoftwareVersion::default(),
         digest: 0,
-        nodes: (1..=nodes).map(|node| (NodeId(node), Member { weight: 1 })).collect(),
+        nodes: (1..=nodes).map(|node| (NodeId(node), Member::of_weight(1))).collect(),
         groups: (1..=groups)
             .map(|group| {
                 let wanted = Group {
                     addresses: 1,
                     strategy: Strategy::Balance,
+                    mode: Mode::Availability,
                     prefer: Vec::new(),
                     failback: None,
                 };
