@@ -178,6 +178,9 @@ impl Ring {
             | Report::Repaired { .. }
             | Report::Stalled { .. }
             | Report::OfferFailed { .. }
+            | Report::VotersDiffer { .. }
+            | Report::MajorityLost { .. }
+            | Report::MajorityBack { .. }
             | Report::Draining { .. } => None,
         }
     }

@@ -138,6 +138,9 @@ pub fn explanation(explanation: &Explanation) -> String {
     );
     let owner = match (&group.owner, group.state) {
         (Some(owner), GroupState::Moving) => format!("{owner}, for {since}, moving"),
+        (Some(owner), GroupState::Waiting | GroupState::Closed) => {
+            format!("{owner}, for {since}, {}", group.state.word())
+        }
         (Some(owner), GroupState::Owned | GroupState::Unowned) => format!("{owner}, for {since}"),
         (None, _) => format!("nobody, for {since}"),
     };

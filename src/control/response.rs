@@ -151,6 +151,10 @@ pub enum GroupState {
     Owned,
     /// Under way from or to its owner.
     Moving,
+    /// Its owner waits for a lease from a majority of the voters.
+    Waiting,
+    /// Its owner has no lease from a majority of the voters: nobody answers.
+    Closed,
     /// Nobody has it.
     Unowned,
 }
@@ -162,6 +166,8 @@ impl GroupState {
         match self {
             Self::Owned => "owned",
             Self::Moving => "moving",
+            Self::Waiting => "waiting",
+            Self::Closed => "closed",
             Self::Unowned => "unowned",
         }
     }

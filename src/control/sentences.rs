@@ -79,6 +79,18 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             let groups = counted(u64::from(groups), "group");
             format!("{} did not take {groups}, which stay at {me}", names.node(to))
         }
+        Report::VotersDiffer { voter } => format!(
+            "{} goes by another list of voters and grants nothing: reload the same file on both",
+            names.node(voter)
+        ),
+        Report::MajorityLost { groups } => format!(
+            "{me} stopped answering for {}: no majority of the voters grants it a lease",
+            counted(u64::from(groups), "group")
+        ),
+        Report::MajorityBack { groups } => format!(
+            "{me} answers again for {}: a majority of the voters grants it a lease",
+            counted(u64::from(groups), "group")
+        ),
         Report::Draining { on: true } => format!("{me} drains: it gives its groups away"),
         Report::Draining { on: false } => format!("{me} may own groups again"),
     }

@@ -97,11 +97,18 @@ fn group_state(state: GroupState) -> response::GroupState {
     match state {
         GroupState::Owned => response::GroupState::Owned,
         GroupState::Moving => response::GroupState::Moving,
+        GroupState::Waiting => response::GroupState::Waiting,
+        GroupState::Closed => response::GroupState::Closed,
         GroupState::Unowned => response::GroupState::Unowned,
     }
 }
 
 fn reason(one: &GroupStatus, names: &Names) -> String {
+    match one.state {
+        GroupState::Waiting => return "waits for a lease from a majority of the voters".to_owned(),
+        GroupState::Closed => return "no majority of the voters: nobody answers".to_owned(),
+        GroupState::Owned | GroupState::Moving | GroupState::Unowned => {}
+    }
     match (one.owner, one.cause) {
         (Some(_), Some(cause)) => sentences::cause(cause, None, names),
         (Some(owner), None) => format!("{} says so", names.node(owner)),
@@ -192,11 +199,16 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.node = me();
             event.cause = Some(sentences::inability(why).to_owned());
         }
+        Report::VotersDiffer { voter } => event.node = Some(names.node(voter)),
         Report::OfferFailed { to, .. } => {
             event.node = me();
             event.to = Some(names.node(to));
         }
-        Report::Repaired { .. } | Report::Stalled { .. } | Report::Draining { .. } => {
+        Report::Repaired { .. }
+        | Report::Stalled { .. }
+        | Report::MajorityLost { .. }
+        | Report::MajorityBack { .. }
+        | Report::Draining { .. } => {
             event.node = me();
         }
     }
@@ -215,6 +227,9 @@ fn kind(report: &Report) -> &'static str {
         Report::Repaired { .. } => "repaired",
         Report::Stalled { .. } => "stalled",
         Report::OfferFailed { .. } => "offer_failed",
+        Report::VotersDiffer { .. } => "voters_differ",
+        Report::MajorityLost { .. } => "majority_lost",
+        Report::MajorityBack { .. } => "majority_back",
         Report::Draining { .. } => "draining",
     }
 }
@@ -233,6 +248,9 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::PhaseChanged { .. }
         | Report::Stalled { .. }
         | Report::OfferFailed { .. }
+        | Report::VotersDiffer { .. }
+        | Report::MajorityLost { .. }
+        | Report::MajorityBack { .. }
         | Report::Draining { .. } => None,
     }
 }

@@ -141,6 +141,14 @@ fn line(report: Report, names: &Names) -> Line {
         }
         Report::Stalled { length } => Line::new(Level::WARN, "this node stalled")
             .because(format!("it did not run for {}", milliseconds(length))),
+        Report::VotersDiffer { voter } => {
+            of_peer(Level::WARN, "voter goes by another list of voters", voter)
+                .because("it grants this node no lease until both have loaded the same file")
+        }
+        Report::MajorityLost { groups } => Line::new(Level::WARN, "no majority of the voters")
+            .because(format!("this node stopped answering for {groups} groups")),
+        Report::MajorityBack { groups } => Line::new(Level::INFO, "majority of the voters is back")
+            .because(format!("this node answers again for {groups} groups")),
         Report::Draining { on: true } => Line::new(Level::INFO, "draining switched on"),
         Report::Draining { on: false } => Line::new(Level::INFO, "draining switched off"),
     }

@@ -146,6 +146,22 @@ pub enum Report {
         /// How many groups stay.
         groups: u16,
     },
+    /// A voter goes by another list of voters and grants this node nothing.
+    VotersDiffer {
+        /// Which.
+        voter: NodeId,
+    },
+    /// Without a lease from a majority of the voters, this node answers for its groups in mode
+    /// majority no more.
+    MajorityLost {
+        /// How many they are.
+        groups: u16,
+    },
+    /// A majority of the voters has granted the leases again.
+    MajorityBack {
+        /// For how many groups.
+        groups: u16,
+    },
     /// Draining was switched on or off.
     Draining {
         /// Whether it is on now.

@@ -130,9 +130,11 @@ impl Node {
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         let me = self.configuration.me;
-        tally.enter(me, self.weight(me));
+        if self.owns(me) {
+            tally.enter(me, self.weight(me));
+        }
         for (node, peer) in &self.peers {
-            if peer.alive() {
+            if peer.alive() && peer.owns {
                 tally.enter(*node, self.weight(*node));
             }
         }

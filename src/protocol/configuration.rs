@@ -157,5 +157,17 @@ impl Timing {
     }
 }
 
+impl Timing {
+    /// How long a voter keeps what it has promised after it last said so: longer than a lease by
+    /// what two clocks may drift apart, each by one part in a thousand, twice what time daemons
+    /// correct; and by a tick of the kernel's timers and some scheduling.
+    #[must_use]
+    pub fn promise(&self) -> Duration {
+        self.lease() * 1001 / 999 + PROMISE_SLACK
+    }
+}
+
+/// See [`Timing::promise`].
+const PROMISE_SLACK: Duration = Duration::from_millis(10);
 /// See [`Timing::lease`].
 const LEASE_MIN: Duration = Duration::from_millis(300);

@@ -1,7 +1,8 @@
 //! Two owners meet: one gives way, the other speaks last.
 //!
 //! ```text
-//!   later claim of another comes
+//!   later claim of another comes        (mode majority: "larger" is to have the lease, asked
+//!                                        for and granted after the other claim had come)
 //!     |-- its side was at least as large -----------------------------> give way
 //!     |-- ours was larger, and it hears us ---------------------------> take again, later epoch
 //!     `-- ours was larger, not known whether it hears us: wait 1.5 h -> then give way
@@ -29,7 +30,7 @@ impl Node {
         if here.holding == Holding::Idle || !self.holds(Rule::GiveWay) {
             return;
         }
-        let until = self.now + self.configuration.timing.heartbeat * 3 / 2;
+        let until = self.now + self.contest_length();
         self.contests.entry(claim.group).or_insert(until);
         self.settle_contests();
     }
@@ -48,10 +49,13 @@ impl Node {
                 if self.groups.get(&group).is_some_and(|here| here.holding.meant()) {
                     self.renew(&claim);
                 }
-            } else if !self.stronger(&claim) {
+            } else if !self.stronger(&claim) && !self.may_be_confirmed(&claim, until) {
                 self.contests.remove(&group);
                 self.give_way(&claim);
-            } else if self.in_touch_lately(claim.owner) {
+            } else if self.stronger(&claim)
+                && self.in_touch_lately(claim.owner)
+                && self.phase == NodePhase::Active
+            {
                 self.contests.remove(&group);
                 self.renew(&claim);
             } else if self.now >= until {
@@ -64,12 +68,38 @@ impl Node {
     /// Whether this node may take again over a later claim of another.
     fn stronger(&self, claim: &Claim) -> bool {
         let here = self.groups.get(&claim.group);
+        if self.strict(claim.group) {
+            let can = here.is_some_and(|here| here.usable && here.holding.meant());
+            let confirmed = self.leases.until(claim.group)
+                >= self.contested_since(claim.group) + self.configuration.timing.lease();
+            return can && confirmed && self.holds(Rule::LeaseInsists);
+        }
         self.support.value > claim.support
             && self.holds(Rule::Support)
             && self.phase == NodePhase::Active
             && !self.mute()
             && claim.tenure == Tenure::Held
             && here.is_some_and(|here| here.usable && here.holding.meant())
+    }
+
+    /// Whether the voters may still confirm a lease that this node has, as far as it knows.
+    fn may_be_confirmed(&self, claim: &Claim, until: Instant) -> bool {
+        let here = self.groups.get(&claim.group);
+        self.strict(claim.group)
+            && self.now < until
+            && self.leased(claim.group)
+            && self.holds(Rule::LeaseInsists)
+            && here.is_some_and(|here| here.usable && here.holding.meant())
+    }
+
+    /// How long a contest may stay open.
+    fn contest_length(&self) -> std::time::Duration {
+        self.configuration.timing.heartbeat * 3 / 2
+    }
+
+    /// Since when a group is contested; now if it is not.
+    pub(super) fn contested_since(&self, group: GroupKey) -> Instant {
+        self.contests.get(&group).map_or(self.now, |until| until.before(self.contest_length()))
     }
 
     /// Whether the other has said lately that it hears this node: it will hear the answer too.

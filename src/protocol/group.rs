@@ -3,9 +3,11 @@
 //! ```text
 //!            take            Present                   let go            Absent
 //!   Idle ----------> Adding ---------> Held ----------------> Removing --------> Idle
-//!                      | |  Failed                               ^   what was let go for
-//!                      | +-----------------> Idle, unable        |   is published now,
-//!                      +------------- let go --------------------+   not before (S9)
+//!    |                 ^ |  Failed                               ^   what was let go for
+//!    | ask             | +-----------------> Idle, unable        |   is published now,
+//!    v                 | +------------- let go ------------------+   not before (S9)
+//!   Asking ------------+
+//!           granted         (mode majority: nothing is in the kernel before there is a lease)
 //! ```
 //!
 //! Pure: `ownership` feeds it and carries out what it returns.
@@ -18,6 +20,8 @@ use super::identity::{Epoch, NodeId};
 pub(super) enum Holding {
     /// Nothing; the kernel has none of its addresses.
     Idle,
+    /// Nothing yet: a lease is being asked for.
+    Asking { epoch: Epoch },
     /// The kernel is adding the addresses.
     Adding { ticket: Ticket, epoch: Epoch },
     /// The kernel answers for the group.
@@ -42,6 +46,10 @@ pub(super) enum Purpose {
 pub(super) enum Occurrence {
     /// This node decided to take it under this epoch.
     Take(Ticket, Epoch),
+    /// The same, but it needs a lease first.
+    Ask(Epoch),
+    /// It has the lease.
+    Granted(Ticket),
     /// This node holds it under a new epoch: it won a conflict.
     Renew(Epoch),
     /// This node decided to let it go.
@@ -67,6 +75,8 @@ pub(super) enum Consequence {
     Opened(Epoch),
     /// The group is gone from here: publish what it was let go for.
     Closed(Epoch, Purpose),
+    /// The group was never here: publish what it was let go for.
+    Withdrawn(Purpose),
     /// The kernel could not hold it: free for others, not for this node.
     Lost(Epoch, Failure),
 }
@@ -75,7 +85,7 @@ impl Holding {
     /// Whether this node means to have the group.
     pub(super) const fn meant(self) -> bool {
         match self {
-            Self::Adding { .. } | Self::Held { .. } => true,
+            Self::Asking { .. } | Self::Adding { .. } | Self::Held { .. } => true,
             Self::Idle | Self::Removing { .. } => false,
         }
     }
@@ -89,12 +99,24 @@ impl Holding {
             (Self::Idle, O::Take(ticket, epoch)) => {
                 (Self::Adding { ticket, epoch }, C::Acquire(ticket))
             }
-            (Self::Idle, O::Renew(_) | O::LetGo(..)) => (self, C::None),
+            (Self::Idle, O::Ask(epoch)) => (Self::Asking { epoch }, C::None),
+            (Self::Idle, O::Granted(_) | O::Renew(_) | O::LetGo(..)) => (self, C::None),
             (Self::Idle, O::Present(_) | O::Absent(_) | O::Failed(..)) => (self, C::None),
 
-            (Self::Adding { .. } | Self::Held { .. } | Self::Removing { .. }, O::Take(..)) => {
-                (self, C::None)
+            (Self::Asking { epoch }, O::Granted(ticket)) => {
+                (Self::Adding { ticket, epoch }, C::Acquire(ticket))
             }
+            (Self::Asking { .. }, O::Renew(epoch)) => (Self::Asking { epoch }, C::None),
+            (Self::Asking { .. }, O::LetGo(_, purpose)) => (Self::Idle, C::Withdrawn(purpose)),
+            (
+                Self::Asking { .. },
+                O::Take(..) | O::Ask(_) | O::Present(_) | O::Absent(_) | O::Failed(..),
+            ) => (self, C::None),
+
+            (
+                Self::Adding { .. } | Self::Held { .. } | Self::Removing { .. },
+                O::Take(..) | O::Ask(_) | O::Granted(_),
+            ) => (self, C::None),
             (Self::Adding { ticket, .. }, O::Renew(epoch)) => {
                 (Self::Adding { ticket, epoch }, C::None)
             }
@@ -151,12 +173,29 @@ mod tests {
         use Consequence as C;
         use Occurrence as O;
         let idle = Holding::Idle;
+        let asking = Holding::Asking { epoch: E1 };
         let adding = Holding::Adding { ticket: T1, epoch: E1 };
         let held = Holding::Held { ticket: T1, epoch: E1 };
         let removing = |purpose| Holding::Removing { ticket: T1, epoch: E1, purpose };
         let leaving = |ticket, purpose| Holding::Removing { ticket, epoch: E1, purpose };
         let table = [
             (idle, O::Take(T2, E2), Holding::Adding { ticket: T2, epoch: E2 }, C::Acquire(T2)),
+            (idle, O::Ask(E2), Holding::Asking { epoch: E2 }, C::None),
+            (idle, O::Granted(T2), idle, C::None),
+            (asking, O::Take(T2, E2), asking, C::None),
+            (asking, O::Ask(E2), asking, C::None),
+            (asking, O::Granted(T1), Holding::Adding { ticket: T1, epoch: E1 }, C::Acquire(T1)),
+            (asking, O::Renew(E2), Holding::Asking { epoch: E2 }, C::None),
+            (asking, O::LetGo(T2, MOVE), idle, C::Withdrawn(MOVE)),
+            (asking, O::Present(T1), asking, C::None),
+            (asking, O::Absent(T1), asking, C::None),
+            (asking, O::Failed(T1, WHY), asking, C::None),
+            (adding, O::Ask(E2), adding, C::None),
+            (adding, O::Granted(T2), adding, C::None),
+            (held, O::Ask(E2), held, C::None),
+            (held, O::Granted(T2), held, C::None),
+            (removing(MOVE), O::Ask(E2), removing(MOVE), C::None),
+            (removing(MOVE), O::Granted(T2), removing(MOVE), C::None),
             (idle, O::Renew(E2), idle, C::None),
             (idle, O::LetGo(T2, MOVE), idle, C::None),
             (idle, O::Present(T1), idle, C::None),

@@ -230,6 +230,11 @@ impl Node {
             .values()
             .all(|peer| !peer.alive() || peer.outbound.acknowledged >= peer.outbound.target);
         let overdue = self.now >= self.leave_by + LEAVE_WITHIN / 4;
+        if overdue && !idle {
+            // The kernel still answers: a good-bye would say that it does not.
+            self.actions.push(Action::Stopped);
+            return;
+        }
         if (idle && taken) || overdue {
             self.set_phase(NodePhase::Left);
             self.farewells = super::membership::FAREWELLS - 1;

@@ -141,6 +141,9 @@ impl Node {
         }
         peer.clock_ahead = Some((ahead, received_at));
         peer.clock_jump = Some((now, jump));
+        // One clock is enough to doubt the leases: asking anew costs a round trip.
+        self.leases.forget(now);
+        self.door.stale = true;
         let recent = |jump: &(Instant, Duration)| now.since(jump.0) <= threshold * 2;
         let jumps = self.peers.values().filter_map(|peer| peer.clock_jump.filter(recent));
         let (count, least) = jumps
@@ -162,13 +165,6 @@ impl Node {
     #[must_use]
     pub fn lease(&self) -> Option<Duration> {
         (self.phase != NodePhase::Resuming).then(|| self.configuration.timing.lease())
-    }
-
-    /// The same for the groups in mode `Majority`: what is left of the leases that a
-    /// majority of the voters has granted; `None` without one.
-    #[must_use]
-    pub const fn granted(&self) -> Option<Duration> {
-        None
     }
 
     /// Moves on from the phases that end by themselves.

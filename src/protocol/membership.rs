@@ -84,6 +84,7 @@ impl Node {
         if beat.phase == NodePhase::Left {
             // Nothing else of it matters; it may have been sealed long ago, for this day.
             self.set_verdict(from, Verdict::Left, Duration::ZERO);
+            self.release_promises(from);
             return;
         }
         self.watch_clock(from, received_at, &beat);
@@ -425,6 +426,12 @@ impl Node {
     pub(super) fn in_touch(&self) -> u16 {
         let count = self.peers.values().filter(|peer| self.touches(peer)).count();
         u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    /// Whether a peer is heard directly and says that it hears this node.
+    pub(super) fn hears_and_is_heard(&self, node: NodeId) -> bool {
+        let heard = |peer: &&super::peers::Peer| peer.verdict == Verdict::Up;
+        self.peers.get(&node).filter(heard).is_some_and(|peer| self.touches(peer))
     }
 
     fn touches(&self, peer: &super::peers::Peer) -> bool {

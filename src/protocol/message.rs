@@ -7,6 +7,7 @@
 //! | [`ClaimsAck`] | how far of your log I have |
 //! | [`Offer`], [`OfferAnswer`] | a planned move, pushed by the owner and accepted by the receiver |
 //! | [`Errand`], [`ErrandAnswer`] | an operator's order carried to the node that can do it |
+//! | [`LeaseRequest`], [`LeaseGrant`] | for which groups in mode majority a voter vouches |
 
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ pub enum Message {
     Errand(Errand),
     /// Answers [`Message::Errand`].
     ErrandAnswer(ErrandAnswer),
+    /// Asks a voter for leases, every heartbeat interval and at once when the wishes change.
+    LeaseRequest(LeaseRequest),
+    /// Answers [`Message::LeaseRequest`] at once.
+    LeaseGrant(LeaseGrant),
 }
 
 /// How far a claim log has come. A new `stream` starts the log anew at version 0.
@@ -248,6 +253,66 @@ pub struct ErrandAnswer {
     pub ticket: u64,
     /// What became of it.
     pub outcome: Result<(), Refusal>,
+}
+
+/// Asks a voter to vouch for the groups that the sender wants to answer for. The wishes are a log
+/// of changes, sent from where the voter has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRequest {
+    /// The sender's clock when it asked, in nanoseconds; comes back with the grant, and the lease
+    /// counts from here.
+    pub asked_at: u64,
+    /// Digest of the list of voters that the sender goes by.
+    pub voters: u64,
+    /// The receiver must have the wishes up to here, else it ignores those of this request.
+    pub base: u32,
+    /// Number of the last wish of this request.
+    pub upto: u32,
+    /// At most [`WISHES_PER_MESSAGE`], by number.
+    pub wishes: Vec<Wish>,
+}
+
+/// Wishes that fit one datagram of 1200 bytes.
+pub const WISHES_PER_MESSAGE: usize = 80;
+
+/// One change of what a node wants to answer for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wish {
+    /// Its number among the wishes of this life of the sender.
+    pub version: u32,
+    /// The group.
+    pub group: GroupKey,
+    /// Whether it is wanted; if not, the sender's kernel has let go of it.
+    pub wanted: bool,
+}
+
+/// What a voter says to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseGrant {
+    /// As it was in the request.
+    pub asked_at: u64,
+    /// How far the voter has the sender's wishes.
+    pub have: u32,
+    /// Whether it vouches at all.
+    pub vote: Vote,
+    /// It vouches for wishes up to this number, but for those refused.
+    pub upto: u32,
+    /// Wanted, but promised to another; at most [`REFUSED_PER_MESSAGE`].
+    pub refused: Vec<GroupKey>,
+}
+
+/// Refused groups that are named in one message.
+pub const REFUSED_PER_MESSAGE: usize = 128;
+
+/// Whether a voter vouches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Vote {
+    /// For a lease from when it was asked.
+    Granted,
+    /// Not yet: it has just started and does not know what it promised in its former life.
+    Starting,
+    /// Not while its list of voters is another one.
+    VotersDiffer,
 }
 
 /// What an operator may order.

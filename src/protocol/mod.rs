@@ -12,6 +12,7 @@
 //! | `succession` | whether a group is vacant and who is next |
 //! | `group`, `ownership` | the machine of one group; taking, letting go |
 //! | `conflict` | which of two owners gives way |
+//! | `majority`, `leases`, `voter` | mode majority: asking for leases, having them, granting them |
 //! | `handover`, `balance` | planned moves: how, and which |
 //! | `announcements` | when to announce |
 //! | `orders`, `picture` | what operators want and see |
@@ -31,6 +32,8 @@ mod handover;
 mod health;
 mod identity;
 mod instant;
+mod leases;
+mod majority;
 mod membership;
 mod message;
 mod node;
@@ -42,6 +45,7 @@ mod random;
 mod rules;
 mod status;
 mod succession;
+mod voter;
 
 pub use action::{Action, Inability, Report, Verdict};
 pub use configuration::{
@@ -50,10 +54,12 @@ pub use configuration::{
 pub use event::{Event, Failure, KernelEvent, Reach, Ticket};
 pub use identity::{Epoch, GroupKey, Incarnation, NodeId};
 pub use instant::Instant;
+pub use leases::VOTERS_MAX;
 pub use message::{
     CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Errand, ErrandAnswer, GROUPS_PER_OFFER,
-    Heard, Heartbeat, LogPosition, Message, MoveReason, NodePhase, Offer, OfferAnswer, Order,
-    Refusal, SoftwareVersion, Tenure,
+    Heard, Heartbeat, LeaseGrant, LeaseRequest, LogPosition, Message, MoveReason, NodePhase, Offer,
+    OfferAnswer, Order, REFUSED_PER_MESSAGE, Refusal, SoftwareVersion, Tenure, Vote,
+    WISHES_PER_MESSAGE, Wish,
 };
 pub use node::Node;
 pub use random::{Random, mix};

@@ -17,11 +17,14 @@ use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
 use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
+use super::leases::Leases;
+use super::majority::Door;
 use super::message::{Message, NodePhase};
 use super::orders::ErrandOut;
 use super::ownership::GroupHere;
 use super::peers::Peer;
 use super::random::Random;
+use super::voter::Voter;
 
 /// One node of the cluster.
 #[derive(Debug)]
@@ -63,6 +66,12 @@ pub struct Node {
     pub(super) deal: Deal,
     pub(super) errands: BTreeMap<u64, ErrandOut>,
 
+    pub(super) voter: Voter,
+    pub(super) leases: Leases,
+    pub(super) door: Door,
+    /// Whether a group waits for its lease.
+    pub(super) asking: bool,
+
     pub(super) leave_by: Instant,
     pub(super) farewells: u8,
     pub(super) farewell_due: Instant,
@@ -102,6 +111,10 @@ impl Node {
             heirs_among: Vec::new(),
             deal: Deal::default(),
             errands: BTreeMap::new(),
+            voter: Voter::new(now),
+            leases: Leases::default(),
+            door: Door::default(),
+            asking: false,
             leave_by: Instant::NEVER,
             farewells: 0,
             farewell_due: Instant::NEVER,
@@ -146,6 +159,8 @@ impl Node {
             Message::OfferAnswer(answer) => self.on_offer_answer(from, &answer),
             Message::Errand(errand) => self.on_errand(from, errand),
             Message::ErrandAnswer(answer) => self.on_errand_answer(from, answer),
+            Message::LeaseRequest(request) => self.on_lease_request(from, &request),
+            Message::LeaseGrant(grant) => self.on_lease_grant(from, &grant),
         }
     }
 
@@ -156,6 +171,7 @@ impl Node {
         self.revise_support();
         self.settle_contests();
         self.greet_returned();
+        self.watch_majority();
         for _ in 0..2 {
             if std::mem::take(&mut self.evaluate) {
                 self.evaluate();
@@ -165,6 +181,8 @@ impl Node {
         self.pursue_offers();
         self.plan_moves();
         self.revise_heirs();
+        self.ask_voters();
+        self.revise_leases();
         self.proceed_leaving();
         self.announce_what_is_due();
         self.pursue_errands();
@@ -190,6 +208,7 @@ impl Node {
             self.announcement_deadline(),
             self.errand_deadline(),
             self.gossip_deadline(),
+            self.lease_deadline(),
             self.leave_deadline(),
         ]
         .into_iter()
@@ -240,6 +259,10 @@ impl Node {
                 Peer::new(self.now, member.weight, timing.heartbeat, timing.misses, stream)
             });
         }
+        for (node, peer) in &mut self.peers {
+            peer.owns = nodes.get(node).is_none_or(|member| member.owns);
+        }
+        self.enlist();
     }
 
     pub(super) fn report(&mut self, report: Report) {

@@ -67,6 +67,7 @@ impl Node {
     /// Whether this node could add the group now.
     pub(super) fn can_take(&self, group: GroupKey) -> bool {
         self.may_take()
+            && self.may_ask(group)
             && self.configuration.groups.contains_key(&group)
             && self.groups.get(&group).is_some_and(|here| {
                 here.holding == Holding::Idle && here.inability(self.now).is_none()
@@ -78,6 +79,7 @@ impl Node {
         if self.holds(Rule::LinkDownReleases) {
             self.let_go_of_what_is_down();
         }
+        self.door.stale = true;
         if self.phase != NodePhase::Active {
             return;
         }
@@ -162,8 +164,12 @@ impl Node {
         };
         self.promises.remove(&group);
         self.publish(claim);
-        let ticket = self.ticket();
-        self.occur(group, Occurrence::Take(ticket, epoch));
+        if self.strict(group) && self.holds(Rule::LeaseFirst) {
+            self.occur(group, Occurrence::Ask(epoch));
+        } else {
+            let ticket = self.ticket();
+            self.occur(group, Occurrence::Take(ticket, epoch));
+        }
         if !self.holds(Rule::AnnounceConfirmed) {
             self.actions.push(Action::Announce { group });
         }
@@ -202,6 +208,7 @@ impl Node {
         let Some(here) = self.groups.get_mut(&group) else { return };
         let (holding, consequence) = here.holding.on(occurrence);
         here.holding = holding;
+        self.note_holding(group, holding);
         match consequence {
             Consequence::None => {}
             Consequence::Acquire(ticket) => self.actions.push(Action::Acquire { group, ticket }),
@@ -210,7 +217,9 @@ impl Node {
                 self.actions.push(Action::Release { group, ticket });
             }
             Consequence::Opened(epoch) => {
-                here.failures = 0;
+                if let Some(here) = self.groups.get_mut(&group) {
+                    here.failures = 0;
+                }
                 self.report(Report::Acquired { group, epoch });
                 self.start_announcing(group);
             }
@@ -219,6 +228,10 @@ impl Node {
                 if self.holds(Rule::BreakBeforeMake) {
                     self.published_release(group, purpose);
                 }
+                self.evaluate = true;
+            }
+            Consequence::Withdrawn(purpose) => {
+                self.published_release(group, purpose);
                 self.evaluate = true;
             }
             Consequence::Lost(epoch, failure) => {
@@ -324,6 +337,10 @@ impl Node {
     }
 
     pub(super) fn start_announcing(&mut self, group: GroupKey) {
+        if self.strict(group) && !self.leased(group) && self.holds(Rule::LeaseFirst) {
+            // When it has a lease again it is announced.
+            return;
+        }
         let addresses = self.configuration.groups.get(&group).map_or(1, |group| group.addresses);
         self.announcements.start(self.now, group, addresses);
     }
@@ -363,7 +380,7 @@ impl Node {
         }
     }
 
-    fn ticket(&mut self) -> Ticket {
+    pub(super) fn ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         Ticket(self.last_ticket)
     }

@@ -17,6 +17,8 @@ const FLAPS_WINDOW: Duration = Duration::from_secs(60);
 /// One peer.
 #[derive(Debug)]
 pub(super) struct Peer {
+    /// Whether it may own groups; a witness may not.
+    pub(super) owns: bool,
     /// The life last heard directly.
     pub(super) incarnation: Option<Incarnation>,
     /// Low half of the life last heard of, directly or by relay.
@@ -107,6 +109,7 @@ impl Peer {
         stream: u32,
     ) -> Self {
         Self {
+            owns: true,
             incarnation: None,
             incarnation_low: None,
             heard_at: None,
@@ -149,14 +152,18 @@ impl Peer {
 
     /// Whether it may be asked to take groups: heard directly, hears us, acts.
     pub(super) fn receives(&self) -> bool {
-        self.verdict == Verdict::Up
+        self.owns
+            && self.verdict == Verdict::Up
             && self.said.phase == Some(NodePhase::Active)
             && !self.said.draining
     }
 
     /// Whether it would take a group of which it is the next in line.
     pub(super) fn takes(&self) -> bool {
-        self.alive() && self.said.phase == Some(NodePhase::Active) && !self.said.draining
+        self.owns
+            && self.alive()
+            && self.said.phase == Some(NodePhase::Active)
+            && !self.said.draining
     }
 
     /// Silence that means the death of this peer, given what means it here: a peer with slower

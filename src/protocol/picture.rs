@@ -73,8 +73,16 @@ impl Node {
         let here = self.groups.get(&group).map(|here| here.holding);
         let mine = owner == Some(self.configuration.me);
         let state = match (owner, here) {
+            (Some(_), Some(Holding::Asking { .. })) if mine => GroupState::Waiting,
+            (Some(_), Some(Holding::Held { .. }))
+                if mine && self.strict(group) && !self.leased(group) =>
+            {
+                GroupState::Closed
+            }
             (None, Some(Holding::Removing { .. } | Holding::Adding { .. })) => GroupState::Moving,
-            (None, Some(Holding::Idle | Holding::Held { .. }) | None) => GroupState::Unowned,
+            (None, Some(Holding::Idle | Holding::Asking { .. } | Holding::Held { .. }) | None) => {
+                GroupState::Unowned
+            }
             (Some(_), Some(Holding::Removing { .. } | Holding::Adding { .. })) if mine => {
                 GroupState::Moving
             }

@@ -88,6 +88,20 @@ rules! {
     HeirsSpread,
     /// A draining node takes nothing.
     DrainingTakesNothing,
+    /// A group in mode majority is added to the kernel when there is a lease for it, not before.
+    LeaseFirst,
+    /// A lease counts from when it was asked for.
+    LeaseFromAsking,
+    /// A grant counts only for what the voter knew to be wanted.
+    LeaseFloor,
+    /// A voter that has just started promises nothing for as long as its old promises may run.
+    BootSilence,
+    /// A voter's promise outlasts the lease by what clocks may drift apart.
+    DriftMargin,
+    /// Whoever has the lease does not give way to a later claim.
+    LeaseInsists,
+    /// A node without a majority of the voters does not claim groups in mode majority.
+    MajorityToTake,
 }
 
 impl Node {

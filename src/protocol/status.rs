@@ -72,6 +72,10 @@ pub enum GroupState {
     Owned,
     /// It is being handed over, or added, or removed.
     Moving,
+    /// Its owner waits for a lease from a majority of the voters (mode majority).
+    Waiting,
+    /// Its owner has no lease from a majority of the voters: nobody answers (mode majority).
+    Closed,
     /// Nobody has it.
     Unowned,
 }

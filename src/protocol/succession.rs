@@ -118,7 +118,12 @@ impl Node {
     pub(super) fn may_take(&self) -> bool {
         let draining = self.draining && self.holds(Rule::DrainingTakesNothing);
         let mute = self.mute() && self.holds(Rule::MuteTakesNothing);
-        self.phase == NodePhase::Active && !draining && !mute
+        self.owns(self.configuration.me) && self.phase == NodePhase::Active && !draining && !mute
+    }
+
+    /// Whether a node may own groups at all; a witness may not.
+    pub(super) fn owns(&self, node: NodeId) -> bool {
+        self.configuration.nodes.get(&node).is_none_or(|member| member.owns)
     }
 
     /// Those who can take the group, the next first, as this node sees it. Of peers it is known
@@ -163,7 +168,8 @@ impl Node {
 
     /// All nodes by the weighted order that every node computes alike.
     pub(super) fn common_order(&self, group: GroupKey) -> Vec<NodeId> {
-        let mut order: Vec<NodeId> = self.configuration.nodes.keys().copied().collect();
+        let nodes = self.configuration.nodes.keys().copied();
+        let mut order: Vec<NodeId> = nodes.filter(|node| self.owns(*node)).collect();
         let salt = if self.holds(Rule::CommonOrder) { 0 } else { self.configuration.incarnation.0 };
         order.sort_by_cached_key(|node| {
             rendezvous(GroupKey(group.0 ^ salt), *node, self.weight(*node))

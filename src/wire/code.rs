@@ -3,7 +3,7 @@
 //! A new choice is a new number, sent only to peers that tell a feature for it: a reader that
 //! does not know a number refuses the message.
 
-use crate::protocol::{Cause, MoveReason, NodeId, NodePhase, Order, Refusal, Tenure};
+use crate::protocol::{Cause, MoveReason, NodeId, NodePhase, Order, Refusal, Tenure, Vote};
 
 pub(super) const fn phase(phase: NodePhase) -> u8 {
     match phase {
@@ -43,6 +43,23 @@ pub(super) const fn move_reason_of(code: u8) -> Option<MoveReason> {
         2 => MoveReason::Drain,
         3 => MoveReason::Operator,
         4 => MoveReason::Failback,
+        _ => return None,
+    })
+}
+
+pub(super) const fn vote(vote: Vote) -> u8 {
+    match vote {
+        Vote::Granted => 1,
+        Vote::Starting => 2,
+        Vote::VotersDiffer => 3,
+    }
+}
+
+pub(super) const fn vote_of(code: u8) -> Option<Vote> {
+    Some(match code {
+        1 => Vote::Granted,
+        2 => Vote::Starting,
+        3 => Vote::VotersDiffer,
         _ => return None,
     })
 }

@@ -14,7 +14,7 @@ use crate::protocol::{
 use super::claim::{self, CLAIM_LENGTH};
 use super::encode::{self, HEARD_LENGTH};
 use super::field::{self, Value, gather, required};
-use super::{BODY_MAX, HEARD_MAX, code};
+use super::{BODY_MAX, HEARD_MAX, code, lease};
 
 /// Longest heartbeat interval believed; six times what the configuration allows.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -88,6 +88,8 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
         encode::OFFER_ANSWER => decode_offer_answer(fields).map(Message::OfferAnswer),
         encode::ERRAND => decode_errand(fields).map(Message::Errand),
         encode::ERRAND_ANSWER => decode_errand_answer(fields).map(Message::ErrandAnswer),
+        encode::LEASE_REQUEST => lease::decode_request(fields).map(Message::LeaseRequest),
+        encode::LEASE_GRANT => lease::decode_grant(fields).map(Message::LeaseGrant),
         unknown => Err(DecodeError::UnknownKind(unknown)),
     }
 }

@@ -9,7 +9,7 @@ use crate::protocol::{
     CLAIMS_PER_MESSAGE, Claims, GROUPS_PER_OFFER, GroupKey, Heard, Heartbeat, LogPosition, Message,
 };
 
-use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN, claim, code, field};
+use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN, claim, code, field, lease};
 
 pub(super) const HEARTBEAT: u8 = 1;
 pub(super) const CLAIMS: u8 = 2;
@@ -18,6 +18,8 @@ pub(super) const OFFER: u8 = 4;
 pub(super) const OFFER_ANSWER: u8 = 5;
 pub(super) const ERRAND: u8 = 6;
 pub(super) const ERRAND_ANSWER: u8 = 7;
+pub(super) const LEASE_REQUEST: u8 = 8;
+pub(super) const LEASE_GRANT: u8 = 9;
 
 pub(super) const DRAINING: u8 = 1;
 pub(super) const SOLICIT: u8 = 2;
@@ -62,6 +64,8 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
                 out.extend(group.to_be_bytes());
             });
         }
+        Message::LeaseRequest(request) => lease::encode_request(request, out),
+        Message::LeaseGrant(grant) => lease::encode_grant(grant, out),
         Message::ErrandAnswer(answer) => {
             out.push(ERRAND_ANSWER);
             field::put(out, field::ERRAND_ANSWER, |out| {
@@ -137,7 +141,7 @@ fn put_groups(out: &mut Vec<u8>, groups: &[GroupKey]) {
     field::put_list(out, field::GROUPS, groups.iter().map(|group| group.0.to_be_bytes()));
 }
 
-fn check_count(count: usize, limit: usize) {
+pub(super) fn check_count(count: usize, limit: usize) {
     assert!(count <= limit, "a message lists {count} things where {limit} fit");
 }
 

@@ -35,6 +35,7 @@ mod field;
 mod header;
 mod hello;
 mod keys;
+mod lease;
 mod limiter;
 mod open;
 mod refused;

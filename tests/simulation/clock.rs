@@ -42,6 +42,14 @@ impl Clock {
         moment
     }
 
+    /// Runs at another rate from now on.
+    pub(crate) fn hasten(&mut self, now: u64, ppm: u64) {
+        let shown = self.read(now).as_nanos();
+        let ran = now.saturating_sub(self.stopped);
+        self.ppm = ppm;
+        self.offset = shown - ran - scale(ran, ppm);
+    }
+
     /// Stands still from `now` on.
     pub(crate) fn stop(&mut self, now: u64) {
         self.stopped_since.get_or_insert(now);

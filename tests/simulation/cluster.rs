@@ -40,6 +40,8 @@ pub(crate) enum Happening {
     Broadcast { host: usize, life: u64, group: usize },
     /// The kernel thread sees the state of the links.
     SeeLinks { host: usize, life: u64 },
+    /// The gate of the groups in mode majority may close by itself.
+    CloseDoor { host: usize },
     /// The guardian of a dead daemon acts.
     Farewell { host: usize, life: u64, farewell: Message },
     /// The test of reach ends.
@@ -107,7 +109,10 @@ impl Cluster {
         let groups: Vec<GroupKey> = (0..universe).map(group_key).collect();
         let hosts: Vec<Host> = (0..nodes)
             .map(|host| {
-                let clock = Clock::new(draw.between(SECOND, 1_000 * SECOND), draw.between(0, 300));
+                let clock = Clock::new(
+                    draw.between(SECOND, 1_000 * SECOND),
+                    draw.between(0, options.drift),
+                );
                 Host::new(NodeId::from_name(&format!("n{host}")), nodes, universe, clock)
             })
             .collect();
@@ -228,6 +233,7 @@ impl Cluster {
                     self.end_reach_test(host);
                 }
             }
+            Happening::CloseDoor { host } => self.close_door(host),
             Happening::Farewell { host, life, farewell } => {
                 self.say_farewell(host, life, &farewell);
             }

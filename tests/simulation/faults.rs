@@ -260,6 +260,7 @@ impl Cluster {
         let groups = self.hosts[host].kernel.clear();
         self.hosts[host].end_daemon();
         self.hosts[host].powered = false;
+        self.hosts[host].granted_until = buoy::protocol::Instant::START;
         for group in groups {
             self.refresh_open(host, group);
         }
@@ -338,6 +339,7 @@ impl Cluster {
         }
         self.hosts[host].machine_paused = false;
         self.hosts[host].clock.go_on(self.now);
+        self.plan_closing(host);
         let length = self.now - self.hosts[host].paused_at;
         self.safety.note_machine_resumed(host, self.now, length);
         self.refresh_host(host);

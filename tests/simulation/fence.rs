@@ -1,5 +1,8 @@
 //! What fences a host in: the gate, which closes without its daemon, and the guardian, which says
-//! farewell for it.
+//! farewell for it. Groups in mode majority have a gate of their own, which is open for as long
+//! as the voters say; its time is that of the host's clock, and stands still with it.
+
+use std::time::Duration;
 
 use buoy::protocol::{Message, Node};
 
@@ -13,12 +16,79 @@ const FAREWELLS: u32 = 3;
 impl Cluster {
     /// After each step the daemon may vouch for itself; a gate that was closed opens.
     pub(crate) fn vouch(&mut self, host: usize) {
+        if self.options.strict.is_some() {
+            self.follow_grant(host);
+            return;
+        }
         let Some(lease) = self.hosts[host].node.as_ref().and_then(Node::lease) else { return };
         let was_open = self.is_gate_open(host);
         let lease = u64::try_from(lease.as_nanos()).expect("at most minutes");
         self.hosts[host].lease_until = self.now + lease;
         if !was_open {
             self.refresh_host(host);
+        }
+    }
+
+    /// The gate of the groups in mode majority is open for as long as the daemon said last.
+    fn follow_grant(&mut self, host: usize) {
+        let was_open = self.is_open(host);
+        let this = &mut self.hosts[host];
+        let now = this.clock.read(self.now);
+        let left = this.node.as_ref().and_then(Node::granted);
+        this.granted_until = left.map_or(buoy::protocol::Instant::START, |left| now + left);
+        if self.is_open(host) != was_open {
+            self.refresh_host(host);
+        }
+        self.plan_closing(host);
+    }
+
+    /// Schedules the moment at which that gate closes by itself.
+    pub(crate) fn plan_closing(&mut self, host: usize) {
+        let this = &mut self.hosts[host];
+        if !this.closing && this.granted_until > buoy::protocol::Instant::START {
+            this.closing = true;
+            let at = this.clock.moment(this.granted_until);
+            self.schedule(at, Happening::CloseDoor { host });
+        }
+    }
+
+    /// It closes, unless it has been kept open.
+    pub(crate) fn close_door(&mut self, host: usize) {
+        self.hosts[host].closing = false;
+        if self.is_open(host) {
+            if !self.hosts[host].machine_paused {
+                self.plan_closing(host);
+            }
+        } else {
+            self.refresh_host(host);
+        }
+    }
+
+    /// Whether the kernel of a host lets through what is for its groups.
+    pub(crate) fn is_open(&self, host: usize) -> bool {
+        if self.options.strict.is_none() {
+            return self.is_gate_open(host);
+        }
+        let this = &self.hosts[host];
+        this.clock.read(self.now) < this.granted_until
+    }
+
+    /// S1: in mode majority no two hosts answer for a group, whatever happens; but one whose clock
+    /// has stood still may, for what was left of its lease.
+    pub(crate) fn check_strict(&mut self, group: usize) {
+        if self.options.strict.is_none() {
+            return;
+        }
+        let lease = u64::try_from(self.options.timing.lease().as_nanos()).expect("seconds");
+        let slack = u64::try_from(Duration::from_millis(1).as_nanos()).expect("small");
+        let excused = |host: &usize| {
+            let memory = &self.safety.hosts[*host];
+            memory.pause > 0 && self.now <= memory.resumed_at + lease + slack
+        };
+        let open: Vec<usize> =
+            self.open[group].iter().copied().filter(|host| !excused(host)).collect();
+        if open.len() > 1 {
+            self.flag("S1", format!("g{group} is answered for by {open:?}"));
         }
     }
 

@@ -147,6 +147,10 @@ pub(crate) struct Host {
     pub(crate) kernel: Kernel,
     /// Until when the gate is open.
     pub(crate) lease_until: u64,
+    /// Until when the gate of the groups in mode majority is open, by the host's own clock.
+    pub(crate) granted_until: Instant,
+    /// Whether its closing is scheduled.
+    pub(crate) closing: bool,
     /// What waits for the daemon's loop.
     pub(crate) inbox: VecDeque<Inbound>,
     /// Datagrams in it.
@@ -186,6 +190,8 @@ impl Host {
             clock,
             kernel: Kernel::new(groups),
             lease_until: 0,
+            granted_until: Instant::START,
+            closing: false,
             inbox: VecDeque::new(),
             datagrams: 0,
             outside: VecDeque::new(),

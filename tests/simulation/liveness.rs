@@ -74,6 +74,9 @@ impl Cluster {
     fn coverage_bound(&self) -> u64 {
         let timing = &self.options.timing;
         let mut bound = timing.maturity_max + timing.detection() * 2 + timing.offer_wait * 4;
+        if self.options.strict.is_some() {
+            bound += timing.promise() * 2;
+        }
         if self.hosts.len() == 1 {
             bound += timing.solo_wait;
         }

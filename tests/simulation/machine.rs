@@ -167,7 +167,7 @@ impl Cluster {
             && !this.machine_paused
             && this.kernel.interface
             && this.kernel.present[group]
-            && self.is_gate_open(host)
+            && self.is_open(host)
             && self.network.has_link(host)
     }
 

@@ -11,7 +11,7 @@
 //! | `safety`, `liveness` | what must never be, what must come about |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
-//! | `network_stories`, `host_stories`, `operator_stories` | the stories |
+//! | `network_stories`, `host_stories`, `operator_stories`, `majority_stories` | the stories |
 //! | `mutations` | that all of this notices a broken rule |
 //!
 //! `BUOY_SEEDS=20000 cargo test --release --test simulation seeds` runs more seeds;
@@ -27,6 +27,7 @@ mod host;
 mod host_stories;
 mod liveness;
 mod machine;
+mod majority_stories;
 mod mutations;
 mod network;
 mod network_stories;

@@ -69,6 +69,8 @@ pub(crate) struct Network {
     link_down: Vec<u32>,
     side: Vec<u8>,
     burst: Vec<Burst>,
+    /// By link: how much longer everything takes now.
+    detour: Vec<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -91,7 +93,13 @@ impl Network {
             link_down: vec![0; hosts],
             side: vec![0; hosts + clients],
             burst: vec![Burst::default(); links],
+            detour: vec![0; links],
         }
+    }
+
+    /// From now on everything from one host to another takes so much longer.
+    pub(crate) fn detour(&mut self, from: usize, to: usize, length: u64) {
+        self.detour[from * self.hosts + to] = length;
     }
 
     /// Cuts heartbeats one way.
@@ -159,6 +167,7 @@ impl Network {
         for counts in [&mut self.cut, &mut self.deaf, &mut self.mute, &mut self.link_down] {
             counts.fill(0);
         }
+        self.detour.fill(0);
         self.unite();
     }
 
@@ -199,7 +208,7 @@ impl Network {
         let mut best: Option<u64> = None;
         for path in 0..self.paths {
             if self.path_connects(path, from, to) && !self.loses(now, from, to, draw) {
-                let delay = self.delay(draw);
+                let delay = self.delay(draw) + self.detour[from * self.hosts + to];
                 best = Some(best.map_or(delay, |other| other.min(delay)));
             }
         }

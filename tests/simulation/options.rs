@@ -9,6 +9,15 @@ use crate::draw::{Draw, MICROSECOND, MILLISECOND, SECOND};
 use crate::faults::Kind;
 use crate::network::Weather;
 
+/// Who votes: the last so many hosts; and whether the last one is a witness.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Voting {
+    /// Voters.
+    pub(crate) voters: usize,
+    /// Whether the last host owns nothing. Its weight is 0 then.
+    pub(crate) witness: bool,
+}
+
 /// One run.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -40,6 +49,10 @@ pub(crate) struct Options {
     pub(crate) kernel_slow: u32,
     /// Whether kernels have a gate and daemons a guardian.
     pub(crate) fenced: bool,
+    /// Who votes and who owns, if groups are in mode majority.
+    pub(crate) strict: Option<Voting>,
+    /// The most that a clock runs fast, in parts per million.
+    pub(crate) drift: u64,
     /// Daemons start within so long.
     pub(crate) start_spread: u64,
     /// Faults in the mix.
@@ -76,6 +89,8 @@ impl Options {
             lag: 0,
             kernel_slow: 0,
             fenced: true,
+            strict: None,
+            drift: 300,
             start_spread: 5 * MILLISECOND,
             faults: Vec::new(),
             fault_gap: SECOND,
@@ -133,7 +148,41 @@ impl Options {
         if options.faults.is_empty() {
             options.faults.push(draw.pick(Kind::ALL));
         }
+        if options.nodes > 1 && draw.chance(400_000) {
+            options.be_strict(&mut draw);
+        }
         options
+    }
+
+    /// All groups in mode majority; a pair gets a witness, as every pair must.
+    fn be_strict(&mut self, draw: &mut Draw) {
+        self.fenced = true;
+        self.drift = draw.pick(&[300, 2_000]);
+        let witness = self.nodes == 2 || (self.nodes == 3 && draw.chance(200_000));
+        if self.nodes == 2 {
+            self.nodes = 3;
+            self.weights.push(0);
+        }
+        let voters = match self.nodes {
+            3 => 3,
+            5 => draw.pick(&[3, 5]),
+            _ => draw.pick(&[3, 5, 7]),
+        };
+        self.strict = Some(Voting { voters, witness });
+        if witness {
+            self.weights[self.nodes - 1] = 0;
+        }
+    }
+
+    /// A calm cluster with its groups in mode majority and three voters, one of them a witness
+    /// if said so.
+    pub(crate) fn strict(nodes: usize, groups: usize, witness: bool) -> Self {
+        let mut weights = vec![100; nodes];
+        if witness {
+            weights[nodes - 1] = 0;
+        }
+        let strict = Some(Voting { voters: 3, witness });
+        Self { strict, weights, ..Self::calm(nodes, groups) }
     }
 
     /// A big run: few faults, many nodes or groups.

@@ -33,7 +33,7 @@ impl Plan {
         let groups = keys
             .iter()
             .take(options.groups)
-            .map(|key| (*key, group(options.preferences, &ids, draw)))
+            .map(|key| (*key, group(options, &ids, draw)))
             .collect();
         Self { groups, weights: options.weights.clone() }
     }
@@ -45,27 +45,31 @@ impl Plan {
         let key = cluster.groups[cluster.draw.index(cluster.groups.len())];
         if cluster.draw.chance(300_000) {
             let host = cluster.draw.index(ids.len());
-            next.weights[host] = cluster.draw.pick(&[1, 50, 100, 200, 1000]);
+            let weight = cluster.draw.pick(&[1, 50, 100, 200, 1000]);
+            if next.weights[host] > 0 {
+                next.weights[host] = weight;
+            }
         } else if next.groups.len() > 1 && next.groups.contains_key(&key) {
             next.groups.remove(&key);
         } else {
-            let preferences = cluster.options.preferences;
-            next.groups.insert(key, group(preferences, &ids, &mut cluster.draw));
+            next.groups.insert(key, group(&cluster.options, &ids, &mut cluster.draw));
         }
         next
     }
 }
 
-fn group(preferences: bool, ids: &[NodeId], draw: &mut Draw) -> Group {
+fn group(options: &Options, ids: &[NodeId], draw: &mut Draw) -> Group {
+    let owners = ids.len() - usize::from(options.strict.is_some_and(|voting| voting.witness));
+    let ids = &ids[..owners];
     let addresses = if draw.chance(200_000) { 5 } else { 1 };
     let mut group = Group {
         addresses,
-        mode: Mode::Availability,
+        mode: if options.strict.is_some() { Mode::Majority } else { Mode::Availability },
         strategy: Strategy::Balance,
         prefer: Vec::new(),
         failback: None,
     };
-    if preferences && draw.chance(500_000) {
+    if options.preferences && draw.chance(500_000) {
         group.strategy = Strategy::Priority;
         let first = draw.index(ids.len());
         group.prefer = (0..ids.len().min(3)).map(|i| ids[(first + i) % ids.len()]).collect();
@@ -86,12 +90,21 @@ impl Cluster {
             seed,
             software: SoftwareVersion::default(),
             digest: u64::try_from(this.plan).expect("few plans"),
-            nodes: members.map(|(host, weight)| (host.id, Member::of_weight(*weight))).collect(),
+            nodes: members
+                .enumerate()
+                .map(|(place, (host, weight))| (host.id, self.member(place, *weight)))
+                .collect(),
             groups: plan.groups.clone(),
             timing: self.options.timing,
             draining: this.draining,
             broken: self.options.broken,
         }
+    }
+
+    fn member(&self, host: usize, weight: u16) -> Member {
+        let Some(voting) = self.options.strict else { return Member::of_weight(weight) };
+        let votes = host + voting.voters >= self.hosts.len();
+        Member { weight: weight.max(1), owns: weight > 0, votes }
     }
 
     /// The group's configured number of addresses, in the newest file that has it.

@@ -29,6 +29,7 @@ impl Cluster {
         this.incarnation = incarnation;
         this.kernel.usable = true;
         this.kernel.busy_until = self.now;
+        this.granted_until = Instant::START;
         self.safety.begin_life(host, self.now, self.hosts[host].plan);
         let configuration = self.configuration(host);
         let now = self.hosts[host].clock.read(self.now);
@@ -349,6 +350,8 @@ fn message_kind(message: &Message) -> u64 {
         Message::OfferAnswer(_) => 5,
         Message::Errand(_) => 6,
         Message::ErrandAnswer(_) => 7,
+        Message::LeaseRequest(_) => 8,
+        Message::LeaseGrant(_) => 9,
     }
 }
 
@@ -376,5 +379,11 @@ fn outline(message: &Message) -> String {
         Message::OfferAnswer(answer) => format!("accepts {}", answer.accepted.len()),
         Message::Errand(errand) => format!("errand {:?}", errand.order),
         Message::ErrandAnswer(answer) => format!("errand answer {:?}", answer.outcome),
+        Message::LeaseRequest(request) => {
+            format!("asks for leases {}..{} {:?}", request.base, request.upto, request.wishes)
+        }
+        Message::LeaseGrant(grant) => {
+            format!("grants {}..{} {:?} {:?}", grant.have, grant.upto, grant.vote, grant.refused)
+        }
     }
 }

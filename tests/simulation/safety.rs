@@ -223,6 +223,7 @@ impl Cluster {
             self.safety.last_open[group] = Some(host);
         }
         self.safety.opened.insert((group, host), self.now);
+        self.check_strict(group);
         let calm = (0..self.hosts.len()).all(|host| self.is_calm(host));
         let other = self.open[group].iter().copied().find(|other| *other != host);
         if let (true, Some(other)) = (calm, other) {
@@ -310,6 +311,9 @@ impl Cluster {
             | Report::Repaired { .. }
             | Report::Stalled { .. }
             | Report::OfferFailed { .. }
+            | Report::VotersDiffer { .. }
+            | Report::MajorityLost { .. }
+            | Report::MajorityBack { .. }
             | Report::Draining { .. } => {}
         }
     }
@@ -383,6 +387,7 @@ impl Cluster {
             (0..self.open.len()).filter(|group| self.open[*group].len() > 1).collect();
         let mut together = BTreeMap::new();
         for group in doubles {
+            self.check_strict(group);
             let open = self.open[group].clone();
             for (place, one) in open.iter().enumerate() {
                 for other in &open[place + 1..] {

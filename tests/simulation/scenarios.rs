@@ -3,7 +3,7 @@
 use buoy::protocol::Rule;
 
 use crate::story::Story;
-use crate::{host_stories, network_stories, operator_stories};
+use crate::{host_stories, majority_stories, network_stories, operator_stories};
 
 macro_rules! stories {
     ($($module:ident { $($name:ident)* })*) => {
@@ -38,6 +38,11 @@ stories! {
         calm_hour list_differs reload drain_and_undrain clean_stop move_stays
         receiver_dies giver_dies receiver_loses_its_link receiver_is_not_heard
         drain_with_slow_kernels drained_survivor
+    }
+    majority_stories {
+        strict_host_death minority_closes short_cut everybody_alone strict_freeze
+        strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
+        clocks_drift late_grants slow_way
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer,
-    GROUPS_PER_OFFER, GroupKey, Heard, Heartbeat, Incarnation, LogPosition, Message, MoveReason,
-    NodeId, NodePhase, Offer, OfferAnswer, Order, Random, Refusal, SoftwareVersion, Tenure,
+    GROUPS_PER_OFFER, GroupKey, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest,
+    LogPosition, Message, MoveReason, NodeId, NodePhase, Offer, OfferAnswer, Order,
+    REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -159,7 +160,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
         Err(Refusal::Busy),
         Err(Refusal::NotReady),
     ];
-    match random.below(7) {
+    match random.below(9) {
         0 => {
             let heard = small(random, HEARD_MAX as u64 + 1);
             Message::Heartbeat(random_heartbeat(random, heard))
@@ -183,6 +184,30 @@ pub(super) fn random_message(random: &mut Random) -> Message {
             let group = GroupKey(random.next_u64());
             let orders = [Order::Drain(to), Order::Undrain(to), Order::Move { group, to }];
             Message::Errand(Errand { ticket: random.next_u64(), order: orders[small(random, 3)] })
+        }
+        6 => Message::LeaseRequest(LeaseRequest {
+            asked_at: random.next_u64(),
+            voters: random.next_u64(),
+            base: low(random, 32),
+            upto: low(random, 32),
+            wishes: (0..small(random, WISHES_PER_MESSAGE as u64 + 1))
+                .map(|_| Wish {
+                    version: low(random, 32),
+                    group: GroupKey(random.next_u64()),
+                    wanted: random.below(2) == 1,
+                })
+                .collect(),
+        }),
+        7 => {
+            const VOTES: [Vote; 3] = [Vote::Granted, Vote::Starting, Vote::VotersDiffer];
+            let count = small(random, REFUSED_PER_MESSAGE as u64 + 1);
+            Message::LeaseGrant(LeaseGrant {
+                asked_at: random.next_u64(),
+                have: low(random, 32),
+                vote: VOTES[small(random, 3)],
+                upto: low(random, 32),
+                refused: groups(random, count),
+            })
         }
         _ => Message::ErrandAnswer(ErrandAnswer {
             ticket: random.next_u64(),

@@ -1,0 +1,243 @@
+//! What this node wants of the voters, and what they have granted.
+//!
+//! ```text
+//!   want, give up --> wishes, numbered --> request to each voter, from where it has them
+//!                                                              |
+//!   lease of a group = the majority-th latest of <-- grants: asked at + L, for each voter
+//! ```
+//!
+//! A grant counts from when it was asked for, not from when it came: how long the voter keeps its
+//! promise begins later. It counts for a group only if the voter had the wish for it: one that
+//! was given before the group was let go says nothing about it (H63). Nothing that is late, lost,
+//! doubled or overtaken makes a lease longer.
+//!
+//! Pure, without a clock of its own; `majority` feeds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::identity::{GroupKey, NodeId};
+use super::instant::Instant;
+use super::message::{LeaseGrant, LeaseRequest, Vote, WISHES_PER_MESSAGE, Wish};
+use super::random::mix;
+
+/// Voters at most: with more, a lease costs more than it is worth.
+pub const VOTERS_MAX: usize = 7;
+/// Requests sent to one voter in one go; more wishes wait for its answer.
+const REQUESTS_MAX: usize = 16;
+
+/// A group that was wanted once in this life.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Wanted {
+    version: u32,
+    wanted: bool,
+    /// By place of the voter in the list: until when it vouches.
+    until: [Instant; VOTERS_MAX],
+}
+
+/// How it stands with one voter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Voice {
+    /// How far it has our wishes.
+    have: u32,
+    /// The latest request of ours that it has answered, and how.
+    answered: Option<(Instant, Vote)>,
+    /// When it was last asked.
+    asked_at: Option<Instant>,
+    /// The last wish it was told.
+    told: u32,
+}
+
+/// The leases of one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Leases {
+    voters: Vec<NodeId>,
+    voices: BTreeMap<NodeId, Voice>,
+    groups: BTreeMap<GroupKey, Wanted>,
+    changes: BTreeMap<u32, GroupKey>,
+    version: u32,
+    /// What was asked before this is not counted: our clock stood still meanwhile.
+    forgotten_until: Instant,
+}
+
+impl Leases {
+    /// Follows the list of voters. A grant of one that is on the list no more counts no more.
+    pub(super) fn set_voters(&mut self, voters: Vec<NodeId>) {
+        if voters == self.voters {
+            return;
+        }
+        let places: Vec<Option<usize>> = voters
+            .iter()
+            .take(VOTERS_MAX)
+            .map(|voter| self.voters.iter().position(|before| before == voter))
+            .collect();
+        for wanted in self.groups.values_mut() {
+            let before = wanted.until;
+            wanted.until = [Instant::START; VOTERS_MAX];
+            for (place, was) in places.iter().enumerate() {
+                wanted.until[place] = was.map_or(Instant::START, |was| before[was]);
+            }
+        }
+        self.voices.retain(|voter, _| voters.contains(voter));
+        self.voters = voters;
+        self.voters.truncate(VOTERS_MAX);
+    }
+
+    /// The list of voters.
+    pub(super) fn voters(&self) -> &[NodeId] {
+        &self.voters
+    }
+
+    /// How many of them are a majority.
+    pub(super) fn majority(&self) -> usize {
+        self.voters.len() / 2 + 1
+    }
+
+    /// Stands for the list, so that voters can tell whether theirs is the same.
+    pub(super) fn digest(&self) -> u64 {
+        self.voters.iter().fold(0, |digest, voter| mix(digest ^ u64::from(voter.0)))
+    }
+
+    /// Wants a group from now on. No grant from before counts for it.
+    pub(super) fn want(&mut self, group: GroupKey) {
+        if !self.wants(group) {
+            self.change(group, true);
+        }
+    }
+
+    /// Wants a group no more: the kernel has let go of it.
+    pub(super) fn give_up(&mut self, group: GroupKey) {
+        if self.wants(group) {
+            self.change(group, false);
+        }
+    }
+
+    fn change(&mut self, group: GroupKey, wanted: bool) {
+        self.version += 1;
+        let until = [Instant::START; VOTERS_MAX];
+        let now = Wanted { version: self.version, wanted, until };
+        if let Some(before) = self.groups.insert(group, now) {
+            self.changes.remove(&before.version);
+        }
+        self.changes.insert(self.version, group);
+    }
+
+    /// Whether a group is wanted.
+    pub(super) fn wants(&self, group: GroupKey) -> bool {
+        self.groups.get(&group).is_some_and(|it| it.wanted)
+    }
+
+    /// All groups that are wanted.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = GroupKey> {
+        self.groups.iter().filter(|(_, it)| it.wanted).map(|(group, _)| *group)
+    }
+
+    /// Whether a voter has to be asked at all.
+    pub(super) fn concerns(&self, voter: NodeId) -> bool {
+        self.lacks(voter) || self.groups.values().any(|it| it.wanted)
+    }
+
+    /// Whether a voter does not have all wishes.
+    pub(super) fn lacks(&self, voter: NodeId) -> bool {
+        self.voices.get(&voter).map_or(0, |voice| voice.have) < self.version
+    }
+
+    /// Whether a voter has not even been told all wishes.
+    pub(super) fn has_news_for(&self, voter: NodeId) -> bool {
+        self.voices.get(&voter).map_or(0, |voice| voice.told) < self.version
+    }
+
+    /// When a voter was last asked.
+    pub(super) fn asked_at(&self, voter: NodeId) -> Option<Instant> {
+        self.voices.get(&voter)?.asked_at
+    }
+
+    /// The latest request that a voter has answered, and how.
+    pub(super) fn answered(&self, voter: NodeId) -> Option<(Instant, Vote)> {
+        self.voices.get(&voter)?.answered
+    }
+
+    /// What to ask a voter now: at least one request, with the wishes that it lacks.
+    pub(super) fn requests(&mut self, now: Instant, voter: NodeId) -> Vec<LeaseRequest> {
+        let (asked_at, voters) = (now.as_nanos(), self.digest());
+        let voice = self.voices.entry(voter).or_default();
+        voice.asked_at = Some(now);
+        let mut base = voice.have;
+        let mut requests = Vec::new();
+        loop {
+            let lacking = self.changes.range(base.saturating_add(1)..).take(WISHES_PER_MESSAGE);
+            let wishes: Vec<Wish> = lacking
+                .filter_map(|(version, group)| {
+                    let wanted = self.groups.get(group)?.wanted;
+                    Some(Wish { version: *version, group: *group, wanted })
+                })
+                .collect();
+            let upto = wishes.last().map_or(self.version, |wish| wish.version);
+            voice.told = voice.told.max(upto);
+            requests.push(LeaseRequest { asked_at, voters, base, upto, wishes });
+            if upto >= self.version || requests.len() == REQUESTS_MAX {
+                return requests;
+            }
+            base = upto;
+        }
+    }
+
+    /// Takes in what a voter says. `from` is when its lease counts from.
+    pub(super) fn grant(&mut self, voter: NodeId, grant: &LeaseGrant, terms: GrantTerms) {
+        let Some(place) = self.voters.iter().position(|known| *known == voter) else { return };
+        let asked_at = Instant::from_nanos(grant.asked_at);
+        let voice = self.voices.entry(voter).or_default();
+        if grant.have > self.version || voice.asked_at.is_none_or(|asked| asked_at > asked) {
+            // Not an answer to anything that this life has asked.
+            return;
+        }
+        if voice.answered.is_none_or(|(latest, _)| latest <= asked_at) {
+            voice.answered = Some((asked_at, grant.vote));
+            voice.have = grant.have;
+        }
+        if grant.vote != Vote::Granted || asked_at < self.forgotten_until {
+            return;
+        }
+        let refused: BTreeSet<GroupKey> = grant.refused.iter().copied().collect();
+        let until = terms.from.unwrap_or(asked_at) + terms.lease;
+        let known = |it: &Wanted| it.version <= grant.upto || !terms.floored;
+        for (_, it) in self
+            .groups
+            .iter_mut()
+            .filter(|(group, it)| it.wanted && known(it) && !refused.contains(group))
+        {
+            it.until[place] = it.until[place].max(until);
+        }
+    }
+
+    /// Until when a majority of the voters vouches for a group.
+    pub(super) fn until(&self, group: GroupKey) -> Instant {
+        let Some(it) = self.groups.get(&group).filter(|it| it.wanted) else {
+            return Instant::START;
+        };
+        let mut until = it.until;
+        let until = &mut until[..self.voters.len()];
+        until.sort_unstable();
+        let place = until.len().checked_sub(self.majority());
+        place.and_then(|place| until.get(place)).copied().unwrap_or(Instant::START)
+    }
+
+    /// Our clock has stood still for a while until now, so it cannot tell which lease is over.
+    pub(super) fn forget(&mut self, now: Instant) {
+        self.forgotten_until = now;
+        for it in self.groups.values_mut() {
+            it.until = [Instant::START; VOTERS_MAX];
+        }
+    }
+}
+
+/// How a grant is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GrantTerms {
+    /// `L`.
+    pub(super) lease: Duration,
+    /// When it counts from, if not from when it was asked for: a mistake that a test makes.
+    pub(super) from: Option<Instant>,
+    /// Whether it counts only for wishes that the voter had; the other mistake.
+    pub(super) floored: bool,
+}

@@ -1,0 +1,286 @@
+//! Mode majority: a group is answered only under a lease from a majority of the voters.
+//!
+//! ```text
+//!   take --> Asking --> lease --> the kernel adds --> Held        this node may be a voter too:
+//!              |                                       | lease      it asks itself like the others
+//!              v claim of another, no majority         v over
+//!            give way                            the gate is closed, the group stays claimed;
+//!                                                it opens with the next lease
+//! ```
+//!
+//! Everything else (who lives, who is next, planned moves) is as in mode availability; the lease
+//! only decides whether the kernel may answer. Two leases for one group never overlap, because two
+//! majorities share a voter and a voter promises a group to one node (`voter`, `leases`). So
+//! whatever this node believes, it does not answer besides another, and when two claims meet the
+//! one with a lease insists.
+//!
+//! The kernel has one gate for all groups of this mode at a node; it is open for as long as the
+//! group with the shortest lease. PROTOCOL.md, section 11.
+
+use std::time::Duration;
+
+use super::action::{Action, Report};
+use super::configuration::Mode;
+use super::group::{Holding, Occurrence, Purpose};
+use super::identity::{GroupKey, NodeId};
+use super::instant::Instant;
+use super::leases::GrantTerms;
+use super::message::{LeaseGrant, LeaseRequest, Message, Vote};
+use super::node::Node;
+use super::rules::Rule;
+use super::voter::{Holder, Terms};
+
+/// How it stands with the gate of the groups in mode majority.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Door {
+    /// Until when every group behind it has a lease; `None` while there is no group behind it.
+    until: Option<Instant>,
+    /// Something that it depends on has changed.
+    pub(super) stale: bool,
+    /// Whether it was open when last looked at.
+    open: bool,
+    /// Whether there is any group of that mode.
+    needed: bool,
+    /// When a majority that is in touch will have been so for long enough.
+    settles: Option<Instant>,
+    /// Whether it has.
+    settled: bool,
+}
+
+impl Node {
+    /// Whether a group may be answered only under a lease.
+    pub(super) fn strict(&self, group: GroupKey) -> bool {
+        self.configuration.groups.get(&group).is_some_and(|it| it.mode == Mode::Majority)
+    }
+
+    /// Whether a majority of the voters would grant this node anything, as far as it can tell.
+    pub(super) fn majority_in_touch(&self) -> bool {
+        let me = self.configuration.me;
+        let voters = self.leases.voters();
+        let near = voters.iter().filter(|voter| **voter == me || self.hears_and_is_heard(**voter));
+        near.count() >= self.leases.majority()
+    }
+
+    /// Follows whether a majority is in touch. Of nodes that come back together one is heard first:
+    /// those that are not heard yet are not dead, so nothing is taken for two heartbeats.
+    pub(super) fn watch_majority(&mut self) {
+        if !self.door.needed {
+            return;
+        }
+        let wait = self.configuration.timing.heartbeat * 2;
+        self.door.settles = if self.majority_in_touch() {
+            Some(self.door.settles.unwrap_or(self.now + wait))
+        } else {
+            None
+        };
+        let settled = self.door.settles.is_some_and(|at| at <= self.now);
+        if self.door.settled != settled {
+            self.door.settled = settled;
+            self.door.stale = true;
+            self.evaluate = true;
+        }
+    }
+
+    /// Whether this node may claim a group of that mode: without a majority of the voters it could
+    /// not answer for it, and its claim would only be in the way of others.
+    pub(super) fn may_ask(&self, group: GroupKey) -> bool {
+        !self.strict(group) || self.door.settled || !self.holds(Rule::MajorityToTake)
+    }
+
+    /// Whether a group is one of those that this node has a lease for.
+    pub(super) fn leased(&self, group: GroupKey) -> bool {
+        self.leases.until(group) > self.now
+    }
+
+    /// For how long the kernel may answer for the groups in mode majority without hearing from
+    /// this node again: what is left of the leases that a majority of the voters has granted.
+    /// `None` without one, or with nothing to answer for. Called by the daemon after each step;
+    /// what it says now replaces what it said before.
+    #[must_use]
+    pub fn granted(&self) -> Option<Duration> {
+        let until = self.door.until?;
+        (until > self.now).then(|| until.since(self.now))
+    }
+
+    /// Follows the list of voters.
+    pub(super) fn enlist(&mut self) {
+        let nodes = &self.configuration.nodes;
+        let voters = nodes.iter().filter(|(_, member)| member.votes).map(|(node, _)| *node);
+        let before = self.leases.digest();
+        self.leases.set_voters(voters.collect());
+        if self.leases.digest() != before {
+            self.voter.be_silent_until(self.now + self.silence());
+        }
+        self.door.stale = true;
+        let mut groups = self.configuration.groups.values();
+        self.door.needed = groups.any(|group| group.mode == Mode::Majority);
+    }
+
+    /// How long a voter that knows nothing of its promises makes none.
+    fn silence(&self) -> Duration {
+        if self.holds(Rule::BootSilence) { self.promise() } else { Duration::ZERO }
+    }
+
+    fn promise(&self) -> Duration {
+        let timing = &self.configuration.timing;
+        if self.holds(Rule::DriftMargin) { timing.promise() } else { timing.lease() }
+    }
+
+    /// Asks every voter that is due: each heartbeat, at once when there is something new, and
+    /// more often while a group waits.
+    pub(super) fn ask_voters(&mut self) {
+        let voters = self.leases.voters().to_vec();
+        for voter in voters {
+            if self.now < self.ask_at(voter) {
+                continue;
+            }
+            // Whether a majority is in touch may have changed without anything else.
+            self.door.stale |= self.asking;
+            for request in self.leases.requests(self.now, voter) {
+                if voter == self.configuration.me {
+                    let grant = self.vote(voter, &request);
+                    self.on_lease_grant(voter, &grant);
+                } else {
+                    let message = Message::LeaseRequest(request);
+                    self.actions.push(Action::Send { to: voter, message });
+                }
+            }
+        }
+    }
+
+    /// When a voter is to be asked next.
+    fn ask_at(&self, voter: NodeId) -> Instant {
+        let timing = &self.configuration.timing;
+        if !self.leases.concerns(voter) {
+            return Instant::NEVER;
+        }
+        let Some(asked_at) = self.leases.asked_at(voter) else { return self.now };
+        if self.leases.has_news_for(voter) {
+            return self.now;
+        }
+        let contested = self.contests.keys().filter(|group| self.strict(**group));
+        let contested = contested.map(|group| self.contested_since(*group)).max();
+        if contested.is_some_and(|since| asked_at < since) {
+            return self.now;
+        }
+        let urgent = self.leases.lacks(voter) || self.asking || contested.is_some();
+        let near = voter == self.configuration.me || self.hears_and_is_heard(voter);
+        asked_at + if urgent && near { timing.retry } else { timing.heartbeat }
+    }
+
+    /// When [`Node::ask_voters`] or [`Node::revise_leases`] has something to do.
+    pub(super) fn lease_deadline(&self) -> Instant {
+        let asks = self.leases.voters().iter().map(|voter| self.ask_at(*voter)).min();
+        let closes = self.door.until.filter(|until| *until > self.now);
+        let settles = self.door.settles.filter(|at| *at > self.now);
+        let times = [asks, closes, settles];
+        times.into_iter().flatten().min().unwrap_or(Instant::NEVER)
+    }
+
+    /// A peer asks this node as a voter.
+    pub(super) fn on_lease_request(&mut self, from: NodeId, request: &LeaseRequest) {
+        let grant = self.vote(from, request);
+        self.actions.push(Action::Send { to: from, message: Message::LeaseGrant(grant) });
+    }
+
+    fn vote(&mut self, from: NodeId, request: &LeaseRequest) -> LeaseGrant {
+        let life = self.peers.get(&from).and_then(|peer| peer.incarnation);
+        let incarnation = life.unwrap_or(self.configuration.incarnation);
+        let terms = Terms { promise: self.promise(), voters: self.leases.digest() };
+        self.voter.answer(self.now, Holder { node: from, incarnation }, request, terms)
+    }
+
+    /// A voter has answered.
+    pub(super) fn on_lease_grant(&mut self, from: NodeId, grant: &LeaseGrant) {
+        let before = self.leases.answered(from).map(|(_, vote)| vote);
+        let from_receipt = (!self.holds(Rule::LeaseFromAsking)).then_some(self.now);
+        let lease = self.configuration.timing.lease();
+        let floored = self.holds(Rule::LeaseFloor);
+        self.leases.grant(from, grant, GrantTerms { lease, from: from_receipt, floored });
+        self.door.stale = true;
+        if grant.vote == Vote::VotersDiffer && before != Some(Vote::VotersDiffer) {
+            self.report(Report::VotersDiffer { voter: from });
+        }
+    }
+
+    /// Acts on what the leases have become: adds what waited for one, and follows the gate.
+    pub(super) fn revise_leases(&mut self) {
+        let over = self.door.until.is_some_and(|until| until <= self.now) && self.door.open;
+        if !std::mem::take(&mut self.door.stale) && !over {
+            return;
+        }
+        self.asking = false;
+        let wanted: Vec<GroupKey> = self.leases.wanted().collect();
+        let mut behind: Option<Instant> = None;
+        let in_touch = self.majority_in_touch();
+        for group in wanted {
+            let Some(here) = self.groups.get(&group) else { continue };
+            let (holding, until) = (here.holding, self.leases.until(group));
+            match holding {
+                Holding::Asking { .. } if until > self.now => {
+                    let ticket = self.ticket();
+                    self.occur(group, Occurrence::Granted(ticket));
+                    behind = Some(behind.map_or(until, |least| least.min(until)));
+                }
+                Holding::Asking { .. } if !in_touch => self.let_go(group, Purpose::Free),
+                Holding::Asking { .. } => self.asking = true,
+                Holding::Adding { .. } | Holding::Held { .. } | Holding::Removing { .. } => {
+                    behind = Some(behind.map_or(until, |least| least.min(until)));
+                }
+                Holding::Idle => {}
+            }
+        }
+        self.door.until = behind;
+        self.follow_door();
+        self.door.stale = false;
+    }
+
+    /// Tells when the gate opens or closes by the voters, and announces anew what it hid.
+    fn follow_door(&mut self) {
+        let open = self.door.until.is_none_or(|until| until > self.now);
+        if open == self.door.open {
+            return;
+        }
+        self.door.open = open;
+        let held: Vec<GroupKey> = self
+            .leases
+            .wanted()
+            .filter(|group| {
+                let holding = self.groups.get(group).map(|here| here.holding);
+                matches!(holding, Some(Holding::Held { .. }))
+            })
+            .collect();
+        let groups = u16::try_from(held.len()).unwrap_or(u16::MAX);
+        if !open {
+            self.report(Report::MajorityLost { groups });
+        } else if groups > 0 {
+            self.report(Report::MajorityBack { groups });
+        }
+        for group in held {
+            if open {
+                self.start_announcing(group);
+            } else {
+                self.announcements.stop(group);
+            }
+        }
+    }
+
+    /// Follows a group that has begun, or ceased, to be in the kernel or on its way there.
+    pub(super) fn note_holding(&mut self, group: GroupKey, holding: Holding) {
+        if holding == Holding::Idle {
+            self.leases.give_up(group);
+            self.door.stale = true;
+        } else if self.strict(group) && holding.meant() {
+            self.leases.want(group);
+            self.door.stale = true;
+        }
+    }
+
+    /// A peer has said good-bye, or its guardian has: its kernel has let go of everything.
+    pub(super) fn release_promises(&mut self, node: NodeId) {
+        let Some(incarnation) = self.peers.get(&node).and_then(|peer| peer.incarnation) else {
+            return;
+        };
+        self.voter.release(Holder { node, incarnation });
+    }
+}
