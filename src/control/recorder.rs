@@ -178,6 +178,8 @@ impl Ring {
             | Report::Repaired { .. }
             | Report::Stalled { .. }
             | Report::OfferFailed { .. }
+            | Report::KernelAnswers { .. }
+            | Report::SecondClaimant { .. }
             | Report::Draining { .. } => None,
         }
     }

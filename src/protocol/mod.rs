@@ -7,13 +7,15 @@
 //! | module | decides |
 //! |---|---|
 //! | `membership` | who lives: silence, corroborated |
+//! | `silent_kernel` | whether a silent peer is dead where nobody else could know |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims`, `gossip` | who claims what, and how claims travel |
 //! | `succession` | whether a group is vacant and who is next |
 //! | `group`, `ownership` | the machine of one group; taking, letting go |
 //! | `conflict` | which of two owners gives way |
+//! | `lookout` | who outside the cluster has a group, before taking and while holding it |
 //! | `handover`, `balance` | planned moves: how, and which |
-//! | `announcements` | when to announce |
+//! | `announcements`, `bucket` | when to announce, how much at once |
 //! | `orders`, `picture` | what operators want and see |
 //!
 #![doc = include_str!("PROTOCOL.md")]
@@ -21,6 +23,7 @@
 mod action;
 mod announcements;
 mod balance;
+mod bucket;
 mod claims;
 mod configuration;
 mod conflict;
@@ -31,6 +34,7 @@ mod handover;
 mod health;
 mod identity;
 mod instant;
+mod lookout;
 mod membership;
 mod message;
 mod node;
@@ -40,6 +44,7 @@ mod peers;
 mod picture;
 mod random;
 mod rules;
+mod silent_kernel;
 mod status;
 mod succession;
 
@@ -47,8 +52,8 @@ pub use action::{Action, Inability, Report, Verdict};
 pub use configuration::{
     Configuration, GROUPS_MAX, Group, Member, Mode, NODES_MAX, Strategy, Timing,
 };
-pub use event::{Event, Failure, KernelEvent, Reach, Ticket};
-pub use identity::{Epoch, GroupKey, Incarnation, NodeId};
+pub use event::{Event, Failure, HARDWARE_MAX, KernelEvent, Reach, Ticket};
+pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
 pub use instant::Instant;
 pub use message::{
     CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Errand, ErrandAnswer, GROUPS_PER_OFFER,

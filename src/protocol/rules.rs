@@ -88,6 +88,14 @@ rules! {
     HeirsSpread,
     /// A draining node takes nothing.
     DrainingTakesNothing,
+    /// A silent peer that no other node could hear is not dead while its kernel answers.
+    SilentKernel,
+    /// Before a group is taken, but by hand-over, the network is asked who answers for it.
+    LookBeforeTake,
+    /// A group for which a stranger answers is not taken.
+    StrangerNotDisplaced,
+    /// A group that a stranger claims too is announced again.
+    Defence,
 }
 
 impl Node {

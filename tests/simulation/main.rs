@@ -11,7 +11,8 @@
 //! | `safety`, `liveness` | what must never be, what must come about |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
-//! | `network_stories`, `host_stories`, `operator_stories` | the stories |
+//! | `network_stories`, `host_stories`, `operator_stories`, `stranger_stories` | the stories |
+//! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
 //! | `mutations` | that all of this notices a broken rule |
 //!
 //! `BUOY_SEEDS=20000 cargo test --release --test simulation seeds` runs more seeds;
@@ -41,4 +42,6 @@ mod scenarios;
 mod seeds;
 mod stops;
 mod story;
+mod stranger_stories;
+mod strangers;
 mod trace;

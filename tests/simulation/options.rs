@@ -133,6 +133,9 @@ impl Options {
         if options.faults.is_empty() {
             options.faults.push(draw.pick(Kind::ALL));
         }
+        if draw.chance(200_000) {
+            options.faults.push(Kind::Stranger);
+        }
         options
     }
 

@@ -64,6 +64,7 @@ fn group(preferences: bool, ids: &[NodeId], draw: &mut Draw) -> Group {
         strategy: Strategy::Balance,
         prefer: Vec::new(),
         failback: None,
+        force: false,
     };
     if preferences && draw.chance(500_000) {
         group.strategy = Strategy::Priority;

@@ -310,6 +310,8 @@ impl Cluster {
             | Report::Repaired { .. }
             | Report::Stalled { .. }
             | Report::OfferFailed { .. }
+            | Report::KernelAnswers { .. }
+            | Report::SecondClaimant { .. }
             | Report::Draining { .. } => {}
         }
     }
@@ -365,6 +367,7 @@ impl Cluster {
             self.safety.storm_until = self.now;
         }
         self.check_overlaps();
+        self.check_given_back();
         for host in 0..self.hosts.len() {
             self.check_belongings(host);
         }

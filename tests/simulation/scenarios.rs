@@ -3,7 +3,7 @@
 use buoy::protocol::Rule;
 
 use crate::story::Story;
-use crate::{host_stories, network_stories, operator_stories};
+use crate::{host_stories, network_stories, operator_stories, stranger_stories};
 
 macro_rules! stories {
     ($($module:ident { $($name:ident)* })*) => {
@@ -38,6 +38,10 @@ stories! {
         calm_hour list_differs reload drain_and_undrain clean_stop move_stays
         receiver_dies giver_dies receiver_loses_its_link receiver_is_not_heard
         drain_with_slow_kernels drained_survivor
+    }
+    stranger_stories {
+        heartbeats_cut_of_two frozen_of_two stranger_before_the_start stranger_at_a_takeover
+        stranger_who_comes_later stranger_displaced_by_force
     }
 }
 
