@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use buoy::protocol::{HardwareAddress, KernelEvent, Ticket};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{ip, isolated};
+use crate::namespace::{Neighbour, ip, isolated};
 use crate::until::PATIENCE;
 
 const NEIGHBOUR: HardwareAddress = HardwareAddress([2, 0, 0, 0, 0, 9]);
@@ -95,6 +95,55 @@ fn claims_of_what_is_not_here_and_was_not_asked_for_are_not_told() {
             fixture.stop();
         },
     );
+}
+
+/// Frames of a flood; some ten thousand a second arrive.
+const FLOOD: usize = 40_000;
+
+/// The neighbour claims the address with so many frames, as fast as it can.
+fn flood(neighbour: &Neighbour) {
+    neighbour.perform(|| {
+        let mut frame = vec![0xff; 6];
+        frame.extend(NEIGHBOUR.0);
+        frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 2]);
+        frame.extend(NEIGHBOUR.0);
+        frame.extend([10, 77, 0, 100]);
+        frame.extend(NEIGHBOUR.0);
+        frame.extend([10, 77, 0, 100]);
+        let links = pnet_datalink::interfaces();
+        let link = links.iter().find(|link| link.name == "eth0").expect("the cable is there");
+        let channel = pnet_datalink::channel(link, pnet_datalink::Config::default());
+        let Ok(pnet_datalink::Channel::Ethernet(mut sender, _)) = channel else {
+            panic!("no frames can be sent");
+        };
+        for _ in 0..FLOOD {
+            // What does not fit is lost, as in any flood.
+            let _ = sender.send_to(&frame, None);
+        }
+    });
+}
+
+#[test]
+fn a_flood_of_claims_is_not_read_and_holds_up_nothing() {
+    isolated("claimants::a_flood_of_claims_is_not_read_and_holds_up_nothing", |neighbour| {
+        let fixture = start(&["10.77.0.100/32"]);
+        hold(&fixture, "10.77.0.100");
+        let begun = Instant::now();
+        flood(neighbour);
+        let released = Instant::now();
+        fixture.kernel.release(key("10.77.0.100"), Ticket(2));
+        let absent = KernelEvent::Absent { group: key("10.77.0.100"), ticket: Ticket(2) };
+        let mut told = 0;
+        while fixture.next() != absent {
+            told += 1;
+        }
+        let took = released.elapsed();
+        assert!(took < Duration::from_millis(500), "the release took {took:?}");
+        let seconds = usize::try_from(begun.elapsed().as_secs()).expect("few") + 2;
+        assert!(told <= 1100 * seconds, "{told} claims were told in {seconds} s");
+        assert!(fixture.kernel.counters().claims_floods.value() > 0, "it was no flood");
+        fixture.stop();
+    });
 }
 
 #[test]
