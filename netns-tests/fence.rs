@@ -118,6 +118,14 @@ pub(crate) fn kill_both(scene: &Scene, node: usize) -> Outcome {
     Ok(())
 }
 
+/// Stops the guardian, then the daemon: neither does anything any more. Gives the guardian.
+pub(crate) fn freeze_both(scene: &Scene, node: usize) -> Result<Pid, Box<dyn std::error::Error>> {
+    let guardian = guardian(scene, node)?;
+    kill(guardian, Signal::SIGSTOP)?;
+    scene.cluster.signal(node, Signal::SIGSTOP);
+    Ok(guardian)
+}
+
 /// All daemons are killed with their guardians. Nobody is there to do anything; the addresses
 /// stay, and their kernels do not answer. Started again, all is served again.
 fn killed_daemons_stop_answering() -> Outcome {

@@ -13,6 +13,7 @@ mod probing;
 mod refusal;
 mod runner;
 mod scene;
+mod strangers;
 mod takeover;
 mod until;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         partition::TESTS,
         crash::TESTS,
         fence::TESTS,
+        strangers::TESTS,
         meddling::TESTS,
         refusal::TESTS,
     ]

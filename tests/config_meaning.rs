@@ -176,6 +176,16 @@ fn a_reload_names_each_difference_and_nothing_else() {
         (", interface = \"eth1\"", "", "group api changed: interface from eth1 to the routed one"),
         ("\"lb2\", \"lb1\"]", "\"lb1\"]", "group api changed: preferred nodes"),
         ("failback = \"10m\"", "", "group api changed: failback from 10m to never"),
+        (
+            "failback = \"10m\"",
+            "failback = \"10m\"\nforce = true",
+            "group api changed: force from false to true",
+        ),
+        (
+            ", interface = \"eth1\"",
+            ", interface = \"eth1\", force = true",
+            "group api changed: force from false to true",
+        ),
         ("\"priority\"", "\"balance\"", "group api changed: strategy from priority to balance"),
         (
             "[cluster]",

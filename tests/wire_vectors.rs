@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use buoy::protocol::{
-    Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer, GroupKey, Heard, Heartbeat,
-    Incarnation, Instant, LogPosition, Message, MoveReason, NodeId, NodePhase, Offer, OfferAnswer,
-    Order, Refusal, SoftwareVersion, Tenure,
+    Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer, GroupKey, HardwareAddress, Heard,
+    Heartbeat, Incarnation, Instant, LogPosition, Message, MoveReason, NodeId, NodePhase, Offer,
+    OfferAnswer, Order, Refusal, SoftwareVersion, Tenure,
 };
 use buoy::wire::{
     DATAGRAM_MAX, DecodeError, HEADER_LENGTH, Key, KeyRing, Local, Opened, RefusedDatagram,
@@ -56,7 +56,15 @@ fn heartbeat() -> Message {
             Heard { node: B, incarnation_low: 0xb5b6_b7b8, age: Duration::from_millis(40) },
             Heard { node: C, incarnation_low: 9, age: Duration::from_millis(65_535) },
         ],
+        hardware: vec![],
     })
+}
+
+/// The same from a node that knows its interfaces.
+fn heartbeat_with_hardware() -> Message {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    let hardware = vec![HardwareAddress([2, 0, 0, 0, 0, 1]), HardwareAddress([2, 0, 0, 0, 0, 2])];
+    Message::Heartbeat(Heartbeat { hardware, ..bare })
 }
 
 fn claims() -> Message {
@@ -96,6 +104,12 @@ fn vectors() -> Vec<(Message, &'static str)> {
             "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
              0400030102030500081122334455667788060004000000fa07000201010800080000000000000000\
              8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
+        (
+            heartbeat_with_hardware(),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000000\
+             09000d060200000000010200000000028300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
         ),
         (
             claims(),
@@ -170,6 +184,11 @@ fn a_later_version_is_understood() {
     for (was, becomes) in growth {
         assert_eq!(decode(&changed(&heartbeat(), was, becomes)), Ok(heartbeat()), "{becomes}");
     }
+    let (was, becomes) = ("09000d 06 020000000001 020000000002", "");
+    assert_eq!(decode(&changed(&heartbeat_with_hardware(), was, becomes)), Ok(heartbeat()));
+    let becomes = "09000f 07 020000000001ee 020000000002ee";
+    let grown = decode(&changed(&heartbeat_with_hardware(), was, becomes));
+    assert_eq!(grown, Ok(heartbeat_with_hardware()));
 }
 
 /// What an earlier version leaves out.
@@ -228,6 +247,8 @@ fn bodies_are_refused_for_these_reasons() {
         (changed(&heartbeat(), "830015 0a", "830015 00"), BadList(0x83)),
         (changed(&heartbeat(), "830015 0a", "830015 05"), BadList(0x83)),
         (list(1, &format!("{state} 820010 {}", "00".repeat(16)), 0x83, 10, 64), TooMany(0x83)),
+        (list(1, &format!("{state} 820010 {} 830001 0a", "00".repeat(16)), 9, 6, 9), TooMany(9)),
+        (changed(&heartbeat_with_hardware(), "09000d 06", "09000d 05"), BadList(9)),
         (list(2, "89000c 000000010000000200000004", 0x8a, 53, 19), TooMany(0x8a)),
         (list(4, "8c0005 00000007 02", 0x8e, 8, 65), TooMany(0x8e)),
         (list(5, "8d0004 00000007", 0x8e, 8, 65), TooMany(0x8e)),

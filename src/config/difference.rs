@@ -227,6 +227,9 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
         let shown = |wait: Option<Duration>| wait.map_or("never".to_owned(), show_duration);
         what.push(format!("failback from {} to {}", shown(old.failback), shown(new.failback)));
     }
+    if old.force != new.force {
+        what.push(format!("force from {} to {}", old.force, new.force));
+    }
     what
 }
 

@@ -33,7 +33,9 @@ fn meaning(config: &Config) -> String {
             vips.iter_mut().skip(1).for_each(|vip| vip.insert(0, '+'));
             vips.sort();
             let placed = (&group.interface, group.strategy, &group.prefer, group.failback);
-            format!("{} {} {vips:?} {placed:?}", group.pool, group.name)
+            // Left out where it is the default, as by software that does not know it.
+            let force = if group.force { " force" } else { "" };
+            format!("{} {} {vips:?} {placed:?}{force}", group.pool, group.name)
         })
         .collect();
     groups.sort();

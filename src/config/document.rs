@@ -98,6 +98,15 @@ impl<'a> Entry<'a> {
         Some(At { value, place: self.place() })
     }
 
+    /// A truth value.
+    pub(super) fn truth(&self, wanted: &str, findings: &mut Findings) -> Option<bool> {
+        let truth = self.value.get_ref().as_bool();
+        if truth.is_none() {
+            self.refuse_type("true or false", wanted, findings);
+        }
+        truth
+    }
+
     /// The elements, if this is an array.
     pub(super) fn list_if(&self) -> Option<Vec<Entry<'a>>> {
         self.value.get_ref().as_array().map(|array| self.elements(array))
@@ -197,6 +206,11 @@ impl<'a> Section<'a> {
         findings: &mut Findings,
     ) -> Option<At<i64>> {
         self.entry(key)?.number(wanted, findings)
+    }
+
+    /// The truth value under a key, which may be absent.
+    pub(super) fn truth(&self, key: &str, wanted: &str, findings: &mut Findings) -> Option<bool> {
+        self.entry(key)?.truth(wanted, findings)
     }
 
     /// What stands under a key that must be there.

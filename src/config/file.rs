@@ -25,11 +25,13 @@ const TIMING: &[&str] = &[
     "announce_rate",
 ];
 const NODE: &[&str] = &["name", "addresses", "weight"];
-const POOL: &[&str] = &["name", "interface", "vips", "mode", "strategy", "prefer", "failback"];
-const GROUP: &[&str] = &["name", "addresses", "interface"];
+const POOL: &[&str] =
+    &["name", "interface", "vips", "mode", "strategy", "prefer", "failback", "force"];
+const GROUP: &[&str] = &["name", "addresses", "interface", "force"];
 
 const WRITE_STRING: &str = "write a string in double quotes";
 const WRITE_DURATION: &str = "write a number with its unit in quotes, like \"300ms\" or \"2s\"";
+const WRITE_TRUTH: &str = "write true or false without quotes";
 const WRITE_NUMBER: &str = "write a whole number without quotes";
 const WRITE_ADDRESSES: &str = "write a list of addresses, like [\"10.77.0.11\"]";
 const WRITE_GROUP: &str = "write an address like \"10.77.0.100\", a list of addresses that move \
@@ -101,6 +103,7 @@ pub(super) struct Pool {
     pub(super) strategy: Option<At<String>>,
     pub(super) prefer: Vec<At<String>>,
     pub(super) failback: Option<At<String>>,
+    pub(super) force: Option<bool>,
 }
 
 /// One element of `vips`.
@@ -110,6 +113,7 @@ pub(super) struct Group {
     pub(super) name: Option<At<String>>,
     pub(super) interface: Option<At<String>>,
     pub(super) addresses: Vec<At<String>>,
+    pub(super) force: Option<bool>,
 }
 
 /// Reads the text. Faults of TOML itself end the reading, because what follows from them would
@@ -241,17 +245,18 @@ fn read_pool(section: &Section<'_>, findings: &mut Findings) -> Pool {
         strategy: section.text("strategy", WRITE_STRING, findings),
         prefer: read_texts(section.entry("prefer").as_ref(), wanted, findings),
         failback: section.text("failback", WRITE_DURATION, findings),
+        force: section.truth("force", WRITE_TRUTH, findings),
     }
 }
 
 fn read_group(entry: &Entry<'_>, findings: &mut Findings) -> Option<Group> {
     let place = entry.place();
     if let Some(address) = entry.text_if() {
-        return Some(Group { place, name: None, interface: None, addresses: vec![address] });
+        return Some(Group::of(place, vec![address]));
     }
     if entry.list_if().is_some() {
         let addresses = read_texts(Some(entry), WRITE_ADDRESSES, findings);
-        return Some(Group { place, name: None, interface: None, addresses });
+        return Some(Group::of(place, addresses));
     }
     let Some(section) = entry.section_if(GROUP) else {
         entry.refuse_type("an address", WRITE_GROUP, findings);
@@ -264,7 +269,15 @@ fn read_group(entry: &Entry<'_>, findings: &mut Findings) -> Option<Group> {
         name: section.text("name", WRITE_STRING, findings),
         interface: section.text("interface", WRITE_STRING, findings),
         addresses: read_texts(list.as_ref(), WRITE_ADDRESSES, findings),
+        force: section.truth("force", WRITE_TRUTH, findings),
     })
+}
+
+impl Group {
+    /// The short form.
+    fn of(place: Place, addresses: Vec<At<String>>) -> Self {
+        Self { place, name: None, interface: None, addresses, force: None }
+    }
 }
 
 fn read_texts(list: Option<&Entry<'_>>, wanted: &str, findings: &mut Findings) -> Vec<At<String>> {

@@ -159,6 +159,7 @@ impl Config {
                 strategy: group.strategy,
                 prefer: group.prefer.clone(),
                 failback: group.failback,
+                force: group.force,
             };
             (group.key, placed)
         });

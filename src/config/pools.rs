@@ -47,6 +47,8 @@ pub struct GroupConfig {
     pub prefer: Vec<NodeId>,
     /// Return to a preferred node that has been well for so long; `None` is never.
     pub failback: Option<Duration>,
+    /// Whether it is taken although somebody else answers for it.
+    pub force: bool,
 }
 
 /// What has been seen so far, to tell what stands twice.
@@ -65,6 +67,7 @@ struct Shared {
     strategy: Strategy,
     prefer: Vec<NodeId>,
     failback: Option<Duration>,
+    force: bool,
 }
 
 /// Checks all pools.
@@ -117,7 +120,8 @@ fn check_pool(
     let failback = check_failback(pool.failback.as_ref(), &pool.prefer, findings);
     let interface = pool.interface.as_ref().filter(|name| valid_interface(name, findings));
     let interface = interface.map(|name| name.value.clone());
-    Shared { pool: name, interface, strategy, prefer, failback }
+    let force = pool.force.unwrap_or(false);
+    Shared { pool: name, interface, strategy, prefer, failback, force }
 }
 
 /// Whether a list holds nothing, as opposed to nothing that could be read.
@@ -249,6 +253,7 @@ fn check_group(
         strategy: shared.strategy,
         prefer: shared.prefer.clone(),
         failback: shared.failback,
+        force: group.force.unwrap_or(shared.force),
     })
 }
 

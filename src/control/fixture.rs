@@ -57,6 +57,7 @@ fn node_status(name: &str, verdict: Verdict, owns: u16) -> NodeStatus {
         software: Some(SoftwareVersion { major: 0, minor: 1, patch: 0 }),
         loop_lag: Duration::from_micros(180),
         config_differs: false,
+        kernel_answers: None,
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) fn owned(first: &str, owner: &str, cause: Cause) -> GroupStatus {
         since: Duration::from_millis(81_234),
         cause: Some(cause),
         unable_here: None,
+        claimant: None,
     }
 }
 

@@ -181,6 +181,8 @@ impl Ring {
             | Report::VotersDiffer { .. }
             | Report::MajorityLost { .. }
             | Report::MajorityBack { .. }
+            | Report::KernelAnswers { .. }
+            | Report::SecondClaimant { .. }
             | Report::Draining { .. } => None,
         }
     }

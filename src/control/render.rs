@@ -31,6 +31,14 @@ pub fn status(status: &Status) -> String {
             differing.name, status.node
         ));
     }
+    for silent in &status.nodes {
+        if let Some(group) = &silent.kernel_answers {
+            text.push_str(&format!(
+                "\n{} is silent, but its kernel answers for {group}: nothing of it is taken\n",
+                silent.name
+            ));
+        }
+    }
     text.push('\n');
     text.push_str(&groups(&status.groups));
     text
@@ -111,9 +119,10 @@ fn addresses(addresses: &[String]) -> String {
 }
 
 fn why(group: &Group) -> String {
-    match &group.unable_here {
-        Some(unable) => format!("{} (cannot be here: {unable})", group.reason),
-        None => group.reason.clone(),
+    match (&group.unable_here, &group.claimant) {
+        (Some(unable), _) => format!("{} (cannot be here: {unable})", group.reason),
+        (None, Some(hardware)) => format!("{} ({hardware} claims it too)", group.reason),
+        (None, None) => group.reason.clone(),
     }
 }
 

@@ -84,6 +84,10 @@ pub struct Node {
     /// Whether it runs with another configuration than the asked node.
     #[serde(default)]
     pub config_differs: bool,
+    /// A group, with the hardware address, for which its kernel answers although it is silent, so
+    /// that nothing of it is taken; `null` if that is not so.
+    #[serde(default)]
+    pub kernel_answers: Option<String>,
 }
 
 /// Verdict on a node.
@@ -141,6 +145,10 @@ pub struct Group {
     /// Why the asked node could not hold it; `null` if it could.
     #[serde(default)]
     pub unable_here: Option<String>,
+    /// Hardware address of a host outside the cluster that has claimed it in the last minute
+    /// although the asked node has it; `null` if none has.
+    #[serde(default)]
+    pub claimant: Option<String>,
 }
 
 /// How a group stands.
@@ -182,7 +190,7 @@ pub struct Event {
     pub time: String,
     /// What kind: `peer_changed`, `peer_restarted`, `phase_changed`, `owner_changed`, `acquired`,
     /// `released`, `gave_way`, `unable`, `repaired`, `stalled`, `offer_failed`, `draining`,
-    /// `overwritten`.
+    /// `kernel_answers`, `second_claimant`, `overwritten`.
     pub kind: String,
     /// The node that noticed it.
     pub observer: String,

@@ -91,6 +91,20 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             "{me} answers again for {}: a majority of the voters grants it a lease",
             counted(u64::from(groups), "group")
         ),
+        Report::KernelAnswers { peer, group, hardware } => format!(
+            "{} is silent, but its kernel still answers for {} ({hardware}): nothing of it is taken",
+            names.node(peer),
+            names.group(group).group
+        ),
+        Report::SecondClaimant { group, hardware, node: None } => format!(
+            "{hardware}, a host outside the cluster, claims {} too; {me} does not yield",
+            names.group(group).group
+        ),
+        Report::SecondClaimant { group, hardware, node: Some(node) } => format!(
+            "{} ({hardware}) speaks for {} too while {me} has it",
+            names.node(node),
+            names.group(group).group
+        ),
         Report::Draining { on: true } => format!("{me} drains: it gives its groups away"),
         Report::Draining { on: false } => format!("{me} may own groups again"),
     }
@@ -130,8 +144,11 @@ fn owner_changed(
 
 /// Why a node cannot hold a group.
 #[must_use]
-pub fn inability(why: Inability) -> &'static str {
-    match why {
+pub fn inability(why: Inability) -> String {
+    let text = match why {
+        Inability::Stranger(hardware) => {
+            return format!("a host outside the cluster answers for it ({hardware})");
+        }
         Inability::LinkDown => "its link is down or missing",
         Inability::Kernel(Failure::NoInterface) => "the interface does not exist",
         Inability::Kernel(Failure::NotPermitted) => {
@@ -146,7 +163,8 @@ pub fn inability(why: Inability) -> &'static str {
         Inability::Kernel(Failure::Refused) => "the kernel refused the address",
         Inability::Kernel(Failure::Timeout) => "the kernel did not answer in time",
         Inability::FlushWar => "somebody keeps removing the address",
-    }
+    };
+    text.to_owned()
 }
 
 /// Why a node would, or would not, be next.
@@ -260,7 +278,7 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
 mod tests {
     use super::super::fixture::{group, names, node};
     use super::*;
-    use crate::protocol::Epoch;
+    use crate::protocol::{Epoch, HardwareAddress};
 
     #[test]
     fn causes_name_nodes_and_silence() {
@@ -321,6 +339,28 @@ mod tests {
         assert_eq!(
             sentence,
             "nobody owns 10.77.0.100 now; see why with 'buoy explain 10.77.0.100'"
+        );
+    }
+
+    #[test]
+    fn hosts_outside_the_cluster_are_named_by_their_hardware() {
+        let names = names();
+        let (group, hardware) = (group("10.77.0.100"), HardwareAddress([2, 0, 0, 0, 0, 0xab]));
+        let told = |told: Report| report(&told, None, &names);
+        assert_eq!(
+            told(Report::Unable { group, why: Inability::Stranger(hardware) }),
+            "lb1 cannot hold 10.77.0.100: a host outside the cluster answers for it \
+             (02:00:00:00:00:ab)"
+        );
+        assert_eq!(
+            told(Report::SecondClaimant { group, hardware, node: None }),
+            "02:00:00:00:00:ab, a host outside the cluster, claims 10.77.0.100 too; lb1 does not \
+             yield"
+        );
+        assert_eq!(
+            told(Report::KernelAnswers { peer: node("lb2"), group, hardware }),
+            "lb2 is silent, but its kernel still answers for 10.77.0.100 (02:00:00:00:00:ab): \
+             nothing of it is taken"
         );
     }
 

@@ -60,6 +60,9 @@ fn node(one: &NodeStatus, names: &Names) -> response::Node {
         owns: one.owns,
         loop_lag_us: u64::try_from(one.loop_lag.as_micros()).unwrap_or(u64::MAX),
         config_differs: one.config_differs,
+        kernel_answers: one
+            .kernel_answers
+            .map(|(group, hardware)| format!("{} ({hardware})", names.group(group).group)),
     }
 }
 
@@ -89,7 +92,8 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         epoch: one.epoch.0,
         since_ms: millis(one.since),
         reason: reason(one, names),
-        unable_here: one.unable_here.map(|why| sentences::inability(why).to_owned()),
+        unable_here: one.unable_here.map(sentences::inability),
+        claimant: one.claimant.map(|hardware| hardware.to_string()),
     }
 }
 
@@ -197,7 +201,12 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
         }
         Report::Unable { why, .. } => {
             event.node = me();
-            event.cause = Some(sentences::inability(why).to_owned());
+            event.cause = Some(sentences::inability(why));
+        }
+        Report::KernelAnswers { peer, .. } => event.node = Some(names.node(peer)),
+        Report::SecondClaimant { node, hardware, .. } => {
+            event.node = me();
+            event.from = node.map(|node| names.node(node)).or_else(|| Some(hardware.to_string()));
         }
         Report::VotersDiffer { voter } => event.node = Some(names.node(voter)),
         Report::OfferFailed { to, .. } => {
@@ -231,6 +240,8 @@ fn kind(report: &Report) -> &'static str {
         Report::MajorityLost { .. } => "majority_lost",
         Report::MajorityBack { .. } => "majority_back",
         Report::Draining { .. } => "draining",
+        Report::KernelAnswers { .. } => "kernel_answers",
+        Report::SecondClaimant { .. } => "second_claimant",
     }
 }
 
@@ -242,6 +253,8 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::Released { group, .. }
         | Report::GaveWay { group, .. }
         | Report::Unable { group, .. }
+        | Report::KernelAnswers { group, .. }
+        | Report::SecondClaimant { group, .. }
         | Report::Repaired { group, .. } => Some(*group),
         Report::PeerChanged { .. }
         | Report::PeerRestarted { .. }
@@ -275,22 +288,22 @@ mod tests {
         let golden = concat!(
             r#"{"schema":1,"cluster":"edge","node":"lb1","phase":"active","nodes":["#,
             r#"{"name":"lb1","state":"up","last_heard_ms":0,"draining":false,"version":"0.1.0","#,
-            r#""phase":"active","weight":1,"owns":1,"loop_lag_us":180,"config_differs":false},"#,
+            r#""phase":"active","weight":1,"owns":1,"loop_lag_us":180,"config_differs":false,"kernel_answers":null},"#,
             r#"{"name":"lb2","state":"up","last_heard_ms":42,"draining":true,"version":"0.1.0","#,
-            r#""phase":"active","weight":2,"owns":1,"loop_lag_us":180,"config_differs":true},"#,
+            r#""phase":"active","weight":2,"owns":1,"loop_lag_us":180,"config_differs":true,"kernel_answers":null},"#,
             r#"{"name":"lb3","state":"unknown","last_heard_ms":null,"draining":false,"#,
             r#""version":null,"phase":null,"weight":1,"owns":0,"loop_lag_us":0,"#,
-            r#""config_differs":false}],"groups":["#,
+            r#""config_differs":false,"kernel_answers":null}],"groups":["#,
             r#"{"pool":"web","group":"10.77.0.100","addresses":["10.77.0.100"],"owner":"lb1","#,
             r#""state":"owned","epoch":7,"since_ms":81234,"reason":"lb3 fell silent","#,
-            r#""unable_here":null},"#,
+            r#""unable_here":null,"claimant":null},"#,
             r#"{"pool":"web","group":"10.77.0.101","addresses":["10.77.0.101"],"owner":"lb2","#,
             r#""state":"owned","epoch":7,"since_ms":81234,"#,
-            r#""reason":"handed over by lb1 for balance","unable_here":null},"#,
+            r#""reason":"handed over by lb1 for balance","unable_here":null,"claimant":null},"#,
             r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
             r#""owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
-            r#""unable_here":"its link is down or missing"}],"#,
+            r#""unable_here":"its link is down or missing","claimant":null}],"#,
             r#""fence":{"kind":"gate","bound_ms":600},"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );

@@ -59,6 +59,8 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn release(&self, group: GroupKey, ticket: Ticket);
     /// Send one round of announcements.
     fn announce(&self, group: GroupKey);
+    /// Ask once who answers for the group.
+    fn probe(&self, group: GroupKey);
     /// Find out whether anybody outside the cluster answers.
     fn test_reach(&self);
 }
@@ -388,6 +390,7 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::Acquire { group, ticket } => self.kernel.acquire(group, ticket),
             Action::Release { group, ticket } => self.kernel.release(group, ticket),
             Action::Announce { group } => self.kernel.announce(group),
+            Action::Probe { group } => self.kernel.probe(group),
             Action::TestReach => self.kernel.test_reach(),
             Action::Answer { ticket, outcome } => {
                 if let Some(answer) = self.orders.remove(&ticket) {

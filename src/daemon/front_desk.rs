@@ -183,6 +183,9 @@ impl FrontDesk {
             ("kernel_errors", kernel.errors.value()),
             ("connections_ended", kernel.connections_ended.value()),
             ("gates_rebuilt", kernel.gates_rebuilt.value()),
+            ("groups_asked_about", kernel.probes.value()),
+            ("claims_heard", kernel.claims_heard.value()),
+            ("claims_floods", kernel.claims_floods.value()),
             ("guardian_pid", vital.guardian.load(Ordering::Relaxed)),
             ("guardians_lost", vital.guardians_lost.load(Ordering::Relaxed)),
         ]

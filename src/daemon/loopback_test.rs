@@ -57,6 +57,8 @@ impl KernelOrders for Obedient {
 
     fn announce(&self, _group: GroupKey) {}
 
+    fn probe(&self, _group: GroupKey) {}
+
     fn test_reach(&self) {
         self.mailbox.offer(Input::Kernel(KernelEvent::Reach(Reach::Answered))).unwrap();
     }
@@ -120,6 +122,7 @@ fn configuration(me: NodeId) -> Configuration {
         strategy: Strategy::Balance,
         prefer: vec![],
         failback: None,
+        force: false,
     };
     Configuration {
         me,

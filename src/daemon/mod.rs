@@ -103,6 +103,10 @@ impl KernelOrders for Arc<Kernel> {
         Kernel::announce(self, group);
     }
 
+    fn probe(&self, group: GroupKey) {
+        Kernel::probe(self, group);
+    }
+
     fn test_reach(&self) {
         Kernel::test_reach(self);
     }

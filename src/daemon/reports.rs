@@ -149,6 +149,16 @@ fn line(report: Report, names: &Names) -> Line {
             .because(format!("this node stopped answering for {groups} groups")),
         Report::MajorityBack { groups } => Line::new(Level::INFO, "majority of the voters is back")
             .because(format!("this node answers again for {groups} groups")),
+        Report::KernelAnswers { peer, group, hardware } => Line {
+            group: Some(names.group(group).group),
+            ..of_peer(Level::WARN, "peer is silent but its kernel answers", peer)
+                .because(format!("{hardware} answers; nothing of the peer is taken"))
+        },
+        Report::SecondClaimant { group, hardware, node } => Line {
+            peer: node.map(|node| names.node(node)),
+            ..of_group(Level::WARN, "somebody else claims the group too", group)
+                .because(format!("{hardware} says that it has it"))
+        },
         Report::Draining { on: true } => Line::new(Level::INFO, "draining switched on"),
         Report::Draining { on: false } => Line::new(Level::INFO, "draining switched off"),
     }
@@ -194,7 +204,7 @@ fn milliseconds(length: Duration) -> String {
 mod tests {
     use super::*;
     use crate::control::names::GroupName;
-    use crate::protocol::{Cause, GroupKey, Inability, NodeId};
+    use crate::protocol::{Cause, GroupKey, HardwareAddress, Inability, NodeId};
 
     fn names() -> Names {
         let node = |name: &str| (NodeId::from_name(name), name.to_owned());
@@ -244,12 +254,15 @@ mod tests {
     fn every_report_about_a_group_names_it() {
         let group = GroupKey(7);
         let epoch = Epoch(1);
+        let hardware = HardwareAddress([2, 0, 0, 0, 0, 7]);
         let reports = [
             Report::Acquired { group, epoch },
             Report::Released { group, epoch },
             Report::GaveWay { group, to: NodeId(1), epoch },
             Report::Unable { group, why: Inability::LinkDown },
             Report::Repaired { group, times: 2 },
+            Report::KernelAnswers { peer: NodeId(1), group, hardware },
+            Report::SecondClaimant { group, hardware, node: None },
         ];
         for report in reports {
             assert_eq!(line(report, &names()).group.as_deref(), Some("10.77.0.100"));

@@ -63,6 +63,32 @@ impl Announcer {
         }
     }
 
+    /// Asks once who has each address, on its link.
+    pub(super) fn probe(
+        &mut self,
+        addresses: &[(&Link, IpAddr)],
+        host: &Host,
+        counters: &Counters,
+    ) {
+        self.senders.retain(|index, _| host.link(*index).is_some());
+        for (link, address) in addresses {
+            let Some(hardware) = link.hardware.filter(|_| !link.loopback) else { continue };
+            let frame = match *address {
+                IpAddr::V4(address) => arp::probe(hardware, address),
+                IpAddr::V6(address) => {
+                    // Without a source it would be duplicate address detection (RFC 4862 5.4.2),
+                    // which could make somebody give up an address that is his.
+                    let Some(source) = host.link_local(link.index) else { continue };
+                    ndp::solicitation(&Speaker { hardware, source, router: false }, address)
+                }
+            };
+            if let Err(error) = self.send(link, &frame) {
+                counters.announcement_errors.add(1);
+                tracing::debug!(link = %link.name, %address, %error, "question not sent");
+            }
+        }
+    }
+
     /// Sends one frame, through a new socket if the old one does not work any more.
     fn send(&mut self, link: &Link, frame: &[u8]) -> io::Result<()> {
         if let Some(sender) = self.senders.get_mut(&link.index) {

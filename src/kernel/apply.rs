@@ -18,6 +18,7 @@ use tokio::time::{Instant as Moment, sleep_until};
 
 use super::addresses;
 use super::announce::{self, Announcer};
+use super::claimants::Claimants;
 use super::counters::Counters;
 use super::destroy::Destroyer;
 use super::gate::Gate;
@@ -74,6 +75,7 @@ struct Shell {
     watch: Watch,
     handle: Handle,
     announcer: Announcer,
+    claimants: Claimants,
     destroyer: Destroyer,
     gate: Option<Gate>,
     /// Addresses that have gone and are still covered.
@@ -105,6 +107,7 @@ impl Shell {
             watch,
             handle,
             announcer: Announcer::default(),
+            claimants: Claimants::open(),
             destroyer: Destroyer::default(),
             gate: None,
             uncovered: BTreeSet::new(),
@@ -124,6 +127,7 @@ impl Shell {
         shell.gate = settings.gate.and_then(open_gate);
         shell.reconciler.doubt();
         shell.settle();
+        shell.claimants.listen_for(shell.reconciler.addresses().collect());
         Ok(shell)
     }
 
@@ -135,6 +139,7 @@ impl Shell {
     /// Works until told to stop, or until nobody can order anything any more.
     async fn serve(&mut self, mut orders: UnboundedReceiver<Order>) {
         loop {
+            self.claimants.note_time(self.now());
             let deadline = self.deadline();
             tokio::select! {
                 biased;
@@ -152,6 +157,7 @@ impl Shell {
                 }
                 () = self.watch.readable() => self.receive(),
                 Some((change, answer)) = self.running.next() => self.answered(change, answer),
+                () = self.claimants.readable() => self.hear_claimants(),
                 reach = self.probes.next() => self.told(reach),
                 () = sleep_until(deadline) => {}
             }
@@ -168,7 +174,8 @@ impl Shell {
 
     fn deadline(&self) -> Moment {
         let far = self.started.elapsed() + Duration::from_secs(3600);
-        let wanted = self.reconciler.deadline().into_iter().chain(self.probes.deadline()).min();
+        let wanted = self.reconciler.deadline().into_iter().chain(self.probes.deadline());
+        let wanted = wanted.chain(self.claimants.deadline()).min();
         let wanted = wanted.map_or(far, |at| Duration::from_nanos(at.as_nanos()));
         let moment = self.started + wanted.min(far);
         self.broken.map_or(moment, |broken| moment.min(broken))
@@ -181,11 +188,15 @@ impl Shell {
             Order::Acquire(group, ticket) => self.reconciler.acquire(group, ticket, now),
             Order::Release(group, ticket) => self.reconciler.release(group, ticket),
             Order::Announce(group) => self.announce(group),
+            Order::Probe(group) => self.probe(group, now),
             Order::TestReach => {
                 self.counters.reach_tests.add(1);
                 self.probes.test(&self.reconciler, now);
             }
-            Order::Reconfigure(groups) => self.reconciler.reconfigure(groups, now),
+            Order::Reconfigure(groups) => {
+                self.reconciler.reconfigure(groups, now);
+                self.claimants.listen_for(self.reconciler.addresses().collect());
+            }
             Order::RebuildGate(left) => self.rebuild_gate(left),
             Order::Stop => return false,
         }
@@ -197,6 +208,20 @@ impl Shell {
             self.announcer.announce(&addresses, self.reconciler.host(), &self.counters);
         } else {
             self.counters.announcements_ignored.add(1);
+        }
+    }
+
+    fn probe(&mut self, group: GroupKey, now: Instant) {
+        self.counters.probes.add(1);
+        self.claimants.asked(group, now);
+        let addresses = self.reconciler.askable(group);
+        self.announcer.probe(&addresses, self.reconciler.host(), &self.counters);
+    }
+
+    fn hear_claimants(&mut self) {
+        let now = self.now();
+        for (group, hardware) in self.claimants.hear(&self.reconciler, &self.counters, now) {
+            (self.events)(KernelEvent::Claimed { group, hardware });
         }
     }
 
@@ -258,6 +283,8 @@ impl Shell {
             // Settling notices when an effect was not seen in time.
             if !self.in_doubt() {
                 self.uncover();
+                let hardware = self.reconciler.hardware_news().map(KernelEvent::Hardware);
+                hardware.into_iter().for_each(|event| (self.events)(event));
                 return;
             }
         }
@@ -276,7 +303,11 @@ impl Shell {
             KernelEvent::Usable { group, usable } => {
                 tracing::debug!(group = name(group), usable, "links changed");
             }
-            KernelEvent::Present { .. } | KernelEvent::Absent { .. } | KernelEvent::Reach(_) => {}
+            KernelEvent::Present { .. }
+            | KernelEvent::Absent { .. }
+            | KernelEvent::Reach(_)
+            | KernelEvent::Claimed { .. }
+            | KernelEvent::Hardware(_) => {}
         }
         (self.events)(event);
     }

@@ -1,10 +1,11 @@
-//! Gratuitous ARP: the bytes only.
+//! Gratuitous ARP, probes, and who says what: the bytes only.
 //!
 //! ```text
 //!  Ethernet: | ff:ff:ff:ff:ff:ff | own MAC | 0x0806 |
 //!  ARP:      | 1 | 0x0800 | 6 | 4 | operation 2 | SHA 6 | SPA 4 | THA 6 | TPA 4 |
 //!              Ethernet, IPv4       1 request:   own    VIP     zero    VIP
 //!                                   2 reply:     own    VIP     own     VIP
+//!                                   1 probe:     own    zero    zero    VIP   (RFC 5227 2.1.1)
 //! ```
 //!
 //! Both forms are sent, because some listeners believe only one of them. The target hardware
@@ -18,6 +19,8 @@ const BROADCAST: [u8; 6] = [0xff; 6];
 const ETHER_TYPE: [u8; 2] = [0x08, 0x06];
 /// Ethernet, IPv4, lengths of their addresses.
 const KINDS: [u8; 6] = [0, 1, 8, 0, 6, 4];
+/// Of a message without its Ethernet header.
+const LENGTH: usize = 28;
 
 /// Which of the two forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,31 @@ pub(super) fn announcement(hardware: [u8; 6], address: Ipv4Addr, operation: Oper
         Operation::Request => (1, [0; 6]),
         Operation::Reply => (2, hardware),
     };
+    frame(hardware, code, address, (target, address))
+}
+
+/// One frame that asks who has `address` and makes nobody believe that we have it: it has no
+/// sender address.
+pub(super) fn probe(hardware: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+    frame(hardware, 1, Ipv4Addr::UNSPECIFIED, ([0; 6], address))
+}
+
+/// What the sender of an ARP message, without its Ethernet header, says of itself: that this
+/// address is at that hardware address.
+pub(super) fn sender(message: &[u8]) -> Option<(Ipv4Addr, [u8; 6])> {
+    let kinds = message.first_chunk::<6>()?;
+    let hardware = *message.get(8..)?.first_chunk::<6>()?;
+    let address = Ipv4Addr::from(*message.get(14..)?.first_chunk::<4>()?);
+    let said = *kinds == KINDS && matches!(message.get(6..8), Some([0, 1 | 2]));
+    (said && message.len() >= LENGTH).then_some((address, hardware))
+}
+
+fn frame(
+    hardware: [u8; 6],
+    code: u8,
+    sender: Ipv4Addr,
+    (target, wanted): ([u8; 6], Ipv4Addr),
+) -> Vec<u8> {
     let mut frame = Vec::with_capacity(42);
     frame.extend_from_slice(&BROADCAST);
     frame.extend_from_slice(&hardware);
@@ -41,9 +69,9 @@ pub(super) fn announcement(hardware: [u8; 6], address: Ipv4Addr, operation: Oper
     frame.extend_from_slice(&KINDS);
     frame.extend_from_slice(&[0, code]);
     frame.extend_from_slice(&hardware);
-    frame.extend_from_slice(&address.octets());
+    frame.extend_from_slice(&sender.octets());
     frame.extend_from_slice(&target);
-    frame.extend_from_slice(&address.octets());
+    frame.extend_from_slice(&wanted.octets());
     frame
 }
 
@@ -74,5 +102,32 @@ mod tests {
             2, 0, 0, 0, 0, 7, 10, 77, 0, 100, // target
         ];
         assert_eq!(announcement(HARDWARE, ADDRESS, Operation::Reply), expected);
+    }
+
+    #[test]
+    fn a_probe_names_no_sender() {
+        let expected = [
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 7, 0x08, 0x06, // Ethernet
+            0, 1, 8, 0, 6, 4, 0, 1, // Ethernet, IPv4, request
+            2, 0, 0, 0, 0, 7, 0, 0, 0, 0, // sender
+            0, 0, 0, 0, 0, 0, 10, 77, 0, 100, // target
+        ];
+        assert_eq!(probe(HARDWARE, ADDRESS), expected);
+        assert_eq!(sender(&expected[14..]), Some((Ipv4Addr::UNSPECIFIED, HARDWARE)));
+    }
+
+    #[test]
+    fn only_whole_requests_and_replies_name_their_sender() {
+        let frame = announcement(HARDWARE, ADDRESS, Operation::Reply);
+        let message = &frame[14..];
+        assert_eq!(sender(message), Some((ADDRESS, HARDWARE)));
+        for length in 0..message.len() {
+            assert_eq!(sender(&message[..length]), None, "cut to {length}");
+        }
+        for (at, wrong) in [(1, 6), (2, 0x86), (4, 8), (5, 16), (7, 3), (6, 1)] {
+            let mut message = message.to_vec();
+            message[at] = wrong;
+            assert_eq!(sender(&message), None, "byte {at}");
+        }
     }
 }

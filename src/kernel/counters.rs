@@ -43,4 +43,10 @@ pub struct Counters {
     pub gates_rebuilt: Counter,
     /// Tests of whether anybody outside the cluster answers.
     pub reach_tests: Counter,
+    /// Groups asked about: who answers for them?
+    pub probes: Counter,
+    /// Frames in which somebody else claimed an address of ours, or answered for it.
+    pub claims_heard: Counter,
+    /// Times that more such frames came than were read; the rest was dropped.
+    pub claims_floods: Counter,
 }

@@ -27,6 +27,9 @@ use crate::protocol::{Failure, Instant, KernelEvent, Ticket};
 const ADD_TIMEOUT: Duration = Duration::from_secs(1);
 /// So many addresses share one [`ADD_TIMEOUT`]; 1000 of IPv6 were measured to take up to 0.3 s.
 const ADDRESSES_PER_TIMEOUT: usize = 100;
+/// Addresses of a group that are asked about: they are on the same few links and hosts, so that
+/// these tell of all.
+const ASKED_MAX: usize = 64;
 /// Repairs are told at most this often: a flush takes the addresses one by one, and each is put
 /// back at once, but it is one deed of somebody and counts as one.
 const REPAIRED_GAP: Duration = Duration::from_millis(100);
@@ -234,6 +237,25 @@ impl Group {
             (address.ours && address.readiness == Readiness::Ready).then_some((link, place.address))
         });
         announceable.collect()
+    }
+
+    /// Each address with the link on which it can be asked who has it, held here or not.
+    pub(super) fn askable<'a>(&self, host: &'a Host) -> Vec<(&'a Link, IpAddr)> {
+        let askable = self.places(host).filter_map(|(address, _, link)| {
+            link.filter(|link| link.usable).map(|link| (link, address))
+        });
+        askable.take(ASKED_MAX).collect()
+    }
+
+    /// Whether it is here, or about to be.
+    pub(super) fn is_wanted(&self) -> bool {
+        matches!(self.state, State::Adding { .. } | State::Held { .. })
+    }
+
+    /// Whether the address belongs on this link.
+    pub(super) fn is_on(&self, address: IpAddr, link: u32) -> bool {
+        let mut places = self.configured.addresses.iter().zip(&self.links);
+        places.any(|((known, _), known_link)| *known == address && *known_link == Some(link))
     }
 
     fn places<'a>(

@@ -292,6 +292,11 @@ impl Host {
         self.links.get(&index)
     }
 
+    /// Whether this is the hardware address of any link of this host.
+    pub(super) fn is_own(&self, hardware: [u8; 6]) -> bool {
+        self.links.values().any(|link| link.hardware == Some(hardware))
+    }
+
     /// The link with this name.
     pub(super) fn link_named(&self, name: &str) -> Option<&Link> {
         self.links.values().find(|link| link.name == name)

@@ -9,6 +9,7 @@
 //!   orders --> apply --> reconcile (pure) --> apply --> addresses --> rtnetlink
 //!                ^   <-- events                   \---> destroy   --> sock_diag
 //!   watch (links, addresses) <-- netlink           \--> announce  --> packet sockets
+//!   claimants (who else has them) <-- packet sockets
 //! ```
 //!
 //! What is promised: nothing is told to be present or absent before the kernel's own events say
@@ -20,8 +21,10 @@ mod addresses;
 mod announce;
 mod apply;
 mod arp;
+mod claimants;
 mod counters;
 mod destroy;
+mod filter;
 mod gate;
 mod group;
 mod leftovers;
@@ -133,6 +136,7 @@ enum Order {
     Acquire(GroupKey, Ticket),
     Release(GroupKey, Ticket),
     Announce(GroupKey),
+    Probe(GroupKey),
     TestReach,
     Reconfigure(Vec<GroupAddresses>),
     RebuildGate(Duration),
@@ -186,6 +190,12 @@ impl Kernel {
     /// Announces every address of the group once, if it is present right now.
     pub fn announce(&self, group: GroupKey) {
         self.order(Order::Announce(group));
+    }
+
+    /// Asks once who answers for the addresses of the group, held or not; each answer is a
+    /// `Claimed`, also a late one.
+    pub fn probe(&self, group: GroupKey) {
+        self.order(Order::Probe(group));
     }
 
     /// Finds out whether anybody outside the cluster answers; ends in one `Reach`, also if asked

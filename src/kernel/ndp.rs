@@ -1,9 +1,12 @@
-//! Unsolicited neighbour advertisement (RFC 4861 4.4 and 7.2.6): the bytes only.
+//! Unsolicited neighbour advertisements (RFC 4861 4.4 and 7.2.6), solicitations (4.3), and what
+//! advertisements of others say: the bytes only.
 //!
 //! ```text
 //!  Ethernet: | 33:33:00:00:00:01 | own MAC | 0x86dd |
 //!  IPv6:     | 6 ... | length 32 | next 58 | hop limit 255 | source | ff02::1 |
 //!  ICMPv6:   | 136 | 0 | checksum 2 | R S O 0... 4 | target: VIP 16 | 2 | 1 | own MAC 6 |
+//!
+//!  question: to 33:33:ff:.., ff02::1:ff..: | 135 | 0 | checksum | 0 4 | VIP 16 | 1 | 1 | own MAC |
 //! ```
 //!
 //! Override is set and the target's hardware address is given: without either, Linux does not
@@ -16,12 +19,18 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_HARDWARE: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 const ETHER_TYPE: [u8; 2] = [0x86, 0xdd];
 const NEXT_HEADER: u8 = 58;
+const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 const LENGTH: u8 = 32;
+/// Of an IPv6 header.
+const HEADER: usize = 40;
+const HOP_LIMIT: u8 = 255;
 const FLAG_ROUTER: u8 = 0x80;
 const FLAG_OVERRIDE: u8 = 0x20;
 /// Target link-layer address, in units of eight bytes.
 const OPTION: [u8; 2] = [2, 1];
+/// The same of the source.
+const SOURCE_OPTION: [u8; 2] = [1, 1];
 
 /// Who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,25 +52,68 @@ pub(super) fn announcement(speaker: &Speaker, address: Ipv6Addr) -> Vec<u8> {
     message.extend_from_slice(&address.octets());
     message.extend_from_slice(&OPTION);
     message.extend_from_slice(&speaker.hardware);
-    let checksum = checksum(speaker.source, &message);
+    frame(speaker, (ALL_NODES_HARDWARE, ALL_NODES), message)
+}
+
+/// One frame that asks who has `address`. The answer comes to the speaker's source.
+pub(super) fn solicitation(speaker: &Speaker, address: Ipv6Addr) -> Vec<u8> {
+    let mut message = Vec::with_capacity(usize::from(LENGTH));
+    message.extend_from_slice(&[SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend_from_slice(&address.octets());
+    message.extend_from_slice(&SOURCE_OPTION);
+    message.extend_from_slice(&speaker.hardware);
+    let [.., a, b, c] = address.octets();
+    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+    frame(speaker, ([0x33, 0x33, 0xff, a, b, c], group), message)
+}
+
+/// What an IPv6 packet says if it is an advertisement: that the address is at the hardware address
+/// named in it, or else at that of its sender.
+pub(super) fn advertised(packet: &[u8]) -> Option<(Ipv6Addr, Option<[u8; 6]>)> {
+    let header = packet.first_chunk::<HEADER>()?;
+    let message = packet.get(HEADER..)?;
+    if (header[6], header[7]) != (NEXT_HEADER, HOP_LIMIT) || message.first() != Some(&ADVERTISEMENT)
+    {
+        return None;
+    }
+    let target = Ipv6Addr::from(*message.get(8..)?.first_chunk::<16>()?);
+    let mut options = message.get(24..).unwrap_or_default();
+    while let [kind, units, ..] = options {
+        let length = usize::from(*units) * 8;
+        if [*kind, *units] == OPTION {
+            let hardware = options.get(2..).and_then(|rest| rest.first_chunk::<6>());
+            return Some((target, hardware.copied()));
+        }
+        // An option without length would never end.
+        options = options.get(length.max(8)..).unwrap_or_default();
+    }
+    Some((target, None))
+}
+
+fn frame(
+    speaker: &Speaker,
+    (hardware, destination): ([u8; 6], Ipv6Addr),
+    mut message: Vec<u8>,
+) -> Vec<u8> {
+    let checksum = checksum(speaker.source, destination, &message);
     message.splice(2..4, checksum.to_be_bytes());
 
     let mut frame = Vec::with_capacity(54 + message.len());
-    frame.extend_from_slice(&ALL_NODES_HARDWARE);
+    frame.extend_from_slice(&hardware);
     frame.extend_from_slice(&speaker.hardware);
     frame.extend_from_slice(&ETHER_TYPE);
-    frame.extend_from_slice(&[0x60, 0, 0, 0, 0, LENGTH, NEXT_HEADER, 255]);
+    frame.extend_from_slice(&[0x60, 0, 0, 0, 0, LENGTH, NEXT_HEADER, HOP_LIMIT]);
     frame.extend_from_slice(&speaker.source.octets());
-    frame.extend_from_slice(&ALL_NODES.octets());
+    frame.extend_from_slice(&destination.octets());
     frame.extend_from_slice(&message);
     frame
 }
 
 /// The Internet checksum over the pseudo header (RFC 8200 8.1) and the message.
-fn checksum(source: Ipv6Addr, message: &[u8]) -> u16 {
+fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     let mut bytes = Vec::with_capacity(40 + message.len());
     bytes.extend_from_slice(&source.octets());
-    bytes.extend_from_slice(&ALL_NODES.octets());
+    bytes.extend_from_slice(&destination.octets());
     bytes.extend_from_slice(&[0, 0, 0, LENGTH, 0, 0, 0, NEXT_HEADER]);
     bytes.extend_from_slice(message);
     super::internet_checksum(&bytes)
@@ -96,5 +148,37 @@ mod tests {
     fn a_router_says_that_it_is_one() {
         let frame = announcement(&Speaker { router: true, ..SPEAKER }, ADDRESS);
         assert_eq!(frame[58], 0xa0);
+    }
+
+    #[test]
+    fn a_question_goes_to_the_group_of_the_address_alone() {
+        let frame = solicitation(&SPEAKER, ADDRESS);
+        assert_eq!(frame[..6], [0x33, 0x33, 0xff, 0, 1, 0]);
+        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0x100);
+        assert_eq!(frame[38..54], group.octets());
+        assert_eq!(frame[54], SOLICITATION);
+        assert_eq!(frame[62..78], ADDRESS.octets());
+        assert_eq!(frame[78..], [1, 1, 2, 0, 0, 0, 0, 7]);
+        // Over a message that holds its checksum the checksum is zero.
+        assert_eq!(checksum(SPEAKER.source, group, &frame[54..]), 0);
+    }
+
+    #[test]
+    fn advertisements_are_understood_and_nothing_else_is() {
+        let frame = announcement(&SPEAKER, ADDRESS);
+        let packet = &frame[14..];
+        assert_eq!(advertised(packet), Some((ADDRESS, Some(SPEAKER.hardware))));
+        assert_eq!(advertised(&packet[..64]), Some((ADDRESS, None)), "it names no hardware");
+        for length in 0..64 {
+            assert_eq!(advertised(&packet[..length]), None, "cut to {length}");
+        }
+        for (at, wrong) in [(6, 17), (7, 64), (40, 135)] {
+            let mut packet = packet.to_vec();
+            packet[at] = wrong;
+            assert_eq!(advertised(&packet), None, "byte {at}");
+        }
+        let mut endless = packet[..64].to_vec();
+        endless.extend([14, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(advertised(&endless), Some((ADDRESS, None)));
     }
 }

@@ -15,7 +15,9 @@ use std::time::Duration;
 use super::GroupAddresses;
 use super::group::Group;
 use super::links::{Host, Link, Observation, Place, Readiness};
-use crate::protocol::{Failure, GroupKey, Instant, KernelEvent, Ticket};
+use crate::protocol::{
+    Failure, GroupKey, HARDWARE_MAX, HardwareAddress, Instant, KernelEvent, Ticket,
+};
 
 /// A change whose effect is not seen after this is looked into.
 pub(super) const RETRY: Duration = Duration::from_millis(50);
@@ -209,6 +211,10 @@ pub(super) struct Reconciler {
     /// Answers to orders for groups that are not known.
     answers: Vec<KernelEvent>,
     resynchronise: bool,
+    /// Groups may be on other links than before, or links have other hardware addresses.
+    moved: bool,
+    /// The hardware addresses last told.
+    hardware: [Option<HardwareAddress>; HARDWARE_MAX],
 }
 
 impl Reconciler {
@@ -301,6 +307,7 @@ impl Reconciler {
     }
 
     fn relocate(&mut self) {
+        self.moved = true;
         for (key, group) in &mut self.groups {
             group.relocate(&self.host);
             self.dirty.insert(*key);
@@ -399,6 +406,33 @@ impl Reconciler {
     /// What to announce for the group, if it is present right now.
     pub(super) fn announceable(&self, key: GroupKey) -> Option<Vec<(&Link, IpAddr)>> {
         self.groups.get(&key)?.announceable(&self.host)
+    }
+
+    /// Whom to ask for the group, and on which links.
+    pub(super) fn askable(&self, key: GroupKey) -> Vec<(&Link, IpAddr)> {
+        self.groups.get(&key).map(|group| group.askable(&self.host)).unwrap_or_default()
+    }
+
+    /// The group that somebody else means who says on this link that he has the address, and
+    /// whether it is wanted here; `None` for links that it is not on.
+    pub(super) fn meant(&self, address: IpAddr, link: Option<u32>) -> Option<(GroupKey, bool)> {
+        let key = *self.owners.get(&address)?;
+        let group = self.groups.get(&key)?;
+        let here = link.is_none_or(|link| group.is_on(address, link));
+        here.then(|| (key, group.is_wanted()))
+    }
+
+    /// The hardware addresses of the links that bear groups, if they are others than last told.
+    pub(super) fn hardware_news(&mut self) -> Option<[Option<HardwareAddress>; HARDWARE_MAX]> {
+        if !std::mem::take(&mut self.moved) {
+            return None;
+        }
+        let links = self.links();
+        let found = links.iter().filter_map(|index| self.host.link(*index)?.hardware);
+        let found: BTreeSet<HardwareAddress> = found.map(HardwareAddress).collect();
+        let mut news = [None; HARDWARE_MAX];
+        news.iter_mut().zip(found).for_each(|(place, address)| *place = Some(address));
+        (std::mem::replace(&mut self.hardware, news) != news).then_some(news)
     }
 
     /// Whether nothing of ours is left and nothing is under way.

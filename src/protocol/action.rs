@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::event::{Failure, Ticket};
-use super::identity::{Epoch, GroupKey, NodeId};
+use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
 use super::message::{Cause, Message, NodePhase, Refusal};
 
 /// One thing to do.
@@ -43,6 +43,12 @@ pub enum Action {
     },
     /// Find out whether anybody outside the cluster answers; ends in `KernelEvent::Reach`.
     TestReach,
+    /// Ask the network once who answers for the addresses of the group, whether it is held here or
+    /// not. Each answer, however late, is a `KernelEvent::Claimed`; nobody's answer is silence.
+    Probe {
+        /// The group.
+        group: GroupKey,
+    },
     /// The answer to an [`Event::Ordered`](super::Event::Ordered).
     Answer {
         /// The ticket of the order.
@@ -162,6 +168,24 @@ pub enum Report {
         /// For how many groups.
         groups: u16,
     },
+    /// A peer is silent, but its kernel still answers for its groups: they are not taken.
+    KernelAnswers {
+        /// The peer.
+        peer: NodeId,
+        /// A group for which it answers.
+        group: GroupKey,
+        /// Where.
+        hardware: HardwareAddress,
+    },
+    /// Somebody else claims a group that is held here. A stranger is answered by an announcement.
+    SecondClaimant {
+        /// The group.
+        group: GroupKey,
+        /// Where the claim comes from.
+        hardware: HardwareAddress,
+        /// The peer that this is; `None` for a host outside the cluster.
+        node: Option<NodeId>,
+    },
     /// Draining was switched on or off.
     Draining {
         /// Whether it is on now.
@@ -178,6 +202,8 @@ pub enum Inability {
     Kernel(Failure),
     /// Somebody keeps removing the address.
     FlushWar,
+    /// A host outside the cluster answers for it.
+    Stranger(HardwareAddress),
 }
 
 /// What a node thinks of a peer.

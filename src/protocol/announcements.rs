@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::bucket::{Bucket, TOKEN, cost};
 use super::identity::GroupKey;
 use super::instant::Instant;
 use super::random::Random;
@@ -22,9 +23,6 @@ pub(super) const REPEATS: [Duration; 5] = [
     Duration::from_millis(1400),
     Duration::from_secs(5),
 ];
-
-/// What the bucket holds, as a part of a second's worth: half a second.
-const BURST_DIVISOR: u64 = 2;
 
 #[derive(Clone, Copy, Debug)]
 struct Course {
@@ -51,16 +49,13 @@ pub(super) struct Announcements {
     courses: BTreeMap<GroupKey, Course>,
     /// By: repeats after firsts, then time.
     queue: BTreeSet<(bool, Instant, GroupKey)>,
-    /// Nano-addresses.
-    tokens: u64,
-    filled_at: Instant,
+    bucket: Bucket,
 }
-
-const TOKEN: u64 = 1_000_000_000;
 
 impl Announcements {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { courses: BTreeMap::new(), queue: BTreeSet::new(), tokens: u64::MAX, filled_at: now }
+        let bucket = Bucket::new(now);
+        Self { courses: BTreeMap::new(), queue: BTreeSet::new(), bucket }
     }
 
     /// Starts the course of a group, or starts it anew.
@@ -78,6 +73,15 @@ impl Announcements {
         }
     }
 
+    /// Brings the next announcement of a group forward to now; without a course there is none.
+    pub(super) fn hasten(&mut self, now: Instant, group: GroupKey) {
+        let Some(course) = self.courses.get_mut(&group) else { return };
+        let repeat = course.round > 0;
+        self.queue.remove(&(repeat, course.due, group));
+        course.due = course.due.min(now);
+        self.queue.insert((repeat, course.due, group));
+    }
+
     /// The next group to announce now, if one is due and there is room in the bucket.
     pub(super) fn next(
         &mut self,
@@ -85,14 +89,11 @@ impl Announcements {
         pace: Pace,
         random: &mut Random,
     ) -> Option<GroupKey> {
-        self.fill(now, pace.rate);
         let group = self.due(now)?;
         let course = self.courses.get(&group).copied()?;
-        let cost = cost(course.addresses, pace.rate);
-        if self.tokens < cost {
+        if !self.bucket.spend(now, course.addresses, pace.rate) {
             return None;
         }
-        self.tokens -= cost;
         self.queue.remove(&(course.round > 0, course.due, group));
         let due = match REPEATS.get(course.round) {
             Some(after) if pace.repeats => {
@@ -119,7 +120,7 @@ impl Announcements {
             .due(now)
             .and_then(|group| self.courses.get(&group))
             .map_or(TOKEN, |course| cost(course.addresses, pace.rate));
-        let lacking = cost.saturating_sub(self.tokens);
+        let lacking = self.bucket.lacking(cost);
         now + Duration::from_nanos(lacking / u64::from(pace.rate.max(1)) + 1)
     }
 
@@ -131,22 +132,6 @@ impl Announcements {
         };
         first.or_else(repeat).map(|(_, _, group)| *group)
     }
-
-    fn fill(&mut self, now: Instant, rate: u32) {
-        let nanos = u64::try_from(now.since(self.filled_at).as_nanos()).unwrap_or(u64::MAX);
-        self.filled_at = now;
-        self.tokens =
-            self.tokens.saturating_add(nanos.saturating_mul(u64::from(rate))).min(capacity(rate));
-    }
-}
-
-fn capacity(rate: u32) -> u64 {
-    (u64::from(rate) * TOKEN / BURST_DIVISOR).max(TOKEN)
-}
-
-/// A group with more addresses than the bucket holds costs a full bucket.
-fn cost(addresses: u16, rate: u32) -> u64 {
-    (u64::from(addresses.max(1)) * TOKEN).min(capacity(rate))
 }
 
 /// Ten percent more or less, so that nodes do not refresh in step.
@@ -193,6 +178,17 @@ mod tests {
         assert_eq!(drain(&mut announcements, later, PACE), [9]);
         let wait = announcements.deadline(later, PACE).since(later);
         assert!((99..=101).contains(&wait.as_millis()), "{wait:?}");
+    }
+
+    #[test]
+    fn a_hastened_course_announces_once_more() {
+        let mut announcements = Announcements::new(Instant::START);
+        announcements.start(Instant::START, GroupKey(1), 1);
+        let later = Instant::from_millis(20_000);
+        while !drain(&mut announcements, later, PACE).is_empty() {}
+        announcements.hasten(later, GroupKey(2));
+        announcements.hasten(later, GroupKey(1));
+        assert_eq!(drain(&mut announcements, later, PACE), [1]);
     }
 
     #[test]

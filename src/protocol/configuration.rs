@@ -69,6 +69,8 @@ pub struct Group {
     pub prefer: Vec<NodeId>,
     /// Return to a preferred node once it has been well for so long; `None` is never.
     pub failback: Option<Duration>,
+    /// Whether it is taken although somebody else answers for it.
+    pub force: bool,
 }
 
 /// What a group is given up for when nodes cannot talk to each other.

@@ -1,7 +1,7 @@
 //! All that can happen to a node.
 
 use super::configuration::Configuration;
-use super::identity::{GroupKey, Incarnation, NodeId};
+use super::identity::{GroupKey, HardwareAddress, Incarnation, NodeId};
 use super::instant::Instant;
 use super::message::{Message, Order};
 
@@ -81,7 +81,23 @@ pub enum KernelEvent {
     },
     /// Outcome of [`Action::TestReach`](super::Action::TestReach).
     Reach(Reach),
+    /// Somebody else says that an address of the group is at this hardware address: an answer to
+    /// [`Action::Probe`](super::Action::Probe), or any word of it while the group is held here.
+    /// Told at most some hundred times a second.
+    Claimed {
+        /// The group.
+        group: GroupKey,
+        /// Where the address is said to be; never an interface of this host.
+        hardware: HardwareAddress,
+    },
+    /// The hardware addresses of the interfaces that groups are on, when they changed. Gaps are at
+    /// the end.
+    Hardware([Option<HardwareAddress>; HARDWARE_MAX]),
 }
+
+/// Hardware addresses that a node tells of itself at most: pools are on fewer interfaces, and a
+/// heartbeat has to fit one datagram.
+pub const HARDWARE_MAX: usize = 8;
 
 /// Why the kernel could not hold a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -199,6 +199,7 @@ impl Node {
             },
             acknowledged: peer.inbound.have,
             heard,
+            hardware: self.hardware.clone(),
         };
         self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
     }
@@ -230,6 +231,7 @@ impl Node {
             log: super::message::LogPosition::default(),
             acknowledged: super::message::LogPosition::default(),
             heard: Vec::new(),
+            hardware: Vec::new(),
         })
     }
 
@@ -251,11 +253,16 @@ impl Node {
                 continue;
             }
             let alone = !self.hears_others(node);
-            let may_accuse = verdict == Verdict::Dead && self.may_accuse(alone);
+            let answers = self.answering_kernel(node).is_some();
+            if verdict == Verdict::Dead {
+                self.tell_answering_kernel(node);
+            }
+            let may_accuse = verdict == Verdict::Dead && !answers && self.may_accuse(alone);
             let verdict = if may_accuse { Verdict::Dead } else { Verdict::Suspect };
             self.set_verdict(node, verdict, silence);
             if verdict == Verdict::Suspect {
                 self.solicit(node);
+                self.ask_kernel(node);
                 if alone {
                     self.test_reach();
                 }
@@ -395,6 +402,7 @@ impl Node {
             return;
         }
         peer.verdict = verdict;
+        peer.kernel.judged(now, verdict);
         let rose =
             !matches!(from, Verdict::Up | Verdict::Suspect | Verdict::Indirect) && peer.alive();
         if rose {

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use super::identity::{Epoch, GroupKey, Incarnation, NodeId};
+use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
 
 /// Everything one node can tell another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +102,9 @@ pub struct Heartbeat {
     pub acknowledged: LogPosition,
     /// Peers that the sender hears directly, with the age of what it heard last.
     pub heard: Vec<Heard>,
+    /// Hardware addresses of the interfaces that the sender's groups are on; at most
+    /// [`HARDWARE_MAX`](super::HARDWARE_MAX), none if the sender does not know.
+    pub hardware: Vec<HardwareAddress>,
 }
 
 /// One line of a heartbeat's table of peers.

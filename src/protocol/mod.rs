@@ -7,14 +7,16 @@
 //! | module | decides |
 //! |---|---|
 //! | `membership` | who lives: silence, corroborated |
+//! | `silent_kernel` | whether a silent peer is dead where nobody else could know |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims`, `gossip` | who claims what, and how claims travel |
 //! | `succession` | whether a group is vacant and who is next |
 //! | `group`, `ownership` | the machine of one group; taking, letting go |
 //! | `conflict` | which of two owners gives way |
 //! | `majority`, `leases`, `voter` | mode majority: asking for leases, having them, granting them |
+//! | `lookout` | who outside the cluster has a group, before taking and while holding it |
 //! | `handover`, `balance` | planned moves: how, and which |
-//! | `announcements` | when to announce |
+//! | `announcements`, `bucket` | when to announce, how much at once |
 //! | `orders`, `picture` | what operators want and see |
 //!
 #![doc = include_str!("PROTOCOL.md")]
@@ -22,6 +24,7 @@
 mod action;
 mod announcements;
 mod balance;
+mod bucket;
 mod claims;
 mod configuration;
 mod conflict;
@@ -33,6 +36,7 @@ mod health;
 mod identity;
 mod instant;
 mod leases;
+mod lookout;
 mod majority;
 mod membership;
 mod message;
@@ -43,6 +47,7 @@ mod peers;
 mod picture;
 mod random;
 mod rules;
+mod silent_kernel;
 mod status;
 mod succession;
 mod voter;
@@ -51,8 +56,8 @@ pub use action::{Action, Inability, Report, Verdict};
 pub use configuration::{
     Configuration, GROUPS_MAX, Group, Member, Mode, NODES_MAX, Strategy, Timing,
 };
-pub use event::{Event, Failure, KernelEvent, Reach, Ticket};
-pub use identity::{Epoch, GroupKey, Incarnation, NodeId};
+pub use event::{Event, Failure, HARDWARE_MAX, KernelEvent, Reach, Ticket};
+pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
 pub use instant::Instant;
 pub use leases::VOTERS_MAX;
 pub use message::{

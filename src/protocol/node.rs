@@ -10,12 +10,13 @@ use std::time::Duration;
 use super::action::{Action, Report};
 use super::announcements::Announcements;
 use super::balance::Deal;
+use super::bucket::Bucket;
 use super::claims::ClaimTable;
 use super::configuration::Configuration;
 use super::event::Event;
 use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
-use super::identity::{GroupKey, NodeId};
+use super::identity::{GroupKey, HardwareAddress, NodeId};
 use super::instant::Instant;
 use super::leases::Leases;
 use super::majority::Door;
@@ -52,6 +53,11 @@ pub struct Node {
     /// Something that ownership depends on has changed.
     pub(super) evaluate: bool,
     pub(super) takes_due: Instant,
+    /// When the network is to be asked who answers for some group.
+    pub(super) asks_due: Instant,
+    pub(super) questions: Bucket,
+    /// Hardware addresses of this host.
+    pub(super) hardware: Vec<HardwareAddress>,
     /// Groups of this node that another has claimed, and when that must be settled.
     pub(super) contests: BTreeMap<GroupKey, Instant>,
     pub(super) last_ticket: u64,
@@ -100,6 +106,9 @@ impl Node {
             groups: BTreeMap::new(),
             evaluate: true,
             takes_due: Instant::NEVER,
+            asks_due: Instant::NEVER,
+            questions: Bucket::new(now),
+            hardware: Vec::new(),
             contests: BTreeMap::new(),
             last_ticket: 0,
             announcements: Announcements::new(now),
@@ -176,6 +185,7 @@ impl Node {
             if std::mem::take(&mut self.evaluate) {
                 self.evaluate();
             }
+            self.ask_what_is_due();
             self.take_what_is_due();
         }
         self.pursue_offers();
@@ -203,6 +213,8 @@ impl Node {
             self.verdict_deadline(),
             self.phase_deadline(),
             self.takes_due,
+            self.asks_due,
+            self.kernel_deadline(),
             self.contest_deadline(),
             self.offer_deadline(),
             self.announcement_deadline(),

@@ -14,6 +14,7 @@ use super::event::{KernelEvent, Ticket};
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::identity::{Epoch, GroupKey, NodeId};
 use super::instant::Instant;
+use super::lookout::Lookout;
 use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::node::Node;
 use super::rules::Rule;
@@ -41,10 +42,12 @@ pub(super) struct GroupHere {
     vacant_since: Option<Instant>,
     /// When this node should take it.
     pub(super) take_at: Instant,
+    /// Who else answers for it.
+    pub(super) lookout: Lookout,
 }
 
 impl GroupHere {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             holding: Holding::Idle,
             usable: true,
@@ -53,11 +56,12 @@ impl GroupHere {
             repairs: VecDeque::new(),
             vacant_since: None,
             take_at: Instant::NEVER,
+            lookout: Lookout::default(),
         }
     }
 
-    /// Why this node could not hold the group now, if so.
-    pub(super) fn inability(&self, now: Instant) -> Option<Inability> {
+    /// Why this node could not hold the group now, whoever else has it.
+    pub(super) fn obstacle(&self, now: Instant) -> Option<Inability> {
         let unable = self.unable.filter(|(_, until)| now < *until).map(|(why, _)| why);
         if self.usable { unable } else { Some(Inability::LinkDown) }
     }
@@ -70,7 +74,7 @@ impl Node {
             && self.may_ask(group)
             && self.configuration.groups.contains_key(&group)
             && self.groups.get(&group).is_some_and(|here| {
-                here.holding == Holding::Idle && here.inability(self.now).is_none()
+                here.holding == Holding::Idle && here.obstacle(self.now).is_none()
             })
     }
 
@@ -87,11 +91,13 @@ impl Node {
         let groups: Vec<GroupKey> = self.configuration.groups.keys().copied().collect();
         for group in groups {
             let at = self.consider(group);
+            let at = self.look_ahead(group, at);
             if let Some(here) = self.groups.get_mut(&group) {
                 here.take_at = at;
             }
         }
         self.plan_takes();
+        self.plan_asking();
     }
 
     /// When this node should take a group, as things stand.
@@ -150,6 +156,7 @@ impl Node {
 
     /// Claims a group and has the kernel add it.
     fn take(&mut self, group: GroupKey, cause: Cause, tally: &mut super::balance::Tally) {
+        self.look_while_taking(group);
         let epoch = self.claims.latest(group).map_or(Epoch::default(), |claim| claim.epoch).next();
         let claim = Claim {
             group,
@@ -292,6 +299,8 @@ impl Node {
             KernelEvent::Repaired { group } => self.repaired(group),
             KernelEvent::Usable { group, usable } => self.link_changed(group, usable),
             KernelEvent::Reach(reach) => self.reached(reach),
+            KernelEvent::Claimed { group, hardware } => self.claimed(group, hardware),
+            KernelEvent::Hardware(told) => self.hardware = told.into_iter().flatten().collect(),
         }
     }
 

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::action::Verdict;
-use super::identity::{Incarnation, NodeId};
+use super::identity::{HardwareAddress, Incarnation, NodeId};
 use super::instant::Instant;
 use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
+use super::silent_kernel::SilentKernel;
 
 /// Deaths and restarts within [`FLAPS_WINDOW`] that make a node one that flaps.
 const FLAPS_MAX: usize = 3;
@@ -55,6 +56,10 @@ pub(super) struct Peer {
     pub(super) answered_at: Instant,
     /// When it was last solicited.
     pub(super) solicited_at: Instant,
+    /// The hardware addresses it last told.
+    pub(super) hardware: Vec<HardwareAddress>,
+    /// What its kernel says when it is silent.
+    pub(super) kernel: SilentKernel,
 }
 
 /// What the peer said of itself in its last heartbeat.
@@ -139,6 +144,8 @@ impl Peer {
             declined_until: Instant::START,
             answered_at: Instant::START,
             solicited_at: Instant::START,
+            hardware: Vec::new(),
+            kernel: SilentKernel::UNKNOWN,
         }
     }
 
@@ -192,6 +199,9 @@ impl Peer {
             config_digest: heartbeat.config_digest,
             loop_lag: heartbeat.loop_lag,
         };
+        if !heartbeat.hardware.is_empty() {
+            self.hardware.clone_from(&heartbeat.hardware);
+        }
         before != (self.said.phase, self.said.draining, self.said.weight)
     }
 

@@ -50,6 +50,7 @@ impl Node {
                 software: Some(self.configuration.software),
                 loop_lag: self.loop_lag,
                 config_differs: false,
+                kernel_answers: None,
             };
         };
         NodeStatus {
@@ -64,6 +65,7 @@ impl Node {
             loop_lag: peer.said.loop_lag,
             config_differs: peer.said.phase.is_some()
                 && peer.said.config_digest != self.configuration.digest,
+            kernel_answers: self.answering_kernel(node).filter(|_| peer.kernel.told()),
         }
     }
 
@@ -99,6 +101,7 @@ impl Node {
             since: entry.map(|entry| now.since(entry.since)).unwrap_or_default(),
             cause: entry.map(|entry| entry.claim.cause),
             unable_here: self.groups.get(&group).and_then(|here| here.inability(now)),
+            claimant: self.groups.get(&group).and_then(|here| here.lookout.claimant(now)),
         }
     }
 

@@ -102,6 +102,14 @@ rules! {
     LeaseInsists,
     /// A node without a majority of the voters does not claim groups in mode majority.
     MajorityToTake,
+    /// A silent peer that no other node could hear is not dead while its kernel answers.
+    SilentKernel,
+    /// Before a group is taken, but by hand-over, the network is asked who answers for it.
+    LookBeforeTake,
+    /// A group for which a stranger answers is not taken.
+    StrangerNotDisplaced,
+    /// A group that a stranger claims too is announced again.
+    Defence,
 }
 
 impl Node {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::action::{Inability, Verdict};
-use super::identity::{Epoch, GroupKey, Incarnation, NodeId};
+use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
 use super::message::{Cause, NodePhase, SoftwareVersion};
 
 /// What one node knows.
@@ -44,6 +44,8 @@ pub struct NodeStatus {
     pub loop_lag: Duration,
     /// Whether its configuration has another digest than ours.
     pub config_differs: bool,
+    /// A group for which its kernel answers although it is silent, and where.
+    pub kernel_answers: Option<(GroupKey, HardwareAddress)>,
 }
 
 /// A group as seen from here.
@@ -63,6 +65,8 @@ pub struct GroupStatus {
     pub cause: Option<Cause>,
     /// Why this node could not hold it now, if so.
     pub unable_here: Option<Inability>,
+    /// The stranger who has claimed it lately although this node holds it.
+    pub claimant: Option<HardwareAddress>,
 }
 
 /// How a group stands.

@@ -7,8 +7,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::protocol::{
-    CLAIMS_PER_MESSAGE, Claims, ClaimsAck, Errand, ErrandAnswer, GROUPS_PER_OFFER, GroupKey, Heard,
-    Heartbeat, LogPosition, Message, NodeId, Offer, OfferAnswer, Order, SoftwareVersion,
+    CLAIMS_PER_MESSAGE, Claims, ClaimsAck, Errand, ErrandAnswer, GROUPS_PER_OFFER, GroupKey,
+    HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, LogPosition, Message, NodeId, Offer,
+    OfferAnswer, Order, SoftwareVersion,
 };
 
 use super::claim::{self, CLAIM_LENGTH};
@@ -102,8 +103,9 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<Heartbeat, DecodeError> {
         field::SOFTWARE,
         field::CONFIG_DIGEST,
         field::LOOP_LAG,
+        field::HARDWARE,
     ];
-    let [state, log, heard, software, digest, lag] = gather(bytes, known)?;
+    let [state, log, heard, software, digest, lag, hardware] = gather(bytes, known)?;
 
     let mut state = required(state, field::STATE)?;
     let phase = code::phase_of(state.u8()?).ok_or(state.out_of_range())?;
@@ -143,6 +145,9 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<Heartbeat, DecodeError> {
         log: read_position(&mut log)?,
         acknowledged: read_position(&mut log)?,
         heard: heard.list::<HEARD_LENGTH, Heard>(HEARD_MAX, read_heard)?,
+        hardware: hardware.map_or(Ok(Vec::new()), |list| {
+            list.list::<6, _>(HARDWARE_MAX, |mut record| record.take().map(HardwareAddress))
+        })?,
     })
 }
 

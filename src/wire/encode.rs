@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use crate::protocol::{
-    CLAIMS_PER_MESSAGE, Claims, GROUPS_PER_OFFER, GroupKey, Heard, Heartbeat, LogPosition, Message,
+    CLAIMS_PER_MESSAGE, Claims, GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, Heard, Heartbeat,
+    LogPosition, Message,
 };
 
 use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN, claim, code, field, lease};
@@ -109,6 +110,10 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
     field::put(out, field::LOOP_LAG, |out| out.extend(micros(heartbeat.loop_lag).to_be_bytes()));
     field::put(out, field::WIRE_RANGE, |out| out.extend([WIRE_VERSION_MIN, WIRE_VERSION_MAX]));
     field::put(out, field::FEATURES, |out| out.extend(FEATURES.to_be_bytes()));
+    if !heartbeat.hardware.is_empty() {
+        check_count(heartbeat.hardware.len(), HARDWARE_MAX);
+        field::put_list(out, field::HARDWARE, heartbeat.hardware.iter().map(|address| address.0));
+    }
     field::put_list(out, field::HEARD, heartbeat.heard.iter().map(heard_record));
 }
 

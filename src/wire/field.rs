@@ -20,6 +20,7 @@ pub(super) const CONFIG_DIGEST: u8 = 0x05;
 pub(super) const LOOP_LAG: u8 = 0x06;
 pub(super) const WIRE_RANGE: u8 = 0x07;
 pub(super) const FEATURES: u8 = 0x08;
+pub(super) const HARDWARE: u8 = 0x09;
 pub(super) const SLICE: u8 = 0x89;
 pub(super) const CLAIMS: u8 = 0x8a;
 pub(super) const POSITION: u8 = 0x8b;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use buoy::kernel::{self, GroupAddresses, Kernel, Settings};
-use buoy::protocol::{GroupKey, KernelEvent};
+use buoy::protocol::{GroupKey, HardwareAddress, KernelEvent};
 
 use crate::until::PATIENCE;
 
@@ -14,6 +14,7 @@ pub(crate) struct Fixture {
     /// What is tested.
     pub(crate) kernel: Kernel,
     events: Receiver<KernelEvent>,
+    hardware: Receiver<KernelEvent>,
 }
 
 impl Fixture {
@@ -25,16 +26,26 @@ impl Fixture {
     /// Starts with these settings.
     pub(crate) fn start_with(settings: Settings) -> Self {
         let (told, events) = channel();
+        let (told_hardware, hardware) = channel();
         let sink = Box::new(move |event| {
-            let _ = told.send(event);
+            // Every start tells this, whatever is tested.
+            let own = matches!(event, KernelEvent::Hardware(_));
+            let _ = if own { told_hardware.send(event) } else { told.send(event) };
         });
         let kernel = kernel::start(settings, sink).expect("the tests have the permissions");
-        Self { kernel, events }
+        Self { kernel, events, hardware }
     }
 
     /// The next event; panics if there is none for long.
     pub(crate) fn next(&self) -> KernelEvent {
         self.events.recv_timeout(PATIENCE).expect("an event within the deadline")
+    }
+
+    /// The hardware addresses that were told next; panics if there are none for long.
+    pub(crate) fn next_hardware(&self) -> Vec<HardwareAddress> {
+        let told = self.hardware.recv_timeout(PATIENCE).expect("an event within the deadline");
+        let KernelEvent::Hardware(told) = told else { panic!("{told:?}") };
+        told.into_iter().flatten().collect()
     }
 
     /// The next event, if there is one within this time.

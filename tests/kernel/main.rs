@@ -1,6 +1,7 @@
 //! `kernel` on the real Linux, in fresh network namespaces. See `namespace` for what that needs.
 #![expect(clippy::disallowed_methods, reason = "these tests measure how long the kernel takes")]
 
+mod claimants;
 mod connections;
 mod fixture;
 mod holding;

@@ -19,6 +19,7 @@ use crate::network::Network;
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::safety::Safety;
+use crate::strangers::Strangers;
 use crate::trace::{Trace, Violation};
 
 /// Something that will happen. `life` names the daemon that it belongs to.
@@ -44,6 +45,8 @@ pub(crate) enum Happening {
     CloseDoor { host: usize },
     /// The guardian of a dead daemon acts.
     Farewell { host: usize, life: u64, farewell: Message },
+    /// A question who has a group is on the network.
+    Question { host: usize, life: u64, group: usize },
     /// The test of reach ends.
     ReachTested { host: usize, life: u64 },
     /// A client asks for a group anew.
@@ -91,6 +94,8 @@ pub(crate) struct Cluster {
     pub(crate) open: Vec<Vec<usize>>,
     /// Faults under way.
     pub(crate) faults: Faults,
+    /// Hosts outside the cluster that have addresses of it.
+    pub(crate) strangers: Strangers,
     /// What the observer remembers.
     pub(crate) safety: Safety,
     /// What happened.
@@ -132,6 +137,7 @@ impl Cluster {
             open: vec![Vec::new(); universe],
             safety: Safety::new(nodes, universe, options.timing.heartbeat),
             faults: Faults::default(),
+            strangers: Strangers::default(),
             trace: Trace::new(options.traced),
             plans: vec![plan],
             violation: None,
@@ -234,6 +240,11 @@ impl Cluster {
                 }
             }
             Happening::CloseDoor { host } => self.close_door(host),
+            Happening::Question { host, life, group } => {
+                if self.lets_run(host, life, || Happening::Question { host, life, group }) {
+                    self.answer_question(host, group);
+                }
+            }
             Happening::Farewell { host, life, farewell } => {
                 self.say_farewell(host, life, &farewell);
             }

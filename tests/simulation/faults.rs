@@ -54,10 +54,12 @@ pub(crate) enum Kind {
     Rollout,
     /// The daemon is stopped in good order and started again (H54).
     CleanStop,
+    /// A host outside the cluster has an address for a while (H36).
+    Stranger,
 }
 
 impl Kind {
-    /// All of them.
+    /// All but strangers, drawn apart.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Crash,
         Self::DaemonKill,
@@ -108,6 +110,8 @@ pub(crate) enum Ending {
     LinkUp(usize),
     /// The interface is back.
     InterfaceBack(usize),
+    /// The stranger is gone.
+    StrangerGone(usize),
 }
 
 /// Faults of a run.
@@ -183,6 +187,7 @@ impl Cluster {
             Kind::Move => self.move_some_group(host, other),
             Kind::Rollout => self.roll_out(),
             Kind::CleanStop => self.stop(host, Some(length)),
+            Kind::Stranger => self.let_stranger_come(length),
         }
     }
 
@@ -242,6 +247,7 @@ impl Cluster {
                 self.network.link_up(host);
                 self.link_changed(host);
             }
+            Ending::StrangerGone(group) => self.stranger_goes(group),
             Ending::InterfaceBack(host) => {
                 self.hosts[host].kernel.interface = true;
                 self.link_changed(host);
@@ -284,8 +290,7 @@ impl Cluster {
         self.start(host);
     }
 
-    /// The daemon dies at once. Its guardian acts, or is dead as well: then its addresses stay
-    /// until it starts again, behind a gate that closes.
+    /// The daemon dies. Its guardian acts, or is dead too: its addresses stay, behind the gate.
     pub(crate) fn kill_daemon(&mut self, host: usize, length: Option<u64>, guarded: bool) {
         let Some(node) = &self.hosts[host].node else { return };
         let farewell = node.farewell();
@@ -480,6 +485,7 @@ impl Cluster {
         self.faults.over = true;
         self.network.heal();
         self.network.weather = crate::network::Weather::fair();
+        self.strangers.groups.clear();
         for host in 0..self.hosts.len() {
             self.resume(host);
             self.resume_machine(host);

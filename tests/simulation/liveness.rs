@@ -83,7 +83,9 @@ impl Cluster {
         let kernels = self.options.faults.contains(&Kind::KernelFailure)
             || self.options.faults.contains(&Kind::InterfaceGone)
             || self.options.faults.contains(&Kind::AddressRemoved);
-        let backoff = if kernels { 65 * SECOND } else { 0 };
+        // Those who are not first in line leave a group to a stranger for 10 s after his answer.
+        let shunned = self.options.faults.contains(&Kind::Stranger);
+        let backoff = if kernels { 65 * SECOND } else { 11 * SECOND * u64::from(shunned) };
         u64::try_from(bound.as_nanos()).expect("minutes") + 5 * SECOND + backoff
     }
 

@@ -126,6 +126,7 @@ impl Cluster {
         if !self.hosts[host].kernel.present[group] || !self.hosts[host].kernel.interface {
             return;
         }
+        self.overhear(host, group);
         let loss = self.network.weather.loss.max(self.network.weather.announcement_loss);
         for client in 0..self.clients.len() {
             if self.network.reaches_client(host, client) && !self.draw.chance(loss) {

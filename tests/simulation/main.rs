@@ -1,5 +1,5 @@
 //! The protocol core on simulated hosts, networks, kernels and clients, under every fault that
-//! concerns availability mode.
+//! concerns the modes.
 //!
 //! | file | what |
 //! |---|---|
@@ -11,7 +11,9 @@
 //! | `safety`, `liveness` | what must never be, what must come about |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
-//! | `network_stories`, `host_stories`, `operator_stories`, `majority_stories` | the stories |
+//! | `network_stories`, `host_stories`, `operator_stories` | the stories |
+//! | `majority_stories`, `stranger_stories` | more of them |
+//! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
 //! | `mutations` | that all of this notices a broken rule |
 //!
 //! `BUOY_SEEDS=20000 cargo test --release --test simulation seeds` runs more seeds;
@@ -42,4 +44,6 @@ mod scenarios;
 mod seeds;
 mod stops;
 mod story;
+mod stranger_stories;
+mod strangers;
 mod trace;

@@ -197,6 +197,20 @@ impl Network {
         self.reaches_client(host, client) && self.deaf[host] == 0
     }
 
+    /// Whether frames of one host reach another.
+    pub(crate) fn passes_frame(&self, from: usize, to: usize) -> bool {
+        self.has_link(from)
+            && self.has_link(to)
+            && self.mute[from] == 0
+            && self.deaf[to] == 0
+            && self.side[from] == self.side[to]
+    }
+
+    /// Whether a host and those outside the cluster reach each other.
+    pub(crate) fn meets_stranger(&self, host: usize) -> bool {
+        self.has_link(host) && self.mute[host] == 0 && self.deaf[host] == 0 && self.side[host] == 0
+    }
+
     /// How long one datagram takes; `None` if it gets lost on every path.
     pub(crate) fn carry(
         &mut self,

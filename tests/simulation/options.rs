@@ -151,6 +151,9 @@ impl Options {
         if options.nodes > 1 && draw.chance(400_000) {
             options.be_strict(&mut draw);
         }
+        if draw.chance(200_000) {
+            options.faults.push(Kind::Stranger);
+        }
         options
     }
 

@@ -68,6 +68,7 @@ fn group(options: &Options, ids: &[NodeId], draw: &mut Draw) -> Group {
         strategy: Strategy::Balance,
         prefer: Vec::new(),
         failback: None,
+        force: false,
     };
     if options.preferences && draw.chance(500_000) {
         group.strategy = Strategy::Priority;

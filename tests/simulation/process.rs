@@ -37,6 +37,7 @@ impl Cluster {
         note!(self, "n{host} starts");
         let life = self.hosts[host].life;
         self.schedule(self.now + MILLISECOND, Happening::SeeLinks { host, life });
+        self.tell_hardware(host);
         self.arm_timer(host);
     }
 
@@ -225,12 +226,14 @@ impl Cluster {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} acquires g{group}");
                 self.check_acquire(host, group);
+                self.check_stranger(host, group);
                 self.safety.hosts[host].ordered[group] = Some(ticket);
                 self.order_kernel(host, (group, ticket, true));
             }
             Action::Release { group, ticket } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} releases g{group}");
+                self.note_given_back(host, group);
                 self.safety.hosts[host].confirmed[group] = false;
                 self.safety.hosts[host].ordered[group] = None;
                 self.order_kernel(host, (group, ticket, false));
@@ -242,6 +245,10 @@ impl Cluster {
                 let at = self.now + self.draw.between(20 * MICROSECOND, 200 * MICROSECOND);
                 let life = self.hosts[host].life;
                 self.schedule(at, Happening::Broadcast { host, life, group });
+            }
+            Action::Probe { group } => {
+                let Some(group) = self.group_index.get(&group).copied() else { return };
+                self.probe(host, group);
             }
             Action::TestReach => self.begin_reach_test(host),
             Action::Answer { ticket, outcome } => {
@@ -322,7 +329,13 @@ impl Cluster {
             KernelEvent::Absent { group, .. } | KernelEvent::Failed { group, .. } => {
                 confirmed[self.group_index[&group]] = false;
             }
-            KernelEvent::Repaired { .. } | KernelEvent::Usable { .. } | KernelEvent::Reach(_) => {}
+            KernelEvent::Claimed { group, hardware } => {
+                self.note_claim(host, self.group_index[&group], hardware);
+            }
+            KernelEvent::Repaired { .. }
+            | KernelEvent::Usable { .. }
+            | KernelEvent::Reach(_)
+            | KernelEvent::Hardware(_) => {}
         }
     }
 }
@@ -338,6 +351,7 @@ fn kind(action: &Action) -> u64 {
         Action::Report(_) => 7,
         Action::RememberDraining(draining) => 8 + u64::from(*draining),
         Action::Stopped => 10,
+        Action::Probe { group } => 11 ^ group.0,
     }
 }
 

@@ -88,6 +88,8 @@ pub(crate) struct Safety {
     pub(crate) moves: u64,
     /// Orders to add, since the last mark of a story.
     pub(crate) acquisitions: u64,
+    /// How often a group was opened that another host had open.
+    pub(crate) doublings: u64,
     /// When a group was last opened by another host than before.
     pub(crate) moved_at: u64,
     /// Peers declared dead that ran and were connected.
@@ -138,6 +140,7 @@ impl Safety {
             together: BTreeMap::new(),
             moves: 0,
             acquisitions: 0,
+            doublings: 0,
             moved_at: 0,
             accusations: 0,
             datagrams: 0,
@@ -226,6 +229,7 @@ impl Cluster {
         self.check_strict(group);
         let calm = (0..self.hosts.len()).all(|host| self.is_calm(host));
         let other = self.open[group].iter().copied().find(|other| *other != host);
+        self.safety.doublings += u64::from(other.is_some());
         if let (true, Some(other)) = (calm, other) {
             let text = format!("n{host} and n{other} answer for g{group} in calm");
             self.flag("S2", text);
@@ -314,6 +318,8 @@ impl Cluster {
             | Report::VotersDiffer { .. }
             | Report::MajorityLost { .. }
             | Report::MajorityBack { .. }
+            | Report::KernelAnswers { .. }
+            | Report::SecondClaimant { .. }
             | Report::Draining { .. } => {}
         }
     }
@@ -369,6 +375,7 @@ impl Cluster {
             self.safety.storm_until = self.now;
         }
         self.check_overlaps();
+        self.check_given_back();
         for host in 0..self.hosts.len() {
             self.check_belongings(host);
         }

@@ -3,7 +3,7 @@
 use buoy::protocol::Rule;
 
 use crate::story::Story;
-use crate::{host_stories, majority_stories, network_stories, operator_stories};
+use crate::{host_stories, majority_stories, network_stories, operator_stories, stranger_stories};
 
 macro_rules! stories {
     ($($module:ident { $($name:ident)* })*) => {
@@ -43,6 +43,10 @@ stories! {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
         clocks_drift late_grants slow_way
+    }
+    stranger_stories {
+        heartbeats_cut_of_two frozen_of_two stranger_before_the_start stranger_at_a_takeover
+        stranger_who_comes_later stranger_displaced_by_force
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod claimants;
 mod faults;
 mod moves;
 mod rules;
@@ -47,6 +48,19 @@ struct Cluster {
     behind: BTreeMap<NodeId, Duration>,
     /// The last heartbeat from one node to another.
     last_beat: BTreeMap<(NodeId, NodeId), Heartbeat>,
+    /// Whether kernels answer for what they have. Where heartbeats are cut, so is all else, unless
+    /// this is set.
+    kernels_answer: bool,
+    /// Who outside the cluster answers for a group.
+    strangers: BTreeMap<GroupKey, HardwareAddress>,
+    /// Groups that any node has asked about.
+    asked: Vec<(Instant, NodeId, GroupKey)>,
+}
+
+/// Of the only interface of a node.
+fn hardware(node: NodeId) -> HardwareAddress {
+    let [.., last] = node.0.to_be_bytes();
+    HardwareAddress([2, 0, 0, 0, 0, last])
 }
 
 fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
@@ -65,6 +79,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
                     mode: Mode::Availability,
                     prefer: Vec::new(),
                     failback: None,
+                    force: false,
                 };
                 (GroupKey(mix(group)), wanted)
             })
@@ -115,6 +130,31 @@ impl Cluster {
             acquired: 0,
             behind: BTreeMap::new(),
             last_beat: BTreeMap::new(),
+            kernels_answer: false,
+            strangers: BTreeMap::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    /// Tells every node its hardware address.
+    fn with_hardware(mut self) -> Self {
+        for node in self.nodes.keys().copied().collect::<Vec<_>>() {
+            let mut told = [None; HARDWARE_MAX];
+            told[0] = Some(hardware(node));
+            self.step(node, Event::Kernel(KernelEvent::Hardware(told)));
+        }
+        self
+    }
+
+    /// Everybody answers who has the group.
+    fn answer(&mut self, asking: NodeId, group: GroupKey) {
+        self.asked.push((self.now, asking, group));
+        let owners = self.open.get(&group).filter(|_| self.kernels_answer).into_iter().flatten();
+        let others = owners.filter(|owner| **owner != asking).map(|owner| hardware(*owner));
+        let answers: Vec<_> = others.chain(self.strangers.get(&group).copied()).collect();
+        for hardware in answers {
+            let event = KernelEvent::Claimed { group, hardware };
+            self.post(self.now + Duration::from_millis(1), asking, Event::Kernel(event));
         }
     }
 
@@ -167,11 +207,8 @@ impl Cluster {
                 Action::Acquire { group, ticket } => {
                     self.acquired += 1;
                     self.open.entry(group).or_default().push(node);
-                    self.post(
-                        self.now,
-                        node,
-                        Event::Kernel(KernelEvent::Present { group, ticket }),
-                    );
+                    let event = KernelEvent::Present { group, ticket };
+                    self.post(self.now, node, Event::Kernel(event));
                 }
                 Action::Release { group, ticket } => {
                     let event = KernelEvent::Absent { group, ticket };
@@ -184,6 +221,7 @@ impl Cluster {
                         self.post(at, node, Event::Kernel(KernelEvent::Reach(reach)));
                     }
                 }
+                Action::Probe { group } => self.answer(node, group),
                 Action::Answer { outcome, .. } => self.answers.push(outcome),
                 Action::Report(report) => self.reports.push((node, report)),
                 Action::Stopped => self.stopped.push(node),
@@ -250,6 +288,10 @@ impl Cluster {
 
     fn owner(&self, group: GroupKey) -> &[NodeId] {
         &self.open[&group]
+    }
+
+    fn owner_count(&self, group: GroupKey) -> usize {
+        self.open.get(&group).map_or(0, Vec::len)
     }
 
     fn groups_of(&self, node: u32) -> Vec<GroupKey> {

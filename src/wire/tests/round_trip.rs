@@ -1,7 +1,9 @@
 //! Messages come back as they went, whatever their size, and nothing else comes through.
 
 use super::sample::{random_claims, random_heartbeat, random_message, random_offer, small};
-use crate::protocol::{CLAIMS_PER_MESSAGE, GROUPS_PER_OFFER, Message, Random};
+use crate::protocol::{
+    CLAIMS_PER_MESSAGE, GROUPS_PER_OFFER, HARDWARE_MAX, HardwareAddress, Heartbeat, Message, Random,
+};
 use crate::wire::{BODY_MAX, HEARD_MAX, decode, encode, encoded_length};
 
 fn encoded(message: &Message) -> Vec<u8> {
@@ -22,8 +24,10 @@ fn every_message_comes_back_as_it_went() {
 #[test]
 fn the_largest_messages_fit_one_datagram() {
     let mut random = Random::new(7);
+    let hardware = vec![HardwareAddress([1; 6]); HARDWARE_MAX];
+    let heartbeat = random_heartbeat(&mut random, HEARD_MAX);
     let largest = [
-        Message::Heartbeat(random_heartbeat(&mut random, HEARD_MAX)),
+        Message::Heartbeat(Heartbeat { hardware, ..heartbeat }),
         random_claims(&mut random, CLAIMS_PER_MESSAGE),
         random_offer(&mut random, GROUPS_PER_OFFER),
     ];

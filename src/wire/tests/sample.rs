@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer,
-    GROUPS_PER_OFFER, GroupKey, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest,
-    LogPosition, Message, MoveReason, NodeId, NodePhase, Offer, OfferAnswer, Order,
-    REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Wish,
+    GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation,
+    LeaseGrant, LeaseRequest, LogPosition, Message, MoveReason, NodeId, NodePhase, Offer,
+    OfferAnswer, Order, REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote,
+    WISHES_PER_MESSAGE, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -93,6 +94,9 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
                 incarnation_low: low(random, 32),
                 age: Duration::from_millis(low::<u16>(random, 16).into()),
             })
+            .collect(),
+        hardware: (0..small(random, HARDWARE_MAX as u64 + 1))
+            .map(|_| HardwareAddress(std::array::from_fn(|_| low(random, 8))))
             .collect(),
     }
 }

@@ -1,0 +1,57 @@
+//! A token bucket in addresses: half a second's worth may be spent at once.
+//!
+//! Used by `announcements` and by `lookout`, one bucket each: questions before a takeover must not
+//! use up what the announcements after it need.
+
+use super::instant::Instant;
+
+/// What the bucket holds, as a part of a second's worth: half a second.
+const BURST_DIVISOR: u64 = 2;
+/// One address. The bucket counts in nano-addresses.
+pub(super) const TOKEN: u64 = 1_000_000_000;
+
+/// The bucket.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    tokens: u64,
+    filled_at: Instant,
+}
+
+impl Bucket {
+    /// A full one.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { tokens: u64::MAX, filled_at: now }
+    }
+
+    /// Takes out what so many addresses cost, if it is there.
+    pub(super) fn spend(&mut self, now: Instant, addresses: u16, rate: u32) -> bool {
+        self.fill(now, rate);
+        let cost = cost(addresses, rate);
+        let enough = self.tokens >= cost;
+        if enough {
+            self.tokens -= cost;
+        }
+        enough
+    }
+
+    /// How much is missing.
+    pub(super) const fn lacking(&self, cost: u64) -> u64 {
+        cost.saturating_sub(self.tokens)
+    }
+
+    fn fill(&mut self, now: Instant, rate: u32) {
+        let nanos = u64::try_from(now.since(self.filled_at).as_nanos()).unwrap_or(u64::MAX);
+        self.filled_at = now;
+        self.tokens =
+            self.tokens.saturating_add(nanos.saturating_mul(u64::from(rate))).min(capacity(rate));
+    }
+}
+
+fn capacity(rate: u32) -> u64 {
+    (u64::from(rate) * TOKEN / BURST_DIVISOR).max(TOKEN)
+}
+
+/// A group with more addresses than the bucket holds costs a full bucket.
+pub(super) fn cost(addresses: u16, rate: u32) -> u64 {
+    (u64::from(addresses.max(1)) * TOKEN).min(capacity(rate))
+}

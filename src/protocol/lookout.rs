@@ -1,0 +1,289 @@
+//! Looks before it takes, and watches while it holds: who else answers for a group?
+//!
+//! ```text
+//!   suspicion, or half a heartbeat        answer           wait, ask again
+//!   before the group would be taken ----> of a stranger --> until nobody answers
+//!                |      ask                                       |
+//!                +----------------------- silence -------------> take
+//!
+//!   held: claim of a stranger --> at once after taking: he was there first, let go
+//!                             --> later: defend, once in ten seconds
+//! ```
+//!
+//! A *stranger* is whoever is at a hardware address that no node has told to be its own. Taking
+//! never waits for the answer: where there was no time to ask ahead it is asked while taking, and
+//! an answer that comes within [`SETTLING`] is as good. An owner never yields to one who comes
+//! later: the address was configured for it (RFC 5227 2.4(c)). What peers say of the group by
+//! their frames is told and not answered: their claims decide (`conflict`).
+
+use std::time::Duration;
+
+use super::action::{Action, Inability, Report, Verdict};
+use super::group::Holding;
+use super::identity::{GroupKey, HardwareAddress, NodeId};
+use super::instant::Instant;
+use super::message::{NodePhase, Tenure};
+use super::node::Node;
+use super::ownership::GroupHere;
+use super::rules::Rule;
+
+/// Between two announcements by which a group is defended (RFC 5227 1.1, `DEFEND_INTERVAL`).
+const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+/// A stranger's claim so long after taking was there before: an answer that came late, or his own
+/// defence.
+const SETTLING: Duration = Duration::from_secs(1);
+/// A stranger's answer keeps the first in line from taking for so long, or for a detection time.
+const SHUNNED: Duration = Duration::from_secs(1);
+/// It keeps all others for so long: that many nodes would otherwise ask twice a second for ever.
+const SHUNNED_BY_OTHERS: Duration = Duration::from_secs(10);
+/// A second claimant is shown for so long.
+const SHOWN: Duration = Duration::from_secs(60);
+
+/// What is known of others who answer for a group.
+#[derive(Debug, Default)]
+pub(super) struct Lookout {
+    /// When the network was last asked.
+    asked_at: Option<Instant>,
+    /// When it should be asked next.
+    ask_at: Option<Instant>,
+    /// The stranger to whom the group is left for now.
+    shunned: Option<Shunned>,
+    /// When this node took the group without having been given it.
+    took_at: Option<Instant>,
+    /// Which stranger claimed it last while it was held here, and when.
+    claimant: Option<(HardwareAddress, Instant)>,
+    /// When it was last defended.
+    defended_at: Option<Instant>,
+    /// When a peer's claim was last told.
+    told_at: Option<Instant>,
+}
+
+/// A group is left to a stranger.
+#[derive(Clone, Copy, Debug)]
+struct Shunned {
+    hardware: HardwareAddress,
+    /// When he is asked for again.
+    again_at: Instant,
+    /// If he has not answered by then he is gone.
+    until: Instant,
+}
+
+impl Lookout {
+    /// The stranger to whom the group is left now.
+    pub(super) fn stranger(&self, now: Instant) -> Option<HardwareAddress> {
+        self.shunned(now).map(|shunned| shunned.hardware)
+    }
+
+    fn shunned(&self, now: Instant) -> Option<Shunned> {
+        self.shunned.filter(|shunned| now < shunned.until)
+    }
+
+    /// Who has claimed the group lately although it is held here.
+    pub(super) fn claimant(&self, now: Instant) -> Option<HardwareAddress> {
+        self.claimant.filter(|(_, at)| now.since(*at) < SHOWN).map(|(hardware, _)| hardware)
+    }
+
+    fn asked_since(&self, at: Instant) -> bool {
+        self.asked_at.is_some_and(|asked_at| asked_at >= at)
+    }
+}
+
+/// Whose a hardware address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Own,
+    Peer(NodeId),
+    Nobodys,
+}
+
+impl Node {
+    fn whose(&self, hardware: HardwareAddress) -> Whose {
+        if self.hardware.contains(&hardware) {
+            return Whose::Own;
+        }
+        let mut peers = self.peers.iter();
+        let peer = peers.find(|(_, peer)| peer.hardware.contains(&hardware));
+        peer.map_or(Whose::Nobodys, |(node, _)| Whose::Peer(*node))
+    }
+
+    /// How long before taking the network is asked: as long as a silent peer is suspected.
+    fn foresight(&self) -> Duration {
+        self.configuration.timing.heartbeat / 2
+    }
+
+    /// Whether the group is being handed to this node: then its owner has looked.
+    fn is_handed_over(&self, group: GroupKey) -> bool {
+        let tenure = self.claims.latest(group).map(|claim| claim.tenure);
+        tenure == Some(Tenure::MovingTo(self.configuration.me))
+    }
+
+    /// Plans when the network is asked about a group that would be taken at `take_at`, and puts
+    /// that off while a stranger has the group.
+    pub(super) fn look_ahead(&mut self, group: GroupKey, take_at: Instant) -> Instant {
+        let Some(here) = self.groups.get(&group) else { return take_at };
+        let shunned = here.lookout.shunned(self.now);
+        let (take_at, ask_at) = if take_at == Instant::NEVER {
+            (take_at, self.suspected_since(group))
+        } else if self.is_handed_over(group) {
+            (take_at, None)
+        } else {
+            match shunned.filter(|shunned| take_at < shunned.until) {
+                Some(shunned) => (shunned.until, Some(shunned.again_at)),
+                None => (take_at, Some(take_at.before(self.foresight()))),
+            }
+        };
+        let Some(here) = self.groups.get_mut(&group) else { return take_at };
+        here.lookout.ask_at = ask_at.filter(|at| !here.lookout.asked_since(*at));
+        take_at
+    }
+
+    /// Since when the owner of the group is suspected, if this node is the next in line.
+    fn suspected_since(&self, group: GroupKey) -> Option<Instant> {
+        let claim = self.claims.latest(group)?;
+        let owner = self.peers.get(&claim.owner)?;
+        if owner.verdict != Verdict::Suspect || claim.tenure != Tenure::Held {
+            return None;
+        }
+        let line = self.line(group);
+        let next = line.into_iter().find(|node| *node != claim.owner);
+        (next == Some(self.configuration.me)).then_some(owner.kernel.suspected_at)
+    }
+
+    /// Asks about every group for which it is time.
+    pub(super) fn ask_what_is_due(&mut self) {
+        if self.now < self.asks_due {
+            return;
+        }
+        let now = self.now;
+        let due = self.groups.iter().filter(|(_, here)| here.lookout.ask_at <= Some(now));
+        let due = due.filter(|(_, here)| here.lookout.ask_at.is_some());
+        let due: Vec<GroupKey> = due.map(|(group, _)| *group).collect();
+        for group in due {
+            self.ask(group);
+        }
+        self.plan_asking();
+    }
+
+    /// Notes when [`Node::ask_what_is_due`] has something to do.
+    pub(super) fn plan_asking(&mut self) {
+        let due = self.groups.values().filter_map(|here| here.lookout.ask_at).min();
+        self.asks_due = due.unwrap_or(Instant::NEVER);
+    }
+
+    /// Asks the network about a group, unless too much has been asked lately: then it is as if
+    /// nobody had answered.
+    pub(super) fn ask(&mut self, group: GroupKey) {
+        let (now, rate) = (self.now, self.pace().rate);
+        let addresses = self.configuration.groups.get(&group).map_or(1, |group| group.addresses);
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        here.lookout.ask_at = None;
+        here.lookout.asked_at = Some(now);
+        if self.holds(Rule::LookBeforeTake) && self.questions.spend(now, addresses, rate) {
+            self.actions.push(Action::Probe { group });
+        }
+    }
+
+    /// Called when a group is about to be taken.
+    pub(super) fn look_while_taking(&mut self, group: GroupKey) {
+        let handed_over = self.is_handed_over(group);
+        let since = self.now.before(self.configuration.timing.heartbeat);
+        let asked = self.groups.get(&group).is_none_or(|here| here.lookout.asked_since(since));
+        if !handed_over && !asked {
+            self.ask(group);
+        }
+        let now = self.now;
+        if let Some(here) = self.groups.get_mut(&group) {
+            here.lookout.took_at = (!handed_over).then_some(now);
+        }
+    }
+
+    /// Somebody else says that the group is at this hardware address.
+    pub(super) fn claimed(&mut self, group: GroupKey, hardware: HardwareAddress) {
+        match self.whose(hardware) {
+            Whose::Own => {}
+            Whose::Peer(node) => {
+                self.kernel_answered(node, group, hardware);
+                self.peer_claims(node, group, hardware);
+            }
+            Whose::Nobodys => self.stranger_claims(group, hardware),
+        }
+    }
+
+    fn stranger_claims(&mut self, group: GroupKey, hardware: HardwareAddress) {
+        let now = self.now;
+        let force = self.configuration.groups.get(&group).is_some_and(|group| group.force);
+        let yields = !force && self.holds(Rule::StrangerNotDisplaced);
+        let Some(here) = self.groups.get(&group) else { return };
+        let was_first = here.lookout.took_at.is_some_and(|at| now.since(at) <= SETTLING);
+        match here.holding {
+            Holding::Idle | Holding::Removing { .. } if yields => self.shun(group, hardware),
+            Holding::Asking { .. } if yields => {
+                self.shun(group, hardware);
+                self.let_go(group, super::group::Purpose::Free);
+            }
+            Holding::Adding { .. } | Holding::Held { .. } if was_first && yields => {
+                self.shun(group, hardware);
+                self.let_go(group, super::group::Purpose::Free);
+            }
+            Holding::Adding { .. } | Holding::Held { .. } => self.defend(group, hardware),
+            // It will be taken all the same, which is told.
+            Holding::Idle | Holding::Asking { .. } | Holding::Removing { .. } => {
+                self.defend(group, hardware);
+            }
+        }
+    }
+
+    /// Leaves a group to a stranger, until he has not answered for a while.
+    fn shun(&mut self, group: GroupKey, hardware: HardwareAddress) {
+        let now = self.now;
+        let first = self.line(group).first() == Some(&self.configuration.me);
+        let length = self.configuration.timing.detection().max(SHUNNED);
+        let length = if first { length } else { SHUNNED_BY_OTHERS.max(length) };
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        let known = here.lookout.stranger(now) == Some(hardware);
+        let (again_at, until) = (now + length / 2, now + length);
+        here.lookout.shunned = Some(Shunned { hardware, again_at, until });
+        self.evaluate = true;
+        if !known {
+            self.report(Report::Unable { group, why: Inability::Stranger(hardware) });
+        }
+    }
+
+    /// Announces a group that a stranger claims too, at most once in [`DEFEND_INTERVAL`].
+    fn defend(&mut self, group: GroupKey, hardware: HardwareAddress) {
+        let now = self.now;
+        let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        here.lookout.claimant = Some((hardware, now));
+        if lately(here.lookout.defended_at, now) || !sure {
+            return;
+        }
+        here.lookout.defended_at = Some(now);
+        self.report(Report::SecondClaimant { group, hardware, node: None });
+        if self.holds(Rule::Defence) {
+            self.announcements.hasten(now, group);
+        }
+    }
+
+    fn peer_claims(&mut self, node: NodeId, group: GroupKey, hardware: HardwareAddress) {
+        let now = self.now;
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        let settled = here.lookout.took_at.is_none_or(|at| now.since(at) > SETTLING);
+        let held = matches!(here.holding, Holding::Held { .. });
+        if held && settled && !lately(here.lookout.told_at, now) {
+            here.lookout.told_at = Some(now);
+            self.report(Report::SecondClaimant { group, hardware, node: Some(node) });
+        }
+    }
+}
+
+fn lately(at: Option<Instant>, now: Instant) -> bool {
+    at.is_some_and(|at| now.since(at) < DEFEND_INTERVAL)
+}
+
+impl GroupHere {
+    /// Why this node would not take the group now, if so.
+    pub(super) fn inability(&self, now: Instant) -> Option<Inability> {
+        self.obstacle(now).or_else(|| self.lookout.stranger(now).map(Inability::Stranger))
+    }
+}

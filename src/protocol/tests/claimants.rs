@@ -1,0 +1,225 @@
+//! Others who answer for a group: a silent peer's kernel, and strangers.
+
+use super::*;
+
+const STRANGER: HardwareAddress = HardwareAddress([2, 0xee, 0, 0, 0, 0]);
+
+fn without(broken: Option<Rule>, nodes: u32, groups: u64) -> Cluster {
+    let mut cluster = Cluster::without(broken, nodes, groups).with_hardware();
+    cluster.kernels_answer = true;
+    cluster
+}
+
+fn settled(broken: Option<Rule>, nodes: u32, groups: u64) -> Cluster {
+    let mut cluster = without(broken, nodes, groups);
+    cluster.run(Duration::from_secs(5));
+    cluster.reports.clear();
+    cluster.announced.clear();
+    cluster
+}
+
+fn key(group: u64) -> GroupKey {
+    GroupKey(mix(group))
+}
+
+fn told(cluster: &Cluster, wanted: impl Fn(&Report) -> bool) -> usize {
+    cluster.reports.iter().filter(|(_, report)| wanted(report)).count()
+}
+
+fn cut_both_ways(cluster: &mut Cluster) {
+    cluster.cut(1, 2);
+    cluster.cut(2, 1);
+}
+
+#[test]
+fn of_a_pair_nobody_takes_while_only_the_heartbeats_are_lost() {
+    let mut cluster = settled(None, 2, 9);
+    cut_both_ways(&mut cluster);
+    cluster.run(Duration::from_secs(60));
+    assert_eq!(cluster.covered(), 9, "{:?}", cluster.open);
+    let answers = |report: &Report| matches!(report, Report::KernelAnswers { .. });
+    assert_eq!(told(&cluster, answers), 2, "once by each: {}", cluster.told());
+    let status = cluster.nodes[&NodeId(1)].status(cluster.now);
+    let other = status.nodes.iter().find(|node| node.node == NodeId(2)).expect("it is known");
+    let (_, hardware_seen) = other.kernel_answers.expect("it answers");
+    assert_eq!((hardware_seen, other.verdict), (hardware(NodeId(2)), Verdict::Suspect));
+    let asked = cluster.asked.len();
+    assert!(asked < 2 * 60 * 20 * 4 + 100, "{asked} questions in a minute");
+    cluster.cut.clear();
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.nodes[&NodeId(1)].verdict(NodeId(2)), Verdict::Up);
+}
+
+#[test]
+fn a_kernel_that_stops_answering_is_relieved_within_a_heartbeat() {
+    let mut cluster = settled(None, 2, 9);
+    let theirs = cluster.groups_of(1);
+    cluster.freeze(NodeId(1));
+    cluster.run(Duration::from_millis(900));
+    assert_eq!(cluster.groups_of(1), theirs, "its kernel answers");
+    for group in &theirs {
+        assert_eq!(cluster.owner(*group), [NodeId(1)]);
+    }
+    cluster.kill(NodeId(1));
+    cluster.run(Duration::from_millis(110));
+    assert_eq!(cluster.share(NodeId(2)), 9, "{}", cluster.told());
+}
+
+#[test]
+fn a_dead_host_of_a_pair_is_relieved_as_soon_as_ever() {
+    let took = |broken| {
+        let mut cluster = settled(broken, 2, 9);
+        cluster.kill(NodeId(1));
+        let begin = cluster.now;
+        while cluster.share(NodeId(2)) < 9 {
+            cluster.run(Duration::from_millis(1));
+        }
+        cluster.now.since(begin)
+    };
+    assert_eq!(took(None), took(Some(Rule::SilentKernel)));
+    assert_eq!(took(None), took(Some(Rule::LookBeforeTake)));
+}
+
+#[test]
+fn who_has_a_live_peer_asks_no_kernel() {
+    let mut cluster = settled(None, 3, 9);
+    let theirs = cluster.groups_of(1);
+    cluster.split = true;
+    cluster.freeze(NodeId(1));
+    cluster.run(Duration::from_millis(420));
+    for group in theirs {
+        assert_eq!(cluster.owner(group).len(), 2, "it was taken although the kernel answers");
+    }
+}
+
+#[test]
+fn a_kernel_is_asked_twice_before_its_host_is_given_up() {
+    let mut cluster = settled(None, 2, 4);
+    cluster.asked.clear();
+    cluster.kill(NodeId(1));
+    cluster.run(Duration::from_millis(299));
+    let mut times: Vec<Instant> = cluster.asked.iter().map(|(at, ..)| *at).collect();
+    times.dedup();
+    assert_eq!(times.len(), 2, "{:?}", cluster.asked);
+}
+
+#[test]
+fn a_group_that_a_stranger_has_is_taken_by_nobody_until_he_is_gone() {
+    let mut cluster = without(None, 3, 4);
+    cluster.strangers.insert(key(1), STRANGER);
+    cluster.run(Duration::from_secs(60));
+    assert_eq!((cluster.owner_count(key(1)), cluster.covered()), (0, 3));
+    let unable = Inability::Stranger(STRANGER);
+    let shunned = |report: &Report| *report == Report::Unable { group: key(1), why: unable };
+    assert!((1..=3).contains(&told(&cluster, shunned)), "{}", cluster.told());
+    let shown = cluster.nodes.values().filter(|node| {
+        let status = node.status(cluster.now);
+        status.groups.iter().any(|group| group.unable_here == Some(unable))
+    });
+    assert_eq!(shown.count(), 3, "every node tells who it is");
+    let asked = cluster.asked.iter().filter(|(_, _, group)| *group == key(1)).count();
+    assert!(asked < 60 * 2 + 2 * 60 / 5 + 10, "{asked} questions in a minute");
+    cluster.strangers.clear();
+    cluster.run(Duration::from_millis(1100));
+    assert_eq!(cluster.covered(), 4, "{:?}", cluster.open);
+}
+
+#[test]
+fn a_dead_owners_group_is_left_to_a_stranger_who_answers() {
+    let mut cluster = settled(None, 3, 9);
+    let group = cluster.groups_of(1)[0];
+    cluster.strangers.insert(group, STRANGER);
+    cluster.kill(NodeId(1));
+    cluster.run(Duration::from_secs(3));
+    assert_eq!((cluster.owner_count(group), cluster.covered()), (0, 8));
+    assert_eq!(cluster.announced.iter().filter(|(.., announced)| *announced == group).count(), 0);
+}
+
+#[test]
+fn where_there_was_no_time_to_ask_the_answer_still_counts() {
+    let mut cluster = settled(None, 3, 9);
+    let group = cluster.groups_of(1)[0];
+    cluster.strangers.insert(group, STRANGER);
+    // Its link goes down: the others take at once.
+    let event = KernelEvent::Usable { group, usable: false };
+    cluster.step(NodeId(1), Event::Kernel(event));
+    cluster.run(Duration::from_millis(200));
+    assert_eq!(cluster.owner_count(group), 0, "{}", cluster.told());
+    assert_eq!(cluster.covered(), 8);
+}
+
+#[test]
+fn a_planned_move_does_not_ask() {
+    let mut cluster = settled(None, 2, 4);
+    cluster.asked.clear();
+    let group = cluster.groups_of(1)[0];
+    cluster.strangers.insert(group, STRANGER);
+    let order = Order::Move { group, to: NodeId(2) };
+    cluster.step(NodeId(1), Event::Ordered { ticket: 1, order });
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.owner(group), [NodeId(2)]);
+    assert_eq!(cluster.asked, []);
+}
+
+#[test]
+fn force_takes_from_a_stranger_and_says_so() {
+    let mut cluster = without(None, 2, 2);
+    cluster.strangers.insert(key(1), STRANGER);
+    for node in [1, 2] {
+        let mut forced = configuration(node, 2, 2);
+        forced.groups.get_mut(&key(1)).expect("it is configured").force = true;
+        cluster.step(NodeId(node), Event::Reconfigured(Box::new(forced)));
+    }
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.covered(), 2, "{}", cluster.told());
+    let said = |report: &Report| matches!(report, Report::SecondClaimant { node: None, .. });
+    assert!(told(&cluster, said) >= 1, "{}", cluster.told());
+}
+
+#[test]
+fn an_owner_defends_itself_once_in_ten_seconds_and_keeps_what_it_has() {
+    let mut cluster = settled(None, 2, 2);
+    cluster.run(Duration::from_secs(10));
+    cluster.announced.clear();
+    let group = cluster.groups_of(1)[0];
+    let claim = KernelEvent::Claimed { group, hardware: STRANGER };
+    for _ in 0..250 {
+        cluster.step(NodeId(1), Event::Kernel(claim));
+        cluster.run(Duration::from_millis(100));
+    }
+    assert_eq!(cluster.owner(group), [NodeId(1)]);
+    let announced = cluster.announced.iter().filter(|(.., announced)| *announced == group);
+    assert_eq!(announced.count(), 3, "{:?}", cluster.announced);
+    let said = |report: &Report| matches!(report, Report::SecondClaimant { node: None, .. });
+    assert_eq!(told(&cluster, said), 3, "{}", cluster.told());
+    let status = cluster.nodes[&NodeId(1)].status(cluster.now);
+    assert!(status.groups.iter().any(|group| group.claimant == Some(STRANGER)));
+}
+
+#[test]
+fn a_peers_claim_is_told_and_not_answered() {
+    let mut cluster = settled(None, 2, 2);
+    cluster.run(Duration::from_secs(10));
+    cluster.announced.clear();
+    let group = cluster.groups_of(1)[0];
+    let claim = KernelEvent::Claimed { group, hardware: hardware(NodeId(2)) };
+    for _ in 0..3 {
+        cluster.step(NodeId(1), Event::Kernel(claim));
+        cluster.run(Duration::from_millis(100));
+    }
+    assert_eq!(cluster.announced, []);
+    let peer =
+        Report::SecondClaimant { group, hardware: hardware(NodeId(2)), node: Some(NodeId(2)) };
+    assert_eq!(told(&cluster, |report| *report == peer), 1, "{}", cluster.told());
+}
+
+#[test]
+fn questions_are_limited_and_what_is_not_asked_about_is_taken() {
+    let mut cluster = settled(None, 2, 3000);
+    cluster.asked.clear();
+    cluster.kill(NodeId(1));
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.share(NodeId(2)), 3000);
+    let asked = cluster.asked.len();
+    assert!((1000..=3100).contains(&asked), "{asked} questions");
+}

@@ -1,0 +1,197 @@
+//! Who else answers for a group: other kernels when they are asked, and hosts outside the cluster.
+//!
+//! A kernel answers a question for what it is OPEN for, whatever its daemon does, if frames pass
+//! both ways; cuts of heartbeats do not concern frames. A stranger is on the clients' side of every
+//! partition. S12: what a daemon has been told of a stranger it does not take, and gives back if it
+//! was told just after; but by hand-over, and but for groups that are forced.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use buoy::protocol::{Cause, HARDWARE_MAX, HardwareAddress, KernelEvent};
+
+use crate::cluster::{Cluster, Happening};
+use crate::draw::{MICROSECOND, MILLISECOND};
+use crate::faults::Ending;
+use crate::trace::note;
+
+/// Every stranger's.
+pub(crate) const STRANGER: HardwareAddress = HardwareAddress([2, 0xee, 0, 0, 0, 0]);
+/// Told of a stranger so long after taking, a daemon gives the group back; a little less than in
+/// the core, because the events take their time.
+const SETTLING: u64 = 900 * MILLISECOND;
+/// Giving back takes no longer, slow kernels included.
+const GIVEN_BACK_WITHIN: u64 = 200 * MILLISECOND;
+
+/// The hardware address of a host.
+pub(crate) fn hardware(host: usize) -> HardwareAddress {
+    HardwareAddress([2, 0, 0, 0, 0, u8::try_from(host).expect("few hosts")])
+}
+
+/// What is known of strangers, here and by the daemons.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers {
+    /// Groups that one has.
+    pub(crate) groups: BTreeSet<usize>,
+    /// Rounds of announcements that any host has sent.
+    pub(crate) announced: u64,
+    /// By host and group: when its daemon was last told of a stranger.
+    told: BTreeMap<(usize, usize), u64>,
+    /// By host and group: when it last took the group, if nobody gave it.
+    took: BTreeMap<(usize, usize), u64>,
+    /// By host and group: when it must have given it back.
+    give_back: BTreeMap<(usize, usize), u64>,
+}
+
+impl Cluster {
+    /// The kernel thread finds the host's interface.
+    pub(crate) fn tell_hardware(&mut self, host: usize) {
+        let mut told = [None; HARDWARE_MAX];
+        told[0] = Some(hardware(host));
+        self.tell_soon(host, KernelEvent::Hardware(told));
+    }
+
+    /// The daemon asks who answers for a group.
+    pub(crate) fn probe(&mut self, host: usize, group: usize) {
+        note!(self, "n{host} asks who has g{group}");
+        let at = self.now + self.draw.between(20 * MICROSECOND, 200 * MICROSECOND);
+        let life = self.hosts[host].life;
+        self.schedule(at, Happening::Question { host, life, group });
+    }
+
+    /// The question is on the network: whoever hears it and has the group answers.
+    pub(crate) fn answer_question(&mut self, host: usize, group: usize) {
+        let open = self.open[group].iter().copied();
+        let heard: Vec<usize> = open
+            .filter(|other| {
+                *other != host
+                    && self.network.passes_frame(host, *other)
+                    && self.network.passes_frame(*other, host)
+            })
+            .collect();
+        for other in heard {
+            self.claim_to(host, group, hardware(other));
+        }
+        if self.strangers.groups.contains(&group) && self.network.meets_stranger(host) {
+            self.claim_to(host, group, STRANGER);
+        }
+    }
+
+    /// A frame that claims a group reaches a host, if it is not lost.
+    fn claim_to(&mut self, host: usize, group: usize, hardware: HardwareAddress) {
+        if !self.draw.chance(self.network.weather.loss) {
+            let group = self.groups[group];
+            self.tell_soon(host, KernelEvent::Claimed { group, hardware });
+        }
+    }
+
+    /// A host has announced a group: others who hold it hear that.
+    pub(crate) fn overhear(&mut self, from: usize, group: usize) {
+        self.strangers.announced += 1;
+        for host in 0..self.hosts.len() {
+            let holds = self.hosts[host].kernel.present[group];
+            if host != from && holds && self.network.passes_frame(from, host) {
+                self.claim_to(host, group, hardware(from));
+            }
+        }
+    }
+
+    /// A host outside the cluster has a group from now on.
+    pub(crate) fn stranger_comes(&mut self, group: usize) {
+        note!(self, "-- a stranger has g{group}");
+        self.strangers.groups.insert(group);
+    }
+
+    /// It announces it: clients believe it, and owners hear it.
+    pub(crate) fn stranger_speaks(&mut self, group: usize) {
+        let nobody = self.hosts.len();
+        for client in 0..self.clients.len() {
+            self.clients[client].hear_announcement(self.now, group, nobody);
+        }
+        self.refresh_clients();
+        for host in 0..self.hosts.len() {
+            if self.hosts[host].kernel.present[group] && self.network.meets_stranger(host) {
+                self.claim_to(host, group, STRANGER);
+            }
+        }
+    }
+
+    /// It has gone.
+    pub(crate) fn stranger_goes(&mut self, group: usize) {
+        note!(self, "-- no stranger has g{group}");
+        self.strangers.groups.remove(&group);
+    }
+
+    /// A fault: a stranger comes to some group for so long, and says so or not.
+    pub(crate) fn let_stranger_come(&mut self, length: u64) {
+        let group = self.draw.index(self.groups.len());
+        self.stranger_comes(group);
+        if self.draw.bits() & 1 == 0 {
+            self.stranger_speaks(group);
+        }
+        let era = self.faults.era;
+        let ending = Ending::StrangerGone(group);
+        self.schedule(self.now + length, Happening::End { era, ending });
+    }
+
+    fn is_forced(&self, host: usize, group: usize) -> bool {
+        let plan = &self.plans[self.safety.hosts[host].plan];
+        plan.groups.get(&self.groups[group]).is_some_and(|group| group.force)
+    }
+
+    /// A daemon is told that somebody claims a group.
+    pub(crate) fn note_claim(&mut self, host: usize, group: usize, hardware: HardwareAddress) {
+        if hardware != STRANGER || self.is_forced(host, group) {
+            return;
+        }
+        let key = (host, group);
+        self.strangers.told.insert(key, self.now);
+        let lately = |took: &&u64| self.now - **took < SETTLING;
+        if self.strangers.took.get(&key).filter(lately).is_some() {
+            let by = self.now + GIVEN_BACK_WITHIN;
+            self.strangers.give_back.entry(key).or_insert(by);
+        }
+    }
+
+    /// S12: a daemon that was told of a stranger within the detection time does not take.
+    pub(crate) fn check_stranger(&mut self, host: usize, group: usize) {
+        let key = (host, group);
+        self.strangers.took.remove(&key);
+        let given = self.hosts[host].node.as_ref().is_some_and(|node| {
+            let status = node.status(self.hosts[host].clock.read(self.now));
+            let mut groups = status.groups.iter();
+            let cause = groups.find(|it| it.group == self.groups[group]).and_then(|it| it.cause);
+            matches!(
+                cause,
+                Some(Cause::Balance(_) | Cause::Drain(_) | Cause::Operator(_) | Cause::Failback(_))
+            )
+        });
+        if given {
+            return;
+        }
+        self.strangers.took.insert(key, self.now);
+        let told = self.strangers.told.get(&key);
+        if told.is_some_and(|told| self.now - told < self.detection()) {
+            self.flag("S12", format!("n{host} takes g{group}, which a stranger has"));
+        }
+    }
+
+    /// A daemon lets go of a group.
+    pub(crate) fn note_given_back(&mut self, host: usize, group: usize) {
+        self.strangers.give_back.remove(&(host, group));
+        self.strangers.took.remove(&(host, group));
+    }
+
+    /// S12: what was taken and then found to be a stranger's is given back.
+    pub(crate) fn check_given_back(&mut self) {
+        let overdue = self.strangers.give_back.iter().filter(|(_, by)| **by < self.now);
+        let overdue: Vec<(usize, usize)> = overdue.map(|(key, _)| *key).collect();
+        for (host, group) in overdue {
+            self.strangers.give_back.remove(&(host, group));
+            let resumed = self.safety.hosts[host].resumed_at + GIVEN_BACK_WITHIN;
+            let acts = self.hosts[host].is_running() && self.now > resumed;
+            if acts && self.hosts[host].kernel.present[group] {
+                self.flag("S12", format!("n{host} keeps g{group}, which a stranger had first"));
+            }
+        }
+    }
+}
