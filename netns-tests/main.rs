@@ -15,6 +15,7 @@ mod runner;
 mod scene;
 mod takeover;
 mod until;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         fence::TESTS,
         meddling::TESTS,
         refusal::TESTS,
+        witness::TESTS,
     ]
     .concat();
     runner::main(&tests)

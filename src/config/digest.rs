@@ -21,7 +21,7 @@ fn meaning(config: &Config) -> String {
     let mut nodes: Vec<String> = config
         .nodes
         .iter()
-        .map(|node| format!("{} {:?} {}", node.name, node.addresses, node.weight))
+        .map(|node| format!("{} {:?} {} {:?}", node.name, node.addresses, node.weight, node.role))
         .collect();
     nodes.sort();
     let mut groups: Vec<String> = config
@@ -32,8 +32,8 @@ fn meaning(config: &Config) -> String {
             // The first is the identity of the group; the order of the others means nothing.
             vips.iter_mut().skip(1).for_each(|vip| vip.insert(0, '+'));
             vips.sort();
-            let placed = (&group.interface, group.strategy, &group.prefer, group.failback);
-            format!("{} {} {vips:?} {placed:?}", group.pool, group.name)
+            let place = (&group.interface, group.strategy, &group.prefer, group.failback);
+            format!("{} {} {vips:?} {place:?} {:?}", group.pool, group.name, group.mode)
         })
         .collect();
     groups.sort();

@@ -98,6 +98,15 @@ impl<'a> Entry<'a> {
         Some(At { value, place: self.place() })
     }
 
+    /// Yes or no.
+    pub(super) fn flag(&self, wanted: &str, findings: &mut Findings) -> Option<At<bool>> {
+        let Some(value) = self.value.get_ref().as_bool() else {
+            self.refuse_type("true or false", wanted, findings);
+            return None;
+        };
+        Some(At { value, place: self.place() })
+    }
+
     /// The elements, if this is an array.
     pub(super) fn list_if(&self) -> Option<Vec<Entry<'a>>> {
         self.value.get_ref().as_array().map(|array| self.elements(array))
@@ -197,6 +206,16 @@ impl<'a> Section<'a> {
         findings: &mut Findings,
     ) -> Option<At<i64>> {
         self.entry(key)?.number(wanted, findings)
+    }
+
+    /// The yes or no under a key, which may be absent.
+    pub(super) fn flag(
+        &self,
+        key: &str,
+        wanted: &str,
+        findings: &mut Findings,
+    ) -> Option<At<bool>> {
+        self.entry(key)?.flag(wanted, findings)
     }
 
     /// What stands under a key that must be there.

@@ -24,13 +24,14 @@ const TIMING: &[&str] = &[
     "announce_refresh",
     "announce_rate",
 ];
-const NODE: &[&str] = &["name", "addresses", "weight"];
+const NODE: &[&str] = &["name", "addresses", "weight", "role", "voter"];
 const POOL: &[&str] = &["name", "interface", "vips", "mode", "strategy", "prefer", "failback"];
 const GROUP: &[&str] = &["name", "addresses", "interface"];
 
 const WRITE_STRING: &str = "write a string in double quotes";
 const WRITE_DURATION: &str = "write a number with its unit in quotes, like \"300ms\" or \"2s\"";
 const WRITE_NUMBER: &str = "write a whole number without quotes";
+const WRITE_FLAG: &str = "write true or false without quotes";
 const WRITE_ADDRESSES: &str = "write a list of addresses, like [\"10.77.0.11\"]";
 const WRITE_GROUP: &str = "write an address like \"10.77.0.100\", a list of addresses that move \
      together, or { name = \"api\", addresses = [\"10.77.0.110\"] }";
@@ -86,6 +87,8 @@ pub(super) struct Node {
     pub(super) list: Option<Place>,
     pub(super) addresses: Vec<At<String>>,
     pub(super) weight: Option<At<i64>>,
+    pub(super) role: Option<At<String>>,
+    pub(super) voter: Option<At<bool>>,
 }
 
 /// One `[[pool]]`.
@@ -219,6 +222,8 @@ fn read_node(section: &Section<'_>, findings: &mut Findings) -> Node {
         list: list.as_ref().map(Entry::place),
         addresses: read_texts(list.as_ref(), WRITE_ADDRESSES, findings),
         weight: section.number("weight", WRITE_NUMBER, findings),
+        role: section.text("role", WRITE_STRING, findings),
+        voter: section.flag("voter", WRITE_FLAG, findings),
     }
 }
 

@@ -221,14 +221,14 @@ impl FrontDesk {
             let name = self.names.current().node(self.me);
             return Err(vec![format!("the file no longer has this node, {name}")]);
         }
-        if let Some(change) = changes.iter().find(|change| change.needs_restart()) {
+        if let Some(change) = changes.iter().find(|change| change.is_refused()) {
             return Err(vec![change.to_string()]);
         }
         if changes.is_empty() {
             return Ok(Vec::new());
         }
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
-        self.kernel.reconfigure(setup::groups(&config));
+        self.kernel.reconfigure(setup::groups(&config, self.me));
         let (answer, applied) = oneshot::channel();
         let change = Reconfiguration {
             protocol: config.protocol(self.me, Incarnation(0), 0, super::host::software(), false),
@@ -238,7 +238,7 @@ impl FrontDesk {
             answer,
         };
         let unchanged = |reason: String| {
-            self.kernel.reconfigure(setup::groups(&self.config));
+            self.kernel.reconfigure(setup::groups(&self.config, self.me));
             vec![reason]
         };
         mailbox

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::config::{Config, NodeConfig};
-use crate::control::names::{GroupName, Names};
+use crate::control::names::{GroupName, Names, NodeName};
 use crate::kernel;
 use crate::protocol::NodeId;
 use crate::transport::Path;
@@ -42,14 +42,17 @@ pub(crate) fn ring(config: &Config) -> Result<KeyRing, KeyRingError> {
 /// What the kernel side acts upon.
 pub(crate) fn kernel(config: &Config, me: NodeId) -> kernel::Settings {
     kernel::Settings {
-        groups: groups(config),
+        groups: groups(config, me),
         peer_addresses: others(config, me).flat_map(|node| node.addresses.clone()).collect(),
         gate: Some(kernel::table_name(&config.cluster)),
     }
 }
 
-/// The groups with their addresses.
-pub(crate) fn groups(config: &Config) -> Vec<kernel::GroupAddresses> {
+/// The groups with their addresses; none for a witness, which needs no link for them.
+pub(crate) fn groups(config: &Config, me: NodeId) -> Vec<kernel::GroupAddresses> {
+    if config.nodes.iter().any(|node| node.id == me && !node.role.owns()) {
+        return Vec::new();
+    }
     let group = |group: &crate::config::GroupConfig| kernel::GroupAddresses {
         key: group.key,
         name: group.name.clone(),
@@ -61,14 +64,19 @@ pub(crate) fn groups(config: &Config) -> Vec<kernel::GroupAddresses> {
 
 /// The names that operators use.
 pub(crate) fn names(config: &Config, me: NodeId) -> Names {
-    let nodes = config.nodes.iter().map(|node| (node.id, node.name.clone())).collect();
+    let node = |node: &NodeConfig| {
+        let (owns, votes) = (node.role.owns(), node.role.votes());
+        (node.id, NodeName { node: node.name.clone(), owns, votes })
+    };
     let group = |group: &crate::config::GroupConfig| {
         let name = GroupName {
             pool: group.pool.clone(),
             group: group.name.clone(),
             addresses: group.vips.iter().map(|vip| vip.address).collect(),
+            mode: group.mode,
         };
         (group.key, name)
     };
-    Names::new(config.cluster.clone(), me, nodes, config.groups.iter().map(group).collect())
+    let (nodes, groups) = (config.nodes.iter().map(node), config.groups.iter().map(group));
+    Names::new(config.cluster.clone(), me, nodes.collect(), groups.collect())
 }
