@@ -182,6 +182,7 @@ impl FrontDesk {
             ("netlink_overruns", kernel.overruns.value()),
             ("kernel_errors", kernel.errors.value()),
             ("connections_ended", kernel.connections_ended.value()),
+            ("connections_left", kernel.connections_left.value()),
             ("gates_rebuilt", kernel.gates_rebuilt.value()),
             ("guardian_pid", vital.guardian.load(Ordering::Relaxed)),
             ("guardians_lost", vital.guardians_lost.load(Ordering::Relaxed)),

@@ -18,8 +18,8 @@ use tokio::time::{Instant as Moment, sleep_until};
 
 use super::addresses;
 use super::announce::{self, Announcer};
+use super::closing::Closing;
 use super::counters::Counters;
-use super::destroy::Destroyer;
 use super::gate::Gate;
 use super::links::{Observation, Place};
 use super::probe::Probes;
@@ -74,7 +74,7 @@ struct Shell {
     watch: Watch,
     handle: Handle,
     announcer: Announcer,
-    destroyer: Destroyer,
+    closing: Closing,
     gate: Option<Gate>,
     /// Addresses that have gone and are still covered.
     uncovered: BTreeSet<IpAddr>,
@@ -105,7 +105,7 @@ impl Shell {
             watch,
             handle,
             announcer: Announcer::default(),
-            destroyer: Destroyer::default(),
+            closing: Closing::default(),
             gate: None,
             uncovered: BTreeSet::new(),
             running: FuturesUnordered::new(),
@@ -153,6 +153,7 @@ impl Shell {
                 () = self.watch.readable() => self.receive(),
                 Some((change, answer)) = self.running.next() => self.answered(change, answer),
                 reach = self.probes.next() => self.told(reach),
+                () = tokio::task::yield_now(), if self.closing.is_waiting() => {}
                 () = sleep_until(deadline) => {}
             }
             self.settle();
@@ -245,9 +246,10 @@ impl Shell {
                 self.resynchronise();
             }
             let settled = self.reconciler.settle(self.now());
-            self.end_connections(&settled.changes);
             self.cover(&settled.changes);
-            self.backlog.extend(settled.changes);
+            // Connections are ended while their address is still there.
+            self.backlog.extend(self.closing.admit(settled.changes));
+            self.backlog.extend(self.closing.proceed(&self.counters));
             while self.running.len() < CHANGES_MAX {
                 let Some(change) = self.backlog.pop_front() else { break };
                 self.running.push(addresses::make(self.handle.clone(), change).boxed());
@@ -279,17 +281,6 @@ impl Shell {
             KernelEvent::Present { .. } | KernelEvent::Absent { .. } | KernelEvent::Reach(_) => {}
         }
         (self.events)(event);
-    }
-
-    /// Ends the connections of addresses that go, while they are still there.
-    fn end_connections(&mut self, changes: &[Change]) {
-        let going = changes.iter().filter_map(|change| match change {
-            Change::Remove { place, connections: true } => Some(place.address),
-            Change::Remove { .. } | Change::Add(_) => None,
-        });
-        let outcome = self.destroyer.end(&going.collect());
-        self.counters.connections_ended.add(outcome.ended);
-        self.counters.connections_left.add(usize::from(outcome.incomplete));
     }
 
     /// Puts addresses under the gate before they come.
@@ -390,7 +381,7 @@ impl Shell {
             count = count.max(found.len());
             let remove = |place: &Place| Change::Remove { place: *place, connections: true };
             let changes: Vec<Change> = found.iter().map(remove).collect();
-            self.end_connections(&changes);
+            self.closing.proceed_to_the_end(changes.clone(), &self.counters);
             for chunk in changes.chunks(CHANGES_MAX) {
                 let make = |change: &Change| addresses::make(self.handle.clone(), *change);
                 let removals = chunk.iter().map(make);
@@ -412,6 +403,7 @@ impl Shell {
                 biased;
                 () = self.watch.readable() => self.receive(),
                 Some((change, answer)) = self.running.next() => self.answered(change, answer),
+                () = tokio::task::yield_now(), if self.closing.is_waiting() => {}
                 () = sleep_until(deadline) => {}
             }
             self.settle();

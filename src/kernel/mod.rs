@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   orders --> apply --> reconcile (pure) --> apply --> addresses --> rtnetlink
-//!                ^   <-- events                   \---> destroy   --> sock_diag
+//!                ^   <-- events                   \---> closing   --> destroy --> sock_diag
 //!   watch (links, addresses) <-- netlink           \--> announce  --> packet sockets
 //! ```
 //!
@@ -20,6 +20,7 @@ mod addresses;
 mod announce;
 mod apply;
 mod arp;
+mod closing;
 mod counters;
 mod destroy;
 mod gate;
