@@ -218,6 +218,16 @@ impl Scene {
         }
         let until = clock::now();
         let figures = self.figures(since);
+        self.no_probe_lost((since, until))?;
+        if figures.worst > PLANNED_OUTAGE_MAX {
+            return Err(format!("an address was out for {:?}", figures.worst).into());
+        }
+        Ok(())
+    }
+
+    /// Fails if a probe that was sent between these two moments was not answered at all.
+    pub(crate) fn no_probe_lost(&self, (since, until): (Instant, Instant)) -> Outcome {
+        clock::pause(buoy::lab::record::ANSWER_LIMIT);
         for vip in &self.served {
             let record = self.cluster.prober.record(*vip);
             let judged = |probe: &&Probe| probe.sent >= since && probe.sent < until;
@@ -226,9 +236,6 @@ impl Scene {
                 0 => {}
                 some => return Err(format!("{some} probes to {vip} were lost").into()),
             }
-        }
-        if figures.worst > PLANNED_OUTAGE_MAX {
-            return Err(format!("an address was out for {:?}", figures.worst).into());
         }
         Ok(())
     }
