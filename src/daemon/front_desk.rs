@@ -211,6 +211,12 @@ impl FrontDesk {
         outcome
     }
 
+    fn reconfigure_kernel(&self, config: &Config) {
+        let (groups, peers) =
+            (setup::groups(config, self.me), setup::peer_addresses(config, self.me));
+        self.kernel.reconfigure(groups, peers);
+    }
+
     async fn apply_file(&mut self, mailbox: &Mailbox) -> Result<Vec<String>, Vec<String>> {
         let path = self.options.config.clone();
         let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
@@ -229,7 +235,7 @@ impl FrontDesk {
             return Ok(Vec::new());
         }
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
-        self.kernel.reconfigure(setup::groups(&config, self.me));
+        self.reconfigure_kernel(&config);
         let (answer, applied) = oneshot::channel();
         let change = Reconfiguration {
             protocol: config.protocol(self.me, Incarnation(0), 0, super::host::software(), false),
@@ -239,7 +245,7 @@ impl FrontDesk {
             answer,
         };
         let unchanged = |reason: String| {
-            self.kernel.reconfigure(setup::groups(&self.config, self.me));
+            self.reconfigure_kernel(&self.config);
             vec![reason]
         };
         mailbox

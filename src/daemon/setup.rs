@@ -1,6 +1,6 @@
 //! What each module needs to know of the configuration file.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{Config, NodeConfig};
 use crate::control::names::{GroupName, Names, NodeName};
@@ -12,7 +12,7 @@ use crate::wire::{Key, KeyRing, KeyRingError};
 /// One heartbeat path for each address of this node.
 pub(crate) fn paths(config: &Config, me: NodeId) -> Vec<Path> {
     let Some(here) = config.nodes.iter().find(|node| node.id == me) else { return Vec::new() };
-    let path = |(place, local): (usize, &std::net::IpAddr)| Path {
+    let path = |(place, local): (usize, &IpAddr)| Path {
         local: SocketAddr::new(*local, config.port),
         peers: others(config, me)
             .filter_map(|node| {
@@ -43,9 +43,14 @@ pub(crate) fn ring(config: &Config) -> Result<KeyRing, KeyRingError> {
 pub(crate) fn kernel(config: &Config, me: NodeId) -> kernel::Settings {
     kernel::Settings {
         groups: groups(config, me),
-        peer_addresses: others(config, me).flat_map(|node| node.addresses.clone()).collect(),
+        peer_addresses: peer_addresses(config, me),
         gate: Some(kernel::table_name(&config.cluster)),
     }
+}
+
+/// Every address of the other nodes.
+pub(crate) fn peer_addresses(config: &Config, me: NodeId) -> Vec<IpAddr> {
+    others(config, me).flat_map(|node| node.addresses.clone()).collect()
 }
 
 /// The groups with their addresses; none for a witness, which needs no link for them.

@@ -186,7 +186,10 @@ impl Shell {
                 self.counters.reach_tests.add(1);
                 self.probes.test(&self.reconciler, now);
             }
-            Order::Reconfigure(groups) => self.reconciler.reconfigure(groups, now),
+            Order::Reconfigure(groups, peer_addresses) => {
+                self.reconciler.reconfigure(groups, now);
+                self.probes.reconfigure(peer_addresses, now);
+            }
             Order::RebuildGate(left) => self.rebuild_gate(left),
             Order::Stop => return false,
         }

@@ -135,7 +135,7 @@ enum Order {
     Release(GroupKey, Ticket),
     Announce(GroupKey),
     TestReach,
-    Reconfigure(Vec<GroupAddresses>),
+    Reconfigure(Vec<GroupAddresses>, Vec<IpAddr>),
     RebuildGate(Duration),
     Stop,
 }
@@ -195,10 +195,11 @@ impl Kernel {
         self.order(Order::TestReach);
     }
 
-    /// Replaces the list of groups. Groups that did not change are not touched. A group that is
-    /// not in the list any more is removed if it is here, and its release is still answered.
-    pub fn reconfigure(&self, groups: Vec<GroupAddresses>) {
-        self.order(Order::Reconfigure(groups));
+    /// Replaces the lists of groups and of the other nodes' addresses. Groups that did not change
+    /// are not touched. A group that is not in the list any more is removed if it is here, and its
+    /// release is still answered.
+    pub fn reconfigure(&self, groups: Vec<GroupAddresses>, peer_addresses: Vec<IpAddr>) {
+        self.order(Order::Reconfigure(groups, peer_addresses));
     }
 
     /// Builds the gate anew, with all that it covered, because somebody has removed it; it is open
