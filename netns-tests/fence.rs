@@ -5,16 +5,17 @@
 //! all.
 
 use std::fs;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use buoy::lab::clock;
-use buoy::lab::plan::{Shape, vip};
+use buoy::lab::plan::{Plan, Shape, vip};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Outcome;
 use crate::runner::Test;
-use crate::scene::{PLANNED_OUTAGE_MAX, SOON, Scene, with};
+use crate::scene::{PLANNED_OUTAGE_MAX, READING, SOON, Scene, with, with_plan};
 use crate::until::{throughout, until};
 
 /// What there is to run here.
@@ -24,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("guardian_ends_with_its_daemon", guardian_ends_with_its_daemon),
     ("killed_daemons_stop_answering", killed_daemons_stop_answering),
     ("frozen_daemons_stop_answering", frozen_daemons_stop_answering),
+    ("thousand_addresses_of_a_killed_daemon", thousand_addresses_of_a_killed_daemon),
     ("gate_flushed_by_others", gate_flushed_by_others),
     ("gate_is_gone_after_a_clean_stop", gate_is_gone_after_a_clean_stop),
 ];
@@ -32,6 +34,8 @@ pub(crate) const TESTS: &[Test] = &[
 const CLOSED_WITHIN: Duration = Duration::from_millis(600 + 20);
 /// Less than it takes to notice a death by silence: 250 ms at the least.
 const RELIEVED_WITHIN: Duration = PLANNED_OUTAGE_MAX;
+/// The kernel needs some 25 ms to remove a thousand addresses and as much to add them.
+const THOUSAND_WITHIN: Duration = Duration::from_millis(600);
 const TABLE: &str = "buoy_lab";
 /// What somebody else has in nf_tables; it must be there to the end, and count.
 const FOREIGN: &str =
@@ -150,6 +154,11 @@ fn frozen_daemons_stop_answering() -> Outcome {
         }
         let frozen = clock::now();
         nobody_answers(scene, frozen)?;
+        until("the guardians have removed the addresses", SOON, || {
+            let holds = |vip| !scene.cluster.watch.holders(vip).is_empty();
+            let held = scene.served.iter().filter(|vip| holds(**vip)).count();
+            if held == 0 { Ok(()) } else { Err(format!("{held} are there")) }
+        })?;
         for node in 0..3 {
             scene.cluster.signal(node, Signal::SIGCONT);
         }
@@ -173,6 +182,48 @@ fn nobody_answers(scene: &Scene, since: Instant) -> Outcome {
         assert!(after <= CLOSED_WITHIN, "{vip} was answered until {after:?} after");
     }
     Ok(())
+}
+
+/// A daemon with a thousand addresses in a hundred groups is killed. They are all removed there,
+/// and all taken by the other node, each at one place only.
+fn thousand_addresses_of_a_killed_daemon() -> Outcome {
+    let vips: Vec<IpAddr> = (0..4_u8)
+        .flat_map(|third| (1..=250_u8).map(move |last| IpAddr::from([10, 79, third, last])))
+        .collect();
+    let groups: Vec<Vec<IpAddr>> = vips.chunks(10).map(<[_]>::to_vec).collect();
+    let pool = "interface = \"eth0\"\nstrategy = \"priority\"\nprefer = [\"lb1\"]";
+    let plan = Shape { nodes: 2, groups, pool, ..Shape::default() }.plan();
+    // The client does not probe them: a thousand each 2 ms would be what is measured.
+    with_plan(Plan { groups: Vec::new(), ..plan }, |scene| {
+        scene.cluster.start_all()?;
+        let all_at = |node: usize| {
+            let (one, other) = (scene.cluster.kernel(node), scene.cluster.kernel(1 - node));
+            let (one, other) = (one.map_err(|e| e.to_string())?, other.map_err(|e| e.to_string())?);
+            let held = vips.iter().filter(|vip| one.holds(**vip)).count();
+            let left = vips.iter().filter(|vip| other.holds(**vip)).count();
+            match (held, left) {
+                (1000, 0) => Ok(()),
+                seen => Err(format!("{seen:?} are here and at the other")),
+            }
+        };
+        until("the first node has all", SOON, || all_at(0))?;
+        let killed = clock::now();
+        scene.cluster.signal(0, Signal::SIGKILL);
+        until("the second node has all", SOON, || all_at(1))?;
+        let timeline = scene.cluster.watch.timeline();
+        let (mut gone, mut taken, mut two) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        for vip in &vips {
+            for change in timeline.of(*vip).filter(|change| change.at > killed) {
+                let last = if change.held { &mut taken } else { &mut gone };
+                *last = (*last).max(change.at.duration_since(killed));
+            }
+            two = two.max(timeline.two_owners(*vip, killed, clock::now()));
+        }
+        assert!(gone <= THOUSAND_WITHIN, "the last was gone only after {gone:?}");
+        assert!(taken <= THOUSAND_WITHIN, "the last was taken only after {taken:?}");
+        assert!(two <= READING, "two had an address for {two:?}");
+        Ok(())
+    })
 }
 
 /// Somebody flushes all tables, ours among them. It is back before anybody notices, still open,

@@ -16,6 +16,7 @@ mod scene;
 mod strangers;
 mod takeover;
 mod until;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         strangers::TESTS,
         meddling::TESTS,
         refusal::TESTS,
+        witness::TESTS,
     ]
     .concat();
     runner::main(&tests)

@@ -50,12 +50,15 @@ fn one_way(fault: Fault) -> Outcome {
             [] => others_serve(scene),
             still => Err(format!("{still:?} are answered by the cut node")),
         })?;
+        let taken_over = clock::now();
         throughout("the cut node serves nothing", CUT, || {
             match scene.owned_by(victim).as_slice() {
                 [] => Ok(()),
                 some => Err(format!("{some:?} are answered by the cut node")),
             }
         })?;
+        // All have been taken, whatever the cut node still says and holds.
+        scene.no_probe_lost((taken_over, clock::now()))?;
         let figures = scene.figures(begin);
         assert!(figures.worst <= OUTAGE_MAX, "out for {:?}", figures.worst);
         let healed = clock::now();

@@ -7,6 +7,7 @@ use std::{fs, thread};
 
 use buoy::lab::clock;
 use buoy::lab::plan::{Shape, vip};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::Outcome;
 use crate::runner::Test;
@@ -20,6 +21,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("reload_under_traffic", reload_under_traffic),
     ("lists_differ_during_a_rollout", lists_differ_during_a_rollout),
 ];
+
+/// Clients of one address.
+const CONNECTIONS: u64 = 4000;
 
 /// The operator drains the owner: the command returns when the node has nothing; nobody loses
 /// more than a probe or two, and no moment has two owners. Undrained, it gets its share back.
@@ -57,10 +61,12 @@ fn drain_and_undrain() -> Outcome {
     })
 }
 
-/// A client has a connection to the address and only reads. The group is moved: the connection
-/// is reset at once, so that the client can connect again, instead of hanging for ever.
+/// Thousands of clients have a connection to the address and only read. The group is moved: every
+/// connection is reset at once, so that its client can connect again, instead of hanging for
+/// ever; and who probes the address meanwhile notices no more than of any move.
 fn move_resets_tcp_connections() -> Outcome {
     with(&Shape::default(), |scene| {
+        allow_descriptors()?;
         for node in 0..scene.cluster.nodes() {
             let listener =
                 scene.cluster.namespace(node).run(|| TcpListener::bind("0.0.0.0:8080"))??;
@@ -73,30 +79,49 @@ fn move_resets_tcp_connections() -> Outcome {
                 }
             });
         }
-        let connect = || scene.cluster.client().run(|| TcpStream::connect((vip(100), 8080)));
-        let mut stream = connect()??;
-        let mut greeting = [0; 5];
-        stream.read_exact(&mut greeting)?;
+        let connect = || -> std::io::Result<TcpStream> {
+            let mut stream = TcpStream::connect((vip(100), 8080))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.read_exact(&mut [0; 5])?;
+            Ok(stream)
+        };
+        let client = scene.cluster.client();
+        let clients: Result<Vec<_>, _> =
+            client.run(|| (0..CONNECTIONS).map(|_| connect()).collect())?;
         let from = scene.owner(vip(100))?;
         let to = (from + 1) % 3;
         let begin = clock::now();
         scene.command(from, &["move", "10.77.0.100", scene.cluster.name(to)])?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let end = stream.read(&mut greeting);
-        let took = clock::now().duration_since(begin);
-        match end {
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            other => return Err(format!("expected a reset, got {other:?} after {took:?}").into()),
+        for mut stream in clients? {
+            match stream.read(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+                other => return Err(format!("expected a reset, got {other:?}").into()),
+            }
         }
-        assert!(took < Duration::from_secs(1), "reset only after {took:?}");
+        let took = clock::now().duration_since(begin);
+        assert!(took < Duration::from_secs(1), "all were reset only after {took:?}");
         until("a new connection is to the new owner", SOON, || {
             if scene.owner(vip(100))? != to {
                 return Err("it has not moved".to_owned());
             }
-            let mut stream = connect().map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-            stream.read_exact(&mut [0; 5]).map_err(|e| e.to_string())
-        })
+            let connected = client.run(connect).map_err(|e| e.to_string())?;
+            connected.map(drop).map_err(|e| e.to_string())
+        })?;
+        let figures = scene.figures(begin);
+        assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
+        assert!(figures.two_owners <= READING, "two owners for {:?}", figures.two_owners);
+        Ok(())
     })
+}
+
+/// Both ends of every connection are files of this process.
+fn allow_descriptors() -> Outcome {
+    let wanted = 2 * CONNECTIONS + 1024;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted))?;
+    }
+    Ok(())
 }
 
 /// A group is added to the files and every daemon is told to reload, while the client probes: the

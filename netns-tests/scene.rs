@@ -14,7 +14,7 @@ use buoy::lab::clock;
 use buoy::lab::cluster::Cluster;
 use buoy::lab::experiment::{self, Expectation, Figures};
 use buoy::lab::network::mac_text;
-use buoy::lab::plan::Shape;
+use buoy::lab::plan::{Plan, Shape};
 use buoy::lab::probe::Prober;
 use buoy::lab::record::Probe;
 
@@ -57,7 +57,11 @@ pub(crate) fn with(shape: &Shape, test: impl FnOnce(&mut Scene) -> Outcome) -> O
 
 /// As [`with`], but starts nothing.
 pub(crate) fn with_unstarted(shape: &Shape, test: impl FnOnce(&mut Scene) -> Outcome) -> Outcome {
-    let plan = shape.plan();
+    with_plan(shape.plan(), test)
+}
+
+/// As [`with_unstarted`], for what no shape describes.
+pub(crate) fn with_plan(plan: Plan, test: impl FnOnce(&mut Scene) -> Outcome) -> Outcome {
     let served = plan.vips();
     let mut scene = Scene { cluster: Cluster::build(plan, Path::new(PROGRAM))?, served };
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| test(&mut scene)));
@@ -214,6 +218,16 @@ impl Scene {
         }
         let until = clock::now();
         let figures = self.figures(since);
+        self.no_probe_lost((since, until))?;
+        if figures.worst > PLANNED_OUTAGE_MAX {
+            return Err(format!("an address was out for {:?}", figures.worst).into());
+        }
+        Ok(())
+    }
+
+    /// Fails if a probe that was sent between these two moments was not answered at all.
+    pub(crate) fn no_probe_lost(&self, (since, until): (Instant, Instant)) -> Outcome {
+        clock::pause(buoy::lab::record::ANSWER_LIMIT);
         for vip in &self.served {
             let record = self.cluster.prober.record(*vip);
             let judged = |probe: &&Probe| probe.sent >= since && probe.sent < until;
@@ -222,9 +236,6 @@ impl Scene {
                 0 => {}
                 some => return Err(format!("{some} probes to {vip} were lost").into()),
             }
-        }
-        if figures.worst > PLANNED_OUTAGE_MAX {
-            return Err(format!("an address was out for {:?}", figures.worst).into());
         }
         Ok(())
     }

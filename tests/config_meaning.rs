@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use buoy::config::{self, Change, Config, WhoAmI, difference, find_me};
-use buoy::protocol::{GroupKey, Incarnation, NodeId, SoftwareVersion, Strategy, Timing};
+use buoy::config::{self, Change, Config, Role, WhoAmI, difference, find_me};
+use buoy::protocol::{GroupKey, Incarnation, Mode, NodeId, SoftwareVersion, Strategy, Timing};
 
 const BASE: &str = r#"
 [cluster]
@@ -90,6 +90,8 @@ fn the_digest_changes_with_the_meaning_only() {
     let digest = parse("digest", BASE).digest;
     let same = [
         BASE.replace("[cluster]", "# comment\n[cluster]\nport = 4748\nprofile = \"lan\""),
+        BASE.replace("weight = 2", "weight = 2\nrole = \"member\"\nvoter = true"),
+        BASE.replace("strategy", "mode = \"availability\"\nstrategy"),
         BASE.replace("weight = 2", "weight=0x2") + "\n[timing]\nheartbeat = \"100ms\"\n",
         BASE.replace("vips = [\"10.77.0.100\", [", "vips = [[")
             .replace("fd77::102\"]", "FD77:0::102/128\"], \"10.77.0.100/32\""),
@@ -108,6 +110,7 @@ fn the_digest_changes_with_the_meaning_only() {
         ("\"eth0\"", "\"eth2\""),
         ("\"lb2\", \"lb1\"]", "\"lb1\", \"lb2\"]"),
         ("\"10m\"", "\"never\""),
+        ("weight = 2", "weight = 2\nvoter = false"),
         ("[[node]]\nname = \"lb1\"", "[timing]\nmisses = 4\n[[node]]\nname = \"lb1\""),
     ];
     for (from, to) in other {
@@ -150,6 +153,11 @@ fn a_reload_names_each_difference_and_nothing_else() {
         ("\"edge\"", "\"rim\"", "cluster renamed from edge to rim: needs a restart"),
         ("name = \"edge\"", "name = \"edge\"\nport = 5000", "port changed from 4748 to 5000"),
         ("weight = 2", "weight = 5", "node lb2 changed: weight from 2 to 5"),
+        (
+            "weight = 2",
+            "weight = 2\nvoter = false",
+            "node lb2 changed: from member to member without a vote",
+        ),
         (
             "10.77.0.12\"",
             "10.77.0.13\"",
@@ -203,14 +211,121 @@ fn a_reload_names_each_difference_and_nothing_else() {
 }
 
 #[test]
-fn only_the_cluster_name_needs_a_restart() {
+fn a_running_daemon_refuses_another_cluster_name() {
     let old = parse("restart", BASE);
     let renamed = parse("restart", &BASE.replacen("\"edge\"", "\"rim\"", 1));
-    assert!(difference(&old, &renamed).iter().all(Change::needs_restart));
+    assert!(difference(&old, &renamed).iter().all(Change::is_refused));
     let moved = BASE.replace("10.77.0.11\"", "10.77.0.21\"").replace("lb2", "lb3");
     let changes = difference(&old, &parse("restart", &moved));
     assert!(changes.len() >= 3, "{changes:?}");
-    assert!(!changes.iter().any(Change::needs_restart), "{changes:?}");
+    assert!(!changes.iter().any(Change::is_refused), "{changes:?}");
+}
+
+/// Two members and a witness, with the pool in mode `majority`.
+const STRICT: &str = r#"
+[cluster]
+name = "edge"
+key_file = "cluster.key"
+
+[[node]]
+name = "lb1"
+addresses = ["10.77.0.11"]
+
+[[node]]
+name = "lb2"
+addresses = ["10.77.0.12"]
+
+[[node]]
+name = "rack"
+addresses = ["10.77.0.13"]
+role = "witness"
+
+[[pool]]
+name = "web"
+vips = ["10.77.0.100"]
+mode = "majority"
+
+[[pool]]
+name = "mail"
+vips = ["10.77.0.110"]
+"#;
+
+#[test]
+fn majority_and_the_witness_reach_the_protocol() {
+    let config = parse("strict", STRICT);
+    let modes: Vec<Mode> = config.groups.iter().map(|group| group.mode).collect();
+    assert_eq!(modes, [Mode::Majority, Mode::Availability]);
+    let me = config.node("rack").unwrap().id;
+    let given = config.protocol(me, Incarnation(5), 9, SoftwareVersion::default(), false);
+    assert_eq!(given.groups[&config.groups[0].key].mode, Mode::Majority);
+    assert_eq!(given.groups[&config.groups[1].key].mode, Mode::Availability);
+    let rights = |name| {
+        let member = given.nodes[&NodeId::from_name(name)];
+        (member.owns, member.votes)
+    };
+    assert_eq!((rights("lb1"), rights("rack")), ((true, true), (false, true)));
+
+    let more = STRICT.replacen(
+        "[[pool]]",
+        "[[node]]\nname = \"lb3\"\naddresses = [\"10.77.0.14\"]\nvoter = false\n[[pool]]",
+        1,
+    );
+    let config = parse("strict", &more);
+    assert_eq!(config.node("lb3").unwrap().role, Role::NonVoter);
+    let given = config.protocol(me, Incarnation(5), 9, SoftwareVersion::default(), false);
+    let lb3 = given.nodes[&NodeId::from_name("lb3")];
+    assert_eq!((lb3.owns, lb3.votes), (true, false));
+}
+
+#[test]
+fn a_witness_without_a_strict_pool_corroborates() {
+    let config = parse("corroborates", &STRICT.replace("mode = \"majority\"", ""));
+    assert_eq!(config.node("rack").unwrap().role, Role::Witness);
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn voters_do_not_change_while_leases_are_granted() {
+    let replaced = STRICT.replace("\"rack\"", "\"desk\"").replace("10.77.0.13", "10.77.0.23");
+    let (old, new) = (parse("voters", STRICT), parse("voters", &replaced));
+    let said: Vec<String> = difference(&old, &new)
+        .iter()
+        .filter(|change| change.is_refused())
+        .map(ToString::to_string)
+        .collect();
+    let expected = "voters changed from lb1, lb2, rack to desk, lb1, lb2 under mode majority: \
+        reload every node with mode = \"availability\" first, then with the other voters, then \
+        with \"majority\"";
+    assert_eq!(said, [expected]);
+
+    // The way round.
+    let steps = [STRICT.to_owned(), loose(STRICT), loose(&replaced), replaced];
+    for pair in steps.windows(2) {
+        let changes = difference(&parse("voters", &pair[0]), &parse("voters", &pair[1]));
+        assert!(!changes.is_empty() && !changes.iter().any(Change::is_refused), "{changes:?}");
+    }
+    // One that neither came to vote nor ceased to.
+    let weight = STRICT.replacen("11\"]", "11\"]\nweight = 2", 1);
+    let changes = difference(&old, &parse("voters", &weight));
+    assert!(!changes.iter().any(Change::is_refused), "{changes:?}");
+}
+
+fn loose(text: &str) -> String {
+    text.replace("\"majority\"", "\"availability\"")
+}
+
+#[test]
+fn a_reload_tells_of_modes_and_roles() {
+    let old = parse("modes", STRICT);
+    let new = parse("modes", &loose(STRICT).replace("role = \"witness\"", ""));
+    let said: Vec<String> = difference(&old, &new).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "node rack changed: from witness to member",
+            "group 10.77.0.100 changed: mode from majority to availability",
+        ]
+    );
 }
 
 #[test]

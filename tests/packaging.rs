@@ -74,6 +74,19 @@ fn unit_has_every_directive_buoy_relies_on() {
 }
 
 #[test]
+fn the_template_is_the_unit_but_for_its_paths() {
+    let text = read("packaging/systemd/buoy.service")
+        .replace("/etc/buoy/buoy.toml", "/etc/buoy/%i.toml")
+        .replace("/run/buoy", "/run/buoy-%i")
+        .replace("RuntimeDirectory=buoy", "RuntimeDirectory=buoy-%i");
+    let mut expected = parse_unit(&text);
+    let mut template = parse_unit(&read("packaging/systemd/buoy@.service"));
+    let description = ("Unit".to_owned(), "Description".to_owned());
+    assert_ne!(expected.remove(&description), template.remove(&description));
+    assert_eq!(template, expected, "left: buoy@.service, right: buoy.service with its paths");
+}
+
+#[test]
 fn addresses_are_released_before_the_network_and_the_balancer_go() {
     let unit = unit();
     let after = values(&unit, "Unit", "After").join(" ");
@@ -205,9 +218,12 @@ fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
 }
 
 fn unit() -> Unit {
+    parse_unit(&read("packaging/systemd/buoy.service"))
+}
+
+fn parse_unit(text: &str) -> Unit {
     let mut unit = Unit::new();
     let mut section = String::new();
-    let text = read("packaging/systemd/buoy.service");
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             name.clone_into(&mut section);

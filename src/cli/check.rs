@@ -10,10 +10,10 @@ use nix::unistd::gethostname;
 use serde_json::{Value, json};
 
 use crate::config::{
-    self, Config, Fault, GroupConfig, NodeConfig, Refused, Warning, find_me, show_duration,
+    self, Config, Fault, GroupConfig, NodeConfig, Refused, Role, Warning, find_me, show_duration,
 };
 use crate::exit::Exit;
-use crate::protocol::Strategy;
+use crate::protocol::{Mode, Strategy};
 
 use super::Streams;
 
@@ -66,12 +66,12 @@ fn write_summary(
     writeln!(out, "{} is valid: cluster {}, port {}", path.display(), config.cluster, config.port)?;
     writeln!(out, "\n{}", counted(config.nodes.len(), "node"))?;
     let rows = config.nodes.iter().map(node_row).collect();
-    write_table(out, &["NAME", "WEIGHT", "ADDRESSES"], rows)?;
+    write_table(out, &["NAME", "ROLE", "WEIGHT", "ADDRESSES"], rows)?;
     let addresses: usize = config.groups.iter().map(|group| group.vips.len()).sum();
     let groups = counted(config.groups.len(), "group");
     writeln!(out, "\n{groups} with {}", counted(addresses, "address"))?;
     let rows = config.groups.iter().map(|group| group_row(config, group)).collect();
-    write_table(out, &["GROUP", "POOL", "INTERFACE", "PLACED", "ADDRESSES"], rows)?;
+    write_table(out, &["GROUP", "POOL", "INTERFACE", "MODE", "PLACED", "ADDRESSES"], rows)?;
     let timing = &config.timing;
     writeln!(
         out,
@@ -103,13 +103,19 @@ fn write_summary(
 
 fn node_row(node: &NodeConfig) -> Vec<String> {
     let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
-    vec![node.name.clone(), node.weight.to_string(), addresses.join(" ")]
+    let (role, weight) = match node.role {
+        Role::Member => ("member", node.weight.to_string()),
+        Role::NonVoter => ("no vote", node.weight.to_string()),
+        Role::Witness => ("witness", "-".to_owned()),
+    };
+    vec![node.name.clone(), role.to_owned(), weight, addresses.join(" ")]
 }
 
 fn group_row(config: &Config, group: &GroupConfig) -> Vec<String> {
     let vips: Vec<String> = group.vips.iter().map(ToString::to_string).collect();
     let interface = group.interface.clone().unwrap_or("routed".to_owned());
-    vec![group.name.clone(), group.pool.clone(), interface, placed(config, group), vips.join(" ")]
+    let (name, pool, mode) = (group.name.clone(), group.pool.clone(), mode(group).to_owned());
+    vec![name, pool, interface, mode, placed(config, group), vips.join(" ")]
 }
 
 fn placed(config: &Config, group: &GroupConfig) -> String {
@@ -121,6 +127,13 @@ fn placed(config: &Config, group: &GroupConfig) -> String {
         text.push_str(&format!(", back after {}", show_duration(after)));
     }
     text
+}
+
+fn mode(group: &GroupConfig) -> &'static str {
+    match group.mode {
+        Mode::Availability => "availability",
+        Mode::Majority => "majority",
+    }
 }
 
 fn strategy(group: &GroupConfig) -> &'static str {
@@ -165,13 +178,7 @@ fn counted(count: usize, noun: &str) -> String {
 }
 
 fn taken_json(path: &Path, config: &Config, me: Result<&String, &String>) -> Value {
-    let nodes: Vec<Value> = config
-        .nodes
-        .iter()
-        .map(
-            |node| json!({ "name": node.name, "addresses": node.addresses, "weight": node.weight }),
-        )
-        .collect();
+    let nodes: Vec<Value> = config.nodes.iter().map(node_json).collect();
     let groups: Vec<Value> = config
         .groups
         .iter()
@@ -182,6 +189,7 @@ fn taken_json(path: &Path, config: &Config, me: Result<&String, &String>) -> Val
                 "group": group.name,
                 "addresses": vips,
                 "interface": group.interface,
+                "mode": mode(group),
                 "strategy": strategy(group),
                 "prefer": prefer(config, group),
                 "failback_ms": group.failback.map(milliseconds),
@@ -203,6 +211,16 @@ fn taken_json(path: &Path, config: &Config, me: Result<&String, &String>) -> Val
         "groups": groups,
         "faults": [],
         "warnings": warnings,
+    })
+}
+
+fn node_json(node: &NodeConfig) -> Value {
+    json!({
+        "name": node.name,
+        "addresses": node.addresses,
+        "role": if node.role.owns() { "member" } else { "witness" },
+        "voter": node.role.votes(),
+        "weight": node.weight,
     })
 }
 

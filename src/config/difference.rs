@@ -1,7 +1,8 @@
 //! What is different between two files, for `buoy reload` and its report.
 //!
 //! The daemon applies exactly these; a group that no change names is not touched. Everything may
-//! change while the daemon runs but the name of the cluster, which its sessions are bound to.
+//! change while the daemon runs but the name of the cluster, which its sessions are bound to, and
+//! the voters under mode `majority`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use crate::protocol::Timing;
 
 use super::duration::show_duration;
-use super::{Config, GroupConfig, NodeConfig};
+use super::voters::voters_changed;
+use super::{Config, GroupConfig, NodeConfig, Role};
 
 /// One difference between the file that is in use and the one to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,15 @@ pub enum Change {
         /// Name in use.
         from: String,
         /// Name in the file.
+        to: String,
+    },
+    /// Others vote on the leases of pools in mode `majority`. A running daemon cannot apply this:
+    /// while some nodes have the one list and some the other, two majorities may have no voter in
+    /// common.
+    Voters {
+        /// Names in use.
+        from: String,
+        /// Names in the file.
         to: String,
     },
     /// Heartbeats go to another port.
@@ -80,10 +91,10 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether the daemon must be started anew for this.
+    /// Whether a running daemon must not apply this; its text says what to do instead.
     #[must_use]
-    pub fn needs_restart(&self) -> bool {
-        matches!(self, Self::Cluster { .. })
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Cluster { .. } | Self::Voters { .. })
     }
 }
 
@@ -93,6 +104,11 @@ impl fmt::Display for Change {
             Self::Cluster { from, to } => {
                 write!(out, "cluster renamed from {from} to {to}: needs a restart")
             }
+            Self::Voters { from, to } => write!(
+                out,
+                "voters changed from {from} to {to} under mode majority: reload every node with \
+                 mode = \"availability\" first, then with the other voters, then with \"majority\""
+            ),
             Self::Port { from, to } => write!(out, "port changed from {from} to {to}"),
             Self::Keys { ids } => {
                 let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -117,6 +133,9 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
     if old.cluster != new.cluster {
         changes.push(Change::Cluster { from: old.cluster.clone(), to: new.cluster.clone() });
+    }
+    if let Some((from, to)) = voters_changed(old, new) {
+        changes.push(Change::Voters { from, to });
     }
     if old.port != new.port {
         changes.push(Change::Port { from: old.port, to: new.port });
@@ -176,6 +195,9 @@ fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<Change> {
         if before.weight != node.weight {
             what.push(format!("weight from {} to {}", before.weight, node.weight));
         }
+        if before.role != node.role {
+            what.push(format!("from {} to {}", role(before.role), role(node.role)));
+        }
         if !what.is_empty() {
             changes.push(Change::NodeChanged { node: node.name.clone(), what: what.join(", ") });
         }
@@ -217,6 +239,9 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
         let shown = |name: &Option<String>| name.clone().unwrap_or("the routed one".to_owned());
         what.push(format!("interface from {} to {}", shown(&old.interface), shown(&new.interface)));
     }
+    if old.mode != new.mode {
+        what.push(format!("mode from {:?} to {:?}", old.mode, new.mode).to_lowercase());
+    }
     if old.strategy != new.strategy {
         what.push(format!("strategy from {:?} to {:?}", old.strategy, new.strategy).to_lowercase());
     }
@@ -231,6 +256,14 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
         what.push(format!("force from {} to {}", old.force, new.force));
     }
     what
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Member => "member",
+        Role::NonVoter => "member without a vote",
+        Role::Witness => "witness",
+    }
 }
 
 fn list(addresses: &[IpAddr]) -> String {

@@ -21,7 +21,7 @@ fn meaning(config: &Config) -> String {
     let mut nodes: Vec<String> = config
         .nodes
         .iter()
-        .map(|node| format!("{} {:?} {}", node.name, node.addresses, node.weight))
+        .map(|node| format!("{} {:?} {} {:?}", node.name, node.addresses, node.weight, node.role))
         .collect();
     nodes.sort();
     let mut groups: Vec<String> = config
@@ -35,7 +35,8 @@ fn meaning(config: &Config) -> String {
             let placed = (&group.interface, group.strategy, &group.prefer, group.failback);
             // Left out where it is the default, as by software that does not know it.
             let force = if group.force { " force" } else { "" };
-            format!("{} {} {vips:?} {placed:?}{force}", group.pool, group.name)
+            let mode = group.mode;
+            format!("{} {} {vips:?} {placed:?} {mode:?}{force}", group.pool, group.name)
         })
         .collect();
     groups.sort();

@@ -98,13 +98,13 @@ impl<'a> Entry<'a> {
         Some(At { value, place: self.place() })
     }
 
-    /// A truth value.
-    pub(super) fn truth(&self, wanted: &str, findings: &mut Findings) -> Option<bool> {
-        let truth = self.value.get_ref().as_bool();
-        if truth.is_none() {
+    /// Yes or no.
+    pub(super) fn flag(&self, wanted: &str, findings: &mut Findings) -> Option<At<bool>> {
+        let Some(value) = self.value.get_ref().as_bool() else {
             self.refuse_type("true or false", wanted, findings);
-        }
-        truth
+            return None;
+        };
+        Some(At { value, place: self.place() })
     }
 
     /// The elements, if this is an array.
@@ -208,9 +208,14 @@ impl<'a> Section<'a> {
         self.entry(key)?.number(wanted, findings)
     }
 
-    /// The truth value under a key, which may be absent.
-    pub(super) fn truth(&self, key: &str, wanted: &str, findings: &mut Findings) -> Option<bool> {
-        self.entry(key)?.truth(wanted, findings)
+    /// The yes or no under a key, which may be absent.
+    pub(super) fn flag(
+        &self,
+        key: &str,
+        wanted: &str,
+        findings: &mut Findings,
+    ) -> Option<At<bool>> {
+        self.entry(key)?.flag(wanted, findings)
     }
 
     /// What stands under a key that must be there.

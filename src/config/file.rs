@@ -24,15 +24,15 @@ const TIMING: &[&str] = &[
     "announce_refresh",
     "announce_rate",
 ];
-const NODE: &[&str] = &["name", "addresses", "weight"];
+const NODE: &[&str] = &["name", "addresses", "weight", "role", "voter"];
 const POOL: &[&str] =
     &["name", "interface", "vips", "mode", "strategy", "prefer", "failback", "force"];
 const GROUP: &[&str] = &["name", "addresses", "interface", "force"];
 
 const WRITE_STRING: &str = "write a string in double quotes";
 const WRITE_DURATION: &str = "write a number with its unit in quotes, like \"300ms\" or \"2s\"";
-const WRITE_TRUTH: &str = "write true or false without quotes";
 const WRITE_NUMBER: &str = "write a whole number without quotes";
+const WRITE_FLAG: &str = "write true or false without quotes";
 const WRITE_ADDRESSES: &str = "write a list of addresses, like [\"10.77.0.11\"]";
 const WRITE_GROUP: &str = "write an address like \"10.77.0.100\", a list of addresses that move \
      together, or { name = \"api\", addresses = [\"10.77.0.110\"] }";
@@ -88,6 +88,8 @@ pub(super) struct Node {
     pub(super) list: Option<Place>,
     pub(super) addresses: Vec<At<String>>,
     pub(super) weight: Option<At<i64>>,
+    pub(super) role: Option<At<String>>,
+    pub(super) voter: Option<At<bool>>,
 }
 
 /// One `[[pool]]`.
@@ -223,6 +225,8 @@ fn read_node(section: &Section<'_>, findings: &mut Findings) -> Node {
         list: list.as_ref().map(Entry::place),
         addresses: read_texts(list.as_ref(), WRITE_ADDRESSES, findings),
         weight: section.number("weight", WRITE_NUMBER, findings),
+        role: section.text("role", WRITE_STRING, findings),
+        voter: section.flag("voter", WRITE_FLAG, findings),
     }
 }
 
@@ -245,7 +249,7 @@ fn read_pool(section: &Section<'_>, findings: &mut Findings) -> Pool {
         strategy: section.text("strategy", WRITE_STRING, findings),
         prefer: read_texts(section.entry("prefer").as_ref(), wanted, findings),
         failback: section.text("failback", WRITE_DURATION, findings),
-        force: section.truth("force", WRITE_TRUTH, findings),
+        force: section.flag("force", WRITE_FLAG, findings).map(|force| force.value),
     }
 }
 
@@ -269,7 +273,7 @@ fn read_group(entry: &Entry<'_>, findings: &mut Findings) -> Option<Group> {
         name: section.text("name", WRITE_STRING, findings),
         interface: section.text("interface", WRITE_STRING, findings),
         addresses: read_texts(list.as_ref(), WRITE_ADDRESSES, findings),
-        force: section.truth("force", WRITE_TRUTH, findings),
+        force: section.flag("force", WRITE_FLAG, findings).map(|force| force.value),
     })
 }
 

@@ -23,15 +23,14 @@ mod key_file;
 mod nodes;
 mod pools;
 mod timing;
+mod voters;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::protocol::{
-    Configuration, Group, Incarnation, Member, Mode, NodeId, SoftwareVersion, Timing,
-};
+use crate::protocol::{Configuration, Group, Incarnation, Member, NodeId, SoftwareVersion, Timing};
 
 pub use addresses::Vip;
 pub use difference::{Change, difference};
@@ -40,7 +39,7 @@ pub use fault::{Fault, Refused, Warning};
 pub use file::known_keys;
 pub use find_me::{WhoAmI, find_me};
 pub use key_file::{KEYS_MAX, KeyFileFault, Keys, LineFault, read_keys, write_new_key};
-pub use nodes::{NodeConfig, PATHS_MAX};
+pub use nodes::{NodeConfig, PATHS_MAX, Role};
 pub use pools::{ADDRESSES_MAX, ADDRESSES_PER_GROUP_MAX, GroupConfig};
 
 use fault::Findings;
@@ -155,7 +154,7 @@ impl Config {
             let addresses = u16::try_from(group.vips.len()).unwrap_or(u16::MAX);
             let placed = Group {
                 addresses,
-                mode: Mode::Availability,
+                mode: group.mode,
                 strategy: group.strategy,
                 prefer: group.prefer.clone(),
                 failback: group.failback,
@@ -163,14 +162,17 @@ impl Config {
             };
             (group.key, placed)
         });
-        let nodes = self.nodes.iter().map(|node| (node.id, Member::of_weight(node.weight)));
+        let member = |node: &NodeConfig| {
+            let (owns, votes) = (node.role.owns(), node.role.votes());
+            (node.id, Member { owns, votes, ..Member::of_weight(node.weight) })
+        };
         Configuration {
             me,
             incarnation,
             seed,
             software,
             digest: self.digest,
-            nodes: nodes.collect(),
+            nodes: self.nodes.iter().map(member).collect(),
             groups: groups.collect(),
             timing: self.timing,
             draining,

@@ -1,4 +1,4 @@
-//! `[[node]]`: names, heartbeat addresses and weights, and whether they fit each other.
+//! `[[node]]`: names, heartbeat addresses, weights and roles, and whether they fit each other.
 //!
 //! The first address of each node is the first heartbeat path, the second the second, and so on:
 //! all nodes must therefore have equally many, and a path must be of one address family.
@@ -11,6 +11,7 @@ use crate::protocol::{NODES_MAX, NodeId};
 use super::addresses::node_address;
 use super::fault::{At, Findings, Place};
 use super::file;
+use super::pools::suggestion;
 use super::timing::count;
 
 /// Heartbeat paths; two are usual, and each costs a socket and a datagram per peer and beat.
@@ -29,8 +30,41 @@ pub struct NodeConfig {
     pub id: NodeId,
     /// One address for each heartbeat path, in the order of the paths.
     pub addresses: Vec<IpAddr>,
-    /// Share of the groups that it should carry.
+    /// Share of the groups that it should carry; 1 for a witness, which carries none.
     pub weight: u16,
+    /// What it is there for.
+    pub role: Role,
+}
+
+/// What a node is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It owns groups and votes.
+    Member,
+    /// It owns groups and does not vote.
+    NonVoter,
+    /// It votes and owns nothing.
+    Witness,
+}
+
+impl Role {
+    /// Whether groups may go there.
+    #[must_use]
+    pub fn owns(self) -> bool {
+        match self {
+            Self::Member | Self::NonVoter => true,
+            Self::Witness => false,
+        }
+    }
+
+    /// Whether it grants leases for groups in mode `majority`.
+    #[must_use]
+    pub fn votes(self) -> bool {
+        match self {
+            Self::Member | Self::Witness => true,
+            Self::NonVoter => false,
+        }
+    }
 }
 
 /// What else must know the nodes while the file is checked.
@@ -38,8 +72,8 @@ pub struct NodeConfig {
 pub(super) struct Nodes {
     /// Nodes without a fault of their own.
     pub(super) checked: Vec<NodeConfig>,
-    /// Every name that stands in the file, also of nodes with faults.
-    pub(super) names: Vec<String>,
+    /// Every name that stands in the file, also of nodes with faults, and what it is there for.
+    pub(super) names: Vec<(String, Role)>,
     /// Every address and the node that has it.
     pub(super) addresses: BTreeMap<IpAddr, String>,
 }
@@ -58,19 +92,54 @@ pub(super) fn check(raw: &[file::Node], findings: &mut Findings) -> Nodes {
         }
         let id = node.name.as_ref().and_then(|name| check_name(name, &mut ids, findings));
         let label = node.name.as_ref().map_or("another node", |name| &name.value).to_owned();
-        nodes.names.extend(node.name.as_ref().map(|name| name.value.clone()));
+        let role = check_role(node, findings);
+        nodes.names.extend(node.name.as_ref().map(|name| (name.value.clone(), role)));
         let row = check_addresses(node, &label, &mut nodes.addresses, findings);
         let weight = node.weight.as_ref().map_or(Some(1), |weight| count(weight, WEIGHT, findings));
         if let (Some(id), Some(weight)) = (id, weight) {
             let addresses = row.iter().map(|(address, _)| *address).collect();
-            nodes.checked.push(NodeConfig { name: label, id, addresses, weight });
+            nodes.checked.push(NodeConfig { name: label, id, addresses, weight, role });
         }
         if let Some(list) = &node.list {
             rows.push((list, row));
         }
     }
     check_paths(&rows, findings);
+    check_somebody_owns(raw, &nodes, findings);
     nodes
+}
+
+fn check_role(node: &file::Node, findings: &mut Findings) -> Role {
+    let votes = node.voter.as_ref().is_none_or(|voter| voter.value);
+    let Some(role) = &node.role else { return if votes { Role::Member } else { Role::NonVoter } };
+    match role.value.as_str() {
+        "member" if votes => Role::Member,
+        "member" => Role::NonVoter,
+        "witness" => {
+            if let Some(voter) = node.voter.as_ref().filter(|voter| !voter.value) {
+                let problem = "leaves a witness nothing to do: it votes and owns nothing";
+                findings.refuse(&voter.place, problem, "remove this key, or the node");
+            }
+            if let Some(weight) = &node.weight {
+                let problem = "has no meaning for a witness, which owns nothing";
+                findings.refuse(&weight.place, problem, "remove this key");
+            }
+            Role::Witness
+        }
+        other => {
+            let remedy = suggestion(other, &["member", "witness"]);
+            findings.refuse(&role.place, "is not a role", remedy);
+            Role::Member
+        }
+    }
+}
+
+fn check_somebody_owns(raw: &[file::Node], nodes: &Nodes, findings: &mut Findings) {
+    let Some(role) = raw.first().and_then(|node| node.role.as_ref()) else { return };
+    if nodes.names.iter().all(|(_, role)| !role.owns()) {
+        let problem = "is the role of every node: nobody would have the addresses";
+        findings.refuse(&role.place, problem, "remove this key from the nodes that shall own");
+    }
 }
 
 fn check_name(

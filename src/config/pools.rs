@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::protocol::{GROUPS_MAX, GroupKey, NodeId, Strategy};
+use crate::protocol::{GROUPS_MAX, GroupKey, Mode, NodeId, Strategy};
 
 use super::addresses::{Vip, vip};
 use super::document::nearest;
@@ -15,11 +15,14 @@ use super::fault::{At, Findings, Place};
 use super::file;
 use super::nodes::{Nodes, valid_name};
 use super::timing::duration;
+use super::voters::check_voters;
 
 /// Addresses of one group; each move handles all of them at once.
 pub const ADDRESSES_PER_GROUP_MAX: usize = 1024;
 /// Addresses in all; the kernel's cost per address grows with their number (KERNEL.md C).
 pub const ADDRESSES_MAX: usize = 8192;
+/// The word for [`Mode::Majority`].
+const MAJORITY: &str = "majority";
 /// Interface names of Linux (IFNAMSIZ with its closing zero).
 const INTERFACE_NAME_MAX: usize = 15;
 /// Above these a takeover takes more than some 15 and 100 ms (KERNEL.md C).
@@ -41,6 +44,8 @@ pub struct GroupConfig {
     pub vips: Vec<Vip>,
     /// Where they are added; `None` is the interface with a connected route to the address.
     pub interface: Option<String>,
+    /// What must not happen to it.
+    pub mode: Mode,
     /// How it is placed.
     pub strategy: Strategy,
     /// Preferred nodes, best first.
@@ -64,6 +69,7 @@ struct Seen {
 struct Shared {
     pool: String,
     interface: Option<String>,
+    mode: Mode,
     strategy: Strategy,
     prefer: Vec<NodeId>,
     failback: Option<Duration>,
@@ -91,6 +97,10 @@ pub(super) fn check(
             groups.extend(check_group(group, &shared, nodes, &mut seen, findings));
         }
     }
+    let strict = |mode: &&At<String>| mode.value == MAJORITY;
+    if let Some(mode) = raw.iter().filter_map(|pool| pool.mode.as_ref()).find(strict) {
+        check_voters(&mode.place, &nodes.names, findings);
+    }
     check_numbers(raw, &groups, findings);
     groups
 }
@@ -114,14 +124,14 @@ fn check_pool(
     if let Some(list) = pool.list.as_ref().filter(|list| pool.groups.is_empty() && empty(list)) {
         findings.refuse(list, "is empty", "write at least one address, or remove the pool");
     }
-    check_mode(pool.mode.as_ref(), nodes, findings);
+    let mode = check_mode(pool.mode.as_ref(), findings);
     let prefer = check_prefer(&pool.prefer, nodes, findings);
     let strategy = check_strategy(pool.strategy.as_ref(), &pool.prefer, findings);
     let failback = check_failback(pool.failback.as_ref(), &pool.prefer, findings);
     let interface = pool.interface.as_ref().filter(|name| valid_interface(name, findings));
     let interface = interface.map(|name| name.value.clone());
     let force = pool.force.unwrap_or(false);
-    Shared { pool: name, interface, strategy, prefer, failback, force }
+    Shared { pool: name, interface, mode, strategy, prefer, failback, force }
 }
 
 /// Whether a list holds nothing, as opposed to nothing that could be read.
@@ -129,24 +139,15 @@ fn empty(list: &Place) -> bool {
     list.shown.starts_with('[') && list.shown.trim_matches(['[', ']', ' ']).is_empty()
 }
 
-fn check_mode(mode: Option<&At<String>>, nodes: &Nodes, findings: &mut Findings) {
-    let Some(mode) = mode else { return };
+fn check_mode(mode: Option<&At<String>>, findings: &mut Findings) -> Mode {
+    let Some(mode) = mode else { return Mode::Availability };
     match mode.value.as_str() {
-        "availability" => {}
-        "majority" if nodes.names.len() == 2 => findings.refuse(
-            &mode.place,
-            "cannot work with two voters: a majority of two is both, so one death stops the other",
-            "a witness (a third buoy without addresses) would be the third voter, in a later \
-             version; use \"availability\"",
-        ),
-        "majority" => findings.refuse(
-            &mode.place,
-            "mode \"majority\" is not in this version yet",
-            "use \"availability\"",
-        ),
+        "availability" => Mode::Availability,
+        MAJORITY => Mode::Majority,
         other => {
-            let remedy = suggestion(other, &["availability", "majority"]);
+            let remedy = suggestion(other, &["availability", MAJORITY]);
             findings.refuse(&mode.place, "is not a mode", remedy);
+            Mode::Availability
         }
     }
 }
@@ -177,14 +178,17 @@ fn check_strategy(
 fn check_prefer(prefer: &[At<String>], nodes: &Nodes, findings: &mut Findings) -> Vec<NodeId> {
     let mut ids = Vec::new();
     for name in prefer {
-        if !nodes.names.contains(&name.value) {
-            let known: Vec<&str> = nodes.names.iter().map(String::as_str).collect();
+        let Some((_, role)) = nodes.names.iter().find(|(known, _)| *known == name.value) else {
+            let known: Vec<&str> = nodes.names.iter().map(|(known, _)| known.as_str()).collect();
             let remedy = match nearest(&name.value, &known) {
                 Some(known) => format!("did you mean {known:?}?"),
                 None => format!("the nodes are {}", known.join(", ")),
             };
             findings.refuse(&name.place, "is not a node of this file", remedy);
             continue;
+        };
+        if !role.owns() {
+            findings.refuse(&name.place, "is a witness, which owns nothing", "leave it out");
         }
         let id = NodeId::from_name(&name.value);
         if ids.contains(&id) {
@@ -250,6 +254,7 @@ fn check_group(
         key,
         vips,
         interface,
+        mode: shared.mode,
         strategy: shared.strategy,
         prefer: shared.prefer.clone(),
         failback: shared.failback,
@@ -362,7 +367,8 @@ fn check_numbers(raw: &[file::Pool], groups: &[GroupConfig], findings: &mut Find
     }
 }
 
-fn suggestion(word: &str, known: &[&str]) -> String {
+/// What to write instead of a word that is none of the known ones.
+pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
     match nearest(word, known) {
         Some(known) => format!("did you mean {known:?}?"),
         None => {

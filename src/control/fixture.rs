@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::names::{GroupName, Names};
+use super::names::{GroupName, Names, NodeName};
 use crate::protocol::{
     Candidate, Cause, Epoch, Explanation, GroupKey, GroupState, GroupStatus, Inability,
-    Incarnation, NodeId, NodePhase, NodeStatus, SoftwareVersion, Standing, Status, Verdict,
+    Incarnation, Mode, NodeId, NodePhase, NodeStatus, SoftwareVersion, Standing, Status, Verdict,
 };
 
 /// Id of a node by name.
@@ -30,13 +30,18 @@ pub(super) fn names() -> Names {
             pool: "web".to_owned(),
             group: addresses[0].to_owned(),
             addresses: addresses.iter().map(|text| address(text)).collect(),
+            mode: if addresses.len() > 1 { Mode::Majority } else { Mode::Availability },
         };
         (group(addresses[0]), name)
     };
     Names::new(
         "edge".to_owned(),
         node("lb1"),
-        ["lb1", "lb2", "lb3"].map(|name| (node(name), name.to_owned())).to_vec(),
+        vec![
+            (node("lb1"), NodeName::member("lb1")),
+            (node("lb2"), NodeName { votes: false, ..NodeName::member("lb2") }),
+            (node("lb3"), NodeName { owns: false, ..NodeName::member("lb3") }),
+        ],
         vec![
             named(&["10.77.0.100"]),
             named(&["10.77.0.101"]),

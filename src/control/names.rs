@@ -8,15 +8,26 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::protocol::{GroupKey, NodeId};
+use crate::protocol::{GroupKey, Mode, NodeId};
 
 /// Names of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     cluster: String,
     me: NodeId,
-    nodes: BTreeMap<NodeId, Placed<String>>,
+    nodes: BTreeMap<NodeId, Placed<NodeName>>,
     groups: BTreeMap<GroupKey, Placed<GroupName>>,
+}
+
+/// How the operator names one node, and what it is there for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeName {
+    /// Its name.
+    pub node: String,
+    /// Whether groups may go there; a witness has none.
+    pub owns: bool,
+    /// Whether it grants leases for groups in mode `majority`.
+    pub votes: bool,
 }
 
 /// How the operator names one group.
@@ -28,6 +39,8 @@ pub struct GroupName {
     pub group: String,
     /// Its addresses, as configured.
     pub addresses: Vec<IpAddr>,
+    /// What must not happen to it, as configured.
+    pub mode: Mode,
 }
 
 /// A name and its place in the file, which is the order people expect to read.
@@ -52,7 +65,7 @@ impl Names {
     pub fn new(
         cluster: String,
         me: NodeId,
-        nodes: Vec<(NodeId, String)>,
+        nodes: Vec<(NodeId, NodeName)>,
         groups: Vec<(GroupKey, GroupName)>,
     ) -> Self {
         Self { cluster, me, nodes: placed(nodes), groups: placed(groups) }
@@ -73,7 +86,14 @@ impl Names {
     /// The name of a node.
     #[must_use]
     pub fn node(&self, node: NodeId) -> String {
-        self.nodes.get(&node).map_or_else(|| node.to_string(), |placed| placed.name.clone())
+        self.nodes.get(&node).map_or_else(|| node.to_string(), |placed| placed.name.node.clone())
+    }
+
+    /// What the node is there for; a node that is not configured counts as an ordinary one.
+    #[must_use]
+    pub fn role(&self, node: NodeId) -> NodeName {
+        let unknown = || NodeName::member(&node.to_string());
+        self.nodes.get(&node).map_or_else(unknown, |placed| placed.name.clone())
     }
 
     /// Pool, name and addresses of a group.
@@ -84,6 +104,7 @@ impl Names {
                 pool: "unknown".to_owned(),
                 group: group.to_string(),
                 addresses: Vec::new(),
+                mode: Mode::default(),
             },
             |placed| placed.name.clone(),
         )
@@ -106,13 +127,13 @@ impl Names {
     pub fn node_names(&self) -> Vec<&str> {
         let mut nodes: Vec<_> = self.nodes.values().collect();
         nodes.sort_by_key(|placed| placed.place);
-        nodes.into_iter().map(|placed| placed.name.as_str()).collect()
+        nodes.into_iter().map(|placed| placed.name.node.as_str()).collect()
     }
 
     /// Finds a node by its name.
     #[must_use]
     pub fn find_node(&self, name: &str) -> Option<NodeId> {
-        self.nodes.iter().find(|(_, placed)| placed.name == name).map(|(node, _)| *node)
+        self.nodes.iter().find(|(_, placed)| placed.name.node == name).map(|(node, _)| *node)
     }
 
     /// Finds a group by its name, by `pool/name`, or by any of its addresses.
@@ -131,6 +152,14 @@ impl Names {
             (Some(group), None) => Ok(group),
             (Some(_), Some(_)) => Err(Unresolved::Ambiguous),
         }
+    }
+}
+
+impl NodeName {
+    /// A node that owns and votes.
+    #[must_use]
+    pub fn member(name: &str) -> Self {
+        Self { node: name.to_owned(), owns: true, votes: true }
     }
 }
 
@@ -196,7 +225,8 @@ mod tests {
         let named = |pool: &str, first: &str| {
             let group = GroupKey::from_first_address(address(first));
             let addresses = vec![address(first)];
-            (group, GroupName { pool: pool.to_owned(), group: "api".to_owned(), addresses })
+            let (pool, mode) = (pool.to_owned(), Mode::Availability);
+            (group, GroupName { pool, group: "api".to_owned(), addresses, mode })
         };
         let groups = vec![named("web", "10.0.0.1"), named("mail", "10.0.0.2")];
         let mail = groups[1].0;

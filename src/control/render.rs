@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::duration_text::{lateness, span};
-use super::response::{Applied, Done, Event, Explanation, Group, GroupState, Node, Status};
+use super::response::{Applied, Done, Event, Explanation, Group, GroupState, Node, Role, Status};
 use super::sentences::counted;
 use super::table::{Table, numbers, words};
 
@@ -18,12 +18,8 @@ const ADDRESSES_SHOWN: usize = 2;
 pub fn status(status: &Status) -> String {
     let mut text =
         format!("cluster {}, seen by {} ({})\n", status.cluster, status.node, status.phase);
-    text.push_str(&match status.fence.bound_ms {
-        Some(bound) => {
-            format!("without its daemon this host stops answering within {bound} ms\n\n")
-        }
-        None => "without its daemon this host goes on answering: no nf_tables here\n\n".to_owned(),
-    });
+    text.push_str(&fence(status));
+    text.push_str("\n\n");
     text.push_str(&nodes(status));
     for differing in status.nodes.iter().filter(|node| node.config_differs) {
         text.push_str(&format!(
@@ -44,9 +40,30 @@ pub fn status(status: &Status) -> String {
     text
 }
 
+/// What becomes of this host's addresses without its daemon.
+fn fence(status: &Status) -> String {
+    let here = status.nodes.iter().find(|node| node.name == status.node);
+    if here.is_some_and(|node| node.role == Role::Witness) {
+        return "this host is a witness: it votes and owns nothing".to_owned();
+    }
+    match status.fence.bound_ms {
+        Some(bound) => format!("without its daemon this host stops answering within {bound} ms"),
+        None => "without its daemon this host goes on answering: no nf_tables here".to_owned(),
+    }
+}
+
+fn role(node: &Node) -> &'static str {
+    match (node.role, node.voter) {
+        (Role::Member, true) => "member",
+        (Role::Member, false) => "no vote",
+        (Role::Witness, _) => "witness",
+    }
+}
+
 fn nodes(status: &Status) -> String {
     let mut table = Table::new(vec![
         words("NODE"),
+        words("ROLE"),
         words("STATE"),
         words("PHASE"),
         numbers("HEARD"),
@@ -60,6 +77,7 @@ fn nodes(status: &Status) -> String {
         let known = node.version.is_some();
         table.row(vec![
             node.name.clone(),
+            role(node).to_owned(),
             node.state.word().to_owned(),
             or_dash(node.phase.as_deref()),
             heard(node, &status.node),
@@ -86,6 +104,7 @@ fn groups(groups: &[Group]) -> String {
         words("POOL"),
         words("GROUP"),
         words("ADDRESSES"),
+        words("MODE"),
         words("OWNER"),
         words("STATE"),
         numbers("EPOCH"),
@@ -97,6 +116,7 @@ fn groups(groups: &[Group]) -> String {
             group.pool.clone(),
             group.group.clone(),
             addresses(&group.addresses),
+            group.mode.word().to_owned(),
             or_dash(group.owner.as_deref()),
             group.state.word().to_owned(),
             group.epoch.to_string(),
@@ -235,17 +255,17 @@ mod tests {
 cluster edge, seen by lb1 (active)
 without its daemon this host goes on answering: no nf_tables here
 
-NODE  STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN    LAG  VERSION
-lb1   up       active      -       1       1  -      180us  0.1.0
-lb2   up       active   42ms       1       2  drain  180us  0.1.0
-lb3   unknown  -       never       0       1  -          -  -
+NODE  ROLE     STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN    LAG  VERSION
+lb1   member   up       active      -       1       1  -      180us  0.1.0
+lb2   no vote  up       active   42ms       1       2  drain  180us  0.1.0
+lb3   witness  unknown  -       never       0       1  -          -  -
 
 lb2 has another configuration than lb1: compare the files, then 'buoy reload'
 
-POOL  GROUP        ADDRESSES              OWNER  STATE    EPOCH  SINCE  WHY
-web   10.77.0.100  10.77.0.100            lb1    owned        7  1m21s  lb3 fell silent
-web   10.77.0.101  10.77.0.101            lb2    owned        7  1m21s  handed over by lb1 for balance
-web   10.77.0.102  10.77.0.102 fd77::102  -      unowned      0  1m21s  nobody has claimed it yet (cannot be here: its link is down or missing)
+POOL  GROUP        ADDRESSES              MODE          OWNER  STATE    EPOCH  SINCE  WHY
+web   10.77.0.100  10.77.0.100            availability  lb1    owned        7  1m21s  lb3 fell silent
+web   10.77.0.101  10.77.0.101            availability  lb2    owned        7  1m21s  handed over by lb1 for balance
+web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s  nobody has claimed it yet (cannot be here: its link is down or missing)
 ";
         assert_eq!(status(&answer), golden, "\n{}", status(&answer));
     }

@@ -72,6 +72,12 @@ pub struct Node {
     /// What it says it is doing; `null` if never heard.
     #[serde(default)]
     pub phase: Option<String>,
+    /// What it is there for.
+    #[serde(default)]
+    pub role: Role,
+    /// Whether it grants leases for groups in mode `majority`.
+    #[serde(default = "usual")]
+    pub voter: bool,
     /// Its share.
     #[serde(default)]
     pub weight: u16,
@@ -88,6 +94,22 @@ pub struct Node {
     /// that nothing of it is taken; `null` if that is not so.
     #[serde(default)]
     pub kernel_answers: Option<String>,
+}
+
+/// A node of a daemon that does not tell yet.
+fn usual() -> bool {
+    true
+}
+
+/// What a node is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It may own groups.
+    #[default]
+    Member,
+    /// It votes and owns nothing.
+    Witness,
 }
 
 /// Verdict on a node.
@@ -132,6 +154,9 @@ pub struct Group {
     pub group: String,
     /// Its addresses.
     pub addresses: Vec<String>,
+    /// What must not happen to it.
+    #[serde(default)]
+    pub mode: Mode,
     /// Who owns it; `null` while nobody does.
     pub owner: Option<String>,
     /// How it stands.
@@ -149,6 +174,28 @@ pub struct Group {
     /// although the asked node has it; `null` if none has.
     #[serde(default)]
     pub claimant: Option<String>,
+}
+
+/// What a group is given up for when nodes cannot talk to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Every set of nodes that hear each other serves it.
+    #[default]
+    Availability,
+    /// It is answered under a lease from a majority of the voters, or not at all.
+    Majority,
+}
+
+impl Mode {
+    /// The word of the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Availability => "availability",
+            Self::Majority => "majority",
+        }
+    }
 }
 
 /// How a group stands.

@@ -11,7 +11,7 @@ use super::names::Names;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
 use crate::protocol::{
-    Explanation, GroupState, GroupStatus, NodeStatus, Report, SoftwareVersion, Verdict,
+    Explanation, GroupState, GroupStatus, Mode, NodeStatus, Report, SoftwareVersion, Verdict,
 };
 
 /// The whole status.
@@ -49,6 +49,7 @@ fn counters(snapshot: &Snapshot) -> BTreeMap<String, u64> {
 }
 
 fn node(one: &NodeStatus, names: &Names) -> response::Node {
+    let role = names.role(one.node);
     response::Node {
         name: names.node(one.node),
         state: node_state(one.verdict),
@@ -56,6 +57,8 @@ fn node(one: &NodeStatus, names: &Names) -> response::Node {
         draining: one.draining,
         version: one.software.map(version),
         phase: one.phase.map(|phase| sentences::phase(phase).to_owned()),
+        role: if role.owns { response::Role::Member } else { response::Role::Witness },
+        voter: role.votes,
         weight: one.weight,
         owns: one.owns,
         loop_lag_us: u64::try_from(one.loop_lag.as_micros()).unwrap_or(u64::MAX),
@@ -87,6 +90,10 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         pool: name.pool,
         group: name.group,
         addresses: name.addresses.iter().map(ToString::to_string).collect(),
+        mode: match name.mode {
+            Mode::Availability => response::Mode::Availability,
+            Mode::Majority => response::Mode::Majority,
+        },
         owner: one.owner.map(|owner| names.node(owner)),
         state: group_state(one.state),
         epoch: one.epoch.0,
@@ -288,20 +295,20 @@ mod tests {
         let golden = concat!(
             r#"{"schema":1,"cluster":"edge","node":"lb1","phase":"active","nodes":["#,
             r#"{"name":"lb1","state":"up","last_heard_ms":0,"draining":false,"version":"0.1.0","#,
-            r#""phase":"active","weight":1,"owns":1,"loop_lag_us":180,"config_differs":false,"kernel_answers":null},"#,
+            r#""phase":"active","role":"member","voter":true,"weight":1,"owns":1,"loop_lag_us":180,"config_differs":false,"kernel_answers":null},"#,
             r#"{"name":"lb2","state":"up","last_heard_ms":42,"draining":true,"version":"0.1.0","#,
-            r#""phase":"active","weight":2,"owns":1,"loop_lag_us":180,"config_differs":true,"kernel_answers":null},"#,
+            r#""phase":"active","role":"member","voter":false,"weight":2,"owns":1,"loop_lag_us":180,"config_differs":true,"kernel_answers":null},"#,
             r#"{"name":"lb3","state":"unknown","last_heard_ms":null,"draining":false,"#,
-            r#""version":null,"phase":null,"weight":1,"owns":0,"loop_lag_us":0,"#,
+            r#""version":null,"phase":null,"role":"witness","voter":true,"weight":1,"owns":0,"loop_lag_us":0,"#,
             r#""config_differs":false,"kernel_answers":null}],"groups":["#,
-            r#"{"pool":"web","group":"10.77.0.100","addresses":["10.77.0.100"],"owner":"lb1","#,
-            r#""state":"owned","epoch":7,"since_ms":81234,"reason":"lb3 fell silent","#,
+            r#"{"pool":"web","group":"10.77.0.100","addresses":["10.77.0.100"],"#,
+            r#""mode":"availability","owner":"lb1","state":"owned","epoch":7,"since_ms":81234,"reason":"lb3 fell silent","#,
             r#""unable_here":null,"claimant":null},"#,
-            r#"{"pool":"web","group":"10.77.0.101","addresses":["10.77.0.101"],"owner":"lb2","#,
-            r#""state":"owned","epoch":7,"since_ms":81234,"#,
+            r#"{"pool":"web","group":"10.77.0.101","addresses":["10.77.0.101"],"#,
+            r#""mode":"availability","owner":"lb2","state":"owned","epoch":7,"since_ms":81234,"#,
             r#""reason":"handed over by lb1 for balance","unable_here":null,"claimant":null},"#,
             r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
-            r#""owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
+            r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
             r#""unable_here":"its link is down or missing","claimant":null}],"#,
             r#""fence":{"kind":"gate","bound_ms":600},"#,

@@ -182,6 +182,7 @@ impl FrontDesk {
             ("netlink_overruns", kernel.overruns.value()),
             ("kernel_errors", kernel.errors.value()),
             ("connections_ended", kernel.connections_ended.value()),
+            ("connections_left", kernel.connections_left.value()),
             ("gates_rebuilt", kernel.gates_rebuilt.value()),
             ("groups_asked_about", kernel.probes.value()),
             ("claims_heard", kernel.claims_heard.value()),
@@ -213,6 +214,12 @@ impl FrontDesk {
         outcome
     }
 
+    fn reconfigure_kernel(&self, config: &Config) {
+        let (groups, peers) =
+            (setup::groups(config, self.me), setup::peer_addresses(config, self.me));
+        self.kernel.reconfigure(groups, peers);
+    }
+
     async fn apply_file(&mut self, mailbox: &Mailbox) -> Result<Vec<String>, Vec<String>> {
         let path = self.options.config.clone();
         let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
@@ -224,14 +231,14 @@ impl FrontDesk {
             let name = self.names.current().node(self.me);
             return Err(vec![format!("the file no longer has this node, {name}")]);
         }
-        if let Some(change) = changes.iter().find(|change| change.needs_restart()) {
+        if let Some(change) = changes.iter().find(|change| change.is_refused()) {
             return Err(vec![change.to_string()]);
         }
         if changes.is_empty() {
             return Ok(Vec::new());
         }
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
-        self.kernel.reconfigure(setup::groups(&config));
+        self.reconfigure_kernel(&config);
         let (answer, applied) = oneshot::channel();
         let change = Reconfiguration {
             protocol: config.protocol(self.me, Incarnation(0), 0, super::host::software(), false),
@@ -241,7 +248,7 @@ impl FrontDesk {
             answer,
         };
         let unchanged = |reason: String| {
-            self.kernel.reconfigure(setup::groups(&self.config));
+            self.reconfigure_kernel(&self.config);
             vec![reason]
         };
         mailbox

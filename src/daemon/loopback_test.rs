@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,8 +17,8 @@ use super::event_loop::{
 };
 use super::inbox::{Input, Mailbox, inbox};
 use crate::protocol::{
-    Configuration, Group, GroupKey, Incarnation, KernelEvent, Member, Mode, Node, NodeId, Order,
-    Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
+    Configuration, Group, GroupKey, Incarnation, Instant, KernelEvent, Member, Mode, Node, NodeId,
+    Order, Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{BindError, Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -36,6 +38,8 @@ struct Obedient {
     me: NodeId,
     mailbox: Mailbox,
     done: Sender<Done>,
+    /// Whoever locks this has the loop stuck as soon as it wants an address.
+    jam: Arc<Mutex<()>>,
 }
 
 impl Obedient {
@@ -48,6 +52,7 @@ impl Obedient {
 
 impl KernelOrders for Obedient {
     fn acquire(&self, group: GroupKey, ticket: Ticket) {
+        drop(self.jam.lock().unwrap());
         self.answer(KernelEvent::Present { group, ticket }, true);
     }
 
@@ -71,6 +76,8 @@ struct Running {
     ended: Option<oneshot::Receiver<()>>,
     told: mpsc::Receiver<Told>,
     draining: watch::Receiver<bool>,
+    vital: Arc<Vital>,
+    jam: Arc<Mutex<()>>,
 }
 
 impl Drop for Running {
@@ -141,6 +148,7 @@ fn configuration(me: NodeId) -> Configuration {
 
 fn start(me: NodeId, transport: Transport, done: &Sender<Done>) -> Running {
     let (mailbox, inbox) = inbox().unwrap();
+    let (vital, jam) = (Arc::new(Vital::default()), Arc::default());
     let local = Local {
         cluster: "test".to_owned(),
         me,
@@ -152,14 +160,19 @@ fn start(me: NodeId, transport: Transport, done: &Sender<Done>) -> Running {
         node: Node::new(clock::now(), configuration(me)),
         sessions: Sessions::new(local, ring()),
         transport,
-        kernel: Obedient { me, mailbox: mailbox.clone(), done: done.clone() },
+        kernel: Obedient {
+            me,
+            mailbox: mailbox.clone(),
+            done: done.clone(),
+            jam: Arc::clone(&jam),
+        },
     };
     let (told, reports) = mpsc::channel(64);
     let (draining, drains) = watch::channel(false);
     let (will, _) = channel();
-    let outbox = Outbox { told, draining, will, vital: Arc::new(Vital::default()) };
+    let outbox = Outbox { told, draining, will, vital: Arc::clone(&vital) };
     let ended = EventLoop::new(parts, inbox, outbox).spawn().unwrap();
-    Running { me, mailbox, ended: Some(ended), told: reports, draining: drains }
+    Running { me, mailbox, ended: Some(ended), told: reports, draining: drains, vital, jam }
 }
 
 /// Two nodes that hear each other.
@@ -255,4 +268,31 @@ fn loop_tells_how_late_it_runs() {
     assert!(lag > Duration::ZERO, "no wake-up is exact");
     assert!(lag < PATIENCE, "{lag:?}");
     drop(b);
+}
+
+/// The thread is there, holds its sockets and hangs in a call. The lease that it has vouched for
+/// runs out, so the lease thread renews nothing more; when it goes on it vouches again.
+#[test]
+fn a_stuck_loop_vouches_for_nothing() {
+    let (a, b, done) = pair();
+    let (owner, heir) = by_role(holder(&done), a, b);
+    let vouched = || Instant::from_nanos(heir.vital.answers_until.load(Ordering::Relaxed));
+    let until = |what: &str, held: &dyn Fn() -> bool| {
+        let given_up = clock::now() + PATIENCE;
+        while !held() {
+            assert!(clock::now() < given_up, "waited in vain until {what}");
+            thread::yield_now();
+        }
+    };
+    until("it vouches", &|| vouched() > clock::now());
+    let jammed = heir.jam.lock().unwrap();
+    owner.mailbox.deliver(Input::Abandon);
+    until("its lease is over", &|| vouched() < clock::now());
+    let turns = heir.vital.turns.load(Ordering::Relaxed);
+    let (last, later) = (vouched(), clock::now() + Duration::from_millis(200));
+    until("some time has passed", &|| clock::now() > later);
+    assert_eq!((vouched(), heir.vital.turns.load(Ordering::Relaxed)), (last, turns));
+    drop(jammed);
+    assert_eq!(done.recv_timeout(PATIENCE), Ok((heir.me, true)));
+    until("it vouches again", &|| vouched() > clock::now());
 }

@@ -203,15 +203,16 @@ fn milliseconds(length: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::names::GroupName;
-    use crate::protocol::{Cause, GroupKey, HardwareAddress, Inability, NodeId};
+    use crate::control::names::{GroupName, NodeName};
+    use crate::protocol::{Cause, GroupKey, HardwareAddress, Inability, Mode, NodeId};
 
     fn names() -> Names {
-        let node = |name: &str| (NodeId::from_name(name), name.to_owned());
+        let node = |name: &str| (NodeId::from_name(name), NodeName::member(name));
         let group = GroupName {
             pool: "web".to_owned(),
             group: "10.77.0.100".to_owned(),
             addresses: Vec::new(),
+            mode: Mode::Availability,
         };
         let nodes = vec![node("lb1"), node("lb2")];
         Names::new("edge".to_owned(), NodeId::from_name("lb1"), nodes, vec![(GroupKey(7), group)])

@@ -19,8 +19,8 @@ use tokio::time::{Instant as Moment, sleep_until};
 use super::addresses;
 use super::announce::{self, Announcer};
 use super::claimants::Claimants;
+use super::closing::Closing;
 use super::counters::Counters;
-use super::destroy::Destroyer;
 use super::gate::Gate;
 use super::links::{Observation, Place};
 use super::probe::Probes;
@@ -76,7 +76,7 @@ struct Shell {
     handle: Handle,
     announcer: Announcer,
     claimants: Claimants,
-    destroyer: Destroyer,
+    closing: Closing,
     gate: Option<Gate>,
     /// Addresses that have gone and are still covered.
     uncovered: BTreeSet<IpAddr>,
@@ -108,7 +108,7 @@ impl Shell {
             handle,
             announcer: Announcer::default(),
             claimants: Claimants::open(),
-            destroyer: Destroyer::default(),
+            closing: Closing::default(),
             gate: None,
             uncovered: BTreeSet::new(),
             running: FuturesUnordered::new(),
@@ -159,6 +159,7 @@ impl Shell {
                 Some((change, answer)) = self.running.next() => self.answered(change, answer),
                 () = self.claimants.readable() => self.hear_claimants(),
                 reach = self.probes.next() => self.told(reach),
+                () = tokio::task::yield_now(), if self.closing.is_waiting() => {}
                 () = sleep_until(deadline) => {}
             }
             self.settle();
@@ -193,9 +194,10 @@ impl Shell {
                 self.counters.reach_tests.add(1);
                 self.probes.test(&self.reconciler, now);
             }
-            Order::Reconfigure(groups) => {
+            Order::Reconfigure(groups, peer_addresses) => {
                 self.reconciler.reconfigure(groups, now);
                 self.claimants.listen_for(self.reconciler.addresses().collect());
+                self.probes.reconfigure(peer_addresses, now);
             }
             Order::RebuildGate(left) => self.rebuild_gate(left),
             Order::Stop => return false,
@@ -270,9 +272,10 @@ impl Shell {
                 self.resynchronise();
             }
             let settled = self.reconciler.settle(self.now());
-            self.end_connections(&settled.changes);
             self.cover(&settled.changes);
-            self.backlog.extend(settled.changes);
+            // Connections are ended while their address is still there.
+            self.backlog.extend(self.closing.admit(settled.changes));
+            self.backlog.extend(self.closing.proceed(&self.counters));
             while self.running.len() < CHANGES_MAX {
                 let Some(change) = self.backlog.pop_front() else { break };
                 self.running.push(addresses::make(self.handle.clone(), change).boxed());
@@ -310,17 +313,6 @@ impl Shell {
             | KernelEvent::Hardware(_) => {}
         }
         (self.events)(event);
-    }
-
-    /// Ends the connections of addresses that go, while they are still there.
-    fn end_connections(&mut self, changes: &[Change]) {
-        let going = changes.iter().filter_map(|change| match change {
-            Change::Remove { place, connections: true } => Some(place.address),
-            Change::Remove { .. } | Change::Add(_) => None,
-        });
-        let outcome = self.destroyer.end(&going.collect());
-        self.counters.connections_ended.add(outcome.ended);
-        self.counters.connections_left.add(usize::from(outcome.incomplete));
     }
 
     /// Puts addresses under the gate before they come.
@@ -421,7 +413,7 @@ impl Shell {
             count = count.max(found.len());
             let remove = |place: &Place| Change::Remove { place: *place, connections: true };
             let changes: Vec<Change> = found.iter().map(remove).collect();
-            self.end_connections(&changes);
+            self.closing.proceed_to_the_end(changes.clone(), &self.counters);
             for chunk in changes.chunks(CHANGES_MAX) {
                 let make = |change: &Change| addresses::make(self.handle.clone(), *change);
                 let removals = chunk.iter().map(make);
@@ -443,6 +435,7 @@ impl Shell {
                 biased;
                 () = self.watch.readable() => self.receive(),
                 Some((change, answer)) = self.running.next() => self.answered(change, answer),
+                () = tokio::task::yield_now(), if self.closing.is_waiting() => {}
                 () = sleep_until(deadline) => {}
             }
             self.settle();

@@ -15,14 +15,15 @@
 //! ```
 //!
 //! The request is the older of the two that exist, because it covers IPv4 and IPv6 sockets in one
-//! walk of the kernel's table; IPv4 connections of IPv6 sockets are found too. Must never delay
-//! the deletion by more than [`BUDGET`]: what is left then is counted, and left alone. So it is on
-//! kernels without `CONFIG_INET_DIAG_DESTROY`.
+//! walk of the kernel's table; IPv4 connections of IPv6 sockets are found too. Works in slices, so
+//! that `closing` decides how long the address stays for it, and looks again until nothing is
+//! found, because a client that was reset may have connected anew. What is left is left alone: the
+//! next owner's kernel resets it when the client sends something. So it is on kernels without
+//! `CONFIG_INET_DIAG_DESTROY`.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use tokio::time::Instant as Moment;
@@ -30,11 +31,9 @@ use tokio::time::Instant as Moment;
 use super::links::ip;
 use super::netlink::{Conversation, DUMP, Message, REQUEST, append_attribute, append_message};
 
-/// Time for looking and ending together. A clean move may take 5 ms in all.
-const BUDGET: Duration = Duration::from_millis(3);
 /// With more addresses than these every connection is looked at here instead.
 const FILTERED_MAX: usize = 64;
-/// Connections ended between two looks at the clock.
+/// Connections ended between two looks at the clock: 0.1 ms.
 const BATCH: usize = 16;
 const GET_SOCKETS: u16 = 18;
 const SOCKET: u16 = 18;
@@ -51,19 +50,32 @@ const SOCKET_ID: usize = 48;
 const ENOENT: i32 = 2;
 const EOPNOTSUPP: i32 = 95;
 
-/// What became of the connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ended {
-    /// So many are gone.
+/// What a slice of work came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slice {
+    /// So many connections were ended.
     pub(super) ended: usize,
-    /// Whether some may be left.
-    pub(super) incomplete: bool,
+    /// What is left.
+    pub(super) rest: Rest,
+}
+
+/// What is left after a slice of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// A look found no connection.
+    Nothing,
+    /// There is more to do, or to look at.
+    Work,
+    /// What is there cannot be ended.
+    Stuck,
 }
 
 /// Ends connections.
 #[derive(Debug, Default)]
 pub(super) struct Destroyer {
     conversation: Option<Conversation>,
+    /// Not yet ended.
+    found: Vec<Found>,
     unsupported: bool,
 }
 
@@ -71,54 +83,75 @@ pub(super) struct Destroyer {
 type Found = (u8, [u8; SOCKET_ID]);
 
 impl Destroyer {
-    /// Ends all connections with these local addresses. Waits for nobody.
-    pub(super) fn end(&mut self, addresses: &BTreeSet<IpAddr>) -> Ended {
-        if self.unsupported || addresses.is_empty() {
-            return Ended { ended: 0, incomplete: !addresses.is_empty() };
+    /// Ends connections with these local addresses until then, and a few in any case. Waits for
+    /// nobody.
+    pub(super) fn end(&mut self, addresses: &BTreeSet<IpAddr>, until: Moment) -> Slice {
+        if self.unsupported {
+            return Slice { ended: 0, rest: Rest::Stuck };
         }
-        let deadline = Moment::now() + BUDGET;
-        match self.try_end(addresses, deadline) {
-            Ok(ended) => ended,
-            Err(error) => {
-                self.conversation = None;
-                tracing::debug!(%error, "connections cannot be ended");
-                Ended { ended: 0, incomplete: true }
+        let mut ended = 0;
+        let rest = self.try_end(addresses, until, &mut ended).unwrap_or_else(|error| {
+            self.forget();
+            self.conversation = None;
+            tracing::debug!(%error, "connections cannot be ended");
+            Rest::Stuck
+        });
+        Slice { ended, rest }
+    }
+
+    /// Forgets what was found: the addresses are others from now on.
+    pub(super) fn forget(&mut self) {
+        self.found.clear();
+    }
+
+    fn try_end(
+        &mut self,
+        addresses: &BTreeSet<IpAddr>,
+        until: Moment,
+        ended: &mut usize,
+    ) -> io::Result<Rest> {
+        loop {
+            if self.found.is_empty() {
+                let complete = self.look(addresses, until)?;
+                if self.found.is_empty() {
+                    return Ok(if complete { Rest::Nothing } else { Rest::Work });
+                }
+            }
+            let conversation = self.conversation.as_mut().expect("a look leaves one");
+            let batch = self.found.split_off(self.found.len().saturating_sub(BATCH));
+            conversation.send(&destruction(&batch))?;
+            let refusals = conversation.refusals();
+            *ended += batch.len().saturating_sub(refusals.len());
+            self.unsupported = refusals.contains(&EOPNOTSUPP);
+            // Those that ended by themselves meanwhile are no failure.
+            if refusals.iter().filter(|code| **code != ENOENT).count() == batch.len() {
+                return Ok(Rest::Stuck);
+            }
+            if Moment::now() >= until {
+                return Ok(Rest::Work);
             }
         }
     }
 
-    fn try_end(&mut self, addresses: &BTreeSet<IpAddr>, deadline: Moment) -> io::Result<Ended> {
+    /// Looks for connections; returns whether there was time to see all of them.
+    fn look(&mut self, addresses: &BTreeSet<IpAddr>, until: Moment) -> io::Result<bool> {
         let mut conversation = match self.conversation.take() {
             Some(conversation) => conversation,
             None => Conversation::open(NETLINK_SOCK_DIAG)?,
         };
-        let mut found: Vec<Found> = Vec::new();
+        let found = &mut self.found;
         let mut complete = true;
         conversation.ask(GET_SOCKETS, DUMP, &request(addresses), |message| {
             found.extend(read(&message, addresses));
-            complete = Moment::now() < deadline;
+            complete = Moment::now() < until;
             complete
         })?;
         if !complete {
             // The rest of the answer is still to come on the old one.
             conversation = Conversation::open(NETLINK_SOCK_DIAG)?;
         }
-        let mut ended = 0;
-        for batch in found.chunks(BATCH) {
-            if ended > 0 && Moment::now() >= deadline {
-                complete = false;
-                break;
-            }
-            conversation.send(&destruction(batch))?;
-            ended += batch.len();
-        }
-        let refusals = conversation.refusals();
-        // Those that ended by themselves meanwhile are no failure.
-        let left = refusals.iter().filter(|code| **code != ENOENT).count();
-        self.unsupported = refusals.contains(&EOPNOTSUPP);
         self.conversation = Some(conversation);
-        let ended = ended.saturating_sub(refusals.len());
-        Ok(Ended { ended, incomplete: !complete || left > 0 })
+        Ok(complete)
     }
 }
 

@@ -39,11 +39,11 @@ const ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const ENOENT: i32 = 2;
 
-/// The name of the table of a cluster: what is not allowed in names is replaced.
+/// The name of the table of a cluster, another one for each: of what names of clusters are made
+/// of, `nft` does not read the colon, and reads the slash, which they do not have.
 #[must_use]
 pub fn table_name(cluster: &str) -> String {
-    let allowed = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
-    format!("buoy_{}", cluster.chars().map(allowed).collect::<String>())
+    format!("buoy_{}", cluster.replace(':', "/"))
 }
 
 /// The table, as the kernel thread keeps it.
@@ -270,5 +270,20 @@ impl Lease {
             Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(()),
             closed => closed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::table_name;
+
+    #[test]
+    fn clusters_with_similar_names_have_tables_of_their_own() {
+        let clusters = ["a-b", "a_b", "a.b", "a:b", "ab", "A_b"];
+        let tables: BTreeSet<String> = clusters.map(table_name).into();
+        assert_eq!(tables.len(), clusters.len(), "{tables:?}");
+        assert!(tables.iter().all(|table| !table.contains(':')), "{tables:?}");
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   orders --> apply --> reconcile (pure) --> apply --> addresses --> rtnetlink
-//!                ^   <-- events                   \---> destroy   --> sock_diag
+//!                ^   <-- events                   \---> closing   --> destroy --> sock_diag
 //!   watch (links, addresses) <-- netlink           \--> announce  --> packet sockets
 //!   claimants (who else has them) <-- packet sockets
 //! ```
@@ -22,6 +22,7 @@ mod announce;
 mod apply;
 mod arp;
 mod claimants;
+mod closing;
 mod counters;
 mod destroy;
 mod filter;
@@ -138,7 +139,7 @@ enum Order {
     Announce(GroupKey),
     Probe(GroupKey),
     TestReach,
-    Reconfigure(Vec<GroupAddresses>),
+    Reconfigure(Vec<GroupAddresses>, Vec<IpAddr>),
     RebuildGate(Duration),
     Stop,
 }
@@ -204,10 +205,11 @@ impl Kernel {
         self.order(Order::TestReach);
     }
 
-    /// Replaces the list of groups. Groups that did not change are not touched. A group that is
-    /// not in the list any more is removed if it is here, and its release is still answered.
-    pub fn reconfigure(&self, groups: Vec<GroupAddresses>) {
-        self.order(Order::Reconfigure(groups));
+    /// Replaces the lists of groups and of the other nodes' addresses. Groups that did not change
+    /// are not touched. A group that is not in the list any more is removed if it is here, and its
+    /// release is still answered.
+    pub fn reconfigure(&self, groups: Vec<GroupAddresses>, peer_addresses: Vec<IpAddr>) {
+        self.order(Order::Reconfigure(groups, peer_addresses));
     }
 
     /// Builds the gate anew, with all that it covered, because somebody has removed it; it is open

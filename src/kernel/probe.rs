@@ -14,16 +14,19 @@ use super::reach::{Acquaintances, Purpose, ask};
 use super::reconcile::Reconciler;
 use crate::protocol::{Instant, Reach};
 
+/// Ends in the time at which it was begun, what it was for, and who answered.
+type Asked = BoxFuture<'static, (Instant, Purpose, Vec<SocketAddr>)>;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Probes {
     peers: Vec<IpAddr>,
     hosts: Acquaintances,
-    running: FuturesUnordered<BoxFuture<'static, (Purpose, Vec<SocketAddr>)>>,
+    running: FuturesUnordered<Asked>,
     testing: bool,
     learn_at: Instant,
-    /// The time at which what is running was begun.
-    begun: Instant,
+    /// Since when the addresses of the other nodes are what they are.
+    changed_at: Instant,
 }
 
 impl Probes {
@@ -35,7 +38,18 @@ impl Probes {
             running: FuturesUnordered::new(),
             testing: false,
             learn_at: Instant::START,
-            begun: Instant::START,
+            changed_at: Instant::START,
+        }
+    }
+
+    /// The other nodes have these addresses from now on. If they are others, who answered before
+    /// may be a node, under an address that is not listed: all is learned anew.
+    pub(super) fn reconfigure(&mut self, peers: Vec<IpAddr>, now: Instant) {
+        if peers != self.peers {
+            self.peers = peers;
+            self.hosts = Acquaintances::default();
+            self.changed_at = now;
+            self.learn_at = now;
         }
     }
 
@@ -61,7 +75,6 @@ impl Probes {
     }
 
     fn begin(&mut self, purpose: Purpose, reconciler: &Reconciler, now: Instant) {
-        self.begun = now;
         let host = reconciler.host();
         let own = host.addresses().map(|address| address.place.address);
         let mut excluded: BTreeSet<IpAddr> = own.chain(reconciler.addresses()).collect();
@@ -73,16 +86,21 @@ impl Probes {
             let found = neighbours::candidates(&reconciler.links(), &excluded);
             candidates = found.unwrap_or_default();
         }
-        self.running.push(ask(self.hosts.targets(&candidates), purpose).boxed());
+        let asked = ask(self.hosts.targets(&candidates), purpose);
+        self.running.push(asked.map(move |(purpose, answered)| (now, purpose, answered)).boxed());
     }
 
     /// Waits until a test ended; `None` if it was only learned who answers. Nothing is lost if
     /// this is dropped while it waits.
     pub(super) async fn next(&mut self) -> Option<Reach> {
-        let Some((purpose, answered)) = self.running.next().await else {
+        let Some((begun, purpose, mut answered)) = self.running.next().await else {
             return std::future::pending().await;
         };
-        self.hosts.learn(&answered, self.begun);
+        if begun < self.changed_at {
+            answered.retain(|host| !self.peers.contains(&host.ip()));
+        } else {
+            self.hosts.learn(&answered, begun);
+        }
         match purpose {
             Purpose::Learn => None,
             Purpose::Test => {

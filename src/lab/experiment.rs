@@ -88,6 +88,8 @@ pub fn stage_fault(
     let expectation = match (fault, phase) {
         // Both sides of a split serve, and a single node has nobody to give its groups to.
         (Fault::Split, Phase::Begin) => Expectation::Rest,
+        // One group of several.
+        (Fault::Move, _) => Expectation::Rest,
         (_, Phase::Begin) if cluster.nodes() < 2 => Expectation::Rest,
         (_, Phase::Begin) => Expectation::Away,
         (_, Phase::End) => Expectation::Back,

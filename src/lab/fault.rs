@@ -6,12 +6,16 @@
 //! and by the commands that an operator would type.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::cluster::Cluster;
 use super::namespace::NamespaceError;
 use super::network::Direction;
+
+/// An address is answered now if a probe of so long ago was.
+const RECENT: Duration = Duration::from_millis(60);
 
 /// A fault, or a planned act, of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub enum Fault {
     Stop,
     /// The operator drains it; the end is undrain.
     Drain,
+    /// The operator moves a group from it to another node; the end is a move to it.
+    Move,
 }
 
 /// Half of a fault.
@@ -47,7 +53,7 @@ pub enum Phase {
 
 impl Fault {
     /// Every fault, in the order of the story.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HostDeath,
         Self::Kill,
         Self::Freeze,
@@ -56,6 +62,7 @@ impl Fault {
         Self::Mute,
         Self::Split,
         Self::Drain,
+        Self::Move,
         Self::Stop,
     ];
 
@@ -72,6 +79,7 @@ impl Fault {
             Self::LinkDown => ("loses its link", "has its link back"),
             Self::Stop => ("is stopped", "is started"),
             Self::Drain => ("is drained", "is undrained"),
+            Self::Move => ("has a group moved off it", "has a group moved to it"),
         };
         match phase {
             Phase::Begin => begins,
@@ -109,7 +117,8 @@ impl Fault {
                 cluster.signal(node, Signal::SIGTERM);
                 Ok(())
             }
-            Self::Drain => operator(cluster, node, "drain"),
+            Self::Drain => operator(cluster, node, &["drain"]),
+            Self::Move => move_a_group(cluster, node, Phase::Begin),
         }
     }
 
@@ -132,7 +141,8 @@ impl Fault {
             Self::Deaf | Self::Mute | Self::Split => cluster.network.heal(),
             Self::LinkDown => cluster.network.set_carrier(node, 0, true),
             Self::Stop | Self::Kill => cluster.start(node),
-            Self::Drain => operator(cluster, node, "undrain"),
+            Self::Drain => operator(cluster, node, &["undrain"]),
+            Self::Move => move_a_group(cluster, node, Phase::End),
         }
     }
 }
@@ -167,12 +177,30 @@ fn forget_addresses(cluster: &Cluster, node: usize) -> Result<(), NamespaceError
     cluster.namespace(node).ip(&commands)
 }
 
+/// Orders one group off a node, or to it. Between nodes that have something: a witness, or a node
+/// that is to have nothing, is left out of it.
+fn move_a_group(cluster: &Cluster, node: usize, phase: Phase) -> Result<(), NamespaceError> {
+    let answering = cluster.answering(RECENT);
+    let holdings = cluster.plan.groups.iter().filter_map(|group| {
+        let first = *group.first()?;
+        let holder = answering.iter().find(|(vip, _)| *vip == first)?.1?;
+        Some((first, holder))
+    });
+    let (here, there): (Vec<_>, Vec<_>) = holdings.partition(|(_, who)| *who == node);
+    let (Some(own), Some(other)) = (here.first(), there.first()) else { return Ok(()) };
+    let (group, to) = match phase {
+        Phase::Begin => (own.0, other.1),
+        Phase::End => (other.0, node),
+    };
+    operator(cluster, node, &["move", &group.to_string(), cluster.name(to)])
+}
+
 /// Runs a command on the node as its operator would; it returns when the command has.
-fn operator(cluster: &Cluster, node: usize, verb: &str) -> Result<(), NamespaceError> {
-    let output = cluster.command(node, &[verb])?;
+fn operator(cluster: &Cluster, node: usize, words: &[&str]) -> Result<(), NamespaceError> {
+    let output = cluster.command(node, words)?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(NamespaceError::Refusal(format!("buoy {verb}"), said))
+    Err(NamespaceError::Refusal(format!("buoy {}", words.join(" ")), said))
 }

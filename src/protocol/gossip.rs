@@ -141,7 +141,7 @@ impl Node {
         for to in peers {
             let Some(peer) = self.peers.get(&to) else { continue };
             let log = peer.outbound;
-            if log.acknowledged >= log.target || peer.incarnation.is_none() {
+            if !peer.lacks_claims() {
                 continue;
             }
             let patience = self.patience(peer);
@@ -174,9 +174,7 @@ impl Node {
         }
         self.peers
             .values()
-            .filter(|peer| {
-                peer.outbound.acknowledged < peer.outbound.target && peer.incarnation.is_some()
-            })
+            .filter(|peer| peer.lacks_claims())
             .map(|peer| peer.outbound.sent_at + self.patience(peer))
             .min()
             .unwrap_or(super::instant::Instant::NEVER)

@@ -157,6 +157,14 @@ impl Peer {
         }
     }
 
+    /// Whether it lacks claims that it can still be told: the life of one that has left is over,
+    /// and its next one begins with a log of its own. One that counts as dead may be cut off.
+    pub(super) fn lacks_claims(&self) -> bool {
+        self.outbound.acknowledged < self.outbound.target
+            && self.incarnation.is_some()
+            && self.verdict != Verdict::Left
+    }
+
     /// Whether it may be asked to take groups: heard directly, hears us, acts.
     pub(super) fn receives(&self) -> bool {
         self.owns

@@ -4,10 +4,21 @@ use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use buoy::protocol::{KernelEvent, Ticket};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::fixture::{Fixture, group, key};
 use crate::namespace::{Neighbour, isolated};
 use crate::until::PATIENCE;
+
+/// Lets this process have so many files open, besides those it has.
+pub(crate) fn allow_descriptors(count: usize) {
+    let wanted = u64::try_from(count).expect("a count of sockets") + 256;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits can be asked for");
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted))
+            .unwrap_or_else(|error| panic!("{wanted} open files are needed: {error}"));
+    }
+}
 
 /// A client in the neighbour's namespace, accepted here.
 fn connect(neighbour: &Neighbour, listener: &TcpListener, to: &str) -> (TcpStream, TcpStream) {
@@ -55,6 +66,40 @@ fn clients_of_a_released_address_are_reset_and_others_are_not() {
         std::io::Write::write_all(&mut &server, b"x").expect("it is still connected");
         let mut survivor = survivor;
         assert_eq!(survivor.read(&mut [0]).expect("it is still connected"), 1);
+        drop(served);
+        fixture.stop();
+    });
+}
+
+/// More than one slice of time is enough for: the address stays until all are ended.
+#[test]
+fn thousands_of_clients_are_all_reset() {
+    const CLIENTS: usize = 4000;
+    isolated("connections::thousands_of_clients_are_all_reset", |neighbour| {
+        allow_descriptors(3 * CLIENTS);
+        let fixture = Fixture::start(vec![group("eth0", &["10.77.0.100/32"])]);
+        let web = key("10.77.0.100");
+        fixture.kernel.acquire(web, Ticket(1));
+        assert_eq!(fixture.next(), KernelEvent::Present { group: web, ticket: Ticket(1) });
+        let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        let (mut clients, mut served) = (Vec::new(), Vec::new());
+        for _ in 0..CLIENTS {
+            let (client, server) = connect(neighbour, &listener, "10.77.0.100");
+            clients.push(client);
+            served.push(server);
+        }
+
+        fixture.kernel.release(web, Ticket(2));
+        assert_eq!(fixture.next(), KernelEvent::Absent { group: web, ticket: Ticket(2) });
+        let reset = |client: &mut TcpStream| {
+            let read = client.read(&mut [0]);
+            read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+        };
+        let hanging = clients.iter_mut().position(|client| !reset(client));
+        assert_eq!(hanging, None, "this client was not reset");
+        let counters = fixture.kernel.counters();
+        assert_eq!(counters.connections_ended.value(), CLIENTS as u64);
+        assert_eq!(counters.connections_left.value(), 0);
         drop(served);
         fixture.stop();
     });

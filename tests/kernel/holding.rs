@@ -125,15 +125,16 @@ fn a_changed_configuration_leaves_the_rest_alone() {
             fixture.kernel.acquire(group, ticket);
             assert_eq!(fixture.next(), KernelEvent::Present { group, ticket });
         }
-        fixture.kernel.reconfigure(vec![
+        let grown = vec![
             group("eth0", &["10.77.0.100/32"]),
             group("eth0", &["10.77.0.110/32", "10.77.0.111/32"]),
             group("eth0", &["10.77.0.120/32"]),
-        ]);
+        ];
+        fixture.kernel.reconfigure(grown, Vec::new());
         assert_eq!(fixture.next(), KernelEvent::Present { group: mail, ticket: Ticket(2) });
         assert!(ip("addr show dev eth0").contains("10.77.0.111/32"));
 
-        fixture.kernel.reconfigure(vec![group("eth0", &["10.77.0.100/32"])]);
+        fixture.kernel.reconfigure(vec![group("eth0", &["10.77.0.100/32"])], Vec::new());
         fixture.kernel.release(mail, Ticket(3));
         assert_eq!(fixture.next(), KernelEvent::Absent { group: mail, ticket: Ticket(3) });
         let shown = ip("addr show dev eth0");

@@ -91,3 +91,18 @@ fn asking_twice_is_answered_once() {
         fixture.stop();
     });
 }
+
+#[test]
+fn a_reload_tells_whom_not_to_ask() {
+    isolated("reach::a_reload_tells_whom_not_to_ask", |neighbour| {
+        meet(neighbour);
+        let fixture = Fixture::start_with(settings(&[]));
+        until(&fixture, Reach::Answered);
+        let Settings { groups, peer_addresses, .. } = settings(&["10.77.0.9"]);
+        fixture.kernel.reconfigure(groups.clone(), peer_addresses);
+        assert_eq!(ask(&fixture), Reach::NobodyToAsk, "its IPv6 address is not asked either");
+        fixture.kernel.reconfigure(groups, Vec::new());
+        until(&fixture, Reach::Answered);
+        fixture.stop();
+    });
+}

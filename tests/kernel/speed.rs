@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use buoy::kernel::GroupAddresses;
 use buoy::protocol::{KernelEvent, Ticket};
 
+use crate::connections::allow_descriptors;
 use crate::fixture::{Fixture, group};
 use crate::namespace::isolated;
 
@@ -59,6 +60,7 @@ fn with_connections(count: usize) {
     let fixture = Fixture::start(vec![web.clone()]);
     fixture.kernel.acquire(web.key, Ticket(1));
     assert!(matches!(fixture.next(), KernelEvent::Present { .. }));
+    allow_descriptors(3 * count);
     let listener = TcpListener::bind("10.80.0.1:0").expect("the address is here");
     let to = listener.local_addr().expect("it is bound");
     let connect = |_| {
@@ -99,5 +101,6 @@ fn figures() {
         measure("1 group, 1000 v4", vec![group("eth0", &names)], 2);
         with_connections(200);
         with_connections(400);
+        with_connections(4000);
     });
 }

@@ -6,6 +6,7 @@ use crate::cluster::Cluster;
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
 use crate::options::Options;
 use crate::story::{Outcome, calm};
+use crate::trace::Violation;
 
 /// A group handed over is away for no longer than this.
 const HANDED_OVER_WITHIN: u64 = 20 * MILLISECOND;
@@ -114,20 +115,31 @@ pub(crate) fn move_stays(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// Orders the first group from its owner to another host, and goes on for a while. Tells both.
+fn move_begun(cluster: &mut Cluster, length: u64) -> Result<(usize, usize), Violation> {
+    let owner = cluster.owner(0);
+    let to = cluster.other_than(&[owner]);
+    let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
+    cluster.order(owner, order);
+    cluster.run_for(length)?;
+    Ok((owner, to))
+}
+
+/// After a fault in the middle of a hand-over.
+fn no_worse_than_a_death(cluster: &mut Cluster) -> Result<(), Violation> {
+    cluster.wait_until("H58", SECOND, Cluster::misled)?;
+    cluster.run_for(5 * SECOND)?;
+    cluster.expect_outage("H58", 700 * MILLISECOND)
+}
+
 /// H58: the receiver of a hand-over dies at each of its steps. The group is not lost for longer
 /// than by a death.
 pub(crate) fn receiver_dies(broken: Option<Rule>) -> Outcome {
     for step in 0..16 {
         let mut cluster = Cluster::settled(calm(3, 3, broken))?;
-        let owner = cluster.owner(0);
-        let to = cluster.other_than(&[owner]);
-        let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
-        cluster.order(owner, order);
-        cluster.run_for(step * 100 * MICROSECOND)?;
+        let (_, to) = move_begun(&mut cluster, step * 100 * MICROSECOND)?;
         cluster.crash(to, None);
-        cluster.wait_until("H58", SECOND, Cluster::misled)?;
-        cluster.run_for(5 * SECOND)?;
-        cluster.expect_outage("H58", 700 * MILLISECOND)?;
+        no_worse_than_a_death(&mut cluster)?;
     }
     Ok(())
 }
@@ -136,15 +148,9 @@ pub(crate) fn receiver_dies(broken: Option<Rule>) -> Outcome {
 pub(crate) fn giver_dies(broken: Option<Rule>) -> Outcome {
     for step in 0..16 {
         let mut cluster = Cluster::settled(calm(3, 3, broken))?;
-        let owner = cluster.owner(0);
-        let to = cluster.other_than(&[owner]);
-        let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
-        cluster.order(owner, order);
-        cluster.run_for(step * 100 * MICROSECOND)?;
+        let (owner, _) = move_begun(&mut cluster, step * 100 * MICROSECOND)?;
         cluster.crash(owner, None);
-        cluster.wait_until("H58", SECOND, Cluster::misled)?;
-        cluster.run_for(5 * SECOND)?;
-        cluster.expect_outage("H58", 700 * MILLISECOND)?;
+        no_worse_than_a_death(&mut cluster)?;
     }
     Ok(())
 }
@@ -155,15 +161,9 @@ pub(crate) fn receiver_loses_its_link(broken: Option<Rule>) -> Outcome {
     for seed in 0..16 {
         let options = Options { seed, paths: 2, kernel_slow: 1_000_000, ..calm(3, 3, broken) };
         let mut cluster = Cluster::settled(options)?;
-        let owner = cluster.owner(0);
-        let to = cluster.other_than(&[owner]);
-        let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
-        cluster.order(owner, order);
-        cluster.run_for(MILLISECOND)?;
+        let (_, to) = move_begun(&mut cluster, MILLISECOND)?;
         cluster.pull_link(to);
-        cluster.wait_until("H58", SECOND, Cluster::misled)?;
-        cluster.run_for(5 * SECOND)?;
-        cluster.expect_outage("H58", 700 * MILLISECOND)?;
+        no_worse_than_a_death(&mut cluster)?;
     }
     Ok(())
 }
@@ -173,11 +173,7 @@ pub(crate) fn receiver_loses_its_link(broken: Option<Rule>) -> Outcome {
 pub(crate) fn receiver_is_not_heard(broken: Option<Rule>) -> Outcome {
     for step in 0..16 {
         let mut cluster = Cluster::settled(calm(3, 1, broken))?;
-        let owner = cluster.owner(0);
-        let to = cluster.other_than(&[owner]);
-        let order = Order::Move { group: cluster.groups[0], to: cluster.hosts[to].id };
-        cluster.order(owner, order);
-        cluster.run_for(step * 100 * MICROSECOND)?;
+        let (owner, to) = move_begun(&mut cluster, step * 100 * MICROSECOND)?;
         cluster.cut(to, owner);
         cluster.run_for(150 * MILLISECOND)?;
         cluster.heal();

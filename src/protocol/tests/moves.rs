@@ -106,3 +106,35 @@ fn a_guardians_farewell_moves_everything_at_once() {
     cluster.run(Duration::from_secs(20));
     assert_eq!([1, 2, 3].map(|node| cluster.share(NodeId(node))), [3, 3, 3]);
 }
+
+#[test]
+fn claims_are_repeated_to_the_silent_but_not_to_those_who_have_left() {
+    for (leaves, repeats) in [(true, 0..1), (false, 30..61)] {
+        let mut cluster = Cluster::start(2, 6);
+        cluster.run(Duration::from_secs(5));
+        assert_eq!(cluster.share(NodeId(2)), 3);
+        let (from, incarnation) = (NodeId(2), cluster.incarnation(NodeId(2)));
+        let message = cluster.nodes.get_mut(&from).expect("it lives").farewell();
+        cluster.kill(from);
+        if leaves {
+            let received_at = cluster.now;
+            cluster.step(NodeId(1), Event::Heard { from, incarnation, received_at, message });
+        }
+        cluster.run(Duration::from_secs(2));
+        assert_eq!(cluster.share(NodeId(1)), 6, "it has told all this to nobody");
+        let survivor = cluster.nodes.get_mut(&NodeId(1)).expect("it lives");
+        let end = cluster.now + Duration::from_secs(6);
+        let mut sent = 0;
+        loop {
+            let now = survivor.next_deadline();
+            if now > end {
+                break;
+            }
+            let claims = |action: &Action| {
+                matches!(action, Action::Send { message: Message::Claims(_), .. })
+            };
+            sent += survivor.step(now, Event::Timer).iter().filter(|action| claims(action)).count();
+        }
+        assert!(repeats.contains(&sent), "leaves: {leaves}, {sent} times in 6 s");
+    }
+}

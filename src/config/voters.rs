@@ -1,0 +1,84 @@
+//! Who votes: how many voters mode `majority` takes, and why their list is not changed under way.
+//!
+//! A lease counts when a majority of the voters has granted it, so two leases for the same group
+//! would need two majorities without a voter in common. That is impossible in one list, and
+//! possible in two: one node of each list is enough to be misled. An even number is refused since
+//! it outlasts no more deaths than the odd number below it. Called by `pools` while a file is
+//! checked and by `difference` at a reload; changes nothing.
+
+use crate::protocol::Mode;
+
+use super::Config;
+use super::fault::{Findings, Place};
+use super::nodes::Role;
+
+/// Most voters: each renewal asks all of them, and seven outlast three deaths.
+const VOTERS_MAX: usize = 7;
+
+/// Refuses `mode = "majority"`, which stands at `place`, if these nodes cannot vote on anything.
+pub(super) fn check_voters(place: &Place, nodes: &[(String, Role)], findings: &mut Findings) {
+    let count = nodes.iter().filter(|(_, role)| role.votes()).count();
+    if nodes.is_empty() {
+        return;
+    }
+    let silent = nodes.iter().find(|(_, role)| !role.votes());
+    let (problem, remedy) = match (count, silent) {
+        (3 | 5 | VOTERS_MAX, _) => return,
+        (0..=2, Some((name, _))) => (
+            format!("takes three voters, and there {}", counted(count)),
+            format!("remove voter = false from node {name:?}, or use \"availability\""),
+        ),
+        (0..=1, None) => (
+            "cannot work with a single node: nobody else could vote".to_owned(),
+            "add nodes until there are three voters, or use \"availability\"".to_owned(),
+        ),
+        (2, None) => (
+            "cannot work with two voters: a majority of two is both, so one death stops the other"
+                .to_owned(),
+            "a witness is a third buoy, on a host of its own, that votes and owns nothing:\nadd a \
+             [[node]] with role = \"witness\", or use \"availability\""
+                .to_owned(),
+        ),
+        (4 | 6, _) => {
+            let member = nodes.iter().rfind(|(_, role)| *role == Role::Member);
+            let remedy = match member {
+                Some((name, _)) => format!(
+                    "write voter = false at node {name:?}, or add a [[node]] with role = \
+                     \"witness\""
+                ),
+                None => "remove a witness".to_owned(),
+            };
+            let fewer = count - 1;
+            let problem = format!(
+                "takes an odd number of voters: {count} outlast no more deaths than {fewer}"
+            );
+            (problem, remedy)
+        }
+        _ => (
+            format!("has {count} voters, and {VOTERS_MAX} are the most"),
+            format!("write voter = false at {} of the nodes", count - VOTERS_MAX),
+        ),
+    };
+    findings.refuse(place, problem, remedy);
+}
+
+fn counted(count: usize) -> String {
+    match count {
+        0 => "is none".to_owned(),
+        1 => "is 1".to_owned(),
+        _ => format!("are {count}"),
+    }
+}
+
+/// The voters before and after, if they differ while leases are being granted under both files.
+pub(super) fn voters_changed(old: &Config, new: &Config) -> Option<(String, String)> {
+    let strict = |config: &Config| config.groups.iter().any(|group| group.mode == Mode::Majority);
+    let voters = |config: &Config| {
+        let voters = config.nodes.iter().filter(|node| node.role.votes());
+        let mut names: Vec<&str> = voters.map(|node| node.name.as_str()).collect();
+        names.sort_unstable();
+        names.join(", ")
+    };
+    let (before, after) = (voters(old), voters(new));
+    (strict(old) && strict(new) && before != after).then_some((before, after))
+}
