@@ -31,7 +31,8 @@ use super::lateness::Lateness;
 use super::realtime;
 use super::will::Farewell;
 use crate::protocol::{
-    Action, Configuration, Event, GroupKey, Instant, Node, NodeId, Refusal, Report, Status, Ticket,
+    Action, Configuration, Epoch, Event, GroupKey, Instant, Neighbour, Node, NodeId, Refusal,
+    Report, Status, Ticket,
 };
 use crate::transport::{BindError, Counters, Path, Transport};
 use crate::wire::{KeyRing, Opened, RefusedDatagram, Sessions};
@@ -59,6 +60,10 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn release(&self, group: GroupKey, ticket: Ticket);
     /// Send one round of announcements.
     fn announce(&self, group: GroupKey);
+    /// Find out whether the neighbours follow; whose come first.
+    fn verify(&self, group: GroupKey, epoch: Epoch, before: Option<NodeId>);
+    /// Keep the hosts that a peer has to do with.
+    fn acquaint(&self, from: NodeId, hosts: Vec<Neighbour>);
     /// Find out whether anybody outside the cluster answers.
     fn test_reach(&self);
 }
@@ -388,6 +393,8 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::Acquire { group, ticket } => self.kernel.acquire(group, ticket),
             Action::Release { group, ticket } => self.kernel.release(group, ticket),
             Action::Announce { group } => self.kernel.announce(group),
+            Action::Verify { group, epoch, before } => self.kernel.verify(group, epoch, before),
+            Action::Acquaint { from, hosts } => self.kernel.acquaint(from, hosts),
             Action::TestReach => self.kernel.test_reach(),
             Action::Answer { ticket, outcome } => {
                 if let Some(answer) = self.orders.remove(&ticket) {

@@ -177,6 +177,8 @@ impl FrontDesk {
             ("reports_dropped", vital.reports_dropped.load(Ordering::Relaxed)),
             ("announcements", kernel.announcements.value()),
             ("announcement_errors", kernel.announcement_errors.value()),
+            ("questions_to_neighbours", kernel.questions.value()),
+            ("neighbours_told_directly", kernel.told_directly.value()),
             ("addresses_put_back", kernel.repairs.value()),
             ("addresses_swept", kernel.swept.value()),
             ("netlink_overruns", kernel.overruns.value()),

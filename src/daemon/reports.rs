@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use crate::control::names::Names;
-use crate::control::sentences::{cause as because, inability, phase, verdict};
+use crate::control::sentences::{astray, cause as because, inability, phase, verdict};
 use crate::protocol::{Epoch, NodePhase, Report, Verdict};
 
 /// One line. Fields that do not apply are absent.
@@ -136,6 +136,17 @@ fn line(report: Report, names: &Names) -> Line {
         }
         Report::Repaired { group, times } => of_group(Level::WARN, "address put back", group)
             .because(format!("somebody removed it, {times} times in the last minute")),
+        Report::Converged { group, epoch, hosts, after } => {
+            of_group(Level::INFO, "all neighbours follow", group).epoch(epoch).because(format!(
+                "{hosts} resolve it to this node, {} after it was added",
+                milliseconds(after)
+            ))
+        }
+        Report::NotConverged { group, epoch, outcome } => {
+            of_group(Level::WARN, "some neighbours do not follow", group).epoch(epoch).because(
+                format!("{} of {} do: not {}", outcome.answered, outcome.asked, astray(&outcome)),
+            )
+        }
         Report::PhaseChanged { from, to } => {
             Line::new(phase_level(to), "this node changed its phase").change(phase(from), phase(to))
         }
@@ -186,7 +197,7 @@ fn milliseconds(length: Duration) -> String {
 mod tests {
     use super::*;
     use crate::control::names::GroupName;
-    use crate::protocol::{Cause, GroupKey, Inability, NodeId};
+    use crate::protocol::{Cause, Convergence, GroupKey, Inability, NodeId};
 
     fn names() -> Names {
         let node = |name: &str| (NodeId::from_name(name), name.to_owned());
@@ -236,12 +247,16 @@ mod tests {
     fn every_report_about_a_group_names_it() {
         let group = GroupKey(7);
         let epoch = Epoch(1);
+        let outcome =
+            Convergence { asked: 2, answered: 1, after: Duration::ZERO, missing: [None; 3] };
         let reports = [
             Report::Acquired { group, epoch },
             Report::Released { group, epoch },
             Report::GaveWay { group, to: NodeId(1), epoch },
             Report::Unable { group, why: Inability::LinkDown },
             Report::Repaired { group, times: 2 },
+            Report::Converged { group, epoch, hosts: 2, after: Duration::ZERO },
+            Report::NotConverged { group, epoch, outcome },
         ];
         for report in reports {
             assert_eq!(line(report, &names()).group.as_deref(), Some("10.77.0.100"));

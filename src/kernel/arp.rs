@@ -28,14 +28,24 @@ pub(super) enum Operation {
     Reply,
 }
 
-/// One frame that says that `address` is at `hardware`.
+/// One frame to everybody that says that `address` is at `hardware`.
 pub(super) fn announcement(hardware: [u8; 6], address: Ipv4Addr, operation: Operation) -> Vec<u8> {
+    directed(hardware, address, operation, BROADCAST)
+}
+
+/// The same to one neighbour: nobody else hears it, and no switch holds it back.
+pub(super) fn directed(
+    hardware: [u8; 6],
+    address: Ipv4Addr,
+    operation: Operation,
+    to: [u8; 6],
+) -> Vec<u8> {
     let (code, target) = match operation {
         Operation::Request => (1, [0; 6]),
         Operation::Reply => (2, hardware),
     };
     let mut frame = Vec::with_capacity(42);
-    frame.extend_from_slice(&BROADCAST);
+    frame.extend_from_slice(&to);
     frame.extend_from_slice(&hardware);
     frame.extend_from_slice(&ETHER_TYPE);
     frame.extend_from_slice(&KINDS);
@@ -74,5 +84,13 @@ mod tests {
             2, 0, 0, 0, 0, 7, 10, 77, 0, 100, // target
         ];
         assert_eq!(announcement(HARDWARE, ADDRESS, Operation::Reply), expected);
+    }
+
+    #[test]
+    fn a_directed_one_differs_in_its_receiver_only() {
+        let to = [2, 0, 0, 0, 0, 9];
+        let frame = directed(HARDWARE, ADDRESS, Operation::Reply, to);
+        assert_eq!(frame[..6], to);
+        assert_eq!(frame[6..], announcement(HARDWARE, ADDRESS, Operation::Reply)[6..]);
     }
 }

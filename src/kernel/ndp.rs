@@ -34,8 +34,17 @@ pub(super) struct Speaker {
     pub(super) router: bool,
 }
 
-/// One frame that says that `address` is at the speaker.
+/// One frame to all nodes that says that `address` is at the speaker.
 pub(super) fn announcement(speaker: &Speaker, address: Ipv6Addr) -> Vec<u8> {
+    directed(speaker, address, (ALL_NODES, ALL_NODES_HARDWARE))
+}
+
+/// The same to one neighbour: nobody else hears it, and no switch holds it back.
+pub(super) fn directed(
+    speaker: &Speaker,
+    address: Ipv6Addr,
+    (to, to_hardware): (Ipv6Addr, [u8; 6]),
+) -> Vec<u8> {
     let router = if speaker.router { FLAG_ROUTER } else { 0 };
     let mut message = Vec::with_capacity(usize::from(LENGTH));
     message.extend_from_slice(&[ADVERTISEMENT, 0, 0, 0]);
@@ -43,25 +52,25 @@ pub(super) fn announcement(speaker: &Speaker, address: Ipv6Addr) -> Vec<u8> {
     message.extend_from_slice(&address.octets());
     message.extend_from_slice(&OPTION);
     message.extend_from_slice(&speaker.hardware);
-    let checksum = checksum(speaker.source, &message);
+    let checksum = checksum(speaker.source, to, &message);
     message.splice(2..4, checksum.to_be_bytes());
 
     let mut frame = Vec::with_capacity(54 + message.len());
-    frame.extend_from_slice(&ALL_NODES_HARDWARE);
+    frame.extend_from_slice(&to_hardware);
     frame.extend_from_slice(&speaker.hardware);
     frame.extend_from_slice(&ETHER_TYPE);
     frame.extend_from_slice(&[0x60, 0, 0, 0, 0, LENGTH, NEXT_HEADER, 255]);
     frame.extend_from_slice(&speaker.source.octets());
-    frame.extend_from_slice(&ALL_NODES.octets());
+    frame.extend_from_slice(&to.octets());
     frame.extend_from_slice(&message);
     frame
 }
 
 /// The Internet checksum over the pseudo header (RFC 8200 8.1) and the message.
-fn checksum(source: Ipv6Addr, message: &[u8]) -> u16 {
+fn checksum(source: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
     let mut bytes = Vec::with_capacity(40 + message.len());
     bytes.extend_from_slice(&source.octets());
-    bytes.extend_from_slice(&ALL_NODES.octets());
+    bytes.extend_from_slice(&to.octets());
     bytes.extend_from_slice(&[0, 0, 0, LENGTH, 0, 0, 0, NEXT_HEADER]);
     bytes.extend_from_slice(message);
     super::internet_checksum(&bytes)
@@ -90,6 +99,18 @@ mod tests {
             2, 1, 2, 0, 0, 0, 0, 7, // its hardware address
         ];
         assert_eq!(announcement(&SPEAKER, ADDRESS), expected);
+    }
+
+    #[test]
+    fn a_directed_one_has_its_receiver_and_checksum() {
+        let to = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 9);
+        let frame = directed(&SPEAKER, ADDRESS, (to, [2, 0, 0, 0, 0, 9]));
+        assert_eq!(frame[..6], [2, 0, 0, 0, 0, 9]);
+        assert_eq!(frame[38..54], to.octets());
+        let mut covered = frame[22..54].to_vec();
+        covered.extend([0, 0, 0, 32, 0, 0, 0, 58]);
+        covered.extend(&frame[54..]);
+        assert_eq!(super::super::internet_checksum(&covered), 0);
     }
 
     #[test]

@@ -171,7 +171,9 @@ impl Stage {
             }
             KernelEvent::Repaired { .. } => "repaired".to_owned(),
             KernelEvent::Usable { usable, .. } => format!("usable:{usable}"),
-            KernelEvent::Reach(_) => panic!("not told here"),
+            KernelEvent::Reach(_) | KernelEvent::Verified { .. } | KernelEvent::Neighbours(_) => {
+                panic!("not told here")
+            }
         });
         let look = self.reconciler.needs_resynchronising().then(|| "look".to_owned());
         let all: Vec<String> = changes.chain(events).chain(look).collect();

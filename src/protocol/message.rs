@@ -7,10 +7,12 @@
 //! | [`ClaimsAck`] | how far of your log I have |
 //! | [`Offer`], [`OfferAnswer`] | a planned move, pushed by the owner and accepted by the receiver |
 //! | [`Errand`], [`ErrandAnswer`] | an operator's order carried to the node that can do it |
+//! | [`Message::Neighbours`] | which hosts an owner has to do with |
 
 use std::time::Duration;
 
 use super::identity::{Epoch, GroupKey, Incarnation, NodeId};
+use super::neighbours::Neighbour;
 
 /// Everything one node can tell another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,10 @@ pub enum Message {
     Errand(Errand),
     /// Answers [`Message::Errand`].
     ErrandAnswer(ErrandAnswer),
+    /// Hosts with which the sender, an owner, has to do; the list replaces its last one. At most
+    /// [`NEIGHBOURS_V4_MAX`](super::NEIGHBOURS_V4_MAX) and
+    /// [`NEIGHBOURS_V6_MAX`](super::NEIGHBOURS_V6_MAX).
+    Neighbours(Vec<Neighbour>),
 }
 
 /// How far a claim log has come. A new `stream` starts the log anew at version 0.

@@ -14,6 +14,7 @@
 //! | `conflict` | which of two owners gives way |
 //! | `handover`, `balance` | planned moves: how, and which |
 //! | `announcements` | when to announce |
+//! | `neighbours` | whether the neighbourhood follows, and who is told of whom |
 //! | `orders`, `picture` | what operators want and see |
 //!
 #![doc = include_str!("PROTOCOL.md")]
@@ -33,6 +34,7 @@ mod identity;
 mod instant;
 mod membership;
 mod message;
+mod neighbours;
 mod node;
 mod orders;
 mod ownership;
@@ -47,7 +49,7 @@ pub use action::{Action, Inability, Report, Verdict};
 pub use configuration::{
     Configuration, GROUPS_MAX, Group, Member, Mode, NODES_MAX, Strategy, Timing,
 };
-pub use event::{Event, Failure, KernelEvent, Reach, Ticket};
+pub use event::{Convergence, Event, Failure, KernelEvent, MISSING_TOLD, Reach, Ticket};
 pub use identity::{Epoch, GroupKey, Incarnation, NodeId};
 pub use instant::Instant;
 pub use message::{
@@ -55,6 +57,7 @@ pub use message::{
     Heard, Heartbeat, LogPosition, Message, MoveReason, NodePhase, Offer, OfferAnswer, Order,
     Refusal, SoftwareVersion, Tenure,
 };
+pub use neighbours::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use node::Node;
 pub use random::{Random, mix};
 pub use rules::Rule;

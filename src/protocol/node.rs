@@ -146,6 +146,7 @@ impl Node {
             Message::OfferAnswer(answer) => self.on_offer_answer(from, &answer),
             Message::Errand(errand) => self.on_errand(from, errand),
             Message::ErrandAnswer(answer) => self.on_errand_answer(from, answer),
+            Message::Neighbours(hosts) => self.on_neighbours(from, hosts),
         }
     }
 

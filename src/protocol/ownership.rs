@@ -15,6 +15,7 @@ use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::identity::{Epoch, GroupKey, NodeId};
 use super::instant::Instant;
 use super::message::{Cause, Claim, NodePhase, Tenure};
+use super::neighbours::Following;
 use super::node::Node;
 use super::rules::Rule;
 
@@ -41,6 +42,8 @@ pub(super) struct GroupHere {
     vacant_since: Option<Instant>,
     /// When this node should take it.
     pub(super) take_at: Instant,
+    /// Whether the neighbours resolve it to this node, while it is held.
+    pub(super) following: Following,
 }
 
 impl GroupHere {
@@ -53,6 +56,7 @@ impl GroupHere {
             repairs: VecDeque::new(),
             vacant_since: None,
             take_at: Instant::NEVER,
+            following: Following::new(Instant::START),
         }
     }
 
@@ -211,6 +215,7 @@ impl Node {
             }
             Consequence::Opened(epoch) => {
                 here.failures = 0;
+                here.following = Following::new(self.now);
                 self.report(Report::Acquired { group, epoch });
                 self.start_announcing(group);
             }
@@ -279,6 +284,10 @@ impl Node {
             KernelEvent::Repaired { group } => self.repaired(group),
             KernelEvent::Usable { group, usable } => self.link_changed(group, usable),
             KernelEvent::Reach(reach) => self.reached(reach),
+            KernelEvent::Verified { group, epoch, outcome } => {
+                self.verified(group, epoch, outcome);
+            }
+            KernelEvent::Neighbours(hosts) => self.share_neighbours(&hosts),
         }
     }
 
@@ -348,6 +357,7 @@ impl Node {
         }
         let pace = self.pace();
         while let Some(group) = self.announcements.next(self.now, pace, &mut self.random) {
+            self.verify_what_is_announced(group);
             self.actions.push(Action::Announce { group });
         }
     }

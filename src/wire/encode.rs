@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, Claims, GROUPS_PER_OFFER, GroupKey, Heard, Heartbeat, LogPosition, Message,
+    NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
 };
 
-use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN, claim, code, field};
+use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
+use super::{claim, code, field, neighbour};
 
 pub(super) const HEARTBEAT: u8 = 1;
 pub(super) const CLAIMS: u8 = 2;
@@ -18,6 +20,7 @@ pub(super) const OFFER: u8 = 4;
 pub(super) const OFFER_ANSWER: u8 = 5;
 pub(super) const ERRAND: u8 = 6;
 pub(super) const ERRAND_ANSWER: u8 = 7;
+pub(super) const NEIGHBOURS: u8 = 10;
 
 pub(super) const DRAINING: u8 = 1;
 pub(super) const SOLICIT: u8 = 2;
@@ -68,6 +71,13 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
                 out.extend(answer.ticket.to_be_bytes());
                 out.push(code::outcome(answer.outcome));
             });
+        }
+        Message::Neighbours(hosts) => {
+            let v4 = hosts.iter().filter(|host| host.address.is_ipv4()).count();
+            check_count(v4, NEIGHBOURS_V4_MAX);
+            check_count(hosts.len() - v4, NEIGHBOURS_V6_MAX);
+            out.push(NEIGHBOURS);
+            neighbour::write(hosts, out);
         }
     }
 }

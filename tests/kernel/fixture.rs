@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buoy::kernel::{self, GroupAddresses, Kernel, Settings};
-use buoy::protocol::{GroupKey, KernelEvent};
+use buoy::protocol::{GroupKey, KernelEvent, Neighbour};
 
 use crate::until::PATIENCE;
 
@@ -14,6 +15,7 @@ pub(crate) struct Fixture {
     /// What is tested.
     pub(crate) kernel: Kernel,
     events: Receiver<KernelEvent>,
+    neighbours: Arc<Mutex<Vec<Neighbour>>>,
 }
 
 impl Fixture {
@@ -25,11 +27,20 @@ impl Fixture {
     /// Starts with these settings.
     pub(crate) fn start_with(settings: Settings) -> Self {
         let (told, events) = channel();
-        let sink = Box::new(move |event| {
-            let _ = told.send(event);
+        let neighbours = Arc::new(Mutex::new(Vec::new()));
+        let latest = Arc::clone(&neighbours);
+        // These come at any time and are no answer to anything.
+        let sink = Box::new(move |event| match event {
+            KernelEvent::Neighbours(hosts) => *latest.lock().expect("no test panics here") = hosts,
+            event => drop(told.send(event)),
         });
         let kernel = kernel::start(settings, sink).expect("the tests have the permissions");
-        Self { kernel, events }
+        Self { kernel, events, neighbours }
+    }
+
+    /// The hosts told of last.
+    pub(crate) fn neighbours(&self) -> Vec<Neighbour> {
+        self.neighbours.lock().expect("no test panics here").clone()
     }
 
     /// The next event; panics if there is none for long.

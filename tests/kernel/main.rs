@@ -3,6 +3,7 @@
 
 mod connections;
 mod fixture;
+mod following;
 mod holding;
 mod interfaces;
 mod leftovers;

@@ -40,6 +40,8 @@ pub(crate) enum Happening {
     Broadcast { host: usize, life: u64, group: usize },
     /// The kernel thread sees the state of the links.
     SeeLinks { host: usize, life: u64 },
+    /// The kernel thread looks who is around.
+    Look { host: usize, life: u64 },
     /// The guardian of a dead daemon acts.
     Farewell { host: usize, life: u64, farewell: Message },
     /// The test of reach ends.
@@ -204,7 +206,8 @@ impl Cluster {
                 }
             }
             Happening::Tell { host, life, event } => {
-                if self.lets_run(host, life, || Happening::Tell { host, life, event }) {
+                let again = event.clone();
+                if self.lets_run(host, life, || Happening::Tell { host, life, event: again }) {
                     self.tell(host, event);
                 }
             }
@@ -226,6 +229,11 @@ impl Cluster {
             Happening::ReachTested { host, life } => {
                 if self.lets_run(host, life, || Happening::ReachTested { host, life }) {
                     self.end_reach_test(host);
+                }
+            }
+            Happening::Look { host, life } => {
+                if self.lets_run(host, life, || Happening::Look { host, life }) {
+                    self.look(host);
                 }
             }
             Happening::Farewell { host, life, farewell } => {

@@ -36,6 +36,7 @@ impl Cluster {
         note!(self, "n{host} starts");
         let life = self.hosts[host].life;
         self.schedule(self.now + MILLISECOND, Happening::SeeLinks { host, life });
+        self.begin_looking(host);
         self.arm_timer(host);
     }
 
@@ -136,7 +137,7 @@ impl Cluster {
                 Some(Event::Heard { from, incarnation: life, received_at, message })
             }
             Inbound::Kernel(event) => {
-                self.note_told(host, event);
+                self.note_told(host, &event);
                 Some(Event::Kernel(event))
             }
             Inbound::Ordered { ticket, order } => Some(Event::Ordered { ticket, order }),
@@ -230,6 +231,7 @@ impl Cluster {
             Action::Release { group, ticket } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} releases g{group}");
+                self.stop_verifying(host, group);
                 self.safety.hosts[host].confirmed[group] = false;
                 self.safety.hosts[host].ordered[group] = None;
                 self.order_kernel(host, (group, ticket, false));
@@ -242,6 +244,11 @@ impl Cluster {
                 let life = self.hosts[host].life;
                 self.schedule(at, Happening::Broadcast { host, life, group });
             }
+            Action::Verify { group, epoch, .. } => {
+                let Some(group) = self.group_index.get(&group).copied() else { return };
+                self.verify(host, group, epoch);
+            }
+            Action::Acquaint { from, hosts } => self.acquaint(host, from, &hosts),
             Action::TestReach => self.begin_reach_test(host),
             Action::Answer { ticket, outcome } => {
                 note!(self, "n{host} answers {ticket}: {outcome:?}");
@@ -310,18 +317,22 @@ impl Cluster {
 
     /// The daemon is told a fact. It may be out of date by now: then the kernel side, which knows
     /// better, announces nothing.
-    fn note_told(&mut self, host: usize, event: KernelEvent) {
+    fn note_told(&mut self, host: usize, event: &KernelEvent) {
         let memory = &mut self.safety.hosts[host];
         let confirmed = &mut memory.confirmed;
         match event {
             KernelEvent::Present { group, ticket } => {
-                let group = self.group_index[&group];
-                confirmed[group] = memory.ordered[group] == Some(ticket);
+                let group = self.group_index[group];
+                confirmed[group] = memory.ordered[group] == Some(*ticket);
             }
             KernelEvent::Absent { group, .. } | KernelEvent::Failed { group, .. } => {
-                confirmed[self.group_index[&group]] = false;
+                confirmed[self.group_index[group]] = false;
             }
-            KernelEvent::Repaired { .. } | KernelEvent::Usable { .. } | KernelEvent::Reach(_) => {}
+            KernelEvent::Repaired { .. }
+            | KernelEvent::Usable { .. }
+            | KernelEvent::Reach(_)
+            | KernelEvent::Verified { .. }
+            | KernelEvent::Neighbours(_) => {}
         }
     }
 }
@@ -337,6 +348,8 @@ fn kind(action: &Action) -> u64 {
         Action::Report(_) => 7,
         Action::RememberDraining(draining) => 8 + u64::from(*draining),
         Action::Stopped => 10,
+        Action::Verify { group, epoch, .. } => 11 ^ group.0 ^ epoch.0.rotate_left(40),
+        Action::Acquaint { from, .. } => 12 ^ u64::from(from.0),
     }
 }
 
@@ -349,6 +362,7 @@ fn message_kind(message: &Message) -> u64 {
         Message::OfferAnswer(_) => 5,
         Message::Errand(_) => 6,
         Message::ErrandAnswer(_) => 7,
+        Message::Neighbours(_) => 10,
     }
 }
 
@@ -376,5 +390,6 @@ fn outline(message: &Message) -> String {
         Message::OfferAnswer(answer) => format!("accepts {}", answer.accepted.len()),
         Message::Errand(errand) => format!("errand {:?}", errand.order),
         Message::ErrandAnswer(answer) => format!("errand answer {:?}", answer.outcome),
+        Message::Neighbours(hosts) => format!("tells of {} neighbours", hosts.len()),
     }
 }

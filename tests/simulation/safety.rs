@@ -310,6 +310,8 @@ impl Cluster {
             | Report::Repaired { .. }
             | Report::Stalled { .. }
             | Report::OfferFailed { .. }
+            | Report::Converged { .. }
+            | Report::NotConverged { .. }
             | Report::Draining { .. } => {}
         }
     }

@@ -9,6 +9,7 @@ use super::*;
 
 mod faults;
 mod moves;
+mod neighbours;
 mod rules;
 
 struct Cluster {
@@ -23,6 +24,10 @@ struct Cluster {
     reports: Vec<(NodeId, Report)>,
     announced: Vec<(Instant, NodeId, GroupKey)>,
     stopped: Vec<NodeId>,
+    /// Who has a group verified, and who had it before.
+    verified: Vec<(NodeId, Option<NodeId>)>,
+    /// Who is told by whom of which hosts.
+    acquainted: Vec<(NodeId, NodeId, Vec<Neighbour>)>,
     /// Links on which everything is lost.
     cut: BTreeSet<(NodeId, NodeId)>,
     /// Nodes that do not run, and what waits for them.
@@ -103,6 +108,8 @@ impl Cluster {
             reports: Vec::new(),
             announced: Vec::new(),
             stopped: Vec::new(),
+            verified: Vec::new(),
+            acquainted: Vec::new(),
             cut: BTreeSet::new(),
             frozen: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -167,11 +174,8 @@ impl Cluster {
                 Action::Acquire { group, ticket } => {
                     self.acquired += 1;
                     self.open.entry(group).or_default().push(node);
-                    self.post(
-                        self.now,
-                        node,
-                        Event::Kernel(KernelEvent::Present { group, ticket }),
-                    );
+                    let event = KernelEvent::Present { group, ticket };
+                    self.post(self.now, node, Event::Kernel(event));
                 }
                 Action::Release { group, ticket } => {
                     let event = KernelEvent::Absent { group, ticket };
@@ -188,6 +192,8 @@ impl Cluster {
                 Action::Report(report) => self.reports.push((node, report)),
                 Action::Stopped => self.stopped.push(node),
                 Action::Announce { group } => self.announced.push((self.now, node, group)),
+                Action::Verify { before, .. } => self.verified.push((node, before)),
+                Action::Acquaint { from, hosts } => self.acquainted.push((node, from, hosts)),
                 Action::RememberDraining(_) => {}
             }
         }

@@ -1,7 +1,11 @@
 //! Messages come back as they went, whatever their size, and nothing else comes through.
 
-use super::sample::{random_claims, random_heartbeat, random_message, random_offer, small};
-use crate::protocol::{CLAIMS_PER_MESSAGE, GROUPS_PER_OFFER, Message, Random};
+use super::sample::{
+    random_claims, random_heartbeat, random_message, random_neighbours, random_offer, small,
+};
+use crate::protocol::{
+    CLAIMS_PER_MESSAGE, GROUPS_PER_OFFER, Message, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Random,
+};
 use crate::wire::{BODY_MAX, HEARD_MAX, decode, encode, encoded_length};
 
 fn encoded(message: &Message) -> Vec<u8> {
@@ -26,6 +30,7 @@ fn the_largest_messages_fit_one_datagram() {
         Message::Heartbeat(random_heartbeat(&mut random, HEARD_MAX)),
         random_claims(&mut random, CLAIMS_PER_MESSAGE),
         random_offer(&mut random, GROUPS_PER_OFFER),
+        random_neighbours(&mut random, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX),
     ];
     for message in largest {
         let length = encoded_length(&message);
