@@ -14,7 +14,7 @@ use buoy::lab::clock;
 use buoy::lab::cluster::Cluster;
 use buoy::lab::experiment::{self, Expectation, Figures};
 use buoy::lab::network::mac_text;
-use buoy::lab::plan::Shape;
+use buoy::lab::plan::{Plan, Shape};
 use buoy::lab::probe::Prober;
 use buoy::lab::record::Probe;
 
@@ -57,7 +57,11 @@ pub(crate) fn with(shape: &Shape, test: impl FnOnce(&mut Scene) -> Outcome) -> O
 
 /// As [`with`], but starts nothing.
 pub(crate) fn with_unstarted(shape: &Shape, test: impl FnOnce(&mut Scene) -> Outcome) -> Outcome {
-    let plan = shape.plan();
+    with_plan(shape.plan(), test)
+}
+
+/// As [`with_unstarted`], for a plan of one's own.
+pub(crate) fn with_plan(plan: Plan, test: impl FnOnce(&mut Scene) -> Outcome) -> Outcome {
     let served = plan.vips();
     let mut scene = Scene { cluster: Cluster::build(plan, Path::new(PROGRAM))?, served };
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| test(&mut scene)));

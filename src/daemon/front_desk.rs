@@ -177,6 +177,7 @@ impl FrontDesk {
             ("reports_dropped", vital.reports_dropped.load(Ordering::Relaxed)),
             ("announcements", kernel.announcements.value()),
             ("announcement_errors", kernel.announcement_errors.value()),
+            ("neighbour_lists", kernel.neighbour_lists.value()),
             ("questions_to_neighbours", kernel.questions.value()),
             ("neighbours_told_directly", kernel.told_directly.value()),
             ("addresses_put_back", kernel.repairs.value()),

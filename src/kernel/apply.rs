@@ -199,7 +199,10 @@ impl Shell {
             }
             Order::Announce(group) => self.announce(group),
             Order::Verify(wish) => self.verifier.begin(wish, &self.reconciler, now),
-            Order::Acquaint(from, hosts) => self.verifier.acquaint(now, from, hosts),
+            Order::Acquaint(from, hosts) => {
+                self.counters.neighbour_lists.add(1);
+                self.verifier.acquaint(now, from, hosts);
+            }
             Order::TestReach => {
                 self.counters.reach_tests.add(1);
                 self.probes.test(&self.reconciler, now);

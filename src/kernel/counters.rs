@@ -25,6 +25,8 @@ pub struct Counters {
     pub announcements: Counter,
     /// Neighbours told one by one where an address is, because they had not shown that they knew.
     pub told_directly: Counter,
+    /// Lists of neighbours that peers told.
+    pub neighbour_lists: Counter,
     /// Questions to neighbours about an address.
     pub questions: Counter,
     /// Announcements asked for while the group was not present.

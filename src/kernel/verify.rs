@@ -203,7 +203,9 @@ impl Verifier {
         let wanted = [(v4, false), (v6, true)];
         for (listener, (wanted, v6)) in self.listeners.iter_mut().zip(wanted) {
             if !wanted {
-                listener.take().map(close_elsewhere);
+                if let Some(listener) = listener.take() {
+                    close_elsewhere(listener);
+                }
             } else if listener.is_none() {
                 let opened = open(v6, self.identifier);
                 *listener = opened

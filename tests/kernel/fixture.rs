@@ -30,9 +30,12 @@ impl Fixture {
         let neighbours = Arc::new(Mutex::new(Vec::new()));
         let latest = Arc::clone(&neighbours);
         // These come at any time and are no answer to anything.
-        let sink = Box::new(move |event| match event {
-            KernelEvent::Neighbours(hosts) => *latest.lock().expect("no test panics here") = hosts,
-            event => drop(told.send(event)),
+        let sink = Box::new(move |event| {
+            if let KernelEvent::Neighbours(hosts) = event {
+                *latest.lock().expect("no test panics here") = hosts;
+            } else {
+                drop(told.send(event));
+            }
         });
         let kernel = kernel::start(settings, sink).expect("the tests have the permissions");
         Self { kernel, events, neighbours }
