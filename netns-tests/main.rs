@@ -6,6 +6,7 @@
 
 mod crash;
 mod fence;
+mod following;
 mod meddling;
 mod partition;
 mod planned;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         crash::TESTS,
         fence::TESTS,
         strangers::TESTS,
+        following::TESTS,
         meddling::TESTS,
         refusal::TESTS,
         witness::TESTS,

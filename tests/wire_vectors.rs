@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use buoy::protocol::{
     Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer, GroupKey, HardwareAddress, Heard,
-    Heartbeat, Incarnation, Instant, LogPosition, Message, MoveReason, NodeId, NodePhase, Offer,
-    OfferAnswer, Order, Refusal, SoftwareVersion, Tenure,
+    Heartbeat, Incarnation, Instant, LogPosition, Message, MoveReason, Neighbour, NodeId,
+    NodePhase, Offer, OfferAnswer, Order, Refusal, SoftwareVersion, Tenure,
 };
 use buoy::wire::{
     DATAGRAM_MAX, DecodeError, HEADER_LENGTH, Key, KeyRing, Local, Opened, RefusedDatagram,
@@ -102,7 +102,7 @@ fn vectors() -> Vec<(Message, &'static str)> {
         (
             heartbeat(),
             "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
-             0400030102030500081122334455667788060004000000fa07000201010800080000000000000000\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
              8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
         ),
         (
@@ -147,6 +147,17 @@ fn vectors() -> Vec<(Message, &'static str)> {
             Message::ErrandAnswer(ErrandAnswer { ticket: 9, outcome: Err(Refusal::Busy) }),
             "07900009000000000000000908",
         ),
+        (
+            Message::Neighbours(vec![
+                Neighbour { address: [10, 77, 0, 9].into(), hardware: [2, 0, 0, 0, 0, 9] },
+                Neighbour {
+                    address: [0xfd77, 0, 0, 0, 0, 0, 0, 9].into(),
+                    hardware: [2, 0, 0, 0, 0, 9],
+                },
+            ]),
+            "0a95000b0a0a4d000902000000000996001716fd770000000000000000000000000009020000000009",
+        ),
+        (Message::Neighbours(vec![]), "0a9500010a96000116"),
     ]
 }
 
@@ -175,7 +186,7 @@ fn a_later_version_is_understood() {
             "810013 02 f2 000186a0 03 0002 0000000012345678 ffff",
         ),
         ("070002 0101", "070002 0102"),
-        ("080008 0000000000000000", "080008 ffffffffffffffff 7e0003 010203"),
+        ("080008 0000000000000001", "080008 ffffffffffffffff 7e0003 010203"),
         (
             "830015 0a 0b0b0b0b b5b6b7b8 0028 0c0c0c0c 00000009 ffff",
             "830019 0c 0b0b0b0b b5b6b7b8 0028 eeee 0c0c0c0c 00000009 ffff eeee",
@@ -202,7 +213,7 @@ fn an_earlier_version_is_understood() {
         ..whole
     };
     let optional = "040003 010203 050008 1122334455667788 060004 000000fa 070002 0101 \
-                    080008 0000000000000000";
+                    080008 0000000000000001";
     let body = changed(&heartbeat(), optional, "");
     assert_eq!(decode(&body), Ok(Message::Heartbeat(wanted)));
 }
@@ -261,6 +272,12 @@ fn bodies_are_refused_for_these_reasons() {
         (changed(&claims(), "02 0b0b0b0b 0003 03", "04 0b0b0b0b 0003 03"), OutOfRange(0x8a)),
         (changed(&claims(), "02 0b0b0b0b 0003 03", "02 0b0b0b0b 0003 04"), OutOfRange(0x8a)),
         (changed(&claims(), "02 0c0c0c0c", "0d 0c0c0c0c"), OutOfRange(0x8a)),
+        (unhex("0a 950001 0a"), Missing(0x96)),
+        (list(10, "960001 16", 0x95, 10, 65), TooMany(0x95)),
+        (list(10, "950001 0a", 0x96, 22, 21), TooMany(0x96)),
+        // A group address, and hardware of many.
+        (unhex("0a 95000b 0a e0000001 020000000009 960001 16"), OutOfRange(0x95)),
+        (unhex("0a 95000b 0a 0a4d0009 010000000009 960001 16"), OutOfRange(0x95)),
     ];
     for (body, reason) in cases {
         assert_eq!(decode(&body), Err(reason), "{}", hex(&body));
@@ -313,8 +330,8 @@ fn at(milli: u64) -> Instant {
 const STORY: [&str; 5] = [
     "627901000007009ca1cb100f0a0a0a0a0b0b0b0ba1a2a3a4a5a6a7a8000000000000000173ccac4e\
      6f4692ce1d9c81926be76c58aeba19f331c24ad81bcedf6b582938909212331442b38ad6f22796c2\
-     c2edcc541c27d8ea2530e55adb1dd5e736b0b9157a4db5e217c11ec886365782416ebf2e8a4f1617\
-     4b0bf6e6c7247bd810591579d7725a6d72e3ac15a62e78b4f90b34a67326303ab4fb0e59",
+     c2edcc541c27d8ea2530e55adb1dd5e736b0b9157a4db5e217c11ec886365782416ebf2f8a4f1617\
+     4b0bf6e6c7247bd810591579d7725a6d72e3ac153b585fe5d73263e32ba7d1fad4cbaca3",
     "6279010100070047a1cb100f0b0b0b0b0a0a0a0ab1b2b3b4b5b6b7b8000000000000000169a31b2b\
      86056a526d788485bf38a4ea394d4bc938f29fe2063d77eda8ccd0898185c7",
     "627901010007005aa1cb100f0a0a0a0a0b0b0b0ba1a2a3a4a5a6a7a80000000000000002a29ee93d\
@@ -324,8 +341,8 @@ const STORY: [&str; 5] = [
      ccf36c4bec8b280923a44a829823d84bdf33334295220998164f7d8e0863ce",
     "627901000007009ca1cb100f0a0a0a0a0b0b0b0ba1a2a3a4a5a6a7a800000000000000037f64e7ff\
      9007707c3b5b58ce78fc483fc599467a6983d778bb6234448fc628486b6845c98f1952a486c0330d\
-     a44088ff82536e5a231692ee0531cb8454eeda536f39319d190e1767c347d212e2d9a1aed96d4c5a\
-     4a28a62068a688bb1c0ddb780938dca75bd175116e3640f147d0573d1da0c8fb01613eb0",
+     a44088ff82536e5a231692ee0531cb8454eeda536f39319d190e1767c347d212e2d9a1afd96d4c5a\
+     4a28a62068a688bb1c0ddb780938dca75bd17511f04d27518aba70c05a90f9755f092518",
 ];
 
 #[test]

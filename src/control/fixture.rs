@@ -75,6 +75,7 @@ pub(super) fn owned(first: &str, owner: &str, cause: Cause) -> GroupStatus {
         epoch: Epoch(7),
         since: Duration::from_millis(81_234),
         cause: Some(cause),
+        converged: None,
         unable_here: None,
         claimant: None,
     }
@@ -111,7 +112,10 @@ pub(super) fn status() -> Status {
             },
         ],
         groups: vec![
-            owned("10.77.0.100", "lb1", Cause::Silence(node("lb3"))),
+            GroupStatus {
+                converged: Some(Duration::from_millis(12)),
+                ..owned("10.77.0.100", "lb1", Cause::Silence(node("lb3")))
+            },
             owned("10.77.0.101", "lb2", Cause::Balance(node("lb1"))),
             nobodys,
         ],

@@ -176,6 +176,8 @@ impl Ring {
             | Report::GaveWay { .. }
             | Report::Unable { .. }
             | Report::Repaired { .. }
+            | Report::Converged { .. }
+            | Report::NotConverged { .. }
             | Report::Stalled { .. }
             | Report::OfferFailed { .. }
             | Report::VotersDiffer { .. }

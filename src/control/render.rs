@@ -109,6 +109,7 @@ fn groups(groups: &[Group]) -> String {
         words("STATE"),
         numbers("EPOCH"),
         numbers("SINCE"),
+        numbers("CONVERGED"),
         words("WHY"),
     ]);
     for group in groups {
@@ -121,6 +122,7 @@ fn groups(groups: &[Group]) -> String {
             group.state.word().to_owned(),
             group.epoch.to_string(),
             span(Duration::from_millis(group.since_ms)),
+            group.converged_ms.map_or_else(|| "-".to_owned(), |ms| span(Duration::from_millis(ms))),
             why(group),
         ]);
     }
@@ -262,10 +264,10 @@ lb3   witness  unknown  -       never       0       1  -          -  -
 
 lb2 has another configuration than lb1: compare the files, then 'buoy reload'
 
-POOL  GROUP        ADDRESSES              MODE          OWNER  STATE    EPOCH  SINCE  WHY
-web   10.77.0.100  10.77.0.100            availability  lb1    owned        7  1m21s  lb3 fell silent
-web   10.77.0.101  10.77.0.101            availability  lb2    owned        7  1m21s  handed over by lb1 for balance
-web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s  nobody has claimed it yet (cannot be here: its link is down or missing)
+POOL  GROUP        ADDRESSES              MODE          OWNER  STATE    EPOCH  SINCE  CONVERGED  WHY
+web   10.77.0.100  10.77.0.100            availability  lb1    owned        7  1m21s       12ms  lb3 fell silent
+web   10.77.0.101  10.77.0.101            availability  lb2    owned        7  1m21s          -  handed over by lb1 for balance
+web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s          -  nobody has claimed it yet (cannot be here: its link is down or missing)
 ";
         assert_eq!(status(&answer), golden, "\n{}", status(&answer));
     }

@@ -167,6 +167,10 @@ pub struct Group {
     pub since_ms: u64,
     /// One sentence: why it is there.
     pub reason: String,
+    /// How long after the asked node had added it all neighbours that can show it resolved it to
+    /// that node; `null` while that is not known, and at nodes that do not hold it.
+    #[serde(default)]
+    pub converged_ms: Option<u64>,
     /// Why the asked node could not hold it; `null` if it could.
     #[serde(default)]
     pub unable_here: Option<String>,
@@ -236,7 +240,8 @@ pub struct Event {
     /// Wall-clock time, RFC 3339, UTC, milliseconds.
     pub time: String,
     /// What kind: `peer_changed`, `peer_restarted`, `phase_changed`, `owner_changed`, `acquired`,
-    /// `released`, `gave_way`, `unable`, `repaired`, `stalled`, `offer_failed`, `draining`,
+    /// `released`, `gave_way`, `unable`, `repaired`, `converged`, `not_converged`, `stalled`,
+    /// `offer_failed`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
     /// `kernel_answers`, `second_claimant`, `overwritten`.
     pub kind: String,
     /// The node that noticed it.

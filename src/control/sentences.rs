@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::duration_text::precise;
 use super::names::Names;
 use crate::protocol::{
-    Cause, Failure, Inability, NodeId, NodePhase, Order, Refusal, Report, Standing, Verdict,
+    Cause, Convergence, Failure, Inability, NodeId, NodePhase, Order, Refusal, Report, Standing,
+    Verdict,
 };
 
 /// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
@@ -74,6 +75,18 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             "somebody removed an address of {} on {me}; it was put back ({times} in a minute)",
             names.group(group).group
         ),
+        Report::Converged { group, hosts, after, .. } => format!(
+            "{}: {hosts} of {hosts} neighbours resolve it to {me}, {} after it was added",
+            names.group(group).group,
+            precise(after)
+        ),
+        Report::NotConverged { group, outcome, .. } => format!(
+            "{}: {} of {} neighbours resolve it to {me}, not {}",
+            names.group(group).group,
+            outcome.answered,
+            outcome.asked,
+            astray(&outcome)
+        ),
         Report::Stalled { length } => format!("{me} did not run for {}", precise(length)),
         Report::OfferFailed { to, groups } => {
             let groups = counted(u64::from(groups), "group");
@@ -83,14 +96,8 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             "{} goes by another list of voters and grants nothing: reload the same file on both",
             names.node(voter)
         ),
-        Report::MajorityLost { groups } => format!(
-            "{me} stopped answering for {}: no majority of the voters grants it a lease",
-            counted(u64::from(groups), "group")
-        ),
-        Report::MajorityBack { groups } => format!(
-            "{me} answers again for {}: a majority of the voters grants it a lease",
-            counted(u64::from(groups), "group")
-        ),
+        Report::MajorityLost { groups } => majority(&me, groups, "stopped answering", "no"),
+        Report::MajorityBack { groups } => majority(&me, groups, "answers again", "a"),
         Report::KernelAnswers { peer, group, hardware } => format!(
             "{} is silent, but its kernel still answers for {} ({hardware}): nothing of it is taken",
             names.node(peer),
@@ -108,6 +115,22 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::Draining { on: true } => format!("{me} drains: it gives its groups away"),
         Report::Draining { on: false } => format!("{me} may own groups again"),
     }
+}
+
+/// Who does not follow a takeover: the names of some, and how many more.
+#[must_use]
+pub fn astray(outcome: &Convergence) -> String {
+    let named: Vec<String> = outcome.missing.iter().flatten().map(ToString::to_string).collect();
+    let all = usize::from(outcome.asked.saturating_sub(outcome.answered));
+    match all.saturating_sub(named.len()) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+fn majority(me: &str, groups: u16, does: &str, article: &str) -> String {
+    let groups = counted(u64::from(groups), "group");
+    format!("{me} {does} for {groups}: {article} majority of the voters grants it a lease")
 }
 
 fn peer_changed(peer: &str, from: Verdict, to: Verdict, silence: Duration) -> String {
@@ -325,6 +348,24 @@ mod tests {
             changed(Some("lb2"), None, silent),
             "lb2 let go of 10.77.0.100, nobody has it for now",
             "why lb2 once took it is not why it is gone"
+        );
+    }
+
+    #[test]
+    fn takeovers_tell_who_follows_and_name_a_few_who_do_not() {
+        let (names, group, epoch) = (names(), group("10.77.0.100"), Epoch(8));
+        let all = Report::Converged { group, epoch, hosts: 5, after: Duration::from_millis(12) };
+        assert_eq!(
+            report(&all, None, &names),
+            "10.77.0.100: 5 of 5 neighbours resolve it to lb1, 12 ms after it was added"
+        );
+        let missing = [7, 8, 9].map(|last| Some([10, 77, 0, last].into()));
+        let outcome =
+            Convergence { asked: 6, answered: 1, after: Duration::from_millis(3), missing };
+        assert_eq!(
+            report(&Report::NotConverged { group, epoch, outcome }, None, &names),
+            "10.77.0.100: 1 of 6 neighbours resolve it to lb1, \
+             not 10.77.0.7, 10.77.0.8, 10.77.0.9 and 2 more"
         );
     }
 

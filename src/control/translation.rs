@@ -99,6 +99,7 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         epoch: one.epoch.0,
         since_ms: millis(one.since),
         reason: reason(one, names),
+        converged_ms: one.converged.map(millis),
         unable_here: one.unable_here.map(sentences::inability),
         claimant: one.claimant.map(|hardware| hardware.to_string()),
     }
@@ -197,7 +198,10 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.epoch = Some(epoch.0);
             event.cause = to.map(|_| sentences::cause(cause, silence, names));
         }
-        Report::Acquired { epoch, .. } | Report::Released { epoch, .. } => {
+        Report::Acquired { epoch, .. }
+        | Report::Released { epoch, .. }
+        | Report::Converged { epoch, .. }
+        | Report::NotConverged { epoch, .. } => {
             event.node = me();
             event.epoch = Some(epoch.0);
         }
@@ -241,6 +245,8 @@ fn kind(report: &Report) -> &'static str {
         Report::GaveWay { .. } => "gave_way",
         Report::Unable { .. } => "unable",
         Report::Repaired { .. } => "repaired",
+        Report::Converged { .. } => "converged",
+        Report::NotConverged { .. } => "not_converged",
         Report::Stalled { .. } => "stalled",
         Report::OfferFailed { .. } => "offer_failed",
         Report::VotersDiffer { .. } => "voters_differ",
@@ -262,6 +268,8 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::Unable { group, .. }
         | Report::KernelAnswers { group, .. }
         | Report::SecondClaimant { group, .. }
+        | Report::Converged { group, .. }
+        | Report::NotConverged { group, .. }
         | Report::Repaired { group, .. } => Some(*group),
         Report::PeerChanged { .. }
         | Report::PeerRestarted { .. }
@@ -303,14 +311,14 @@ mod tests {
             r#""config_differs":false,"kernel_answers":null}],"groups":["#,
             r#"{"pool":"web","group":"10.77.0.100","addresses":["10.77.0.100"],"#,
             r#""mode":"availability","owner":"lb1","state":"owned","epoch":7,"since_ms":81234,"reason":"lb3 fell silent","#,
-            r#""unable_here":null,"claimant":null},"#,
+            r#""converged_ms":12,"unable_here":null,"claimant":null},"#,
             r#"{"pool":"web","group":"10.77.0.101","addresses":["10.77.0.101"],"#,
             r#""mode":"availability","owner":"lb2","state":"owned","epoch":7,"since_ms":81234,"#,
-            r#""reason":"handed over by lb1 for balance","unable_here":null,"claimant":null},"#,
+            r#""reason":"handed over by lb1 for balance","converged_ms":null,"unable_here":null,"claimant":null},"#,
             r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
             r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
-            r#""unable_here":"its link is down or missing","claimant":null}],"#,
+            r#""converged_ms":null,"unable_here":"its link is down or missing","claimant":null}],"#,
             r#""fence":{"kind":"gate","bound_ms":600},"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );

@@ -31,7 +31,8 @@ use super::lateness::Lateness;
 use super::realtime;
 use super::will::Farewell;
 use crate::protocol::{
-    Action, Configuration, Event, GroupKey, Instant, Node, NodeId, Refusal, Report, Status, Ticket,
+    Action, Configuration, Epoch, Event, GroupKey, Instant, Neighbour, Node, NodeId, Refusal,
+    Report, Status, Ticket,
 };
 use crate::transport::{BindError, Counters, Path, Transport};
 use crate::wire::{KeyRing, Opened, RefusedDatagram, Sessions};
@@ -61,6 +62,10 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn announce(&self, group: GroupKey);
     /// Ask once who answers for the group.
     fn probe(&self, group: GroupKey);
+    /// Find out whether the neighbours follow; whose come first.
+    fn verify(&self, group: GroupKey, epoch: Epoch, before: Option<NodeId>);
+    /// Keep the hosts that a peer has to do with.
+    fn acquaint(&self, from: NodeId, hosts: Vec<Neighbour>);
     /// Find out whether anybody outside the cluster answers.
     fn test_reach(&self);
 }
@@ -391,6 +396,8 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::Release { group, ticket } => self.kernel.release(group, ticket),
             Action::Announce { group } => self.kernel.announce(group),
             Action::Probe { group } => self.kernel.probe(group),
+            Action::Verify { group, epoch, before } => self.kernel.verify(group, epoch, before),
+            Action::Acquaint { from, hosts } => self.kernel.acquaint(from, hosts),
             Action::TestReach => self.kernel.test_reach(),
             Action::Answer { ticket, outcome } => {
                 if let Some(answer) = self.orders.remove(&ticket) {

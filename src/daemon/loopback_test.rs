@@ -17,8 +17,8 @@ use super::event_loop::{
 };
 use super::inbox::{Input, Mailbox, inbox};
 use crate::protocol::{
-    Configuration, Group, GroupKey, Incarnation, Instant, KernelEvent, Member, Mode, Node, NodeId,
-    Order, Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
+    Configuration, Epoch, Group, GroupKey, Incarnation, Instant, KernelEvent, Member, Mode,
+    Neighbour, Node, NodeId, Order, Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{BindError, Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -63,6 +63,9 @@ impl KernelOrders for Obedient {
     fn announce(&self, _group: GroupKey) {}
 
     fn probe(&self, _group: GroupKey) {}
+    fn verify(&self, _group: GroupKey, _epoch: Epoch, _before: Option<NodeId>) {}
+
+    fn acquaint(&self, _from: NodeId, _hosts: Vec<Neighbour>) {}
 
     fn test_reach(&self) {
         self.mailbox.offer(Input::Kernel(KernelEvent::Reach(Reach::Answered))).unwrap();

@@ -46,7 +46,7 @@ use crate::control::recorder::Recorder;
 use crate::control::server;
 use crate::kernel::{self, Kernel};
 use crate::logging;
-use crate::protocol::{GroupKey, Incarnation, Node, Ticket};
+use crate::protocol::{Epoch, GroupKey, Incarnation, Neighbour, Node, NodeId, Ticket};
 use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
 
@@ -106,6 +106,13 @@ impl KernelOrders for Arc<Kernel> {
     fn probe(&self, group: GroupKey) {
         Kernel::probe(self, group);
     }
+    fn verify(&self, group: GroupKey, epoch: Epoch, before: Option<NodeId>) {
+        Kernel::verify(self, group, epoch, before);
+    }
+
+    fn acquaint(&self, from: NodeId, hosts: Vec<Neighbour>) {
+        Kernel::acquaint(self, from, hosts);
+    }
 
     fn test_reach(&self) {
         Kernel::test_reach(self);
@@ -141,7 +148,7 @@ pub fn run(options: Options) -> Result<(), Error> {
 async fn serve(
     options: Options,
     config: config::Config,
-    me: crate::protocol::NodeId,
+    me: NodeId,
     directory: RuntimeDirectory,
 ) -> Result<(), Error> {
     let system = |wanted| move |source| Error::System { wanted, source };
@@ -228,7 +235,7 @@ fn stop_kernel(kernel: Arc<Kernel>) {
 
 fn start_protocol(
     config: &config::Config,
-    me: crate::protocol::NodeId,
+    me: NodeId,
     directory: &RuntimeDirectory,
     (mailbox, inbox): (Mailbox, inbox::Inbox),
     (transport, kernel): (Transport, &Arc<Kernel>),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tracing::Level;
 
 use crate::control::names::Names;
-use crate::control::sentences::{cause as because, inability, phase, verdict};
-use crate::protocol::{Epoch, NodePhase, Report, Verdict};
+use crate::control::sentences::{astray, cause as because, inability, phase, verdict};
+use crate::protocol::{Convergence, Epoch, NodePhase, Report, Verdict};
 
 /// One line. Fields that do not apply are absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,9 +102,8 @@ fn line(report: Report, names: &Names) -> Line {
         |level, message, peer| Line { peer: Some(names.node(peer)), ..Line::new(level, message) };
     match report {
         Report::PeerChanged { peer, from, to, silence } => {
-            of_peer(verdict_level(to), "peer changed", peer)
-                .change(verdict(from), verdict(to))
-                .because(verdict_because(to, silence))
+            let line = of_peer(verdict_level(to), "peer changed", peer);
+            line.change(verdict(from), verdict(to)).because(verdict_because(to, silence))
         }
         Report::PeerRestarted { peer } => of_peer(Level::INFO, "peer restarted", peer)
             .because("it began a new life and holds nothing of its last"),
@@ -119,23 +118,26 @@ fn line(report: Report, names: &Names) -> Line {
             because: to.map(|_| because(cause, None, names)),
             ..of_group(owner_level(to.is_some()), "owner changed", group).epoch(epoch)
         },
-        Report::Acquired { group, epoch } => {
-            of_group(Level::INFO, "addresses are up here", group).epoch(epoch)
-        }
-        Report::Released { group, epoch } => {
-            of_group(Level::INFO, "addresses are gone from here", group).epoch(epoch)
-        }
-        Report::GaveWay { group, to, epoch } => Line {
-            to: Some(names.node(to)),
-            ..of_group(Level::WARN, "gave way to another owner", group)
-                .epoch(epoch)
-                .because("the other owner had the better claim")
-        },
+        Report::Acquired { group, epoch } => of_group(Level::INFO, UP, group).epoch(epoch),
+        Report::Released { group, epoch } => of_group(Level::INFO, GONE, group).epoch(epoch),
+        Report::GaveWay { group, to, epoch } => of_group(Level::WARN, "gave way", group)
+            .epoch(epoch)
+            .because(format!("{} has the better claim", names.node(to))),
         Report::Unable { group, why } => {
             of_group(Level::WARN, "this node cannot hold the group", group).because(inability(why))
         }
         Report::Repaired { group, times } => of_group(Level::WARN, "address put back", group)
             .because(format!("somebody removed it, {times} times in the last minute")),
+        Report::Converged { group, epoch, hosts, after } => {
+            of_group(Level::INFO, "all neighbours follow", group)
+                .epoch(epoch)
+                .because(followed(hosts, after))
+        }
+        Report::NotConverged { group, epoch, outcome } => {
+            of_group(Level::WARN, "some neighbours do not follow", group)
+                .epoch(epoch)
+                .because(not_followed(&outcome))
+        }
         Report::PhaseChanged { from, to } => {
             Line::new(phase_level(to), "this node changed its phase").change(phase(from), phase(to))
         }
@@ -145,10 +147,8 @@ fn line(report: Report, names: &Names) -> Line {
             of_peer(Level::WARN, "voter goes by another list of voters", voter)
                 .because("it grants this node no lease until both have loaded the same file")
         }
-        Report::MajorityLost { groups } => Line::new(Level::WARN, "no majority of the voters")
-            .because(format!("this node stopped answering for {groups} groups")),
-        Report::MajorityBack { groups } => Line::new(Level::INFO, "majority of the voters is back")
-            .because(format!("this node answers again for {groups} groups")),
+        Report::MajorityLost { groups } => majority(groups, false),
+        Report::MajorityBack { groups } => majority(groups, true),
         Report::KernelAnswers { peer, group, hardware } => Line {
             group: Some(names.group(group).group),
             ..of_peer(Level::WARN, "peer is silent but its kernel answers", peer)
@@ -159,8 +159,32 @@ fn line(report: Report, names: &Names) -> Line {
             ..of_group(Level::WARN, "somebody else claims the group too", group)
                 .because(format!("{hardware} says that it has it"))
         },
-        Report::Draining { on: true } => Line::new(Level::INFO, "draining switched on"),
-        Report::Draining { on: false } => Line::new(Level::INFO, "draining switched off"),
+        Report::Draining { on } => Line::new(Level::INFO, draining(on)),
+    }
+}
+
+const UP: &str = "addresses are up here";
+const GONE: &str = "addresses are gone from here";
+
+const fn draining(on: bool) -> &'static str {
+    if on { "draining switched on" } else { "draining switched off" }
+}
+
+fn followed(hosts: u16, after: Duration) -> String {
+    format!("{hosts} resolve it to this node, {} after it was added", milliseconds(after))
+}
+
+fn not_followed(outcome: &Convergence) -> String {
+    format!("{} of {} do: not {}", outcome.answered, outcome.asked, astray(outcome))
+}
+
+fn majority(groups: u16, back: bool) -> Line {
+    if back {
+        Line::new(Level::INFO, "majority of the voters is back")
+            .because(format!("this node answers again for {groups} groups"))
+    } else {
+        Line::new(Level::WARN, "no majority of the voters")
+            .because(format!("this node stopped answering for {groups} groups"))
     }
 }
 
@@ -204,7 +228,7 @@ fn milliseconds(length: Duration) -> String {
 mod tests {
     use super::*;
     use crate::control::names::{GroupName, NodeName};
-    use crate::protocol::{Cause, GroupKey, HardwareAddress, Inability, Mode, NodeId};
+    use crate::protocol::{Cause, Convergence, GroupKey, HardwareAddress, Inability, Mode, NodeId};
 
     fn names() -> Names {
         let node = |name: &str| (NodeId::from_name(name), NodeName::member(name));
@@ -256,6 +280,8 @@ mod tests {
         let group = GroupKey(7);
         let epoch = Epoch(1);
         let hardware = HardwareAddress([2, 0, 0, 0, 0, 7]);
+        let outcome =
+            Convergence { asked: 2, answered: 1, after: Duration::ZERO, missing: [None; 3] };
         let reports = [
             Report::Acquired { group, epoch },
             Report::Released { group, epoch },
@@ -264,6 +290,8 @@ mod tests {
             Report::Repaired { group, times: 2 },
             Report::KernelAnswers { peer: NodeId(1), group, hardware },
             Report::SecondClaimant { group, hardware, node: None },
+            Report::Converged { group, epoch, hosts: 2, after: Duration::ZERO },
+            Report::NotConverged { group, epoch, outcome },
         ];
         for report in reports {
             assert_eq!(line(report, &names()).group.as_deref(), Some("10.77.0.100"));

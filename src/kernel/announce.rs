@@ -89,8 +89,31 @@ impl Announcer {
         }
     }
 
+    /// Tells one neighbour where an address is.
+    pub(super) fn tell(
+        &mut self,
+        (link, address): (&Link, IpAddr),
+        neighbour: (IpAddr, [u8; 6]),
+        host: &Host,
+    ) -> io::Result<()> {
+        let Some(hardware) = link.hardware else { return Ok(()) };
+        match (address, neighbour) {
+            (IpAddr::V4(address), (_, to)) => {
+                let request = arp::directed(hardware, address, Operation::Request, to);
+                let reply = arp::directed(hardware, address, Operation::Reply, to);
+                self.send(link, &request).and_then(|()| self.send(link, &reply))
+            }
+            (IpAddr::V6(address), (IpAddr::V6(of), to)) => {
+                let source = host.link_local(link.index).unwrap_or(address);
+                let speaker = Speaker { hardware, source, router: forwards(link) };
+                self.send(link, &ndp::directed(&speaker, address, (of, to)))
+            }
+            (IpAddr::V6(_), (IpAddr::V4(_), _)) => Ok(()),
+        }
+    }
+
     /// Sends one frame, through a new socket if the old one does not work any more.
-    fn send(&mut self, link: &Link, frame: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&mut self, link: &Link, frame: &[u8]) -> io::Result<()> {
         if let Some(sender) = self.senders.get_mut(&link.index) {
             match send_on(sender, frame) {
                 Err(error) if error.kind() != io::ErrorKind::TimedOut => {

@@ -25,6 +25,7 @@ use super::gate::Gate;
 use super::links::{Observation, Place};
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
+use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
 use super::{EventSink, Order, Settings, StartError};
 use crate::protocol::{GroupKey, Instant, KernelEvent, Reach};
@@ -85,6 +86,7 @@ struct Shell {
     events: EventSink,
     counters: Arc<Counters>,
     probes: Probes,
+    verifier: Verifier,
     /// The connection broke; open it anew then.
     broken: Option<Moment>,
 }
@@ -115,6 +117,7 @@ impl Shell {
             backlog: VecDeque::new(),
             events,
             counters,
+            verifier: Verifier::new(settings.peer_addresses.clone()),
             probes: Probes::new(settings.peer_addresses),
             broken: None,
         };
@@ -160,11 +163,21 @@ impl Shell {
                 () = self.claimants.readable() => self.hear_claimants(),
                 reach = self.probes.next() => self.told(reach),
                 () = tokio::task::yield_now(), if self.closing.is_waiting() => {}
+                () = self.verifier.readable() => {
+                    self.verifier.receive(&self.reconciler, self.now());
+                }
                 () = sleep_until(deadline) => {}
             }
             self.settle();
             self.probes.learn(&self.reconciler, self.now());
+            self.verify();
         }
+    }
+
+    fn verify(&mut self) {
+        let (now, reconciler) = (self.now(), &self.reconciler);
+        let events = self.verifier.proceed(reconciler, &mut self.announcer, &self.counters, now);
+        events.into_iter().for_each(|event| (self.events)(event));
     }
 
     fn told(&mut self, reach: Option<Reach>) {
@@ -176,7 +189,8 @@ impl Shell {
     fn deadline(&self) -> Moment {
         let far = self.started.elapsed() + Duration::from_secs(3600);
         let wanted = self.reconciler.deadline().into_iter().chain(self.probes.deadline());
-        let wanted = wanted.chain(self.claimants.deadline()).min();
+        let wanted = wanted.chain(self.claimants.deadline());
+        let wanted = wanted.chain(self.verifier.deadline(self.now())).min();
         let wanted = wanted.map_or(far, |at| Duration::from_nanos(at.as_nanos()));
         let moment = self.started + wanted.min(far);
         self.broken.map_or(moment, |broken| moment.min(broken))
@@ -187,9 +201,17 @@ impl Shell {
         let now = self.now();
         match order {
             Order::Acquire(group, ticket) => self.reconciler.acquire(group, ticket, now),
-            Order::Release(group, ticket) => self.reconciler.release(group, ticket),
+            Order::Release(group, ticket) => {
+                self.verifier.stop(group);
+                self.reconciler.release(group, ticket);
+            }
             Order::Announce(group) => self.announce(group),
             Order::Probe(group) => self.probe(group, now),
+            Order::Verify(wish) => self.verifier.begin(wish, &self.reconciler, now),
+            Order::Acquaint(from, hosts) => {
+                self.counters.neighbour_lists.add(1);
+                self.verifier.acquaint(now, from, hosts);
+            }
             Order::TestReach => {
                 self.counters.reach_tests.add(1);
                 self.probes.test(&self.reconciler, now);
@@ -208,6 +230,7 @@ impl Shell {
     fn announce(&mut self, group: GroupKey) {
         if let Some(addresses) = self.reconciler.announceable(group) {
             self.announcer.announce(&addresses, self.reconciler.host(), &self.counters);
+            self.verifier.announced(group);
         } else {
             self.counters.announcements_ignored.add(1);
         }
@@ -294,8 +317,8 @@ impl Shell {
     }
 
     fn tell(&self, event: KernelEvent) {
-        let name = |group| self.reconciler.name(group);
-        match event {
+        let name = |group: &GroupKey| self.reconciler.name(*group);
+        match &event {
             KernelEvent::Repaired { group } => {
                 self.counters.repairs.add(1);
                 tracing::debug!(group = name(group), "addresses put back");
@@ -310,7 +333,9 @@ impl Shell {
             | KernelEvent::Absent { .. }
             | KernelEvent::Reach(_)
             | KernelEvent::Claimed { .. }
-            | KernelEvent::Hardware(_) => {}
+            | KernelEvent::Hardware(_)
+            | KernelEvent::Verified { .. }
+            | KernelEvent::Neighbours(_) => {}
         }
         (self.events)(event);
     }

@@ -31,19 +31,29 @@ pub(super) enum Operation {
     Reply,
 }
 
-/// One frame that says that `address` is at `hardware`.
+/// One frame to everybody that says that `address` is at `hardware`.
 pub(super) fn announcement(hardware: [u8; 6], address: Ipv4Addr, operation: Operation) -> Vec<u8> {
+    directed(hardware, address, operation, BROADCAST)
+}
+
+/// The same to one neighbour: nobody else hears it, and no switch holds it back.
+pub(super) fn directed(
+    hardware: [u8; 6],
+    address: Ipv4Addr,
+    operation: Operation,
+    to: [u8; 6],
+) -> Vec<u8> {
     let (code, target) = match operation {
         Operation::Request => (1, [0; 6]),
         Operation::Reply => (2, hardware),
     };
-    frame(hardware, code, address, (target, address))
+    frame((hardware, to), code, address, (target, address))
 }
 
 /// One frame that asks who has `address` and makes nobody believe that we have it: it has no
 /// sender address.
 pub(super) fn probe(hardware: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
-    frame(hardware, 1, Ipv4Addr::UNSPECIFIED, ([0; 6], address))
+    frame((hardware, BROADCAST), 1, Ipv4Addr::UNSPECIFIED, ([0; 6], address))
 }
 
 /// What the sender of an ARP message, without its Ethernet header, says of itself: that this
@@ -57,13 +67,13 @@ pub(super) fn sender(message: &[u8]) -> Option<(Ipv4Addr, [u8; 6])> {
 }
 
 fn frame(
-    hardware: [u8; 6],
+    (hardware, to): ([u8; 6], [u8; 6]),
     code: u8,
     sender: Ipv4Addr,
     (target, wanted): ([u8; 6], Ipv4Addr),
 ) -> Vec<u8> {
     let mut frame = Vec::with_capacity(42);
-    frame.extend_from_slice(&BROADCAST);
+    frame.extend_from_slice(&to);
     frame.extend_from_slice(&hardware);
     frame.extend_from_slice(&ETHER_TYPE);
     frame.extend_from_slice(&KINDS);
@@ -129,5 +139,13 @@ mod tests {
             message[at] = wrong;
             assert_eq!(sender(&message), None, "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_directed_one_differs_in_its_receiver_only() {
+        let to = [2, 0, 0, 0, 0, 9];
+        let frame = directed(HARDWARE, ADDRESS, Operation::Reply, to);
+        assert_eq!(frame[..6], to);
+        assert_eq!(frame[6..], announcement(HARDWARE, ADDRESS, Operation::Reply)[6..]);
     }
 }

@@ -23,6 +23,12 @@ impl Counter {
 pub struct Counters {
     /// Addresses announced.
     pub announcements: Counter,
+    /// Neighbours told one by one where an address is, because they had not shown that they knew.
+    pub told_directly: Counter,
+    /// Lists of neighbours that peers told.
+    pub neighbour_lists: Counter,
+    /// Questions to neighbours about an address.
+    pub questions: Counter,
     /// Announcements asked for while the group was not present.
     pub announcements_ignored: Counter,
     /// Frames that could not be sent.

@@ -316,6 +316,14 @@ impl Host {
         best.map(|(_, link)| link)
     }
 
+    /// Whether both are in one network that the host is connected to.
+    pub(super) fn share_network(&self, one: IpAddr, other: IpAddr) -> bool {
+        self.connected.iter().any(|network| {
+            let bits = Some(u32::from(network.prefix));
+            [one, other].iter().all(|it| common_bits(network.network, *it) >= bits)
+        })
+    }
+
     /// Every place at which the address is.
     pub(super) fn places(&self, address: IpAddr) -> impl Iterator<Item = &Address> {
         let first = Place { address, link: 0, prefix: 0 };

@@ -8,8 +8,8 @@
 //! ```text
 //!   orders --> apply --> reconcile (pure) --> apply --> addresses --> rtnetlink
 //!                ^   <-- events                   \---> closing   --> destroy --> sock_diag
-//!   watch (links, addresses) <-- netlink           \--> announce  --> packet sockets
-//!   claimants (who else has them) <-- packet sockets
+//!   watch (links, addresses) <-- netlink           |--> announce  --> packet sockets
+//!   claimants (who else has them) <-- packet sockets \-> verify   <--> packet sockets
 //! ```
 //!
 //! What is promised: nothing is told to be present or absent before the kernel's own events say
@@ -23,8 +23,10 @@ mod apply;
 mod arp;
 mod claimants;
 mod closing;
+mod convergence;
 mod counters;
 mod destroy;
+mod echo;
 mod filter;
 mod gate;
 mod group;
@@ -41,6 +43,8 @@ mod reconcile;
 mod stage;
 #[cfg(test)]
 mod stories;
+mod verify;
+mod vicinity;
 mod watch;
 
 use std::fmt;
@@ -55,7 +59,8 @@ use tokio::sync::mpsc;
 pub use self::counters::{Counter, Counters};
 pub use self::gate::{Lease, Renewal, remove_gate, table_name};
 pub use self::leftovers::remove_leftovers;
-use crate::protocol::{GroupKey, KernelEvent, Ticket};
+use self::verify::Wish;
+use crate::protocol::{Epoch, GroupKey, KernelEvent, Neighbour, NodeId, Ticket};
 
 /// A group as the kernel thread knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +143,8 @@ enum Order {
     Release(GroupKey, Ticket),
     Announce(GroupKey),
     Probe(GroupKey),
+    Verify(Wish),
+    Acquaint(NodeId, Vec<Neighbour>),
     TestReach,
     Reconfigure(Vec<GroupAddresses>, Vec<IpAddr>),
     RebuildGate(Duration),
@@ -197,6 +204,18 @@ impl Kernel {
     /// `Claimed`, also a late one.
     pub fn probe(&self, group: GroupKey) {
         self.order(Order::Probe(group));
+    }
+
+    /// Finds out, with the announcements of the group from the next on, which neighbours resolve
+    /// its addresses to this host, and tells those that do not; those of the node that had it
+    /// before come first. Ends in `Verified`, unless the group is not present.
+    pub fn verify(&self, group: GroupKey, epoch: Epoch, before: Option<NodeId>) {
+        self.order(Order::Verify(Wish { group, epoch, before }));
+    }
+
+    /// Keeps the hosts that a peer has to do with, for verifications to come.
+    pub fn acquaint(&self, from: NodeId, hosts: Vec<Neighbour>) {
+        self.order(Order::Acquaint(from, hosts));
     }
 
     /// Finds out whether anybody outside the cluster answers; ends in one `Reach`, also if asked

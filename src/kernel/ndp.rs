@@ -43,8 +43,17 @@ pub(super) struct Speaker {
     pub(super) router: bool,
 }
 
-/// One frame that says that `address` is at the speaker.
+/// One frame to all nodes that says that `address` is at the speaker.
 pub(super) fn announcement(speaker: &Speaker, address: Ipv6Addr) -> Vec<u8> {
+    directed(speaker, address, (ALL_NODES, ALL_NODES_HARDWARE))
+}
+
+/// The same to one neighbour: nobody else hears it, and no switch holds it back.
+pub(super) fn directed(
+    speaker: &Speaker,
+    address: Ipv6Addr,
+    (to, to_hardware): (Ipv6Addr, [u8; 6]),
+) -> Vec<u8> {
     let router = if speaker.router { FLAG_ROUTER } else { 0 };
     let mut message = Vec::with_capacity(usize::from(LENGTH));
     message.extend_from_slice(&[ADVERTISEMENT, 0, 0, 0]);
@@ -52,7 +61,7 @@ pub(super) fn announcement(speaker: &Speaker, address: Ipv6Addr) -> Vec<u8> {
     message.extend_from_slice(&address.octets());
     message.extend_from_slice(&OPTION);
     message.extend_from_slice(&speaker.hardware);
-    frame(speaker, (ALL_NODES_HARDWARE, ALL_NODES), message)
+    frame(speaker, (to_hardware, to), message)
 }
 
 /// One frame that asks who has `address`. The answer comes to the speaker's source.
@@ -142,6 +151,18 @@ mod tests {
             2, 1, 2, 0, 0, 0, 0, 7, // its hardware address
         ];
         assert_eq!(announcement(&SPEAKER, ADDRESS), expected);
+    }
+
+    #[test]
+    fn a_directed_one_has_its_receiver_and_checksum() {
+        let to = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 9);
+        let frame = directed(&SPEAKER, ADDRESS, (to, [2, 0, 0, 0, 0, 9]));
+        assert_eq!(frame[..6], [2, 0, 0, 0, 0, 9]);
+        assert_eq!(frame[38..54], to.octets());
+        let mut covered = frame[22..54].to_vec();
+        covered.extend([0, 0, 0, 32, 0, 0, 0, 58]);
+        covered.extend(&frame[54..]);
+        assert_eq!(super::super::internet_checksum(&covered), 0);
     }
 
     #[test]

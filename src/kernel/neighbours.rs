@@ -1,11 +1,12 @@
 //! Finds hosts near us that may answer: gateways, and neighbours that the kernel knows.
 //!
-//! Called by `apply` for `reach`. Other nodes of the cluster are left out, by their addresses and
+//! Called by `probe` for `reach`, and by `verify` for the whole table. Other nodes of the cluster are left out, by their addresses and
 //! by the hardware addresses behind these, because a node has more addresses than are configured.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 
@@ -25,6 +26,9 @@ const ROUTE_LINK: u16 = 4;
 const ROUTE_GATEWAY: u16 = 5;
 const NEIGHBOUR_ADDRESS: u16 = 1;
 const NEIGHBOUR_HARDWARE: u16 = 2;
+const NEIGHBOUR_TIMES: u16 = 3;
+/// The kernel tells these times in hundredths of a second (USER_HZ).
+const TICK: Duration = Duration::from_millis(10);
 /// Reachable, stale, delayed or being probed: it was there not long ago.
 const STATES: u16 = 0x02 | 0x04 | 0x08 | 0x10;
 /// Addresses reserved for documentation: only a default route leads there.
@@ -38,6 +42,49 @@ struct Neighbour {
     link: u32,
     hardware: Option<Vec<u8>>,
     alive: bool,
+}
+
+/// An entry of the kernel's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) address: IpAddr,
+    pub(super) link: u32,
+    /// If it is known, and Ethernet.
+    pub(super) hardware: Option<[u8; 6]>,
+    /// Whether it was there not long ago.
+    pub(super) alive: bool,
+    /// Time since it was used, confirmed or changed last.
+    pub(super) idle: Duration,
+}
+
+/// The kernel's table of these links.
+pub(super) fn table(links: &BTreeSet<u32>) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    let mut conversation = Conversation::open(NETLINK_ROUTE)?;
+    conversation.ask(GET_NEIGHBOUR, DUMP, &[0; 12], |message| {
+        entries.extend(read_entry(&message).filter(|entry| links.contains(&entry.link)));
+        true
+    })?;
+    Ok(entries)
+}
+
+fn read_entry(message: &Message<'_>) -> Option<Entry> {
+    let Neighbour { address, link, hardware, alive } = read(message)?;
+    let mut found = attributes(message.body.get(12..)?);
+    let times = found.find(|(kind, _)| *kind == NEIGHBOUR_TIMES).map(|(_, value)| value);
+    // Confirmed, used, updated.
+    let ticks = times.and_then(|times| (0..3).filter_map(|at| u32_at(times, at * 4)).min());
+    let idle = TICK.saturating_mul(ticks.unwrap_or(u32::MAX));
+    let hardware = hardware.and_then(|hardware| hardware.as_slice().try_into().ok());
+    Some(Entry { address, link, hardware, alive, idle })
+}
+
+/// The gateways of both families on a link.
+pub(super) fn gateways(link: u32) -> Vec<IpAddr> {
+    // Without such a route the kernel refuses, which is the answer.
+    let outside = [IpAddr::V4(OUTSIDE_V4), IpAddr::V6(OUTSIDE_V6)];
+    let found = outside.into_iter().filter_map(|outside| gateway(link, outside).ok().flatten());
+    found.map(|gateway| gateway.ip()).collect()
 }
 
 /// Hosts on these links that are not excluded, gateways first.

@@ -171,7 +171,11 @@ impl Stage {
             }
             KernelEvent::Repaired { .. } => "repaired".to_owned(),
             KernelEvent::Usable { usable, .. } => format!("usable:{usable}"),
-            KernelEvent::Reach(_) | KernelEvent::Claimed { .. } | KernelEvent::Hardware(_) => {
+            KernelEvent::Reach(_)
+            | KernelEvent::Claimed { .. }
+            | KernelEvent::Hardware(_)
+            | KernelEvent::Verified { .. }
+            | KernelEvent::Neighbours(_) => {
                 panic!("not told here")
             }
         });

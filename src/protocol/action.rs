@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use super::event::{Failure, Ticket};
+use super::event::{Convergence, Failure, Ticket};
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
 use super::message::{Cause, Message, NodePhase, Refusal};
+use super::neighbours::Neighbour;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,25 @@ pub enum Action {
     Announce {
         /// The group.
         group: GroupKey,
+    },
+    /// Find out whether the neighbours resolve the addresses of the group to this host: ask at the
+    /// next [`Action::Announce`] of the group, and at those that follow tell each that has not
+    /// shown it, directed, and ask it again. Ends in `KernelEvent::Verified`, unless the group goes
+    /// or this is ordered again.
+    Verify {
+        /// The group.
+        group: GroupKey,
+        /// Comes back with the outcome.
+        epoch: Epoch,
+        /// Who had the group before: its neighbours come first.
+        before: Option<NodeId>,
+    },
+    /// Keep this list of hosts for the verifications to come, in place of the last of that peer.
+    Acquaint {
+        /// The peer that has to do with them.
+        from: NodeId,
+        /// The hosts.
+        hosts: Vec<Neighbour>,
     },
     /// Find out whether anybody outside the cluster answers; ends in `KernelEvent::Reach`.
     TestReach,
@@ -139,6 +159,26 @@ pub enum Report {
         group: GroupKey,
         /// How often in the last minute.
         times: u32,
+    },
+    /// All neighbours that can show it resolve the group to this node.
+    Converged {
+        /// The group.
+        group: GroupKey,
+        /// Under this epoch.
+        epoch: Epoch,
+        /// How many.
+        hosts: u16,
+        /// How long after the addresses were added.
+        after: Duration,
+    },
+    /// Some neighbours still resolve the group elsewhere, although they were told.
+    NotConverged {
+        /// The group.
+        group: GroupKey,
+        /// Under this epoch.
+        epoch: Epoch,
+        /// How many, and some of them.
+        outcome: Convergence,
     },
     /// This node did not run for a while.
     Stalled {

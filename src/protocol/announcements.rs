@@ -107,6 +107,11 @@ impl Announcements {
         Some(group)
     }
 
+    /// How often the present course of a group has announced it.
+    pub(super) fn rounds(&self, group: GroupKey) -> usize {
+        self.courses.get(&group).map_or(0, |course| course.round)
+    }
+
     /// When [`Announcements::next`] should be asked again.
     pub(super) fn deadline(&self, now: Instant, pace: Pace) -> Instant {
         let first = self.queue.iter().find(|(repeat, _, _)| !repeat).map(|(_, due, _)| *due);

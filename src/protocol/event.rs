@@ -1,9 +1,13 @@
 //! All that can happen to a node.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use super::configuration::Configuration;
-use super::identity::{GroupKey, HardwareAddress, Incarnation, NodeId};
+use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
 use super::instant::Instant;
 use super::message::{Message, Order};
+use super::neighbours::Neighbour;
 
 /// Something happened. Each is given to [`Node::step`](super::Node::step) with the time of now.
 #[derive(Clone, Debug)]
@@ -42,7 +46,7 @@ pub enum Event {
 pub struct Ticket(pub u64);
 
 /// Facts from the kernel. Nothing is assumed to have worked until one of these says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelEvent {
     /// Every address of the group is present and usable, told by the address events.
     Present {
@@ -93,11 +97,41 @@ pub enum KernelEvent {
     /// The hardware addresses of the interfaces that groups are on, when they changed. Gaps are at
     /// the end.
     Hardware([Option<HardwareAddress>; HARDWARE_MAX]),
+    /// Outcome of [`Action::Verify`](super::Action::Verify). May come again for the same order, if
+    /// more is known.
+    Verified {
+        /// The group.
+        group: GroupKey,
+        /// As in the order.
+        epoch: Epoch,
+        /// What was found.
+        outcome: Convergence,
+    },
+    /// Hosts outside the cluster that had to do with this one lately, on the links of its groups;
+    /// the latest first. Told every few seconds, if there are any.
+    Neighbours(Vec<Neighbour>),
 }
 
 /// Hardware addresses that a node tells of itself at most: pools are on fewer interfaces, and a
 /// heartbeat has to fit one datagram.
 pub const HARDWARE_MAX: usize = 8;
+
+/// Which neighbours resolve the addresses of a group to this host. A host that answers no question
+/// at all can show nothing and is not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Convergence {
+    /// Hosts that answer questions; 0 means that nothing is known.
+    pub asked: u16,
+    /// Those of them that answered through every address they were asked from.
+    pub answered: u16,
+    /// From the order to the last of these answers.
+    pub after: Duration,
+    /// Some of those that did not.
+    pub missing: [Option<IpAddr>; MISSING_TOLD],
+}
+
+/// Hosts named in a [`Convergence`]: enough to know where to look, and of fixed size.
+pub const MISSING_TOLD: usize = 3;
 
 /// Why the kernel could not hold a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,10 +8,12 @@
 //! | [`Offer`], [`OfferAnswer`] | a planned move, pushed by the owner and accepted by the receiver |
 //! | [`Errand`], [`ErrandAnswer`] | an operator's order carried to the node that can do it |
 //! | [`LeaseRequest`], [`LeaseGrant`] | for which groups in mode majority a voter vouches |
+//! | [`Message::Neighbours`] | which hosts an owner has to do with |
 
 use std::time::Duration;
 
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
+use super::neighbours::Neighbour;
 
 /// Everything one node can tell another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,10 @@ pub enum Message {
     LeaseRequest(LeaseRequest),
     /// Answers [`Message::LeaseRequest`] at once.
     LeaseGrant(LeaseGrant),
+    /// Hosts with which the sender, an owner, has to do; the list replaces its last one. At most
+    /// [`NEIGHBOURS_V4_MAX`](super::NEIGHBOURS_V4_MAX) and
+    /// [`NEIGHBOURS_V6_MAX`](super::NEIGHBOURS_V6_MAX).
+    Neighbours(Vec<Neighbour>),
 }
 
 /// How far a claim log has come. A new `stream` starts the log anew at version 0.

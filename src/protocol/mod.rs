@@ -17,6 +17,7 @@
 //! | `lookout` | who outside the cluster has a group, before taking and while holding it |
 //! | `handover`, `balance` | planned moves: how, and which |
 //! | `announcements`, `bucket` | when to announce, how much at once |
+//! | `neighbours` | whether the neighbourhood follows, and who is told of whom |
 //! | `orders`, `picture` | what operators want and see |
 //!
 #![doc = include_str!("PROTOCOL.md")]
@@ -40,6 +41,7 @@ mod lookout;
 mod majority;
 mod membership;
 mod message;
+mod neighbours;
 mod node;
 mod orders;
 mod ownership;
@@ -56,7 +58,9 @@ pub use action::{Action, Inability, Report, Verdict};
 pub use configuration::{
     Configuration, GROUPS_MAX, Group, Member, Mode, NODES_MAX, Strategy, Timing,
 };
-pub use event::{Event, Failure, HARDWARE_MAX, KernelEvent, Reach, Ticket};
+pub use event::{
+    Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Ticket,
+};
 pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
 pub use instant::Instant;
 pub use leases::VOTERS_MAX;
@@ -66,6 +70,7 @@ pub use message::{
     OfferAnswer, Order, REFUSED_PER_MESSAGE, Refusal, SoftwareVersion, Tenure, Vote,
     WISHES_PER_MESSAGE, Wish,
 };
+pub use neighbours::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use node::Node;
 pub use random::{Random, mix};
 pub use rules::Rule;

@@ -170,6 +170,7 @@ impl Node {
             Message::ErrandAnswer(answer) => self.on_errand_answer(from, answer),
             Message::LeaseRequest(request) => self.on_lease_request(from, &request),
             Message::LeaseGrant(grant) => self.on_lease_grant(from, &grant),
+            Message::Neighbours(hosts) => self.on_neighbours(from, hosts),
         }
     }
 

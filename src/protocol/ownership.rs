@@ -16,6 +16,7 @@ use super::identity::{Epoch, GroupKey, NodeId};
 use super::instant::Instant;
 use super::lookout::Lookout;
 use super::message::{Cause, Claim, NodePhase, Tenure};
+use super::neighbours::Following;
 use super::node::Node;
 use super::rules::Rule;
 
@@ -44,6 +45,8 @@ pub(super) struct GroupHere {
     pub(super) take_at: Instant,
     /// Who else answers for it.
     pub(super) lookout: Lookout,
+    /// Whether the neighbours resolve it to this node, while it is held.
+    pub(super) following: Following,
 }
 
 impl GroupHere {
@@ -57,6 +60,7 @@ impl GroupHere {
             vacant_since: None,
             take_at: Instant::NEVER,
             lookout: Lookout::default(),
+            following: Following::new(Instant::START),
         }
     }
 
@@ -226,6 +230,7 @@ impl Node {
             Consequence::Opened(epoch) => {
                 if let Some(here) = self.groups.get_mut(&group) {
                     here.failures = 0;
+                    here.following = Following::new(self.now);
                 }
                 self.report(Report::Acquired { group, epoch });
                 self.start_announcing(group);
@@ -301,6 +306,10 @@ impl Node {
             KernelEvent::Reach(reach) => self.reached(reach),
             KernelEvent::Claimed { group, hardware } => self.claimed(group, hardware),
             KernelEvent::Hardware(told) => self.hardware = told.into_iter().flatten().collect(),
+            KernelEvent::Verified { group, epoch, outcome } => {
+                self.verified(group, epoch, outcome);
+            }
+            KernelEvent::Neighbours(hosts) => self.share_neighbours(&hosts),
         }
     }
 
@@ -374,6 +383,7 @@ impl Node {
         }
         let pace = self.pace();
         while let Some(group) = self.announcements.next(self.now, pace, &mut self.random) {
+            self.verify_what_is_announced(group);
             self.actions.push(Action::Announce { group });
         }
     }

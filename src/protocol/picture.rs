@@ -73,6 +73,8 @@ impl Node {
         let entry = self.claims.entry(group);
         let owner = self.current_owner(group);
         let here = self.groups.get(&group).map(|here| here.holding);
+        let held =
+            self.groups.get(&group).filter(|here| matches!(here.holding, Holding::Held { .. }));
         let mine = owner == Some(self.configuration.me);
         let state = match (owner, here) {
             (Some(_), Some(Holding::Asking { .. })) if mine => GroupState::Waiting,
@@ -100,6 +102,7 @@ impl Node {
             epoch: entry.map(|entry| entry.claim.epoch).unwrap_or_default(),
             since: entry.map(|entry| now.since(entry.since)).unwrap_or_default(),
             cause: entry.map(|entry| entry.claim.cause),
+            converged: held.and_then(|here| here.following.converged()),
             unable_here: self.groups.get(&group).and_then(|here| here.inability(now)),
             claimant: self.groups.get(&group).and_then(|here| here.lookout.claimant(now)),
         }

@@ -76,6 +76,10 @@ rules! {
     AnnounceAfterSplit,
     /// Announcements are paced.
     AnnouncePacing,
+    /// What is announced first is verified, and neighbours that do not follow are told directly.
+    VerifyFollowing,
+    /// Owners tell each other which hosts they have to do with.
+    ShareNeighbours,
     /// A put-back address is announced again.
     AnnounceRepaired,
     /// A group whose link is down is let go.

@@ -63,6 +63,9 @@ pub struct GroupStatus {
     pub since: Duration,
     /// Why the owner has it; `None` if never claimed.
     pub cause: Option<Cause>,
+    /// How long after this node had added it all neighbours resolved it to this node; `None` while
+    /// that is not known, and at nodes that do not hold it.
+    pub converged: Option<Duration>,
     /// Why this node could not hold it now, if so.
     pub unable_here: Option<Inability>,
     /// The stranger who has claimed it lately although this node holds it.

@@ -15,7 +15,7 @@ use crate::protocol::{
 use super::claim::{self, CLAIM_LENGTH};
 use super::encode::{self, HEARD_LENGTH};
 use super::field::{self, Value, gather, required};
-use super::{BODY_MAX, HEARD_MAX, code, lease};
+use super::{BODY_MAX, HEARD_MAX, code, lease, neighbour};
 
 /// Longest heartbeat interval believed; six times what the configuration allows.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -75,14 +75,22 @@ impl std::error::Error for DecodeError {}
 ///
 /// When the bytes are not a message that this version understands in whole.
 pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
+    decode_with_features(bytes).map(|(message, _)| message)
+}
+
+/// As [`decode`]; with a heartbeat come the features that its sender understands.
+pub(super) fn decode_with_features(bytes: &[u8]) -> Result<(Message, Option<u64>), DecodeError> {
     if bytes.len() > BODY_MAX {
         return Err(DecodeError::TooLong);
     }
     let Some((kind, fields)) = bytes.split_first() else {
         return Err(DecodeError::Empty);
     };
-    match *kind {
-        encode::HEARTBEAT => decode_heartbeat(fields).map(Message::Heartbeat),
+    let message = match *kind {
+        encode::HEARTBEAT => {
+            let (heartbeat, features) = decode_heartbeat(fields)?;
+            return Ok((Message::Heartbeat(heartbeat), Some(features)));
+        }
         encode::CLAIMS => decode_claims(fields).map(Message::Claims),
         encode::CLAIMS_ACK => decode_claims_ack(fields).map(Message::ClaimsAck),
         encode::OFFER => decode_offer(fields).map(Message::Offer),
@@ -91,11 +99,13 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
         encode::ERRAND_ANSWER => decode_errand_answer(fields).map(Message::ErrandAnswer),
         encode::LEASE_REQUEST => lease::decode_request(fields).map(Message::LeaseRequest),
         encode::LEASE_GRANT => lease::decode_grant(fields).map(Message::LeaseGrant),
+        encode::NEIGHBOURS => neighbour::read(fields).map(Message::Neighbours),
         unknown => Err(DecodeError::UnknownKind(unknown)),
-    }
+    };
+    message.map(|message| (message, None))
 }
 
-fn decode_heartbeat(bytes: &[u8]) -> Result<Heartbeat, DecodeError> {
+fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
     let known = [
         field::STATE,
         field::LOG,
@@ -104,8 +114,9 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<Heartbeat, DecodeError> {
         field::CONFIG_DIGEST,
         field::LOOP_LAG,
         field::HARDWARE,
+        field::FEATURES,
     ];
-    let [state, log, heard, software, digest, lag, hardware] = gather(bytes, known)?;
+    let [state, log, heard, software, digest, lag, hardware, features] = gather(bytes, known)?;
 
     let mut state = required(state, field::STATE)?;
     let phase = code::phase_of(state.u8()?).ok_or(state.out_of_range())?;
@@ -131,7 +142,8 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<Heartbeat, DecodeError> {
         None => SoftwareVersion::default(),
     };
     let heard = required(heard, field::HEARD)?;
-    Ok(Heartbeat {
+    let features = features.map_or(Ok(0), |mut features| features.u64())?;
+    let heartbeat = Heartbeat {
         phase,
         draining: flags & encode::DRAINING != 0,
         solicit: flags & encode::SOLICIT != 0,
@@ -148,7 +160,8 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<Heartbeat, DecodeError> {
         hardware: hardware.map_or(Ok(Vec::new()), |list| {
             list.list::<6, _>(HARDWARE_MAX, |mut record| record.take().map(HardwareAddress))
         })?,
-    })
+    };
+    Ok((heartbeat, features))
 }
 
 fn read_heard(mut record: Value<'_>) -> Result<Heard, DecodeError> {

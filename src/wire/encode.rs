@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, Claims, GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, Heard, Heartbeat,
-    LogPosition, Message,
+    LogPosition, Message, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
 };
 
-use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN, claim, code, field, lease};
+use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
+use super::{claim, code, field, lease, neighbour};
 
 pub(super) const HEARTBEAT: u8 = 1;
 pub(super) const CLAIMS: u8 = 2;
@@ -21,6 +22,7 @@ pub(super) const ERRAND: u8 = 6;
 pub(super) const ERRAND_ANSWER: u8 = 7;
 pub(super) const LEASE_REQUEST: u8 = 8;
 pub(super) const LEASE_GRANT: u8 = 9;
+pub(super) const NEIGHBOURS: u8 = 10;
 
 pub(super) const DRAINING: u8 = 1;
 pub(super) const SOLICIT: u8 = 2;
@@ -73,6 +75,13 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
                 out.extend(answer.ticket.to_be_bytes());
                 out.push(code::outcome(answer.outcome));
             });
+        }
+        Message::Neighbours(hosts) => {
+            let v4 = hosts.iter().filter(|host| host.address.is_ipv4()).count();
+            check_count(v4, NEIGHBOURS_V4_MAX);
+            check_count(hosts.len() - v4, NEIGHBOURS_V6_MAX);
+            out.push(NEIGHBOURS);
+            neighbour::write(hosts, out);
         }
     }
 }

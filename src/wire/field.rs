@@ -33,6 +33,8 @@ pub(super) const CHALLENGE: u8 = 0x91;
 pub(super) const ANSWER: u8 = 0x92;
 pub(super) const LEASE: u8 = 0x93;
 pub(super) const WISHES: u8 = 0x94;
+pub(super) const NEIGHBOURS_V4: u8 = 0x95;
+pub(super) const NEIGHBOURS_V6: u8 = 0x96;
 
 /// Appends one field whose value is what `fill` appends.
 pub(super) fn put(out: &mut Vec<u8>, field: u8, fill: impl FnOnce(&mut Vec<u8>)) {

@@ -37,6 +37,7 @@ mod hello;
 mod keys;
 mod lease;
 mod limiter;
+mod neighbour;
 mod open;
 mod refused;
 mod replay;
@@ -67,8 +68,10 @@ pub const WIRE_VERSION_MIN: u8 = 1;
 /// Newest layout that this software can open, told in every heartbeat.
 pub const WIRE_VERSION_MAX: u8 = 1;
 /// Features that this software understands, one bit each, told in every heartbeat. A feature may
-/// be used towards a peer only while that peer tells it. None is defined yet.
-pub const FEATURES: u64 = 0;
+/// be used towards a peer only while that peer tells it: [`Sessions::seal`] sees to that.
+pub const FEATURES: u64 = FEATURE_NEIGHBOURS;
+/// The message by which owners tell of their neighbours.
+pub const FEATURE_NEIGHBOURS: u64 = 1;
 
 /// Most lines in a heartbeat's table of peers: all nodes but the sender.
 pub const HEARD_MAX: usize = crate::protocol::NODES_MAX - 1;

@@ -12,7 +12,7 @@
 
 use crate::protocol::{Instant, Message};
 
-use super::decode::decode;
+use super::decode::decode_with_features;
 use super::header::{Class, Header};
 use super::hello::Hello;
 use super::keys::cipher;
@@ -49,9 +49,10 @@ impl Sessions {
             let body = session.open(now, &header, datagram)?;
             match header.class {
                 Class::Message => {
-                    let message = decode(body).map_err(RefusedDatagram::Malformed)?;
+                    let decoded = decode_with_features(body);
+                    let (message, features) = decoded.map_err(RefusedDatagram::Malformed)?;
                     if let Message::Heartbeat(heartbeat) = &message {
-                        session.note(heartbeat);
+                        session.note(heartbeat, features.unwrap_or(0));
                     }
                     let (from, incarnation) = (header.source, header.incarnation);
                     Ok(Opened::Message { from, incarnation, message })

@@ -27,7 +27,7 @@ use super::keys::{KeyRing, cipher, cluster_hash};
 use super::limiter::Limiter;
 use super::refused::RefusedDatagram;
 use super::replay::ReplayWindow;
-use super::{DATAGRAM_MAX, HEADER_LENGTH, TAG_LENGTH};
+use super::{DATAGRAM_MAX, FEATURE_NEIGHBOURS, HEADER_LENGTH, TAG_LENGTH};
 
 /// Assumed of a peer until its first heartbeat tells.
 const INTERVAL_ASSUMED: Duration = Duration::from_millis(500);
@@ -116,6 +116,8 @@ pub(super) struct Session {
     window: ReplayWindow,
     last_heard: Instant,
     interval: Duration,
+    /// What it can read, as it says.
+    features: u64,
     left: bool,
 }
 
@@ -160,12 +162,19 @@ impl Sessions {
         self.peers.get(&peer)?.session.as_ref().map(|session| session.incarnation)
     }
 
-    /// Makes one datagram of a message, to be sent as it is on every path. `out` is replaced.
+    /// Makes one datagram of a message, to be sent as it is on every path. `out` is replaced; it is
+    /// empty if the peer does not tell that it can read such a message.
     ///
     /// # Panics
     ///
     /// When a list in the message is longer than its limit.
     pub fn seal(&mut self, to: NodeId, message: &Message, out: &mut Vec<u8>) {
+        let session = self.peers.get(&to).and_then(|peer| peer.session.as_ref());
+        let told = session.map_or(0, |session| session.features);
+        if needed(message) & !told != 0 {
+            out.clear();
+            return;
+        }
         self.seal_body(to, Class::Message, |body| encode(message, body), out);
     }
 
@@ -246,6 +255,23 @@ impl Sessions {
     /// The challenge that was out for a peer has been answered; the next will be another.
     pub(super) fn spend_challenge(&mut self, peer: NodeId) {
         self.issued.entry(peer).or_default().round += 1;
+    }
+}
+
+/// The features without which a message cannot be read.
+const fn needed(message: &Message) -> u64 {
+    match message {
+        Message::Heartbeat(_)
+        | Message::Claims(_)
+        | Message::ClaimsAck(_)
+        | Message::Offer(_)
+        | Message::OfferAnswer(_)
+        | Message::Errand(_)
+        | Message::ErrandAnswer(_)
+        // Asked only of voters for mode majority, which nodes that do not know it refuse to load.
+        | Message::LeaseRequest(_)
+        | Message::LeaseGrant(_) => 0,
+        Message::Neighbours(_) => FEATURE_NEIGHBOURS,
     }
 }
 
@@ -342,6 +368,7 @@ impl Peer {
             window: ReplayWindow::after(header.sequence),
             last_heard: now,
             interval: INTERVAL_ASSUMED,
+            features: 0,
             left: false,
         });
         Ok(())
@@ -368,8 +395,10 @@ impl Session {
         Ok(body)
     }
 
-    /// Remembers how often this life means to be heard, and whether it said good-bye.
-    pub(super) fn note(&mut self, heartbeat: &Heartbeat) {
+    /// Remembers how often this life means to be heard, what it can read, and whether it said
+    /// good-bye.
+    pub(super) fn note(&mut self, heartbeat: &Heartbeat, features: u64) {
+        self.features = features;
         self.interval = heartbeat.interval;
         self.left = heartbeat.phase == NodePhase::Left;
     }

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buoy::kernel::{self, GroupAddresses, Kernel, Settings};
-use buoy::protocol::{GroupKey, HardwareAddress, KernelEvent};
+use buoy::protocol::{GroupKey, HardwareAddress, KernelEvent, Neighbour};
 
 use crate::until::PATIENCE;
 
@@ -15,6 +16,7 @@ pub(crate) struct Fixture {
     pub(crate) kernel: Kernel,
     events: Receiver<KernelEvent>,
     hardware: Receiver<KernelEvent>,
+    neighbours: Arc<Mutex<Vec<Neighbour>>>,
 }
 
 impl Fixture {
@@ -27,13 +29,25 @@ impl Fixture {
     pub(crate) fn start_with(settings: Settings) -> Self {
         let (told, events) = channel();
         let (told_hardware, hardware) = channel();
+        let neighbours = Arc::new(Mutex::new(Vec::new()));
+        let latest = Arc::clone(&neighbours);
+        // These come at any time and are no answer to anything.
         let sink = Box::new(move |event| {
-            // Every start tells this, whatever is tested.
-            let own = matches!(event, KernelEvent::Hardware(_));
-            let _ = if own { told_hardware.send(event) } else { told.send(event) };
+            if let KernelEvent::Neighbours(hosts) = event {
+                *latest.lock().expect("no test panics here") = hosts;
+            } else if matches!(event, KernelEvent::Hardware(_)) {
+                drop(told_hardware.send(event));
+            } else {
+                drop(told.send(event));
+            }
         });
         let kernel = kernel::start(settings, sink).expect("the tests have the permissions");
-        Self { kernel, events, hardware }
+        Self { kernel, events, hardware, neighbours }
+    }
+
+    /// The hosts told of last.
+    pub(crate) fn neighbours(&self) -> Vec<Neighbour> {
+        self.neighbours.lock().expect("no test panics here").clone()
     }
 
     /// The next event; panics if there is none for long.

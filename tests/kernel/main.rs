@@ -4,6 +4,7 @@
 mod claimants;
 mod connections;
 mod fixture;
+mod following;
 mod holding;
 mod interfaces;
 mod leftovers;

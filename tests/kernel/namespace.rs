@@ -9,7 +9,7 @@
 //! Without root the test runs itself again inside a user namespace. Where neither is possible the
 //! test fails and says what to do.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -145,6 +145,19 @@ impl Neighbour {
     pub(crate) fn ip(&self, arguments: &str) -> String {
         let arguments = arguments.to_owned();
         self.perform(move || ip(&arguments))
+    }
+
+    /// Runs many commands of `ip` there.
+    pub(crate) fn ip_batch(&self, commands: String) {
+        self.perform(move || {
+            let mut command = Command::new("ip");
+            let command = command.args(["-batch", "-"]).stdin(Stdio::piped());
+            let mut child = command.spawn().expect("these tests need `ip`");
+            let mut input = child.stdin.take().expect("it was asked for");
+            input.write_all(commands.as_bytes()).expect("it reads");
+            drop(input);
+            assert!(child.wait().expect("it ends").success(), "ip refused some command");
+        });
     }
 
     /// The hardware address that it knows for the address.

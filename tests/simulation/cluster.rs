@@ -43,6 +43,8 @@ pub(crate) enum Happening {
     SeeLinks { host: usize, life: u64 },
     /// The gate of the groups in mode majority may close by itself.
     CloseDoor { host: usize },
+    /// The kernel thread looks who is around.
+    Look { host: usize, life: u64 },
     /// The guardian of a dead daemon acts.
     Farewell { host: usize, life: u64, farewell: Message },
     /// A question who has a group is on the network.
@@ -215,7 +217,8 @@ impl Cluster {
                 }
             }
             Happening::Tell { host, life, event } => {
-                if self.lets_run(host, life, || Happening::Tell { host, life, event }) {
+                let again = event.clone();
+                if self.lets_run(host, life, || Happening::Tell { host, life, event: again }) {
                     self.tell(host, event);
                 }
             }
@@ -243,6 +246,11 @@ impl Cluster {
             Happening::Question { host, life, group } => {
                 if self.lets_run(host, life, || Happening::Question { host, life, group }) {
                     self.answer_question(host, group);
+                }
+            }
+            Happening::Look { host, life } => {
+                if self.lets_run(host, life, || Happening::Look { host, life }) {
+                    self.look(host);
                 }
             }
             Happening::Farewell { host, life, farewell } => {

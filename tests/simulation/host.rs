@@ -19,6 +19,7 @@ use buoy::protocol::{
 
 use crate::clock::Clock;
 use crate::cluster::Happening;
+use crate::neighbourhood::Neighbourhood;
 
 /// Datagrams that the socket buffer of a stopped daemon holds; what comes later is dropped.
 pub(crate) const SOCKET_BUFFER: usize = 256;
@@ -173,6 +174,8 @@ pub(crate) struct Host {
     pub(crate) plan: usize,
     /// When it was told to stop.
     pub(crate) stopping_since: Option<u64>,
+    /// What its kernel side knows of clients.
+    pub(crate) neighbourhood: Neighbourhood,
 }
 
 impl Host {
@@ -203,6 +206,7 @@ impl Host {
             draining: false,
             plan: 0,
             stopping_since: None,
+            neighbourhood: Neighbourhood::default(),
         }
     }
 
@@ -231,6 +235,7 @@ impl Host {
         self.kernel.pending.clear();
         self.kernel.acquired.clear();
         self.stopping_since = None;
+        self.neighbourhood = Neighbourhood::default();
         self.paused = false;
     }
 

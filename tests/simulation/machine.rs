@@ -129,11 +129,13 @@ impl Cluster {
         self.overhear(host, group);
         let loss = self.network.weather.loss.max(self.network.weather.announcement_loss);
         for client in 0..self.clients.len() {
-            if self.network.reaches_client(host, client) && !self.draw.chance(loss) {
+            let hears = !self.options.muffled && self.network.reaches_client(host, client);
+            if hears && !self.draw.chance(loss) {
                 self.clients[client].hear_announcement(self.now, group, host);
                 self.note_client(client, group);
             }
         }
+        self.verify_round(host, group);
     }
 
     /// The daemon asks whether anybody outside the cluster answers.
@@ -222,7 +224,7 @@ impl Cluster {
         })
     }
 
-    fn note_client(&mut self, client: usize, group: usize) {
+    pub(crate) fn note_client(&mut self, client: usize, group: usize) {
         let served = self.is_served(client, group);
         if let Some(at) = self.clients[client].note(self.now, group, served) {
             let query = self.clients[client].entries[group].query;

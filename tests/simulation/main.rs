@@ -7,11 +7,12 @@
 //! | `cluster` | the world: one heap of events, one generator |
 //! | `process`, `machine`, `host`, `clock` | daemon loop, kernel, and their state |
 //! | `network`, `clients` | what is carried, who answers whom |
+//! | `neighbourhood` | how clients that no broadcast reaches are had to follow |
 //! | `plan`, `faults` | configurations, and what goes wrong |
 //! | `safety`, `liveness` | what must never be, what must come about |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
-//! | `network_stories`, `host_stories`, `operator_stories` | the stories |
+//! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
 //! | `majority_stories`, `stranger_stories` | more of them |
 //! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
 //! | `mutations` | that all of this notices a broken rule |
@@ -31,6 +32,8 @@ mod liveness;
 mod machine;
 mod majority_stories;
 mod mutations;
+mod neighbour_stories;
+mod neighbourhood;
 mod network;
 mod network_stories;
 mod operator_stories;

@@ -41,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) preferences: bool,
     /// Whether clients ignore an update within a second of the last (Linux before 4.11).
     pub(crate) locktime: bool,
+    /// Whether no broadcast reaches clients, only what is sent to one of them alone.
+    pub(crate) muffled: bool,
     /// State of the network apart from faults.
     pub(crate) weather: Weather,
     /// Wake-ups of the daemon that come up to 20 ms late, in millionths.
@@ -85,6 +87,7 @@ impl Options {
             weights: vec![100; nodes],
             preferences: false,
             locktime: false,
+            muffled: false,
             weather: Weather::fair(),
             lag: 0,
             kernel_slow: 0,
@@ -129,6 +132,7 @@ impl Options {
             weights: (0..nodes).map(|_| draw.pick(&[100, 100, 100, 50, 200, 1, 1000])).collect(),
             preferences: draw.chance(250_000),
             locktime: draw.chance(200_000),
+            muffled: false,
             weather: weather(&mut draw),
             lag: if profile > 0 { draw.pick(&[0, 0, 2_000, 20_000]) } else { 0 },
             kernel_slow: draw.pick(&[0, 0, 20_000]),

@@ -38,6 +38,7 @@ impl Cluster {
         let life = self.hosts[host].life;
         self.schedule(self.now + MILLISECOND, Happening::SeeLinks { host, life });
         self.tell_hardware(host);
+        self.begin_looking(host);
         self.arm_timer(host);
     }
 
@@ -138,7 +139,7 @@ impl Cluster {
                 Some(Event::Heard { from, incarnation: life, received_at, message })
             }
             Inbound::Kernel(event) => {
-                self.note_told(host, event);
+                self.note_told(host, &event);
                 Some(Event::Kernel(event))
             }
             Inbound::Ordered { ticket, order } => Some(Event::Ordered { ticket, order }),
@@ -234,6 +235,7 @@ impl Cluster {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} releases g{group}");
                 self.note_given_back(host, group);
+                self.stop_verifying(host, group);
                 self.safety.hosts[host].confirmed[group] = false;
                 self.safety.hosts[host].ordered[group] = None;
                 self.order_kernel(host, (group, ticket, false));
@@ -250,6 +252,11 @@ impl Cluster {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 self.probe(host, group);
             }
+            Action::Verify { group, epoch, .. } => {
+                let Some(group) = self.group_index.get(&group).copied() else { return };
+                self.verify(host, group, epoch);
+            }
+            Action::Acquaint { from, hosts } => self.acquaint(host, from, &hosts),
             Action::TestReach => self.begin_reach_test(host),
             Action::Answer { ticket, outcome } => {
                 note!(self, "n{host} answers {ticket}: {outcome:?}");
@@ -318,24 +325,26 @@ impl Cluster {
 
     /// The daemon is told a fact. It may be out of date by now: then the kernel side, which knows
     /// better, announces nothing.
-    fn note_told(&mut self, host: usize, event: KernelEvent) {
+    fn note_told(&mut self, host: usize, event: &KernelEvent) {
         let memory = &mut self.safety.hosts[host];
         let confirmed = &mut memory.confirmed;
         match event {
             KernelEvent::Present { group, ticket } => {
-                let group = self.group_index[&group];
-                confirmed[group] = memory.ordered[group] == Some(ticket);
+                let group = self.group_index[group];
+                confirmed[group] = memory.ordered[group] == Some(*ticket);
             }
             KernelEvent::Absent { group, .. } | KernelEvent::Failed { group, .. } => {
-                confirmed[self.group_index[&group]] = false;
+                confirmed[self.group_index[group]] = false;
             }
             KernelEvent::Claimed { group, hardware } => {
-                self.note_claim(host, self.group_index[&group], hardware);
+                self.note_claim(host, self.group_index[group], *hardware);
             }
             KernelEvent::Repaired { .. }
             | KernelEvent::Usable { .. }
             | KernelEvent::Reach(_)
-            | KernelEvent::Hardware(_) => {}
+            | KernelEvent::Hardware(_)
+            | KernelEvent::Verified { .. }
+            | KernelEvent::Neighbours(_) => {}
         }
     }
 }
@@ -351,7 +360,9 @@ fn kind(action: &Action) -> u64 {
         Action::Report(_) => 7,
         Action::RememberDraining(draining) => 8 + u64::from(*draining),
         Action::Stopped => 10,
-        Action::Probe { group } => 11 ^ group.0,
+        Action::Probe { group } => 13 ^ group.0,
+        Action::Verify { group, epoch, .. } => 11 ^ group.0 ^ epoch.0.rotate_left(40),
+        Action::Acquaint { from, .. } => 12 ^ u64::from(from.0),
     }
 }
 
@@ -366,6 +377,7 @@ fn message_kind(message: &Message) -> u64 {
         Message::ErrandAnswer(_) => 7,
         Message::LeaseRequest(_) => 8,
         Message::LeaseGrant(_) => 9,
+        Message::Neighbours(_) => 10,
     }
 }
 
@@ -399,5 +411,6 @@ fn outline(message: &Message) -> String {
         Message::LeaseGrant(grant) => {
             format!("grants {}..{} {:?} {:?}", grant.have, grant.upto, grant.vote, grant.refused)
         }
+        Message::Neighbours(hosts) => format!("tells of {} neighbours", hosts.len()),
     }
 }

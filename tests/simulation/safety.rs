@@ -320,6 +320,8 @@ impl Cluster {
             | Report::MajorityBack { .. }
             | Report::KernelAnswers { .. }
             | Report::SecondClaimant { .. }
+            | Report::Converged { .. }
+            | Report::NotConverged { .. }
             | Report::Draining { .. } => {}
         }
     }

@@ -3,7 +3,10 @@
 use buoy::protocol::Rule;
 
 use crate::story::Story;
-use crate::{host_stories, majority_stories, network_stories, operator_stories, stranger_stories};
+use crate::{
+    host_stories, majority_stories, neighbour_stories, network_stories, operator_stories,
+    stranger_stories,
+};
 
 macro_rules! stories {
     ($($module:ident { $($name:ident)* })*) => {
@@ -27,6 +30,7 @@ stories! {
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
         address_removed link_down_second_path link_back alone_link_down_and_up
     }
+    neighbour_stories { broadcasts_held_back }
     host_stories {
         host_death guarded_daemon freeze_and_thaw machine_pause machine_pause_before_a_repeat
         short_machine_pause past_life reborn_owner

@@ -184,7 +184,7 @@ fn an_owner_defends_itself_once_in_ten_seconds_and_keeps_what_it_has() {
     let group = cluster.groups_of(1)[0];
     let claim = KernelEvent::Claimed { group, hardware: STRANGER };
     for _ in 0..250 {
-        cluster.step(NodeId(1), Event::Kernel(claim));
+        cluster.step(NodeId(1), Event::Kernel(claim.clone()));
         cluster.run(Duration::from_millis(100));
     }
     assert_eq!(cluster.owner(group), [NodeId(1)]);
@@ -204,7 +204,7 @@ fn a_peers_claim_is_told_and_not_answered() {
     let group = cluster.groups_of(1)[0];
     let claim = KernelEvent::Claimed { group, hardware: hardware(NodeId(2)) };
     for _ in 0..3 {
-        cluster.step(NodeId(1), Event::Kernel(claim));
+        cluster.step(NodeId(1), Event::Kernel(claim.clone()));
         cluster.run(Duration::from_millis(100));
     }
     assert_eq!(cluster.announced, []);

@@ -10,6 +10,7 @@ use super::*;
 mod claimants;
 mod faults;
 mod moves;
+mod neighbours;
 mod rules;
 
 struct Cluster {
@@ -24,6 +25,10 @@ struct Cluster {
     reports: Vec<(NodeId, Report)>,
     announced: Vec<(Instant, NodeId, GroupKey)>,
     stopped: Vec<NodeId>,
+    /// Who has a group verified, and who had it before.
+    verified: Vec<(NodeId, Option<NodeId>)>,
+    /// Who is told by whom of which hosts.
+    acquainted: Vec<(NodeId, NodeId, Vec<Neighbour>)>,
     /// Links on which everything is lost.
     cut: BTreeSet<(NodeId, NodeId)>,
     /// Nodes that do not run, and what waits for them.
@@ -118,6 +123,8 @@ impl Cluster {
             reports: Vec::new(),
             announced: Vec::new(),
             stopped: Vec::new(),
+            verified: Vec::new(),
+            acquainted: Vec::new(),
             cut: BTreeSet::new(),
             frozen: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -226,6 +233,8 @@ impl Cluster {
                 Action::Report(report) => self.reports.push((node, report)),
                 Action::Stopped => self.stopped.push(node),
                 Action::Announce { group } => self.announced.push((self.now, node, group)),
+                Action::Verify { before, .. } => self.verified.push((node, before)),
+                Action::Acquaint { from, hosts } => self.acquainted.push((node, from, hosts)),
                 Action::RememberDraining(_) => {}
             }
         }

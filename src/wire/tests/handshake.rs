@@ -371,3 +371,19 @@ fn last_words_come_after_everything() {
     assert_eq!(exchange(5, &mut a(11), &mut b), [Opened::Consumed]);
     assert_eq!(b.present(A), Some(Incarnation(11)));
 }
+
+#[test]
+fn what_a_peer_does_not_tell_to_understand_is_not_sent_to_it() {
+    let (mut a, mut b) = (a(1), b(1));
+    let neighbours = Message::Neighbours(Vec::new());
+    let mut datagram = vec![1];
+    a.seal(B, &neighbours, &mut datagram);
+    assert!(datagram.is_empty(), "nobody has told anything yet");
+    exchange(0, &mut b, &mut a);
+    let last = exchange(100, &mut b, &mut a);
+    assert!(is_message(&last[0]), "{last:?}");
+    a.seal(B, &neighbours, &mut datagram);
+    assert!(!datagram.is_empty(), "its heartbeat tells the feature");
+    b.seal(A, &neighbours, &mut datagram);
+    assert!(datagram.is_empty(), "b has not heard a");
+}

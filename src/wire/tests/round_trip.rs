@@ -1,8 +1,11 @@
 //! Messages come back as they went, whatever their size, and nothing else comes through.
 
-use super::sample::{random_claims, random_heartbeat, random_message, random_offer, small};
+use super::sample::{
+    random_claims, random_heartbeat, random_message, random_neighbours, random_offer, small,
+};
 use crate::protocol::{
-    CLAIMS_PER_MESSAGE, GROUPS_PER_OFFER, HARDWARE_MAX, HardwareAddress, Heartbeat, Message, Random,
+    CLAIMS_PER_MESSAGE, GROUPS_PER_OFFER, HARDWARE_MAX, HardwareAddress, Heartbeat, Message,
+    NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Random,
 };
 use crate::wire::{BODY_MAX, HEARD_MAX, decode, encode, encoded_length};
 
@@ -30,6 +33,7 @@ fn the_largest_messages_fit_one_datagram() {
         Message::Heartbeat(Heartbeat { hardware, ..heartbeat }),
         random_claims(&mut random, CLAIMS_PER_MESSAGE),
         random_offer(&mut random, GROUPS_PER_OFFER),
+        random_neighbours(&mut random, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX),
     ];
     for message in largest {
         let length = encoded_length(&message);

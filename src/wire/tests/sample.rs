@@ -1,13 +1,14 @@
 //! Random messages and a pair of nodes that talk.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer,
     GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation,
-    LeaseGrant, LeaseRequest, LogPosition, Message, MoveReason, NodeId, NodePhase, Offer,
-    OfferAnswer, Order, REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote,
-    WISHES_PER_MESSAGE, Wish,
+    LeaseGrant, LeaseRequest, LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX,
+    NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order,
+    REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -150,6 +151,17 @@ pub(super) fn random_offer(random: &mut Random, count: usize) -> Message {
     })
 }
 
+pub(super) fn random_neighbours(random: &mut Random, v4: usize, v6: usize) -> Message {
+    let mut neighbour = |address: IpAddr| {
+        let [_, _, first, rest @ ..] = random.next_u64().to_be_bytes();
+        let [second, third, fourth, fifth, sixth] = rest;
+        Neighbour { address, hardware: [first & !1, second, third, fourth, fifth, sixth] }
+    };
+    let v4 = (0..v4).map(|last| IpAddr::from([10, 0, 1, u8::try_from(last).unwrap()]));
+    let v6 = (0..v6).map(|last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 1, last.try_into().unwrap()]));
+    Message::Neighbours(v4.chain(v6).map(&mut neighbour).collect())
+}
+
 /// Any message, lists of any length up to their limits.
 pub(super) fn random_message(random: &mut Random) -> Message {
     const OUTCOMES: [Result<(), Refusal>; 10] = [
@@ -164,7 +176,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
         Err(Refusal::Busy),
         Err(Refusal::NotReady),
     ];
-    match random.below(9) {
+    match random.below(10) {
         0 => {
             let heard = small(random, HEARD_MAX as u64 + 1);
             Message::Heartbeat(random_heartbeat(random, heard))
@@ -212,6 +224,11 @@ pub(super) fn random_message(random: &mut Random) -> Message {
                 upto: low(random, 32),
                 refused: groups(random, count),
             })
+        }
+        8 => {
+            let v4 = small(random, NEIGHBOURS_V4_MAX as u64 + 1);
+            let v6 = small(random, NEIGHBOURS_V6_MAX as u64 + 1);
+            random_neighbours(random, v4, v6)
         }
         _ => Message::ErrandAnswer(ErrandAnswer {
             ticket: random.next_u64(),

@@ -1,0 +1,25 @@
+//! Stories of clients that no broadcast reaches (H34): a switch answers for them, or holds them
+//! back.
+
+use buoy::protocol::Rule;
+
+use crate::cluster::Cluster;
+use crate::draw::{MILLISECOND, SECOND};
+use crate::options::Options;
+use crate::story::{Outcome, calm};
+
+/// Detection, a take-over, and the second round of announcements.
+const FOLLOWED_WITHIN: u64 = 400 * MILLISECOND;
+
+/// The heir has never met the clients of the dead owner, and no broadcast reaches them. It knows
+/// of them, asks, and tells them one by one.
+pub(crate) fn broadcasts_held_back(broken: Option<Rule>) -> Outcome {
+    for seed in 0..10 {
+        let calm = calm(3, 1, broken);
+        let mut cluster = Cluster::settled(Options { seed, clients: 3, muffled: true, ..calm })?;
+        cluster.crash(cluster.owner(0), None);
+        cluster.run_for(30 * SECOND)?;
+        cluster.expect_outage("H34", FOLLOWED_WITHIN)?;
+    }
+    Ok(())
+}
