@@ -29,9 +29,7 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::protocol::{
-    Configuration, Group, Incarnation, Member, Mode, NodeId, SoftwareVersion, Timing,
-};
+use crate::protocol::{Configuration, Group, Incarnation, Member, NodeId, SoftwareVersion, Timing};
 
 pub use addresses::Vip;
 pub use difference::{Change, difference};
@@ -155,7 +153,7 @@ impl Config {
             let addresses = u16::try_from(group.vips.len()).unwrap_or(u16::MAX);
             let placed = Group {
                 addresses,
-                mode: Mode::Availability,
+                mode: group.mode,
                 strategy: group.strategy,
                 prefer: group.prefer.clone(),
                 failback: group.failback,

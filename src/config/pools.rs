@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::protocol::{GROUPS_MAX, GroupKey, NodeId, Strategy};
+use crate::protocol::{GROUPS_MAX, GroupKey, Mode, NodeId, Strategy};
 
 use super::addresses::{Vip, vip};
 use super::document::nearest;
@@ -41,6 +41,8 @@ pub struct GroupConfig {
     pub vips: Vec<Vip>,
     /// Where they are added; `None` is the interface with a connected route to the address.
     pub interface: Option<String>,
+    /// What must not happen to it.
+    pub mode: Mode,
     /// How it is placed.
     pub strategy: Strategy,
     /// Preferred nodes, best first.
@@ -246,6 +248,8 @@ fn check_group(
         key,
         vips,
         interface,
+        // The other mode is refused by `check_mode`.
+        mode: Mode::Availability,
         strategy: shared.strategy,
         prefer: shared.prefer.clone(),
         failback: shared.failback,

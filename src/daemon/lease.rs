@@ -1,16 +1,17 @@
-//! Renews the kernel's lease for as long as the protocol thread lives and is sure of itself, and
+//! Renews the kernel's leases for as long as the protocol thread lives and is sure of itself, and
 //! lets the guardian know.
 //!
 //! ```text
-//!   protocol thread: after each turn, "this node may answer until then"  (an atomic number)
+//!   protocol thread: after each step, "this node may answer until then"   (see deadlines)
 //!                                             |
-//!   this thread, each RENEWAL: -------------> renew for what is left ---> the gate (kernel::gate)
-//!                                         \-> tell, start again ---------> the guardian
+//!   this thread, now and then, and when woken: --> renew for what is left --> doors (kernel::gate)
+//!                                              \-> tell ------------------> the guardian
 //! ```
 //!
 //! A thread of its own, because the way to the kernel may be held up by others who change their
 //! rules, and heartbeats must not be. If it is late, or the protocol thread is, the kernel closes
-//! the gate by itself; nobody has to notice anything for that.
+//! the doors by itself; nobody has to notice anything for that. No door is ever left open for
+//! longer than its deadline: a write that took long is done again with what is left then.
 
 use std::io;
 use std::sync::Arc;
@@ -24,11 +25,18 @@ use super::event_loop::Vital;
 use super::guardian::Guardian;
 use super::realtime;
 use super::will::Farewell;
-use crate::kernel::{Kernel, Lease, Renewal};
+use crate::kernel::{Door, Kernel, Lease, Renewal};
 use crate::protocol::Instant;
 
-/// Between two renewals: a sixth of the shortest lease. Each takes about 30 us.
+/// Between two renewals. Each takes about 30 us.
 const RENEWAL: Duration = Duration::from_millis(50);
+/// What a write to the kernel may take, and is taken off what is left of a lease for that: the
+/// kernel counts from when it carries it out.
+const WRITE: Duration = Duration::from_millis(1);
+/// A gate that was flushed is asked for as often as this until it is back.
+const BACK: Duration = Duration::from_micros(500);
+/// And so many times, then at the usual pace; somebody keeps us from building it.
+const BACK_MAX: u32 = 200;
 
 /// What the thread works with.
 pub(crate) struct Parts {
@@ -75,29 +83,110 @@ impl LeaseKeeper {
 
 impl Parts {
     fn keep(mut self, ended: &AtomicBool) -> Guardian {
+        self.vital.deadlines.wake_this_thread();
+        let mut doors = self.lease.take().map(Doors::new);
         while !ended.load(Ordering::Relaxed) {
             if let Some(farewells) = self.will.as_ref().and_then(|will| will.try_iter().last()) {
                 self.guardian.set_farewells(farewells);
             }
-            let until = Instant::from_nanos(self.vital.answers_until.load(Ordering::Relaxed));
-            let left = until.since(clock::now());
-            if left > Duration::ZERO {
-                self.renew(left);
-                self.guardian.alive(until, &self.vital);
+            let mut pause = RENEWAL;
+            if let Some(doors) = &mut doors {
+                pause = doors.keep(&self.vital, &self.kernel);
             }
-            thread::park_timeout(RENEWAL);
+            let last = self.vital.deadlines.last();
+            if last > clock::now() {
+                self.guardian.alive(last, &self.vital);
+            }
+            thread::park_timeout(pause);
         }
         self.guardian
     }
+}
 
-    fn renew(&mut self, left: Duration) {
-        let Some(lease) = &mut self.lease else { return };
-        match lease.renew(left) {
-            Renewal::Done => {}
-            Renewal::Gone => self.kernel.rebuild_gate(left),
-            Renewal::Failed(error) => {
+/// What of the kernel this thread holds.
+struct Doors {
+    lease: Lease,
+    /// Doors that may be open.
+    open: [bool; Door::ALL.len()],
+    /// How often the gate was asked for since it was found to be gone.
+    gone: u32,
+}
+
+impl Doors {
+    const fn new(lease: Lease) -> Self {
+        Self { lease, open: [false; Door::ALL.len()], gone: 0 }
+    }
+
+    /// Brings every door to where it shall be; returns when to look again.
+    fn keep(&mut self, vital: &Vital, kernel: &Kernel) -> Duration {
+        let kept = Door::ALL.map(|door| self.keep_door(door, vital));
+        // A flushed gate holds nothing back, also while nothing is to be let through.
+        let looked = if self.open.contains(&true) { Renewal::Done } else { self.lease.look() };
+        let gone = kept.iter().chain([&looked]).any(|kept| matches!(kept, Renewal::Gone));
+        for kept in kept.into_iter().chain([looked]) {
+            if let Renewal::Failed(error) = kept {
                 tracing::warn!(%error, "the kernel's lease cannot be renewed");
             }
         }
+        if !gone {
+            if std::mem::take(&mut self.gone) > 0 {
+                // Its doors are as they shall be: it may hold back the rest.
+                kernel.restore_gate();
+            }
+            return RENEWAL;
+        }
+        if self.gone.is_multiple_of(BACK_MAX) {
+            kernel.rebuild_gate();
+        }
+        self.gone += 1;
+        if self.gone < BACK_MAX { BACK } else { RENEWAL }
+    }
+
+    fn keep_door(&mut self, door: Door, vital: &Vital) -> Renewal {
+        let mut allowed = WRITE;
+        loop {
+            let begun = clock::now();
+            let left = left(vital.deadlines.until(door), begun, allowed);
+            let open = &mut self.open[door as usize];
+            let renewal = match left {
+                Some(left) => {
+                    *open = true;
+                    self.lease.renew(door, left)
+                }
+                None if *open => self.lease.close(door),
+                None => return Renewal::Done,
+            };
+            if left.is_none() {
+                *open = matches!(renewal, Renewal::Failed(_));
+                return renewal;
+            }
+            let took = clock::now().since(begun);
+            if took <= allowed {
+                return renewal;
+            }
+            allowed = took * 2;
+        }
+    }
+}
+
+/// For how long a door may be opened by a write that takes no longer than allowed.
+fn left(until: Instant, now: Instant, allowed: Duration) -> Option<Duration> {
+    let left = until.since(now).saturating_sub(allowed);
+    (left >= Duration::from_millis(1)).then_some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_is_never_opened_for_longer_than_is_left() {
+        let millis = Duration::from_millis;
+        let now = Instant::from_millis(10_000);
+        assert_eq!(left(Instant::from_millis(10_600), now, millis(1)), Some(millis(599)));
+        assert_eq!(left(Instant::from_millis(10_600), now, millis(400)), Some(millis(200)));
+        assert_eq!(left(Instant::from_millis(10_600), now, millis(600)), None);
+        assert_eq!(left(Instant::from_millis(10_001), now, millis(1)), None);
+        assert_eq!(left(Instant::START, now, millis(1)), None);
     }
 }

@@ -15,6 +15,7 @@
 //! still removes every address.
 
 mod clock;
+mod deadlines;
 mod error;
 mod event_loop;
 mod front_desk;

@@ -53,6 +53,7 @@ pub(crate) fn groups(config: &Config) -> Vec<kernel::GroupAddresses> {
     let group = |group: &crate::config::GroupConfig| kernel::GroupAddresses {
         key: group.key,
         name: group.name.clone(),
+        mode: group.mode,
         interface: group.interface.clone(),
         addresses: group.vips.iter().map(|vip| (vip.address, vip.prefix)).collect(),
     };

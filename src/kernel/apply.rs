@@ -4,9 +4,8 @@
 //! [`CHANGES_MAX`] at once), events are read when they are there, dumps are answered by the kernel
 //! within the call. Any future may be dropped at any time: what it did is seen by the events.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::addresses;
 use super::announce::{self, Announcer};
 use super::counters::Counters;
 use super::destroy::Destroyer;
-use super::gate::Gate;
+use super::fence::Fence;
 use super::links::{Observation, Place};
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
@@ -58,10 +57,10 @@ pub(super) fn run(
     runtime.block_on(async {
         match Shell::open(settings, events, counters).await {
             Ok(mut shell) => {
-                drop(ready.send(Ok(shell.gate.is_some())));
+                drop(ready.send(Ok(shell.fence.is_gate())));
                 shell.serve(orders).await;
                 shell.remove_everything().await;
-                shell.remove_gate();
+                shell.fence.remove();
             }
             Err(error) => drop(ready.send(Err(error))),
         }
@@ -75,9 +74,7 @@ struct Shell {
     handle: Handle,
     announcer: Announcer,
     destroyer: Destroyer,
-    gate: Option<Gate>,
-    /// Addresses that have gone and are still covered.
-    uncovered: BTreeSet<IpAddr>,
+    fence: Fence,
     running: FuturesUnordered<BoxFuture<'static, (Change, Result<(), Refusal>)>>,
     backlog: VecDeque<Change>,
     events: EventSink,
@@ -106,8 +103,7 @@ impl Shell {
             handle,
             announcer: Announcer::default(),
             destroyer: Destroyer::default(),
-            gate: None,
-            uncovered: BTreeSet::new(),
+            fence: Fence::default(),
             running: FuturesUnordered::new(),
             backlog: VecDeque::new(),
             events,
@@ -121,7 +117,7 @@ impl Shell {
             tracing::info!(addresses = swept, "removed what a predecessor left");
         }
         // Not before the sweep: a predecessor's gate keeps its addresses closed until then.
-        shell.gate = settings.gate.and_then(open_gate);
+        shell.fence = Fence::open(settings.gate);
         shell.reconciler.doubt();
         shell.settle();
         Ok(shell)
@@ -185,8 +181,15 @@ impl Shell {
                 self.counters.reach_tests.add(1);
                 self.probes.test(&self.reconciler, now);
             }
-            Order::Reconfigure(groups) => self.reconciler.reconfigure(groups, now),
-            Order::RebuildGate(left) => self.rebuild_gate(left),
+            Order::Reconfigure(groups) => {
+                self.reconciler.reconfigure(groups, now);
+                self.fence.change_doors(&mut self.reconciler);
+            }
+            Order::RebuildGate => {
+                self.counters.gates_rebuilt.add(1);
+                self.fence.rebuild(&mut self.reconciler);
+            }
+            Order::RestoreGate => self.fence.restore(),
             Order::Stop => return false,
         }
         true
@@ -230,7 +233,7 @@ impl Shell {
                 }
             }
             if let (Change::Remove { place, .. }, Ok(())) = (&change, &answer) {
-                self.uncovered.insert(place.address);
+                self.fence.is_gone(place.address);
             }
             self.reconciler.answered(&change, answer, now);
             next = self.running.next().now_or_never().flatten();
@@ -244,9 +247,10 @@ impl Shell {
             if self.in_doubt() {
                 self.resynchronise();
             }
-            let settled = self.reconciler.settle(self.now());
+            let now = self.now();
+            let mut settled = self.reconciler.settle(now);
             self.end_connections(&settled.changes);
-            self.cover(&settled.changes);
+            self.fence.cover(&mut settled.changes, &mut self.reconciler, now);
             self.backlog.extend(settled.changes);
             while self.running.len() < CHANGES_MAX {
                 let Some(change) = self.backlog.pop_front() else { break };
@@ -257,7 +261,7 @@ impl Shell {
             }
             // Settling notices when an effect was not seen in time.
             if !self.in_doubt() {
-                self.uncover();
+                self.fence.uncover();
                 return;
             }
         }
@@ -290,58 +294,6 @@ impl Shell {
         let outcome = self.destroyer.end(&going.collect());
         self.counters.connections_ended.add(outcome.ended);
         self.counters.connections_left.add(usize::from(outcome.incomplete));
-    }
-
-    /// Puts addresses under the gate before they come.
-    fn cover(&mut self, changes: &[Change]) {
-        let Some(gate) = &mut self.gate else { return };
-        let coming = changes.iter().filter_map(|change| match change {
-            Change::Add(place) => Some(*place),
-            Change::Remove { .. } => None,
-        });
-        let coming: Vec<Place> = coming.collect();
-        let host = self.reconciler.host();
-        let devices: BTreeSet<u32> = coming.iter().map(|place| place.link).collect();
-        let watched = devices
-            .iter()
-            .filter_map(|index| host.link(*index))
-            .try_for_each(|link| gate.watch(link.index, &link.name));
-        for place in &coming {
-            self.uncovered.remove(&place.address);
-        }
-        let covered = gate.cover(coming.iter().map(|place| place.address));
-        if let Err(error) = watched.and(covered) {
-            tracing::warn!(%error, "addresses come without the gate");
-            self.rebuild_gate(Duration::ZERO);
-        }
-    }
-
-    /// Lets those go from the gate that are not here any more.
-    fn uncover(&mut self) {
-        let Some(gate) = &mut self.gate else { return };
-        let gone = std::mem::take(&mut self.uncovered);
-        if !gone.is_empty()
-            && let Err(error) = gate.uncover(&gone)
-        {
-            tracing::debug!(%error, "addresses that have gone stay under the gate");
-        }
-    }
-
-    fn rebuild_gate(&mut self, left: Duration) {
-        let Some(gate) = &mut self.gate else { return };
-        self.counters.gates_rebuilt.add(1);
-        match gate.rebuild(left) {
-            Ok(()) => tracing::warn!("the gate had been removed by somebody and is back"),
-            Err(error) => tracing::error!(%error, "the gate cannot be built"),
-        }
-    }
-
-    fn remove_gate(&mut self) {
-        if let Some(gate) = &mut self.gate
-            && let Err(error) = gate.remove()
-        {
-            tracing::error!(%error, "the gate stays behind");
-        }
     }
 
     fn in_doubt(&self) -> bool {
@@ -418,21 +370,6 @@ impl Shell {
         }
         if let Err(error) = self.sweep().await {
             tracing::error!(%error, "addresses of ours stay behind");
-        }
-    }
-}
-
-/// Without a gate the daemon works as well, but a dead one leaves its addresses behind.
-fn open_gate(table: String) -> Option<Gate> {
-    match Gate::open(table) {
-        Ok(gate) => Some(gate),
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                "no gate: the kernel lacks nf_tables or its netdev family; addresses of a daemon \
-                 that dies stay until it starts again"
-            );
-            None
         }
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::GroupAddresses;
 use super::links::{Host, Link, Place, Readiness};
 use super::reconcile::{Change, UnderWay};
-use crate::protocol::{Failure, Instant, KernelEvent, Ticket};
+use crate::protocol::{Failure, Instant, KernelEvent, Mode, Ticket};
 
 /// Adding, and putting back, must have ended after this.
 const ADD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -197,6 +197,10 @@ impl Group {
 
     pub(super) fn name(&self) -> &str {
         &self.configured.name
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.configured.mode
     }
 
     /// Every address that is, or was, of the group.

@@ -22,6 +22,7 @@ mod apply;
 mod arp;
 mod counters;
 mod destroy;
+mod fence;
 mod gate;
 mod group;
 mod leftovers;
@@ -44,14 +45,13 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, mpsc as blocking};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 pub use self::counters::{Counter, Counters};
-pub use self::gate::{Lease, Renewal, remove_gate, table_name};
+pub use self::gate::{Door, Lease, Renewal, remove_gate, table_name};
 pub use self::leftovers::remove_leftovers;
-use crate::protocol::{GroupKey, KernelEvent, Ticket};
+use crate::protocol::{GroupKey, KernelEvent, Mode, Ticket};
 
 /// A group as the kernel thread knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct GroupAddresses {
     pub key: GroupKey,
     /// Its name, for the log.
     pub name: String,
+    /// Under which lease it is answered.
+    pub mode: Mode,
     /// The link that shall bear the addresses; without it each goes to the link whose network
     /// it belongs to.
     pub interface: Option<String>,
@@ -135,7 +137,8 @@ enum Order {
     Announce(GroupKey),
     TestReach,
     Reconfigure(Vec<GroupAddresses>),
-    RebuildGate(Duration),
+    RebuildGate,
+    RestoreGate,
     Stop,
 }
 
@@ -200,10 +203,15 @@ impl Kernel {
         self.order(Order::Reconfigure(groups));
     }
 
-    /// Builds the gate anew, with all that it covered, because somebody has removed it; it is open
-    /// for what is `left` of the lease.
-    pub fn rebuild_gate(&self, left: Duration) {
-        self.order(Order::RebuildGate(left));
+    /// Builds the gate anew, because somebody has removed it. It holds nothing back before
+    /// [`Kernel::restore_gate`], so that its doors can be opened first.
+    pub fn rebuild_gate(&self) {
+        self.order(Order::RebuildGate);
+    }
+
+    /// Puts a gate that was built anew before all that it covered.
+    pub fn restore_gate(&self) {
+        self.order(Order::RestoreGate);
     }
 
     /// The table that is the gate, if there is one.

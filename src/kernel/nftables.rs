@@ -28,6 +28,7 @@ const APPEND: u16 = 0x800;
 const NESTED: u16 = 0x8000;
 
 const NEW_TABLE: u16 = 0;
+const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
@@ -228,6 +229,17 @@ pub(super) fn carry_out(conversation: &mut Conversation, batch: Batch<'_>) -> io
         None => Ok(()),
         Some(code) => Err(io::Error::from_raw_os_error(*code)),
     }
+}
+
+/// Looks for a table.
+///
+/// # Errors
+///
+/// That it does not exist, or cannot be asked for.
+pub(super) fn find_table(conversation: &mut Conversation, table: &str) -> io::Result<()> {
+    let mut body = vec![FAMILY_NETDEV, 0, 0, 0];
+    body.extend(text(1, table));
+    conversation.ask(SUBSYSTEM << 8 | GET_TABLE, ACKNOWLEDGE, &body, |_| true)
 }
 
 fn expressions(step: &Step<'_>) -> Vec<u8> {

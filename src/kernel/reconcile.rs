@@ -13,9 +13,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::GroupAddresses;
+use super::gate::Door;
 use super::group::Group;
 use super::links::{Host, Link, Observation, Place, Readiness};
-use crate::protocol::{Failure, GroupKey, Instant, KernelEvent, Ticket};
+use crate::protocol::{Failure, GroupKey, Instant, KernelEvent, Mode, Ticket};
 
 /// A change whose effect is not seen after this is looked into.
 pub(super) const RETRY: Duration = Duration::from_millis(50);
@@ -409,6 +410,20 @@ impl Reconciler {
     /// The name of the group.
     pub(super) fn name(&self, key: GroupKey) -> &str {
         self.groups.get(&key).map_or("", Group::name)
+    }
+
+    /// The door that the address belongs behind.
+    pub(super) fn door(&self, address: IpAddr) -> Door {
+        let owner = self.owners.get(&address).and_then(|owner| self.groups.get(owner));
+        Door::of(owner.map(Group::mode).unwrap_or_default())
+    }
+
+    /// What is here of groups in this mode must go, and none may come until it is asked for again.
+    pub(super) fn give_up(&mut self, mode: Mode) {
+        for (key, group) in self.groups.iter_mut().filter(|(_, group)| group.mode() == mode) {
+            group.refused(Failure::Refused);
+            self.dirty.insert(*key);
+        }
     }
 
     /// The host as it is known.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use buoy::kernel::{self, GroupAddresses, Kernel, Settings};
-use buoy::protocol::{GroupKey, KernelEvent};
+use buoy::protocol::{GroupKey, KernelEvent, Mode};
 
 use crate::until::PATIENCE;
 
@@ -63,6 +63,7 @@ pub(crate) fn group(interface: &str, addresses: &[&str]) -> GroupAddresses {
     GroupAddresses {
         key: GroupKey::from_first_address(first),
         name: first.to_string(),
+        mode: Mode::Availability,
         interface: Some(interface.to_owned()).filter(|name| !name.is_empty()),
         addresses,
     }

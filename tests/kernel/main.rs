@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "these tests measure how long the kernel takes")]
 
 mod connections;
+mod doors;
 mod fixture;
 mod holding;
 mod interfaces;
