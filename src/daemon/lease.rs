@@ -16,15 +16,13 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::clock;
 use super::event_loop::Vital;
-use super::guardian::Guardian;
+use super::guardian::Pulse;
 use super::realtime;
-use super::will::Farewell;
 use crate::kernel::{Door, Kernel, Lease, Renewal};
 use crate::protocol::Instant;
 
@@ -44,15 +42,14 @@ pub(crate) struct Parts {
     pub(crate) lease: Option<Lease>,
     pub(crate) kernel: Arc<Kernel>,
     pub(crate) vital: Arc<Vital>,
-    pub(crate) guardian: Guardian,
-    /// Farewells for the guardian.
-    pub(crate) will: Option<Receiver<Vec<Farewell>>>,
+    /// To the guardian.
+    pub(crate) pulse: Pulse,
 }
 
 /// The running thread.
 pub(crate) struct LeaseKeeper {
     ended: Arc<AtomicBool>,
-    thread: JoinHandle<Guardian>,
+    thread: JoinHandle<()>,
 }
 
 impl LeaseKeeper {
@@ -61,45 +58,39 @@ impl LeaseKeeper {
         let ended = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ended);
         let body = move || {
-            // The protocol thread has told why, if it is not permitted. The guardian inherits it.
+            // The protocol thread has told why, if it is not permitted.
             let _ = realtime::take_precedence();
-            parts.keep(&told)
+            parts.keep(&told);
         };
         let thread = thread::Builder::new().name("lease".to_owned()).spawn(body)?;
         Ok(Self { ended, thread })
     }
 
-    /// Ends it; what was granted runs out. The guardian is to be dismissed when all is removed.
-    pub(crate) fn stop(self) -> Option<Guardian> {
+    /// Ends it; what was granted runs out.
+    pub(crate) fn stop(self) {
         self.ended.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
-        if let Ok(guardian) = self.thread.join() {
-            return Some(guardian);
+        if self.thread.join().is_err() {
+            tracing::error!("the lease thread panicked");
         }
-        tracing::error!("the lease thread panicked");
-        None
     }
 }
 
 impl Parts {
-    fn keep(mut self, ended: &AtomicBool) -> Guardian {
+    fn keep(mut self, ended: &AtomicBool) {
         self.vital.deadlines.wake_this_thread();
         let mut doors = self.lease.take().map(Doors::new);
         while !ended.load(Ordering::Relaxed) {
-            if let Some(farewells) = self.will.as_ref().and_then(|will| will.try_iter().last()) {
-                self.guardian.set_farewells(farewells);
-            }
             let mut pause = RENEWAL;
             if let Some(doors) = &mut doors {
                 pause = doors.keep(&self.vital, &self.kernel);
             }
             let last = self.vital.deadlines.last();
             if last > clock::now() {
-                self.guardian.alive(last, &self.vital);
+                self.pulse.alive(last);
             }
             thread::park_timeout(pause);
         }
-        self.guardian
     }
 }
 

@@ -55,6 +55,7 @@ pub use error::Error;
 use event_loop::{EventLoop, KernelOrders, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
 pub use guard::run as guard;
+use guardian::Guardian;
 use inbox::{Input, Mailbox};
 use lease::LeaseKeeper;
 use runtime_directory::RuntimeDirectory;
@@ -167,7 +168,7 @@ async fn serve(
     };
     let running = start_protocol(&config, me, &directory, (mailbox, inbox), (transport, &kernel));
     let mut running = running;
-    let keeper = match &mut running {
+    let kept = match &mut running {
         Ok(running) => Some(keep_lease(&kernel, running).map_err(system("lease"))?),
         Err(_) => None,
     };
@@ -194,7 +195,10 @@ async fn serve(
         (Err(error), _) => Err(error),
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
-    let guardian = keeper.and_then(LeaseKeeper::stop);
+    let guardian = kept.map(|(keeper, guardian)| {
+        keeper.stop();
+        guardian
+    });
     stop_kernel(kernel);
     if let Some(guardian) = guardian {
         guardian.dismiss();
@@ -202,16 +206,24 @@ async fn serve(
     outcome
 }
 
-/// Starts to renew the kernel's lease, where there is a gate, and to look after the guardian.
-fn keep_lease(kernel: &Arc<Kernel>, running: &mut Running) -> std::io::Result<LeaseKeeper> {
-    let parts = lease::Parts {
+/// Starts to renew the kernel's lease, where there is a gate, and to look after the guardian, which
+/// is to be dismissed when all is removed.
+fn keep_lease(
+    kernel: &Arc<Kernel>,
+    running: &mut Running,
+) -> std::io::Result<(LeaseKeeper, Guardian)> {
+    let (guardian, pulse) = Guardian::spawn(guardian::Parts {
+        gate: kernel.gate().map(str::to_owned),
+        will: running.will.take(),
+        vital: Arc::clone(&running.vital),
+    })?;
+    let keeper = LeaseKeeper::spawn(lease::Parts {
         lease: kernel.lease()?,
         kernel: Arc::clone(kernel),
         vital: Arc::clone(&running.vital),
-        guardian: guardian::Guardian::new(kernel.gate().map(str::to_owned)),
-        will: running.will.take(),
-    };
-    LeaseKeeper::spawn(parts)
+        pulse,
+    })?;
+    Ok((keeper, guardian))
 }
 
 /// Removes all that is ours. The protocol thread has ended or is being abandoned; should it still
