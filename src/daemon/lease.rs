@@ -26,8 +26,10 @@ use super::realtime;
 use crate::kernel::{Door, Kernel, Lease, Renewal};
 use crate::protocol::Instant;
 
-/// Between two renewals. Each takes about 30 us.
-const RENEWAL: Duration = Duration::from_millis(50);
+/// Between two renewals: a fifth of what is left of the shorter lease, so that four may fail, but
+/// not so often that an idle daemon costs more than it must (each takes about 30 us), nor so seldom
+/// that a gate that somebody has flushed lets everything through for long.
+const PACE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(150));
 /// What a write to the kernel may take, and is taken off what is left of a lease for that: the
 /// kernel counts from when it carries it out.
 const WRITE: Duration = Duration::from_millis(1);
@@ -81,10 +83,9 @@ impl Parts {
         self.vital.deadlines.wake_this_thread();
         let mut doors = self.lease.take().map(Doors::new);
         while !ended.load(Ordering::Relaxed) {
-            let mut pause = RENEWAL;
-            if let Some(doors) = &mut doors {
-                pause = doors.keep(&self.vital, &self.kernel);
-            }
+            let back = doors.as_mut().and_then(|doors| doors.keep(&self.vital, &self.kernel));
+            let deadlines = Door::ALL.map(|door| self.vital.deadlines.until(door));
+            let pause = back.unwrap_or_else(|| pace(deadlines, clock::now()));
             let last = self.vital.deadlines.last();
             if last > clock::now() {
                 self.pulse.alive(last);
@@ -108,8 +109,8 @@ impl Doors {
         Self { lease, open: [false; Door::ALL.len()], gone: 0 }
     }
 
-    /// Brings every door to where it shall be; returns when to look again.
-    fn keep(&mut self, vital: &Vital, kernel: &Kernel) -> Duration {
+    /// Brings every door to where it shall be; returns when to look again if not at the usual pace.
+    fn keep(&mut self, vital: &Vital, kernel: &Kernel) -> Option<Duration> {
         let kept = Door::ALL.map(|door| self.keep_door(door, vital));
         // A flushed gate holds nothing back, also while nothing is to be let through.
         let looked = if self.open.contains(&true) { Renewal::Done } else { self.lease.look() };
@@ -124,13 +125,13 @@ impl Doors {
                 // Its doors are as they shall be: it may hold back the rest.
                 kernel.restore_gate();
             }
-            return RENEWAL;
+            return None;
         }
         if self.gone.is_multiple_of(BACK_MAX) {
             kernel.rebuild_gate();
         }
         self.gone += 1;
-        if self.gone < BACK_MAX { BACK } else { RENEWAL }
+        (self.gone < BACK_MAX).then_some(BACK)
     }
 
     fn keep_door(&mut self, door: Door, vital: &Vital) -> Renewal {
@@ -166,9 +167,27 @@ fn left(until: Instant, now: Instant, allowed: Duration) -> Option<Duration> {
     (left >= Duration::from_millis(1)).then_some(left)
 }
 
+/// When to renew again; what is over does not hurry, whoever opens it anew wakes this thread.
+fn pace(deadlines: [Instant; Door::ALL.len()], now: Instant) -> Duration {
+    let left = deadlines.iter().map(|until| until.since(now)).filter(|left| !left.is_zero()).min();
+    left.map_or(PACE.1, |left| (left / 5).clamp(PACE.0, PACE.1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shorter_lease_sets_the_pace() {
+        let at = Instant::from_millis;
+        let paced = |vouched, granted| pace([at(vouched), at(granted)], at(1000)).as_millis();
+        assert_eq!(paced(1600, 0), 120, "profile lan");
+        assert_eq!(paced(1300, 0), 60, "profile fast");
+        assert_eq!(paced(5000, 0), 150, "profile vm");
+        assert_eq!(paced(5000, 1300), 60, "the other door");
+        assert_eq!(paced(1600, 1010), 50, "almost over");
+        assert_eq!(paced(1000, 900), 150, "both are over");
+    }
 
     #[test]
     fn a_door_is_never_opened_for_longer_than_is_left() {
