@@ -6,6 +6,7 @@
 
 mod crash;
 mod fence;
+mod lifetimes;
 mod meddling;
 mod partition;
 mod planned;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         partition::TESTS,
         crash::TESTS,
         fence::TESTS,
+        lifetimes::TESTS,
         meddling::TESTS,
         refusal::TESTS,
     ]

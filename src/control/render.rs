@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use super::duration_text::{lateness, span};
-use super::response::{Applied, Done, Event, Explanation, Group, GroupState, Node, Status};
+use super::response::{
+    Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Status,
+};
 use super::sentences::counted;
 use super::table::{Table, numbers, words};
 
@@ -18,12 +20,7 @@ const ADDRESSES_SHOWN: usize = 2;
 pub fn status(status: &Status) -> String {
     let mut text =
         format!("cluster {}, seen by {} ({})\n", status.cluster, status.node, status.phase);
-    text.push_str(&match status.fence.bound_ms {
-        Some(bound) => {
-            format!("without its daemon this host stops answering within {bound} ms\n\n")
-        }
-        None => "without its daemon this host goes on answering: no nf_tables here\n\n".to_owned(),
-    });
+    text.push_str(&fence(&status.fence));
     text.push_str(&nodes(status));
     for differing in status.nodes.iter().filter(|node| node.config_differs) {
         text.push_str(&format!(
@@ -34,6 +31,19 @@ pub fn status(status: &Status) -> String {
     text.push('\n');
     text.push_str(&groups(&status.groups));
     text
+}
+
+fn fence(fence: &Fence) -> String {
+    let ends = match fence.kind {
+        FenceKind::Gate | FenceKind::None => "",
+        FenceKind::Lifetime => ": its addresses end by themselves, nf_tables cannot be used here",
+    };
+    match fence.bound_ms {
+        Some(bound) => {
+            format!("without its daemon this host stops answering within {bound} ms{ends}\n\n")
+        }
+        None => "without its daemon this host goes on answering\n\n".to_owned(),
+    }
 }
 
 fn nodes(status: &Status) -> String {
@@ -221,7 +231,7 @@ mod tests {
         let answer = translation::status(&fixture::status().into(), &fixture::names());
         let golden = "\
 cluster edge, seen by lb1 (active)
-without its daemon this host goes on answering: no nf_tables here
+without its daemon this host goes on answering
 
 NODE  STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN    LAG  VERSION
 lb1   up       active      -       1       1  -      180us  0.1.0
@@ -236,6 +246,20 @@ web   10.77.0.101  10.77.0.101            lb2    owned        7  1m21s  handed o
 web   10.77.0.102  10.77.0.102 fd77::102  -      unowned      0  1m21s  nobody has claimed it yet (cannot be here: its link is down or missing)
 ";
         assert_eq!(status(&answer), golden, "\n{}", status(&answer));
+    }
+
+    #[test]
+    fn what_ends_the_answers_of_a_dead_daemon_is_told() {
+        let told = |kind, bound_ms| fence(&Fence { kind, bound_ms });
+        assert_eq!(
+            told(FenceKind::Gate, Some(600)),
+            "without its daemon this host stops answering within 600 ms\n\n"
+        );
+        assert_eq!(
+            told(FenceKind::Lifetime, Some(3500)),
+            "without its daemon this host stops answering within 3500 ms: its addresses end by \
+             themselves, nf_tables cannot be used here\n\n"
+        );
     }
 
     #[test]

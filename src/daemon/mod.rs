@@ -154,7 +154,9 @@ async fn serve(
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
     let facts = mailbox.clone();
     let sink = Box::new(move |event| facts.deliver(Input::Kernel(event)));
-    let kernel = Arc::new(kernel::start(setup::kernel(&config, me), sink).map_err(Error::Kernel)?);
+    let vital = Arc::new(Vital::default());
+    let settings = setup::kernel(&config, me, &vital);
+    let kernel = Arc::new(kernel::start(settings, sink).map_err(Error::Kernel)?);
 
     let names = NamesInForce::new(setup::names(&config, me));
     let recorder = Arc::new(Recorder::new(names.clone()));
@@ -166,7 +168,8 @@ async fn serve(
         inquiries,
         wall_clock: || SystemTime::UNIX_EPOCH + clock::wall(),
     };
-    let running = start_protocol(&config, me, &directory, (mailbox, inbox), (transport, &kernel));
+    let sides = (transport, &kernel, vital);
+    let running = start_protocol(&config, me, &directory, (mailbox, inbox), sides);
     let mut running = running;
     let kept = match &mut running {
         Ok(running) => Some(keep_lease(&kernel, running).map_err(system("lease"))?),
@@ -240,7 +243,7 @@ fn start_protocol(
     me: crate::protocol::NodeId,
     directory: &RuntimeDirectory,
     (mailbox, inbox): (Mailbox, inbox::Inbox),
-    (transport, kernel): (Transport, &Arc<Kernel>),
+    (transport, kernel, vital): (Transport, &Arc<Kernel>, Arc<Vital>),
 ) -> Result<Running, Error> {
     let random = |source| Error::System { wanted: "random numbers", source };
     let incarnation = Incarnation(host::random_number().map_err(random)?);
@@ -258,7 +261,6 @@ fn start_protocol(
     let (told, reports) = mpsc::channel(TOLD_MAX);
     let (draining, drains) = watch::channel(directory.draining());
     let (will, left) = std::sync::mpsc::channel();
-    let vital = Arc::new(Vital::default());
     let parts = Parts {
         node: Node::new(clock::now(), configuration),
         sessions: Sessions::new(local, ring),

@@ -24,8 +24,8 @@ use super::links::{Observation, Place};
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::watch::{self, Received, Watch};
-use super::{EventSink, Order, Settings, StartError};
-use crate::protocol::{GroupKey, Instant, KernelEvent, Reach};
+use super::{EventSink, Fenced, Order, Settings, StartError};
+use crate::protocol::{GroupKey, Instant, KernelEvent, Mode, Reach};
 
 /// Changes asked for at once. More would only fill the sockets' buffers.
 const CHANGES_MAX: usize = 64;
@@ -38,7 +38,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Dumps after which what still bears our mark is taken to be irremovable.
 const SWEEPS_MAX: usize = 5;
 
-type Ready = blocking::Sender<Result<bool, StartError>>;
+type Ready = blocking::Sender<Result<Fenced, StartError>>;
 
 /// The body of the thread.
 pub(super) fn run(
@@ -57,7 +57,7 @@ pub(super) fn run(
     runtime.block_on(async {
         match Shell::open(settings, events, counters).await {
             Ok(mut shell) => {
-                drop(ready.send(Ok(shell.fence.is_gate())));
+                drop(ready.send(Ok(shell.fence.in_force())));
                 shell.serve(orders).await;
                 shell.remove_everything().await;
                 shell.fence.remove();
@@ -96,6 +96,7 @@ impl Shell {
             return Err(StartError::NotPermitted { capability: "CAP_NET_ADMIN" });
         }
         let watch = Watch::open().map_err(StartError::Netlink)?;
+        let majority = settings.groups.iter().any(|group| group.mode == Mode::Majority);
         let mut shell = Self {
             started: Moment::now(),
             reconciler: Reconciler::new(settings.groups, Instant::START),
@@ -117,7 +118,7 @@ impl Shell {
             tracing::info!(addresses = swept, "removed what a predecessor left");
         }
         // Not before the sweep: a predecessor's gate keeps its addresses closed until then.
-        shell.fence = Fence::open(settings.gate);
+        shell.fence = Fence::open(settings.fence, majority)?;
         shell.reconciler.doubt();
         shell.settle();
         Ok(shell)
@@ -152,6 +153,7 @@ impl Shell {
                 () = sleep_until(deadline) => {}
             }
             self.settle();
+            self.fence.prolong(&self.reconciler);
             self.probes.learn(&self.reconciler, self.now());
         }
     }
@@ -167,6 +169,7 @@ impl Shell {
         let wanted = self.reconciler.deadline().into_iter().chain(self.probes.deadline()).min();
         let wanted = wanted.map_or(far, |at| Duration::from_nanos(at.as_nanos()));
         let moment = self.started + wanted.min(far);
+        let moment = self.fence.deadline().map_or(moment, |at| moment.min(at));
         self.broken.map_or(moment, |broken| moment.min(broken))
     }
 
@@ -248,13 +251,20 @@ impl Shell {
                 self.resynchronise();
             }
             let now = self.now();
+            self.reconciler.set_closed(!self.fence.may_add());
             let mut settled = self.reconciler.settle(now);
             self.end_connections(&settled.changes);
             self.fence.cover(&mut settled.changes, &mut self.reconciler, now);
             self.backlog.extend(settled.changes);
             while self.running.len() < CHANGES_MAX {
                 let Some(change) = self.backlog.pop_front() else { break };
-                self.running.push(addresses::make(self.handle.clone(), change).boxed());
+                if matches!(change, Change::Add(_)) && !self.fence.may_add() {
+                    // It may be added by and by, or not at all any more: the host is looked at anew.
+                    self.reconciler.answered(&change, Err(Refusal::Missing), now);
+                    continue;
+                }
+                let made = addresses::make(self.handle.clone(), change, self.fence.lifetime());
+                self.running.push(made.boxed());
             }
             for event in settled.events {
                 self.tell(event);
@@ -344,7 +354,7 @@ impl Shell {
             let changes: Vec<Change> = found.iter().map(remove).collect();
             self.end_connections(&changes);
             for chunk in changes.chunks(CHANGES_MAX) {
-                let make = |change: &Change| addresses::make(self.handle.clone(), *change);
+                let make = |change: &Change| addresses::make(self.handle.clone(), *change, None);
                 let removals = chunk.iter().map(make);
                 futures::future::join_all(removals).await;
             }

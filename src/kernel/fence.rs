@@ -3,46 +3,87 @@
 //! Addresses are put behind the gate before they come and taken from it when they are gone. If
 //! somebody keeps us from that, groups in mode `Availability` come all the same, because an address
 //! without a fence is better than none; groups in mode `Majority` do not, and go if they are here.
-//! Doors are opened elsewhere (see `gate`).
+//! Doors are opened elsewhere (see `gate`). Where there can be no gate at all, addresses get
+//! lifetimes (see `lifetimes`), or the start fails.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
+use tokio::time::Instant as Moment;
+
 use super::gate::{Door, Gate};
+use super::lifetimes::Refresher;
 use super::links::Place;
 use super::reconcile::{Change, Reconciler, Refusal};
+use super::{FenceSettings, Fenced, GateWanted, StartError};
 use crate::protocol::{Instant, Mode};
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Fence {
-    gate: Option<Gate>,
+    gate: Option<(Gate, String)>,
+    lifetimes: Option<Refresher>,
     /// Addresses that have gone and are still covered.
     uncovered: BTreeSet<IpAddr>,
 }
 
 impl Fence {
-    /// Builds the gate under this name. Without one the daemon works as well, but a dead one
-    /// leaves its addresses behind.
-    pub(super) fn open(table: Option<String>) -> Self {
-        let gate = table.and_then(|table| match Gate::open(table) {
-            Ok(gate) => Some(gate),
-            Err(error) => {
-                tracing::warn!(
-                    %error,
-                    "no gate: the kernel lacks nf_tables or its netdev family; addresses of a \
-                     daemon that dies stay until it starts again"
-                );
-                None
-            }
-        });
-        Self { gate, uncovered: BTreeSet::new() }
+    /// Builds the gate, or does without as far as that is allowed; `majority` tells that some group
+    /// is in that mode.
+    pub(super) fn open(wanted: Option<FenceSettings>, majority: bool) -> Result<Self, StartError> {
+        let Some(FenceSettings { table, otherwise }) = wanted else { return Ok(Self::default()) };
+        let source = match Gate::open(table.clone()) {
+            Ok(gate) => return Ok(Self { gate: Some((gate, table)), ..Self::default() }),
+            Err(source) => source,
+        };
+        let (wanted, lifetimes) = match otherwise {
+            Some(lifetimes) if !majority => (GateWanted::Required, Some(lifetimes)),
+            Some(_) => (GateWanted::Majority, None),
+            None => (GateWanted::Required, None),
+        };
+        let Some(lifetimes) = lifetimes else {
+            return Err(StartError::NoGate { table, wanted, source });
+        };
+        tracing::warn!(
+            error = %source,
+            "no gate can be made in nf_tables: addresses of a daemon that dies end by themselves \
+             after {} s instead",
+            lifetimes.seconds
+        );
+        let lifetimes = Refresher::new(lifetimes).map_err(StartError::Netlink)?;
+        Ok(Self { lifetimes: Some(lifetimes), ..Self::default() })
     }
 
-    /// Whether there is a gate.
-    pub(super) fn is_gate(&self) -> bool {
-        self.gate.is_some()
+    /// What is in force.
+    pub(super) fn in_force(&self) -> Fenced {
+        match (&self.gate, &self.lifetimes) {
+            (Some((_, table)), _) => Fenced::Gate(table.clone()),
+            (None, Some(lifetimes)) => Fenced::Lifetimes(lifetimes.seconds()),
+            (None, None) => Fenced::Nothing,
+        }
+    }
+
+    /// How long an address lives that is added now, in seconds; `None` for ever.
+    pub(super) fn lifetime(&self) -> Option<u32> {
+        self.lifetimes.as_ref().map(Refresher::seconds)
+    }
+
+    /// Whether an address may come now. Behind a gate it always may.
+    pub(super) fn may_add(&self) -> bool {
+        self.lifetimes.as_ref().is_none_or(Refresher::vouched)
+    }
+
+    /// When to [`Fence::prolong`].
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.lifetimes.as_ref().map(Refresher::deadline)
+    }
+
+    /// Prolongs the lives of addresses, if it is time.
+    pub(super) fn prolong(&mut self, reconciler: &Reconciler) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.proceed(reconciler);
+        }
     }
 
     /// Puts addresses behind their doors before they come; takes from `changes` what must not.
@@ -57,7 +98,7 @@ impl Fence {
             Change::Remove { .. } => None,
         });
         let coming: Vec<Place> = coming.collect();
-        let Some(gate) = self.gate.as_mut().filter(|_| !coming.is_empty()) else { return };
+        let Some((gate, _)) = self.gate.as_mut().filter(|_| !coming.is_empty()) else { return };
         for place in &coming {
             self.uncovered.remove(&place.address);
         }
@@ -79,7 +120,7 @@ impl Fence {
 
     /// Puts addresses behind the other door whose group has changed its mode.
     pub(super) fn change_doors(&mut self, reconciler: &mut Reconciler) {
-        let Some(gate) = &mut self.gate else { return };
+        let Some((gate, _)) = &mut self.gate else { return };
         let covered = gate.covered().map(|address| (address, reconciler.door(address)));
         let doors: Vec<(IpAddr, Door)> = covered.collect();
         if gate.cover(doors.iter().copied()).is_ok() {
@@ -100,7 +141,7 @@ impl Fence {
     /// Lets those go from the gate that are not here any more.
     pub(super) fn uncover(&mut self) {
         let gone = std::mem::take(&mut self.uncovered);
-        if let Some(gate) = self.gate.as_mut().filter(|_| !gone.is_empty())
+        if let Some((gate, _)) = self.gate.as_mut().filter(|_| !gone.is_empty())
             && let Err(error) = gate.uncover(&gone)
         {
             tracing::debug!(%error, "addresses that have gone stay under the gate");
@@ -109,7 +150,7 @@ impl Fence {
 
     /// Builds a gate anew that somebody has removed; it holds nothing back yet.
     pub(super) fn rebuild(&mut self, reconciler: &mut Reconciler) {
-        let Some(gate) = &mut self.gate else { return };
+        let Some((gate, _)) = &mut self.gate else { return };
         if let Err(error) = gate.rebuild() {
             tracing::error!(%error, "the gate cannot be built");
             reconciler.give_up(Mode::Majority);
@@ -119,7 +160,7 @@ impl Fence {
     /// Puts it before the addresses again. If this fails the table is gone once more, which the
     /// next renewal finds out.
     pub(super) fn restore(&mut self) {
-        let Some(gate) = &mut self.gate else { return };
+        let Some((gate, _)) = &mut self.gate else { return };
         match gate.restore() {
             Ok(()) => tracing::warn!("the gate had been removed by somebody and is back"),
             Err(error) => tracing::warn!(%error, "the gate is not back yet"),
@@ -128,7 +169,7 @@ impl Fence {
 
     /// Removes the gate, when all is gone.
     pub(super) fn remove(&mut self) {
-        if let Some(gate) = &mut self.gate
+        if let Some((gate, _)) = &mut self.gate
             && let Err(error) = gate.remove()
         {
             tracing::error!(%error, "the gate stays behind");

@@ -116,8 +116,12 @@ impl Gate {
         let (covered, devices) = (BTreeMap::new(), BTreeMap::new());
         let lost = Default::default();
         let mut gate = Self { table, conversation, covered, devices, lost, chains: 0 };
-        gate.build()?;
-        Ok(gate)
+        let built = gate.build().and_then(|()| gate.try_hook()).and_then(|()| gate.build());
+        if built.is_err() {
+            // What was built before the refusal is of no use.
+            let _ = gate.remove();
+        }
+        built.map(|()| gate)
     }
 
     fn build(&mut self) -> io::Result<()> {
@@ -134,6 +138,13 @@ impl Gate {
                 .new_rule(lease, &[Step::EtherTypeIn(lease), Step::Accept])
                 .new_rule(lease, &[Step::Drop]);
         }
+        carry_out(&mut self.conversation, batch)
+    }
+
+    /// Tables of the family may be there without the hook (`CONFIG_NETFILTER_INGRESS`).
+    fn try_hook(&mut self) -> io::Result<()> {
+        let place = Some((Hook::Ingress, "lo", PRIORITY));
+        let batch = Batch::new(&self.table).new_chain("trial", place);
         carry_out(&mut self.conversation, batch)
     }
 

@@ -217,6 +217,8 @@ pub(super) struct Host {
     links: BTreeMap<u32, Link>,
     addresses: BTreeMap<Place, Address>,
     connected: Vec<Connected>,
+    /// Nothing may be added for now.
+    pub(super) closed: bool,
 }
 
 impl Host {
@@ -258,7 +260,7 @@ impl Host {
 
     /// Forgets everything and takes in a complete dump.
     pub(super) fn replace(&mut self, observations: Vec<Observation>) {
-        *self = Self::default();
+        *self = Self { closed: self.closed, ..Self::default() };
         for observation in observations {
             match observation {
                 Observation::Link(link) => {

@@ -278,6 +278,13 @@ impl Reconciler {
 
     /// Takes in one thing that the kernel told.
     pub(super) fn observe(&mut self, observation: Observation) {
+        if let Observation::Address(it) = &observation
+            && self.host.at(&it.place) == Some(it)
+            && !self.under_way.contains(&it.place)
+        {
+            // It was prolonged, and is as it was.
+            return;
+        }
         let progress = self.under_way.observe(&observation);
         let address = match &observation {
             Observation::Address(address) => Some(address.place.address),
@@ -291,6 +298,24 @@ impl Reconciler {
         if self.host.observe(observation) {
             self.relocate();
         }
+    }
+
+    /// Nothing may be added while this is so; what is missing is put back afterwards.
+    pub(super) fn set_closed(&mut self, closed: bool) {
+        if std::mem::replace(&mut self.host.closed, closed) != closed {
+            self.relocate();
+        }
+    }
+
+    /// Whether the address is here and is to stay.
+    pub(super) fn holds(&self, place: &Place) -> bool {
+        let ours = self.host.at(place).is_some_and(|found| found.ours);
+        ours && !self.under_way.contains(place) && self.owners.contains_key(&place.address)
+    }
+
+    /// Every address that is here and is to stay.
+    pub(super) fn held(&self) -> impl Iterator<Item = Place> + '_ {
+        self.host.addresses().map(|found| found.place).filter(|place| self.holds(place))
     }
 
     /// Takes in a complete view of the host.

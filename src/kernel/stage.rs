@@ -149,6 +149,8 @@ impl Stage {
                     "nothing is due at {step}: {due:?}"
                 );
             }
+            "closed" => self.reconciler.set_closed(true),
+            "open" => self.reconciler.set_closed(false),
             "configure" => {
                 let groups = configuration(self.interface.clone(), words[1]);
                 self.reconciler.reconfigure(groups, now);

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use buoy::kernel::{Door, GroupAddresses, Lease, Renewal, Settings};
+use buoy::kernel::{Door, FenceSettings, GroupAddresses, Lease, Renewal, Settings};
 use buoy::protocol::{KernelEvent, Mode, Ticket};
 
 use crate::fixture::{Fixture, group, key};
@@ -24,7 +24,7 @@ fn held(mail: Mode) -> (Fixture, Lease) {
     let fixture = Fixture::start_with(Settings {
         groups: groups(mail),
         peer_addresses: Vec::new(),
-        gate: Some(TABLE.to_owned()),
+        fence: gate(),
     });
     for (group, ticket) in [(key(WEB), Ticket(1)), (key(MAIL), Ticket(2))] {
         fixture.kernel.acquire(group, ticket);
@@ -32,6 +32,10 @@ fn held(mail: Mode) -> (Fixture, Lease) {
     }
     let lease = fixture.kernel.lease().expect("netlink").expect("this kernel has nf_tables");
     (fixture, lease)
+}
+
+fn gate() -> Option<FenceSettings> {
+    Some(FenceSettings { table: TABLE.to_owned(), otherwise: None })
 }
 
 fn groups(mail: Mode) -> Vec<GroupAddresses> {
@@ -153,8 +157,8 @@ fn thousands_of_addresses_are_covered_and_uncovered() {
             .chunks(900)
             .map(|some| group("eth0", &some.iter().map(String::as_str).collect::<Vec<_>>()))
             .collect();
-        let gate = Some(TABLE.to_owned());
-        let settings = Settings { groups: groups.clone(), peer_addresses: Vec::new(), gate };
+        let fence = gate();
+        let settings = Settings { groups: groups.clone(), peer_addresses: Vec::new(), fence };
         let fixture = Fixture::start_with(settings);
         let listed = || run("nft", &format!("list set netdev {TABLE} vouched4"));
         let count = |text: &str| text.matches("10.80.").count();

@@ -19,7 +19,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Starts with these groups.
     pub(crate) fn start(groups: Vec<GroupAddresses>) -> Self {
-        Self::start_with(Settings { groups, peer_addresses: Vec::new(), gate: None })
+        Self::start_with(Settings { groups, peer_addresses: Vec::new(), fence: None })
     }
 
     /// Starts with these settings.

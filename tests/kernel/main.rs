@@ -7,6 +7,7 @@ mod fixture;
 mod holding;
 mod interfaces;
 mod leftovers;
+mod lifetimes;
 mod namespace;
 mod reach;
 mod repairs;
