@@ -3,6 +3,7 @@
 
 mod connections;
 mod doors;
+mod fence_speed;
 mod fixture;
 mod holding;
 mod interfaces;
