@@ -28,7 +28,7 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use tokio::time::Instant as Moment;
 
 use super::links::ip;
-use super::netlink::{Conversation, DUMP, Message, REQUEST, append_attribute, append_message};
+use crate::netlink::{Conversation, DUMP, Message, REQUEST, append_attribute, append_message};
 
 /// Time for looking and ending together. A clean move may take 5 ms in all.
 const BUDGET: Duration = Duration::from_millis(3);

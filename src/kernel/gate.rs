@@ -27,8 +27,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::netlink::Conversation;
-use super::nftables::{self, Batch, Field, Hook, Key, Step, carry_out};
+use crate::netlink::Conversation;
+use crate::netlink::nftables::{self, Batch, Family, Field, Hook, Key, Step, carry_out};
 use crate::protocol::Mode;
 
 /// Before other tables see the frames.
@@ -127,7 +127,7 @@ impl Gate {
     fn build(&mut self) -> io::Result<()> {
         self.remove()?;
         let table = self.table.clone();
-        let mut batch = Batch::new(&table).new_table();
+        let mut batch = Batch::new(Family::Netdev, &table).new_table();
         for door in Door::ALL {
             let lease = door.lease();
             batch = batch
@@ -143,8 +143,8 @@ impl Gate {
 
     /// Tables of the family may be there without the hook (`CONFIG_NETFILTER_INGRESS`).
     fn try_hook(&mut self) -> io::Result<()> {
-        let place = Some((Hook::Ingress, "lo", PRIORITY));
-        let batch = Batch::new(&self.table).new_chain("trial", place);
+        let place = Some((Hook::Ingress("lo"), PRIORITY));
+        let batch = Batch::new(Family::Netdev, &self.table).new_chain("trial", place);
         carry_out(&mut self.conversation, batch)
     }
 
@@ -176,13 +176,16 @@ impl Gate {
             return Ok(());
         }
         self.chains += 1;
-        let (table, chain) = (self.table.clone(), format!("in{}", self.chains));
-        let batch = Batch::new(&table).new_chain(&chain, Some((Hook::Ingress, name, PRIORITY)));
-        carry_out(&mut self.conversation, rules(batch, &chain, Hook::Ingress))?;
+        let table = self.table.clone();
+        let chain = |chain: &str, hook| {
+            let batch = Batch::new(Family::Netdev, &table).new_chain(chain, Some((hook, PRIORITY)));
+            rules(batch, chain, hook)
+        };
+        let incoming = chain(&format!("in{}", self.chains), Hook::Ingress(name));
+        carry_out(&mut self.conversation, incoming)?;
         self.devices.insert(index, name.to_owned());
-        let chain = format!("out{}", self.chains);
-        let batch = Batch::new(&table).new_chain(&chain, Some((Hook::Egress, name, PRIORITY)));
-        if let Err(error) = carry_out(&mut self.conversation, rules(batch, &chain, Hook::Egress)) {
+        let outgoing = chain(&format!("out{}", self.chains), Hook::Egress(name));
+        if let Err(error) = carry_out(&mut self.conversation, outgoing) {
             tracing::debug!(%error, name, "what goes out is not gated: it needs Linux 5.16");
         }
         Ok(())
@@ -201,7 +204,11 @@ impl Gate {
             let leaving = some
                 .iter()
                 .filter_map(|(address, _)| self.covered.get(address).map(|door| (*address, *door)));
-            let batch = each_set(&leaving.collect::<Vec<_>>(), Batch::new(&table), Batch::delete);
+            let batch = each_set(
+                &leaving.collect::<Vec<_>>(),
+                Batch::new(Family::Netdev, &table),
+                Batch::delete,
+            );
             let batch = each_set(some, batch, |batch, set, keys| batch.add(set, keys, None));
             carry_out(&mut self.conversation, batch)?;
             self.covered.extend(some.iter().copied());
@@ -217,7 +224,7 @@ impl Gate {
         let covered = |address: &IpAddr| self.covered.get(address).map(|door| (*address, *door));
         let gone: Vec<(IpAddr, Door)> = addresses.iter().filter_map(covered).collect();
         for some in gone.chunks(COVERED_AT_ONCE) {
-            let batch = each_set(some, Batch::new(&table), Batch::delete);
+            let batch = each_set(some, Batch::new(Family::Netdev, &table), Batch::delete);
             carry_out(&mut self.conversation, batch)?;
             for (address, _) in some {
                 self.covered.remove(address);
@@ -252,7 +259,7 @@ pub fn remove_gate(table: &str) -> io::Result<()> {
 }
 
 fn remove(conversation: &mut Conversation, table: &str) -> io::Result<()> {
-    match carry_out(conversation, Batch::new(table).delete_table()) {
+    match carry_out(conversation, Batch::new(Family::Netdev, table).delete_table()) {
         Err(error) if is_missing(&error) => Ok(()),
         removed => removed,
     }
@@ -283,12 +290,10 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 /// The rules of a chain: which frames concern an address behind a door.
-fn rules<'a>(mut batch: Batch<'a>, chain: &str, hook: Hook) -> Batch<'a> {
+fn rules<'a>(mut batch: Batch<'a>, chain: &str, hook: Hook<'_>) -> Batch<'a> {
     // Where the address is in ARP, IPv4 and IPv6: whom it is for, or who sent it.
-    let (arp, v4, v6) = match hook {
-        Hook::Ingress => (24, 16, 24),
-        Hook::Egress => (14, 12, 8),
-    };
+    let incoming = matches!(hook, Hook::Ingress(_));
+    let (arp, v4, v6) = if incoming { (24, 16, 24) } else { (14, 12, 8) };
     for door in Door::ALL {
         let gate = Step::Goto(door.lease());
         let covered4 = |offset| Step::In(Field::Network(offset), 4, door.addresses(false));
@@ -297,8 +302,8 @@ fn rules<'a>(mut batch: Batch<'a>, chain: &str, hook: Hook) -> Batch<'a> {
             .new_rule(chain, &[Step::EtherType(ARP), covered4(arp), gate])
             .new_rule(chain, &[Step::EtherType(IPV4), covered4(v4), gate])
             .new_rule(chain, &[Step::EtherType(IPV6), covered6(Field::Network(v6)), gate]);
-        if hook == Hook::Ingress {
-            let solicits = Step::Byte(Field::Transport(0), NEIGHBOUR_SOLICITATION);
+        if incoming {
+            let solicits = Step::Is(Field::Transport(0), &[NEIGHBOUR_SOLICITATION]);
             let target = covered6(Field::Transport(8));
             let asks = [Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, target, gate];
             batch = batch.new_rule(chain, &asks);
@@ -341,11 +346,12 @@ impl Lease {
     pub fn renew(&mut self, door: Door, length: Duration) -> Renewal {
         let Some(milliseconds) = milliseconds(length) else { return self.close(door) };
         let lease = door.lease();
-        let again = Batch::new(&self.table).delete(lease, &LEASED);
+        let again = Batch::new(Family::Netdev, &self.table).delete(lease, &LEASED);
         let again = again.add(lease, &LEASED, Some(milliseconds));
         match carry_out(&mut self.conversation, again) {
             Err(error) if is_missing(&error) => {
-                let first = Batch::new(&self.table).add(lease, &LEASED, Some(milliseconds));
+                let first =
+                    Batch::new(Family::Netdev, &self.table).add(lease, &LEASED, Some(milliseconds));
                 renewal(carry_out(&mut self.conversation, first))
             }
             renewed => renewal(renewed),
@@ -354,7 +360,7 @@ impl Lease {
 
     /// Closes a door now.
     pub fn close(&mut self, door: Door) -> Renewal {
-        let batch = Batch::new(&self.table).delete(door.lease(), &LEASED);
+        let batch = Batch::new(Family::Netdev, &self.table).delete(door.lease(), &LEASED);
         match carry_out(&mut self.conversation, batch) {
             Err(error) if is_missing(&error) => self.look(),
             closed => renewal(closed),
@@ -363,7 +369,7 @@ impl Lease {
 
     /// Looks whether the gate is there, whatever its doors are.
     pub fn look(&mut self) -> Renewal {
-        renewal(nftables::find_table(&mut self.conversation, &self.table))
+        renewal(nftables::find_table(&mut self.conversation, Family::Netdev, &self.table))
     }
 }
 

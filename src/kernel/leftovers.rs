@@ -13,8 +13,8 @@ use std::net::IpAddr;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::links::Place;
-use super::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 use super::watch;
+use crate::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 
 pub(super) const DELETE_ADDRESS: u16 = 21;
 const ADDRESS: u16 = 1;

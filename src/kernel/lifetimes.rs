@@ -23,8 +23,8 @@ use tokio::time::Instant as Moment;
 use super::Lifetimes;
 use super::leftovers::{self, DELETE_ADDRESS};
 use super::links::{PRIORITY_TAG, PROTOCOL_TAG, Place};
-use super::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 use super::reconcile::Reconciler;
+use crate::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 
 const NEW_ADDRESS: u16 = 20;
 /// Replace what is there.

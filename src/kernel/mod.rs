@@ -30,8 +30,6 @@ mod lifetimes;
 mod links;
 mod ndp;
 mod neighbours;
-mod netlink;
-mod nftables;
 mod probe;
 mod reach;
 mod reconcile;

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::links::ip;
-use super::netlink::{
+use crate::netlink::{
     ACKNOWLEDGE, Conversation, DUMP, Message, append_attribute, attributes, u16_at, u32_at,
 };
 
