@@ -3,6 +3,7 @@
 //! On every host somebody else owns a table of the gate's name, which nf_tables then refuses to
 //! everybody else, root included.
 
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -90,6 +91,7 @@ fn lifetimes_end_a_killed_daemons_addresses() -> Outcome {
         let begin = clock::now();
         clock::pause(ENDED_WITHIN + Duration::from_secs(1));
         scene.nothing_happened(begin)?;
+        demanding_a_gate_now_is_refused(scene)?;
         for node in 0..3 {
             kill_both(scene, node)?;
         }
@@ -97,6 +99,17 @@ fn lifetimes_end_a_killed_daemons_addresses() -> Outcome {
         scene.cluster.start_all()?;
         scene.at_rest()
     })
+}
+
+/// A daemon that runs without a gate cannot be told by a reload that it must have one.
+fn demanding_a_gate_now_is_refused(scene: &Scene) -> Outcome {
+    let path = scene.cluster.configuration_file(0);
+    let text = fs::read_to_string(&path)?;
+    fs::write(&path, text.replace("[cluster]", "[cluster]\nkernel_lease = \"required\""))?;
+    let said = scene.command(0, &["reload"]).err().ok_or("it was applied")?.to_string();
+    fs::write(&path, text)?;
+    assert!(said.contains("started without a gate"), "{said}");
+    Ok(())
 }
 
 /// All daemons stand still, and so do their guardians or not. Their addresses end and do not come
