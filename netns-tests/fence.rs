@@ -37,6 +37,8 @@ const RELIEVED_WITHIN: Duration = PLANNED_OUTAGE_MAX;
 /// The kernel needs some 25 ms to remove a thousand addresses and as much to add them.
 const THOUSAND_WITHIN: Duration = Duration::from_millis(600);
 const TABLE: &str = "buoy_lab";
+/// `SCHED_RR`.
+const ROUND_ROBIN: u32 = 2;
 /// What somebody else has in nf_tables; it must be there to the end, and count.
 const FOREIGN: &str =
     "table inet foreign { chain in { type filter hook input priority 0; counter; }; }";
@@ -75,6 +77,13 @@ fn killed_guardian_is_replaced() -> Outcome {
             seen => Err(format!("{seen:?}")),
         })?;
         scene.nothing_happened(begin)?;
+        let second = guardian(scene, victim)?;
+        if counter(scene, victim, "real_time_priority") == Some(1) {
+            until("it has taken real-time priority", SOON, || match policy(second) {
+                Some(ROUND_ROBIN) => Ok(()),
+                seen => Err(format!("{seen:?}")),
+            })?;
+        }
         let killed = clock::now();
         scene.cluster.signal(victim, Signal::SIGKILL);
         scene.away(victim)?;
@@ -82,6 +91,13 @@ fn killed_guardian_is_replaced() -> Outcome {
         assert!(figures.worst <= RELIEVED_WITHIN, "out for {:?}", figures.worst);
         Ok(())
     })
+}
+
+/// Field 41 of `/proc/PID/stat`: how its main thread is scheduled.
+fn policy(pid: Pid) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(38)?.parse().ok()
 }
 
 /// A clean stop leaves no guardian behind, nor does a kill.
@@ -108,9 +124,12 @@ fn runs(pid: Pid) -> bool {
 
 /// The process that guards a node's daemon.
 fn guardian(scene: &Scene, node: usize) -> Result<Pid, String> {
-    let status = scene.cluster.status(node).ok_or("no status")?;
-    let pid = status["counters"]["guardian_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    let pid = counter(scene, node, "guardian_pid").and_then(|pid| i32::try_from(pid).ok());
     pid.filter(|pid| *pid > 0).map(Pid::from_raw).ok_or_else(|| "it has no guardian".to_owned())
+}
+
+fn counter(scene: &Scene, node: usize, name: &str) -> Option<u64> {
+    scene.cluster.status(node)?["counters"][name].as_u64()
 }
 
 /// Kills the guardian, then the daemon before it can start another.

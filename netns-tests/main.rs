@@ -7,6 +7,7 @@
 mod crash;
 mod fence;
 mod following;
+mod lifetimes;
 mod meddling;
 mod partition;
 mod planned;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         fence::TESTS,
         strangers::TESTS,
         following::TESTS,
+        lifetimes::TESTS,
         meddling::TESTS,
         refusal::TESTS,
         witness::TESTS,

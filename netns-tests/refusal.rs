@@ -178,7 +178,7 @@ fn start_with_a_bad_key_file_is_refused() -> Outcome {
     })
 }
 
-fn run_arguments(scene: &Scene, node: usize) -> Vec<String> {
+pub(crate) fn run_arguments(scene: &Scene, node: usize) -> Vec<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let words = ["run", "--node", scene.cluster.name(node), "--config"];
     let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
@@ -189,7 +189,7 @@ fn run_arguments(scene: &Scene, node: usize) -> Vec<String> {
 }
 
 /// Starts a program on the first node that is to end by itself; gives its code and what it said.
-fn refused(
+pub(crate) fn refused(
     scene: &Scene,
     program: &Path,
     arguments: &[String],

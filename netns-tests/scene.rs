@@ -26,7 +26,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_buoy");
 /// Anything that must happen does so within this, or the test fails; a single node waits for 35 s.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Balance moves one group a second off a node: thirty groups that one node took take a while.
-const BALANCED_MAX: Duration = Duration::from_secs(45);
+pub(crate) const BALANCED_MAX: Duration = Duration::from_secs(45);
 /// A planned move takes 2 to 6 ms on a quiet machine; 162 ms were seen at a load of 5 on 2 cores.
 /// It must be less than what a death takes to be noticed, else nobody would see that it was one.
 pub(crate) const PLANNED_OUTAGE_MAX: Duration = Duration::from_millis(220);

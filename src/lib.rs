@@ -13,7 +13,7 @@
 //!       transport/send <- wire/seal <- wire/encode <----------------------------+
 //! ```
 //!
-//! Which module may name which is listed in `tests/architecture.rs` and checked there.
+//! `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
 
 pub mod cli;
 pub mod config;
@@ -23,6 +23,7 @@ pub mod exit;
 pub mod kernel;
 pub mod lab;
 pub mod logging;
+mod netlink;
 pub mod protocol;
 pub mod transport;
 pub mod wire;

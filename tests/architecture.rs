@@ -5,6 +5,7 @@
 //!  kernel, control --> protocol              (transport names protocol too)
 //!  daemon -----------> protocol wire transport kernel control config logging
 //!  lab --------------> config
+//!  kernel, lab ------> netlink
 //!  cli --------------> everything            (so may main.rs and lib.rs)
 //! ```
 //!
@@ -77,10 +78,17 @@ const TABLE: &[Module] = &[
         crates: &["nix", "socket2", "tracing"],
         refused: &["fs", "process", "thread"],
     },
-    // The only one that speaks netlink and puts frames on the link.
+    // Messages to Linux and back, for those two that send them.
+    Module {
+        name: "netlink",
+        modules: &[],
+        crates: &["netlink_sys"],
+        refused: &["env", "fs", "process", "thread", "SystemTime"],
+    },
+    // The only one that changes the host and puts frames on the link.
     Module {
         name: "kernel",
-        modules: &["protocol"],
+        modules: &["netlink", "protocol"],
         crates: &[
             "futures",
             "netlink_packet_core",
@@ -112,7 +120,7 @@ const TABLE: &[Module] = &[
     // Sees buoy as a user does: by its executable and its file.
     Module {
         name: "lab",
-        modules: &["config"],
+        modules: &["config", "netlink"],
         crates: &[
             "netlink_packet_core",
             "netlink_packet_route",

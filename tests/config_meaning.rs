@@ -152,6 +152,11 @@ fn a_reload_names_each_difference_and_nothing_else() {
     let cases = [
         ("\"edge\"", "\"rim\"", "cluster renamed from edge to rim: needs a restart"),
         ("name = \"edge\"", "name = \"edge\"\nport = 5000", "port changed from 4748 to 5000"),
+        (
+            "name = \"edge\"",
+            "name = \"edge\"\nkernel_lease = \"required\"",
+            "kernel_lease changed from auto to required",
+        ),
         ("weight = 2", "weight = 5", "node lb2 changed: weight from 2 to 5"),
         (
             "weight = 2",

@@ -12,7 +12,7 @@ use crate::protocol::Timing;
 
 use super::duration::show_duration;
 use super::voters::voters_changed;
-use super::{Config, GroupConfig, NodeConfig, Role};
+use super::{Config, GroupConfig, KernelLease, NodeConfig, Role};
 
 /// One difference between the file that is in use and the one to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,13 @@ pub enum Change {
         from: u16,
         /// Port in the file.
         to: u16,
+    },
+    /// Running without the gate in nf_tables is allowed or forbidden.
+    KernelLease {
+        /// In use.
+        from: KernelLease,
+        /// In the file.
+        to: KernelLease,
     },
     /// Keys were added, removed or replaced, or another is active.
     Keys {
@@ -110,6 +117,9 @@ impl fmt::Display for Change {
                  mode = \"availability\" first, then with the other voters, then with \"majority\""
             ),
             Self::Port { from, to } => write!(out, "port changed from {from} to {to}"),
+            Self::KernelLease { from, to } => {
+                write!(out, "kernel_lease changed from {} to {}", from.word(), to.word())
+            }
             Self::Keys { ids } => {
                 let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
                 write!(out, "keys changed, now {} with the first active", ids.join(", "))
@@ -139,6 +149,9 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     }
     if old.port != new.port {
         changes.push(Change::Port { from: old.port, to: new.port });
+    }
+    if old.kernel_lease != new.kernel_lease {
+        changes.push(Change::KernelLease { from: old.kernel_lease, to: new.kernel_lease });
     }
     if old.keys != new.keys {
         let others = new.keys.all.iter().map(|(id, _)| *id).filter(|id| *id != new.keys.active);

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::Config;
+use super::{Config, KernelLease};
 
 /// The first 64 bits of the SHA-256 of the meaning, written out in one order.
 pub(super) fn digest(config: &Config) -> u64 {
@@ -41,6 +41,9 @@ fn meaning(config: &Config) -> String {
         .collect();
     groups.sort();
     let mut text = format!("{} {} {:?}\n", config.cluster, config.port, config.timing);
+    if config.kernel_lease != KernelLease::default() {
+        text.push_str("kernel_lease required\n");
+    }
     for line in nodes.iter().chain(&groups) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");

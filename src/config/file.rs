@@ -10,7 +10,7 @@ use super::document::{Entry, Section, Source};
 use super::fault::{At, Findings, Place};
 
 const ROOT: &[&str] = &["cluster", "timing", "node", "pool"];
-const CLUSTER: &[&str] = &["name", "key_file", "profile", "port"];
+const CLUSTER: &[&str] = &["name", "key_file", "profile", "port", "kernel_lease"];
 const TIMING: &[&str] = &[
     "heartbeat",
     "misses",
@@ -62,6 +62,7 @@ pub(super) struct Cluster {
     pub(super) key_file: Option<At<String>>,
     pub(super) profile: Option<At<String>>,
     pub(super) port: Option<At<i64>>,
+    pub(super) kernel_lease: Option<At<String>>,
 }
 
 /// `[timing]`.
@@ -172,6 +173,7 @@ fn read_cluster(root: &Section<'_>, findings: &mut Findings) -> Cluster {
         key_file: key_file.and_then(|entry| entry.text(WRITE_STRING, findings)),
         profile: section.text("profile", WRITE_STRING, findings),
         port: section.number("port", WRITE_NUMBER, findings),
+        kernel_lease: section.text("kernel_lease", WRITE_STRING, findings),
     }
 }
 

@@ -19,6 +19,7 @@ mod duration;
 mod fault;
 mod file;
 mod find_me;
+mod kernel_lease;
 mod key_file;
 mod nodes;
 mod pools;
@@ -38,6 +39,7 @@ pub use duration::{NotADuration, parse_duration, show_duration};
 pub use fault::{Fault, Refused, Warning};
 pub use file::known_keys;
 pub use find_me::{WhoAmI, find_me};
+pub use kernel_lease::KernelLease;
 pub use key_file::{KEYS_MAX, KeyFileFault, Keys, LineFault, read_keys, write_new_key};
 pub use nodes::{NodeConfig, PATHS_MAX, Role};
 pub use pools::{ADDRESSES_MAX, ADDRESSES_PER_GROUP_MAX, GroupConfig};
@@ -58,6 +60,8 @@ pub struct Config {
     pub keys: Keys,
     /// UDP port of the heartbeats, the same on every node.
     pub port: u16,
+    /// Whether the daemon may run without the gate in nf_tables.
+    pub kernel_lease: KernelLease,
     /// Name of the profile that the times come from.
     pub profile: &'static str,
     /// Times and limits.

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::names::{Names, NamesInForce, Unresolved};
-use super::response::{Applied, Done, Explanation, Rejected, SCHEMA};
+use super::response::{Applied, Done, Explanation, Fence, Rejected, SCHEMA};
 use super::{sentences, translation};
 use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
 
@@ -60,16 +60,15 @@ pub enum Inquiry {
 pub struct Snapshot {
     /// The protocol's picture.
     pub status: protocol::Status,
-    /// For how long the kernel answers for this node's addresses without the daemon; `None` where
-    /// nothing ends that.
-    pub lease: Option<Duration>,
+    /// What ends the kernel's answers for this node's addresses without the daemon.
+    pub fence: Fence,
     /// Names and counts, such as `("datagrams_refused", 3)`; may be empty.
     pub counters: Vec<(&'static str, u64)>,
 }
 
 impl From<protocol::Status> for Snapshot {
     fn from(status: protocol::Status) -> Self {
-        Self { status, lease: None, counters: Vec::new() }
+        Self { status, fence: Fence::default(), counters: Vec::new() }
     }
 }
 

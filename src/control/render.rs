@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use super::duration_text::{lateness, span};
-use super::response::{Applied, Done, Event, Explanation, Group, GroupState, Node, Role, Status};
+use super::response::{
+    Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Role, Status,
+};
 use super::sentences::counted;
 use super::table::{Table, numbers, words};
 
@@ -18,7 +20,7 @@ const ADDRESSES_SHOWN: usize = 2;
 pub fn status(status: &Status) -> String {
     let mut text =
         format!("cluster {}, seen by {} ({})\n", status.cluster, status.node, status.phase);
-    text.push_str(&fence(status));
+    text.push_str(&alone(status));
     text.push_str("\n\n");
     text.push_str(&nodes(status));
     for differing in status.nodes.iter().filter(|node| node.config_differs) {
@@ -41,14 +43,25 @@ pub fn status(status: &Status) -> String {
 }
 
 /// What becomes of this host's addresses without its daemon.
-fn fence(status: &Status) -> String {
+fn alone(status: &Status) -> String {
     let here = status.nodes.iter().find(|node| node.name == status.node);
     if here.is_some_and(|node| node.role == Role::Witness) {
         return "this host is a witness: it votes and owns nothing".to_owned();
     }
-    match status.fence.bound_ms {
-        Some(bound) => format!("without its daemon this host stops answering within {bound} ms"),
-        None => "without its daemon this host goes on answering: no nf_tables here".to_owned(),
+    fence(&status.fence)
+}
+
+fn fence(fence: &Fence) -> String {
+    let Fence { kind, bound_ms } = *fence;
+    let ends = match kind {
+        FenceKind::Gate | FenceKind::None => "",
+        FenceKind::Lifetime => ": its addresses end by themselves, nf_tables cannot be used here",
+    };
+    match bound_ms {
+        Some(bound) => {
+            format!("without its daemon this host stops answering within {bound} ms{ends}")
+        }
+        None => "without its daemon this host goes on answering".to_owned(),
     }
 }
 
@@ -255,7 +268,7 @@ mod tests {
         let answer = translation::status(&fixture::status().into(), &fixture::names());
         let golden = "\
 cluster edge, seen by lb1 (active)
-without its daemon this host goes on answering: no nf_tables here
+without its daemon this host goes on answering
 
 NODE  ROLE     STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN    LAG  VERSION
 lb1   member   up       active      -       1       1  -      180us  0.1.0
@@ -270,6 +283,20 @@ web   10.77.0.101  10.77.0.101            availability  lb2    owned        7  1
 web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s          -  nobody has claimed it yet (cannot be here: its link is down or missing)
 ";
         assert_eq!(status(&answer), golden, "\n{}", status(&answer));
+    }
+
+    #[test]
+    fn what_ends_the_answers_of_a_dead_daemon_is_told() {
+        let told = |kind, bound_ms| fence(&Fence { kind, bound_ms });
+        assert_eq!(
+            told(FenceKind::Gate, Some(600)),
+            "without its daemon this host stops answering within 600 ms"
+        );
+        assert_eq!(
+            told(FenceKind::Lifetime, Some(3500)),
+            "without its daemon this host stops answering within 3500 ms: its addresses end by \
+             themselves, nf_tables cannot be used here"
+        );
     }
 
     #[test]

@@ -51,7 +51,9 @@ pub struct Fence {
 pub enum FenceKind {
     /// A lease in nf_tables that the daemon renews.
     Gate,
-    /// Nothing: this kernel has no nf_tables.
+    /// Lifetimes of the addresses, because this kernel has no nf_tables.
+    Lifetime,
+    /// Nothing.
     #[default]
     None,
 }

@@ -28,19 +28,8 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         phase: sentences::phase(picture.phase).to_owned(),
         nodes: nodes.into_iter().map(|one| node(one, names)).collect(),
         groups: groups.into_iter().map(|one| group(one, names)).collect(),
-        fence: fence(snapshot),
+        fence: snapshot.fence.clone(),
         counters: counters(snapshot),
-    }
-}
-
-fn fence(snapshot: &Snapshot) -> response::Fence {
-    let milliseconds = |lease: Duration| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-    match snapshot.lease {
-        Some(lease) => {
-            let bound_ms = Some(milliseconds(lease));
-            response::Fence { kind: response::FenceKind::Gate, bound_ms }
-        }
-        None => response::Fence::default(),
     }
 }
 
@@ -296,7 +285,7 @@ mod tests {
     fn status_has_its_golden_json() {
         let snapshot = Snapshot {
             status: fixture::status(),
-            lease: Some(Duration::from_millis(600)),
+            fence: response::Fence { kind: response::FenceKind::Gate, bound_ms: Some(600) },
             counters: vec![("datagrams_refused", 3)],
         };
         let answer = status(&snapshot, &fixture::names());

@@ -26,6 +26,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
+use super::deadlines::Deadlines;
 use super::inbox::{Inbox, Input};
 use super::lateness::Lateness;
 use super::realtime;
@@ -127,8 +128,8 @@ pub(crate) struct Vital {
     pub guardian: AtomicU64,
     /// See `guardian`.
     pub guardians_lost: AtomicU64,
-    /// Until when the kernel may answer for our addresses, in the protocol's time.
-    pub answers_until: AtomicU64,
+    /// Until when the kernel may answer for our addresses.
+    pub deadlines: Deadlines,
     /// Whether the thread has real-time priority.
     pub real_time: AtomicBool,
 }
@@ -241,7 +242,6 @@ impl<K: KernelOrders> EventLoop<K> {
         if ready.datagrams {
             self.take_datagrams();
         }
-        self.vouch();
     }
 
     /// Seals what is to be said when this process is dead. At the start and after a reload, not in
@@ -257,14 +257,6 @@ impl<K: KernelOrders> EventLoop<K> {
         }
         // Nobody takes them where there is no guardian, as in tests.
         let _ = self.outbox.will.send(farewells);
-    }
-
-    /// Says for how long this node may answer for its addresses, if it is sure of itself.
-    fn vouch(&self) {
-        if let Some(lease) = self.node.lease() {
-            let until = (self.turn_began + lease).as_nanos();
-            self.outbox.vital.answers_until.store(until, Ordering::Relaxed);
-        }
     }
 
     /// The only place where the thread waits.
@@ -378,9 +370,22 @@ impl<K: KernelOrders> EventLoop<K> {
     }
 
     fn step(&mut self, now: Instant, event: Event) {
-        for action in self.node.step(now, event) {
+        let actions = self.node.step(now, event);
+        // First, so that a door is on its way to where it shall be before anybody hears why.
+        self.vouch(now);
+        for action in actions {
             self.act(action);
         }
+    }
+
+    /// Says for how long this node may answer for its addresses: on its own word, if it is sure of
+    /// itself, and by what was granted to it. `now` is that of the step that the core has just made.
+    fn vouch(&self, now: Instant) {
+        let deadlines = &self.outbox.vital.deadlines;
+        if let Some(lease) = self.node.lease() {
+            deadlines.vouch(now, now + lease);
+        }
+        deadlines.grant(now, self.node.granted().map(|left| now + left));
     }
 
     fn act(&mut self, action: Action) {

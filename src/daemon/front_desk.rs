@@ -20,6 +20,7 @@ use super::{Error, Options, Running, STOP_WITHIN, StopSignals, reports, setup};
 use crate::config::{self, Config};
 use crate::control::names::NamesInForce;
 use crate::control::recorder::Recorder;
+use crate::control::response::Fence;
 use crate::control::server::{Inquiry, Snapshot};
 use crate::kernel::Kernel;
 use crate::protocol::{Incarnation, NodeId, Refusal};
@@ -148,10 +149,10 @@ impl FrontDesk {
                 let (answer, picture) = oneshot::channel();
                 if running.mailbox.offer(Input::Look(answer)).is_ok() {
                     let counters = self.counters(&running.vital);
-                    let lease = self.kernel.gate().map(|_| self.config.timing.lease());
+                    let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
                     tokio::spawn(async move {
                         if let Ok(picture) = picture.await {
-                            let _ = reply.send(snapshot(picture, lease, counters));
+                            let _ = reply.send(snapshot(picture, fence, counters));
                         }
                     });
                 }
@@ -240,6 +241,9 @@ impl FrontDesk {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
+        if let Some(refusal) = setup::refusal(&config, self.kernel.fence()) {
+            return Err(vec![refusal]);
+        }
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
         self.reconfigure_kernel(&config);
         let (answer, applied) = oneshot::channel();
@@ -268,11 +272,7 @@ impl FrontDesk {
     }
 }
 
-fn snapshot(
-    picture: Picture,
-    lease: Option<Duration>,
-    mut counters: Vec<(&'static str, u64)>,
-) -> Snapshot {
+fn snapshot(picture: Picture, fence: Fence, mut counters: Vec<(&'static str, u64)>) -> Snapshot {
     let refused = RefusedDatagram::NAMES.iter().zip(picture.refused);
     let paths = &picture.transport.paths;
     counters.extend([
@@ -285,5 +285,5 @@ fn snapshot(
         ),
     ]);
     counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
-    Snapshot { status: picture.status, lease, counters }
+    Snapshot { status: picture.status, fence, counters }
 }

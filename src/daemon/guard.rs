@@ -25,7 +25,7 @@ use nix::sys::signal::{SigSet, Signal};
 use super::clock;
 use super::realtime;
 use super::will::{Farewell, Line};
-use crate::kernel::{self, Lease};
+use crate::kernel::{self, Door, Lease, Renewal};
 use crate::protocol::Instant;
 
 /// A farewell may be lost: it is sent so often.
@@ -134,7 +134,10 @@ impl Guard {
 
     /// The daemon is gone.
     fn dead(&mut self) {
-        let closed = self.gate.as_mut().is_some_and(|gate| gate.close().is_ok());
+        let closed = self.gate.as_mut().is_some_and(|gate| {
+            let closed = Door::ALL.map(|door| gate.close(door));
+            closed.iter().all(|closed| matches!(closed, Renewal::Done))
+        });
         if !closed {
             let _ = kernel::remove_leftovers();
         }

@@ -1,13 +1,26 @@
 //! The daemon's end of its guardian: starts it, tells it what it needs, starts it anew.
 //!
-//! Used by the lease thread only. What the guardian does is told in `guard`.
+//! ```text
+//!   this thread ---- starts, tells gate and farewells ----> guardian (see guard)
+//!        |                                                      ^
+//!        \--- its pipe ---> lease thread --- "alive until" -----/
+//! ```
+//!
+//! A thread of its own, of ordinary priority, because starting a program may wait for the disk and
+//! renewing the kernel's lease must not. That the daemon lives is told by the lease thread itself,
+//! through a copy of the pipe that it shares with nobody: nothing that this thread does, or does
+//! not come to do, can make the guardian believe the daemon stuck. The guardian inherits nothing
+//! of use from this thread: it takes real-time priority by itself.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -19,37 +32,122 @@ use crate::protocol::Instant;
 
 /// A guardian that cannot live is not started more often.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked after if nobody finds it dead before: the lease thread mostly does.
+const LOOK: Duration = Duration::from_millis(200);
+/// A thread that waits for the disk is not waited for at the end; the guardian sees ours.
+const DISMISSED_WITHIN: Duration = Duration::from_secs(1);
 /// The command that the guardian is, hidden from people.
 pub(crate) const COMMAND: &str = "guard";
 
-/// A guardian, or the place of one that could not be started.
+/// What is needed for a guardian.
+pub(crate) struct Parts {
+    /// The table that is the gate.
+    pub(crate) gate: Option<String>,
+    /// Brings what is to be sent when the daemon is dead; the last counts.
+    pub(crate) will: Option<Receiver<Vec<Farewell>>>,
+    /// Where people see which process it is.
+    pub(crate) vital: Arc<Vital>,
+}
+
+/// The thread that looks after the guardian.
 pub(crate) struct Guardian {
-    gate: Option<String>,
+    thread: Thread,
+    ending: Arc<AtomicBool>,
+    ended: Receiver<()>,
+}
+
+/// Tells the guardian that the daemon lives. Never waits.
+pub(crate) struct Pulse {
+    pipes: Receiver<File>,
+    pipe: Option<File>,
+    thread: Thread,
+}
+
+impl Guardian {
+    /// Begins to look after a guardian.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be made.
+    pub(crate) fn spawn(parts: Parts) -> io::Result<(Self, Pulse)> {
+        Self::spawn_with(parts, start)
+    }
+
+    fn spawn_with(
+        parts: Parts,
+        start: impl Fn() -> io::Result<(Child, File)> + Send + 'static,
+    ) -> io::Result<(Self, Pulse)> {
+        let ending = Arc::new(AtomicBool::new(false));
+        let (told, ended) = channel();
+        let (give, pipes) = channel();
+        let asked = Arc::clone(&ending);
+        let body = move || {
+            let care = Care { parts, give, farewells: Vec::new(), running: None, started_at: None };
+            care.look_after(&asked, &start);
+            // Nobody waits for it any more if that took too long.
+            let _ = told.send(());
+        };
+        let thread = thread::Builder::new().name("guardian".to_owned()).spawn(body)?;
+        let thread = thread.thread().clone();
+        let pulse = Pulse { pipes, pipe: None, thread: thread.clone() };
+        Ok((Self { thread, ending, ended }, pulse))
+    }
+
+    /// Ends the guardian: everything is let go of, there is nothing left to guard.
+    pub(crate) fn dismiss(self) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.thread.unpark();
+        if self.ended.recv_timeout(DISMISSED_WITHIN).is_err() {
+            tracing::warn!("the guardian is not dismissed: starting it takes long");
+        }
+    }
+}
+
+impl Pulse {
+    /// The daemon lives, and its kernel may answer until then.
+    pub(crate) fn alive(&mut self, until: Instant) {
+        if let Some(pipe) = self.pipes.try_iter().last() {
+            self.pipe = Some(pipe);
+        }
+        let Some(pipe) = &mut self.pipe else { return };
+        match pipe.write_all(Line::Alive(until.as_nanos()).text().as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.pipe = None;
+                self.thread.unpark();
+            }
+            // A guardian that does not read is not waited for.
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// What the thread works with.
+struct Care {
+    parts: Parts,
+    give: Sender<File>,
     farewells: Vec<Farewell>,
     running: Option<(Child, File)>,
     started_at: Option<Instant>,
 }
 
-impl Guardian {
-    /// Nothing is started yet.
-    pub(crate) const fn new(gate: Option<String>) -> Self {
-        Self { gate, farewells: Vec::new(), running: None, started_at: None }
-    }
-
-    /// Replaces what is to be sent when the daemon is dead.
-    pub(crate) fn set_farewells(&mut self, farewells: Vec<Farewell>) {
-        self.farewells = farewells;
-        self.tell_farewells();
-    }
-
-    /// Tells that the daemon lives, after looking whether the guardian does.
-    pub(crate) fn alive(&mut self, until: Instant, vital: &Vital) {
-        self.look_after(vital);
-        self.tell(&Line::Alive(until.as_nanos()));
-    }
-
-    /// Ends the guardian: there is nothing left to guard.
-    pub(crate) fn dismiss(mut self) {
+impl Care {
+    fn look_after(mut self, ending: &AtomicBool, start: &impl Fn() -> io::Result<(Child, File)>) {
+        while !ending.load(Ordering::Relaxed) {
+            if let Some(farewells) =
+                self.parts.will.as_ref().and_then(|will| will.try_iter().last())
+            {
+                self.farewells = farewells;
+                self.tell_farewells();
+            }
+            self.bury();
+            let now = clock::now();
+            let rested = self.started_at.is_none_or(|at| now.since(at) >= AGAIN);
+            if self.running.is_none() && rested {
+                self.started_at = Some(now);
+                self.begin(start());
+            }
+            thread::park_timeout(LOOK);
+        }
         self.tell(&Line::Done);
         if let Some((mut child, pipe)) = self.running.take() {
             drop(pipe);
@@ -58,26 +156,26 @@ impl Guardian {
         }
     }
 
-    fn look_after(&mut self, vital: &Vital) {
-        if let Some((child, _)) = &mut self.running {
-            if matches!(child.try_wait(), Ok(None)) {
-                return;
-            }
+    /// Takes note of a guardian that has ended.
+    fn bury(&mut self) {
+        let Some((child, _)) = &mut self.running else { return };
+        if !matches!(child.try_wait(), Ok(None)) {
             self.running = None;
-            vital.guardian.store(0, Ordering::Relaxed);
-            vital.guardians_lost.fetch_add(1, Ordering::Relaxed);
+            self.parts.vital.guardian.store(0, Ordering::Relaxed);
+            self.parts.vital.guardians_lost.fetch_add(1, Ordering::Relaxed);
         }
-        let now = clock::now();
-        if self.started_at.is_some_and(|at| now.since(at) < AGAIN) {
-            return;
-        }
-        self.started_at = Some(now);
-        match start() {
-            Ok((child, pipe)) => {
-                vital.guardian.store(u64::from(child.id()), Ordering::Relaxed);
+    }
+
+    fn begin(&mut self, started: io::Result<(Child, File)>) {
+        let started = started.and_then(|(child, pipe)| Ok((child, pipe.try_clone()?, pipe)));
+        match started {
+            Ok((child, copy, pipe)) => {
+                self.parts.vital.guardian.store(u64::from(child.id()), Ordering::Relaxed);
                 self.running = Some((child, pipe));
-                self.tell(&Line::Gate(self.gate.clone()));
+                self.tell(&Line::Gate(self.parts.gate.clone()));
                 self.tell_farewells();
+                // The lease thread ends before this one; then nobody needs it.
+                let _ = self.give.send(copy);
             }
             Err(error) => tracing::warn!(%error, "no guardian can be started"),
         }
@@ -100,15 +198,84 @@ impl Guardian {
 }
 
 /// The same program, in a process group of its own, so that the keyboard's Ctrl-C is ours alone.
-fn start() -> std::io::Result<(Child, File)> {
+fn start() -> io::Result<(Child, File)> {
     let mut child = Command::new("/proc/self/exe")
         .arg(COMMAND)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .process_group(0)
         .spawn()?;
-    let Some(stdin) = child.stdin.take() else { return Err(std::io::ErrorKind::BrokenPipe.into()) };
+    let Some(stdin) = child.stdin.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
     let pipe = File::from(OwnedFd::from(stdin));
     fcntl(pipe.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((child, pipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::ChildStdout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A guardian that only repeats what it is told.
+    fn parrot() -> (Child, File, ChildStdout) {
+        let mut child =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let pipe = File::from(OwnedFd::from(child.stdin.take().unwrap()));
+        let said = child.stdout.take().unwrap();
+        (child, pipe, said)
+    }
+
+    #[test]
+    fn a_guardian_that_does_not_start_holds_up_nobody() {
+        let vital = Arc::new(Vital::default());
+        let parts = Parts { gate: Some("t".to_owned()), will: None, vital: Arc::clone(&vital) };
+        let (release, disk) = channel::<()>();
+        let (give, parrots) = channel();
+        let (guardian, mut pulse) = Guardian::spawn_with(parts, move || {
+            // The disk is slow until the test says so.
+            disk.recv_timeout(PATIENCE).map_err(io::Error::other)?;
+            let (child, pipe, said) = parrot();
+            give.send(said).unwrap();
+            Ok((child, pipe))
+        })
+        .unwrap();
+        // With a guardian that is started by the caller this would not return, nor be told.
+        pulse.alive(Instant::from_nanos(1));
+        assert_eq!(vital.guardian.load(Ordering::Relaxed), 0, "it is started already");
+        release.send(()).unwrap();
+        let mut said = BufReader::new(parrots.recv_timeout(PATIENCE).unwrap()).lines();
+        let mut next = || Line::read(&said.next().unwrap().unwrap());
+        assert_eq!(next(), Some(Line::Gate(Some("t".to_owned()))));
+        assert_eq!(next(), Some(Line::Forget));
+        pulse.pipe = Some(pulse.pipes.recv_timeout(PATIENCE).unwrap());
+        pulse.alive(Instant::from_nanos(2));
+        assert_eq!(next(), Some(Line::Alive(2)));
+        drop(pulse);
+        guardian.dismiss();
+        assert_eq!(next(), Some(Line::Done));
+    }
+
+    #[test]
+    fn a_guardian_that_died_is_noticed_by_the_pulse() {
+        let vital = Arc::new(Vital::default());
+        let parts = Parts { gate: None, will: None, vital: Arc::clone(&vital) };
+        let (guardian, mut pulse) = Guardian::spawn_with(parts, || {
+            let (mut child, pipe, _) = parrot();
+            child.kill()?;
+            child.wait()?;
+            Ok((child, pipe))
+        })
+        .unwrap();
+        pulse.pipe = Some(pulse.pipes.recv_timeout(PATIENCE).unwrap());
+        pulse.alive(Instant::from_nanos(1));
+        assert!(pulse.pipe.is_none(), "it was told to a dead one");
+        // The next one comes after a rest.
+        assert!(pulse.pipes.recv_timeout(PATIENCE).is_ok());
+        assert!(vital.guardians_lost.load(Ordering::Relaxed) >= 1);
+        guardian.dismiss();
+    }
 }

@@ -1,34 +1,42 @@
-//! Renews the kernel's lease for as long as the protocol thread lives and is sure of itself, and
+//! Renews the kernel's leases for as long as the protocol thread lives and is sure of itself, and
 //! lets the guardian know.
 //!
 //! ```text
-//!   protocol thread: after each turn, "this node may answer until then"  (an atomic number)
+//!   protocol thread: after each step, "this node may answer until then"   (see deadlines)
 //!                                             |
-//!   this thread, each RENEWAL: -------------> renew for what is left ---> the gate (kernel::gate)
-//!                                         \-> tell, start again ---------> the guardian
+//!   this thread, now and then, and when woken: --> renew for what is left --> doors (kernel::gate)
+//!                                              \-> tell ------------------> the guardian
 //! ```
 //!
 //! A thread of its own, because the way to the kernel may be held up by others who change their
 //! rules, and heartbeats must not be. If it is late, or the protocol thread is, the kernel closes
-//! the gate by itself; nobody has to notice anything for that.
+//! the doors by itself; nobody has to notice anything for that. No door is ever left open for
+//! longer than its deadline: a write that took long is done again with what is left then.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::clock;
 use super::event_loop::Vital;
-use super::guardian::Guardian;
+use super::guardian::Pulse;
 use super::realtime;
-use super::will::Farewell;
-use crate::kernel::{Kernel, Lease, Renewal};
+use crate::kernel::{Door, Kernel, Lease, Renewal};
 use crate::protocol::Instant;
 
-/// Between two renewals: a sixth of the shortest lease. Each takes about 30 us.
-const RENEWAL: Duration = Duration::from_millis(50);
+/// Between two renewals: a fifth of what is left of the shorter lease, so that four may fail, but
+/// not so often that an idle daemon costs more than it must (each takes about 30 us), nor so seldom
+/// that a gate that somebody has flushed lets everything through for long.
+const PACE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(150));
+/// What a write to the kernel may take, and is taken off what is left of a lease for that: the
+/// kernel counts from when it carries it out.
+const WRITE: Duration = Duration::from_millis(1);
+/// A gate that was flushed is asked for as often as this until it is back.
+const BACK: Duration = Duration::from_micros(500);
+/// And so many times, then at the usual pace; somebody keeps us from building it.
+const BACK_MAX: u32 = 200;
 
 /// What the thread works with.
 pub(crate) struct Parts {
@@ -36,15 +44,14 @@ pub(crate) struct Parts {
     pub(crate) lease: Option<Lease>,
     pub(crate) kernel: Arc<Kernel>,
     pub(crate) vital: Arc<Vital>,
-    pub(crate) guardian: Guardian,
-    /// Farewells for the guardian.
-    pub(crate) will: Option<Receiver<Vec<Farewell>>>,
+    /// To the guardian.
+    pub(crate) pulse: Pulse,
 }
 
 /// The running thread.
 pub(crate) struct LeaseKeeper {
     ended: Arc<AtomicBool>,
-    thread: JoinHandle<Guardian>,
+    thread: JoinHandle<()>,
 }
 
 impl LeaseKeeper {
@@ -53,51 +60,143 @@ impl LeaseKeeper {
         let ended = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ended);
         let body = move || {
-            // The protocol thread has told why, if it is not permitted. The guardian inherits it.
+            // The protocol thread has told why, if it is not permitted.
             let _ = realtime::take_precedence();
-            parts.keep(&told)
+            parts.keep(&told);
         };
         let thread = thread::Builder::new().name("lease".to_owned()).spawn(body)?;
         Ok(Self { ended, thread })
     }
 
-    /// Ends it; what was granted runs out. The guardian is to be dismissed when all is removed.
-    pub(crate) fn stop(self) -> Option<Guardian> {
+    /// Ends it; what was granted runs out.
+    pub(crate) fn stop(self) {
         self.ended.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
-        if let Ok(guardian) = self.thread.join() {
-            return Some(guardian);
+        if self.thread.join().is_err() {
+            tracing::error!("the lease thread panicked");
         }
-        tracing::error!("the lease thread panicked");
-        None
     }
 }
 
 impl Parts {
-    fn keep(mut self, ended: &AtomicBool) -> Guardian {
+    fn keep(mut self, ended: &AtomicBool) {
+        self.vital.deadlines.wake_this_thread();
+        let mut doors = self.lease.take().map(Doors::new);
         while !ended.load(Ordering::Relaxed) {
-            if let Some(farewells) = self.will.as_ref().and_then(|will| will.try_iter().last()) {
-                self.guardian.set_farewells(farewells);
+            let back = doors.as_mut().and_then(|doors| doors.keep(&self.vital, &self.kernel));
+            let deadlines = Door::ALL.map(|door| self.vital.deadlines.until(door));
+            let pause = back.unwrap_or_else(|| pace(deadlines, clock::now()));
+            let last = self.vital.deadlines.last();
+            if last > clock::now() {
+                self.pulse.alive(last);
             }
-            let until = Instant::from_nanos(self.vital.answers_until.load(Ordering::Relaxed));
-            let left = until.since(clock::now());
-            if left > Duration::ZERO {
-                self.renew(left);
-                self.guardian.alive(until, &self.vital);
-            }
-            thread::park_timeout(RENEWAL);
+            thread::park_timeout(pause);
         }
-        self.guardian
+    }
+}
+
+/// What of the kernel this thread holds.
+struct Doors {
+    lease: Lease,
+    /// Doors that may be open.
+    open: [bool; Door::ALL.len()],
+    /// How often the gate was asked for since it was found to be gone.
+    gone: u32,
+}
+
+impl Doors {
+    const fn new(lease: Lease) -> Self {
+        Self { lease, open: [false; Door::ALL.len()], gone: 0 }
     }
 
-    fn renew(&mut self, left: Duration) {
-        let Some(lease) = &mut self.lease else { return };
-        match lease.renew(left) {
-            Renewal::Done => {}
-            Renewal::Gone => self.kernel.rebuild_gate(left),
-            Renewal::Failed(error) => {
+    /// Brings every door to where it shall be; returns when to look again if not at the usual pace.
+    fn keep(&mut self, vital: &Vital, kernel: &Kernel) -> Option<Duration> {
+        let kept = Door::ALL.map(|door| self.keep_door(door, vital));
+        // A flushed gate holds nothing back, also while nothing is to be let through.
+        let looked = if self.open.contains(&true) { Renewal::Done } else { self.lease.look() };
+        let gone = kept.iter().chain([&looked]).any(|kept| matches!(kept, Renewal::Gone));
+        for kept in kept.into_iter().chain([looked]) {
+            if let Renewal::Failed(error) = kept {
                 tracing::warn!(%error, "the kernel's lease cannot be renewed");
             }
         }
+        if !gone {
+            if std::mem::take(&mut self.gone) > 0 {
+                // Its doors are as they shall be: it may hold back the rest.
+                kernel.restore_gate();
+            }
+            return None;
+        }
+        if self.gone.is_multiple_of(BACK_MAX) {
+            kernel.rebuild_gate();
+        }
+        self.gone += 1;
+        (self.gone < BACK_MAX).then_some(BACK)
+    }
+
+    fn keep_door(&mut self, door: Door, vital: &Vital) -> Renewal {
+        let mut allowed = WRITE;
+        loop {
+            let begun = clock::now();
+            let left = left(vital.deadlines.until(door), begun, allowed);
+            let open = &mut self.open[door as usize];
+            let renewal = match left {
+                Some(left) => {
+                    *open = true;
+                    self.lease.renew(door, left)
+                }
+                None if *open => self.lease.close(door),
+                None => return Renewal::Done,
+            };
+            if left.is_none() {
+                *open = matches!(renewal, Renewal::Failed(_));
+                return renewal;
+            }
+            let took = clock::now().since(begun);
+            if took <= allowed {
+                return renewal;
+            }
+            allowed = took * 2;
+        }
+    }
+}
+
+/// For how long a door may be opened by a write that takes no longer than allowed.
+fn left(until: Instant, now: Instant, allowed: Duration) -> Option<Duration> {
+    let left = until.since(now).saturating_sub(allowed);
+    (left >= Duration::from_millis(1)).then_some(left)
+}
+
+/// When to renew again; what is over does not hurry, whoever opens it anew wakes this thread.
+fn pace(deadlines: [Instant; Door::ALL.len()], now: Instant) -> Duration {
+    let left = deadlines.iter().map(|until| until.since(now)).filter(|left| !left.is_zero()).min();
+    left.map_or(PACE.1, |left| (left / 5).clamp(PACE.0, PACE.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_lease_sets_the_pace() {
+        let at = Instant::from_millis;
+        let paced = |vouched, granted| pace([at(vouched), at(granted)], at(1000)).as_millis();
+        assert_eq!(paced(1600, 0), 120, "profile lan");
+        assert_eq!(paced(1300, 0), 60, "profile fast");
+        assert_eq!(paced(5000, 0), 150, "profile vm");
+        assert_eq!(paced(5000, 1300), 60, "the other door");
+        assert_eq!(paced(1600, 1010), 50, "almost over");
+        assert_eq!(paced(1000, 900), 150, "both are over");
+    }
+
+    #[test]
+    fn a_door_is_never_opened_for_longer_than_is_left() {
+        let millis = Duration::from_millis;
+        let now = Instant::from_millis(10_000);
+        assert_eq!(left(Instant::from_millis(10_600), now, millis(1)), Some(millis(599)));
+        assert_eq!(left(Instant::from_millis(10_600), now, millis(400)), Some(millis(200)));
+        assert_eq!(left(Instant::from_millis(10_600), now, millis(600)), None);
+        assert_eq!(left(Instant::from_millis(10_001), now, millis(1)), None);
+        assert_eq!(left(Instant::START, now, millis(1)), None);
     }
 }

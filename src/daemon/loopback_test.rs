@@ -17,8 +17,8 @@ use super::event_loop::{
 };
 use super::inbox::{Input, Mailbox, inbox};
 use crate::protocol::{
-    Configuration, Epoch, Group, GroupKey, Incarnation, Instant, KernelEvent, Member, Mode,
-    Neighbour, Node, NodeId, Order, Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
+    Configuration, Epoch, Group, GroupKey, Incarnation, KernelEvent, Member, Mode, Neighbour, Node,
+    NodeId, Order, Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{BindError, Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -279,7 +279,7 @@ fn loop_tells_how_late_it_runs() {
 fn a_stuck_loop_vouches_for_nothing() {
     let (a, b, done) = pair();
     let (owner, heir) = by_role(holder(&done), a, b);
-    let vouched = || Instant::from_nanos(heir.vital.answers_until.load(Ordering::Relaxed));
+    let vouched = || heir.vital.deadlines.until(crate::kernel::Door::Vouched);
     let until = |what: &str, held: &dyn Fn() -> bool| {
         let given_up = clock::now() + PATIENCE;
         while !held() {

@@ -15,6 +15,7 @@
 //! still removes every address.
 
 mod clock;
+mod deadlines;
 mod error;
 mod event_loop;
 mod front_desk;
@@ -54,6 +55,7 @@ pub use error::Error;
 use event_loop::{EventLoop, KernelOrders, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
 pub use guard::run as guard;
+use guardian::Guardian;
 use inbox::{Input, Mailbox};
 use lease::LeaseKeeper;
 use runtime_directory::RuntimeDirectory;
@@ -163,7 +165,9 @@ async fn serve(
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
     let facts = mailbox.clone();
     let sink = Box::new(move |event| facts.deliver(Input::Kernel(event)));
-    let kernel = Arc::new(kernel::start(setup::kernel(&config, me), sink).map_err(Error::Kernel)?);
+    let vital = Arc::new(Vital::default());
+    let settings = setup::kernel(&config, me, &vital);
+    let kernel = Arc::new(kernel::start(settings, sink).map_err(Error::Kernel)?);
 
     let names = NamesInForce::new(setup::names(&config, me));
     let recorder = Arc::new(Recorder::new(names.clone()));
@@ -175,9 +179,10 @@ async fn serve(
         inquiries,
         wall_clock: || SystemTime::UNIX_EPOCH + clock::wall(),
     };
-    let running = start_protocol(&config, me, &directory, (mailbox, inbox), (transport, &kernel));
+    let sides = (transport, &kernel, vital);
+    let running = start_protocol(&config, me, &directory, (mailbox, inbox), sides);
     let mut running = running;
-    let keeper = match &mut running {
+    let kept = match &mut running {
         Ok(running) => Some(keep_lease(&kernel, running).map_err(system("lease"))?),
         Err(_) => None,
     };
@@ -204,7 +209,10 @@ async fn serve(
         (Err(error), _) => Err(error),
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
-    let guardian = keeper.and_then(LeaseKeeper::stop);
+    let guardian = kept.map(|(keeper, guardian)| {
+        keeper.stop();
+        guardian
+    });
     stop_kernel(kernel);
     if let Some(guardian) = guardian {
         guardian.dismiss();
@@ -212,16 +220,24 @@ async fn serve(
     outcome
 }
 
-/// Starts to renew the kernel's lease, where there is a gate, and to look after the guardian.
-fn keep_lease(kernel: &Arc<Kernel>, running: &mut Running) -> std::io::Result<LeaseKeeper> {
-    let parts = lease::Parts {
+/// Starts to renew the kernel's lease, where there is a gate, and to look after the guardian, which
+/// is to be dismissed when all is removed.
+fn keep_lease(
+    kernel: &Arc<Kernel>,
+    running: &mut Running,
+) -> std::io::Result<(LeaseKeeper, Guardian)> {
+    let (guardian, pulse) = Guardian::spawn(guardian::Parts {
+        gate: kernel.gate().map(str::to_owned),
+        will: running.will.take(),
+        vital: Arc::clone(&running.vital),
+    })?;
+    let keeper = LeaseKeeper::spawn(lease::Parts {
         lease: kernel.lease()?,
         kernel: Arc::clone(kernel),
         vital: Arc::clone(&running.vital),
-        guardian: guardian::Guardian::new(kernel.gate().map(str::to_owned)),
-        will: running.will.take(),
-    };
-    LeaseKeeper::spawn(parts)
+        pulse,
+    })?;
+    Ok((keeper, guardian))
 }
 
 /// Removes all that is ours. The protocol thread has ended or is being abandoned; should it still
@@ -238,7 +254,7 @@ fn start_protocol(
     me: NodeId,
     directory: &RuntimeDirectory,
     (mailbox, inbox): (Mailbox, inbox::Inbox),
-    (transport, kernel): (Transport, &Arc<Kernel>),
+    (transport, kernel, vital): (Transport, &Arc<Kernel>, Arc<Vital>),
 ) -> Result<Running, Error> {
     let random = |source| Error::System { wanted: "random numbers", source };
     let incarnation = Incarnation(host::random_number().map_err(random)?);
@@ -256,7 +272,6 @@ fn start_protocol(
     let (told, reports) = mpsc::channel(TOLD_MAX);
     let (draining, drains) = watch::channel(directory.draining());
     let (will, left) = std::sync::mpsc::channel();
-    let vital = Arc::new(Vital::default());
     let parts = Parts {
         node: Node::new(clock::now(), configuration),
         sessions: Sessions::new(local, ring),

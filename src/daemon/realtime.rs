@@ -5,7 +5,7 @@
 //! or `LimitMEMLOCK=infinity`); without it the daemon runs all the same and says so once.
 //!
 //! Only the thread that calls [`take_precedence`] gets it. It starts no threads and no processes
-//! (a child would inherit the precedence).
+//! (a child would inherit the precedence); the guardian, a process of its own, calls it itself.
 
 use std::fmt;
 use std::fs;

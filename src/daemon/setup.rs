@@ -1,11 +1,16 @@
 //! What each module needs to know of the configuration file.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Config, NodeConfig};
+use super::clock;
+use super::event_loop::Vital;
+use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::names::{GroupName, Names, NodeName};
-use crate::kernel;
-use crate::protocol::NodeId;
+use crate::control::response::{Fence, FenceKind};
+use crate::kernel::{self, Door, Fenced, GateWanted};
+use crate::protocol::{Mode, NodeId};
 use crate::transport::Path;
 use crate::wire::{Key, KeyRing, KeyRingError};
 
@@ -40,17 +45,46 @@ pub(crate) fn ring(config: &Config) -> Result<KeyRing, KeyRingError> {
 }
 
 /// What the kernel side acts upon.
-pub(crate) fn kernel(config: &Config, me: NodeId) -> kernel::Settings {
+pub(crate) fn kernel(config: &Config, me: NodeId, vital: &Arc<Vital>) -> kernel::Settings {
+    let said = Arc::clone(vital);
+    let lifetimes = kernel::Lifetimes {
+        seconds: lifetime(config.timing.lease()),
+        vouched: Arc::new(move || said.deadlines.until(Door::Vouched).since(clock::now())),
+    };
+    let required = config.kernel_lease == KernelLease::Required;
     kernel::Settings {
         groups: groups(config, me),
         peer_addresses: peer_addresses(config, me),
-        gate: Some(kernel::table_name(&config.cluster)),
+        fence: Some(kernel::FenceSettings {
+            table: kernel::table_name(&config.cluster),
+            otherwise: (!required).then_some(lifetimes),
+        }),
     }
 }
 
 /// Every address of the other nodes.
 pub(crate) fn peer_addresses(config: &Config, me: NodeId) -> Vec<IpAddr> {
     others(config, me).flat_map(|node| node.addresses.clone()).collect()
+}
+
+/// How long addresses live where there is no gate, in seconds: 2, 3 and 10 with the profiles `fast`,
+/// `lan` and `vm`. A stall that the lease forgives must not end them, nor the kernel's rounding.
+fn lifetime(lease: Duration) -> u32 {
+    2 + u32::try_from((lease * 2).as_secs()).unwrap_or(u32::MAX / 2)
+}
+
+/// What is wrong with a new configuration for the kernel side as it was started.
+pub(crate) fn refusal(config: &Config, fence: &Fenced) -> Option<String> {
+    let majority = config.groups.iter().any(|group| group.mode == Mode::Majority);
+    let wanted = match fence {
+        Fenced::Gate(_) => None,
+        Fenced::Nothing | Fenced::Lifetimes(_) if majority => Some(GateWanted::Majority),
+        Fenced::Nothing | Fenced::Lifetimes(_) => {
+            (config.kernel_lease == KernelLease::Required).then_some(GateWanted::Required)
+        }
+    };
+    wanted
+        .map(|wanted| format!("this daemon was started without a gate in nf_tables, and {wanted}"))
 }
 
 /// The groups with their addresses; none for a witness, which needs no link for them.
@@ -61,6 +95,7 @@ pub(crate) fn groups(config: &Config, me: NodeId) -> Vec<kernel::GroupAddresses>
     let group = |group: &crate::config::GroupConfig| kernel::GroupAddresses {
         key: group.key,
         name: group.name.clone(),
+        mode: group.mode,
         interface: group.interface.clone(),
         addresses: group.vips.iter().map(|vip| (vip.address, vip.prefix)).collect(),
     };
@@ -84,4 +119,39 @@ pub(crate) fn names(config: &Config, me: NodeId) -> Names {
     };
     let (nodes, groups) = (config.nodes.iter().map(node), config.groups.iter().map(group));
     Names::new(config.cluster.clone(), me, nodes.collect(), groups.collect())
+}
+
+/// What ends the answers of this host without its daemon, for people.
+pub(crate) fn fence(fenced: &Fenced, lease: Duration) -> Fence {
+    let milliseconds = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let (kind, bound_ms) = match fenced {
+        Fenced::Gate(_) => (FenceKind::Gate, Some(milliseconds(lease))),
+        // The kernel was seen to take up to 0.51 s longer; it looks at lifetimes each half second.
+        Fenced::Lifetimes(seconds) => (FenceKind::Lifetime, Some(u64::from(*seconds) * 1000 + 500)),
+        Fenced::Nothing => (FenceKind::None, None),
+    };
+    Fence { kind, bound_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Timing;
+
+    #[test]
+    fn lifetimes_follow_the_profile() {
+        let profiles = [Timing::FAST, Timing::LAN, Timing::VM];
+        assert_eq!(profiles.map(|timing| lifetime(timing.lease())), [2, 3, 10]);
+    }
+
+    #[test]
+    fn the_bound_follows_from_what_is_in_force() {
+        let lease = Duration::from_millis(600);
+        let told = |fenced| fence(&fenced, lease);
+        let gate = told(Fenced::Gate("t".to_owned()));
+        assert_eq!((gate.kind, gate.bound_ms), (FenceKind::Gate, Some(600)));
+        let lifetime = told(Fenced::Lifetimes(3));
+        assert_eq!((lifetime.kind, lifetime.bound_ms), (FenceKind::Lifetime, Some(3500)));
+        assert_eq!(told(Fenced::Nothing), Fence::default());
+    }
 }

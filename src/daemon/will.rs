@@ -1,7 +1,7 @@
 //! What the daemon leaves to its guardian: one line of JSON for each thing, through a pipe.
 //!
 //! ```text
-//!   daemon (lease thread) --- lines ---> pipe ---> guardian (its standard input)
+//!   daemon (two threads) ---- lines ---> pipe ---> guardian (its standard input)
 //!                                          \---> end of file: the daemon is dead
 //! ```
 //!

@@ -28,13 +28,17 @@ const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
 const EADDRNOTAVAIL: i32 = 99;
 
-/// Makes one change.
-pub(super) async fn make(handle: Handle, change: Change) -> (Change, Result<(), Refusal>) {
+/// Makes one change; what is added lives for so many seconds, if given.
+pub(super) async fn make(
+    handle: Handle,
+    change: Change,
+    lifetime: Option<u32>,
+) -> (Change, Result<(), Refusal>) {
     let place = change.place();
     let done = match change {
         Change::Add(_) => {
             let mut request = handle.address().add(place.link, place.address, place.prefix);
-            mark(request.message_mut(), place.address);
+            mark(request.message_mut(), place.address, lifetime);
             request.execute().await
         }
         Change::Remove { .. } => handle.address().del(named(&place)).execute().await,
@@ -42,16 +46,16 @@ pub(super) async fn make(handle: Handle, change: Change) -> (Change, Result<(), 
     (change, done.map_err(refusal))
 }
 
-fn mark(message: &mut AddressMessage, address: IpAddr) {
+fn mark(message: &mut AddressMessage, address: IpAddr, lifetime: Option<u32>) {
     let mut flags = AddressFlags::Noprefixroute;
     let attributes = &mut message.attributes;
     if address.is_ipv6() {
         flags |= AddressFlags::Nodad;
-        let mut lifetimes = CacheInfo::default();
-        lifetimes.ifa_valid = u32::MAX;
-        lifetimes.ifa_preferred = 0;
-        attributes.push(AddressAttribute::CacheInfo(lifetimes));
     }
+    let mut lifetimes = CacheInfo::default();
+    lifetimes.ifa_valid = lifetime.unwrap_or(u32::MAX);
+    lifetimes.ifa_preferred = if address.is_ipv6() { 0 } else { lifetimes.ifa_valid };
+    attributes.push(AddressAttribute::CacheInfo(lifetimes));
     attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Flags(_)));
     attributes.push(AddressAttribute::Flags(flags));
     attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL_TAG)));
@@ -89,6 +93,7 @@ fn refusal(error: rtnetlink::Error) -> Refusal {
 /// Asks to delete an address from link 0, which does not exist: the permission is looked at first.
 pub(super) async fn permitted(handle: Handle) -> bool {
     let nowhere = Place { address: IpAddr::from([0, 0, 0, 0]), link: 0, prefix: 32 };
-    let (_, answer) = make(handle, Change::Remove { place: nowhere, connections: false }).await;
+    let (_, answer) =
+        make(handle, Change::Remove { place: nowhere, connections: false }, None).await;
     answer != Err(Refusal::NotPermitted)
 }

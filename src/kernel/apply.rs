@@ -4,9 +4,8 @@
 //! [`CHANGES_MAX`] at once), events are read when they are there, dumps are answered by the kernel
 //! within the call. Any future may be dropped at any time: what it did is seen by the events.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
 
@@ -21,14 +20,14 @@ use super::announce::{self, Announcer};
 use super::claimants::Claimants;
 use super::closing::Closing;
 use super::counters::Counters;
-use super::gate::Gate;
+use super::fence::Fence;
 use super::links::{Observation, Place};
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
-use super::{EventSink, Order, Settings, StartError};
-use crate::protocol::{GroupKey, Instant, KernelEvent, Reach};
+use super::{EventSink, Fenced, Order, Settings, StartError};
+use crate::protocol::{GroupKey, Instant, KernelEvent, Mode, Reach};
 
 /// Changes asked for at once. More would only fill the sockets' buffers.
 const CHANGES_MAX: usize = 64;
@@ -41,7 +40,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Dumps after which what still bears our mark is taken to be irremovable.
 const SWEEPS_MAX: usize = 5;
 
-type Ready = blocking::Sender<Result<bool, StartError>>;
+type Ready = blocking::Sender<Result<Fenced, StartError>>;
 
 /// The body of the thread.
 pub(super) fn run(
@@ -60,10 +59,10 @@ pub(super) fn run(
     runtime.block_on(async {
         match Shell::open(settings, events, counters).await {
             Ok(mut shell) => {
-                drop(ready.send(Ok(shell.gate.is_some())));
+                drop(ready.send(Ok(shell.fence.in_force())));
                 shell.serve(orders).await;
                 shell.remove_everything().await;
-                shell.remove_gate();
+                shell.fence.remove();
             }
             Err(error) => drop(ready.send(Err(error))),
         }
@@ -78,9 +77,7 @@ struct Shell {
     announcer: Announcer,
     claimants: Claimants,
     closing: Closing,
-    gate: Option<Gate>,
-    /// Addresses that have gone and are still covered.
-    uncovered: BTreeSet<IpAddr>,
+    fence: Fence,
     running: FuturesUnordered<BoxFuture<'static, (Change, Result<(), Refusal>)>>,
     backlog: VecDeque<Change>,
     events: EventSink,
@@ -103,6 +100,7 @@ impl Shell {
             return Err(StartError::NotPermitted { capability: "CAP_NET_ADMIN" });
         }
         let watch = Watch::open().map_err(StartError::Netlink)?;
+        let majority = settings.groups.iter().any(|group| group.mode == Mode::Majority);
         let mut shell = Self {
             started: Moment::now(),
             reconciler: Reconciler::new(settings.groups, Instant::START),
@@ -111,8 +109,7 @@ impl Shell {
             announcer: Announcer::default(),
             claimants: Claimants::open(),
             closing: Closing::default(),
-            gate: None,
-            uncovered: BTreeSet::new(),
+            fence: Fence::default(),
             running: FuturesUnordered::new(),
             backlog: VecDeque::new(),
             events,
@@ -127,7 +124,7 @@ impl Shell {
             tracing::info!(addresses = swept, "removed what a predecessor left");
         }
         // Not before the sweep: a predecessor's gate keeps its addresses closed until then.
-        shell.gate = settings.gate.and_then(open_gate);
+        shell.fence = Fence::open(settings.fence, majority)?;
         shell.reconciler.doubt();
         shell.settle();
         shell.claimants.listen_for(shell.reconciler.addresses().collect());
@@ -169,6 +166,7 @@ impl Shell {
                 () = sleep_until(deadline) => {}
             }
             self.settle();
+            self.fence.prolong(&self.reconciler);
             self.probes.learn(&self.reconciler, self.now());
             self.verify();
         }
@@ -193,6 +191,7 @@ impl Shell {
         let wanted = wanted.chain(self.verifier.deadline(self.now())).min();
         let wanted = wanted.map_or(far, |at| Duration::from_nanos(at.as_nanos()));
         let moment = self.started + wanted.min(far);
+        let moment = self.fence.deadline().map_or(moment, |at| moment.min(at));
         self.broken.map_or(moment, |broken| moment.min(broken))
     }
 
@@ -220,8 +219,13 @@ impl Shell {
                 self.reconciler.reconfigure(groups, now);
                 self.claimants.listen_for(self.reconciler.addresses().collect());
                 self.probes.reconfigure(peer_addresses, now);
+                self.fence.change_doors(&mut self.reconciler);
             }
-            Order::RebuildGate(left) => self.rebuild_gate(left),
+            Order::RebuildGate => {
+                self.counters.gates_rebuilt.add(1);
+                self.fence.rebuild(&mut self.reconciler);
+            }
+            Order::RestoreGate => self.fence.restore(),
             Order::Stop => return false,
         }
         true
@@ -280,7 +284,7 @@ impl Shell {
                 }
             }
             if let (Change::Remove { place, .. }, Ok(())) = (&change, &answer) {
-                self.uncovered.insert(place.address);
+                self.fence.is_gone(place.address);
             }
             self.reconciler.answered(&change, answer, now);
             next = self.running.next().now_or_never().flatten();
@@ -294,21 +298,29 @@ impl Shell {
             if self.in_doubt() {
                 self.resynchronise();
             }
-            let settled = self.reconciler.settle(self.now());
-            self.cover(&settled.changes);
+            let now = self.now();
+            self.reconciler.set_closed(!self.fence.may_add());
+            let mut settled = self.reconciler.settle(now);
+            self.fence.cover(&mut settled.changes, &mut self.reconciler, now);
             // Connections are ended while their address is still there.
             self.backlog.extend(self.closing.admit(settled.changes));
             self.backlog.extend(self.closing.proceed(&self.counters));
             while self.running.len() < CHANGES_MAX {
                 let Some(change) = self.backlog.pop_front() else { break };
-                self.running.push(addresses::make(self.handle.clone(), change).boxed());
+                if matches!(change, Change::Add(_)) && !self.fence.may_add() {
+                    // It may be added by and by, or not at all any more: the host is looked at anew.
+                    self.reconciler.answered(&change, Err(Refusal::Missing), now);
+                    continue;
+                }
+                let made = addresses::make(self.handle.clone(), change, self.fence.lifetime());
+                self.running.push(made.boxed());
             }
             for event in settled.events {
                 self.tell(event);
             }
             // Settling notices when an effect was not seen in time.
             if !self.in_doubt() {
-                self.uncover();
+                self.fence.uncover();
                 let hardware = self.reconciler.hardware_news().map(KernelEvent::Hardware);
                 hardware.into_iter().for_each(|event| (self.events)(event));
                 return;
@@ -338,58 +350,6 @@ impl Shell {
             | KernelEvent::Neighbours(_) => {}
         }
         (self.events)(event);
-    }
-
-    /// Puts addresses under the gate before they come.
-    fn cover(&mut self, changes: &[Change]) {
-        let Some(gate) = &mut self.gate else { return };
-        let coming = changes.iter().filter_map(|change| match change {
-            Change::Add(place) => Some(*place),
-            Change::Remove { .. } => None,
-        });
-        let coming: Vec<Place> = coming.collect();
-        let host = self.reconciler.host();
-        let devices: BTreeSet<u32> = coming.iter().map(|place| place.link).collect();
-        let watched = devices
-            .iter()
-            .filter_map(|index| host.link(*index))
-            .try_for_each(|link| gate.watch(link.index, &link.name));
-        for place in &coming {
-            self.uncovered.remove(&place.address);
-        }
-        let covered = gate.cover(coming.iter().map(|place| place.address));
-        if let Err(error) = watched.and(covered) {
-            tracing::warn!(%error, "addresses come without the gate");
-            self.rebuild_gate(Duration::ZERO);
-        }
-    }
-
-    /// Lets those go from the gate that are not here any more.
-    fn uncover(&mut self) {
-        let Some(gate) = &mut self.gate else { return };
-        let gone = std::mem::take(&mut self.uncovered);
-        if !gone.is_empty()
-            && let Err(error) = gate.uncover(&gone)
-        {
-            tracing::debug!(%error, "addresses that have gone stay under the gate");
-        }
-    }
-
-    fn rebuild_gate(&mut self, left: Duration) {
-        let Some(gate) = &mut self.gate else { return };
-        self.counters.gates_rebuilt.add(1);
-        match gate.rebuild(left) {
-            Ok(()) => tracing::warn!("the gate had been removed by somebody and is back"),
-            Err(error) => tracing::error!(%error, "the gate cannot be built"),
-        }
-    }
-
-    fn remove_gate(&mut self) {
-        if let Some(gate) = &mut self.gate
-            && let Err(error) = gate.remove()
-        {
-            tracing::error!(%error, "the gate stays behind");
-        }
     }
 
     fn in_doubt(&self) -> bool {
@@ -440,7 +400,7 @@ impl Shell {
             let changes: Vec<Change> = found.iter().map(remove).collect();
             self.closing.proceed_to_the_end(changes.clone(), &self.counters);
             for chunk in changes.chunks(CHANGES_MAX) {
-                let make = |change: &Change| addresses::make(self.handle.clone(), *change);
+                let make = |change: &Change| addresses::make(self.handle.clone(), *change, None);
                 let removals = chunk.iter().map(make);
                 futures::future::join_all(removals).await;
             }
@@ -467,21 +427,6 @@ impl Shell {
         }
         if let Err(error) = self.sweep().await {
             tracing::error!(%error, "addresses of ours stay behind");
-        }
-    }
-}
-
-/// Without a gate the daemon works as well, but a dead one leaves its addresses behind.
-fn open_gate(table: String) -> Option<Gate> {
-    match Gate::open(table) {
-        Ok(gate) => Some(gate),
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                "no gate: the kernel lacks nf_tables or its netdev family; addresses of a daemon \
-                 that dies stay until it starts again"
-            );
-            None
         }
     }
 }

@@ -29,7 +29,7 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use tokio::time::Instant as Moment;
 
 use super::links::ip;
-use super::netlink::{Conversation, DUMP, Message, REQUEST, append_attribute, append_message};
+use crate::netlink::{Conversation, DUMP, Message, REQUEST, append_attribute, append_message};
 
 /// With more addresses than these every connection is looked at here instead.
 const FILTERED_MAX: usize = 64;

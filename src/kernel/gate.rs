@@ -1,43 +1,89 @@
 //! The gate: the kernel answers for our addresses only while a live daemon renews a lease.
 //!
-//! A table of our own in nf_tables. What is sent to, or from, a *covered* address passes only while
-//! the set `lease` has elements, and these end by themselves. So a daemon that is dead, stopped or
-//! stuck stops answering without doing anything, and its lease is renewed for all addresses at
-//! once.
+//! A table of our own in nf_tables with two doors. What is sent to, or from, an address behind a
+//! door passes only while the door's lease has elements, and these end by themselves. So a daemon
+//! that is dead, stopped or stuck stops answering without doing anything, and its lease is renewed
+//! for all addresses at once.
 //!
 //! ```text
 //!   table netdev buoy_CLUSTER {
-//!     set covered4 { type ipv4_addr }    set covered6 { type ipv6_addr }
-//!     set lease { type ether_type; flags timeout }         arp, ip, ip6
-//!     chain gate { meta protocol @lease accept; drop }
+//!     set vouched4 { type ipv4_addr }    set vouched6 { type ipv6_addr }
+//!     set vouched { type ether_type; flags timeout }       the lease: arp, ip, ip6
+//!     chain vouched { meta protocol @vouched accept; drop }
+//!     sets and chain of the other door: granted4, granted6, granted
 //!     chain inN { hook ingress device "eth0"; arp daddr ip, ip daddr, nd target, ip6 daddr
-//!                 in a covered set: goto gate }
+//!                 in vouched4 or 6: goto vouched; in granted4 or 6: goto granted }
 //!     chain outN { hook egress device "eth0"; the same by source }   (Linux 5.16)
 //!   }
 //! ```
 //!
-//! `apply` covers addresses before it adds them and uncovers them when they are gone; the thread
-//! that renews is in `daemon`. Other tables are never touched. Somebody may flush ours: renewing
-//! fails then, and the gate is built anew.
+//! `apply` covers addresses before it adds them and uncovers them when they are gone; it never
+//! opens a door, the thread that holds the [`Lease`] does, in `daemon`. Other tables are never
+//! touched. Somebody may flush ours: renewing fails then, the gate is built anew, opened, and
+//! only then put before the addresses again, so that no frame is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::netlink::Conversation;
-use super::nftables::{self, Batch, Field, Hook, Key, Step, carry_out};
+use crate::netlink::Conversation;
+use crate::netlink::nftables::{self, Batch, Family, Field, Hook, Key, Step, carry_out};
+use crate::protocol::Mode;
 
 /// Before other tables see the frames.
 const PRIORITY: i32 = -450;
 const ARP: u16 = 0x0806;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
-/// All there is in `lease` while it runs.
+/// All there is in a lease while it runs.
 const LEASED: [&[u8]; 3] = [&ARP.to_be_bytes(), &IPV4.to_be_bytes(), &IPV6.to_be_bytes()];
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const ENOENT: i32 = 2;
+/// Addresses covered by one batch: a list of elements holds 64 KiB, which are 2000 of IPv6.
+const COVERED_AT_ONCE: usize = 1000;
+
+/// Which lease opens the gate for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Door {
+    /// The node's own word, for groups in mode `Availability`.
+    Vouched,
+    /// What the voters have granted, for groups in mode `Majority`.
+    Granted,
+}
+
+impl Door {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Vouched, Self::Granted];
+
+    /// The door of the groups in this mode.
+    #[must_use]
+    pub const fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Availability => Self::Vouched,
+            Mode::Majority => Self::Granted,
+        }
+    }
+
+    /// The set that is the lease, and the chain that asks it.
+    const fn lease(self) -> &'static str {
+        match self {
+            Self::Vouched => "vouched",
+            Self::Granted => "granted",
+        }
+    }
+
+    /// The set of the addresses behind it.
+    const fn addresses(self, v6: bool) -> &'static str {
+        match (self, v6) {
+            (Self::Vouched, false) => "vouched4",
+            (Self::Vouched, true) => "vouched6",
+            (Self::Granted, false) => "granted4",
+            (Self::Granted, true) => "granted6",
+        }
+    }
+}
 
 /// The name of the table of a cluster, another one for each: of what names of clusters are made
 /// of, `nft` does not read the colon, and reads the slash, which they do not have.
@@ -51,9 +97,11 @@ pub fn table_name(cluster: &str) -> String {
 pub(super) struct Gate {
     table: String,
     conversation: Conversation,
-    covered: BTreeSet<IpAddr>,
+    covered: BTreeMap<IpAddr, Door>,
     /// Devices at which frames are looked at, by index, under the name they had.
     devices: BTreeMap<u32, String>,
+    /// What the table covered when it was lost, and where; not yet brought back.
+    lost: (BTreeMap<IpAddr, Door>, BTreeMap<u32, String>),
     chains: u32,
 }
 
@@ -65,39 +113,61 @@ impl Gate {
     /// When this kernel has no nf_tables, or not its netdev family; then nothing was changed.
     pub(super) fn open(table: String) -> io::Result<Self> {
         let conversation = nftables::open()?;
-        let (covered, devices) = (BTreeSet::new(), BTreeMap::new());
-        let mut gate = Self { table, conversation, covered, devices, chains: 0 };
-        gate.build()?;
-        Ok(gate)
+        let (covered, devices) = (BTreeMap::new(), BTreeMap::new());
+        let lost = Default::default();
+        let mut gate = Self { table, conversation, covered, devices, lost, chains: 0 };
+        let built = gate.build().and_then(|()| gate.try_hook()).and_then(|()| gate.build());
+        if built.is_err() {
+            // What was built before the refusal is of no use.
+            let _ = gate.remove();
+        }
+        built.map(|()| gate)
     }
 
     fn build(&mut self) -> io::Result<()> {
         self.remove()?;
         let table = self.table.clone();
-        let batch = Batch::new(&table)
-            .new_table()
-            .new_set("covered4", Key::Ipv4, false)
-            .new_set("covered6", Key::Ipv6, false)
-            .new_set("lease", Key::EtherType, true)
-            .new_chain("gate", None)
-            .new_rule("gate", &[Step::EtherTypeIn("lease"), Step::Accept])
-            .new_rule("gate", &[Step::Drop]);
+        let mut batch = Batch::new(Family::Netdev, &table).new_table();
+        for door in Door::ALL {
+            let lease = door.lease();
+            batch = batch
+                .new_set(door.addresses(false), Key::Ipv4, false)
+                .new_set(door.addresses(true), Key::Ipv6, false)
+                .new_set(lease, Key::EtherType, true)
+                .new_chain(lease, None)
+                .new_rule(lease, &[Step::EtherTypeIn(lease), Step::Accept])
+                .new_rule(lease, &[Step::Drop]);
+        }
         carry_out(&mut self.conversation, batch)
     }
 
-    /// Builds the table anew, with all that it covered, and open for what is left of the lease.
-    pub(super) fn rebuild(&mut self, left: Duration) -> io::Result<()> {
-        self.build()?;
-        if let Some(lease) = milliseconds(left) {
-            let batch = Batch::new(&self.table).add("lease", &LEASED, Some(lease));
-            carry_out(&mut self.conversation, batch)?;
+    /// Tables of the family may be there without the hook (`CONFIG_NETFILTER_INGRESS`).
+    fn try_hook(&mut self) -> io::Result<()> {
+        let place = Some((Hook::Ingress("lo"), PRIORITY));
+        let batch = Batch::new(Family::Netdev, &self.table).new_chain("trial", place);
+        carry_out(&mut self.conversation, batch)
+    }
+
+    /// Builds the table anew. Until [`Gate::restore`] nothing is held back, so that its doors can
+    /// be opened first.
+    pub(super) fn rebuild(&mut self) -> io::Result<()> {
+        self.lost.0.append(&mut self.covered);
+        self.lost.1.append(&mut self.devices);
+        self.build()
+    }
+
+    /// Covers again what was lost. What could not be is tried at the next time.
+    pub(super) fn restore(&mut self) -> io::Result<()> {
+        for (index, name) in self.lost.1.clone() {
+            match self.watch(index, &name) {
+                // A device that has gone meanwhile has nothing to be covered.
+                Err(error) if is_missing(&error) => {}
+                watched => watched?,
+            }
+            self.lost.1.remove(&index);
         }
-        let covered = std::mem::take(&mut self.covered);
-        for (index, name) in std::mem::take(&mut self.devices) {
-            // A device that has gone meanwhile has nothing to be covered.
-            let _ = self.watch(index, &name);
-        }
-        self.cover(covered.into_iter())
+        let lost = self.lost.0.clone();
+        self.cover(lost.into_iter())
     }
 
     /// Looks at what comes in at a device, and goes out.
@@ -106,48 +176,66 @@ impl Gate {
             return Ok(());
         }
         self.chains += 1;
-        let (table, chain) = (self.table.clone(), format!("in{}", self.chains));
-        let batch = Batch::new(&table).new_chain(&chain, Some((Hook::Ingress, name, PRIORITY)));
-        carry_out(&mut self.conversation, rules(batch, &chain, Hook::Ingress))?;
+        let table = self.table.clone();
+        let chain = |chain: &str, hook| {
+            let batch = Batch::new(Family::Netdev, &table).new_chain(chain, Some((hook, PRIORITY)));
+            rules(batch, chain, hook)
+        };
+        let incoming = chain(&format!("in{}", self.chains), Hook::Ingress(name));
+        carry_out(&mut self.conversation, incoming)?;
         self.devices.insert(index, name.to_owned());
-        let chain = format!("out{}", self.chains);
-        let batch = Batch::new(&table).new_chain(&chain, Some((Hook::Egress, name, PRIORITY)));
-        if let Err(error) = carry_out(&mut self.conversation, rules(batch, &chain, Hook::Egress)) {
+        let outgoing = chain(&format!("out{}", self.chains), Hook::Egress(name));
+        if let Err(error) = carry_out(&mut self.conversation, outgoing) {
             tracing::debug!(%error, name, "what goes out is not gated: it needs Linux 5.16");
         }
         Ok(())
     }
 
-    /// Puts addresses under the gate.
-    pub(super) fn cover(&mut self, addresses: impl Iterator<Item = IpAddr>) -> io::Result<()> {
-        let new: Vec<IpAddr> =
-            addresses.filter(|address| !self.covered.contains(address)).collect();
+    /// Puts addresses behind their doors; one that is behind the other changes over at once.
+    pub(super) fn cover(
+        &mut self,
+        addresses: impl Iterator<Item = (IpAddr, Door)>,
+    ) -> io::Result<()> {
         let table = self.table.clone();
-        let batch = |v6, set| {
-            let keys = keys(&new, v6);
-            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-            (!keys.is_empty()).then(|| Batch::new(&table).add(set, &keys, None))
-        };
-        for batch in [batch(false, "covered4"), batch(true, "covered6")].into_iter().flatten() {
+        let moving: BTreeMap<IpAddr, Door> =
+            addresses.filter(|(address, door)| self.covered.get(address) != Some(door)).collect();
+        let moving: Vec<(IpAddr, Door)> = moving.into_iter().collect();
+        for some in moving.chunks(COVERED_AT_ONCE) {
+            let leaving = some
+                .iter()
+                .filter_map(|(address, _)| self.covered.get(address).map(|door| (*address, *door)));
+            let batch = each_set(
+                &leaving.collect::<Vec<_>>(),
+                Batch::new(Family::Netdev, &table),
+                Batch::delete,
+            );
+            let batch = each_set(some, batch, |batch, set, keys| batch.add(set, keys, None));
             carry_out(&mut self.conversation, batch)?;
+            self.covered.extend(some.iter().copied());
+            self.lost.0.retain(|address, _| !self.covered.contains_key(address));
         }
-        self.covered.extend(new);
         Ok(())
     }
 
     /// Lets addresses alone that are not here any more.
     pub(super) fn uncover(&mut self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
-        let gone: Vec<IpAddr> = self.covered.intersection(addresses).copied().collect();
+        self.lost.0.retain(|address, _| !addresses.contains(address));
         let table = self.table.clone();
-        for (v6, set) in [(false, "covered4"), (true, "covered6")] {
-            let keys = keys(&gone, v6);
-            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-            if !keys.is_empty() {
-                carry_out(&mut self.conversation, Batch::new(&table).delete(set, &keys))?;
+        let covered = |address: &IpAddr| self.covered.get(address).map(|door| (*address, *door));
+        let gone: Vec<(IpAddr, Door)> = addresses.iter().filter_map(covered).collect();
+        for some in gone.chunks(COVERED_AT_ONCE) {
+            let batch = each_set(some, Batch::new(Family::Netdev, &table), Batch::delete);
+            carry_out(&mut self.conversation, batch)?;
+            for (address, _) in some {
+                self.covered.remove(address);
             }
         }
-        self.covered.retain(|address| !gone.contains(address));
         Ok(())
+    }
+
+    /// Addresses under the gate, or to come back there.
+    pub(super) fn covered(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.covered.keys().chain(self.lost.0.keys()).copied()
     }
 
     /// Removes the table, if it is there.
@@ -171,49 +259,63 @@ pub fn remove_gate(table: &str) -> io::Result<()> {
 }
 
 fn remove(conversation: &mut Conversation, table: &str) -> io::Result<()> {
-    match carry_out(conversation, Batch::new(table).delete_table()) {
-        Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(()),
+    match carry_out(conversation, Batch::new(Family::Netdev, table).delete_table()) {
+        Err(error) if is_missing(&error) => Ok(()),
         removed => removed,
     }
 }
 
-fn keys(addresses: &[IpAddr], v6: bool) -> Vec<Vec<u8>> {
-    let octets = |address: &IpAddr| match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    };
-    addresses.iter().filter(|address| address.is_ipv6() == v6).map(octets).collect()
+/// Adds to a batch what is to be done to each of the sets that these addresses are in.
+fn each_set<'a>(
+    addresses: &[(IpAddr, Door)],
+    mut batch: Batch<'a>,
+    act: impl Fn(Batch<'a>, &str, &[&[u8]]) -> Batch<'a>,
+) -> Batch<'a> {
+    for (door, v6) in Door::ALL.into_iter().flat_map(|door| [(door, false), (door, true)]) {
+        let those = addresses.iter().filter(|(address, of)| *of == door && address.is_ipv6() == v6);
+        let keys: Vec<Vec<u8>> = those.map(|(address, _)| octets(*address)).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        if !keys.is_empty() {
+            batch = act(batch, door.addresses(v6), &keys);
+        }
+    }
+    batch
 }
 
-/// The rules of a chain: which frames concern a covered address.
-fn rules<'a>(batch: Batch<'a>, chain: &str, hook: Hook) -> Batch<'a> {
-    // Where the address is in ARP, IPv4 and IPv6: whom it is for, or who sent it.
-    let (arp, v4, v6) = match hook {
-        Hook::Ingress => (24, 16, 24),
-        Hook::Egress => (14, 12, 8),
-    };
-    let gate = Step::Goto("gate");
-    let covered4 = |offset| Step::In(Field::Network(offset), 4, "covered4");
-    let covered6 = |field| Step::In(field, 16, "covered6");
-    let solicits = Step::Byte(Field::Transport(0), NEIGHBOUR_SOLICITATION);
-    let target = covered6(Field::Transport(8));
-    let batch = batch
-        .new_rule(chain, &[Step::EtherType(ARP), covered4(arp), gate])
-        .new_rule(chain, &[Step::EtherType(IPV4), covered4(v4), gate])
-        .new_rule(chain, &[Step::EtherType(IPV6), covered6(Field::Network(v6)), gate]);
-    match hook {
-        Hook::Ingress => {
-            let asks = [Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, target, gate];
-            batch.new_rule(chain, &asks)
-        }
-        Hook::Egress => batch,
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
     }
+}
+
+/// The rules of a chain: which frames concern an address behind a door.
+fn rules<'a>(mut batch: Batch<'a>, chain: &str, hook: Hook<'_>) -> Batch<'a> {
+    // Where the address is in ARP, IPv4 and IPv6: whom it is for, or who sent it.
+    let incoming = matches!(hook, Hook::Ingress(_));
+    let (arp, v4, v6) = if incoming { (24, 16, 24) } else { (14, 12, 8) };
+    for door in Door::ALL {
+        let gate = Step::Goto(door.lease());
+        let covered4 = |offset| Step::In(Field::Network(offset), 4, door.addresses(false));
+        let covered6 = |field| Step::In(field, 16, door.addresses(true));
+        batch = batch
+            .new_rule(chain, &[Step::EtherType(ARP), covered4(arp), gate])
+            .new_rule(chain, &[Step::EtherType(IPV4), covered4(v4), gate])
+            .new_rule(chain, &[Step::EtherType(IPV6), covered6(Field::Network(v6)), gate]);
+        if incoming {
+            let solicits = Step::Is(Field::Transport(0), &[NEIGHBOUR_SOLICITATION]);
+            let target = covered6(Field::Transport(8));
+            let asks = [Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, target, gate];
+            batch = batch.new_rule(chain, &asks);
+        }
+    }
+    batch
 }
 
 /// What became of a renewal.
 #[derive(Debug)]
 pub enum Renewal {
-    /// The gate is open for as long as asked.
+    /// The door is open for as long as asked.
     Done,
     /// The table is gone: somebody has flushed it. The gate does not hold until it is rebuilt.
     Gone,
@@ -221,7 +323,8 @@ pub enum Renewal {
     Failed(io::Error),
 }
 
-/// Renews the lease of a gate. Its own way to the kernel, so that it waits for nobody.
+/// Opens and closes the doors of a gate, and nobody else does. Its own way to the kernel, so that
+/// it waits for nobody.
 #[derive(Debug)]
 pub struct Lease {
     table: String,
@@ -238,38 +341,47 @@ impl Lease {
         Ok(Self { table: table.to_owned(), conversation: nftables::open()? })
     }
 
-    /// Opens the gate for so long from now, not longer. The old elements go and the new ones come
-    /// in one step, so that no frame finds the gate closed between. About 30 us.
-    pub fn renew(&mut self, length: Duration) -> Renewal {
-        let Some(milliseconds) = milliseconds(length) else { return Renewal::Done };
-        let (table, conversation) = (self.table.as_str(), &mut self.conversation);
-        let again = Batch::new(table).delete("lease", &LEASED);
-        let again = again.add("lease", &LEASED, Some(milliseconds));
-        let missing = |error: &io::Error| error.raw_os_error() == Some(ENOENT);
-        match carry_out(conversation, again) {
-            Ok(()) => Renewal::Done,
-            Err(error) if missing(&error) => {
-                let batch = Batch::new(table).add("lease", &LEASED, Some(milliseconds));
-                match carry_out(conversation, batch) {
-                    Ok(()) => Renewal::Done,
-                    Err(error) if missing(&error) => Renewal::Gone,
-                    Err(error) => Renewal::Failed(error),
-                }
+    /// Opens a door for so long from now, in whole milliseconds, rounded down. The old elements go
+    /// and the new ones come in one step, so that no frame finds it closed between. About 30 us.
+    pub fn renew(&mut self, door: Door, length: Duration) -> Renewal {
+        let Some(milliseconds) = milliseconds(length) else { return self.close(door) };
+        let lease = door.lease();
+        let again = Batch::new(Family::Netdev, &self.table).delete(lease, &LEASED);
+        let again = again.add(lease, &LEASED, Some(milliseconds));
+        match carry_out(&mut self.conversation, again) {
+            Err(error) if is_missing(&error) => {
+                let first =
+                    Batch::new(Family::Netdev, &self.table).add(lease, &LEASED, Some(milliseconds));
+                renewal(carry_out(&mut self.conversation, first))
             }
-            Err(error) => Renewal::Failed(error),
+            renewed => renewal(renewed),
         }
     }
 
-    /// Closes the gate now.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel says. A gate that is closed or gone is none.
-    pub fn close(&mut self) -> io::Result<()> {
-        match carry_out(&mut self.conversation, Batch::new(&self.table).delete("lease", &LEASED)) {
-            Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(()),
-            closed => closed,
+    /// Closes a door now.
+    pub fn close(&mut self, door: Door) -> Renewal {
+        let batch = Batch::new(Family::Netdev, &self.table).delete(door.lease(), &LEASED);
+        match carry_out(&mut self.conversation, batch) {
+            Err(error) if is_missing(&error) => self.look(),
+            closed => renewal(closed),
         }
+    }
+
+    /// Looks whether the gate is there, whatever its doors are.
+    pub fn look(&mut self) -> Renewal {
+        renewal(nftables::find_table(&mut self.conversation, Family::Netdev, &self.table))
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ENOENT)
+}
+
+fn renewal(outcome: io::Result<()>) -> Renewal {
+    match outcome {
+        Ok(()) => Renewal::Done,
+        Err(error) if is_missing(&error) => Renewal::Gone,
+        Err(error) => Renewal::Failed(error),
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::GroupAddresses;
 use super::links::{Host, Link, Place, Readiness};
 use super::reconcile::{Change, UnderWay};
-use crate::protocol::{Failure, Instant, KernelEvent, Ticket};
+use crate::protocol::{Failure, Instant, KernelEvent, Mode, Ticket};
 
 /// Adding, and putting back, must have ended after this.
 const ADD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ struct Survey {
     stuck: bool,
     /// Some address has no link at all.
     homeless: bool,
-    /// Some link is missing or cannot carry its addresses.
+    /// Some link is missing or cannot carry its addresses, or nothing may be added.
     blocked: bool,
     /// Some address is not usable yet, or a change is under way.
     unsettled: bool,
@@ -202,6 +202,10 @@ impl Group {
         &self.configured.name
     }
 
+    pub(super) fn mode(&self) -> Mode {
+        self.configured.mode
+    }
+
     /// Every address that is, or was, of the group.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let configured = self.configured.addresses.iter().map(|(address, _)| *address);
@@ -305,15 +309,16 @@ impl Group {
                 (survey.homeless, survey.blocked, survey.stuck) = (true, true, true);
                 continue;
             };
-            survey.blocked |= !link.usable;
-            survey.stuck |= !link.usable && host.at(&place).is_none();
+            let kept_out = host.closed && host.at(&place).is_none();
+            survey.blocked |= !link.usable || kept_out;
+            survey.stuck |= kept_out || !link.usable && host.at(&place).is_none();
             survey.unsettled |= under_way.removing(&place);
             survey.supplanted |= host.at(&place).is_some_and(|found| !found.ours);
             match host.at(&place).map(|it| it.readiness) {
                 Some(Readiness::Ready) => {}
                 Some(Readiness::Tentative) => survey.unsettled = true,
                 Some(Readiness::Duplicate) => survey.duplicate = true,
-                None if link.usable => survey.missing.push(place),
+                None if link.usable && !kept_out => survey.missing.push(place),
                 None => {}
             }
         }

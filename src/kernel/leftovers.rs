@@ -13,10 +13,10 @@ use std::net::IpAddr;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::links::Place;
-use super::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 use super::watch;
+use crate::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 
-const DELETE_ADDRESS: u16 = 21;
+pub(super) const DELETE_ADDRESS: u16 = 21;
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
 const FAMILY_V4: u8 = 2;
@@ -45,7 +45,8 @@ pub fn remove_leftovers() -> io::Result<usize> {
     Ok(places.len())
 }
 
-fn body(place: &Place) -> Vec<u8> {
+/// The message that names an address and nothing else.
+pub(super) fn body(place: &Place) -> Vec<u8> {
     let (family, octets) = match place.address {
         IpAddr::V4(address) => (FAMILY_V4, address.octets().to_vec()),
         IpAddr::V6(address) => (FAMILY_V6, address.octets().to_vec()),

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::netlink::{Message, attributes, u32_at};
+use crate::netlink::{Message, attributes, u32_at};
 
 /// `IFA_PROTO` of every address that this daemon adds.
 pub(super) const PROTOCOL_TAG: u8 = 0xb0;
@@ -132,7 +132,7 @@ fn read_link(body: &[u8]) -> Option<Link> {
     if *body.first()? != FAMILY_UNSPECIFIED {
         return None;
     }
-    let hardware_kind = super::netlink::u16_at(body, 2)?;
+    let hardware_kind = crate::netlink::u16_at(body, 2)?;
     let flags = u32_at(body, 8)?;
     let mut enslaved = false;
     let mut routed_master = false;
@@ -217,6 +217,8 @@ pub(super) struct Host {
     links: BTreeMap<u32, Link>,
     addresses: BTreeMap<Place, Address>,
     connected: Vec<Connected>,
+    /// Nothing may be added for now.
+    pub(super) closed: bool,
 }
 
 impl Host {
@@ -258,7 +260,7 @@ impl Host {
 
     /// Forgets everything and takes in a complete dump.
     pub(super) fn replace(&mut self, observations: Vec<Observation>) {
-        *self = Self::default();
+        *self = Self { closed: self.closed, ..Self::default() };
         for observation in observations {
             match observation {
                 Observation::Link(link) => {
@@ -370,8 +372,8 @@ fn common_bits(one: IpAddr, other: IpAddr) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::netlink::append_attribute;
     use super::*;
+    use crate::netlink::append_attribute;
 
     fn link_body(flags: u32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut body = vec![0, 0];

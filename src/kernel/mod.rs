@@ -27,15 +27,15 @@ mod convergence;
 mod counters;
 mod destroy;
 mod echo;
+mod fence;
 mod filter;
 mod gate;
 mod group;
 mod leftovers;
+mod lifetimes;
 mod links;
 mod ndp;
 mod neighbours;
-mod netlink;
-mod nftables;
 mod probe;
 mod reach;
 mod reconcile;
@@ -57,10 +57,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use self::counters::{Counter, Counters};
-pub use self::gate::{Lease, Renewal, remove_gate, table_name};
+pub use self::gate::{Door, Lease, Renewal, remove_gate, table_name};
 pub use self::leftovers::remove_leftovers;
 use self::verify::Wish;
-use crate::protocol::{Epoch, GroupKey, KernelEvent, Neighbour, NodeId, Ticket};
+use crate::protocol::{Epoch, GroupKey, KernelEvent, Mode, Neighbour, NodeId, Ticket};
 
 /// A group as the kernel thread knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct GroupAddresses {
     pub key: GroupKey,
     /// Its name, for the log.
     pub name: String,
+    /// Under which lease it is answered.
+    pub mode: Mode,
     /// The link that shall bear the addresses; without it each goes to the link whose network
     /// it belongs to.
     pub interface: Option<String>,
@@ -83,9 +85,45 @@ pub struct Settings {
     pub groups: Vec<GroupAddresses>,
     /// Addresses of the other nodes: that they answer proves nothing about the outside.
     pub peer_addresses: Vec<IpAddr>,
-    /// The nf_tables table of our own that is to be the gate (see [`table_name`]); `None` for
-    /// addresses that are always answered.
-    pub gate: Option<String>,
+    /// What is to end the answers of a dead daemon's addresses; `None` for nothing.
+    pub fence: Option<FenceSettings>,
+}
+
+/// What is to keep a dead daemon's addresses from being answered.
+#[derive(Clone, Debug)]
+pub struct FenceSettings {
+    /// The nf_tables table of our own that is to be the gate (see [`table_name`]).
+    pub table: String,
+    /// What to do where there can be no gate; without this the start fails there.
+    pub otherwise: Option<Lifetimes>,
+}
+
+/// Lifetimes for addresses, prolonged again and again.
+#[derive(Clone)]
+pub struct Lifetimes {
+    /// How long an address lives that is not prolonged, in whole seconds, 1 or more; the kernel
+    /// may take half a second longer.
+    pub seconds: u32,
+    /// For how long from now this node's own word is good; called by the kernel thread, must not
+    /// block. While it is zero nothing is prolonged and nothing is added.
+    pub vouched: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
+
+impl fmt::Debug for Lifetimes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Lifetimes({} s)", self.seconds)
+    }
+}
+
+/// What is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fenced {
+    /// Nothing: addresses stay until somebody removes them.
+    Nothing,
+    /// The gate that is this table.
+    Gate(String),
+    /// Lifetimes of so many seconds.
+    Lifetimes(u32),
 }
 
 /// What [`start`] can fail of. Nothing was changed on the host, unless said so.
@@ -98,6 +136,15 @@ pub enum StartError {
     },
     /// The kernel could not be spoken to.
     Netlink(io::Error),
+    /// There can be no gate, and nothing else will do.
+    NoGate {
+        /// Its table.
+        table: String,
+        /// Who cannot do without.
+        wanted: GateWanted,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The thread could not be made.
     Thread(io::Error),
     /// Addresses that a predecessor left could not be removed (all of them; some may be).
@@ -105,6 +152,30 @@ pub enum StartError {
         /// How many are still there.
         count: usize,
     },
+}
+
+/// Why it must be the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateWanted {
+    /// No other way was allowed.
+    Required,
+    /// A group is in mode `Majority`: lifetimes end too late for what its voters have granted.
+    Majority,
+}
+
+impl fmt::Display for GateWanted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Required => {
+                "kernel_lease = \"required\" forbids to run without it (kernel_lease = \"auto\" \
+                 makes do with lifetimes of addresses)"
+            }
+            Self::Majority => {
+                "mode \"majority\" cannot do without it (mode \"availability\" makes do with \
+                 lifetimes of addresses)"
+            }
+        })
+    }
 }
 
 impl fmt::Display for StartError {
@@ -116,6 +187,12 @@ impl fmt::Display for StartError {
                  AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW)"
             ),
             Self::Netlink(error) => write!(out, "the kernel cannot be asked by netlink: {error}"),
+            Self::NoGate { table, wanted, source } => write!(
+                out,
+                "no gate can be made in nf_tables ({source}), and {wanted}: load the kernel's \
+                 module nf_tables with its netdev family, grant CAP_NET_ADMIN, and let nobody else \
+                 own the table netdev {table}"
+            ),
             Self::Thread(error) => write!(out, "no thread for the kernel's events: {error}"),
             Self::Leftovers { count } => {
                 write!(out, "{count} addresses left by a predecessor cannot be removed")
@@ -127,7 +204,9 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Netlink(error) | Self::Thread(error) => Some(error),
+            Self::Netlink(source) | Self::Thread(source) | Self::NoGate { source, .. } => {
+                Some(source)
+            }
             Self::NotPermitted { .. } | Self::Leftovers { .. } => None,
         }
     }
@@ -147,7 +226,8 @@ enum Order {
     Acquaint(NodeId, Vec<Neighbour>),
     TestReach,
     Reconfigure(Vec<GroupAddresses>, Vec<IpAddr>),
-    RebuildGate(Duration),
+    RebuildGate,
+    RestoreGate,
     Stop,
 }
 
@@ -157,7 +237,7 @@ pub struct Kernel {
     orders: mpsc::UnboundedSender<Order>,
     thread: JoinHandle<()>,
     counters: Arc<Counters>,
-    gate: Option<String>,
+    fence: Fenced,
 }
 
 /// Starts the thread in the network namespace of the caller.
@@ -173,12 +253,11 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let (told, ready) = blocking::channel();
     let counters = Arc::new(Counters::default());
     let counted = Arc::clone(&counters);
-    let table = settings.gate.clone();
     let body = move || apply::run(settings, events, counted, (inbox, told));
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
     match ready.recv() {
-        Ok(Ok(gated)) => Ok(Kernel { orders, thread, counters, gate: table.filter(|_| gated) }),
+        Ok(Ok(fence)) => Ok(Kernel { orders, thread, counters, fence }),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StartError::Thread(io::Error::other("the thread ended at once"))),
     }
@@ -231,16 +310,30 @@ impl Kernel {
         self.order(Order::Reconfigure(groups, peer_addresses));
     }
 
-    /// Builds the gate anew, with all that it covered, because somebody has removed it; it is open
-    /// for what is `left` of the lease.
-    pub fn rebuild_gate(&self, left: Duration) {
-        self.order(Order::RebuildGate(left));
+    /// Builds the gate anew, because somebody has removed it. It holds nothing back before
+    /// [`Kernel::restore_gate`], so that its doors can be opened first.
+    pub fn rebuild_gate(&self) {
+        self.order(Order::RebuildGate);
+    }
+
+    /// Puts a gate that was built anew before all that it covered.
+    pub fn restore_gate(&self) {
+        self.order(Order::RestoreGate);
+    }
+
+    /// What ends the answers of our addresses without the daemon.
+    #[must_use]
+    pub fn fence(&self) -> &Fenced {
+        &self.fence
     }
 
     /// The table that is the gate, if there is one.
     #[must_use]
     pub fn gate(&self) -> Option<&str> {
-        self.gate.as_deref()
+        match &self.fence {
+            Fenced::Gate(table) => Some(table),
+            Fenced::Nothing | Fenced::Lifetimes(_) => None,
+        }
     }
 
     /// What keeps the gate open; `None` where this kernel has no gate (the start has told why).
@@ -249,7 +342,7 @@ impl Kernel {
     ///
     /// When the kernel cannot be spoken to.
     pub fn lease(&self) -> io::Result<Option<Lease>> {
-        self.gate.as_deref().map(Lease::open).transpose()
+        self.gate().map(Lease::open).transpose()
     }
 
     /// What the thread has counted.
@@ -260,7 +353,7 @@ impl Kernel {
 
     /// Removes all that is ours and ends the thread. Takes some milliseconds, at most seconds.
     pub fn stop(self) {
-        let Self { orders, thread, counters: _, gate: _ } = self;
+        let Self { orders, thread, counters: _, fence: _ } = self;
         drop(orders.send(Order::Stop));
         if thread.join().is_err() {
             tracing::error!("the kernel thread panicked");

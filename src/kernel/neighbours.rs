@@ -11,7 +11,7 @@ use std::time::Duration;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::links::ip;
-use super::netlink::{
+use crate::netlink::{
     ACKNOWLEDGE, Conversation, DUMP, Message, append_attribute, attributes, u16_at, u32_at,
 };
 

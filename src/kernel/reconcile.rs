@@ -13,10 +13,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::GroupAddresses;
+use super::gate::Door;
 use super::group::Group;
 use super::links::{Host, Link, Observation, Place, Readiness};
 use crate::protocol::{
-    Failure, GroupKey, HARDWARE_MAX, HardwareAddress, Instant, KernelEvent, Ticket,
+    Failure, GroupKey, HARDWARE_MAX, HardwareAddress, Instant, KernelEvent, Mode, Ticket,
 };
 
 /// A change whose effect is not seen after this is looked into.
@@ -283,6 +284,13 @@ impl Reconciler {
 
     /// Takes in one thing that the kernel told.
     pub(super) fn observe(&mut self, observation: Observation) {
+        if let Observation::Address(it) = &observation
+            && self.host.at(&it.place) == Some(it)
+            && !self.under_way.contains(&it.place)
+        {
+            // It was prolonged, and is as it was.
+            return;
+        }
         let progress = self.under_way.observe(&observation);
         let address = match &observation {
             Observation::Address(address) => Some(address.place.address),
@@ -296,6 +304,24 @@ impl Reconciler {
         if self.host.observe(observation) {
             self.relocate();
         }
+    }
+
+    /// Nothing may be added while this is so; what is missing is put back afterwards.
+    pub(super) fn set_closed(&mut self, closed: bool) {
+        if std::mem::replace(&mut self.host.closed, closed) != closed {
+            self.relocate();
+        }
+    }
+
+    /// Whether the address is here and is to stay.
+    pub(super) fn holds(&self, place: &Place) -> bool {
+        let ours = self.host.at(place).is_some_and(|found| found.ours);
+        ours && !self.under_way.contains(place) && self.owners.contains_key(&place.address)
+    }
+
+    /// Every address that is here and is to stay.
+    pub(super) fn held(&self) -> impl Iterator<Item = Place> + '_ {
+        self.host.addresses().map(|found| found.place).filter(|place| self.holds(place))
     }
 
     /// Takes in a complete view of the host.
@@ -443,6 +469,20 @@ impl Reconciler {
     /// The name of the group.
     pub(super) fn name(&self, key: GroupKey) -> &str {
         self.groups.get(&key).map_or("", Group::name)
+    }
+
+    /// The door that the address belongs behind.
+    pub(super) fn door(&self, address: IpAddr) -> Door {
+        let owner = self.owners.get(&address).and_then(|owner| self.groups.get(owner));
+        Door::of(owner.map(Group::mode).unwrap_or_default())
+    }
+
+    /// What is here of groups in this mode must go, and none may come until it is asked for again.
+    pub(super) fn give_up(&mut self, mode: Mode) {
+        for (key, group) in self.groups.iter_mut().filter(|(_, group)| group.mode() == mode) {
+            group.refused(Failure::Refused);
+            self.dirty.insert(*key);
+        }
     }
 
     /// The host as it is known.

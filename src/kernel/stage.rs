@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::GroupAddresses;
 use super::links::{Address, Link, Observation, Place, Readiness};
 use super::reconcile::{Change, Reconciler, Refusal};
-use crate::protocol::{GroupKey, Instant, KernelEvent, Ticket};
+use crate::protocol::{GroupKey, Instant, KernelEvent, Mode, Ticket};
 
 const KEY: GroupKey = GroupKey(1);
 
@@ -48,7 +48,8 @@ fn configuration(interface: Option<String>, addresses: &str) -> Vec<GroupAddress
     }
     let places = addresses.chars().map(|letter| place(&format!("{letter}0")));
     let addresses = places.map(|place| (place.address, place.prefix)).collect();
-    vec![GroupAddresses { key: KEY, name: "web".to_owned(), interface, addresses }]
+    let (name, mode) = ("web".to_owned(), Mode::Availability);
+    vec![GroupAddresses { key: KEY, name, mode, interface, addresses }]
 }
 
 fn place(text: &str) -> Place {
@@ -148,6 +149,8 @@ impl Stage {
                     "nothing is due at {step}: {due:?}"
                 );
             }
+            "closed" => self.reconciler.set_closed(true),
+            "open" => self.reconciler.set_closed(false),
             "configure" => {
                 let groups = configuration(self.interface.clone(), words[1]);
                 self.reconciler.reconfigure(groups, now);

@@ -230,6 +230,33 @@ fn what_somebody_removed_is_put_back_at_once() {
 }
 
 #[test]
+fn while_nothing_may_be_added_what_ended_stays_away_and_is_put_back_afterwards() {
+    play(
+        "acquire 1 -> +A2 +B2
+         sees A2
+         sees B2 -> present:1
+         done +A2
+         done +B2
+         closed
+         loses A2
+         sees B2
+         loses B2
+         open -> +A2 +B2
+         sees A2
+         sees B2 -> repaired
+         done +A2
+         done +B2
+         closed
+         loses A2
+         release 2 -> -B2
+         loses B2
+         done -B2 -> absent:2
+         acquire 3
+         time 1000 -> failed:3:Timeout",
+    );
+}
+
+#[test]
 fn what_cannot_be_put_back_fails() {
     play(
         "acquire 1 -> +A2 +B2

@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::links::{Observation, Place};
-use super::netlink::{Conversation, DATAGRAM_MAX, DUMP, messages};
+use crate::netlink::{Conversation, DATAGRAM_MAX, DUMP, messages};
 
 /// Room for the events of some 10 000 addresses changed at once, while this thread does not run.
 const BUFFER: usize = 8 * 1024 * 1024;

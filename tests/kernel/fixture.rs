@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buoy::kernel::{self, GroupAddresses, Kernel, Settings};
-use buoy::protocol::{GroupKey, HardwareAddress, KernelEvent, Neighbour};
+use buoy::protocol::{GroupKey, HardwareAddress, KernelEvent, Mode, Neighbour};
 
 use crate::until::PATIENCE;
 
@@ -22,7 +22,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Starts with these groups.
     pub(crate) fn start(groups: Vec<GroupAddresses>) -> Self {
-        Self::start_with(Settings { groups, peer_addresses: Vec::new(), gate: None })
+        Self::start_with(Settings { groups, peer_addresses: Vec::new(), fence: None })
     }
 
     /// Starts with these settings.
@@ -88,6 +88,7 @@ pub(crate) fn group(interface: &str, addresses: &[&str]) -> GroupAddresses {
     GroupAddresses {
         key: GroupKey::from_first_address(first),
         name: first.to_string(),
+        mode: Mode::Availability,
         interface: Some(interface.to_owned()).filter(|name| !name.is_empty()),
         addresses,
     }

@@ -3,11 +3,14 @@
 
 mod claimants;
 mod connections;
+mod doors;
+mod fence_speed;
 mod fixture;
 mod following;
 mod holding;
 mod interfaces;
 mod leftovers;
+mod lifetimes;
 mod namespace;
 mod reach;
 mod repairs;

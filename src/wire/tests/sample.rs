@@ -162,6 +162,11 @@ pub(super) fn random_neighbours(random: &mut Random, v4: usize, v6: usize) -> Me
     Message::Neighbours(v4.chain(v6).map(&mut neighbour).collect())
 }
 
+fn wish(random: &mut Random) -> Wish {
+    let (version, group) = (low(random, 32), GroupKey(random.next_u64()));
+    Wish { version, group, wanted: random.below(2) == 1 }
+}
+
 /// Any message, lists of any length up to their limits.
 pub(super) fn random_message(random: &mut Random) -> Message {
     const OUTCOMES: [Result<(), Refusal>; 10] = [
@@ -207,11 +212,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
             base: low(random, 32),
             upto: low(random, 32),
             wishes: (0..small(random, WISHES_PER_MESSAGE as u64 + 1))
-                .map(|_| Wish {
-                    version: low(random, 32),
-                    group: GroupKey(random.next_u64()),
-                    wanted: random.below(2) == 1,
-                })
+                .map(|_| wish(random))
                 .collect(),
         }),
         7 => {

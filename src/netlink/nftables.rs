@@ -1,6 +1,6 @@
-//! Messages to nf_tables: just what the gate needs, written by hand.
+//! Messages to nf_tables: just what we need of it, written by hand.
 //!
-//! Used by `gate`. Several messages make one batch, which the kernel carries out entirely or not
+//! Used by the gate of `kernel` and the switch of `lab`; needs no `nft` program. Several messages make one batch, which the kernel carries out entirely or not
 //! at all, within the call that sends it. Numbers are big-endian, unlike elsewhere in netlink.
 //!
 //! ```text
@@ -11,15 +11,13 @@
 
 use std::io;
 
-use super::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
+use super::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 
 /// `NETLINK_NETFILTER`.
 const NETFILTER: isize = 12;
 const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
-/// Tables of this family see frames at a device, ARP included.
-const FAMILY_NETDEV: u8 = 5;
 
 /// Make it, and do not mind if it is there.
 const CREATE: u16 = 0x400;
@@ -28,6 +26,7 @@ const APPEND: u16 = 0x800;
 const NESTED: u16 = 0x8000;
 
 const NEW_TABLE: u16 = 0;
+const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
@@ -42,18 +41,48 @@ const DROP: i32 = 0;
 const ACCEPT: i32 = 1;
 const GOTO: i32 = -4;
 
+/// What the tables of a family see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Frames at a device, ARP included.
+    Netdev,
+    /// Frames in a bridge.
+    Bridge,
+}
+
+impl Family {
+    const fn number(self) -> u8 {
+        match self {
+            Self::Netdev => 5,
+            Self::Bridge => 7,
+        }
+    }
+}
+
 /// Where a chain looks at frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hook {
-    /// What comes in at a device.
-    Ingress,
-    /// What goes out of one (Linux 5.16).
-    Egress,
+pub(crate) enum Hook<'a> {
+    /// What comes in at this device.
+    Ingress(&'a str),
+    /// What goes out of it (Linux 5.16).
+    Egress(&'a str),
+    /// What a bridge passes from one port to another.
+    Forward,
+}
+
+impl<'a> Hook<'a> {
+    const fn number_and_device(self) -> (u32, Option<&'a str>) {
+        match self {
+            Self::Ingress(device) => (0, Some(device)),
+            Self::Egress(device) => (1, Some(device)),
+            Self::Forward => (2, None),
+        }
+    }
 }
 
 /// What the elements of a set are, as the `nft` program names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     /// `ipv4_addr`.
     Ipv4,
     /// `ipv6_addr`.
@@ -74,7 +103,7 @@ impl Key {
 
 /// From where in a frame a value is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
+pub(crate) enum Field {
     /// So many bytes behind the beginning of the network header (also that of ARP).
     Network(u32),
     /// So many bytes behind the beginning of what the network header carries.
@@ -83,13 +112,19 @@ pub(super) enum Field {
 
 /// One step of a rule. A comparison or lookup that fails ends the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// The frame is of this protocol.
     EtherType(u16),
     /// The packet carries this protocol.
     Carries(u8),
-    /// This byte has this value.
-    Byte(Field, u8),
+    /// These bytes are there, 16 at most.
+    Is(Field, &'a [u8]),
+    /// The frame came in by the device of this name.
+    CameBy(&'a str),
+    /// The frame goes out by it.
+    GoesBy(&'a str),
+    /// One frame in so many, at random; 1 or more.
+    OneIn(u32),
     /// So many bytes are an element of the set.
     In(Field, u32, &'a str),
     /// The protocol of the frame is an element of the set.
@@ -104,32 +139,33 @@ pub(super) enum Step<'a> {
 
 /// A batch under construction, for one table.
 #[derive(Debug)]
-pub(super) struct Batch<'a> {
+pub(crate) struct Batch<'a> {
+    family: Family,
     table: &'a str,
     bytes: Vec<u8>,
     sequence: u32,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(table: &'a str) -> Self {
+    pub(crate) fn new(family: Family, table: &'a str) -> Self {
         let mut bytes = Vec::new();
         append_message(&mut bytes, BATCH_BEGIN, REQUEST, 0, &[0, 0, 0, SUBSYSTEM.to_be_bytes()[1]]);
-        Self { table, bytes, sequence: 0 }
+        Self { family, table, bytes, sequence: 0 }
     }
 
-    pub(super) fn new_table(self) -> Self {
+    pub(crate) fn new_table(self) -> Self {
         let body = text(1, self.table);
         self.message(NEW_TABLE, CREATE, &body)
     }
 
     /// Fails if it does not exist.
-    pub(super) fn delete_table(self) -> Self {
+    pub(crate) fn delete_table(self) -> Self {
         let body = text(1, self.table);
         self.message(DELETE_TABLE, 0, &body)
     }
 
     /// A set whose elements end by themselves if `timed`.
-    pub(super) fn new_set(self, name: &str, key: Key, timed: bool) -> Self {
+    pub(crate) fn new_set(self, name: &str, key: Key, timed: bool) -> Self {
         const TIMED: u32 = 0x10;
         let (number, length) = key.number_and_length();
         let mut body = text(1, self.table);
@@ -142,20 +178,22 @@ impl<'a> Batch<'a> {
         self.message(NEW_SET, CREATE, &body)
     }
 
-    pub(super) fn new_chain(self, name: &str, hook: Option<(Hook, &str, i32)>) -> Self {
+    /// A chain that others go to, or one that sees frames itself, in the order of priorities.
+    pub(crate) fn new_chain(self, name: &str, hook: Option<(Hook<'_>, i32)>) -> Self {
         let mut body = text(1, self.table);
         body.extend(text(3, name));
-        if let Some((hook, device, priority)) = hook {
-            let mut place = number_attribute(1, u32::from(hook == Hook::Egress));
+        if let Some((hook, priority)) = hook {
+            let (number, device) = hook.number_and_device();
+            let mut place = number_attribute(1, number);
             place.extend(attribute(2, &priority.to_be_bytes()));
-            place.extend(text(3, device));
+            place.extend(device.map(|device| text(3, device)).unwrap_or_default());
             body.extend(attribute(4 | NESTED, &place));
             body.extend(text(7, "filter"));
         }
         self.message(NEW_CHAIN, CREATE, &body)
     }
 
-    pub(super) fn new_rule(self, chain: &str, steps: &[Step<'_>]) -> Self {
+    pub(crate) fn new_rule(self, chain: &str, steps: &[Step<'_>]) -> Self {
         let mut body = text(1, self.table);
         body.extend(text(2, chain));
         let expressions: Vec<u8> = steps.iter().flat_map(expressions).collect();
@@ -164,12 +202,12 @@ impl<'a> Batch<'a> {
     }
 
     /// Elements that end after so many milliseconds, if given.
-    pub(super) fn add(self, set: &str, keys: &[&[u8]], milliseconds: Option<u64>) -> Self {
+    pub(crate) fn add(self, set: &str, keys: &[&[u8]], milliseconds: Option<u64>) -> Self {
         self.elements(NEW_ELEMENTS, CREATE, (set, keys, milliseconds))
     }
 
     /// Fails if one of them does not exist.
-    pub(super) fn delete(self, set: &str, keys: &[&[u8]]) -> Self {
+    pub(crate) fn delete(self, set: &str, keys: &[&[u8]]) -> Self {
         self.elements(DELETE_ELEMENTS, 0, (set, keys, None))
     }
 
@@ -195,7 +233,7 @@ impl<'a> Batch<'a> {
 
     fn message(mut self, kind: u16, flags: u16, attributes: &[u8]) -> Self {
         self.sequence += 1;
-        let mut body = vec![FAMILY_NETDEV, 0, 0, 0];
+        let mut body = vec![self.family.number(), 0, 0, 0];
         body.extend_from_slice(attributes);
         let kind = SUBSYSTEM << 8 | kind;
         let flags = flags | REQUEST | ACKNOWLEDGE;
@@ -211,7 +249,7 @@ impl<'a> Batch<'a> {
 }
 
 /// Opens the way to nf_tables.
-pub(super) fn open() -> io::Result<Conversation> {
+pub(crate) fn open() -> io::Result<Conversation> {
     Conversation::open(NETFILTER)
 }
 
@@ -220,7 +258,7 @@ pub(super) fn open() -> io::Result<Conversation> {
 /// # Errors
 ///
 /// The first refusal; nothing of the batch was done.
-pub(super) fn carry_out(conversation: &mut Conversation, batch: Batch<'_>) -> io::Result<()> {
+pub(crate) fn carry_out(conversation: &mut Conversation, batch: Batch<'_>) -> io::Result<()> {
     // What an earlier batch left unread says nothing about this one.
     drop(conversation.refusals());
     conversation.send(&batch.finished())?;
@@ -230,13 +268,36 @@ pub(super) fn carry_out(conversation: &mut Conversation, batch: Batch<'_>) -> io
     }
 }
 
+/// Looks for a table.
+///
+/// # Errors
+///
+/// That it does not exist, or cannot be asked for.
+pub(crate) fn find_table(
+    conversation: &mut Conversation,
+    family: Family,
+    table: &str,
+) -> io::Result<()> {
+    let mut body = vec![family.number(), 0, 0, 0];
+    body.extend(text(1, table));
+    conversation.ask(SUBSYSTEM << 8 | GET_TABLE, ACKNOWLEDGE, &body, |_| true)
+}
+
 fn expressions(step: &Step<'_>) -> Vec<u8> {
     const META_PROTOCOL: u32 = 1;
+    const META_INPUT_NAME: u32 = 6;
+    const META_OUTPUT_NAME: u32 = 7;
     const META_L4_PROTOCOL: u32 = 16;
     match step {
         Step::EtherType(kind) => [meta(META_PROTOCOL), equals(&kind.to_be_bytes())].concat(),
         Step::Carries(protocol) => [meta(META_L4_PROTOCOL), equals(&[*protocol])].concat(),
-        Step::Byte(field, value) => [payload(*field, 1), equals(&[*value])].concat(),
+        Step::Is(field, value) => {
+            let length = u32::try_from(value.len()).expect("values are short");
+            [payload(*field, length), equals(value)].concat()
+        }
+        Step::CameBy(device) => [meta(META_INPUT_NAME), equals(&padded(device))].concat(),
+        Step::GoesBy(device) => [meta(META_OUTPUT_NAME), equals(&padded(device))].concat(),
+        Step::OneIn(some) => [random_below(*some), equals(&[0; 4])].concat(),
         Step::In(field, length, set) => [payload(*field, *length), lookup(set)].concat(),
         Step::EtherTypeIn(set) => [meta(META_PROTOCOL), lookup(set)].concat(),
         Step::Accept => verdict(ACCEPT, None),
@@ -262,6 +323,20 @@ fn payload(field: Field, length: u32) -> Vec<u8> {
     };
     let numbers = [(1, REGISTER), (2, base), (3, offset), (4, length)];
     expression("payload", &numbers.map(|(kind, value)| number_attribute(kind, value)).concat())
+}
+
+fn random_below(limit: u32) -> Vec<u8> {
+    const RANDOM: u32 = 1;
+    let numbers = [(1, REGISTER), (2, limit.max(1)), (3, RANDOM)];
+    expression("numgen", &numbers.map(|(kind, value)| number_attribute(kind, value)).concat())
+}
+
+/// The name of a device as the kernel compares it.
+fn padded(device: &str) -> [u8; 16] {
+    let mut name = [0; 16];
+    // The last byte stays zero (IFNAMSIZ).
+    name[..15].iter_mut().zip(device.bytes()).for_each(|(to, from)| *to = from);
+    name
 }
 
 fn equals(value: &[u8]) -> Vec<u8> {
@@ -307,7 +382,7 @@ mod tests {
 
     #[test]
     fn renewing_one_element_is_these_bytes() {
-        let batch = Batch::new("t").add("s", &[&[8, 6]], Some(600)).finished();
+        let batch = Batch::new(Family::Netdev, "t").add("s", &[&[8, 6]], Some(600)).finished();
         let mut expected = vec![20, 0, 0, 0, 16, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10];
         expected.extend([68, 0, 0, 0, 12, 10, 5, 4, 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0]);
         expected.extend([6, 0, 1, 0, b't', 0, 0, 0, 6, 0, 2, 0, b's', 0, 0, 0]);

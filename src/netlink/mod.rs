@@ -1,7 +1,7 @@
 //! Netlink datagrams: the framing, and a socket for questions that the kernel answers at once.
 //!
-//! Used by `watch` (events and dumps), `destroy` (socket dumps) and `reach` (neighbours, routes).
-//! Only the few fields that are needed are read, and unknown attributes are passed over: a newer
+//! Used by `kernel` for events, dumps, addresses and the gate, and by `lab` for the rules of its
+//! switch; messages to nf_tables are in [`nftables`]. No part of the library's interface. Only the few fields that are needed are read, and unknown attributes are passed over: a newer
 //! kernel that says more must never make this host unable to hold an address.
 //!
 //! ```text
@@ -15,20 +15,22 @@
 //! A dump is produced by the kernel inside our own `recv`, so a [`Conversation`] never waits; if
 //! nothing is there although something should be, that is an error and the caller starts anew.
 
+pub(crate) mod nftables;
+
 use std::io;
 
 use netlink_sys::{Socket, SocketAddr};
 
 /// Length of the header drawn above.
-pub(super) const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 /// The kernel never builds a larger datagram than 32 KiB for a reader with such a buffer.
-pub(super) const DATAGRAM_MAX: usize = 64 * 1024;
+pub(crate) const DATAGRAM_MAX: usize = 64 * 1024;
 /// A question.
-pub(super) const REQUEST: u16 = 0x1;
+pub(crate) const REQUEST: u16 = 0x1;
 /// Answer even if there is nothing to tell.
-pub(super) const ACKNOWLEDGE: u16 = 0x4;
+pub(crate) const ACKNOWLEDGE: u16 = 0x4;
 /// Tell everything there is.
-pub(super) const DUMP: u16 = 0x300;
+pub(crate) const DUMP: u16 = 0x300;
 const KIND_ERROR: u16 = 2;
 const KIND_DONE: u16 = 3;
 /// Attribute kinds carry two flag bits at the top.
@@ -36,17 +38,17 @@ const ATTRIBUTE_KIND: u16 = 0x3fff;
 
 /// One message of a datagram.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message<'a> {
+pub(crate) struct Message<'a> {
     /// What it is.
-    pub(super) kind: u16,
+    pub(crate) kind: u16,
     /// Of the question that it answers; 0 for events.
-    pub(super) sequence: u32,
+    pub(crate) sequence: u32,
     /// What follows the header.
-    pub(super) body: &'a [u8],
+    pub(crate) body: &'a [u8],
 }
 
 /// The messages of a datagram; ends at the first one that is malformed.
-pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         let length = usize::try_from(u32_at(rest, 0)?).ok()?;
@@ -61,7 +63,7 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
 }
 
 /// The attributes in `bytes`; ends at the first one that is malformed.
-pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0)?);
@@ -72,19 +74,19 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// The number of two bytes, in the byte order of this host, at `offset`.
-pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     let bytes = bytes.get(offset..)?.first_chunk()?;
     Some(u16::from_ne_bytes(*bytes))
 }
 
 /// The number of four bytes, in the byte order of this host, at `offset`.
-pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     let bytes = bytes.get(offset..)?.first_chunk()?;
     Some(u32::from_ne_bytes(*bytes))
 }
 
 /// Appends one message to `out`.
-pub(super) fn append_message(out: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, body: &[u8]) {
+pub(crate) fn append_message(out: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, body: &[u8]) {
     let length = u32::try_from(HEADER + body.len()).expect("messages of ours are short");
     out.extend_from_slice(&length.to_ne_bytes());
     out.extend_from_slice(&kind.to_ne_bytes());
@@ -96,7 +98,7 @@ pub(super) fn append_message(out: &mut Vec<u8>, kind: u16, flags: u16, sequence:
 }
 
 /// Appends one attribute to `out`.
-pub(super) fn append_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn append_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).expect("attributes of ours are short");
     out.extend_from_slice(&length.to_ne_bytes());
     out.extend_from_slice(&kind.to_ne_bytes());
@@ -106,7 +108,7 @@ pub(super) fn append_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
 
 /// Questions to the kernel, answered within the call.
 #[derive(Debug)]
-pub(super) struct Conversation {
+pub(crate) struct Conversation {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
@@ -114,7 +116,7 @@ pub(super) struct Conversation {
 
 impl Conversation {
     /// Opens a socket of the given netlink protocol.
-    pub(super) fn open(protocol: isize) -> io::Result<Self> {
+    pub(crate) fn open(protocol: isize) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -125,7 +127,7 @@ impl Conversation {
     /// Asks one question; `take` gets every message of the answer and says whether to go on.
     ///
     /// After an error, or when `take` stopped the answer, a new conversation must be opened.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &mut self,
         kind: u16,
         flags: u16,
@@ -156,12 +158,12 @@ impl Conversation {
     }
 
     /// Sends messages whose refusals are counted later by [`Conversation::refusals`].
-    pub(super) fn send(&self, datagram: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&self, datagram: &[u8]) -> io::Result<()> {
         self.socket.send(datagram, 0).map(drop)
     }
 
     /// Reads what is waiting; returns the codes of refusals.
-    pub(super) fn refusals(&mut self) -> Vec<i32> {
+    pub(crate) fn refusals(&mut self) -> Vec<i32> {
         let mut found = Vec::new();
         while let Ok(length) = self.socket.recv(&mut self.buffer.as_mut_slice(), 0) {
             let datagram = self.buffer.get(..length).unwrap_or_default();

@@ -1,0 +1,187 @@
+//! What keeps a dead daemon's addresses from being answered, as `apply` uses it.
+//!
+//! Addresses are put behind the gate before they come and taken from it when they are gone. If
+//! somebody keeps us from that, groups in mode `Availability` come all the same, because an address
+//! without a fence is better than none; groups in mode `Majority` do not, and go if they are here.
+//! Doors are opened elsewhere (see `gate`). Where there can be no gate at all, addresses get
+//! lifetimes (see `lifetimes`), or the start fails.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+
+use tokio::time::Instant as Moment;
+
+use super::gate::{Door, Gate};
+use super::lifetimes::Refresher;
+use super::links::Place;
+use super::reconcile::{Change, Reconciler, Refusal};
+use super::{FenceSettings, Fenced, GateWanted, StartError};
+use crate::protocol::{Instant, Mode};
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Fence {
+    gate: Option<(Gate, String)>,
+    lifetimes: Option<Refresher>,
+    /// Addresses that have gone and are still covered.
+    uncovered: BTreeSet<IpAddr>,
+}
+
+impl Fence {
+    /// Builds the gate, or does without as far as that is allowed; `majority` tells that some group
+    /// is in that mode.
+    pub(super) fn open(wanted: Option<FenceSettings>, majority: bool) -> Result<Self, StartError> {
+        let Some(FenceSettings { table, otherwise }) = wanted else { return Ok(Self::default()) };
+        let source = match Gate::open(table.clone()) {
+            Ok(gate) => return Ok(Self { gate: Some((gate, table)), ..Self::default() }),
+            Err(source) => source,
+        };
+        let (wanted, lifetimes) = match otherwise {
+            Some(lifetimes) if !majority => (GateWanted::Required, Some(lifetimes)),
+            Some(_) => (GateWanted::Majority, None),
+            None => (GateWanted::Required, None),
+        };
+        let Some(lifetimes) = lifetimes else {
+            return Err(StartError::NoGate { table, wanted, source });
+        };
+        tracing::warn!(
+            error = %source,
+            "no gate can be made in nf_tables: addresses of a daemon that dies end by themselves \
+             after {} s instead",
+            lifetimes.seconds
+        );
+        let lifetimes = Refresher::new(lifetimes).map_err(StartError::Netlink)?;
+        Ok(Self { lifetimes: Some(lifetimes), ..Self::default() })
+    }
+
+    /// What is in force.
+    pub(super) fn in_force(&self) -> Fenced {
+        match (&self.gate, &self.lifetimes) {
+            (Some((_, table)), _) => Fenced::Gate(table.clone()),
+            (None, Some(lifetimes)) => Fenced::Lifetimes(lifetimes.seconds()),
+            (None, None) => Fenced::Nothing,
+        }
+    }
+
+    /// How long an address lives that is added now, in seconds; `None` for ever.
+    pub(super) fn lifetime(&self) -> Option<u32> {
+        self.lifetimes.as_ref().map(Refresher::seconds)
+    }
+
+    /// Whether an address may come now. Behind a gate it always may.
+    pub(super) fn may_add(&self) -> bool {
+        self.lifetimes.as_ref().is_none_or(Refresher::vouched)
+    }
+
+    /// When to [`Fence::prolong`].
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.lifetimes.as_ref().map(Refresher::deadline)
+    }
+
+    /// Prolongs the lives of addresses, if it is time.
+    pub(super) fn prolong(&mut self, reconciler: &Reconciler) {
+        if let Some(lifetimes) = &mut self.lifetimes {
+            lifetimes.proceed(reconciler);
+        }
+    }
+
+    /// Puts addresses behind their doors before they come; takes from `changes` what must not.
+    pub(super) fn cover(
+        &mut self,
+        changes: &mut Vec<Change>,
+        reconciler: &mut Reconciler,
+        now: Instant,
+    ) {
+        let coming = changes.iter().filter_map(|change| match change {
+            Change::Add(place) => Some(*place),
+            Change::Remove { .. } => None,
+        });
+        let coming: Vec<Place> = coming.collect();
+        let Some((gate, _)) = self.gate.as_mut().filter(|_| !coming.is_empty()) else { return };
+        for place in &coming {
+            self.uncovered.remove(&place.address);
+        }
+        if cover(gate, &coming, reconciler).is_ok() {
+            return;
+        }
+        let again = gate.rebuild().and_then(|()| gate.restore());
+        let Err(error) = again.and_then(|()| cover(gate, &coming, reconciler)) else { return };
+        tracing::warn!(%error, "addresses come without the gate");
+        changes.retain(|change| {
+            let adds = matches!(change, Change::Add(_));
+            let refused = adds && reconciler.door(change.place().address) == Door::Granted;
+            if refused {
+                reconciler.answered(change, Err(Refusal::Other(0)), now);
+            }
+            !refused
+        });
+    }
+
+    /// Puts addresses behind the other door whose group has changed its mode.
+    pub(super) fn change_doors(&mut self, reconciler: &mut Reconciler) {
+        let Some((gate, _)) = &mut self.gate else { return };
+        let covered = gate.covered().map(|address| (address, reconciler.door(address)));
+        let doors: Vec<(IpAddr, Door)> = covered.collect();
+        if gate.cover(doors.iter().copied()).is_ok() {
+            return;
+        }
+        let rebuilt = gate.rebuild().and_then(|()| gate.cover(doors.into_iter()));
+        if let Err(error) = rebuilt.and_then(|()| gate.restore()) {
+            tracing::error!(%error, "addresses cannot be put behind the other door");
+            reconciler.give_up(Mode::Majority);
+        }
+    }
+
+    /// Notes that an address has gone.
+    pub(super) fn is_gone(&mut self, address: IpAddr) {
+        self.uncovered.insert(address);
+    }
+
+    /// Lets those go from the gate that are not here any more.
+    pub(super) fn uncover(&mut self) {
+        let gone = std::mem::take(&mut self.uncovered);
+        if let Some((gate, _)) = self.gate.as_mut().filter(|_| !gone.is_empty())
+            && let Err(error) = gate.uncover(&gone)
+        {
+            tracing::debug!(%error, "addresses that have gone stay under the gate");
+        }
+    }
+
+    /// Builds a gate anew that somebody has removed; it holds nothing back yet.
+    pub(super) fn rebuild(&mut self, reconciler: &mut Reconciler) {
+        let Some((gate, _)) = &mut self.gate else { return };
+        if let Err(error) = gate.rebuild() {
+            tracing::error!(%error, "the gate cannot be built");
+            reconciler.give_up(Mode::Majority);
+        }
+    }
+
+    /// Puts it before the addresses again. If this fails the table is gone once more, which the
+    /// next renewal finds out.
+    pub(super) fn restore(&mut self) {
+        let Some((gate, _)) = &mut self.gate else { return };
+        match gate.restore() {
+            Ok(()) => tracing::warn!("the gate had been removed by somebody and is back"),
+            Err(error) => tracing::warn!(%error, "the gate is not back yet"),
+        }
+    }
+
+    /// Removes the gate, when all is gone.
+    pub(super) fn remove(&mut self) {
+        if let Some((gate, _)) = &mut self.gate
+            && let Err(error) = gate.remove()
+        {
+            tracing::error!(%error, "the gate stays behind");
+        }
+    }
+}
+
+fn cover(gate: &mut Gate, coming: &[Place], reconciler: &Reconciler) -> io::Result<()> {
+    let host = reconciler.host();
+    let devices: BTreeSet<u32> = coming.iter().map(|place| place.link).collect();
+    for link in devices.iter().filter_map(|index| host.link(*index)) {
+        gate.watch(link.index, &link.name)?;
+    }
+    gate.cover(coming.iter().map(|place| (place.address, reconciler.door(place.address))))
+}
