@@ -8,6 +8,7 @@ mod crash;
 mod fence;
 mod following;
 mod lifetimes;
+mod majority;
 mod meddling;
 mod partition;
 mod planned;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         strangers::TESTS,
         following::TESTS,
         lifetimes::TESTS,
+        majority::TESTS,
         meddling::TESTS,
         refusal::TESTS,
         witness::TESTS,

@@ -122,6 +122,16 @@ impl Scene {
         self.at_rest()
     }
 
+    /// Waits until every served address is answered by another node than this one, whatever that
+    /// has in its kernel.
+    pub(crate) fn served_by_others(&self, node: usize) -> Outcome {
+        until("the others serve everything", SOON, || {
+            let answering = self.cluster.answering(RECENT);
+            let wrong = answering.iter().find(|(_, who)| who.is_none_or(|who| who == node));
+            wrong.map_or(Ok(()), |(vip, who)| Err(format!("{vip} is answered by {who:?}")))
+        })
+    }
+
     /// As [`Scene::at_rest`], after `node` has got something.
     pub(crate) fn back(&self, node: usize) -> Outcome {
         until("it answers for something", SOON, || match self.owned_by(node).len() {

@@ -139,6 +139,9 @@ pub(super) enum Command {
         #[arg(long, value_name = "RUNS", conflicts_with_all = ["file", "config"])]
         #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
         bench: Option<u32>,
+        /// Measure the cases of mode majority instead
+        #[arg(long, requires = "bench")]
+        majority: bool,
         /// Measure long quiet: own cost, busy processors, random loss; takes 12 minutes
         #[arg(long, conflicts_with_all = ["file", "config", "bench"])]
         soak: bool,

@@ -95,8 +95,8 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             Ok(Exit::Done)
         }
         Command::Run(run) => run_daemon(run, config_or_default(), json, streams),
-        Command::Lab { file, bench, soak } => {
-            lab::run(&Options { config: file.or(config), bench, soak }, streams)
+        Command::Lab { file, bench, majority, soak } => {
+            lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)
         }
     }
 }

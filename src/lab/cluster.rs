@@ -197,6 +197,13 @@ impl Cluster {
         }
     }
 
+    /// Sends a signal to the daemon of a node and to its guardian.
+    pub fn signal_family(&self, node: usize, signal: Signal) {
+        if let Some(process) = self.process(node) {
+            process.signal_family(signal);
+        }
+    }
+
     /// Runs a command of the executable against a node's daemon.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use super::clock;
 use super::cluster::Cluster;
 use super::fault::{Fault, Phase};
 use super::namespace::NamespaceError;
+use super::ownership::Change;
 use super::probe::Prober;
 use super::record::ANSWER_LIMIT;
 
@@ -48,6 +49,9 @@ pub struct Figures {
     pub lost: usize,
     /// The longest time that two nodes held the same address.
     pub two_owners: Duration,
+    /// The longest time for which a node still answered for an address after another had added it,
+    /// as far as the client asked it.
+    pub both_answer: Duration,
     /// The longest time, from the beginning on, during which one node answered for an address
     /// although another one had already answered for it.
     pub by_turns: Duration,
@@ -139,12 +143,16 @@ pub fn figures(cluster: &Cluster, from: Instant, settled: bool) -> Figures {
     let mut outages = Vec::new();
     let mut lost = 0;
     let (mut two_owners, mut turns) = (Duration::ZERO, Duration::ZERO);
+    let mut both_answer = Duration::ZERO;
     for (vip, seen) in cluster.prober.seen(from, to) {
         lost += seen.lost;
         if seen.lost > 0 || seen.answered_by.len() > 1 {
             outages.push(seen.outage);
         }
         two_owners = two_owners.max(timeline.two_owners(vip, from, clock::now()));
+        let added: Vec<Change> =
+            timeline.of(vip).filter(|change| change.at >= from).copied().collect();
+        both_answer = both_answer.max(still_answered(cluster, vip, &added));
         turns = turns.max(by_turns(cluster, vip, from, to));
     }
     outages.sort_unstable();
@@ -163,10 +171,32 @@ pub fn figures(cluster: &Cluster, from: Instant, settled: bool) -> Figures {
         median: outages.get(outages.len() / 2).copied().unwrap_or_default(),
         lost,
         two_owners,
+        both_answer,
         by_turns: turns,
         answering,
         settled,
     }
+}
+
+/// For how long after a node had added the address another one answered, until the next change.
+fn still_answered(cluster: &Cluster, vip: IpAddr, changes: &[Change]) -> Duration {
+    let record = cluster.prober.record(vip);
+    let mut longest = Duration::ZERO;
+    for (place, change) in changes.iter().enumerate().filter(|(_, change)| change.held) {
+        // The loser of a conflict, or who has handed over, removes it later: that is no end.
+        let later = changes[place + 1..].iter();
+        let mut ends = later.filter(|later| later.held || later.node == change.node);
+        let end = ends.next().map_or_else(clock::now, |later| later.at);
+        let probes = record.probes().iter();
+        let within = probes.filter(|probe| (change.at..end).contains(&probe.sent));
+        let mut others = within.filter(|probe| {
+            let who = probe.answered_by().and_then(|mac| cluster.network.host_of(mac));
+            who.is_some_and(|who| who != change.node)
+        });
+        let last = others.next_back().map_or(Duration::ZERO, |last| last.sent - change.at);
+        longest = longest.max(last);
+    }
+    longest
 }
 
 /// From the first answer of a second node until the last answer of a node before it.

@@ -24,7 +24,7 @@ pub enum Fault {
     HostDeath,
     /// Its daemon is killed by SIGKILL, its host lives on; the end is a start.
     Kill,
-    /// Its daemon is stopped by SIGSTOP; the end is SIGCONT.
+    /// Its daemon is stopped by SIGSTOP, and its guardian; the end is SIGCONT.
     Freeze,
     /// Nothing reaches it, on any network.
     Deaf,
@@ -103,7 +103,7 @@ impl Fault {
                 Ok(())
             }
             Self::Freeze => {
-                cluster.signal(node, Signal::SIGSTOP);
+                cluster.signal_family(node, Signal::SIGSTOP);
                 Ok(())
             }
             Self::Deaf => cut(cluster, node, &[Direction::ToHost]),
@@ -135,7 +135,7 @@ impl Fault {
                 cluster.start(node)
             }
             Self::Freeze => {
-                cluster.signal(node, Signal::SIGCONT);
+                cluster.signal_family(node, Signal::SIGCONT);
                 Ok(())
             }
             Self::Deaf | Self::Mute | Self::Split => cluster.network.heal(),

@@ -51,6 +51,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Repeat each case so often and print a table of figures, instead of telling the story.
     pub bench: Option<u32>,
+    /// Of these, the cases of mode majority instead of those of mode availability.
+    pub majority: bool,
     /// Measure long quiet instead: own cost, starvation, random loss.
     pub soak: bool,
 }
@@ -124,7 +126,7 @@ pub fn run(options: &Options, out: &mut impl io::Write) -> Result<(), Error> {
         .map_err(|error| NamespaceError::System("find the own executable", error))?;
     match options.bench {
         _ if options.soak => soak::run(&program, &interruption, out),
-        Some(runs) => bench::run(runs, &program, &interruption, out),
+        Some(runs) => bench::run((runs, options.majority), &program, &interruption, out),
         None => {
             let plan = plan.unwrap_or_else(|| Shape::default().plan());
             story::run(plan, &program, &interruption, out)

@@ -91,6 +91,15 @@ impl Process {
         }
     }
 
+    /// Sends a signal to what it has started, then to itself: also its guardian stands still.
+    pub fn signal_family(&self, signal: Signal) {
+        for child in children(self.pid) {
+            // It may end at this moment, as above.
+            let _ = kill(child, signal);
+        }
+        self.signal(signal);
+    }
+
     /// Waits for its end at most so long.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> Option<ExitStatus> {
@@ -104,6 +113,20 @@ impl Drop for Process {
         // Reaped here, so that its namespace and sockets are free when the next one starts.
         let _ = self.wait(END_MAX);
     }
+}
+
+/// The processes whose parent is this one, by `/proc/PID/stat`.
+fn children(parent: Pid) -> Vec<Pid> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let of_parent = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // After the name, which may contain anything: state, then parent.
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let id = rest.split_whitespace().nth(1).and_then(|id| id.parse().ok());
+        id == Some(parent.as_raw())
+    };
+    numbers.filter(of_parent).map(Pid::from_raw).collect()
 }
 
 fn await_end(mut child: Child, end: &Mutex<Option<ExitStatus>>) {

@@ -165,8 +165,8 @@ fn sentence(title: &str, figures: &Figures) -> String {
     };
     let unsettled = if figures.settled { "" } else { "; NOT AT REST after 15 s" };
     format!(
-        "* {title}: {outcome}; two owners for {} ms{unsettled}\n    answering now: {}",
-        milliseconds(figures.two_owners),
+        "* {title}: {outcome}; two answered for {} ms{unsettled}\n    answering now: {}",
+        milliseconds(figures.both_answer),
         share(figures)
     )
 }
@@ -180,7 +180,7 @@ fn summary(rows: &[(String, Figures)]) -> String {
     let wide = rows.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
     let mut text = format!(
         "\nWhat the client saw (ms)\n  {:wide$}  {:>6}  {:>6}  {:>6}  {:>5}  {:>10}  answering now",
-        "", "moved", "worst", "median", "lost", "two owners"
+        "", "moved", "worst", "median", "lost", "two answer"
     );
     for (title, figures) in rows {
         text.push_str(&format!(
@@ -189,13 +189,13 @@ fn summary(rows: &[(String, Figures)]) -> String {
             milliseconds(figures.worst),
             milliseconds(figures.median),
             figures.lost,
-            milliseconds(figures.two_owners),
+            milliseconds(figures.both_answer),
             share(figures)
         ));
     }
     text.push_str(
-        "\n\ntwo owners: for so long two kernels had the address and a link. A frozen or cut node \
-         keeps it until\nit can act again; by then the client has followed the new owner.",
+        "\n\ntwo answer: for so long a node still answered the client after another had added the \
+         address.",
     );
     text
 }

@@ -266,7 +266,7 @@ pub struct ErrandAnswer {
 
 /// Asks a voter to vouch for the groups that the sender wants to answer for. The wishes are a log
 /// of changes, sent from where the voter has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseRequest {
     /// The sender's clock when it asked, in nanoseconds; comes back with the grant, and the lease
     /// counts from here.
@@ -296,7 +296,7 @@ pub struct Wish {
 }
 
 /// What a voter says to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseGrant {
     /// As it was in the request.
     pub asked_at: u64,
