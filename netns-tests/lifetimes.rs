@@ -17,7 +17,7 @@ use crate::Outcome;
 use crate::fence::kill_both;
 use crate::refusal::{refused, run_arguments};
 use crate::runner::Test;
-use crate::scene::{BALANCED_MAX, PROGRAM, SOON, Scene, with_unstarted};
+use crate::scene::{BALANCED_MAX, PROGRAM, SOON, Scene, with, with_unstarted};
 use crate::until::{throughout, until};
 
 /// What there is to run here.
@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("lifetimes_end_a_killed_daemons_addresses", lifetimes_end_a_killed_daemons_addresses),
     ("lifetimes_end_a_frozen_daemons_addresses", lifetimes_end_a_frozen_daemons_addresses),
     ("start_without_a_required_gate_is_refused", start_without_a_required_gate_is_refused),
+    ("majority_is_answered_through_its_own_door", majority_is_answered_through_its_own_door),
 ];
 
 /// What `buoy status` says in the profile `lan`.
@@ -138,6 +139,35 @@ fn all_end(scene: &Scene) -> Outcome {
     until("every address has ended", ENDED_WITHIN, || {
         let held = scene.served.iter().find(|vip| !scene.cluster.watch.holders(**vip).is_empty());
         held.map_or(Ok(()), |vip| Err(format!("{vip} is there")))
+    })
+}
+
+/// In mode majority an address is behind the door that the voters open. When the others are dead
+/// the owner loses its leases and is not answered for, whatever it thinks of itself.
+fn majority_is_answered_through_its_own_door() -> Outcome {
+    let shape = Shape { pool: "mode = \"majority\"", ..Shape::default() };
+    with(&shape, |scene| {
+        let owner = scene.owner(vip(100))?;
+        let set = |name: &str| {
+            let words = ["list", "set", "netdev", "buoy_lab", name];
+            scene.cluster.namespace(owner).output("nft", &words)
+        };
+        assert!(set("granted4")?.contains("10.77.0.100"), "{}", set("granted4")?);
+        assert!(!set("vouched4")?.contains("10.77."), "{}", set("vouched4")?);
+        for node in (0..3).filter(|node| *node != owner) {
+            kill_both(scene, node)?;
+        }
+        let answered = || {
+            let answering = scene.cluster.answering(Duration::from_millis(20)).into_iter();
+            match answering.filter(|(_, who)| who.is_some()).count() {
+                0 => Ok(()),
+                some => Err(format!("{some} are answered")),
+            }
+        };
+        until("nobody answers", SOON, answered)?;
+        throughout("nobody answers", Duration::from_secs(2), answered)?;
+        scene.cluster.start_all()?;
+        scene.at_rest()
     })
 }
 

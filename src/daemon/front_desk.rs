@@ -241,7 +241,7 @@ impl FrontDesk {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(refusal) = setup::refusal(&config, self.kernel.fence()) {
+        if let Some(refusal) = setup::refusal(&config, self.me, self.kernel.fence()) {
             return Err(vec![refusal]);
         }
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;

@@ -62,11 +62,6 @@ pub(crate) fn kernel(config: &Config, me: NodeId, vital: &Arc<Vital>) -> kernel:
     }
 }
 
-/// Every address of the other nodes.
-pub(crate) fn peer_addresses(config: &Config, me: NodeId) -> Vec<IpAddr> {
-    others(config, me).flat_map(|node| node.addresses.clone()).collect()
-}
-
 /// How long addresses live where there is no gate, in seconds: 2, 3 and 10 with the profiles `fast`,
 /// `lan` and `vm`. A stall that the lease forgives must not end them, nor the kernel's rounding.
 fn lifetime(lease: Duration) -> u32 {
@@ -74,8 +69,8 @@ fn lifetime(lease: Duration) -> u32 {
 }
 
 /// What is wrong with a new configuration for the kernel side as it was started.
-pub(crate) fn refusal(config: &Config, fence: &Fenced) -> Option<String> {
-    let majority = config.groups.iter().any(|group| group.mode == Mode::Majority);
+pub(crate) fn refusal(config: &Config, me: NodeId, fence: &Fenced) -> Option<String> {
+    let majority = groups(config, me).iter().any(|group| group.mode == Mode::Majority);
     let wanted = match fence {
         Fenced::Gate(_) => None,
         Fenced::Nothing | Fenced::Lifetimes(_) if majority => Some(GateWanted::Majority),
@@ -85,6 +80,11 @@ pub(crate) fn refusal(config: &Config, fence: &Fenced) -> Option<String> {
     };
     wanted
         .map(|wanted| format!("this daemon was started without a gate in nf_tables, and {wanted}"))
+}
+
+/// Every address of the other nodes.
+pub(crate) fn peer_addresses(config: &Config, me: NodeId) -> Vec<IpAddr> {
+    others(config, me).flat_map(|node| node.addresses.clone()).collect()
 }
 
 /// The groups with their addresses; none for a witness, which needs no link for them.

@@ -110,7 +110,7 @@ impl Fence {
         tracing::warn!(%error, "addresses come without the gate");
         changes.retain(|change| {
             let adds = matches!(change, Change::Add(_));
-            let refused = adds && reconciler.door(change.place().address) == Door::Granted;
+            let refused = adds && reconciler.mode(change.place().address) == Mode::Majority;
             if refused {
                 reconciler.answered(change, Err(Refusal::Other(0)), now);
             }
@@ -121,7 +121,7 @@ impl Fence {
     /// Puts addresses behind the other door whose group has changed its mode.
     pub(super) fn change_doors(&mut self, reconciler: &mut Reconciler) {
         let Some((gate, _)) = &mut self.gate else { return };
-        let covered = gate.covered().map(|address| (address, reconciler.door(address)));
+        let covered = gate.covered().map(|address| (address, Door::of(reconciler.mode(address))));
         let doors: Vec<(IpAddr, Door)> = covered.collect();
         if gate.cover(doors.iter().copied()).is_ok() {
             return;
@@ -183,5 +183,6 @@ fn cover(gate: &mut Gate, coming: &[Place], reconciler: &Reconciler) -> io::Resu
     for link in devices.iter().filter_map(|index| host.link(*index)) {
         gate.watch(link.index, &link.name)?;
     }
-    gate.cover(coming.iter().map(|place| (place.address, reconciler.door(place.address))))
+    let door = |place: &Place| (place.address, Door::of(reconciler.mode(place.address)));
+    gate.cover(coming.iter().map(door))
 }

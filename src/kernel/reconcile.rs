@@ -13,7 +13,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::GroupAddresses;
-use super::gate::Door;
 use super::group::Group;
 use super::links::{Host, Link, Observation, Place, Readiness};
 use crate::protocol::{
@@ -282,13 +281,12 @@ impl Reconciler {
         }
     }
 
-    /// Takes in one thing that the kernel told.
+    /// Takes in one thing that the kernel told. An address that was prolonged is as it was.
     pub(super) fn observe(&mut self, observation: Observation) {
         if let Observation::Address(it) = &observation
             && self.host.at(&it.place) == Some(it)
             && !self.under_way.contains(&it.place)
         {
-            // It was prolonged, and is as it was.
             return;
         }
         let progress = self.under_way.observe(&observation);
@@ -471,10 +469,10 @@ impl Reconciler {
         self.groups.get(&key).map_or("", Group::name)
     }
 
-    /// The door that the address belongs behind.
-    pub(super) fn door(&self, address: IpAddr) -> Door {
+    /// The mode of the group that has, or had, the address.
+    pub(super) fn mode(&self, address: IpAddr) -> Mode {
         let owner = self.owners.get(&address).and_then(|owner| self.groups.get(owner));
-        Door::of(owner.map(Group::mode).unwrap_or_default())
+        owner.map(Group::mode).unwrap_or_default()
     }
 
     /// What is here of groups in this mode must go, and none may come until it is asked for again.
