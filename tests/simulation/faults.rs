@@ -1,6 +1,6 @@
 //! What goes wrong: each fault begins, disturbs some hosts for a while, and ends by itself.
 //!
-//! Faults overlap freely. [`Cluster::heal`] ends all of them at once, for the liveness phase.
+//! Faults overlap freely. `healing` ends all of them at once, for the liveness phase.
 
 use buoy::protocol::Failure;
 
@@ -209,7 +209,7 @@ impl Cluster {
         *until = (*until).max(self.now + length);
     }
 
-    fn disturb_all(&mut self, length: u64) {
+    pub(crate) fn disturb_all(&mut self, length: u64) {
         for host in 0..self.hosts.len() {
             self.disturb(host, length);
         }
@@ -476,27 +476,5 @@ impl Cluster {
             self.disturb(host, SECOND / 10);
             self.remove_address(host, group);
         }
-    }
-
-    /// Ends every fault and makes no more: all hosts run, everything is connected and fair.
-    pub(crate) fn heal(&mut self) {
-        note!(self, "-- everything heals");
-        self.faults.era += 1;
-        self.faults.over = true;
-        self.network.heal();
-        self.network.weather = crate::network::Weather::fair();
-        self.strangers.groups.clear();
-        for host in 0..self.hosts.len() {
-            self.resume(host);
-            self.resume_machine(host);
-            self.hosts[host].kernel.failing = None;
-            self.hosts[host].kernel.interface = true;
-            self.link_changed(host);
-            self.power_on(host);
-            let plan = self.plans.len() - 1;
-            self.adopt(host, plan);
-        }
-        self.refresh_clients();
-        self.disturb_all(1);
     }
 }

@@ -8,7 +8,7 @@
 //! | `process`, `machine`, `host`, `clock` | daemon loop, kernel, and their state |
 //! | `network`, `clients` | what is carried, who answers whom |
 //! | `neighbourhood` | how clients that no broadcast reaches are had to follow |
-//! | `plan`, `faults` | configurations, and what goes wrong |
+//! | `plan`, `faults`, `healing` | configurations, what goes wrong, and its end |
 //! | `safety`, `liveness` | what must never be, what must come about |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
@@ -26,6 +26,7 @@ mod cluster;
 mod draw;
 mod faults;
 mod fence;
+mod healing;
 mod host;
 mod host_stories;
 mod liveness;

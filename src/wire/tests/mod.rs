@@ -1,4 +1,4 @@
-//! What the wire promises, apart from the fixed bytes in `tests/wire_vectors.rs`.
+//! What the wire promises, apart from the fixed bytes in `tests/wire_vectors`.
 
 mod handshake;
 mod rotation;

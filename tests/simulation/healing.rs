@@ -1,0 +1,28 @@
+//! How everything ends well: what goes wrong is over, and no more is made.
+
+use crate::cluster::Cluster;
+use crate::trace::note;
+
+impl Cluster {
+    /// Ends every fault and makes no more: all hosts run, everything is connected and fair.
+    pub(crate) fn heal(&mut self) {
+        note!(self, "-- everything heals");
+        self.faults.era += 1;
+        self.faults.over = true;
+        self.network.heal();
+        self.network.weather = crate::network::Weather::fair();
+        self.strangers.groups.clear();
+        for host in 0..self.hosts.len() {
+            self.resume(host);
+            self.resume_machine(host);
+            self.hosts[host].kernel.failing = None;
+            self.hosts[host].kernel.interface = true;
+            self.link_changed(host);
+            self.power_on(host);
+            let plan = self.plans.len() - 1;
+            self.adopt(host, plan);
+        }
+        self.refresh_clients();
+        self.disturb_all(1);
+    }
+}

@@ -1,0 +1,173 @@
+//! Messages beside their bytes.
+
+use std::time::Duration;
+
+use buoy::protocol::{
+    Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer, GroupKey, HardwareAddress, Heard,
+    Heartbeat, Incarnation, LeaseGrant, LeaseRequest, LogPosition, Message, MoveReason, Neighbour,
+    NodeId, NodePhase, Offer, OfferAnswer, Order, Refusal, SoftwareVersion, Tenure, Vote, Wish,
+};
+
+pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
+pub(crate) const B: NodeId = NodeId(0x0b0b_0b0b);
+pub(crate) const C: NodeId = NodeId(0x0c0c_0c0c);
+pub(crate) const LIFE_A: Incarnation = Incarnation(0xa1a2_a3a4_a5a6_a7a8);
+pub(crate) const LIFE_B: Incarnation = Incarnation(0xb1b2_b3b4_b5b6_b7b8);
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes of hexadecimal digits; blanks are for the reader.
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> =
+        text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).unwrap()).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
+}
+
+pub(crate) fn heartbeat() -> Message {
+    Message::Heartbeat(Heartbeat {
+        phase: NodePhase::Active,
+        draining: false,
+        solicit: true,
+        clock_ms: 0x1234_5678,
+        interval: Duration::from_millis(100),
+        misses: 3,
+        weight: 2,
+        software: SoftwareVersion { major: 1, minor: 2, patch: 3 },
+        config_digest: 0x1122_3344_5566_7788,
+        loop_lag: Duration::from_micros(250),
+        log: LogPosition { stream: 5, version: 6 },
+        acknowledged: LogPosition { stream: 7, version: 8 },
+        heard: vec![
+            Heard { node: B, incarnation_low: 0xb5b6_b7b8, age: Duration::from_millis(40) },
+            Heard { node: C, incarnation_low: 9, age: Duration::from_millis(65_535) },
+        ],
+        hardware: vec![],
+    })
+}
+
+/// The same from a node that knows its interfaces.
+pub(crate) fn heartbeat_with_hardware() -> Message {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    let hardware = vec![HardwareAddress([2, 0, 0, 0, 0, 1]), HardwareAddress([2, 0, 0, 0, 0, 2])];
+    Message::Heartbeat(Heartbeat { hardware, ..bare })
+}
+
+pub(crate) fn claims() -> Message {
+    let first = Claim {
+        group: GroupKey(0x0102_0304_0506_0708),
+        epoch: Epoch(9),
+        owner: A,
+        incarnation: LIFE_A,
+        revision: 2,
+        tenure: Tenure::MovingTo(B),
+        support: 3,
+        heirs: [Some(B), Some(C)],
+        cause: Cause::Silence(C),
+    };
+    let second = Claim {
+        group: GroupKey(0x1112_1314_1516_1718),
+        tenure: Tenure::Held,
+        heirs: [None, Some(C)],
+        cause: Cause::FirstClaim,
+        ..first
+    };
+    Message::Claims(Claims {
+        base: LogPosition { stream: 1, version: 2 },
+        upto: 4,
+        claims: vec![first, second],
+    })
+}
+
+/// Each message beside its bytes.
+pub(crate) fn vectors() -> Vec<(Message, &'static str)> {
+    let groups = vec![GroupKey(0x0102_0304_0506_0708), GroupKey(0x1112_1314_1516_1718)];
+    let position = LogPosition { stream: 0x0102_0304, version: 0x0506_0708 };
+    let (group, other) = (groups[0], groups[1]);
+    vec![
+        (
+            heartbeat(),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
+        (
+            heartbeat_with_hardware(),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             09000d060200000000010200000000028300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
+        (
+            claims(),
+            "0289000c0000000100000002000000048a006b35010203040506070800000000000000090a0a0a0a\
+             a1a2a3a4a5a6a7a800000002020b0b0b0b0003030b0b0b0b0c0c0c0c020c0c0c0c11121314151617\
+             1800000000000000090a0a0a0aa1a2a3a4a5a6a7a8000000020100000000000302000000000c0c0c\
+             0c0100000000",
+        ),
+        (Message::ClaimsAck(ClaimsAck { position }), "038b00080102030405060708"),
+        (
+            Message::Offer(Offer { token: 7, reason: MoveReason::Drain, groups: groups.clone() }),
+            "048c000500000007028e00110801020304050607081112131415161718",
+        ),
+        (
+            Message::OfferAnswer(OfferAnswer { token: 7, accepted: groups }),
+            "058d0004000000078e00110801020304050607081112131415161718",
+        ),
+        (
+            Message::OfferAnswer(OfferAnswer { token: 8, accepted: vec![] }),
+            "058d0004000000088e000108",
+        ),
+        (
+            Message::Errand(Errand { ticket: 9, order: Order::Drain(B) }),
+            "068f00150000000000000009010b0b0b0b0000000000000000",
+        ),
+        (
+            Message::Errand(Errand { ticket: 9, order: Order::Move { group, to: B } }),
+            "068f00150000000000000009030b0b0b0b0102030405060708",
+        ),
+        (
+            Message::ErrandAnswer(ErrandAnswer { ticket: 9, outcome: Ok(()) }),
+            "07900009000000000000000900",
+        ),
+        (
+            Message::ErrandAnswer(ErrandAnswer { ticket: 9, outcome: Err(Refusal::Busy) }),
+            "07900009000000000000000908",
+        ),
+        (
+            Message::Neighbours(vec![
+                Neighbour { address: [10, 77, 0, 9].into(), hardware: [2, 0, 0, 0, 0, 9] },
+                Neighbour {
+                    address: [0xfd77, 0, 0, 0, 0, 0, 0, 9].into(),
+                    hardware: [2, 0, 0, 0, 0, 9],
+                },
+            ]),
+            "0a95000b0a0a4d000902000000000996001716fd770000000000000000000000000009020000000009",
+        ),
+        (Message::Neighbours(vec![]), "0a9500010a96000116"),
+        (
+            Message::LeaseRequest(LeaseRequest {
+                asked_at: 0x0102_0304_0506_0708,
+                voters: 0x1112_1314_1516_1718,
+                base: 2,
+                upto: 4,
+                wishes: vec![
+                    Wish { version: 3, group, wanted: true },
+                    Wish { version: 4, group: other, wanted: false },
+                ],
+            }),
+            "08930018010203040506070811121314151617180000000200000004\
+             94001b0d0000000301020304050607080100000004111213141516171800",
+        ),
+        (
+            Message::LeaseGrant(LeaseGrant {
+                asked_at: 0x0102_0304_0506_0708,
+                have: 4,
+                vote: Vote::Granted,
+                upto: 4,
+                refused: vec![other],
+            }),
+            "0993001101020304050607080000000401000000048e0009081112131415161718",
+        ),
+    ]
+}
