@@ -61,6 +61,16 @@ fn drain_and_undrain() -> Outcome {
     })
 }
 
+/// Whether a connection has been reset; it is waited for a second.
+fn is_reset(stream: &mut TcpStream) -> Result<bool, String> {
+    stream.set_read_timeout(Some(Duration::from_secs(1))).map_err(|error| error.to_string())?;
+    match stream.read(&mut [0]) {
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(true),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        other => Err(format!("expected a reset, got {other:?}")),
+    }
+}
+
 /// Thousands of clients have a connection to the address and only read. The group is moved: every
 /// connection is reset at once, so that its client can connect again, instead of hanging for
 /// ever; and who probes the address meanwhile notices no more than of any move.
@@ -92,14 +102,25 @@ fn move_resets_tcp_connections() -> Outcome {
         let to = (from + 1) % 3;
         let begin = clock::now();
         scene.command(from, &["move", "10.77.0.100", scene.cluster.name(to)])?;
+        let mut late = 0;
         for mut stream in clients? {
-            match stream.read(&mut [0]) {
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-                other => return Err(format!("expected a reset, got {other:?}").into()),
+            if !is_reset(&mut stream)? {
+                // Where the machine is too busy for the budget of a release, the rest learn of it
+                // from the new owner, when they say something.
+                late += 1;
+                stream.write_all(b"?")?;
+                assert!(is_reset(&mut stream)?, "the new owner does not reset it either");
             }
         }
-        let took = clock::now().duration_since(begin);
-        assert!(took < Duration::from_secs(1), "all were reset only after {took:?}");
+        if late > 0 {
+            let status = scene.cluster.status(from).ok_or("no status")?;
+            let left = status["counters"]["connections_left"].as_u64();
+            assert!(left > Some(0), "{late} were left, and it does not know of any");
+            assert!(late < CONNECTIONS / 2, "{late} were left");
+        } else {
+            let took = clock::now().duration_since(begin);
+            assert!(took < Duration::from_secs(1), "all were reset only after {took:?}");
+        }
         until("a new connection is to the new owner", SOON, || {
             if scene.owner(vip(100))? != to {
                 return Err("it has not moved".to_owned());

@@ -14,6 +14,8 @@
 //! the receiver dies or does not take, the owner takes back; if the owner dies after its release,
 //! the receiver still takes; if it dies before, its heirs do.
 
+use std::time::Duration;
+
 use super::action::{Action, Report};
 use super::group::Purpose;
 use super::identity::{GroupKey, NodeId};
@@ -232,7 +234,9 @@ impl Node {
         let overdue = self.now >= self.leave_by + LEAVE_WITHIN / 4;
         if overdue && !idle {
             // The kernel still answers: a good-bye would say that it does not.
-            self.actions.push(Action::Stopped);
+            if self.now >= self.leave_by + LEAVE_AT_LAST {
+                self.actions.push(Action::Stopped);
+            }
             return;
         }
         if (idle && taken) || overdue {
@@ -259,8 +263,9 @@ impl Node {
     /// When leaving must go on by time alone.
     pub(super) fn leave_deadline(&self) -> Instant {
         match self.phase {
-            NodePhase::Leaving => [self.leave_by, self.leave_by + LEAVE_WITHIN / 4]
+            NodePhase::Leaving => [Duration::ZERO, LEAVE_WITHIN / 4, LEAVE_AT_LAST]
                 .into_iter()
+                .map(|after| self.leave_by + after)
                 .find(|due| *due > self.now)
                 .unwrap_or(Instant::NEVER),
             NodePhase::Left => self.farewell_due,
@@ -274,4 +279,7 @@ impl Node {
 
 /// Time to hand over before a leaving node simply lets go; with the quarter after it and the
 /// good-byes a stop stays below the 2 s that the service manager is told.
-const LEAVE_WITHIN: std::time::Duration = std::time::Duration::from_millis(1400);
+const LEAVE_WITHIN: Duration = Duration::from_millis(1400);
+/// After that, a kernel that still has addresses is waited for so long; then the daemon ends without
+/// a good-bye.
+const LEAVE_AT_LAST: Duration = Duration::from_millis(500);

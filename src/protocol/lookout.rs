@@ -249,6 +249,21 @@ impl Node {
         }
     }
 
+    /// The group is held here no more: a stranger who has claimed it until a moment ago has it as far
+    /// as is known, whatever this node did about it while it held the group (seed 1038).
+    pub(super) fn remember_claimant(&mut self, group: GroupKey) {
+        let force = self.configuration.groups.get(&group).is_none_or(|group| group.force);
+        let lately = self.configuration.timing.detection();
+        let Some(here) = self.groups.get(&group) else { return };
+        if let Some((hardware, at)) = here.lookout.claimant
+            && self.now.since(at) <= lately
+            && !force
+            && self.holds(Rule::StrangerNotDisplaced)
+        {
+            self.shun(group, hardware);
+        }
+    }
+
     /// Announces a group that a stranger claims too, at most once in [`DEFEND_INTERVAL`].
     fn defend(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.now;

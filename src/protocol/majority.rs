@@ -218,6 +218,8 @@ impl Node {
             let (holding, until) = (here.holding, self.leases.until(group));
             match holding {
                 Holding::Asking { .. } if until > self.now => {
+                    // It has waited: who else has the group is asked again, and counted from here.
+                    self.look_while_taking(group);
                     let ticket = self.ticket();
                     self.occur(group, Occurrence::Granted(ticket));
                     behind = Some(behind.map_or(until, |least| least.min(until)));

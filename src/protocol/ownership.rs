@@ -237,6 +237,7 @@ impl Node {
             }
             Consequence::Closed(epoch, purpose) => {
                 self.report(Report::Released { group, epoch });
+                self.remember_claimant(group);
                 if self.holds(Rule::BreakBeforeMake) {
                     self.published_release(group, purpose);
                 }

@@ -12,6 +12,7 @@ mod faults;
 mod moves;
 mod neighbours;
 mod rules;
+mod small_model;
 
 struct Cluster {
     now: Instant,
