@@ -83,6 +83,22 @@ pub(crate) fn freeze_and_thaw(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// H10: as before, but the heartbeats of the others do not reach it when it goes on. Its kernel does
+/// not answer again before it has had the time to hear how things are.
+pub(crate) fn thawed_owner_knows_nothing(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    let owner = cluster.owner(0);
+    for other in (0..3).filter(|other| *other != owner) {
+        cluster.cut(other, owner);
+    }
+    cluster.pause(owner, 3 * SECOND);
+    cluster.run_for(3 * SECOND - MILLISECOND)?;
+    cluster.watch("H10", 290 * MILLISECOND, Cluster::uncovered)?;
+    cluster.heal();
+    cluster.settle()?;
+    Ok(())
+}
+
 /// H13: the machine of an owner is stopped together with its clocks, so that it can not tell by
 /// them. It still gives way as soon as it hears its peers.
 pub(crate) fn machine_pause(broken: Option<Rule>) -> Outcome {

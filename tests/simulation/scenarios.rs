@@ -32,7 +32,8 @@ stories! {
     }
     neighbour_stories { broadcasts_held_back }
     host_stories {
-        host_death guarded_daemon freeze_and_thaw machine_pause machine_pause_before_a_repeat
+        host_death guarded_daemon freeze_and_thaw thawed_owner_knows_nothing machine_pause
+        machine_pause_before_a_repeat
         short_machine_pause past_life reborn_owner
         cold_boot boot_into_busy_cluster lone_boot lone_boot_with_evidence flapping_node
         mass_failover kernel_refuses owner_and_heir_die owner_and_both_heirs_die
