@@ -17,6 +17,7 @@ mod refusal;
 mod runner;
 mod scene;
 mod strangers;
+mod stuck;
 mod takeover;
 mod until;
 mod witness;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         partition::TESTS,
         crash::TESTS,
         fence::TESTS,
+        stuck::TESTS,
         strangers::TESTS,
         following::TESTS,
         lifetimes::TESTS,

@@ -5,10 +5,11 @@ use std::time::Duration;
 use buoy::lab::clock;
 use buoy::lab::namespace::NamespaceError;
 use buoy::lab::plan::{Shape, vip, vip6};
+use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::runner::Test;
-use crate::scene::{SOON, Scene, with};
+use crate::scene::{PLANNED_OUTAGE_MAX, SOON, Scene, with, with_unstarted};
 use crate::until::until;
 
 /// What there is to run here.
@@ -17,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("addresses_flushed_by_others", addresses_flushed_by_others),
     ("interface_down_and_up", interface_down_and_up),
     ("interface_deleted_and_made_anew", interface_deleted_and_made_anew),
+    ("firewall_of_the_host", firewall_of_the_host),
 ];
 
 /// An address is to be back within 100 ms; a busy machine may take a little longer.
@@ -109,5 +111,43 @@ fn interface_deleted_and_made_anew() -> Outcome {
             }
         })?;
         scene.back(node)
+    })
+}
+
+/// The hosts have a strict firewall of their own, in the hooks that the gate uses too. It is as it
+/// was to the end, and the daemons move addresses as without it.
+fn firewall_of_the_host() -> Outcome {
+    const FIREWALL: &str = "table inet firewall {
+        set known { type ipv4_addr; elements = { 10.77.0.1, 10.77.0.11, 10.77.0.12, 10.77.0.13 } }
+        chain early { type filter hook prerouting priority raw; policy accept;
+            fib saddr type broadcast drop; }
+        chain in { type filter hook input priority filter; policy drop;
+            iif lo accept; ct state established,related accept; ct state invalid drop;
+            ip saddr @known udp dport 4748 accept; icmp type echo-request accept;
+            meta l4proto ipv6-icmp accept; }
+        chain out { type filter hook output priority filter; policy accept; }
+    }";
+    with_unstarted(&Shape::default(), |scene| {
+        let list = |scene: &Scene, node: usize| {
+            scene.cluster.namespace(node).output("nft", &["list", "table", "inet", "firewall"])
+        };
+        for node in 0..3 {
+            scene.cluster.namespace(node).output("nft", &[FIREWALL])?;
+        }
+        let before = list(scene, 0)?;
+        scene.cluster.start_all()?;
+        scene.at_rest()?;
+        let victim = scene.owner(vip(100))?;
+        let killed = clock::now();
+        scene.cluster.signal(victim, Signal::SIGKILL);
+        scene.away(victim)?;
+        let figures = scene.figures(killed);
+        assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
+        scene.cluster.start(victim)?;
+        scene.back(victim)?;
+        for node in 0..3 {
+            assert_eq!(list(scene, node)?, before, "the firewall of {node} has changed");
+        }
+        Ok(())
     })
 }

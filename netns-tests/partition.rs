@@ -5,11 +5,13 @@ use std::time::Duration;
 use buoy::lab::clock;
 use buoy::lab::fault::Fault;
 use buoy::lab::filter::Rule;
+use buoy::lab::network::Direction;
 use buoy::lab::plan::{Shape, vip};
+use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::runner::Test;
-use crate::scene::{SOON, Scene, with};
+use crate::scene::{PLANNED_OUTAGE_MAX, SOON, Scene, with};
 use crate::until::{throughout, until};
 
 /// What there is to run here.
@@ -18,10 +20,13 @@ pub(crate) const TESTS: &[Test] = &[
     ("mute_owner", mute_owner),
     ("split_and_heal", split_and_heal),
     ("hundred_heartbeats_lost", hundred_heartbeats_lost),
+    ("link_up_without_traffic_at_boot", link_up_without_traffic_at_boot),
 ];
 
 /// Detection, and the time that the others need to learn that it is one-way; for a busy machine.
 const OUTAGE_MAX: Duration = Duration::from_secs(3);
+/// What a bridge of IEEE 802.1D waits before it forwards: half of it, to be quick.
+const FORWARDING_DELAY: Duration = Duration::from_secs(15);
 /// How long a cut lasts.
 const CUT: Duration = Duration::from_secs(2);
 
@@ -137,5 +142,33 @@ fn hundred_heartbeats_lost() -> Outcome {
             }
         })?;
         scene.nothing_happened(begin)
+    })
+}
+
+/// A node starts behind a switch port whose link is up and that forwards nothing yet, as spanning
+/// tree does. It takes nothing; when the port forwards it is given its share.
+fn link_up_without_traffic_at_boot() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let late = 0;
+        scene.cluster.signal(late, Signal::SIGTERM);
+        scene.away(late)?;
+        for direction in [Direction::FromHost, Direction::ToHost] {
+            scene.cluster.network.cut(late, 0, direction)?;
+        }
+        let begin = clock::now();
+        scene.cluster.start(late)?;
+        clock::pause(FORWARDING_DELAY);
+        let listens = scene.cluster.status(late).is_some_and(|it| it["phase"] == "listening");
+        assert!(listens, "it does not wait");
+        for vip in &scene.served {
+            let timeline = scene.cluster.watch.timeline();
+            let taken = timeline.of(*vip).any(|change| change.node == late && change.at >= begin);
+            assert!(!taken, "it has taken {vip}");
+        }
+        scene.cluster.network.heal()?;
+        scene.back(late)?;
+        let figures = scene.figures(begin);
+        assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
+        Ok(())
     })
 }

@@ -47,7 +47,10 @@ fn witness_off_the_network_holds_nothing() -> Outcome {
         let said = scene.command(2, &["status"])?;
         assert!(said.contains("is a witness"), "{said}");
         let log = scene.cluster.log(2);
-        assert!(!log.contains("ERROR") && !log.contains("interface"), "{log}");
+        assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+        let refused = scene.command(0, &["move", "10.77.0.100", "lb3"]);
+        let refused = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("lb3 is a witness"), "{refused}");
 
         let begin = clock::now();
         scene.cluster.signal(0, Signal::SIGKILL);

@@ -251,6 +251,9 @@ pub fn refusal(refusal: Refusal, order: Order, names: &Names) -> (&'static str, 
             "receiver_draining",
             format!("{node} is draining or leaving; allow it with 'buoy undrain {node}' first"),
         ),
+        Refusal::ReceiverIsWitness => {
+            ("receiver_is_witness", format!("{node} is a witness: it votes and owns nothing"))
+        }
         Refusal::ReceiverDeclined => (
             "receiver_declined",
             format!("{node} did not take {group}; see why with 'buoy explain {group}' there"),

@@ -9,7 +9,7 @@ use super::event_loop::Vital;
 use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::names::{GroupName, Names, NodeName};
 use crate::control::response::{Fence, FenceKind};
-use crate::kernel::{self, Door, Fenced, GateWanted};
+use crate::kernel::{self, Fenced, GateWanted};
 use crate::protocol::{Mode, NodeId};
 use crate::transport::Path;
 use crate::wire::{Key, KeyRing, KeyRingError};
@@ -47,17 +47,15 @@ pub(crate) fn ring(config: &Config) -> Result<KeyRing, KeyRingError> {
 /// What the kernel side acts upon.
 pub(crate) fn kernel(config: &Config, me: NodeId, vital: &Arc<Vital>) -> kernel::Settings {
     let said = Arc::clone(vital);
-    let lifetimes = kernel::Lifetimes {
-        seconds: lifetime(config.timing.lease()),
-        vouched: Arc::new(move || said.deadlines.until(Door::Vouched).since(clock::now())),
-    };
+    let vouched = Arc::new(move || said.deadlines.last().since(clock::now()));
     let required = config.kernel_lease == KernelLease::Required;
     kernel::Settings {
         groups: groups(config, me),
         peer_addresses: peer_addresses(config, me),
         fence: Some(kernel::FenceSettings {
             table: kernel::table_name(&config.cluster),
-            otherwise: (!required).then_some(lifetimes),
+            vouched: kernel::Vouched(vouched),
+            lifetime: (!required).then(|| lifetime(config.timing.lease())),
         }),
     }
 }

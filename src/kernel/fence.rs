@@ -13,10 +13,10 @@ use std::net::IpAddr;
 use tokio::time::Instant as Moment;
 
 use super::gate::{Door, Gate};
-use super::lifetimes::Refresher;
+use super::lifetimes::{CLOSED, Refresher};
 use super::links::Place;
 use super::reconcile::{Change, Reconciler, Refusal};
-use super::{FenceSettings, Fenced, GateWanted, StartError};
+use super::{FenceSettings, Fenced, GateWanted, StartError, Vouched};
 use crate::protocol::{Instant, Mode};
 
 /// See the module's text.
@@ -24,6 +24,8 @@ use crate::protocol::{Instant, Mode};
 pub(super) struct Fence {
     gate: Option<(Gate, String)>,
     lifetimes: Option<Refresher>,
+    /// `None` without a fence: everything may come.
+    vouched: Option<Vouched>,
     /// Addresses that have gone and are still covered.
     uncovered: BTreeSet<IpAddr>,
 }
@@ -32,27 +34,29 @@ impl Fence {
     /// Builds the gate, or does without as far as that is allowed; `majority` tells that some group
     /// is in that mode.
     pub(super) fn open(wanted: Option<FenceSettings>, majority: bool) -> Result<Self, StartError> {
-        let Some(FenceSettings { table, otherwise }) = wanted else { return Ok(Self::default()) };
+        let Some(FenceSettings { table, vouched, lifetime }) = wanted else {
+            return Ok(Self::default());
+        };
+        let fence = Self { vouched: Some(vouched.clone()), ..Self::default() };
         let source = match Gate::open(table.clone()) {
-            Ok(gate) => return Ok(Self { gate: Some((gate, table)), ..Self::default() }),
+            Ok(gate) => return Ok(Self { gate: Some((gate, table)), ..fence }),
             Err(source) => source,
         };
-        let (wanted, lifetimes) = match otherwise {
-            Some(lifetimes) if !majority => (GateWanted::Required, Some(lifetimes)),
+        let (wanted, lifetime) = match lifetime {
+            Some(seconds) if !majority => (GateWanted::Required, Some(seconds)),
             Some(_) => (GateWanted::Majority, None),
             None => (GateWanted::Required, None),
         };
-        let Some(lifetimes) = lifetimes else {
+        let Some(seconds) = lifetime else {
             return Err(StartError::NoGate { table, wanted, source });
         };
         tracing::warn!(
             error = %source,
             "no gate can be made in nf_tables: addresses of a daemon that dies end by themselves \
-             after {} s instead",
-            lifetimes.seconds
+             after {seconds} s instead"
         );
-        let lifetimes = Refresher::new(lifetimes).map_err(StartError::Netlink)?;
-        Ok(Self { lifetimes: Some(lifetimes), ..Self::default() })
+        let lifetimes = Refresher::new(seconds, vouched).map_err(StartError::Netlink)?;
+        Ok(Self { lifetimes: Some(lifetimes), ..fence })
     }
 
     /// What is in force.
@@ -69,14 +73,17 @@ impl Fence {
         self.lifetimes.as_ref().map(Refresher::seconds)
     }
 
-    /// Whether an address may come now. Behind a gate it always may.
+    /// Whether an address may come now, or come back. While nobody vouches for this node its
+    /// guardian removes what is here, and that must stay so until the node is sure of itself.
     pub(super) fn may_add(&self) -> bool {
-        self.lifetimes.as_ref().is_none_or(Refresher::vouched)
+        self.vouched.as_ref().is_none_or(Vouched::holds)
     }
 
-    /// When to [`Fence::prolong`].
+    /// When to look again whether anything has changed with time, and to [`Fence::prolong`].
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.lifetimes.as_ref().map(Refresher::deadline)
+        let lifetimes = self.lifetimes.as_ref().map(Refresher::deadline);
+        let opens = (!self.may_add()).then(|| Moment::now() + CLOSED);
+        lifetimes.into_iter().chain(opens).min()
     }
 
     /// Prolongs the lives of addresses, if it is time.

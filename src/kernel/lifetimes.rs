@@ -20,7 +20,7 @@ use std::time::Duration;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use tokio::time::Instant as Moment;
 
-use super::Lifetimes;
+use super::Vouched;
 use super::leftovers::{self, DELETE_ADDRESS};
 use super::links::{PRIORITY_TAG, PROTOCOL_TAG, Place};
 use super::reconcile::Reconciler;
@@ -40,12 +40,13 @@ const PORTION: usize = 64;
 /// Rounds in a lifetime: some may be late.
 const ROUNDS: u32 = 6;
 /// How soon it is noticed that the node is sure of itself again.
-const CLOSED: Duration = Duration::from_millis(50);
+pub(super) const CLOSED: Duration = Duration::from_millis(50);
 
 /// Prolongs what is here.
 #[derive(Debug)]
 pub(super) struct Refresher {
-    lifetimes: Lifetimes,
+    seconds: u32,
+    vouched: Vouched,
     conversation: Conversation,
     /// When the next round begins.
     due: Moment,
@@ -55,19 +56,14 @@ pub(super) struct Refresher {
 
 impl Refresher {
     /// Prolongs nothing yet.
-    pub(super) fn new(lifetimes: Lifetimes) -> io::Result<Self> {
+    pub(super) fn new(seconds: u32, vouched: Vouched) -> io::Result<Self> {
         let conversation = Conversation::open(NETLINK_ROUTE)?;
-        Ok(Self { lifetimes, conversation, due: Moment::now(), waiting: VecDeque::new() })
+        Ok(Self { seconds, vouched, conversation, due: Moment::now(), waiting: VecDeque::new() })
     }
 
     /// How long an address lives, in seconds.
     pub(super) const fn seconds(&self) -> u32 {
-        self.lifetimes.seconds
-    }
-
-    /// Whether this node is sure of itself, so that addresses may come and live on.
-    pub(super) fn vouched(&self) -> bool {
-        !(self.lifetimes.vouched)().is_zero()
+        self.seconds
     }
 
     /// When [`Refresher::proceed`] has to be called.
@@ -80,7 +76,7 @@ impl Refresher {
         if Moment::now() < self.due {
             return;
         }
-        if !self.vouched() {
+        if !self.vouched.holds() {
             self.waiting.clear();
             self.due = Moment::now() + CLOSED;
             return;
@@ -93,16 +89,16 @@ impl Refresher {
         let portion: Vec<Place> = portion.filter(|place| reconciler.holds(place)).collect();
         self.prolong(&portion);
         if self.waiting.is_empty() {
-            let pause = Duration::from_secs(self.lifetimes.seconds.into()) / ROUNDS;
+            let pause = Duration::from_secs(self.seconds.into()) / ROUNDS;
             self.due = Moment::now() + pause;
         }
     }
 
     fn prolong(&mut self, places: &[Place]) {
-        let valid = self.lifetimes.seconds;
+        let valid = self.seconds;
         let add = |place: &Place| (NEW_ADDRESS, REPLACE, new_address(place, valid));
         let mut outcome = self.send(places, add);
-        if !self.vouched() {
+        if !self.vouched.holds() {
             // This thread stood still in between, and what it has prolonged may have been gone.
             outcome = self.send(places, |place| (DELETE_ADDRESS, 0, leftovers::body(place)));
         }

@@ -94,24 +94,28 @@ pub struct Settings {
 pub struct FenceSettings {
     /// The nf_tables table of our own that is to be the gate (see [`table_name`]).
     pub table: String,
-    /// What to do where there can be no gate; without this the start fails there.
-    pub otherwise: Option<Lifetimes>,
+    /// Whether anybody vouches for this node.
+    pub vouched: Vouched,
+    /// How long an address lives that is not prolonged where there can be no gate, in whole
+    /// seconds, 1 or more; the kernel may take half a second longer. Without this the start fails
+    /// there.
+    pub lifetime: Option<u32>,
 }
 
-/// Lifetimes for addresses, prolonged again and again.
+/// For how long from now this node's word is good; called by the kernel thread, must not block.
+/// While it is zero nothing is added, put back or prolonged.
 #[derive(Clone)]
-pub struct Lifetimes {
-    /// How long an address lives that is not prolonged, in whole seconds, 1 or more; the kernel
-    /// may take half a second longer.
-    pub seconds: u32,
-    /// For how long from now this node's own word is good; called by the kernel thread, must not
-    /// block. While it is zero nothing is prolonged and nothing is added.
-    pub vouched: Arc<dyn Fn() -> Duration + Send + Sync>,
+pub struct Vouched(pub Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Vouched {
+    fn holds(&self) -> bool {
+        !(self.0)().is_zero()
+    }
 }
 
-impl fmt::Debug for Lifetimes {
+impl fmt::Debug for Vouched {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Lifetimes({} s)", self.seconds)
+        write!(out, "Vouched({:?})", (self.0)())
     }
 }
 

@@ -30,6 +30,9 @@ use super::node::Node;
 use super::rules::Rule;
 use super::voter::{Holder, Terms};
 
+/// A voter that goes by another list is asked again after so many heartbeats: files are mended.
+const AGREED_AFTER: u32 = 10;
+
 /// How it stands with the gate of the groups in mode majority.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Door {
@@ -55,10 +58,26 @@ impl Node {
 
     /// Whether a majority of the voters would grant this node anything, as far as it can tell.
     pub(super) fn majority_in_touch(&self) -> bool {
-        let me = self.configuration.me;
-        let voters = self.leases.voters();
-        let near = voters.iter().filter(|voter| **voter == me || self.hears_and_is_heard(**voter));
+        let voters = self.leases.voters().iter();
+        let near = voters.filter(|voter| self.is_near(**voter) && !self.disagrees(**voter));
         near.count() >= self.leases.majority()
+    }
+
+    fn is_near(&self, voter: NodeId) -> bool {
+        voter == self.configuration.me || self.hears_and_is_heard(voter)
+    }
+
+    /// Whether a voter goes by another list of voters, as far as it has said.
+    fn disagrees(&self, voter: NodeId) -> bool {
+        matches!(self.leases.answered(voter), Some((_, Vote::VotersDiffer)))
+            && self.holds(Rule::VotersAgree)
+    }
+
+    /// Whether so many disagree that no group can ever have a lease.
+    fn majority_disagrees(&self) -> bool {
+        let voters = self.leases.voters();
+        let against = voters.iter().filter(|voter| self.disagrees(**voter)).count();
+        voters.len() - against < self.leases.majority()
     }
 
     /// Follows whether a majority is in touch. Of nodes that come back together one is heard first:
@@ -151,10 +170,19 @@ impl Node {
     /// When a voter is to be asked next.
     fn ask_at(&self, voter: NodeId) -> Instant {
         let timing = &self.configuration.timing;
-        if !self.leases.concerns(voter) {
+        let idle = !self.leases.concerns(voter);
+        if idle && !(self.door.needed && self.is_near(voter)) {
             return Instant::NEVER;
         }
         let Some(asked_at) = self.leases.asked_at(voter) else { return self.now };
+        if idle {
+            // Asked although nothing is wanted, a voter says whether it goes by the same list.
+            return match self.leases.answered(voter) {
+                None => asked_at + timing.heartbeat,
+                Some((_, Vote::VotersDiffer)) => asked_at + timing.heartbeat * AGREED_AFTER,
+                Some((_, Vote::Granted | Vote::Starting)) => Instant::NEVER,
+            };
+        }
         if self.leases.has_news_for(voter) {
             return self.now;
         }
@@ -164,8 +192,7 @@ impl Node {
             return self.now;
         }
         let urgent = self.leases.lacks(voter) || self.asking || contested.is_some();
-        let near = voter == self.configuration.me || self.hears_and_is_heard(voter);
-        asked_at + if urgent && near { timing.retry } else { timing.heartbeat }
+        asked_at + if urgent && self.is_near(voter) { timing.retry } else { timing.heartbeat }
     }
 
     /// When [`Node::ask_voters`] or [`Node::revise_leases`] has something to do.
@@ -212,7 +239,7 @@ impl Node {
         self.asking = false;
         let wanted: Vec<GroupKey> = self.leases.wanted().collect();
         let mut behind: Option<Instant> = None;
-        let in_touch = self.majority_in_touch();
+        let (in_touch, opposed) = (self.majority_in_touch(), self.majority_disagrees());
         for group in wanted {
             let Some(here) = self.groups.get(&group) else { continue };
             let (holding, until) = (here.holding, self.leases.until(group));
@@ -226,6 +253,9 @@ impl Node {
                 }
                 Holding::Asking { .. } if !in_touch => self.let_go(group, Purpose::Free),
                 Holding::Asking { .. } => self.asking = true,
+                Holding::Adding { .. } | Holding::Held { .. } if opposed => {
+                    self.let_go(group, Purpose::Free);
+                }
                 Holding::Adding { .. } | Holding::Held { .. } | Holding::Removing { .. } => {
                     behind = Some(behind.map_or(until, |least| least.min(until)));
                 }

@@ -355,6 +355,8 @@ pub enum Refusal {
     ReceiverDown,
     /// The receiver is draining or leaving.
     ReceiverDraining,
+    /// The receiver is a witness.
+    ReceiverIsWitness,
     /// The receiver declined or did not answer.
     ReceiverDeclined,
     /// The node is busy with another move of the same group.

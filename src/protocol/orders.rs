@@ -107,6 +107,9 @@ impl Node {
             return Err(Ok(()));
         }
         let Some(peer) = self.peers.get(&to) else { return Err(Err(Refusal::UnknownNode)) };
+        if !self.owns(to) {
+            return Err(Err(Refusal::ReceiverIsWitness));
+        }
         if !peer.alive() {
             return Err(Err(Refusal::ReceiverDown));
         }

@@ -106,6 +106,8 @@ rules! {
     LeaseInsists,
     /// A node without a majority of the voters does not claim groups in mode majority.
     MajorityToTake,
+    /// A node counts as lost to it the voters that go by another list of voters.
+    VotersAgree,
     /// A silent peer that no other node could hear is not dead while its kernel answers.
     SilentKernel,
     /// Before a group is taken, but by hand-over, the network is asked who answers for it.

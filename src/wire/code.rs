@@ -77,6 +77,7 @@ pub(super) const fn outcome(outcome: Result<(), Refusal>) -> u8 {
         Err(Refusal::ReceiverDeclined) => 7,
         Err(Refusal::Busy) => 8,
         Err(Refusal::NotReady) => 9,
+        Err(Refusal::ReceiverIsWitness) => 10,
     }
 }
 
@@ -92,6 +93,7 @@ pub(super) const fn outcome_of(code: u8) -> Option<Result<(), Refusal>> {
         7 => Refusal::ReceiverDeclined,
         8 => Refusal::Busy,
         9 => Refusal::NotReady,
+        10 => Refusal::ReceiverIsWitness,
         _ => return None,
     }))
 }

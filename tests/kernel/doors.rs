@@ -2,9 +2,10 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use buoy::kernel::{Door, FenceSettings, GroupAddresses, Lease, Renewal, Settings};
+use buoy::kernel::{Door, FenceSettings, GroupAddresses, Lease, Renewal, Settings, Vouched};
 use buoy::protocol::{KernelEvent, Mode, Ticket};
 
 use crate::fixture::{Fixture, group, key};
@@ -35,7 +36,8 @@ fn held(mail: Mode) -> (Fixture, Lease) {
 }
 
 fn gate() -> Option<FenceSettings> {
-    Some(FenceSettings { table: TABLE.to_owned(), otherwise: None })
+    let vouched = Vouched(Arc::new(|| Duration::from_secs(1)));
+    Some(FenceSettings { table: TABLE.to_owned(), vouched, lifetime: None })
 }
 
 fn groups(mail: Mode) -> Vec<GroupAddresses> {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use buoy::kernel::{
-    Door, FenceSettings, Fenced, GroupAddresses, Lease, Lifetimes, Renewal, Settings,
+    Door, FenceSettings, Fenced, GroupAddresses, Lease, Renewal, Settings, Vouched,
 };
 use buoy::protocol::{KernelEvent, Mode, Ticket};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -111,12 +111,16 @@ fn echo_request(number: usize) -> [u8; 8] {
     request
 }
 
+fn always(lifetime: Option<u32>) -> FenceSettings {
+    FenceSettings { table: TABLE.to_owned(), vouched: Vouched(Arc::new(|| LEASE)), lifetime }
+}
+
 #[test]
 fn an_open_gate_loses_nothing_while_its_doors_are_renewed() {
     isolated("fence_speed::an_open_gate_loses_nothing_while_its_doors_are_renewed", |neighbour| {
         let pings = std::env::var("BUOY_PINGS").ok().and_then(|text| text.parse().ok());
         let pings = pings.unwrap_or(PINGS);
-        let fence = FenceSettings { table: TABLE.to_owned(), otherwise: None };
+        let fence = always(None);
         let fixture =
             held(Settings { groups: groups(), peer_addresses: Vec::new(), fence: Some(fence) });
         let mut lease = fixture.kernel.lease().expect("netlink").expect("there is a gate");
@@ -176,8 +180,7 @@ fn prolonging_lifetimes_has_its_price() {
         for (what, name) in [("IPv4", &v4 as &dyn Fn(usize) -> String), ("IPv6", &v6)] {
             let names: Vec<String> = (0..ADDRESSES).map(name).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let lifetimes = Lifetimes { seconds: 3, vouched: Arc::new(|| LEASE) };
-            let fence = FenceSettings { table: TABLE.to_owned(), otherwise: Some(lifetimes) };
+            let fence = always(Some(3));
             let fixture = held(Settings {
                 groups: vec![group("eth0", &names)],
                 peer_addresses: Vec::new(),

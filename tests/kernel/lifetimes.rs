@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use buoy::kernel::{
-    self, FenceSettings, Fenced, GateWanted, GroupAddresses, Lifetimes, Settings, StartError,
+    self, FenceSettings, Fenced, GateWanted, GroupAddresses, Settings, StartError, Vouched,
 };
 use buoy::protocol::{KernelEvent, Mode, Ticket};
 
@@ -48,18 +48,16 @@ impl Drop for Owner {
     }
 }
 
-fn settings(mode: Mode, otherwise: Option<&Arc<AtomicBool>>) -> Settings {
+fn settings(mode: Mode, said: Option<&Arc<AtomicBool>>) -> Settings {
     let group = group("eth0", &["10.77.0.100/32", "fd77::100/128"]);
-    let lifetimes = |said: &Arc<AtomicBool>| {
-        let said = Arc::clone(said);
-        let left = move || Duration::from_millis(u64::from(said.load(Ordering::Relaxed)) * 600);
-        Lifetimes { seconds: SECONDS, vouched: Arc::new(left) }
-    };
-    let otherwise = otherwise.map(lifetimes);
+    let lifetime = said.map(|_| SECONDS);
+    let said = said.cloned().unwrap_or_default();
+    let left = move || Duration::from_millis(u64::from(said.load(Ordering::Relaxed)) * 600);
+    let vouched = Vouched(Arc::new(left));
     Settings {
         groups: vec![GroupAddresses { mode, ..group }],
         peer_addresses: Vec::new(),
-        fence: Some(FenceSettings { table: TABLE.to_owned(), otherwise }),
+        fence: Some(FenceSettings { table: TABLE.to_owned(), vouched, lifetime }),
     }
 }
 

@@ -8,6 +8,7 @@ use buoy::protocol::{Order, Rule, Timing};
 use crate::cluster::Cluster;
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
 use crate::options::{Options, Voting};
+use crate::plan::Plan;
 use crate::story::Outcome;
 
 /// Who is cut off or dead has lost its groups within this: the longest promise, what asking again
@@ -309,5 +310,27 @@ pub(crate) fn slow_way(broken: Option<Rule>) -> Outcome {
         cluster.heal();
         cluster.settle()?;
     }
+    Ok(())
+}
+
+/// H24: the file of one node names other voters. It is granted nothing and takes nothing, nobody is
+/// disturbed; with the file of the others it gets its share.
+pub(crate) fn voters_differ(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::new(strict(4, 8, false, broken));
+    let other = Plan { first_vote: true, ..cluster.plans[0].clone() };
+    cluster.plans.push(other);
+    cluster.hosts[0].powered = false;
+    cluster.wait_until("H24", 5 * SECOND, Cluster::uncovered)?;
+    cluster.run_for(10 * SECOND)?;
+    cluster.mark();
+    cluster.hosts[0].plan = 1;
+    cluster.power_on(0);
+    cluster.watch("H24", 30 * SECOND, |this| this.not_empty(0).or_else(|| this.misled()))?;
+    cluster.expect_moves("H24", 0)?;
+    let mended = cluster.plans[0].clone();
+    cluster.plans.push(mended);
+    cluster.adopt(0, 2);
+    cluster.settle()?;
+    cluster.expect("H24", !cluster.groups_of(0).is_empty(), "it has got nothing")?;
     Ok(())
 }

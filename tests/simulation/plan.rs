@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) groups: BTreeMap<GroupKey, Group>,
     /// Weight by host.
     pub(crate) weights: Vec<u16>,
+    /// Whether the first hosts vote instead of the last.
+    pub(crate) first_vote: bool,
 }
 
 impl Plan {
@@ -35,7 +37,7 @@ impl Plan {
             .take(options.groups)
             .map(|key| (*key, group(options, &ids, draw)))
             .collect();
-        Self { groups, weights: options.weights.clone() }
+        Self { groups, weights: options.weights.clone(), first_vote: false }
     }
 
     /// A later version: a group more or less, or another weight.
@@ -93,7 +95,7 @@ impl Cluster {
             digest: u64::try_from(this.plan).expect("few plans"),
             nodes: members
                 .enumerate()
-                .map(|(place, (host, weight))| (host.id, self.member(place, *weight)))
+                .map(|(place, (host, weight))| (host.id, self.member(plan, place, *weight)))
                 .collect(),
             groups: plan.groups.clone(),
             timing: self.options.timing,
@@ -102,9 +104,11 @@ impl Cluster {
         }
     }
 
-    fn member(&self, host: usize, weight: u16) -> Member {
+    fn member(&self, plan: &Plan, host: usize, weight: u16) -> Member {
         let Some(voting) = self.options.strict else { return Member::of_weight(weight) };
-        let votes = host + voting.voters >= self.hosts.len();
+        let from_the_end = self.hosts.len() - 1 - host;
+        let place = if plan.first_vote { host } else { from_the_end };
+        let votes = place < voting.voters;
         Member { weight: weight.max(1), owns: weight > 0, votes }
     }
 

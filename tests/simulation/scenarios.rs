@@ -47,7 +47,7 @@ stories! {
     majority_stories {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
-        clocks_drift late_grants slow_way
+        clocks_drift late_grants slow_way voters_differ
     }
     stranger_stories {
         heartbeats_cut_of_two frozen_of_two stranger_before_the_start stranger_at_a_takeover

@@ -169,7 +169,7 @@ fn wish(random: &mut Random) -> Wish {
 
 /// Any message, lists of any length up to their limits.
 pub(super) fn random_message(random: &mut Random) -> Message {
-    const OUTCOMES: [Result<(), Refusal>; 10] = [
+    const OUTCOMES: [Result<(), Refusal>; 11] = [
         Ok(()),
         Err(Refusal::UnknownNode),
         Err(Refusal::UnknownGroup),
@@ -180,6 +180,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
         Err(Refusal::ReceiverDeclined),
         Err(Refusal::Busy),
         Err(Refusal::NotReady),
+        Err(Refusal::ReceiverIsWitness),
     ];
     match random.below(10) {
         0 => {
