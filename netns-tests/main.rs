@@ -16,6 +16,7 @@ mod probing;
 mod refusal;
 mod runner;
 mod scene;
+mod stalls;
 mod strangers;
 mod stuck;
 mod takeover;

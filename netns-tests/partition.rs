@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("deaf_owner", deaf_owner),
     ("mute_owner", mute_owner),
     ("split_and_heal", split_and_heal),
+    ("everybody_alone_and_healed", everybody_alone_and_healed),
     ("hundred_heartbeats_lost", hundred_heartbeats_lost),
     ("link_up_without_traffic_at_boot", link_up_without_traffic_at_boot),
 ];
@@ -78,12 +79,23 @@ fn one_way(fault: Fault) -> Outcome {
 /// One node and the others do not hear each other; the client hears all. Both sides serve every
 /// address. Healed, each address has one owner soon, and the client's cache knows it.
 fn split_and_heal() -> Outcome {
+    cut_and_healed(&[0], 2)
+}
+
+/// No node hears another; the client hears all. Each serves every address, until it is healed.
+fn everybody_alone_and_healed() -> Outcome {
+    cut_and_healed(&[0, 1, 2], 3)
+}
+
+fn cut_and_healed(alone: &[usize], sides: usize) -> Outcome {
     with(&Shape::default(), |scene| {
-        Fault::Split.begin(&mut scene.cluster, 0)?;
-        until("both sides serve every address", SOON, || {
+        for node in alone {
+            Fault::Split.begin(&mut scene.cluster, *node)?;
+        }
+        until("every side serves every address", SOON, || {
             for vip in &scene.served {
                 let holders = scene.cluster.watch.holders(*vip);
-                if holders.len() != 2 || !holders.contains(&0) {
+                if holders.len() != sides || alone.iter().any(|node| !holders.contains(node)) {
                     return Err(format!("{vip} is held by {holders:?}"));
                 }
             }
