@@ -268,7 +268,7 @@ fn majority_thousand_addresses() -> Outcome {
         let killed = clock::now();
         scene.cluster.signal(0, nix::sys::signal::Signal::SIGKILL);
         until("the others have all", SOON, || each_at_one(scene, &[1, 2]))?;
-        println!("(taken within {:?})", clock::now().duration_since(killed));
+        eprint!("(taken within {:?}) ", clock::now().duration_since(killed));
         let timeline = scene.cluster.watch.timeline();
         for vip in &vips {
             let two = timeline.two_owners(*vip, killed, clock::now());

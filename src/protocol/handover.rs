@@ -198,9 +198,14 @@ impl Node {
 
     /// Starts to leave: offers everything; what cannot be handed over in time is freed.
     pub(super) fn leave(&mut self) {
-        if !matches!(self.phase, NodePhase::Leaving | NodePhase::Left) {
-            self.set_phase(NodePhase::Leaving);
-            self.leave_by = self.now + LEAVE_WITHIN;
+        match self.phase {
+            NodePhase::Listening | NodePhase::Active | NodePhase::Isolated => {
+                self.set_phase(NodePhase::Leaving);
+                self.leave_by = self.now + LEAVE_WITHIN;
+            }
+            // First it has to know what is still its own (seed 51962).
+            NodePhase::Resuming => self.stopping = true,
+            NodePhase::Leaving | NodePhase::Left => {}
         }
     }
 

@@ -173,6 +173,10 @@ impl Node {
             NodePhase::Isolated => self.reconnect(),
             NodePhase::Active | NodePhase::Leaving | NodePhase::Left => {}
         }
+        if self.stopping && self.phase != NodePhase::Resuming {
+            self.stopping = false;
+            self.leave();
+        }
     }
 
     fn mature(&mut self) {

@@ -62,10 +62,16 @@ pub(super) struct Lookout {
 #[derive(Clone, Copy, Debug)]
 struct Shunned {
     hardware: HardwareAddress,
-    /// When he is asked for again.
-    again_at: Instant,
-    /// If he has not answered by then he is gone.
-    until: Instant,
+    /// When he has answered last.
+    since: Instant,
+    /// If he has not answered again for so long he is gone; he is asked for when half of it is over.
+    length: Duration,
+}
+
+impl Shunned {
+    fn until(&self) -> Instant {
+        self.since + self.length
+    }
 }
 
 impl Lookout {
@@ -75,7 +81,7 @@ impl Lookout {
     }
 
     fn shunned(&self, now: Instant) -> Option<Shunned> {
-        self.shunned.filter(|shunned| now < shunned.until)
+        self.shunned.filter(|shunned| now < shunned.until())
     }
 
     /// Who has claimed the group lately although it is held here.
@@ -120,21 +126,50 @@ impl Node {
     /// Plans when the network is asked about a group that would be taken at `take_at`, and puts
     /// that off while a stranger has the group.
     pub(super) fn look_ahead(&mut self, group: GroupKey, take_at: Instant) -> Instant {
-        let Some(here) = self.groups.get(&group) else { return take_at };
-        let shunned = here.lookout.shunned(self.now);
+        let shunned = self.shunned_by_rank(group);
         let (take_at, ask_at) = if take_at == Instant::NEVER {
             (take_at, self.suspected_since(group))
         } else if self.is_handed_over(group) {
             (take_at, None)
         } else {
-            match shunned.filter(|shunned| take_at < shunned.until) {
-                Some(shunned) => (shunned.until, Some(shunned.again_at)),
+            match shunned.filter(|shunned| take_at < shunned.until()) {
+                Some(shunned) => (shunned.until(), Some(shunned.since + shunned.length / 2)),
                 None => (take_at, Some(take_at.before(self.foresight()))),
             }
         };
         let Some(here) = self.groups.get_mut(&group) else { return take_at };
         here.lookout.ask_at = ask_at.filter(|at| !here.lookout.asked_since(*at));
         take_at
+    }
+
+    /// The stranger to whom the group is left now, for as long as this node's place in line wants
+    /// it: places change, and two nodes must not take it in the same moment (seed 45687).
+    fn shunned_by_rank(&mut self, group: GroupKey) -> Option<Shunned> {
+        self.groups.get(&group)?.lookout.shunned?;
+        let place = self.line(group).iter().position(|node| *node == self.configuration.me);
+        let length = self.shunned_for(place);
+        let here = self.groups.get_mut(&group)?;
+        here.lookout.shunned.as_mut()?.length = length;
+        here.lookout.shunned(self.now)
+    }
+
+    fn shunned_for(&self, place: Option<usize>) -> Duration {
+        let timing = &self.configuration.timing;
+        let length = if place == Some(0) { SHUNNED } else { SHUNNED_BY_OTHERS };
+        let place = place.and_then(|place| u32::try_from(place).ok()).unwrap_or(0);
+        length.max(timing.detection()) + timing.rank_skew.saturating_mul(place)
+    }
+
+    /// These are a peer's: whoever answered there was no stranger (seed 67036).
+    pub(super) fn recognise(&mut self, hardware: &[HardwareAddress]) {
+        for here in self.groups.values_mut() {
+            let known = |shunned: &Shunned| hardware.contains(&shunned.hardware);
+            if here.lookout.shunned.as_ref().is_some_and(known) {
+                here.lookout.shunned = None;
+                self.evaluate = true;
+            }
+            here.lookout.claimant.take_if(|(claimant, _)| hardware.contains(claimant));
+        }
     }
 
     /// Since when the owner of the group is suspected, if this node is the next in line.
@@ -236,13 +271,10 @@ impl Node {
     /// Leaves a group to a stranger, until he has not answered for a while.
     fn shun(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.now;
-        let first = self.line(group).first() == Some(&self.configuration.me);
-        let length = self.configuration.timing.detection().max(SHUNNED);
-        let length = if first { length } else { SHUNNED_BY_OTHERS.max(length) };
+        let length = self.shunned_for(Some(0));
         let Some(here) = self.groups.get_mut(&group) else { return };
         let known = here.lookout.stranger(now) == Some(hardware);
-        let (again_at, until) = (now + length / 2, now + length);
-        here.lookout.shunned = Some(Shunned { hardware, again_at, until });
+        here.lookout.shunned = Some(Shunned { hardware, since: now, length });
         self.evaluate = true;
         if !known {
             self.report(Report::Unable { group, why: Inability::Stranger(hardware) });

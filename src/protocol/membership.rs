@@ -98,6 +98,10 @@ impl Node {
         if beat.phase == NodePhase::Isolated {
             self.evaluate = true;
         }
+        let moved = !beat.hardware.is_empty() && peer.hardware != beat.hardware;
+        if moved {
+            peer.hardware.clone_from(&beat.hardware);
+        }
         if peer.listen(&beat) {
             self.evaluate = true;
             self.heirs_due = self.heirs_due.min(self.now + self.configuration.timing.heartbeat);
@@ -118,6 +122,9 @@ impl Node {
         }
         if lost_some && self.holds(Rule::Relay) {
             self.restart_log(from);
+        }
+        if moved {
+            self.recognise(&beat.hardware);
         }
         self.acknowledged(from, beat.acknowledged);
         if beat.solicit {

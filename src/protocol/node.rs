@@ -58,6 +58,8 @@ pub struct Node {
     pub(super) questions: Bucket,
     /// Hardware addresses of this host.
     pub(super) hardware: Vec<HardwareAddress>,
+    /// It shall leave as soon as it has verified what it has.
+    pub(super) stopping: bool,
     /// Groups of this node that another has claimed, and when that must be settled.
     pub(super) contests: BTreeMap<GroupKey, Instant>,
     pub(super) last_ticket: u64,
@@ -109,6 +111,7 @@ impl Node {
             asks_due: Instant::NEVER,
             questions: Bucket::new(now),
             hardware: Vec::new(),
+            stopping: false,
             contests: BTreeMap::new(),
             last_ticket: 0,
             announcements: Announcements::new(now),

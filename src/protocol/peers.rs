@@ -207,9 +207,6 @@ impl Peer {
             config_digest: heartbeat.config_digest,
             loop_lag: heartbeat.loop_lag,
         };
-        if !heartbeat.hardware.is_empty() {
-            self.hardware.clone_from(&heartbeat.hardware);
-        }
         before != (self.said.phase, self.said.draining, self.said.weight)
     }
 

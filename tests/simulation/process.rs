@@ -126,7 +126,8 @@ impl Cluster {
                 if !self.session_admits(host, from, life) {
                     return None;
                 }
-                self.safety.note_heard(host, from, sent_at, self.now);
+                let arrived_at = self.hosts[host].clock.moment(received_at);
+                self.safety.note_heard((host, from), (sent_at, arrived_at), self.now);
                 if let Message::Heartbeat(beat) = &message {
                     self.safety.note_clock(host, from, sent_at);
                     // Only a guardian's is sealed before there is a time to tell.

@@ -170,7 +170,12 @@ impl Safety {
     }
 
     /// A daemon processes a datagram.
-    pub(crate) fn note_heard(&mut self, host: usize, from: usize, sent_at: u64, now: u64) {
+    pub(crate) fn note_heard(
+        &mut self,
+        (host, from): (usize, usize),
+        (sent_at, received_at): (u64, u64),
+        now: u64,
+    ) {
         let (gap, memory) = (self.gap, &mut self.hosts[host]);
         if now - sent_at > gap && sent_at >= memory.resumed_at {
             // It was under way for so long: its sender may have been cut off since (seed 3866).
@@ -180,7 +185,8 @@ impl Safety {
             memory.steady[from] = now;
         }
         memory.heard[from] = now;
-        if sent_at >= memory.resumed_at {
+        // What was under way when the daemon went on is as good, if its machine did not stand still.
+        if sent_at >= memory.resumed_at || memory.pause == 0 && received_at >= memory.resumed_at {
             memory.fresh.insert(from);
         }
     }
@@ -279,9 +285,12 @@ impl Cluster {
         self.check_verified(host, group);
         let rate = u64::from(self.options.timing.announce_rate);
         let cost = u64::from(self.addresses(group)) * SECOND;
+        // A host counts by its own clock.
+        let drift = 2 * self.options.drift;
         let memory = &mut self.safety.hosts[host];
         let full = rate * SECOND / 2 + SECOND;
-        let gained = (self.now - memory.bucket_at).saturating_mul(rate + rate / 1000 + 1);
+        let gained =
+            (self.now - memory.bucket_at).saturating_mul(rate + rate * drift / 1_000_000 + 1);
         let bucket = memory.bucket.saturating_add(gained).min(full);
         (memory.bucket, memory.bucket_at) = (bucket.saturating_sub(cost.min(full)), self.now);
         if bucket < cost.min(full) {

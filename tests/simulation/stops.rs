@@ -38,7 +38,8 @@ impl Cluster {
         let runs = |other: &usize| *other != host && self.hosts[*other].is_running();
         let told = (0..self.hosts.len()).filter(runs).all(|other| memory.clocks.contains(&other));
         let stop = if told { memory.stall.max(memory.pause) } else { memory.stall };
-        if stop < self.detection() - heartbeat * 3 / 2 + heartbeat / 2 {
+        // Lateness is counted from the deadline asked for, which is a heartbeat away at most.
+        if stop < self.detection() - heartbeat * 3 / 2 + heartbeat {
             return;
         }
         let calm = |other: &usize| {
