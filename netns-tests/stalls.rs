@@ -27,7 +27,7 @@ impl Stalls {
         thread::Builder::new().name("stalls".to_owned()).spawn(move || {
             loop {
                 let before = clock::now();
-                thread::park_timeout(LOOK);
+                clock::pause(LOOK);
                 let pause = clock::now().duration_since(before).saturating_sub(LOOK);
                 let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 longest.fetch_max(pause, Ordering::Relaxed);

@@ -186,6 +186,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(known, [6, 4, 10, 3, 12]);
+        assert_eq!(known, [6, 4, 11, 3, 12]);
     }
 }
