@@ -268,6 +268,10 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
     if old.force != new.force {
         what.push(format!("force from {} to {}", old.force, new.force));
     }
+    if old.last_resort != new.last_resort {
+        let (from, to) = (old.last_resort, new.last_resort);
+        what.push(format!("last_resort from {from:?} to {to:?}").to_lowercase());
+    }
     what
 }
 

@@ -25,8 +25,17 @@ const TIMING: &[&str] = &[
     "announce_rate",
 ];
 const NODE: &[&str] = &["name", "addresses", "weight", "role", "voter"];
-const POOL: &[&str] =
-    &["name", "interface", "vips", "mode", "strategy", "prefer", "failback", "force"];
+const POOL: &[&str] = &[
+    "name",
+    "interface",
+    "vips",
+    "mode",
+    "strategy",
+    "prefer",
+    "failback",
+    "force",
+    "last_resort",
+];
 const GROUP: &[&str] = &["name", "addresses", "interface", "force"];
 
 const WRITE_STRING: &str = "write a string in double quotes";
@@ -107,6 +116,7 @@ pub(super) struct Pool {
     pub(super) prefer: Vec<At<String>>,
     pub(super) failback: Option<At<String>>,
     pub(super) force: Option<bool>,
+    pub(super) last_resort: Option<At<String>>,
 }
 
 /// One element of `vips`.
@@ -251,6 +261,7 @@ fn read_pool(section: &Section<'_>, findings: &mut Findings) -> Pool {
         strategy: section.text("strategy", WRITE_STRING, findings),
         prefer: read_texts(section.entry("prefer").as_ref(), wanted, findings),
         failback: section.text("failback", WRITE_DURATION, findings),
+        last_resort: section.text("last_resort", WRITE_STRING, findings),
         force: section.flag("force", WRITE_FLAG, findings).map(|force| force.value),
     }
 }

@@ -31,7 +31,9 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::protocol::{Configuration, Group, Incarnation, Member, NodeId, SoftwareVersion, Timing};
+use crate::protocol::{
+    Configuration, Group, Incarnation, Member, NodeId, PoolId, SoftwareVersion, Timing,
+};
 
 pub use addresses::Vip;
 pub use difference::{Change, difference};
@@ -157,12 +159,14 @@ impl Config {
         let groups = self.groups.iter().map(|group| {
             let addresses = u16::try_from(group.vips.len()).unwrap_or(u16::MAX);
             let placed = Group {
+                pool: PoolId::from_name(&group.pool),
                 addresses,
                 mode: group.mode,
                 strategy: group.strategy,
                 prefer: group.prefer.clone(),
                 failback: group.failback,
                 force: group.force,
+                last_resort: group.last_resort,
             };
             (group.key, placed)
         });

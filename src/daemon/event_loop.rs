@@ -291,6 +291,7 @@ impl<K: KernelOrders> EventLoop<K> {
         // Whoever asked may be gone when the answer comes; that is no concern of the loop.
         match input {
             Input::Kernel(event) => self.step(now, Event::Kernel(event)),
+            Input::Fitness(unfit) => self.step(now, Event::Fitness(unfit)),
             Input::Order { order, answer } => {
                 let Some(ticket) = self.remember_order(answer) else { return };
                 self.step(now, Event::Ordered { ticket, order });

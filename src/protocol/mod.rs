@@ -30,6 +30,7 @@ mod claims;
 mod configuration;
 mod conflict;
 mod event;
+mod fitness;
 mod gossip;
 mod group;
 mod handover;
@@ -61,7 +62,8 @@ pub use configuration::{
 pub use event::{
     Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Ticket,
 };
-pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
+pub use fitness::{FITNESS_MAX, Fitness, LastResort};
+pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 pub use instant::Instant;
 pub use leases::VOTERS_MAX;
 pub use message::{
