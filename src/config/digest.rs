@@ -46,7 +46,12 @@ fn meaning(config: &Config) -> String {
     if config.kernel_lease != KernelLease::default() {
         text.push_str("kernel_lease required\n");
     }
-    for line in nodes.iter().chain(&groups) {
+    // Nothing for none, as by software that does not know them. The order of hooks is theirs.
+    let mut checks: Vec<String> =
+        config.checks.iter().map(|check| format!("check {check:?}")).collect();
+    checks.sort();
+    let hooks: Vec<String> = config.hooks.iter().map(|hook| format!("hook {hook:?}")).collect();
+    for line in nodes.iter().chain(&groups).chain(&checks).chain(&hooks) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");
     }

@@ -31,8 +31,6 @@ pub(crate) enum Input {
     /// A fact from the kernel.
     Kernel(KernelEvent),
     /// What the checks say: the full list of pools that are not fit, in place of the last one.
-    /// For whoever runs the checks, which is not there yet.
-    #[expect(dead_code, reason = "the checks that say it come next")]
     Fitness(Vec<(PoolId, Fitness)>),
     /// An operator's order; answered once the protocol knows what became of it.
     Order {
