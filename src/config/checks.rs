@@ -147,9 +147,7 @@ pub(super) fn check(
         let remedy = "name the pools that need a check, or put pools together";
         findings.refuse(&first.place, problem, remedy);
     }
-    if let Some(first) = raw.first() {
-        check_movable(first, &checks, (pools, nodes), findings);
-    }
+    check_movable(raw, &checks, (pools, nodes), findings);
     checks
 }
 
@@ -235,7 +233,7 @@ pub(super) fn check_pool_name(
 
 /// With one possible owner a failure changes something only where it makes that owner let go.
 fn check_movable(
-    first: &Raw,
+    raw: &[Raw],
     checks: &[CheckConfig],
     (pools, nodes): (&[(String, bool)], &Nodes),
     findings: &mut Findings,
@@ -248,7 +246,9 @@ fn check_movable(
         |check: &CheckConfig| check.effect == Effect::Require && check.pools.iter().any(released);
     let stuck: Vec<&str> =
         checks.iter().filter(|check| !moves(check)).map(|check| check.name.as_str()).collect();
-    if !stuck.is_empty() {
+    let named =
+        |raw: &&Raw| raw.name.as_ref().map(|name| name.value.as_str()) == stuck.first().copied();
+    if let Some(first) = raw.iter().find(named).filter(|_| !stuck.is_empty()) {
         let problem = format!(
             "can never move anything ({}): {only} is the only node that may own",
             stuck.join(", ")

@@ -132,8 +132,12 @@ fn nobody_waits_and_the_program_ends() {
 fn a_hundred_programs_leave_no_zombie() {
     let wanted = program("echo $$", PATIENCE);
     let pids = block_on(async {
-        let runs = (0..100).map(|_| async { Runner::default().run(&wanted).await.output });
-        futures::future::join_all(runs).await
+        let mut runs = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let wanted = wanted.clone();
+            runs.spawn(async move { Runner::default().run(&wanted).await.output });
+        }
+        runs.join_all().await
     });
     let left = |pid: &&String| fs::exists(format!("/proc/{pid}")).unwrap();
     let zombies: Vec<&String> = pids.iter().filter(left).collect();
