@@ -1,7 +1,7 @@
 //! The real daemons on the real kernel: hosts are network namespaces, faults are real.
 //!
-//! Needs root or user namespaces, and the programs `ip` and `haproxy`; without them it fails and says so. The
-//! tests run one after the other, because they measure time. Arguments are those of cargo's own
+//! Needs root or user namespaces, and the programs `ip` and `haproxy`; without them it
+//! fails and says so. The tests run one after the other, because they measure time. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
 mod balancer;

@@ -1,8 +1,8 @@
 //! Asks an HTTP server and judges its answer.
 //!
 //! HTTP/1.1 with `Connection: close`, over TCP, a socket in the file system, or TLS. Read are the
-//! head and, if it is wanted, the beginning of the body; a server that never ends costs no more than
-//! that and the timeout. Redirections are answers like others and not followed.
+//! head and, if it is wanted, the beginning of the body; a server that never ends costs no more
+//! than that and the timeout. Redirections are answers like others and not followed.
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 

@@ -74,8 +74,8 @@ impl Watch {
         watch
     }
 
-    /// Goes on with these checks. One that is as before keeps its state; until a new one is known it
-    /// counts as passing, because a reload shall move nothing by itself.
+    /// Goes on with these checks. One that is as before keeps its state; a new one, until it is
+    /// known, counts as passing, because a reload shall move nothing by itself.
     pub fn reconfigure(&mut self, checks: &[CheckConfig]) {
         self.board.reconfigure(checks, Instant::now());
         self.generation += 1;

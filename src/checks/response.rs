@@ -3,7 +3,7 @@
 //!
 //! Strict, because a check must not pass by luck: a line that is no HTTP, a header without a name,
 //! a chunk whose length is no number is nonsense and told as such. Whatever is longer than its
-//! limit is told as that. Nothing here reads; the caller gives what it has and asks again with more.
+//! limit is told as that. Nothing here reads; the caller gives what it has, then more.
 
 use std::fmt;
 

@@ -84,7 +84,7 @@ impl Attendant {
         let (checks, hooks) = (config.checks.clone(), config.hooks.clone());
         let body = move || {
             if let Err(error) = programs::shed_capabilities() {
-                tracing::warn!(%error, "programs of checks and hooks have this daemon's capabilities");
+                tracing::warn!(%error, "programs have this daemon's capabilities");
             }
             // After the line above: the threads that start programs are made by this one.
             let mut builder = Builder::new_current_thread();

@@ -48,8 +48,8 @@ impl Output {
         }
     }
 
-    /// Takes what is there now, after the end of the program. The runtime may not have heard yet that
-    /// there is something, so the kernel is asked.
+    /// Takes what is there now, after the end of the program. The runtime may not have heard yet
+    /// that there is something, so the kernel is asked.
     pub(super) fn take_rest(&mut self) {
         let Some(pipe) = self.pipe.take() else { return };
         let mut chunk = vec![0; CHUNK];
