@@ -1,8 +1,8 @@
 //! One look of one check, whatever its type.
 //!
 //! What is kept from one look to the next is kept here: the process that was found, the
-//! certificates that are trusted, the program that is still being ended. Each look returns in a few words what
-//! it found; whoever calls has the timeout and may drop a look at any time.
+//! certificates that are trusted, the program that is still being ended. Each look returns in a
+//! few words what it found; whoever calls has the timeout and may drop a look at any time.
 
 use std::time::Duration;
 
