@@ -1,12 +1,15 @@
 //! The real daemons on the real kernel: hosts are network namespaces, faults are real.
 //!
-//! Needs root or user namespaces, and the program `ip`; without them it fails and says so. The
-//! tests run one after the other, because they measure time. Arguments are those of cargo's own
+//! Needs root or user namespaces, and the programs `ip` and `haproxy`; without them it
+//! fails and says so. The tests run one after the other, because they measure time. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
+mod balancer;
+mod checking;
 mod crash;
 mod fence;
 mod following;
+mod hooking;
 mod lifetimes;
 mod majority;
 mod meddling;
@@ -21,6 +24,7 @@ mod strangers;
 mod stuck;
 mod takeover;
 mod until;
+mod web;
 mod witness;
 
 use std::process::ExitCode;
@@ -46,6 +50,9 @@ fn main() -> ExitCode {
         meddling::TESTS,
         refusal::TESTS,
         witness::TESTS,
+        checking::TESTS,
+        hooking::TESTS,
+        balancer::TESTS,
     ]
     .concat();
     runner::main(&tests)

@@ -15,15 +15,18 @@
 //!
 //! `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
 
+pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod exit;
+pub mod hooks;
 pub mod kernel;
 pub mod lab;
 pub mod logging;
 mod netlink;
+pub mod programs;
 pub mod protocol;
 pub mod transport;
 pub mod wire;

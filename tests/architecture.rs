@@ -3,7 +3,8 @@
 //! ```text
 //!  config -----------> protocol <-- wire <-- transport
 //!  kernel, control --> protocol              (transport names protocol too)
-//!  daemon -----------> protocol wire transport kernel control config logging
+//!  checks, hooks ----> config programs       (checks names protocol and kernel too)
+//!  daemon -----------> all of these, control, logging
 //!  lab --------------> config
 //!  kernel, lab ------> netlink
 //!  cli --------------> everything            (so may main.rs and lib.rs)
@@ -105,6 +106,21 @@ const TABLE: &[Module] = &[
         ],
         refused: &["process"],
     },
+    // Runs programs of others so that nothing they do can harm.
+    Module { name: "programs", modules: &[], crates: &["caps", "nix", "tokio"], refused: &[] },
+    // Looks at servers, files and processes; writes nothing.
+    Module {
+        name: "checks",
+        modules: &["config", "kernel", "programs", "protocol"],
+        crates: &["nix", "tokio", "tokio_rustls"],
+        refused: &["SystemTime"],
+    },
+    Module {
+        name: "hooks",
+        modules: &["config", "programs"],
+        crates: &["nix", "tokio"],
+        refused: &["SystemTime"],
+    },
     Module {
         name: "control",
         modules: &["protocol"],
@@ -113,7 +129,18 @@ const TABLE: &[Module] = &[
     },
     Module {
         name: "daemon",
-        modules: &["protocol", "wire", "transport", "kernel", "control", "config", "logging"],
+        modules: &[
+            "checks",
+            "config",
+            "control",
+            "hooks",
+            "kernel",
+            "logging",
+            "programs",
+            "protocol",
+            "transport",
+            "wire",
+        ],
         crates: &["nix", "serde", "serde_json", "socket2", "thread_priority", "tokio", "tracing"],
         refused: &[],
     },

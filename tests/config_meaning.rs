@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use buoy::config::{self, Change, Config, Role, WhoAmI, difference, find_me};
-use buoy::protocol::{GroupKey, Incarnation, Mode, NodeId, SoftwareVersion, Strategy, Timing};
+use buoy::config::{self, Change, Config, GroupConfig, Role, WhoAmI, difference, find_me};
+use buoy::protocol::{
+    GroupKey, Incarnation, LastResort, Mode, NodeId, PoolId, SoftwareVersion, Strategy, Timing,
+};
 
 const BASE: &str = r#"
 [cluster]
@@ -86,12 +88,27 @@ fn the_protocol_gets_what_the_file_says() {
 }
 
 #[test]
+fn the_protocol_gets_the_pool_of_a_group_and_its_last_resort() {
+    let text = BASE.replace("strategy", "last_resort = \"release\"\nstrategy");
+    let config = parse("last-resort", &text);
+    let me = config.node("lb1").unwrap().id;
+    let given = config.protocol(me, Incarnation(5), 9, SoftwareVersion::default(), false);
+    let of = |group: &GroupConfig| {
+        let given = &given.groups[&group.key];
+        (given.pool, given.last_resort)
+    };
+    let (web, api) = (PoolId::from_name("web"), PoolId::from_name("api"));
+    let expected = [(web, LastResort::Keep), (web, LastResort::Keep), (api, LastResort::Release)];
+    assert_eq!(config.groups.iter().map(of).collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn the_digest_changes_with_the_meaning_only() {
     let digest = parse("digest", BASE).digest;
     let same = [
         BASE.replace("[cluster]", "# comment\n[cluster]\nport = 4748\nprofile = \"lan\""),
         BASE.replace("weight = 2", "weight = 2\nrole = \"member\"\nvoter = true"),
-        BASE.replace("strategy", "mode = \"availability\"\nstrategy"),
+        BASE.replace("strategy", "mode = \"availability\"\nlast_resort = \"keep\"\nstrategy"),
         BASE.replace("weight = 2", "weight=0x2") + "\n[timing]\nheartbeat = \"100ms\"\n",
         BASE.replace("vips = [\"10.77.0.100\", [", "vips = [[")
             .replace("fd77::102\"]", "FD77:0::102/128\"], \"10.77.0.100/32\""),
@@ -101,6 +118,7 @@ fn the_digest_changes_with_the_meaning_only() {
         assert_eq!(parse("digest", &text).digest, digest, "{text}");
     }
     let other = [
+        ("strategy", "last_resort = \"release\"\nstrategy"),
         ("\"edge\"", "\"rim\""),
         ("\"10.77.0.100\", ", ""),
         ("weight = 2", "weight = 3"),

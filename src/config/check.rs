@@ -12,7 +12,7 @@ use super::fault::{At, Findings};
 use super::file::{self, File};
 use super::key_file::{Keys, read_keys};
 use super::timing::PROFILES;
-use super::{Config, kernel_lease, nodes, pools, timing};
+use super::{Config, checks, hooks, kernel_lease, nodes, pools, timing};
 
 /// Default of `[cluster] port`: not registered for anything, below the ephemeral range.
 const PORT: u16 = 4748;
@@ -33,6 +33,9 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
     let groups = pools::check(&file.pools, &nodes, findings);
     let addresses = groups.iter().map(|group| group.vips.len()).sum();
     timing::check_refresh(&timing, &file.timing, addresses, findings);
+    let pools = pool_names(&file.pools);
+    let checks = checks::check(&file.checks, &pools, &nodes, findings);
+    let hooks = hooks::check(&file.hooks, &pools, findings);
     warn_alone(&file.nodes, findings);
     findings.sort();
     if !findings.faults.is_empty() {
@@ -50,6 +53,8 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
         digest: 0,
         nodes: nodes.checked,
         groups,
+        checks,
+        hooks,
         warnings: std::mem::take(&mut findings.warnings),
     };
     config.digest = digest(&config);
@@ -70,6 +75,15 @@ fn check_key(
             None
         }
     }
+}
+
+/// Every pool, and whether it lets go of its groups when nobody can own them.
+fn pool_names(pools: &[file::Pool]) -> Vec<(String, bool)> {
+    let name = |pool: &file::Pool| {
+        let release = pool.last_resort.as_ref().is_some_and(|word| word.value == "release");
+        Some((pool.name.as_ref()?.value.clone(), release))
+    };
+    pools.iter().filter_map(name).collect()
 }
 
 fn profile_name(profile: Timing) -> &'static str {

@@ -95,6 +95,20 @@ pub enum Change {
         /// What is different, in words.
         what: String,
     },
+    /// A check was added, removed or changed.
+    Check {
+        /// Its name.
+        check: String,
+        /// `added`, `removed` or `changed`.
+        what: &'static str,
+    },
+    /// A hook was added, removed or changed.
+    Hook {
+        /// Its name; `order` if only that changed.
+        hook: String,
+        /// `added`, `removed` or `changed`.
+        what: &'static str,
+    },
 }
 
 impl Change {
@@ -133,6 +147,8 @@ impl fmt::Display for Change {
             Self::GroupAdded { group } => write!(out, "group {group} added"),
             Self::GroupRemoved { group } => write!(out, "group {group} removed"),
             Self::GroupChanged { group, what } => write!(out, "group {group} changed: {what}"),
+            Self::Check { check, what } => write!(out, "check {check} {what}"),
+            Self::Hook { hook, what } => write!(out, "hook {hook} {what}"),
         }
     }
 }
@@ -161,7 +177,33 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.extend(timing(&old.timing, &new.timing));
     changes.extend(nodes(&old.nodes, &new.nodes));
     changes.extend(groups(&old.groups, &new.groups));
+    let checks = each(&old.checks, &new.checks, |check| &check.name);
+    changes.extend(checks.into_iter().map(|(check, what)| Change::Check { check, what }));
+    let hooks = each(&old.hooks, &new.hooks, |hook| &hook.name);
+    let moved = hooks.is_empty() && old.hooks != new.hooks;
+    let moved = moved.then(|| ("order".to_owned(), "changed"));
+    let hooks = hooks.into_iter().chain(moved);
+    changes.extend(hooks.map(|(hook, what)| Change::Hook { hook, what }));
     changes
+}
+
+/// What was removed, added and changed among things that have names.
+fn each<T: PartialEq>(
+    old: &[T],
+    new: &[T],
+    name: impl Fn(&T) -> &String,
+) -> Vec<(String, &'static str)> {
+    let find = |list: &[T], wanted: &String| list.iter().position(|one| name(one) == wanted);
+    let removed = old.iter().filter(|one| find(new, name(one)).is_none());
+    let mut found: Vec<_> = removed.map(|one| (name(one).clone(), "removed")).collect();
+    for one in new {
+        match find(old, name(one)) {
+            None => found.push((name(one).clone(), "added")),
+            Some(place) if old[place] != *one => found.push((name(one).clone(), "changed")),
+            Some(_) => {}
+        }
+    }
+    found
 }
 
 fn timing(old: &Timing, new: &Timing) -> Vec<Change> {
@@ -267,6 +309,10 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
     }
     if old.force != new.force {
         what.push(format!("force from {} to {}", old.force, new.force));
+    }
+    if old.last_resort != new.last_resort {
+        let (from, to) = (old.last_resort, new.last_resort);
+        what.push(format!("last_resort from {from:?} to {to:?}").to_lowercase());
     }
     what
 }

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::{Config, KernelLease};
+use crate::protocol::LastResort;
 
 /// The first 64 bits of the SHA-256 of the meaning, written out in one order.
 pub(super) fn digest(config: &Config) -> u64 {
@@ -36,7 +37,8 @@ fn meaning(config: &Config) -> String {
             // Left out where it is the default, as by software that does not know it.
             let force = if group.force { " force" } else { "" };
             let mode = group.mode;
-            format!("{} {} {vips:?} {placed:?} {mode:?}{force}", group.pool, group.name)
+            let release = if group.last_resort == LastResort::Release { " release" } else { "" };
+            format!("{} {} {vips:?} {placed:?} {mode:?}{force}{release}", group.pool, group.name)
         })
         .collect();
     groups.sort();
@@ -44,7 +46,12 @@ fn meaning(config: &Config) -> String {
     if config.kernel_lease != KernelLease::default() {
         text.push_str("kernel_lease required\n");
     }
-    for line in nodes.iter().chain(&groups) {
+    // Nothing for none, as by software that does not know them. The order of hooks is theirs.
+    let mut checks: Vec<String> =
+        config.checks.iter().map(|check| format!("check {check:?}")).collect();
+    checks.sort();
+    let hooks: Vec<String> = config.hooks.iter().map(|hook| format!("hook {hook:?}")).collect();
+    for line in nodes.iter().chain(&groups).chain(&checks).chain(&hooks) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");
     }

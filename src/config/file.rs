@@ -8,8 +8,9 @@ use toml::de::DeTable;
 
 use super::document::{Entry, Section, Source};
 use super::fault::{At, Findings, Place};
+use super::{checks, hooks};
 
-const ROOT: &[&str] = &["cluster", "timing", "node", "pool"];
+const ROOT: &[&str] = &["cluster", "timing", "node", "pool", "check", "hook"];
 const CLUSTER: &[&str] = &["name", "key_file", "profile", "port", "kernel_lease"];
 const TIMING: &[&str] = &[
     "heartbeat",
@@ -25,14 +26,62 @@ const TIMING: &[&str] = &[
     "announce_rate",
 ];
 const NODE: &[&str] = &["name", "addresses", "weight", "role", "voter"];
-const POOL: &[&str] =
-    &["name", "interface", "vips", "mode", "strategy", "prefer", "failback", "force"];
+const POOL: &[&str] = &[
+    "name",
+    "interface",
+    "vips",
+    "mode",
+    "strategy",
+    "prefer",
+    "failback",
+    "force",
+    "last_resort",
+];
 const GROUP: &[&str] = &["name", "addresses", "interface", "force"];
+const CHECK: &[&str] = &[
+    "name",
+    "type",
+    "interval",
+    "timeout",
+    "rise",
+    "fall",
+    "dwell",
+    "effect",
+    "pools",
+    "absent",
+    "address",
+    "ask",
+    "at_least",
+    "at_most",
+    "backends",
+    "body",
+    "ca",
+    "command",
+    "connected",
+    "file",
+    "frontends",
+    "header",
+    "host",
+    "interface",
+    "method",
+    "path",
+    "pidfile",
+    "process",
+    "socket",
+    "status",
+    "tls",
+    "unit",
+    "user",
+    "verify",
+];
+const HOOK: &[&str] =
+    &["name", "on", "command", "user", "timeout", "style", "notify_fifo", "pools"];
 
-const WRITE_STRING: &str = "write a string in double quotes";
-const WRITE_DURATION: &str = "write a number with its unit in quotes, like \"300ms\" or \"2s\"";
-const WRITE_NUMBER: &str = "write a whole number without quotes";
-const WRITE_FLAG: &str = "write true or false without quotes";
+pub(super) const WRITE_STRING: &str = "write a string in double quotes";
+pub(super) const WRITE_DURATION: &str =
+    "write a number with its unit in quotes, like \"300ms\" or \"2s\"";
+pub(super) const WRITE_NUMBER: &str = "write a whole number without quotes";
+pub(super) const WRITE_FLAG: &str = "write true or false without quotes";
 const WRITE_ADDRESSES: &str = "write a list of addresses, like [\"10.77.0.11\"]";
 const WRITE_GROUP: &str = "write an address like \"10.77.0.100\", a list of addresses that move \
      together, or { name = \"api\", addresses = [\"10.77.0.110\"] }";
@@ -40,10 +89,18 @@ const WRITE_GROUP: &str = "write an address like \"10.77.0.100\", a list of addr
 /// Every key that the file may hold, as a path such as `node.weight`; for tests and documents.
 #[must_use]
 pub fn known_keys() -> Vec<String> {
-    [("cluster", CLUSTER), ("timing", TIMING), ("node", NODE), ("pool", POOL), ("pool.vips", GROUP)]
-        .iter()
-        .flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}")))
-        .collect()
+    [
+        ("cluster", CLUSTER),
+        ("timing", TIMING),
+        ("node", NODE),
+        ("pool", POOL),
+        ("pool.vips", GROUP),
+        ("check", CHECK),
+        ("hook", HOOK),
+    ]
+    .iter()
+    .flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}")))
+    .collect()
 }
 
 /// The file as written.
@@ -53,6 +110,8 @@ pub(super) struct File {
     pub(super) timing: TimingKeys,
     pub(super) nodes: Vec<Node>,
     pub(super) pools: Vec<Pool>,
+    pub(super) checks: Vec<checks::Raw>,
+    pub(super) hooks: Vec<hooks::Raw>,
 }
 
 /// `[cluster]`.
@@ -107,6 +166,7 @@ pub(super) struct Pool {
     pub(super) prefer: Vec<At<String>>,
     pub(super) failback: Option<At<String>>,
     pub(super) force: Option<bool>,
+    pub(super) last_resort: Option<At<String>>,
 }
 
 /// One element of `vips`.
@@ -151,6 +211,8 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<File> {
         timing: read_timing(&root, findings),
         nodes: read_each(&root, "node", findings, read_node),
         pools: read_each(&root, "pool", findings, read_pool),
+        checks: read_any(&root, ("check", CHECK), findings, checks::read),
+        hooks: read_any(&root, ("hook", HOOK), findings, hooks::read),
     };
     Some(file)
 }
@@ -218,6 +280,24 @@ fn read_each<T>(
     sections.iter().map(|section| read_one(section, findings)).collect()
 }
 
+/// Reads each table of a `[[...]]` list that may be absent.
+fn read_any<T>(
+    root: &Section<'_>,
+    (key, known): (&str, &'static [&'static str]),
+    findings: &mut Findings,
+    read_one: fn(&Section<'_>, &mut Findings) -> T,
+) -> Vec<T> {
+    let wanted = format!("write [[{key}]] and its keys below, once for each {key}");
+    let entries = root.entry(key).and_then(|entry| entry.list(&wanted, findings));
+    let mut read = Vec::new();
+    for entry in entries.iter().flatten() {
+        if let Some(section) = entry.section(known, &wanted, findings) {
+            read.push(read_one(&section, findings));
+        }
+    }
+    read
+}
+
 fn read_node(section: &Section<'_>, findings: &mut Findings) -> Node {
     section.finish(findings);
     let name = section.required("name", "name the node, like name = \"lb1\"", findings);
@@ -251,6 +331,7 @@ fn read_pool(section: &Section<'_>, findings: &mut Findings) -> Pool {
         strategy: section.text("strategy", WRITE_STRING, findings),
         prefer: read_texts(section.entry("prefer").as_ref(), wanted, findings),
         failback: section.text("failback", WRITE_DURATION, findings),
+        last_resort: section.text("last_resort", WRITE_STRING, findings),
         force: section.flag("force", WRITE_FLAG, findings).map(|force| force.value),
     }
 }

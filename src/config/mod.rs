@@ -12,6 +12,8 @@
 
 mod addresses;
 mod check;
+mod check_kinds;
+mod checks;
 mod difference;
 mod digest;
 mod document;
@@ -19,6 +21,8 @@ mod duration;
 mod fault;
 mod file;
 mod find_me;
+mod hooks;
+mod http_check;
 mod kernel_lease;
 mod key_file;
 mod nodes;
@@ -31,14 +35,20 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::protocol::{Configuration, Group, Incarnation, Member, NodeId, SoftwareVersion, Timing};
+use crate::protocol::{
+    Configuration, Group, Incarnation, Member, NodeId, PoolId, SoftwareVersion, Timing,
+};
 
 pub use addresses::Vip;
+pub use check_kinds::{CheckKind, Endpoint, FileWanted, ProcessNamed, Question};
+pub use checks::{CHECKS_MAX, CheckConfig, EXEC_CHECKS_MAX, Effect};
 pub use difference::{Change, difference};
 pub use duration::{NotADuration, parse_duration, show_duration};
 pub use fault::{Fault, Refused, Warning};
 pub use file::known_keys;
 pub use find_me::{WhoAmI, find_me};
+pub use hooks::{Deed, HOOKS_MAX, HookConfig, Occasion, Style};
+pub use http_check::{HttpCheck, Tls};
 pub use kernel_lease::KernelLease;
 pub use key_file::{KEYS_MAX, KeyFileFault, Keys, LineFault, read_keys, write_new_key};
 pub use nodes::{NodeConfig, PATHS_MAX, Role};
@@ -72,6 +82,10 @@ pub struct Config {
     pub nodes: Vec<NodeConfig>,
     /// The groups of all pools as written; at least one.
     pub groups: Vec<GroupConfig>,
+    /// What a node must be well for, in the order of the file.
+    pub checks: Vec<CheckConfig>,
+    /// What is run when something happens, in the order of the file.
+    pub hooks: Vec<HookConfig>,
     /// What the operator should know about this file.
     pub warnings: Vec<Warning>,
 }
@@ -157,12 +171,14 @@ impl Config {
         let groups = self.groups.iter().map(|group| {
             let addresses = u16::try_from(group.vips.len()).unwrap_or(u16::MAX);
             let placed = Group {
+                pool: PoolId::from_name(&group.pool),
                 addresses,
                 mode: group.mode,
                 strategy: group.strategy,
                 prefer: group.prefer.clone(),
                 failback: group.failback,
                 force: group.force,
+                last_resort: group.last_resort,
             };
             (group.key, placed)
         });

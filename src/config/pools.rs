@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::protocol::{GROUPS_MAX, GroupKey, Mode, NodeId, Strategy};
+use crate::protocol::{GROUPS_MAX, GroupKey, LastResort, Mode, NodeId, Strategy};
 
 use super::addresses::{Vip, vip};
 use super::document::nearest;
@@ -54,6 +54,8 @@ pub struct GroupConfig {
     pub failback: Option<Duration>,
     /// Whether it is taken although somebody else answers for it.
     pub force: bool,
+    /// What becomes of it when nobody passes the required checks of its pool.
+    pub last_resort: LastResort,
 }
 
 /// What has been seen so far, to tell what stands twice.
@@ -74,6 +76,7 @@ struct Shared {
     prefer: Vec<NodeId>,
     failback: Option<Duration>,
     force: bool,
+    last_resort: LastResort,
 }
 
 /// Checks all pools.
@@ -131,7 +134,8 @@ fn check_pool(
     let interface = pool.interface.as_ref().filter(|name| valid_interface(name, findings));
     let interface = interface.map(|name| name.value.clone());
     let force = pool.force.unwrap_or(false);
-    Shared { pool: name, interface, mode, strategy, prefer, failback, force }
+    let last_resort = check_last_resort(pool.last_resort.as_ref(), findings);
+    Shared { pool: name, interface, mode, strategy, prefer, failback, force, last_resort }
 }
 
 /// Whether a list holds nothing, as opposed to nothing that could be read.
@@ -148,6 +152,19 @@ fn check_mode(mode: Option<&At<String>>, findings: &mut Findings) -> Mode {
             let remedy = suggestion(other, &["availability", MAJORITY]);
             findings.refuse(&mode.place, "is not a mode", remedy);
             Mode::Availability
+        }
+    }
+}
+
+fn check_last_resort(wanted: Option<&At<String>>, findings: &mut Findings) -> LastResort {
+    let Some(wanted) = wanted else { return LastResort::Keep };
+    match wanted.value.as_str() {
+        "keep" => LastResort::Keep,
+        "release" => LastResort::Release,
+        other => {
+            let remedy = suggestion(other, &["keep", "release"]);
+            findings.refuse(&wanted.place, "is not a last resort", remedy);
+            LastResort::Keep
         }
     }
 }
@@ -259,6 +276,7 @@ fn check_group(
         prefer: shared.prefer.clone(),
         failback: shared.failback,
         force: group.force.unwrap_or(shared.force),
+        last_resort: shared.last_resort,
     })
 }
 

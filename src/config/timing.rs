@@ -19,9 +19,9 @@ pub(super) const PROFILES: [(&str, Timing); 3] =
 
 /// The lengths that a key may have; `config/buoy.reference.toml` gives the reasons.
 #[derive(Clone, Copy)]
-struct Range {
-    least: Duration,
-    most: Duration,
+pub(super) struct Range {
+    pub(super) least: Duration,
+    pub(super) most: Duration,
 }
 
 impl Range {
@@ -170,7 +170,12 @@ fn scale(length: Duration, to: Duration, from: Duration) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-fn length(text: Option<&At<String>>, range: Range, findings: &mut Findings) -> Option<Duration> {
+/// Reads a duration that must lie within a range.
+pub(super) fn length(
+    text: Option<&At<String>>,
+    range: Range,
+    findings: &mut Findings,
+) -> Option<Duration> {
     let text = text?;
     let length = duration(text, findings)?;
     let within = (range.least..=range.most).contains(&length);

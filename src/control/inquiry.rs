@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::names::{Names, NamesInForce, Unresolved};
-use super::response::{Applied, Done, Explanation, Fence, Rejected, SCHEMA};
+use super::response::{Applied, Check, Done, Explanation, Fence, Hook, Rejected, SCHEMA};
 use super::{sentences, translation};
 use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
 
@@ -64,11 +64,16 @@ pub struct Snapshot {
     pub fence: Fence,
     /// Names and counts, such as `("datagrams_refused", 3)`; may be empty.
     pub counters: Vec<(&'static str, u64)>,
+    /// The checks of this node.
+    pub checks: Vec<Check>,
+    /// The hooks of this node.
+    pub hooks: Vec<Hook>,
 }
 
 impl From<protocol::Status> for Snapshot {
     fn from(status: protocol::Status) -> Self {
-        Self { status, fence: Fence::default(), counters: Vec::new() }
+        let (fence, counters) = (Fence::default(), Vec::new());
+        Self { status, fence, counters, checks: Vec::new(), hooks: Vec::new() }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod client;
 mod connection;
 mod duration_text;
 mod inquiry;
+pub mod local;
 pub mod names;
 pub mod recorder;
 pub mod render;

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
+use super::local::Notice;
 use super::names::{Names, NamesInForce};
 use super::response::Event;
 use super::{timestamp, translation};
@@ -42,9 +43,15 @@ struct Ring {
 struct Entry {
     seq: u64,
     at: SystemTime,
-    report: Report,
+    what: What,
     silence: Option<Duration>,
     names: Arc<Names>,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Report(Report),
+    Notice(Arc<Notice>),
 }
 
 /// Which events a reader wants.
@@ -77,16 +84,34 @@ impl Recorder {
 
     /// Adds an event that happened at this wall-clock time. Never blocks for long.
     pub fn record(&self, at: SystemTime, report: Report) {
+        self.keep(at, What::Report(report));
+    }
+
+    /// Adds something that happened on this host and the protocol has no part in.
+    pub fn note(&self, at: SystemTime, notice: Notice) {
+        self.keep(at, What::Notice(Arc::new(notice)));
+    }
+
+    /// What a report is to people now, number, time and silences left out: for hooks.
+    #[must_use]
+    pub fn describe(&self, report: &Report) -> Event {
+        translation::event(report, None, &self.names.current())
+    }
+
+    fn keep(&self, at: SystemTime, what: What) {
         let names = self.names.current();
         let newest = {
             let mut ring = self.lock();
-            let silence = ring.silence(&report);
+            let silence = match &what {
+                What::Report(report) => ring.silence(report),
+                What::Notice(_) => None,
+            };
             ring.newest += 1;
             let seq = ring.newest;
             if ring.entries.len() == EVENTS_MAX {
                 ring.entries.pop_front();
             }
-            ring.entries.push_back(Entry { seq, at, report, silence, names });
+            ring.entries.push_back(Entry { seq, at, what, silence, names });
             seq
         };
         self.newest.send_replace(newest);
@@ -191,21 +216,26 @@ impl Ring {
 }
 
 impl Entry {
-    fn render(&self) -> Event {
-        Event {
-            seq: self.seq,
-            time: timestamp::rfc3339(self.at),
-            ..translation::event(&self.report, self.silence, &self.names)
+    fn group(&self) -> Option<GroupKey> {
+        match &self.what {
+            What::Report(report) => translation::recorded_group(report),
+            What::Notice(notice) => notice.group,
         }
+    }
+
+    fn render(&self) -> Event {
+        let event = match &self.what {
+            What::Report(report) => translation::event(report, self.silence, &self.names),
+            What::Notice(notice) => translation::notice(notice, &self.names),
+        };
+        Event { seq: self.seq, time: timestamp::rfc3339(self.at), ..event }
     }
 }
 
 impl Filter {
     fn passes(&self, entry: &Entry) -> bool {
         self.since.is_none_or(|since| entry.at >= since)
-            && self
-                .group
-                .is_none_or(|group| translation::recorded_group(&entry.report) == Some(group))
+            && self.group.is_none_or(|group| entry.group() == Some(group))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::duration_text::{lateness, span};
+use super::local;
 use super::response::{
     Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Role, Status,
 };
@@ -39,6 +40,8 @@ pub fn status(status: &Status) -> String {
     }
     text.push('\n');
     text.push_str(&groups(&status.groups));
+    text.push_str(&local::checks(&status.checks));
+    text.push_str(&local::hooks(&status.hooks));
     text
 }
 

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::local::{Check, Hook};
+
 /// Version of these shapes.
 pub const SCHEMA: u32 = 1;
 
@@ -31,6 +33,12 @@ pub struct Status {
     /// What keeps a dead or frozen daemon of this node from answering.
     #[serde(default)]
     pub fence: Fence,
+    /// The checks of the asked node, in the order of the file.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// The hooks of the asked node, in the order of the file.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
     /// What the daemon counted since its start.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
@@ -244,7 +252,8 @@ pub struct Event {
     /// What kind: `peer_changed`, `peer_restarted`, `phase_changed`, `owner_changed`, `acquired`,
     /// `released`, `gave_way`, `unable`, `repaired`, `converged`, `not_converged`, `stalled`,
     /// `offer_failed`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
-    /// `kernel_answers`, `second_claimant`, `overwritten`.
+    /// `kernel_answers`, `second_claimant`, `check_changed`, `hook_failed`, `hooks_dropped`,
+    /// `overwritten`.
     pub kind: String,
     /// The node that noticed it.
     pub observer: String,

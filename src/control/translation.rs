@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::inquiry::Snapshot;
+use super::local::Notice;
 use super::names::Names;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
@@ -29,6 +30,8 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         nodes: nodes.into_iter().map(|one| node(one, names)).collect(),
         groups: groups.into_iter().map(|one| group(one, names)).collect(),
         fence: snapshot.fence.clone(),
+        checks: snapshot.checks.clone(),
+        hooks: snapshot.hooks.clone(),
         counters: counters(snapshot),
     }
 }
@@ -166,6 +169,26 @@ pub(super) fn event(report: &Report, silence: Option<Duration>, names: &Names) -
     event
 }
 
+/// The same for what the protocol has no part in.
+pub(super) fn notice(notice: &Notice, names: &Names) -> response::Event {
+    let group = notice.group.map(|key| names.group(key));
+    let (pool, group) = group.map(|name| (name.pool, name.group)).unzip();
+    response::Event {
+        seq: 0,
+        time: String::new(),
+        kind: notice.kind.to_owned(),
+        observer: names.node(names.me()),
+        node: Some(names.node(names.me())),
+        pool: pool.or_else(|| notice.pool.clone()),
+        group,
+        from: notice.from.clone(),
+        to: notice.to.clone(),
+        epoch: None,
+        cause: notice.cause.clone(),
+        sentence: notice.sentence.clone(),
+    }
+}
+
 fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, names: &Names) {
     let me = || Some(names.node(names.me()));
     match *told {
@@ -287,6 +310,7 @@ mod tests {
             status: fixture::status(),
             fence: response::Fence { kind: response::FenceKind::Gate, bound_ms: Some(600) },
             counters: vec![("datagrams_refused", 3)],
+            ..fixture::status().into()
         };
         let answer = status(&snapshot, &fixture::names());
         let golden = concat!(
@@ -308,7 +332,7 @@ mod tests {
             r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
             r#""converged_ms":null,"unable_here":"its link is down or missing","claimant":null}],"#,
-            r#""fence":{"kind":"gate","bound_ms":600},"#,
+            r#""fence":{"kind":"gate","bound_ms":600},"checks":[],"hooks":[],"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );
         assert_eq!(serde_json::to_string(&answer).unwrap(), golden);

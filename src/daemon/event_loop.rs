@@ -88,6 +88,13 @@ pub(crate) enum Told {
         /// How many.
         count: u64,
     },
+    /// The kernel has been told to add or remove the addresses of a group.
+    Ordered {
+        /// The group.
+        group: GroupKey,
+        /// Add, not remove.
+        acquire: bool,
+    },
     /// What [`realtime::take_precedence`] says against real-time priority.
     NoPrecedence(String),
 }
@@ -291,6 +298,7 @@ impl<K: KernelOrders> EventLoop<K> {
         // Whoever asked may be gone when the answer comes; that is no concern of the loop.
         match input {
             Input::Kernel(event) => self.step(now, Event::Kernel(event)),
+            Input::Fitness(unfit) => self.step(now, Event::Fitness(unfit)),
             Input::Order { order, answer } => {
                 let Some(ticket) = self.remember_order(answer) else { return };
                 self.step(now, Event::Ordered { ticket, order });
@@ -397,8 +405,14 @@ impl<K: KernelOrders> EventLoop<K> {
                     self.transport.send(to, &self.sealed);
                 }
             }
-            Action::Acquire { group, ticket } => self.kernel.acquire(group, ticket),
-            Action::Release { group, ticket } => self.kernel.release(group, ticket),
+            Action::Acquire { group, ticket } => {
+                self.kernel.acquire(group, ticket);
+                self.tell(Told::Ordered { group, acquire: true });
+            }
+            Action::Release { group, ticket } => {
+                self.kernel.release(group, ticket);
+                self.tell(Told::Ordered { group, acquire: false });
+            }
             Action::Announce { group } => self.kernel.announce(group),
             Action::Probe { group } => self.kernel.probe(group),
             Action::Verify { group, epoch, before } => self.kernel.verify(group, epoch, before),

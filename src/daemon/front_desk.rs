@@ -12,16 +12,18 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 
+use super::attendant::Calls;
 use super::event_loop::{Picture, Reconfiguration, Told, Vital};
 use super::inbox::{Input, Mailbox};
 use super::runtime_directory::RuntimeDirectory;
 use super::service_notify::ServiceNotify;
-use super::{Error, Options, Running, STOP_WITHIN, StopSignals, reports, setup};
-use crate::config::{self, Config};
+use super::{Error, Options, Running, STOP_WITHIN, StopSignals, local_words, reports, setup};
+use crate::config::{self, Config, Occasion};
 use crate::control::names::NamesInForce;
 use crate::control::recorder::Recorder;
 use crate::control::response::Fence;
 use crate::control::server::{Inquiry, Snapshot};
+use crate::hooks::Happening;
 use crate::kernel::Kernel;
 use crate::protocol::{Incarnation, NodeId, Refusal};
 use crate::wire::RefusedDatagram;
@@ -49,6 +51,8 @@ pub(crate) struct FrontDesk {
     pub(crate) notify: ServiceNotify,
     /// Ours while we run.
     pub(crate) directory: RuntimeDirectory,
+    /// Checks and hooks.
+    pub(crate) calls: Option<Calls>,
 }
 
 impl FrontDesk {
@@ -133,12 +137,34 @@ impl FrontDesk {
         match told {
             Told::Report { at, report } => {
                 reports::log(&report, &names);
+                if let Some(occasion) = local_words::occasion(&report) {
+                    self.happened(occasion, || {
+                        let event = self.recorder.describe(&report);
+                        local_words::reported(occasion, &event, &names)
+                    });
+                }
                 self.recorder.record(SystemTime::UNIX_EPOCH + at, report);
             }
             Told::Refused { reason, count } => {
                 tracing::warn!(%reason, count, "datagrams refused");
             }
             Told::NoPrecedence(text) => tracing::info!("{text}"),
+            Told::Ordered { group, acquire } => {
+                let occasion =
+                    if acquire { Occasion::BeforeAcquire } else { Occasion::BeforeRelease };
+                let group = names.group(group);
+                let group = (group.pool, group.group);
+                self.happened(occasion, || local_words::ordered(occasion, group, &names));
+            }
+        }
+    }
+
+    fn happened(&self, occasion: Occasion, happening: impl FnOnce() -> Happening) {
+        let wanted = self.config.hooks.iter().any(|hook| hook.on.contains(&occasion));
+        if let (true, Some(calls)) = (wanted, &self.calls)
+            && !calls.happened(happening())
+        {
+            tracing::warn!("hooks are not run: too much happens at once");
         }
     }
 
@@ -150,10 +176,16 @@ impl FrontDesk {
                 if running.mailbox.offer(Input::Look(answer)).is_ok() {
                     let counters = self.counters(&running.vital);
                     let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
+                    let calls = self.calls.clone();
                     tokio::spawn(async move {
-                        if let Ok(picture) = picture.await {
-                            let _ = reply.send(snapshot(picture, fence, counters));
+                        let Ok(picture) = picture.await else { return };
+                        let mut told = snapshot(picture, fence, counters);
+                        if let Some(calls) = calls {
+                            // A thread that does not answer leaves its tables out.
+                            let rows = timeout(LOOK_WITHIN, calls.look()).await;
+                            (told.checks, told.hooks) = rows.unwrap_or_default();
                         }
+                        let _ = reply.send(told);
                     });
                 }
             }
@@ -267,6 +299,9 @@ impl FrontDesk {
             Err(_) => return Err(unchanged("the daemon is ending".to_owned())),
         }
         self.names.replace(setup::names(&config, self.me));
+        if let Some(calls) = &self.calls {
+            calls.reconfigure(&config).await;
+        }
         self.config = config;
         Ok(changes.iter().map(ToString::to_string).collect())
     }
@@ -285,5 +320,5 @@ fn snapshot(picture: Picture, fence: Fence, mut counters: Vec<(&'static str, u64
         ),
     ]);
     counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
-    Snapshot { status: picture.status, fence, counters }
+    Snapshot { counters, fence, ..picture.status.into() }
 }

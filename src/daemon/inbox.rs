@@ -14,7 +14,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
 use super::event_loop::{Picture, Reconfiguration};
-use crate::protocol::{Explanation, GROUPS_MAX, GroupKey, KernelEvent, Order, Refusal};
+use crate::protocol::{
+    Explanation, Fitness, GROUPS_MAX, GroupKey, KernelEvent, Order, PoolId, Refusal,
+};
 
 /// Inputs that may wait. While the daemon starts nobody takes any, and the kernel side may say of
 /// every group that its link is missing before it is ready; besides these there is room for what
@@ -28,6 +30,8 @@ pub(crate) type OrderReply = oneshot::Sender<Result<(), Refusal>>;
 pub(crate) enum Input {
     /// A fact from the kernel.
     Kernel(KernelEvent),
+    /// What the checks say: the full list of pools that are not fit, in place of the last one.
+    Fitness(Vec<(PoolId, Fitness)>),
     /// An operator's order; answered once the protocol knows what became of it.
     Order {
         /// What is wanted.

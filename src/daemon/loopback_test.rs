@@ -17,8 +17,9 @@ use super::event_loop::{
 };
 use super::inbox::{Input, Mailbox, inbox};
 use crate::protocol::{
-    Configuration, Epoch, Group, GroupKey, Incarnation, KernelEvent, Member, Mode, Neighbour, Node,
-    NodeId, Order, Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
+    Configuration, Epoch, Group, GroupKey, Incarnation, KernelEvent, LastResort, Member, Mode,
+    Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal, SoftwareVersion, Strategy, Ticket,
+    Timing,
 };
 use crate::transport::{BindError, Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -127,12 +128,14 @@ fn ring() -> KeyRing {
 
 fn configuration(me: NodeId) -> Configuration {
     let group = Group {
+        pool: PoolId::from_name("web"),
         addresses: 1,
         mode: Mode::Availability,
         strategy: Strategy::Balance,
         prefer: vec![],
         failback: None,
         force: false,
+        last_resort: LastResort::Keep,
     };
     Configuration {
         me,

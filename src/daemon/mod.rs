@@ -14,6 +14,7 @@
 //! protocol thread should ever end by itself the daemon ends with an error, and the kernel side
 //! still removes every address.
 
+mod attendant;
 mod clock;
 mod deadlines;
 mod error;
@@ -25,6 +26,7 @@ mod host;
 mod inbox;
 mod lateness;
 mod lease;
+mod local_words;
 #[cfg(test)]
 mod loopback_test;
 mod realtime;
@@ -51,6 +53,7 @@ use crate::protocol::{Epoch, GroupKey, Incarnation, Neighbour, Node, NodeId, Tic
 use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
 
+use attendant::Attendant;
 pub use error::Error;
 use event_loop::{EventLoop, KernelOrders, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
@@ -186,6 +189,13 @@ async fn serve(
         Ok(running) => Some(keep_lease(&kernel, running).map_err(system("lease"))?),
         Err(_) => None,
     };
+    let mut attendant = None;
+    if let Ok(running) = &running {
+        let (recorder, names) = (Arc::clone(&recorder), names.clone());
+        let parts = attendant::Parts { mailbox: running.mailbox.clone(), recorder, names };
+        attendant = Some(Attendant::spawn(&config, parts).map_err(system("checks and hooks"))?);
+    }
+    let calls = attendant.as_ref().map(Attendant::calls);
     let outcome = match (running, server::Server::bind(settings)) {
         (Ok(running), Ok(server)) => {
             let server = tokio::spawn(server.run());
@@ -201,6 +211,7 @@ async fn serve(
                 kernel: Arc::clone(&kernel),
                 notify,
                 directory,
+                calls,
             };
             let outcome = desk.serve(running, asked, &mut stop, &mut reload).await;
             server.abort();
@@ -209,6 +220,17 @@ async fn serve(
         (Err(error), _) => Err(error),
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
+    stop_all(kernel, kept, attendant).await;
+    outcome
+}
+
+/// Ends everything but the protocol, which has ended: what holds addresses first, and last what
+/// waits for programs of others.
+async fn stop_all(
+    kernel: Arc<Kernel>,
+    kept: Option<(LeaseKeeper, Guardian)>,
+    attendant: Option<Attendant>,
+) {
     let guardian = kept.map(|(keeper, guardian)| {
         keeper.stop();
         guardian
@@ -217,7 +239,9 @@ async fn serve(
     if let Some(guardian) = guardian {
         guardian.dismiss();
     }
-    outcome
+    if let Some(attendant) = attendant {
+        attendant.stop().await;
+    }
 }
 
 /// Starts to renew the kernel's lease, where there is a gate, and to look after the guardian, which

@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -188,6 +188,41 @@ impl Claimants {
         counters.claims_heard.add(claims.len());
         counters.claims_floods.add(usize::from(self.is_flooded()));
         claims
+    }
+}
+
+/// Listens for ARP of one host, for a single question.
+#[derive(Debug)]
+pub(super) struct Answers {
+    socket: AsyncFd<Socket>,
+    address: IpAddr,
+}
+
+impl Answers {
+    /// Listens from now on. To be called within the runtime.
+    pub(super) fn listen(address: Ipv4Addr) -> io::Result<Self> {
+        let address = IpAddr::from(address);
+        Ok(Self { socket: listen(ARP, &filter::arp(&BTreeSet::from([address])))?, address })
+    }
+
+    /// Waits until the host says something on that link.
+    pub(super) async fn next(&self, link: u32) {
+        loop {
+            let mut frame = [0; FRAME_MAX];
+            let read = self.socket.async_io(Interest::READABLE, |socket| {
+                Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut frame)?)
+            });
+            match read.await {
+                Ok((length, from)) => {
+                    let said = claim(frame.get(..length).unwrap_or_default(), from);
+                    if said.is_some_and(|it| it.address == self.address && it.link == Some(link)) {
+                        return;
+                    }
+                }
+                // Told once when an interface goes down; the limit passes all the same.
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
     }
 }
 

@@ -37,6 +37,7 @@ mod links;
 mod ndp;
 mod neighbours;
 mod probe;
+mod questions;
 mod reach;
 mod reconcile;
 #[cfg(test)]
@@ -59,6 +60,9 @@ use tokio::sync::mpsc;
 pub use self::counters::{Counter, Counters};
 pub use self::gate::{Door, Lease, Renewal, remove_gate, table_name};
 pub use self::leftovers::remove_leftovers;
+pub use self::questions::{
+    Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
+};
 use self::verify::Wish;
 use crate::protocol::{Epoch, GroupKey, KernelEvent, Mode, Neighbour, NodeId, Ticket};
 

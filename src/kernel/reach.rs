@@ -16,7 +16,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -121,6 +121,21 @@ pub(super) async fn ask(targets: Vec<SocketAddr>, purpose: Purpose) -> (Purpose,
         timeout(limit, listen(&v4, &v6, purpose, &mut answered)).await.unwrap_or_default();
     }
     (purpose, answered)
+}
+
+/// Waits until this one host answers, asked through an interface if one is named. The echo requests
+/// of others do not disturb it: each has its own number.
+pub(super) async fn answers(target: SocketAddr, interface: Option<&str>) -> io::Result<()> {
+    let domain = if target.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = open(domain)?;
+    if let Some(interface) = interface {
+        SockRef::from(&socket).bind_device(Some(interface.as_bytes()))?;
+    }
+    let message = request(domain, RandomState::new().hash_one(0).to_be_bytes());
+    socket.send_to(&message, target)?;
+    let socket = Some(UdpSocket::from_std(socket)?);
+    Echo { socket, targets: vec![target], message }.answer().await;
+    Ok(())
 }
 
 /// Notes who answers, until there is nobody more to wait for.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::identity::{GroupKey, Incarnation, NodeId};
+use super::fitness::LastResort;
+use super::identity::{GroupKey, Incarnation, NodeId, PoolId};
 use super::message::SoftwareVersion;
 
 /// Most nodes that may be configured: a heartbeat's table of peers must fit one datagram.
@@ -59,6 +60,8 @@ impl Member {
 /// A configured group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
+    /// Its pool: the checks of a pool are those of each of its groups.
+    pub pool: PoolId,
     /// How many addresses it has; announcements are paced by these.
     pub addresses: u16,
     /// What must not happen to it.
@@ -71,6 +74,8 @@ pub struct Group {
     pub failback: Option<Duration>,
     /// Whether it is taken although somebody else answers for it.
     pub force: bool,
+    /// What its owner does with it when every node that could own it fails a required check.
+    pub last_resort: LastResort,
 }
 
 /// What a group is given up for when nodes cannot talk to each other.

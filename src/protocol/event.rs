@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::configuration::Configuration;
-use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
+use super::fitness::Fitness;
+use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::instant::Instant;
 use super::message::{Message, Order};
 use super::neighbours::Neighbour;
@@ -35,6 +36,10 @@ pub enum Event {
         /// What is wanted.
         order: Order,
     },
+    /// What the checks of this host say: the full list of the pools that are not
+    /// [`Fitness::Fit`], in place of the last list; a pool that is not named is fit. At most
+    /// [`FITNESS_MAX`](super::FITNESS_MAX), more are not taken in. A node starts fit for all.
+    Fitness(Vec<(PoolId, Fitness)>),
     /// The configuration changed. Only the difference is acted upon.
     Reconfigured(Box<Configuration>),
     /// The daemon shall end: hand over, then say [`Action::Stopped`](super::Action::Stopped).

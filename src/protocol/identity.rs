@@ -55,6 +55,18 @@ impl fmt::Display for GroupKey {
     }
 }
 
+/// A pool, the groups that share their checks, by the hash of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub u64);
+
+impl PoolId {
+    /// Derives the id from the configured name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        Self(hash_bytes(name.as_bytes()))
+    }
+}
+
 /// The address of a network interface, as in ARP and neighbour discovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HardwareAddress(pub [u8; 6]);

@@ -15,7 +15,7 @@
 //! | `conflict` | which of two owners gives way |
 //! | `majority`, `leases`, `voter` | mode majority: asking for leases, having them, granting them |
 //! | `lookout` | who outside the cluster has a group, before taking and while holding it |
-//! | `handover`, `balance` | planned moves: how, and which |
+//! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `announcements`, `bucket` | when to announce, how much at once |
 //! | `neighbours` | whether the neighbourhood follows, and who is told of whom |
 //! | `orders`, `picture` | what operators want and see |
@@ -30,6 +30,7 @@ mod claims;
 mod configuration;
 mod conflict;
 mod event;
+mod fitness;
 mod gossip;
 mod group;
 mod handover;
@@ -52,6 +53,7 @@ mod rules;
 mod silent_kernel;
 mod status;
 mod succession;
+mod tally;
 mod voter;
 
 pub use action::{Action, Inability, Report, Verdict};
@@ -61,7 +63,8 @@ pub use configuration::{
 pub use event::{
     Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Ticket,
 };
-pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
+pub use fitness::{FITNESS_MAX, Fitness, LastResort};
+pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 pub use instant::Instant;
 pub use leases::VOTERS_MAX;
 pub use message::{

@@ -14,6 +14,7 @@ use super::bucket::Bucket;
 use super::claims::ClaimTable;
 use super::configuration::Configuration;
 use super::event::Event;
+use super::fitness::FitnessList;
 use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
 use super::identity::{GroupKey, HardwareAddress, NodeId};
@@ -39,6 +40,8 @@ pub struct Node {
     pub(super) phase_since: Instant,
     pub(super) active_since: Instant,
     pub(super) draining: bool,
+    /// What the checks of this host say of the pools that are not fit.
+    pub(super) fitness: FitnessList,
     pub(super) loop_lag: Duration,
 
     pub(super) peers: BTreeMap<NodeId, Peer>,
@@ -98,6 +101,7 @@ impl Node {
             phase_since: now,
             active_since: now,
             draining: configuration.draining,
+            fitness: FitnessList::default(),
             loop_lag: Duration::ZERO,
             peers: BTreeMap::new(),
             support: Support::ALONE,
@@ -154,6 +158,7 @@ impl Node {
             }
             Event::Kernel(event) => self.on_kernel(event),
             Event::Ordered { ticket, order } => self.ordered_here(ticket, order),
+            Event::Fitness(unfit) => self.checked(unfit),
             Event::Reconfigured(configuration) => self.reconfigure(*configuration),
             Event::Stop => self.leave(),
         }

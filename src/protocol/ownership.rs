@@ -159,7 +159,7 @@ impl Node {
     }
 
     /// Claims a group and has the kernel add it.
-    fn take(&mut self, group: GroupKey, cause: Cause, tally: &mut super::balance::Tally) {
+    fn take(&mut self, group: GroupKey, cause: Cause, tally: &mut super::tally::Tally) {
         self.look_while_taking(group);
         let epoch = self.claims.latest(group).map_or(Epoch::default(), |claim| claim.epoch).next();
         let claim = Claim {

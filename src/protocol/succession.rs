@@ -197,7 +197,7 @@ impl Node {
     pub(super) fn heirs(
         &self,
         group: GroupKey,
-        tally: &mut super::balance::Tally,
+        tally: &mut super::tally::Tally,
     ) -> [Option<NodeId>; 2] {
         let prefer = self.configuration.groups.get(&group).map(|wanted| wanted.prefer.as_slice());
         let strategy = self.configuration.groups.get(&group).map(|wanted| wanted.strategy);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, Group, GroupKey, Member, Mode, NodeId, SoftwareVersion, Strategy,
+    Configuration, Group, GroupKey, LastResort, Member, Mode, NodeId, PoolId, SoftwareVersion,
+    Strategy,
 };
 
 use crate::cluster::Cluster;
@@ -65,12 +66,14 @@ fn group(options: &Options, ids: &[NodeId], draw: &mut Draw) -> Group {
     let ids = &ids[..owners];
     let addresses = if draw.chance(200_000) { 5 } else { 1 };
     let mut group = Group {
+        pool: PoolId::from_name("web"),
         addresses,
         mode: if options.strict.is_some() { Mode::Majority } else { Mode::Availability },
         strategy: Strategy::Balance,
         prefer: Vec::new(),
         failback: None,
         force: false,
+        last_resort: LastResort::Keep,
     };
     if options.preferences && draw.chance(500_000) {
         group.strategy = Strategy::Priority;

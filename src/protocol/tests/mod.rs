@@ -80,12 +80,14 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
         groups: (1..=groups)
             .map(|group| {
                 let wanted = Group {
+                    pool: PoolId::from_name("web"),
                     addresses: 1,
                     strategy: Strategy::Balance,
                     mode: Mode::Availability,
                     prefer: Vec::new(),
                     failback: None,
                     force: false,
+                    last_resort: LastResort::Keep,
                 };
                 (GroupKey(mix(group)), wanted)
             })
@@ -182,17 +184,10 @@ impl Cluster {
         }
         let incarnation = self.incarnation(node);
         let behind = self.behind.get(&node).copied().unwrap_or_default();
-        let event = match event {
-            Event::Heard { from, incarnation, received_at, message } => {
-                let received_at = received_at.before(behind);
-                Event::Heard { from, incarnation, received_at, message }
-            }
-            other @ (Event::Timer
-            | Event::Kernel(_)
-            | Event::Ordered { .. }
-            | Event::Reconfigured(_)
-            | Event::Stop) => other,
-        };
+        let mut event = event;
+        if let Event::Heard { received_at, .. } = &mut event {
+            *received_at = received_at.before(behind);
+        }
         let Some(machine) = self.nodes.get_mut(&node) else { return };
         for action in machine.step(self.now.before(behind), event) {
             let soon = self.now + Duration::from_millis(1);

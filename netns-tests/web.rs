@@ -1,0 +1,109 @@
+//! A real HAProxy on every node, and what a node says of its checks.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use buoy::lab::plan::{Configuration, Shape};
+use buoy::lab::process::Process;
+
+use crate::Outcome;
+use crate::scene::{SOON, Scene, with_plan};
+use crate::until::until;
+
+/// Where Debian installs it.
+const PROGRAM: &str = "/usr/sbin/haproxy";
+/// Its stats socket, in each node's own network.
+pub(crate) const STATS: &str = "127.0.0.1:9999";
+/// A request that takes longer has failed: many times what one takes here.
+const REQUEST_WITHIN: Duration = Duration::from_millis(100);
+
+/// Makes a cluster whose file has these tables behind its own; starts nothing.
+pub(crate) fn with_tables(
+    shape: &Shape,
+    tables: &str,
+    test: impl FnOnce(&mut Scene) -> Outcome,
+) -> Outcome {
+    let mut plan = shape.plan();
+    plan.configuration = Configuration::Text(format!("{}\n{tables}\n", shape.text()));
+    with_plan(plan, |scene| {
+        for node in 0..scene.cluster.nodes() {
+            scene.cluster.namespace(node).ip("link set lo up\n")?;
+        }
+        test(scene)
+    })
+}
+
+/// Starts every daemon and waits until all is served and at rest.
+pub(crate) fn start(scene: &mut Scene) -> Outcome {
+    scene.cluster.start_all()?;
+    until("every address is served by one node", SOON, || scene.each_on_one_node())?;
+    scene.at_rest()
+}
+
+/// Starts a HAProxy on a node, which answers with the node's name, and waits until it listens.
+pub(crate) fn start_haproxy(
+    scene: &Scene,
+    node: usize,
+) -> Result<Process, Box<dyn std::error::Error>> {
+    let name = scene.cluster.name(node);
+    let text = format!(
+        "global\n  stats socket ipv4@{STATS} level user\n  nbthread 1\n  maxconn 1000\n\
+         defaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  timeout server 5s\n\
+         frontend www\n  bind :::80 v4v6\n  http-request return status 200 \
+         content-type text/plain string {name}\n\
+         backend app\n  server self {STATS}\n"
+    );
+    let directory = scene.cluster.node_directory(node);
+    let file = directory.join("haproxy.cfg");
+    std::fs::write(&file, text)?;
+    if !Path::new(PROGRAM).exists() {
+        return Err(format!("{PROGRAM} is missing: install the package haproxy").into());
+    }
+    let arguments = ["-db".to_owned(), "-f".to_owned(), file.display().to_string()];
+    let namespace = scene.cluster.namespace(node);
+    let log = directory.join("haproxy.log");
+    let process = Process::start(namespace, Path::new(PROGRAM), &arguments, &log)?;
+    let stats: SocketAddr = STATS.parse()?;
+    until("HAProxy listens", SOON, || {
+        let connected = namespace.run(|| TcpStream::connect_timeout(&stats, REQUEST_WITHIN));
+        match connected {
+            Ok(Ok(_)) => Ok(()),
+            other => {
+                Err(format!("{other:?}: {}", std::fs::read_to_string(&log).unwrap_or_default()))
+            }
+        }
+    })?;
+    Ok(process)
+}
+
+/// Prints a figure beside the name of the test.
+pub(crate) fn say(figure: &str) {
+    let mut out = std::io::stdout();
+    // Nobody to read it is no reason to fail.
+    let _ = write!(out, "{figure}; ");
+    let _ = out.flush();
+}
+
+/// What a node's status says of a check: its state and what it found last.
+pub(crate) fn check_of(scene: &Scene, node: usize, check: &str) -> Option<(String, String)> {
+    let status = scene.cluster.status(node)?;
+    let rows = status["checks"].as_array()?;
+    let row = rows.iter().find(|row| row["check"].as_str() == Some(check))?;
+    Some((row["state"].as_str()?.to_owned(), row["last"].as_str()?.to_owned()))
+}
+
+/// Waits until a check of a node is in this state and says something that contains these words.
+pub(crate) fn check_is(
+    scene: &Scene,
+    node: usize,
+    (check, state): (&str, &str),
+    words: &str,
+) -> Outcome {
+    let what = format!("check {check} of {} is {state}: {words}", scene.cluster.name(node));
+    until(&what, SOON, || match check_of(scene, node, check) {
+        Some((is, last)) if is == state && last.contains(words) => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+}

@@ -1,0 +1,270 @@
+//! `[[hook]]`: programs to run, or lines to write, when something happens.
+//!
+//! Every hook has the events it is for, and either a command or a FIFO. What a program is told is
+//! documented in `hooks`. Called while a file is checked; changes nothing, and does not look
+//! whether the program exists: the file is the same on every node, and `buoy check` may run
+//! elsewhere.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::check_kinds::{absolute, read_command};
+use super::checks::check_pool_name;
+use super::document::Section;
+use super::fault::{At, Findings, Place};
+use super::file::{WRITE_DURATION, WRITE_STRING};
+use super::nodes::valid_name;
+use super::pools::suggestion;
+use super::timing::{Range, length};
+
+/// Hooks of one node; an event looks through all of them.
+pub const HOOKS_MAX: usize = 64;
+const TIMEOUT: Range = Range { least: Duration::from_millis(100), most: Duration::from_secs(600) };
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// One hook, without illegal values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookConfig {
+    /// Its name, unique.
+    pub name: String,
+    /// What it is for; at least one, in the order of [`Occasion::ALL`].
+    pub on: Vec<Occasion>,
+    /// What is done.
+    pub deed: Deed,
+    /// The pools whose groups it is for, sorted; `None` is all. Events of no group pass always.
+    pub pools: Option<Vec<String>>,
+}
+
+/// What a hook does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Runs a program.
+    Run {
+        /// Absolute path of the program and its arguments.
+        command: Vec<String>,
+        /// Whose rights it has; `None` is the user of the daemon.
+        user: Option<String>,
+        /// It and all of its process group are killed after so long; 100 ms to 10 minutes.
+        timeout: Duration,
+        /// What is put behind its arguments.
+        style: Style,
+    },
+    /// Writes a line as keepalived does into this FIFO.
+    Line(PathBuf),
+}
+
+/// What is put behind the arguments of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Nothing; everything is in the environment.
+    Buoy,
+    /// `INSTANCE NAME STATE PRIORITY`, as for keepalived's `notify`.
+    Keepalived,
+}
+
+/// What can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Occasion {
+    /// The kernel has been told to add the group's addresses here.
+    BeforeAcquire,
+    /// This node answers for the group.
+    Acquired,
+    /// The kernel has been told to remove the group's addresses here.
+    BeforeRelease,
+    /// This node no longer answers for the group.
+    Released,
+    /// This node cannot hold the group.
+    Unable,
+    /// The group has another owner, here or elsewhere, or none.
+    OwnerChanged,
+    /// The verdict on another node changed.
+    PeerChanged,
+    /// This node changed its phase.
+    PhaseChanged,
+    /// Draining of this node was switched on or off.
+    Draining,
+    /// A check of this node passes or fails.
+    CheckChanged,
+}
+
+impl Occasion {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::BeforeAcquire,
+        Self::Acquired,
+        Self::BeforeRelease,
+        Self::Released,
+        Self::Unable,
+        Self::OwnerChanged,
+        Self::PeerChanged,
+        Self::PhaseChanged,
+        Self::Draining,
+        Self::CheckChanged,
+    ];
+
+    /// As it is written in the file, and given to programs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::BeforeAcquire => "before_acquire",
+            Self::Acquired => "acquired",
+            Self::BeforeRelease => "before_release",
+            Self::Released => "released",
+            Self::Unable => "unable",
+            Self::OwnerChanged => "owner_changed",
+            Self::PeerChanged => "peer_changed",
+            Self::PhaseChanged => "phase_changed",
+            Self::Draining => "draining",
+            Self::CheckChanged => "check_changed",
+        }
+    }
+
+    /// The state that keepalived has for it: `MASTER`, `BACKUP` or `FAULT`.
+    #[must_use]
+    pub const fn keepalived(self) -> Option<&'static str> {
+        match self {
+            Self::Acquired => Some("MASTER"),
+            Self::Released => Some("BACKUP"),
+            Self::Unable => Some("FAULT"),
+            Self::BeforeAcquire
+            | Self::BeforeRelease
+            | Self::OwnerChanged
+            | Self::PeerChanged
+            | Self::PhaseChanged
+            | Self::Draining
+            | Self::CheckChanged => None,
+        }
+    }
+}
+
+/// One `[[hook]]` as written; what does not need the rest of the file has been checked.
+#[derive(Debug)]
+pub(super) struct Raw {
+    place: Place,
+    name: Option<At<String>>,
+    on: Vec<Occasion>,
+    deed: Option<Deed>,
+    pools: Option<Vec<At<String>>>,
+}
+
+/// Reads one table.
+pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Raw {
+    section.finish(findings);
+    let name = section.required("name", "name the hook, like name = \"tell-router\"", findings);
+    let deed = read_deed(section, findings);
+    let keepalived = match &deed {
+        Some(Deed::Line(_)) => true,
+        Some(Deed::Run { style, .. }) => *style == Style::Keepalived,
+        None => false,
+    };
+    let wanted = "write a list of pool names, like [\"web\"], or leave it out for all pools";
+    let pools = section.entry("pools").and_then(|list| {
+        let elements = list.list(wanted, findings)?;
+        if elements.is_empty() {
+            findings.refuse(&list.place(), "is empty: the hook would never run", wanted);
+        }
+        let names = elements.iter().filter_map(|element| element.text(WRITE_STRING, findings));
+        Some(names.collect())
+    });
+    Raw {
+        place: section.place().clone(),
+        name: name.and_then(|entry| entry.text(WRITE_STRING, findings)),
+        on: read_occasions(section, keepalived, findings),
+        deed,
+        pools,
+    }
+}
+
+fn read_occasions(
+    section: &Section<'_>,
+    keepalived: bool,
+    findings: &mut Findings,
+) -> Vec<Occasion> {
+    let words: Vec<&str> = Occasion::ALL.iter().map(|occasion| occasion.word()).collect();
+    let wanted = "write a list of events, like on = [\"acquired\", \"released\"]";
+    let Some(list) = section.required("on", wanted, findings) else { return Vec::new() };
+    let Some(elements) = list.list(wanted, findings) else { return Vec::new() };
+    if elements.is_empty() {
+        findings.refuse(&list.place(), "is empty: the hook would never run", wanted);
+    }
+    let mut on = BTreeSet::new();
+    for element in &elements {
+        let Some(word) = element.text(WRITE_STRING, findings) else { continue };
+        let found = Occasion::ALL.into_iter().find(|occasion| occasion.word() == word.value);
+        let Some(occasion) = found else {
+            findings.refuse(&word.place, "is not an event", suggestion(&word.value, &words));
+            continue;
+        };
+        if keepalived && occasion.keepalived().is_none() {
+            let remedy = "write acquired (MASTER), released (BACKUP) or unable (FAULT)";
+            findings.refuse(&word.place, "has no name in keepalived", remedy);
+        }
+        if !on.insert(occasion) {
+            findings.refuse(&word.place, "stands here twice", "name each event once");
+        }
+    }
+    on.into_iter().collect()
+}
+
+fn read_deed(section: &Section<'_>, findings: &mut Findings) -> Option<Deed> {
+    let fifo = section.text("notify_fifo", WRITE_STRING, findings);
+    if let Some(fifo) = fifo {
+        for key in ["command", "user", "timeout", "style"] {
+            if let Some(entry) = section.entry(key) {
+                let problem = "means nothing beside notify_fifo: nothing is run";
+                findings.refuse(&entry.place(), problem, "keep one of them");
+            }
+        }
+        return absolute(fifo, findings).map(Deed::Line);
+    }
+    let command = read_command(section, findings);
+    let user = section.text("user", WRITE_STRING, findings).map(|user| user.value);
+    let timeout = section.text("timeout", WRITE_DURATION, findings);
+    let timeout = length(timeout.as_ref(), TIMEOUT, findings).unwrap_or(TIMEOUT_DEFAULT);
+    let style = section.text("style", WRITE_STRING, findings);
+    let style = match style.as_ref().map(|style| (style, style.value.as_str())) {
+        None | Some((_, "buoy")) => Style::Buoy,
+        Some((_, "keepalived")) => Style::Keepalived,
+        Some((at, other)) => {
+            let remedy = suggestion(other, &["buoy", "keepalived"]);
+            findings.refuse(&at.place, "is not a style of hooks", remedy);
+            Style::Buoy
+        }
+    };
+    Some(Deed::Run { command: command?, user, timeout, style })
+}
+
+/// Checks all tables against the rest of the file.
+pub(super) fn check(
+    raw: &[Raw],
+    pools: &[(String, bool)],
+    findings: &mut Findings,
+) -> Vec<HookConfig> {
+    let mut seen = BTreeSet::new();
+    let mut hooks = Vec::new();
+    for (index, one) in raw.iter().enumerate() {
+        if index == HOOKS_MAX {
+            let problem = format!("is hook {}, and {HOOKS_MAX} are the most", index + 1);
+            findings.refuse(&one.place, problem, "let one program do several things");
+        }
+        let name = one.name.as_ref().filter(|name| valid_name(name, findings));
+        if let Some(name) = name
+            && !seen.insert(name.value.clone())
+        {
+            findings.refuse(&name.place, "is the name of another hook too", "rename one of them");
+        }
+        for pool in one.pools.iter().flatten() {
+            check_pool_name(pool, pools, findings);
+        }
+        let about = one.pools.as_ref().map(|pools| {
+            let names: BTreeSet<String> = pools.iter().map(|pool| pool.value.clone()).collect();
+            names.into_iter().collect()
+        });
+        if let (Some(name), Some(deed)) = (name, &one.deed) {
+            let (on, deed) = (one.on.clone(), deed.clone());
+            hooks.push(HookConfig { name: name.value.clone(), on, deed, pools: about });
+        }
+    }
+    hooks
+}

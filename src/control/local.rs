@@ -1,0 +1,192 @@
+//! What a node tells of its own host besides the protocol: its checks, its hooks, and what happens
+//! to them.
+//!
+//! Made by the daemon, which runs both; shown by `buoy status` and, as [`Notice`]s among the
+//! reports of the protocol, by `buoy events`. The shapes are part of the published status: fields
+//! may be added, never renamed. Their tables are left out where there is none.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::duration_text::span;
+use super::table::{Table, numbers, words};
+use crate::protocol::GroupKey;
+
+/// One check of the asked node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub check: String,
+    /// Its type, as in the configuration.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `passing`, `failing`, or `unknown` until its first look has ended.
+    pub state: String,
+    /// How long it has been in that state.
+    pub since_ms: u64,
+    /// What its last look found; empty before the first.
+    pub last: String,
+    /// What its last failed look found; `null` if none failed since the start.
+    pub last_failure: Option<String>,
+    /// How long ago that was.
+    pub last_failure_ms: Option<u64>,
+    /// `require` or `prefer`.
+    pub effect: String,
+    /// The pools it is about.
+    pub pools: Vec<String>,
+}
+
+/// One hook of the asked node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its name.
+    pub hook: String,
+    /// Whether it runs now.
+    pub running: bool,
+    /// Events that wait for it.
+    pub waiting: u64,
+    /// How often it was run.
+    pub runs: u64,
+    /// How often it failed: did not end well, or in time.
+    pub failures: u64,
+    /// Events it was not run for, because too many waited.
+    pub dropped: u64,
+    /// What came of its last run; empty before the first.
+    pub last: String,
+}
+
+/// Something that happened to a check or a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Kind of event: `check_changed`, `hook_failed`, `hooks_dropped`.
+    pub kind: &'static str,
+    /// The group it is about.
+    pub group: Option<GroupKey>,
+    /// The pool it is about, if it is one.
+    pub pool: Option<String>,
+    /// State before.
+    pub from: Option<String>,
+    /// State after.
+    pub to: Option<String>,
+    /// Why.
+    pub cause: Option<String>,
+    /// All of it in one sentence.
+    pub sentence: String,
+}
+
+/// The table of checks, with an empty line before it; nothing if there is none.
+pub(super) fn checks(checks: &[Check]) -> String {
+    if checks.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(vec![
+        words("CHECK"),
+        words("TYPE"),
+        words("STATE"),
+        numbers("SINCE"),
+        words("EFFECT"),
+        words("POOLS"),
+        words("LAST"),
+    ]);
+    for check in checks {
+        table.row(vec![
+            check.check.clone(),
+            check.kind.clone(),
+            check.state.clone(),
+            span(Duration::from_millis(check.since_ms)),
+            check.effect.clone(),
+            check.pools.join(" "),
+            last(check),
+        ]);
+    }
+    format!("\n{}", table.text())
+}
+
+fn last(check: &Check) -> String {
+    match (&check.last_failure, check.last_failure_ms) {
+        (Some(failure), Some(ago)) if *failure != check.last => {
+            let ago = span(Duration::from_millis(ago));
+            format!("{} ({ago} ago: {failure})", check.last)
+        }
+        _ if check.last.is_empty() => "-".to_owned(),
+        _ => check.last.clone(),
+    }
+}
+
+/// The table of hooks, with an empty line before it; nothing if there is none.
+pub(super) fn hooks(hooks: &[Hook]) -> String {
+    if hooks.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(vec![
+        words("HOOK"),
+        numbers("RUNS"),
+        numbers("FAILED"),
+        numbers("DROPPED"),
+        numbers("WAITING"),
+        words("NOW"),
+        words("LAST"),
+    ]);
+    for hook in hooks {
+        table.row(vec![
+            hook.hook.clone(),
+            hook.runs.to_string(),
+            hook.failures.to_string(),
+            hook.dropped.to_string(),
+            hook.waiting.to_string(),
+            if hook.running { "runs" } else { "-" }.to_owned(),
+            if hook.last.is_empty() { "-".to_owned() } else { hook.last.clone() },
+        ]);
+    }
+    format!("\n{}", table.text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_there_only_with_something_in_them() {
+        assert_eq!((checks(&[]), hooks(&[])), (String::new(), String::new()));
+        let check = |name: &str, state: &str, last: &str, failure: Option<&str>| Check {
+            check: name.to_owned(),
+            kind: "haproxy".to_owned(),
+            state: state.to_owned(),
+            since_ms: 81_000,
+            last: last.to_owned(),
+            last_failure: failure.map(str::to_owned),
+            last_failure_ms: failure.map(|_| 2000),
+            effect: "require".to_owned(),
+            pools: vec!["web".to_owned(), "api".to_owned()],
+        };
+        let refused = "connecting failed: connection refused";
+        let told = [
+            check("proxy", "failing", refused, Some(refused)),
+            check("again", "passing", "process 7 works", Some(refused)),
+            check("new", "unknown", "", None),
+        ];
+        let golden = "
+CHECK  TYPE     STATE    SINCE  EFFECT   POOLS    LAST
+proxy  haproxy  failing  1m21s  require  web api  connecting failed: connection refused
+again  haproxy  passing  1m21s  require  web api  process 7 works (2.0s ago: connecting failed: \
+                      connection refused)
+new    haproxy  unknown  1m21s  require  web api  -
+";
+        assert_eq!(checks(&told), golden, "{}", checks(&told));
+        let hook = Hook {
+            hook: "router".to_owned(),
+            running: true,
+            waiting: 2,
+            runs: 7,
+            failures: 1,
+            dropped: 0,
+            last: "acquired 10.77.0.100: ended with status 1".to_owned(),
+        };
+        let golden = "
+HOOK    RUNS  FAILED  DROPPED  WAITING  NOW   LAST
+router     7       1        0        2  runs  acquired 10.77.0.100: ended with status 1
+";
+        assert_eq!(hooks(&[hook]), golden);
+    }
+}

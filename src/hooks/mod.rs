@@ -1,0 +1,302 @@
+//! Runs the operator's programs, or writes lines for them, when something happens.
+//!
+//! ```text
+//!   Happening --> queues (pure): one per group, one for what is of no group
+//!                   |  the next job of each queue that has none running, 8 at once in all
+//!                   v
+//!                 job: run the program (programs), or write a line into a FIFO --> Done
+//! ```
+//!
+//! Promised: for one group hooks run in the order in which things happened, and in the order of the
+//! file for each, never two at once; so the last one that ran was told the state that holds. A hook
+//! that does not end is killed with its process group after its timeout and the next one begins.
+//! What does not fit the queues is dropped, counted and told. Nothing that a hook does, or fails to
+//! do, is waited for by the protocol: `before_acquire` and `before_release` tell that a change has
+//! been ordered and run beside it.
+//!
+//! A program finds what happened in its environment ([`Happening::environment`]); with
+//! `style = "keepalived"` it also gets `INSTANCE NAME STATE PRIORITY` behind its arguments, where
+//! NAME is the group and PRIORITY always 100. A FIFO gets the same as a line, `INSTANCE "NAME"
+//! STATE PRIORITY`; without a reader the line is lost.
+
+mod fifo;
+mod queues;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::{Deed, HookConfig, Occasion, Style};
+use crate::programs::{Ending, Program, Runner};
+
+use fifo::Line;
+use queues::{Job, Queues};
+
+/// Jobs at once over all groups: a failover of a thousand groups must not be a thousand processes.
+const RUNNING_MAX: usize = 8;
+/// For keepalived's scripts, which want a number; buoy has no priorities.
+const PRIORITY: &str = "100";
+
+/// Something that happened, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happening {
+    /// What.
+    pub occasion: Occasion,
+    /// Name of the group it is about; things of no group have none and are in one order.
+    pub group: Option<String>,
+    /// Pool of the group.
+    pub pool: Option<String>,
+    /// What programs are told, by name, such as `("BUOY_GROUP", "10.77.0.100")`.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Happening {
+    /// In a few words: `acquired 10.77.0.100`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match &self.group {
+            Some(group) => format!("{} {group}", self.occasion.word()),
+            None => self.occasion.word().to_owned(),
+        }
+    }
+}
+
+/// A hook has failed, or was not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It did not end well.
+    Failed {
+        /// Its name.
+        hook: String,
+        /// For what it was run.
+        happening: Arc<Happening>,
+        /// How it ended, with the beginning of what it printed.
+        words: String,
+    },
+    /// Too much waited for it.
+    Dropped {
+        /// Its name.
+        hook: String,
+        /// For what it was not run.
+        happening: Arc<Happening>,
+    },
+}
+
+/// What is known of one hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Its name.
+    pub hook: String,
+    /// Whether it runs now.
+    pub running: bool,
+    /// Events that wait for it.
+    pub waiting: u64,
+    /// How often it was run.
+    pub runs: u64,
+    /// How often it failed.
+    pub failures: u64,
+    /// Events it was not run for.
+    pub dropped: u64,
+    /// What came of the last run.
+    pub last: String,
+}
+
+/// All hooks of this node.
+#[derive(Debug, Default)]
+pub struct Hooks {
+    configured: Vec<Arc<HookConfig>>,
+    queues: Queues,
+    /// Each is seen to its end by `programs`, also if this is dropped.
+    running: JoinSet<Done>,
+    known: BTreeMap<String, Row>,
+    lines: BTreeMap<String, Line>,
+    dropped: Vec<Trouble>,
+}
+
+/// A job that has ended.
+#[derive(Debug)]
+struct Done {
+    job: Job,
+    /// What came of it, and whether that is well.
+    outcome: Result<String, String>,
+}
+
+impl Hooks {
+    /// With these hooks.
+    #[must_use]
+    pub fn new(hooks: &[HookConfig]) -> Self {
+        let mut all = Self::default();
+        all.reconfigure(hooks);
+        all
+    }
+
+    /// Goes on with these hooks. What waits is still done, as it was configured when it happened.
+    pub fn reconfigure(&mut self, hooks: &[HookConfig]) {
+        self.configured = hooks.iter().cloned().map(Arc::new).collect();
+        let mut known = std::mem::take(&mut self.known);
+        for hook in hooks {
+            let row = known.remove(&hook.name);
+            let row = row.unwrap_or_else(|| Row { hook: hook.name.clone(), ..Row::default() });
+            self.known.insert(hook.name.clone(), row);
+            if let Deed::Line(path) = &hook.deed {
+                let line = self.lines.remove(&hook.name).filter(|line| line.is_for(path));
+                let line = line.unwrap_or_else(|| Line::new(path.clone()));
+                self.lines.insert(hook.name.clone(), line);
+            }
+        }
+    }
+
+    /// Whether any hook is for this.
+    #[must_use]
+    pub fn wants(&self, occasion: Occasion) -> bool {
+        self.configured.iter().any(|hook| hook.on.contains(&occasion))
+    }
+
+    /// Something happened: puts the hooks that are for it into its queue. Returns at once. To be
+    /// called within the runtime.
+    pub fn tell(&mut self, happening: Happening) {
+        let happening = Arc::new(happening);
+        for hook in &self.configured {
+            let of_pool = match (&hook.pools, &happening.pool) {
+                (Some(pools), Some(pool)) => pools.contains(pool),
+                (Some(_), None) | (None, _) => true,
+            };
+            if !of_pool || !hook.on.contains(&happening.occasion) {
+                continue;
+            }
+            let job = Job { hook: Arc::clone(hook), happening: Arc::clone(&happening) };
+            if self.queues.push(job).is_err() {
+                if let Some(row) = self.known.get_mut(&hook.name) {
+                    row.dropped += 1;
+                }
+                let (hook, happening) = (hook.name.clone(), Arc::clone(&happening));
+                self.dropped.push(Trouble::Dropped { hook, happening });
+            }
+        }
+        self.begin();
+    }
+
+    /// Waits for the next trouble. Nothing is lost if this is dropped while it waits.
+    pub async fn next(&mut self) -> Trouble {
+        loop {
+            if let Some(dropped) = self.dropped.pop() {
+                return dropped;
+            }
+            let Some(done) = self.running.join_next().await else {
+                return std::future::pending().await;
+            };
+            // A job that was aborted belongs to a daemon that ends.
+            let Ok(done) = done else { continue };
+            if let Some(trouble) = self.note(done) {
+                return trouble;
+            }
+        }
+    }
+
+    /// What is known of each hook, in the order of the file.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let row = |hook: &Arc<HookConfig>| {
+            let row = self.known.get(&hook.name).cloned().unwrap_or_default();
+            let (waiting, running) = self.queues.count(&hook.name);
+            Row { waiting, running, ..row }
+        };
+        self.configured.iter().map(row).collect()
+    }
+
+    /// Lets what waits be done for so long, then kills what runs. For the end of the daemon.
+    pub async fn finish(mut self, limit: Duration) {
+        let idle = async {
+            while let Some(done) = self.running.join_next().await {
+                if let Ok(done) = done {
+                    self.note(done);
+                }
+            }
+        };
+        if timeout(limit, idle).await.is_err() {
+            // What was run is killed as soon as nobody waits for it.
+            self.running.shutdown().await;
+        }
+    }
+
+    fn note(&mut self, done: Done) -> Option<Trouble> {
+        let Done { job, outcome } = done;
+        self.queues.done(&job);
+        let failed = outcome.is_err();
+        let words = outcome.unwrap_or_else(|words| words);
+        if let Some(row) = self.known.get_mut(&job.hook.name) {
+            row.runs += 1;
+            row.failures += u64::from(failed);
+            row.last = format!("{}: {words}", job.happening.words());
+        }
+        self.begin();
+        let (hook, happening) = (job.hook.name.clone(), job.happening);
+        failed.then_some(Trouble::Failed { hook, happening, words })
+    }
+
+    fn begin(&mut self) {
+        while self.running.len() < RUNNING_MAX {
+            let Some(job) = self.queues.next() else { return };
+            let line = self.lines.get(&job.hook.name).cloned();
+            self.running.spawn(do_job(job, line));
+        }
+    }
+}
+
+async fn do_job(job: Job, line: Option<Line>) -> Done {
+    let outcome = match (&job.hook.deed, line) {
+        (Deed::Line(_), Some(line)) => line.write(line_for(&job.happening)).await,
+        // A reload took the hook away while this waited.
+        (Deed::Line(path), None) => Line::new(path.clone()).write(line_for(&job.happening)).await,
+        (Deed::Run { command, user, timeout, style }, _) => {
+            let mut command = command.clone();
+            command.extend(arguments(&job.happening, *style));
+            let environment = job.happening.environment.clone();
+            let program = Program { command, user: user.clone(), environment, timeout: *timeout };
+            let outcome = Runner::default().run(&program).await;
+            let words = match outcome.output.lines().next() {
+                Some(first) => format!("{}: {first}", outcome.ending),
+                None => outcome.ending.to_string(),
+            };
+            match outcome.ending {
+                Ending::Exited(0) => Ok(words),
+                Ending::Exited(_)
+                | Ending::Killed(_)
+                | Ending::TimedOut(_)
+                | Ending::Flooded
+                | Ending::Cancelled
+                | Ending::NotStarted(_) => Err(words),
+            }
+        }
+    };
+    Done { job, outcome: outcome.map_err(shortened).map(shortened) }
+}
+
+/// What goes into one line of a table: programs print what they like.
+fn shortened(words: String) -> String {
+    const WORDS_MAX: usize = 200;
+    let visible = words.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    visible.take(WORDS_MAX).collect()
+}
+
+fn arguments(happening: &Happening, style: Style) -> Vec<String> {
+    match (style, happening.occasion.keepalived()) {
+        (Style::Keepalived, Some(state)) => {
+            let name = happening.group.clone().unwrap_or_default();
+            ["INSTANCE", &name, state, PRIORITY].map(str::to_owned).to_vec()
+        }
+        (Style::Buoy | Style::Keepalived, _) => Vec::new(),
+    }
+}
+
+fn line_for(happening: &Happening) -> String {
+    let state = happening.occasion.keepalived().unwrap_or_default();
+    let name = happening.group.as_deref().unwrap_or_default();
+    format!("INSTANCE \"{name}\" {state} {PRIORITY}\n")
+}
+
+#[cfg(test)]
+mod tests;

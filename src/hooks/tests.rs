@@ -1,0 +1,151 @@
+//! Hooks that work, hang, fail and pile up. The programs are `/bin/sh`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn block_on<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
+fn place(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("buoy-hooks-{}-{name}", std::process::id()));
+    let _ = fs::remove_file(&path);
+    path
+}
+
+fn hook(name: &str, script: &str, timeout: Duration, style: Style) -> HookConfig {
+    let command = ["/bin/sh", "-c", script, "hook"].map(str::to_owned).to_vec();
+    HookConfig {
+        name: name.to_owned(),
+        on: vec![Occasion::Acquired, Occasion::Released],
+        deed: Deed::Run { command, user: None, timeout, style },
+        pools: None,
+    }
+}
+
+fn happening(occasion: Occasion, group: &str) -> Happening {
+    Happening {
+        occasion,
+        group: Some(group.to_owned()),
+        pool: Some("web".to_owned()),
+        environment: vec![("BUOY_GROUP".to_owned(), group.to_owned())],
+    }
+}
+
+/// Does everything that waits; returns the troubles.
+async fn settle(hooks: &mut Hooks) -> Vec<Trouble> {
+    let mut troubles = std::mem::take(&mut hooks.dropped);
+    let all = async {
+        while let Some(done) = hooks.running.join_next().await {
+            troubles.extend(hooks.note(done.unwrap()));
+        }
+    };
+    timeout(PATIENCE, all).await.expect("hooks end by themselves or are ended");
+    troubles
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn for_one_group_hooks_run_in_order_and_one_at_a_time() {
+    let file = place("order");
+    let script = |name: &str| {
+        // Two at once would mix their lines.
+        format!("echo {name} $BUOY_GROUP begins >> {0}; echo {name} ends >> {0}", file.display())
+    };
+    let configured = ["a", "b"].map(|name| hook(name, &script(name), PATIENCE, Style::Buoy));
+    block_on(async {
+        let mut hooks = Hooks::new(&configured);
+        hooks.tell(happening(Occasion::Acquired, "10.77.0.100"));
+        hooks.tell(happening(Occasion::Unable, "10.77.0.100"));
+        hooks.tell(happening(Occasion::Released, "10.77.0.100"));
+        assert_eq!(settle(&mut hooks).await, []);
+        let row = hooks.rows().remove(0);
+        assert_eq!((row.runs, row.failures, row.dropped), (2, 0, 0));
+        assert_eq!(row.last, "released 10.77.0.100: ended with status 0");
+    });
+    let once = ["a 10.77.0.100 begins", "a ends", "b 10.77.0.100 begins", "b ends"];
+    assert_eq!(lines(&file), [once, once].concat());
+    fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn scripts_for_keepalived_get_its_arguments() {
+    let file = place("keepalived");
+    let script = format!("echo \"$@\" >> {}", file.display());
+    block_on(async {
+        let mut hooks = Hooks::new(&[hook("k", &script, PATIENCE, Style::Keepalived)]);
+        hooks.tell(happening(Occasion::Acquired, "10.77.0.100"));
+        hooks.tell(happening(Occasion::Released, "10.77.0.100"));
+        assert_eq!(settle(&mut hooks).await, []);
+    });
+    assert_eq!(
+        lines(&file),
+        ["INSTANCE 10.77.0.100 MASTER 100", "INSTANCE 10.77.0.100 BACKUP 100"]
+    );
+    fs::remove_file(&file).unwrap();
+    assert_eq!(
+        line_for(&happening(Occasion::Unable, "10.77.0.100")),
+        "INSTANCE \"10.77.0.100\" FAULT 100\n"
+    );
+}
+
+#[test]
+fn a_hook_that_hangs_or_dies_is_told_and_the_next_one_runs() {
+    let file = place("after");
+    let limit = Duration::from_millis(200);
+    let configured = [
+        hook("hangs", "exec tail -f /dev/null", limit, Style::Buoy),
+        hook("dies", "echo why >&2; kill -9 $$", PATIENCE, Style::Buoy),
+        hook("floods", "yes", PATIENCE, Style::Buoy),
+        hook("works", &format!("echo done > {}", file.display()), PATIENCE, Style::Buoy),
+    ];
+    block_on(async {
+        let mut hooks = Hooks::new(&configured);
+        hooks.tell(happening(Occasion::Acquired, "10.77.0.100"));
+        let troubles = settle(&mut hooks).await;
+        let words: Vec<String> = troubles
+            .into_iter()
+            .map(|trouble| match trouble {
+                Trouble::Failed { hook, words, .. } => format!("{hook} {words}"),
+                Trouble::Dropped { hook, .. } => format!("{hook} dropped"),
+            })
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "hangs did not end within 200 ms",
+                "dies was killed by SIGKILL: why",
+                "floods printed more than 1 MiB: y",
+            ]
+        );
+    });
+    assert_eq!(lines(&file), ["done"]);
+    fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn hooks_of_other_pools_are_not_run_and_what_does_not_fit_is_told() {
+    let only = Some(vec!["api".to_owned()]);
+    let other = HookConfig { pools: only, ..hook("other", "exit 0", PATIENCE, Style::Buoy) };
+    let slow = hook("slow", "exec tail -f /dev/null", PATIENCE, Style::Buoy);
+    block_on(async {
+        let mut hooks = Hooks::new(&[other, slow]);
+        for _ in 0..100 {
+            hooks.tell(happening(Occasion::Acquired, "10.77.0.100"));
+        }
+        let rows = hooks.rows();
+        assert_eq!((rows[0].waiting, rows[0].runs, rows[0].dropped), (0, 0, 0));
+        let slow = &rows[1];
+        // One runs, 64 wait.
+        assert_eq!((slow.running, slow.waiting, slow.dropped), (true, 64, 35));
+        assert!(matches!(hooks.next().await, Trouble::Dropped { .. }));
+        hooks.finish(Duration::from_millis(100)).await;
+    });
+}
