@@ -5,6 +5,8 @@
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
 mod crash;
+mod dead_owner;
+mod draining;
 mod fence;
 mod following;
 mod lifetimes;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         planned::TESTS,
         partition::TESTS,
         crash::TESTS,
+        dead_owner::TESTS,
+        draining::TESTS,
         fence::TESTS,
         strangers::TESTS,
         following::TESTS,

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use super::connections::TICKLED;
 use super::{Config, KernelLease};
 
 /// The first 64 bits of the SHA-256 of the meaning, written out in one order.
@@ -43,6 +44,12 @@ fn meaning(config: &Config) -> String {
     let mut text = format!("{} {} {:?}\n", config.cluster, config.port, config.timing);
     if config.kernel_lease != KernelLease::default() {
         text.push_str("kernel_lease required\n");
+    }
+    if config.tickle_connections_max != TICKLED {
+        let _ = writeln!(text, "tickle_connections_max {}", config.tickle_connections_max);
+    }
+    if !config.drain_timeout.is_zero() {
+        let _ = writeln!(text, "drain_timeout {:?}", config.drain_timeout);
     }
     for line in nodes.iter().chain(&groups) {
         // Writing to a string cannot fail.

@@ -150,9 +150,11 @@ impl FrontDesk {
                 if running.mailbox.offer(Input::Look(answer)).is_ok() {
                     let counters = self.counters(&running.vital);
                     let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
+                    let connections = self.kernel.connections();
                     tokio::spawn(async move {
                         if let Ok(picture) = picture.await {
-                            let _ = reply.send(snapshot(picture, fence, counters));
+                            let counted = snapshot(picture, fence, counters);
+                            let _ = reply.send(Snapshot { connections, ..counted });
                         }
                     });
                 }
@@ -187,6 +189,12 @@ impl FrontDesk {
             ("kernel_errors", kernel.errors.value()),
             ("connections_ended", kernel.connections_ended.value()),
             ("connections_left", kernel.connections_left.value()),
+            ("connections_told", kernel.connections_told.value()),
+            ("connections_remembered", kernel.connections_remembered.value()),
+            ("connections_refused", kernel.connections_refused.value()),
+            ("connection_notes_lost", kernel.connection_notes_lost.value()),
+            ("tickles_sent", kernel.tickles_sent.value()),
+            ("tickles_failed", kernel.tickles_failed.value()),
             ("gates_rebuilt", kernel.gates_rebuilt.value()),
             ("groups_asked_about", kernel.probes.value()),
             ("claims_heard", kernel.claims_heard.value()),
@@ -222,6 +230,7 @@ impl FrontDesk {
         let (groups, peers) =
             (setup::groups(config, self.me), setup::peer_addresses(config, self.me));
         self.kernel.reconfigure(groups, peers);
+        self.kernel.share_connections(config.tickle_connections_max);
     }
 
     async fn apply_file(&mut self, mailbox: &Mailbox) -> Result<Vec<String>, Vec<String>> {
@@ -285,5 +294,5 @@ fn snapshot(picture: Picture, fence: Fence, mut counters: Vec<(&'static str, u64
         ),
     ]);
     counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
-    Snapshot { status: picture.status, fence, counters }
+    Snapshot { fence, counters, ..picture.status.into() }
 }

@@ -13,6 +13,7 @@ use super::balance::Deal;
 use super::bucket::Bucket;
 use super::claims::ClaimTable;
 use super::configuration::Configuration;
+use super::drain::Patience;
 use super::event::Event;
 use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
@@ -39,6 +40,8 @@ pub struct Node {
     pub(super) phase_since: Instant,
     pub(super) active_since: Instant,
     pub(super) draining: bool,
+    /// Whether draining waits for connections.
+    pub(super) patience: Option<Patience>,
     pub(super) loop_lag: Duration,
 
     pub(super) peers: BTreeMap<NodeId, Peer>,
@@ -96,6 +99,7 @@ impl Node {
             phase_since: now,
             active_since: now,
             draining: configuration.draining,
+            patience: None,
             loop_lag: Duration::ZERO,
             peers: BTreeMap::new(),
             support: Support::ALONE,
@@ -171,6 +175,7 @@ impl Node {
             Message::LeaseRequest(request) => self.on_lease_request(from, &request),
             Message::LeaseGrant(grant) => self.on_lease_grant(from, &grant),
             Message::Neighbours(hosts) => self.on_neighbours(from, hosts),
+            Message::Connections(connections) => self.on_connections(from, connections),
         }
     }
 
@@ -189,6 +194,7 @@ impl Node {
             self.ask_what_is_due();
             self.take_what_is_due();
         }
+        self.revise_patience();
         self.pursue_offers();
         self.plan_moves();
         self.revise_heirs();
@@ -218,6 +224,7 @@ impl Node {
             self.kernel_deadline(),
             self.contest_deadline(),
             self.offer_deadline(),
+            self.patience_deadline(),
             self.announcement_deadline(),
             self.errand_deadline(),
             self.gossip_deadline(),
