@@ -7,6 +7,8 @@
 mod balancer;
 mod checking;
 mod crash;
+mod dead_owner;
+mod draining;
 mod fence;
 mod following;
 mod hooking;
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         planned::TESTS,
         partition::TESTS,
         crash::TESTS,
+        dead_owner::TESTS,
+        draining::TESTS,
         fence::TESTS,
         stuck::TESTS,
         strangers::TESTS,

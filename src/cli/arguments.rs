@@ -71,12 +71,21 @@ pub(super) enum Command {
     },
     /// Move every group off a node and keep them off
     ///
-    /// Each group moves in good order, without an outage. Waits until the node has none, and
-    /// shows how many are left. The node stays drained, over restarts too, until "buoy undrain".
+    /// Each group moves in good order, without an outage. With drain_timeout in the configuration
+    /// it stays until the connections that it has now have ended or the time is up. Waits until the
+    /// node has no group, and shows how many, and how many connections, are left. The node stays
+    /// drained, over restarts too, until "buoy undrain".
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy drain             this node\n  buoy drain lb2 \
-        --no-wait")]
-    Drain(Target),
+        --no-wait\n  buoy drain --now       do not wait for connections")]
+    Drain {
+        /// Which node, and whether to wait.
+        #[command(flatten)]
+        target: Target,
+        /// Move the groups at once, whatever connections they have
+        #[arg(long)]
+        now: bool,
+    },
     /// Let a node have groups again
     #[command(after_help = "Examples:\n  buoy undrain           this node\n  buoy undrain lb2")]
     Undrain(Target),

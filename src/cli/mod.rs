@@ -82,8 +82,8 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             ask(Question::Events { since, group, follow }, streams)
         }
         Command::Explain { group } => ask(Question::Explain { group }, streams),
-        Command::Drain(Target { node, no_wait }) => {
-            ask(Question::Drain { node, wait: !no_wait }, streams)
+        Command::Drain { target: Target { node, no_wait }, now } => {
+            ask(Question::Drain { node, wait: !no_wait, now }, streams)
         }
         Command::Undrain(Target { node, no_wait: _ }) => ask(Question::Undrain { node }, streams),
         Command::Move { group, node, no_wait } => {

@@ -12,7 +12,7 @@ use super::fault::{At, Findings};
 use super::file::{self, File};
 use super::key_file::{Keys, read_keys};
 use super::timing::PROFILES;
-use super::{Config, checks, hooks, kernel_lease, nodes, pools, timing};
+use super::{Config, checks, connections, hooks, kernel_lease, nodes, pools, timing};
 
 /// Default of `[cluster] port`: not registered for anything, below the ephemeral range.
 const PORT: u16 = 4748;
@@ -27,6 +27,8 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
         .as_ref()
         .map_or(Some(PORT), |port| timing::count(port, (1, u16::MAX), findings));
     let kernel_lease = kernel_lease::check(cluster.kernel_lease.as_ref(), findings);
+    let tickled = connections::tickled(cluster.tickle_connections_max.as_ref(), findings);
+    let drain_timeout = connections::drain_timeout(cluster.drain_timeout.as_ref(), findings);
     let profile = timing::profile(cluster.profile.as_ref(), findings);
     let timing = timing::check(profile, &file.timing, findings);
     let nodes = nodes::check(&file.nodes, findings);
@@ -48,6 +50,8 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
         keys,
         port: port?,
         kernel_lease,
+        tickle_connections_max: tickled,
+        drain_timeout,
         profile: profile_name(profile),
         timing,
         digest: 0,

@@ -47,6 +47,15 @@ pub enum Change {
         /// In the file.
         to: KernelLease,
     },
+    /// A setting of the cluster has another value.
+    Setting {
+        /// Its key.
+        key: &'static str,
+        /// Value in use.
+        from: String,
+        /// Value in the file.
+        to: String,
+    },
     /// Keys were added, removed or replaced, or another is active.
     Keys {
         /// Ids of the keys to accept, the active one first.
@@ -138,6 +147,7 @@ impl fmt::Display for Change {
                 let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
                 write!(out, "keys changed, now {} with the first active", ids.join(", "))
             }
+            Self::Setting { key, from, to } => write!(out, "{key} changed from {from} to {to}"),
             Self::Timing { key, from, to } => {
                 write!(out, "timing {key} changed from {from} to {to}")
             }
@@ -173,6 +183,15 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
         let others = new.keys.all.iter().map(|(id, _)| *id).filter(|id| *id != new.keys.active);
         changes
             .push(Change::Keys { ids: std::iter::once(new.keys.active).chain(others).collect() });
+    }
+    if old.tickle_connections_max != new.tickle_connections_max {
+        let (from, to) = (old.tickle_connections_max, new.tickle_connections_max);
+        let (from, to) = (from.to_string(), to.to_string());
+        changes.push(Change::Setting { key: "tickle_connections_max", from, to });
+    }
+    if old.drain_timeout != new.drain_timeout {
+        let (from, to) = (show_duration(old.drain_timeout), show_duration(new.drain_timeout));
+        changes.push(Change::Setting { key: "drain_timeout", from, to });
     }
     changes.extend(timing(&old.timing, &new.timing));
     changes.extend(nodes(&old.nodes, &new.nodes));

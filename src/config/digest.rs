@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use super::connections::TICKLED;
 use super::{Config, KernelLease};
 use crate::protocol::LastResort;
 
@@ -45,6 +46,12 @@ fn meaning(config: &Config) -> String {
     let mut text = format!("{} {} {:?}\n", config.cluster, config.port, config.timing);
     if config.kernel_lease != KernelLease::default() {
         text.push_str("kernel_lease required\n");
+    }
+    if config.tickle_connections_max != TICKLED {
+        let _ = writeln!(text, "tickle_connections_max {}", config.tickle_connections_max);
+    }
+    if !config.drain_timeout.is_zero() {
+        let _ = writeln!(text, "drain_timeout {:?}", config.drain_timeout);
     }
     // Nothing for none, as by software that does not know them. The order of hooks is theirs.
     let mut checks: Vec<String> =

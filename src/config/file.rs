@@ -11,7 +11,15 @@ use super::fault::{At, Findings, Place};
 use super::{checks, hooks};
 
 const ROOT: &[&str] = &["cluster", "timing", "node", "pool", "check", "hook"];
-const CLUSTER: &[&str] = &["name", "key_file", "profile", "port", "kernel_lease"];
+const CLUSTER: &[&str] = &[
+    "name",
+    "key_file",
+    "profile",
+    "port",
+    "kernel_lease",
+    "tickle_connections_max",
+    "drain_timeout",
+];
 const TIMING: &[&str] = &[
     "heartbeat",
     "misses",
@@ -122,6 +130,8 @@ pub(super) struct Cluster {
     pub(super) profile: Option<At<String>>,
     pub(super) port: Option<At<i64>>,
     pub(super) kernel_lease: Option<At<String>>,
+    pub(super) tickle_connections_max: Option<At<i64>>,
+    pub(super) drain_timeout: Option<At<String>>,
 }
 
 /// `[timing]`.
@@ -236,6 +246,8 @@ fn read_cluster(root: &Section<'_>, findings: &mut Findings) -> Cluster {
         profile: section.text("profile", WRITE_STRING, findings),
         port: section.number("port", WRITE_NUMBER, findings),
         kernel_lease: section.text("kernel_lease", WRITE_STRING, findings),
+        drain_timeout: section.text("drain_timeout", WRITE_DURATION, findings),
+        tickle_connections_max: section.number("tickle_connections_max", WRITE_NUMBER, findings),
     }
 }
 

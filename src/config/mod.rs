@@ -14,6 +14,7 @@ mod addresses;
 mod check;
 mod check_kinds;
 mod checks;
+mod connections;
 mod difference;
 mod digest;
 mod document;
@@ -34,6 +35,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::protocol::{
     Configuration, Group, Incarnation, Member, NodeId, PoolId, SoftwareVersion, Timing,
@@ -72,6 +74,11 @@ pub struct Config {
     pub port: u16,
     /// Whether the daemon may run without the gate in nf_tables.
     pub kernel_lease: KernelLease,
+    /// Connections that this node tells its peers of at most, so that their clients can be told of
+    /// its death; 0 tells of none and has no clients told.
+    pub tickle_connections_max: usize,
+    /// How long a drain waits for connections to end; zero does not wait.
+    pub drain_timeout: Duration,
     /// Name of the profile that the times come from.
     pub profile: &'static str,
     /// Times and limits.
@@ -195,6 +202,7 @@ impl Config {
             nodes: self.nodes.iter().map(member).collect(),
             groups: groups.collect(),
             timing: self.timing,
+            drain_timeout: self.drain_timeout,
             draining,
             #[cfg(feature = "mutations")]
             broken: None,

@@ -61,6 +61,8 @@ pub enum Command {
         node: Option<String>,
         /// Whether to wait until it has no group any more; `--no-wait` is false.
         wait: bool,
+        /// Whether not to wait for connections; `--now` is true.
+        now: bool,
     },
     /// `buoy undrain [NODE]`.
     Undrain {
@@ -145,8 +147,8 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
             let request = Request::Undrain { node: node.clone() };
             order(socket, &request, false, output)
         }
-        Command::Drain { node, wait } => {
-            let request = Request::Drain { node: node.clone() };
+        Command::Drain { node, wait, now } => {
+            let request = Request::Drain { node: node.clone(), now: *now };
             order(socket, &request, *wait, output)
         }
         Command::Move { group, node, wait } => {

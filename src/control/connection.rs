@@ -124,9 +124,9 @@ impl Connection {
                 }
             }
             Request::Explain { group } => self.tell(desk.inquirer.explain(group).await).await,
-            Request::Drain { node } => {
+            Request::Drain { node, now } => {
                 self.note_order(&request);
-                self.tell(desk.inquirer.drain(node.as_deref()).await).await
+                self.tell(desk.inquirer.drain(node.as_deref(), *now).await).await
             }
             Request::Undrain { node } => {
                 self.note_order(&request);

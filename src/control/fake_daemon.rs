@@ -204,8 +204,8 @@ impl World {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Drain(node) | Order::Undrain(node) => {
-                let on = matches!(order, Order::Drain(_));
+            Order::Drain(node) | Order::DrainNow(node) | Order::Undrain(node) => {
+                let on = !matches!(order, Order::Undrain(_));
                 for one in self.status.nodes.iter_mut().filter(|one| one.node == node) {
                     one.draining = on;
                 }

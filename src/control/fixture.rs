@@ -1,5 +1,6 @@
 //! One small cluster that the tests of this module share: three nodes, three groups.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::names::{GroupName, Names, NodeName};
 use crate::protocol::{
     Candidate, Cause, Epoch, Explanation, GroupKey, GroupState, GroupStatus, Inability,
     Incarnation, Mode, NodeId, NodePhase, NodeStatus, SoftwareVersion, Standing, Status, Verdict,
+    Waiting,
 };
 
 /// Id of a node by name.
@@ -57,6 +59,7 @@ fn node_status(name: &str, verdict: Verdict, owns: u16) -> NodeStatus {
         phase: Some(NodePhase::Active),
         last_heard: Some(Duration::from_millis(42)),
         draining: false,
+        waiting: None,
         weight: 1,
         owns,
         software: Some(SoftwareVersion { major: 0, minor: 1, patch: 0 }),
@@ -123,6 +126,20 @@ pub(super) fn status() -> Status {
     status.nodes.sort_by_key(|one| one.node);
     status.groups.sort_by_key(|one| one.group);
     status
+}
+
+/// The same; what drains waits for connections to end.
+pub(super) fn waiting_status() -> Status {
+    let mut status = status();
+    for one in status.nodes.iter_mut().filter(|one| one.draining) {
+        one.waiting = Some(Waiting { connections: Some(12), left: Duration::from_secs(25) });
+    }
+    status
+}
+
+/// Connections on `lb1`; those of the second group were there before it went to `lb2`.
+pub(super) fn connections() -> BTreeMap<GroupKey, u64> {
+    BTreeMap::from([(group("10.77.0.100"), 2000), (group("10.77.0.101"), 3)])
 }
 
 /// Why the first group is at `lb1`.

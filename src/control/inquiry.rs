@@ -6,6 +6,7 @@
 //! worse. Statuses are asked for once for all clients: while one is younger than [`STATUS_AGE_MAX`]
 //! it is given again, and while one is being asked for, the others wait for the same one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,9 @@ pub struct Snapshot {
     pub status: protocol::Status,
     /// What ends the kernel's answers for this node's addresses without the daemon.
     pub fence: Fence,
+    /// Established TCP connections on this host, by group; of a group that is missing nothing is
+    /// known.
+    pub connections: BTreeMap<GroupKey, u64>,
     /// Names and counts, such as `("datagrams_refused", 3)`; may be empty.
     pub counters: Vec<(&'static str, u64)>,
     /// The checks of this node.
@@ -72,8 +76,9 @@ pub struct Snapshot {
 
 impl From<protocol::Status> for Snapshot {
     fn from(status: protocol::Status) -> Self {
-        let (fence, counters) = (Fence::default(), Vec::new());
-        Self { status, fence, counters, checks: Vec::new(), hooks: Vec::new() }
+        let (fence, connections, counters) = (Fence::default(), BTreeMap::new(), Vec::new());
+        let (checks, hooks) = (Vec::new(), Vec::new());
+        Self { status, fence, connections, counters, checks, hooks }
     }
 }
 
@@ -123,9 +128,9 @@ impl Inquirer {
             .ok_or_else(|| unknown_group(group))
     }
 
-    pub(super) async fn drain(&self, node: Option<&str>) -> Result<Done, Rejected> {
+    pub(super) async fn drain(&self, node: Option<&str>, now: bool) -> Result<Done, Rejected> {
         let node = find_node(&self.names.current(), node)?;
-        self.order("drain", Order::Drain(node)).await
+        self.order("drain", if now { Order::DrainNow(node) } else { Order::Drain(node) }).await
     }
 
     pub(super) async fn undrain(&self, node: Option<&str>) -> Result<Done, Rejected> {
@@ -150,7 +155,7 @@ impl Inquirer {
             Rejected::new(code, reason)
         })?;
         let (node, name) = match order {
-            Order::Drain(node) | Order::Undrain(node) => (node, None),
+            Order::Drain(node) | Order::DrainNow(node) | Order::Undrain(node) => (node, None),
             Order::Move { group, to } => (to, Some(names.group(group))),
         };
         let (pool, group) = name.map(|name| (name.pool, name.group)).unzip();
@@ -296,7 +301,7 @@ mod tests {
             let (inquirer, mut inquiries) = inquirer(Duration::from_secs(3600));
             let (line, ()) = tokio::join!(inquirer.status(), answer_one(&mut inquiries));
             assert!(line.is_ok());
-            let (done, ()) = tokio::join!(inquirer.drain(None), answer_one(&mut inquiries));
+            let (done, ()) = tokio::join!(inquirer.drain(None, false), answer_one(&mut inquiries));
             assert_eq!(done.unwrap().node, "lb1");
             let (line, ()) = tokio::join!(inquirer.status(), answer_one(&mut inquiries));
             assert!(line.is_ok());

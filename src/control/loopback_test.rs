@@ -14,7 +14,7 @@ use crate::protocol::{Candidate, Cause, Order, Refusal, Report, Standing};
 const GROUP: &str = "10.77.0.100";
 
 fn drain(node: &str, wait: bool) -> Command {
-    Command::Drain { node: Some(node.to_owned()), wait }
+    Command::Drain { node: Some(node.to_owned()), wait, now: false }
 }
 
 fn move_group(node: &str, wait: bool) -> Command {
@@ -57,7 +57,7 @@ fn explain_answers_by_name_and_by_address() {
 #[test]
 fn drain_without_a_node_means_the_asked_one() {
     let daemon = FakeDaemon::start();
-    let (text, result) = daemon.run(&Command::Drain { node: None, wait: false }, false);
+    let (text, result) = daemon.run(&Command::Drain { node: None, wait: false, now: false }, false);
     assert!(result.is_ok(), "{result:?}");
     assert_eq!(text, "lb1 drains: its groups move away and stay away until 'buoy undrain lb1'\n");
     let (json, result) = daemon.run(&Command::Undrain { node: None }, true);

@@ -9,6 +9,7 @@ use super::duration_text::{lateness, span};
 use super::local;
 use super::response::{
     Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Role, Status,
+    Waits,
 };
 use super::sentences::counted;
 use super::table::{Table, numbers, words};
@@ -99,12 +100,39 @@ fn nodes(status: &Status) -> String {
             heard(node, &status.node),
             node.owns.to_string(),
             node.weight.to_string(),
-            if node.draining { "drain".to_owned() } else { "-".to_owned() },
+            drain(node),
             if known { lateness(node.loop_lag_us) } else { "-".to_owned() },
             or_dash(node.version.as_deref()),
         ]);
     }
     table.text()
+}
+
+fn drain(node: &Node) -> String {
+    match (&node.waits, node.draining) {
+        (Some(waits), _) => {
+            let left = span(Duration::from_millis(waits.left_ms));
+            match waits.connections {
+                Some(count) => format!("waits for {count}, {left}"),
+                None => format!("waits, {left}"),
+            }
+        }
+        (None, true) => "drain".to_owned(),
+        (None, false) => "-".to_owned(),
+    }
+}
+
+/// What a draining node waits for, as one line of progress.
+#[must_use]
+pub fn waits(node: &str, waits: &Waits) -> String {
+    let left = span(Duration::from_millis(waits.left_ms));
+    match waits.connections {
+        Some(count) => {
+            let connections = counted(u64::from(count), "connection");
+            format!("{node} waits for {connections} to end, at most {left}\n")
+        }
+        None => format!("{node} waits for its connections to end, at most {left}\n"),
+    }
 }
 
 fn heard(node: &Node, asked: &str) -> String {
@@ -126,6 +154,7 @@ fn groups(groups: &[Group]) -> String {
         numbers("EPOCH"),
         numbers("SINCE"),
         numbers("CONVERGED"),
+        numbers("CONNECTIONS"),
         words("WHY"),
     ]);
     for group in groups {
@@ -139,6 +168,7 @@ fn groups(groups: &[Group]) -> String {
             group.epoch.to_string(),
             span(Duration::from_millis(group.since_ms)),
             group.converged_ms.map_or_else(|| "-".to_owned(), |ms| span(Duration::from_millis(ms))),
+            group.connections.map_or_else(|| "-".to_owned(), |count| count.to_string()),
             why(group),
         ]);
     }
@@ -263,27 +293,30 @@ fn or_dash(word: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::inquiry::Snapshot;
     use super::super::{fixture, translation};
     use super::*;
 
     #[test]
     fn status_has_its_golden_tables() {
-        let answer = translation::status(&fixture::status().into(), &fixture::names());
+        let connections = fixture::connections();
+        let snapshot = Snapshot { connections, ..fixture::waiting_status().into() };
+        let answer = translation::status(&snapshot, &fixture::names());
         let golden = "\
 cluster edge, seen by lb1 (active)
 without its daemon this host goes on answering
 
-NODE  ROLE     STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN    LAG  VERSION
-lb1   member   up       active      -       1       1  -      180us  0.1.0
-lb2   no vote  up       active   42ms       1       2  drain  180us  0.1.0
-lb3   witness  unknown  -       never       0       1  -          -  -
+NODE  ROLE     STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN                LAG  VERSION
+lb1   member   up       active      -       1       1  -                  180us  0.1.0
+lb2   no vote  up       active   42ms       1       2  waits for 12, 25s  180us  0.1.0
+lb3   witness  unknown  -       never       0       1  -                      -  -
 
 lb2 has another configuration than lb1: compare the files, then 'buoy reload'
 
-POOL  GROUP        ADDRESSES              MODE          OWNER  STATE    EPOCH  SINCE  CONVERGED  WHY
-web   10.77.0.100  10.77.0.100            availability  lb1    owned        7  1m21s       12ms  lb3 fell silent
-web   10.77.0.101  10.77.0.101            availability  lb2    owned        7  1m21s          -  handed over by lb1 for balance
-web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s          -  nobody has claimed it yet (cannot be here: its link is down or missing)
+POOL  GROUP        ADDRESSES              MODE          OWNER  STATE    EPOCH  SINCE  CONVERGED  CONNECTIONS  WHY
+web   10.77.0.100  10.77.0.100            availability  lb1    owned        7  1m21s       12ms         2000  lb3 fell silent
+web   10.77.0.101  10.77.0.101            availability  lb2    owned        7  1m21s          -            -  handed over by lb1 for balance
+web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s          -            -  nobody has claimed it yet (cannot be here: its link is down or missing)
 ";
         assert_eq!(status(&answer), golden, "\n{}", status(&answer));
     }

@@ -49,6 +49,9 @@ pub enum Request {
         /// The node; the asked daemon's own if missing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<String>,
+        /// Whether not to wait for connections, whatever is configured.
+        #[serde(default, skip_serializing_if = "is_not")]
+        now: bool,
     },
     /// Let a node own groups again. Answered by [`Done`](super::response::Done).
     Undrain {
@@ -65,6 +68,12 @@ pub enum Request {
     },
     /// Read the configuration file again. Answered by [`Applied`](super::response::Applied).
     Reload {},
+}
+
+/// Left out, so that a daemon that does not know of it yet understands the rest.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_not(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Request {
@@ -102,7 +111,8 @@ mod tests {
                 Request::Events { since_ms: Some(600_000), group: Some(group()), follow: true },
             ),
             (r#"{"request":"explain","group":"10.77.0.100"}"#, Request::Explain { group: group() }),
-            (r#"{"request":"drain"}"#, Request::Drain { node: None }),
+            (r#"{"request":"drain"}"#, Request::Drain { node: None, now: false }),
+            (r#"{"request":"drain","now":true}"#, Request::Drain { node: None, now: true }),
             (
                 r#"{"request":"undrain","node":"lb1"}"#,
                 Request::Undrain { node: Some("lb1".to_owned()) },

@@ -77,6 +77,10 @@ pub struct Node {
     pub last_heard_ms: Option<u64>,
     /// Whether the operator keeps groups off it.
     pub draining: bool,
+    /// What it waits for before it gives its groups away; `null` if it does not drain or does not
+    /// wait.
+    #[serde(default)]
+    pub waits: Option<Waits>,
     /// Its software; `null` if never heard.
     pub version: Option<String>,
     /// What it says it is doing; `null` if never heard.
@@ -104,6 +108,16 @@ pub struct Node {
     /// that nothing of it is taken; `null` if that is not so.
     #[serde(default)]
     pub kernel_answers: Option<String>,
+}
+
+/// What a draining node waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// Connections that were there when it began to drain and have not ended; `null` before they
+    /// have been counted.
+    pub connections: Option<u32>,
+    /// Time after which it waits no more.
+    pub left_ms: u64,
 }
 
 /// A node of a daemon that does not tell yet.
@@ -181,6 +195,10 @@ pub struct Group {
     /// that node; `null` while that is not known, and at nodes that do not hold it.
     #[serde(default)]
     pub converged_ms: Option<u64>,
+    /// Established TCP connections to its addresses at the asked node, if that owns it; else, and
+    /// before they have been counted, `null`.
+    #[serde(default)]
+    pub connections: Option<u64>,
     /// Why the asked node could not hold it; `null` if it could.
     #[serde(default)]
     pub unable_here: Option<String>,

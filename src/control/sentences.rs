@@ -222,7 +222,9 @@ pub fn would_take(standing: Standing) -> bool {
 #[must_use]
 pub fn refusal(refusal: Refusal, order: Order, names: &Names) -> (&'static str, String) {
     let (group, node) = match order {
-        Order::Drain(node) | Order::Undrain(node) => ("the group".to_owned(), names.node(node)),
+        Order::Drain(node) | Order::DrainNow(node) | Order::Undrain(node) => {
+            ("the group".to_owned(), names.node(node))
+        }
         Order::Move { group, to } => (names.group(group).group, names.node(to)),
     };
     match refusal {

@@ -28,7 +28,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         node: names.node(picture.me),
         phase: sentences::phase(picture.phase).to_owned(),
         nodes: nodes.into_iter().map(|one| node(one, names)).collect(),
-        groups: groups.into_iter().map(|one| group(one, names)).collect(),
+        groups: groups.into_iter().map(|one| counted_group(one, snapshot, names)).collect(),
         fence: snapshot.fence.clone(),
         checks: snapshot.checks.clone(),
         hooks: snapshot.hooks.clone(),
@@ -47,6 +47,10 @@ fn node(one: &NodeStatus, names: &Names) -> response::Node {
         state: node_state(one.verdict),
         last_heard_ms: one.last_heard.map(millis),
         draining: one.draining,
+        waits: one.waiting.map(|waiting| response::Waits {
+            connections: waiting.connections,
+            left_ms: millis(waiting.left),
+        }),
         version: one.software.map(version),
         phase: one.phase.map(|phase| sentences::phase(phase).to_owned()),
         role: if role.owns { response::Role::Member } else { response::Role::Witness },
@@ -76,6 +80,13 @@ fn version(software: SoftwareVersion) -> String {
     format!("{}.{}.{}", software.major, software.minor, software.patch)
 }
 
+/// Only the owner's connections are told: what others have left is nobody's concern.
+fn counted_group(one: &GroupStatus, snapshot: &Snapshot, names: &Names) -> response::Group {
+    let here = one.owner == Some(snapshot.status.me);
+    let connections = snapshot.connections.get(&one.group).copied().filter(|_| here);
+    response::Group { connections, ..group(one, names) }
+}
+
 fn group(one: &GroupStatus, names: &Names) -> response::Group {
     let name = names.group(one.group);
     response::Group {
@@ -92,6 +103,7 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         since_ms: millis(one.since),
         reason: reason(one, names),
         converged_ms: one.converged.map(millis),
+        connections: None,
         unable_here: one.unable_here.map(sentences::inability),
         claimant: one.claimant.map(|hardware| hardware.to_string()),
     }
@@ -307,31 +319,32 @@ mod tests {
     #[test]
     fn status_has_its_golden_json() {
         let snapshot = Snapshot {
-            status: fixture::status(),
+            status: fixture::waiting_status(),
             fence: response::Fence { kind: response::FenceKind::Gate, bound_ms: Some(600) },
+            connections: fixture::connections(),
             counters: vec![("datagrams_refused", 3)],
             ..fixture::status().into()
         };
         let answer = status(&snapshot, &fixture::names());
         let golden = concat!(
             r#"{"schema":1,"cluster":"edge","node":"lb1","phase":"active","nodes":["#,
-            r#"{"name":"lb1","state":"up","last_heard_ms":0,"draining":false,"version":"0.1.0","#,
+            r#"{"name":"lb1","state":"up","last_heard_ms":0,"draining":false,"waits":null,"version":"0.1.0","#,
             r#""phase":"active","role":"member","voter":true,"weight":1,"owns":1,"loop_lag_us":180,"config_differs":false,"kernel_answers":null},"#,
-            r#"{"name":"lb2","state":"up","last_heard_ms":42,"draining":true,"version":"0.1.0","#,
+            r#"{"name":"lb2","state":"up","last_heard_ms":42,"draining":true,"waits":{"connections":12,"left_ms":25000},"version":"0.1.0","#,
             r#""phase":"active","role":"member","voter":false,"weight":2,"owns":1,"loop_lag_us":180,"config_differs":true,"kernel_answers":null},"#,
-            r#"{"name":"lb3","state":"unknown","last_heard_ms":null,"draining":false,"#,
+            r#"{"name":"lb3","state":"unknown","last_heard_ms":null,"draining":false,"waits":null,"#,
             r#""version":null,"phase":null,"role":"witness","voter":true,"weight":1,"owns":0,"loop_lag_us":0,"#,
             r#""config_differs":false,"kernel_answers":null}],"groups":["#,
             r#"{"pool":"web","group":"10.77.0.100","addresses":["10.77.0.100"],"#,
             r#""mode":"availability","owner":"lb1","state":"owned","epoch":7,"since_ms":81234,"reason":"lb3 fell silent","#,
-            r#""converged_ms":12,"unable_here":null,"claimant":null},"#,
+            r#""converged_ms":12,"connections":2000,"unable_here":null,"claimant":null},"#,
             r#"{"pool":"web","group":"10.77.0.101","addresses":["10.77.0.101"],"#,
             r#""mode":"availability","owner":"lb2","state":"owned","epoch":7,"since_ms":81234,"#,
-            r#""reason":"handed over by lb1 for balance","converged_ms":null,"unable_here":null,"claimant":null},"#,
+            r#""reason":"handed over by lb1 for balance","converged_ms":null,"connections":null,"unable_here":null,"claimant":null},"#,
             r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
             r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
-            r#""converged_ms":null,"unable_here":"its link is down or missing","claimant":null}],"#,
+            r#""converged_ms":null,"connections":null,"unable_here":"its link is down or missing","claimant":null}],"#,
             r#""fence":{"kind":"gate","bound_ms":600},"checks":[],"hooks":[],"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::client::{Error, Link, understand};
 use super::render;
 use super::request::Request;
-use super::response::{Done, Explanation, Group, GroupState, NodeState, Status};
+use super::response::{Done, Explanation, Group, GroupState, NodeState, Status, Waits};
 use super::sentences::counted;
 
 /// How long to wait while nothing changes, in statuses.
@@ -30,6 +30,9 @@ pub(super) const PATIENCE: Patience = Patience { every_ms: 100, doubt: 50, despa
 
 /// Groups that are explained when a wait ends without success; of the rest the number.
 const EXPLAINED_MAX: usize = 8;
+
+/// A countdown of connections is told at most so often.
+const COUNTDOWN_EVERY_MS: u64 = 1000;
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +101,12 @@ impl Goal {
         }
     }
 
+    /// What a node that drains waits for by itself.
+    fn waits<'a>(&self, status: &'a Status) -> Option<&'a Waits> {
+        let Self::Drained { node } = self else { return None };
+        status.nodes.iter().find(|one| one.name == *node)?.waits.as_ref()
+    }
+
     fn failure(&self, left: usize) -> String {
         match self {
             Self::At { group, node, .. } => format!("{group} did not come to {node}:"),
@@ -120,6 +129,7 @@ pub(super) fn until(
     link.ask(&Request::Status { watch_ms: Some(patience.every_ms) })?;
     let mut before: Option<Vec<(String, GroupState, u64)>> = None;
     let mut unchanged = 0;
+    let mut countdown = Countdown::default();
     loop {
         let status: Status = understand(&link.line()?)?;
         let left = goal.left(&status);
@@ -139,9 +149,37 @@ pub(super) fn until(
             }
         }
         before = Some(now);
+        if let (Goal::Drained { node }, Some(waits)) = (goal, goal.waits(&status)) {
+            // It has a time limit of its own.
+            unchanged = 0;
+            if countdown.is_due(waits) {
+                tell(&render::waits(node, waits))?;
+            }
+        }
         if unchanged > 0 && unchanged % patience.doubt == 0 {
             give_up_if_hopeless(socket, goal, &left, unchanged >= patience.despair)?;
         }
+    }
+}
+
+/// What was told of the waiting last.
+#[derive(Debug, Default)]
+struct Countdown {
+    connections: Option<Option<u32>>,
+    left_ms: u64,
+}
+
+impl Countdown {
+    /// Whether to tell again: first, and when the number has changed, but not each time.
+    fn is_due(&mut self, waits: &Waits) -> bool {
+        let changed = self.connections != Some(waits.connections);
+        let rested = self.left_ms >= waits.left_ms + COUNTDOWN_EVERY_MS;
+        // The first count is told at once.
+        let due = changed && (rested || self.connections.is_none_or(|told| told.is_none()));
+        if due {
+            *self = Self { connections: Some(waits.connections), left_ms: waits.left_ms };
+        }
+        due
     }
 }
 

@@ -32,8 +32,8 @@ use super::lateness::Lateness;
 use super::realtime;
 use super::will::Farewell;
 use crate::protocol::{
-    Action, Configuration, Epoch, Event, GroupKey, Instant, Neighbour, Node, NodeId, Refusal,
-    Report, Status, Ticket,
+    Action, Configuration, Connection, Epoch, Event, GroupKey, Instant, Neighbour, Node, NodeId,
+    Refusal, Report, Status, Ticket,
 };
 use crate::transport::{BindError, Counters, Path, Transport};
 use crate::wire::{KeyRing, Opened, RefusedDatagram, Sessions};
@@ -67,6 +67,12 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn verify(&self, group: GroupKey, epoch: Epoch, before: Option<NodeId>);
     /// Keep the hosts that a peer has to do with.
     fn acquaint(&self, from: NodeId, hosts: Vec<Neighbour>);
+    /// Keep connections that a peer has.
+    fn remember(&self, from: NodeId, connections: Vec<Connection>);
+    /// Tell how many of the present connections remain, or stop that.
+    fn watch_connections(&self, on: bool);
+    /// Have the clients of a dead owner told.
+    fn tickle(&self, group: GroupKey);
     /// Find out whether anybody outside the cluster answers.
     fn test_reach(&self);
 }
@@ -417,6 +423,9 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::Probe { group } => self.kernel.probe(group),
             Action::Verify { group, epoch, before } => self.kernel.verify(group, epoch, before),
             Action::Acquaint { from, hosts } => self.kernel.acquaint(from, hosts),
+            Action::Remember { from, connections } => self.kernel.remember(from, connections),
+            Action::Tickle { group } => self.kernel.tickle(group),
+            Action::WatchConnections(on) => self.kernel.watch_connections(on),
             Action::TestReach => self.kernel.test_reach(),
             Action::Answer { ticket, outcome } => {
                 if let Some(answer) = self.orders.remove(&ticket) {

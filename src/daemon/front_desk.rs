@@ -177,9 +177,11 @@ impl FrontDesk {
                     let counters = self.counters(&running.vital);
                     let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
                     let calls = self.calls.clone();
+                    let connections = self.kernel.connections();
                     tokio::spawn(async move {
                         let Ok(picture) = picture.await else { return };
-                        let mut told = snapshot(picture, fence, counters);
+                        let counted = snapshot(picture, fence, counters);
+                        let mut told = Snapshot { connections, ..counted };
                         if let Some(calls) = calls {
                             // A thread that does not answer leaves its tables out.
                             let rows = timeout(LOOK_WITHIN, calls.look()).await;
@@ -219,6 +221,12 @@ impl FrontDesk {
             ("kernel_errors", kernel.errors.value()),
             ("connections_ended", kernel.connections_ended.value()),
             ("connections_left", kernel.connections_left.value()),
+            ("connections_told", kernel.connections_told.value()),
+            ("connections_remembered", kernel.connections_remembered.value()),
+            ("connections_refused", kernel.connections_refused.value()),
+            ("connection_notes_lost", kernel.connection_notes_lost.value()),
+            ("tickles_sent", kernel.tickles_sent.value()),
+            ("tickles_failed", kernel.tickles_failed.value()),
             ("gates_rebuilt", kernel.gates_rebuilt.value()),
             ("groups_asked_about", kernel.probes.value()),
             ("claims_heard", kernel.claims_heard.value()),
@@ -254,6 +262,7 @@ impl FrontDesk {
         let (groups, peers) =
             (setup::groups(config, self.me), setup::peer_addresses(config, self.me));
         self.kernel.reconfigure(groups, peers);
+        self.kernel.share_connections(config.tickle_connections_max);
     }
 
     async fn apply_file(&mut self, mailbox: &Mailbox) -> Result<Vec<String>, Vec<String>> {
@@ -320,5 +329,5 @@ fn snapshot(picture: Picture, fence: Fence, mut counters: Vec<(&'static str, u64
         ),
     ]);
     counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
-    Snapshot { counters, fence, ..picture.status.into() }
+    Snapshot { fence, counters, ..picture.status.into() }
 }

@@ -17,9 +17,9 @@ use super::event_loop::{
 };
 use super::inbox::{Input, Mailbox, inbox};
 use crate::protocol::{
-    Configuration, Epoch, Group, GroupKey, Incarnation, KernelEvent, LastResort, Member, Mode,
-    Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal, SoftwareVersion, Strategy, Ticket,
-    Timing,
+    Configuration, Connection, Epoch, Group, GroupKey, Incarnation, KernelEvent, LastResort,
+    Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal, SoftwareVersion,
+    Strategy, Ticket, Timing,
 };
 use crate::transport::{BindError, Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -67,6 +67,12 @@ impl KernelOrders for Obedient {
     fn verify(&self, _group: GroupKey, _epoch: Epoch, _before: Option<NodeId>) {}
 
     fn acquaint(&self, _from: NodeId, _hosts: Vec<Neighbour>) {}
+
+    fn remember(&self, _from: NodeId, _connections: Vec<Connection>) {}
+
+    fn tickle(&self, _group: GroupKey) {}
+
+    fn watch_connections(&self, _on: bool) {}
 
     fn test_reach(&self) {
         self.mailbox.offer(Input::Kernel(KernelEvent::Reach(Reach::Answered))).unwrap();
@@ -146,6 +152,7 @@ fn configuration(me: NodeId) -> Configuration {
         nodes: [A, B].map(|node| (node, Member::of_weight(1))).into(),
         groups: [(GROUP, group)].into(),
         timing: Timing { heartbeat: Duration::from_millis(50), misses: 10, ..Timing::LAN },
+        drain_timeout: Duration::ZERO,
         draining: false,
         #[cfg(feature = "mutations")]
         broken: None,

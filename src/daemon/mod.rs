@@ -49,7 +49,7 @@ use crate::control::recorder::Recorder;
 use crate::control::server;
 use crate::kernel::{self, Kernel};
 use crate::logging;
-use crate::protocol::{Epoch, GroupKey, Incarnation, Neighbour, Node, NodeId, Ticket};
+use crate::protocol::{Connection, Epoch, GroupKey, Incarnation, Neighbour, Node, NodeId, Ticket};
 use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
 
@@ -119,6 +119,18 @@ impl KernelOrders for Arc<Kernel> {
         Kernel::acquaint(self, from, hosts);
     }
 
+    fn remember(&self, from: NodeId, connections: Vec<Connection>) {
+        Kernel::remember(self, from, connections);
+    }
+
+    fn watch_connections(&self, on: bool) {
+        Kernel::watch_connections(self, on);
+    }
+
+    fn tickle(&self, group: GroupKey) {
+        Kernel::tickle(self, group);
+    }
+
     fn test_reach(&self) {
         Kernel::test_reach(self);
     }
@@ -171,6 +183,7 @@ async fn serve(
     let vital = Arc::new(Vital::default());
     let settings = setup::kernel(&config, me, &vital);
     let kernel = Arc::new(kernel::start(settings, sink).map_err(Error::Kernel)?);
+    kernel.share_connections(config.tickle_connections_max);
 
     let names = NamesInForce::new(setup::names(&config, me));
     let recorder = Arc::new(Recorder::new(names.clone()));

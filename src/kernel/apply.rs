@@ -19,6 +19,7 @@ use super::addresses;
 use super::announce::{self, Announcer};
 use super::claimants::Claimants;
 use super::closing::Closing;
+use super::connections::Connections;
 use super::counters::Counters;
 use super::fence::Fence;
 use super::links::{Observation, Place};
@@ -46,7 +47,7 @@ type Ready = blocking::Sender<Result<Fenced, StartError>>;
 pub(super) fn run(
     settings: Settings,
     events: EventSink,
-    counters: Arc<Counters>,
+    (counters, connections): (Arc<Counters>, Connections),
     (orders, ready): (UnboundedReceiver<Order>, Ready),
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -57,7 +58,7 @@ pub(super) fn run(
         }
     };
     runtime.block_on(async {
-        match Shell::open(settings, events, counters).await {
+        match Shell::open(settings, events, counters, connections).await {
             Ok(mut shell) => {
                 drop(ready.send(Ok(shell.fence.in_force())));
                 shell.serve(orders).await;
@@ -82,6 +83,7 @@ struct Shell {
     backlog: VecDeque<Change>,
     events: EventSink,
     counters: Arc<Counters>,
+    connections: Connections,
     probes: Probes,
     verifier: Verifier,
     /// The connection broke; open it anew then.
@@ -93,6 +95,7 @@ impl Shell {
         settings: Settings,
         events: EventSink,
         counters: Arc<Counters>,
+        connections: Connections,
     ) -> Result<Self, StartError> {
         announce::permitted().map_err(|error| refused(error, "CAP_NET_RAW"))?;
         let handle = connect().map_err(StartError::Netlink)?;
@@ -114,6 +117,7 @@ impl Shell {
             backlog: VecDeque::new(),
             events,
             counters,
+            connections,
             verifier: Verifier::new(settings.peer_addresses.clone()),
             probes: Probes::new(settings.peer_addresses),
             broken: None,
@@ -202,10 +206,13 @@ impl Shell {
             Order::Acquire(group, ticket) => self.reconciler.acquire(group, ticket, now),
             Order::Release(group, ticket) => {
                 self.verifier.stop(group);
+                self.connections.stop(group);
                 self.reconciler.release(group, ticket);
             }
             Order::Announce(group) => self.announce(group),
             Order::Probe(group) => self.probe(group, now),
+            Order::Tickle(group) => self.connections.tickle(group),
+            Order::Tell(event) => self.tell(event),
             Order::Verify(wish) => self.verifier.begin(wish, &self.reconciler, now),
             Order::Acquaint(from, hosts) => {
                 self.counters.neighbour_lists.add(1);
@@ -347,7 +354,9 @@ impl Shell {
             | KernelEvent::Claimed { .. }
             | KernelEvent::Hardware(_)
             | KernelEvent::Verified { .. }
-            | KernelEvent::Neighbours(_) => {}
+            | KernelEvent::Neighbours(_)
+            | KernelEvent::Connections { .. }
+            | KernelEvent::ConnectionsRemain(_) => {}
         }
         (self.events)(event);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One number that only grows. Reading it costs nothing and disturbs nobody.
+/// One number; but for those that say what is kept now, it only grows. Reading it costs nothing and disturbs nobody.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -11,6 +11,11 @@ impl Counter {
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// For what may shrink as well.
+    pub(super) fn set(&self, value: usize) {
+        self.0.store(u64::try_from(value).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn add(&self, count: usize) {
@@ -45,6 +50,18 @@ pub struct Counters {
     pub connections_ended: Counter,
     /// Releases that could not end every connection: too many, or not supported by the kernel.
     pub connections_left: Counter,
+    /// Connections told to peers, each again from time to time.
+    pub connections_told: Counter,
+    /// Connections of peers that are kept now.
+    pub connections_remembered: Counter,
+    /// Connections of peers that found no room.
+    pub connections_refused: Counter,
+    /// Notes to the thread of connections that found no room.
+    pub connection_notes_lost: Counter,
+    /// Packets that had clients of a dead owner learn of its death.
+    pub tickles_sent: Counter,
+    /// Such packets that could not be sent.
+    pub tickles_failed: Counter,
     /// Times that the gate was gone and built anew.
     pub gates_rebuilt: Counter,
     /// Tests of whether anybody outside the cluster answers.

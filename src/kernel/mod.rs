@@ -10,6 +10,7 @@
 //!                ^   <-- events                   \---> closing   --> destroy --> sock_diag
 //!   watch (links, addresses) <-- netlink           |--> announce  --> packet sockets
 //!   claimants (who else has them) <-- packet sockets \-> verify   <--> packet sockets
+//!   connections (a thread of its own) <-- sock_diag
 //! ```
 //!
 //! What is promised: nothing is told to be present or absent before the kernel's own events say
@@ -23,6 +24,7 @@ mod apply;
 mod arp;
 mod claimants;
 mod closing;
+mod connections;
 mod convergence;
 mod counters;
 mod destroy;
@@ -40,14 +42,18 @@ mod probe;
 mod questions;
 mod reach;
 mod reconcile;
+mod sharing;
+mod sockets;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod stories;
+mod tickle;
 mod verify;
 mod vicinity;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -57,6 +63,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
 pub use self::gate::{Door, Lease, Renewal, remove_gate, table_name};
 pub use self::leftovers::remove_leftovers;
@@ -64,7 +71,7 @@ pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
 };
 use self::verify::Wish;
-use crate::protocol::{Epoch, GroupKey, KernelEvent, Mode, Neighbour, NodeId, Ticket};
+use crate::protocol::{Connection, Epoch, GroupKey, KernelEvent, Mode, Neighbour, NodeId, Ticket};
 
 /// A group as the kernel thread knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,6 +240,8 @@ enum Order {
     Verify(Wish),
     Acquaint(NodeId, Vec<Neighbour>),
     TestReach,
+    Tickle(GroupKey),
+    Tell(KernelEvent),
     Reconfigure(Vec<GroupAddresses>, Vec<IpAddr>),
     RebuildGate,
     RestoreGate,
@@ -245,6 +254,7 @@ pub struct Kernel {
     orders: mpsc::UnboundedSender<Order>,
     thread: JoinHandle<()>,
     counters: Arc<Counters>,
+    connections: Connections,
     fence: Fenced,
 }
 
@@ -261,11 +271,15 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let (told, ready) = blocking::channel();
     let counters = Arc::new(Counters::default());
     let counted = Arc::clone(&counters);
-    let body = move || apply::run(settings, events, counted, (inbox, told));
+    let heard = orders.downgrade();
+    let connections = Connections::start(&settings.groups, heard, Arc::clone(&counters))
+        .map_err(StartError::Thread)?;
+    let noted = connections.clone();
+    let body = move || apply::run(settings, events, (counted, noted), (inbox, told));
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
     match ready.recv() {
-        Ok(Ok(fence)) => Ok(Kernel { orders, thread, counters, fence }),
+        Ok(Ok(fence)) => Ok(Kernel { orders, thread, counters, connections, fence }),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StartError::Thread(io::Error::other("the thread ended at once"))),
     }
@@ -311,10 +325,34 @@ impl Kernel {
         self.order(Order::TestReach);
     }
 
+    /// Tells peers of at most so many connections of this host, by `KernelEvent::Connections`, and
+    /// remembers up to four times as many of theirs; 0, as after the start, does neither.
+    pub fn share_connections(&self, max: usize) {
+        self.connections.limit(max);
+    }
+
+    /// Remembers connections of a peer for 25 s, besides those it told before.
+    pub fn remember(&self, from: NodeId, connections: Vec<Connection>) {
+        self.connections.remember(from, connections);
+    }
+
+    /// Notes which connections there are to all groups, and tells some times each second how many of
+    /// them remain, by `KernelEvent::ConnectionsRemain`; or stops that.
+    pub fn watch_connections(&self, on: bool) {
+        self.connections.watch(on);
+    }
+
+    /// Has the clients of all remembered connections to the group learn that they are gone, after
+    /// the announcements ordered before.
+    pub fn tickle(&self, group: GroupKey) {
+        self.order(Order::Tickle(group));
+    }
+
     /// Replaces the lists of groups and of the other nodes' addresses. Groups that did not change
     /// are not touched. A group that is not in the list any more is removed if it is here, and its
     /// release is still answered.
     pub fn reconfigure(&self, groups: Vec<GroupAddresses>, peer_addresses: Vec<IpAddr>) {
+        self.connections.regroup(&groups);
         self.order(Order::Reconfigure(groups, peer_addresses));
     }
 
@@ -359,9 +397,16 @@ impl Kernel {
         Arc::clone(&self.counters)
     }
 
+    /// Established TCP connections to the addresses of each group, as of about a second ago. A
+    /// group that is missing is not known yet.
+    #[must_use]
+    pub fn connections(&self) -> BTreeMap<GroupKey, u64> {
+        self.connections.counts()
+    }
+
     /// Removes all that is ours and ends the thread. Takes some milliseconds, at most seconds.
     pub fn stop(self) {
-        let Self { orders, thread, counters: _, fence: _ } = self;
+        let Self { orders, thread, .. } = self;
         drop(orders.send(Order::Stop));
         if thread.join().is_err() {
             tracing::error!("the kernel thread panicked");

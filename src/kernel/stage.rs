@@ -178,7 +178,9 @@ impl Stage {
             | KernelEvent::Claimed { .. }
             | KernelEvent::Hardware(_)
             | KernelEvent::Verified { .. }
-            | KernelEvent::Neighbours(_) => {
+            | KernelEvent::Neighbours(_)
+            | KernelEvent::Connections { .. }
+            | KernelEvent::ConnectionsRemain(_) => {
                 panic!("not told here")
             }
         });

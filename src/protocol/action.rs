@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::connections::Connection;
 use super::event::{Convergence, Failure, Ticket};
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
 use super::message::{Cause, Message, NodePhase, Refusal};
@@ -60,6 +61,22 @@ pub enum Action {
         from: NodeId,
         /// The hosts.
         hosts: Vec<Neighbour>,
+    },
+    /// Keep these connections of a peer for a while, besides those it told before.
+    Remember {
+        /// The peer that has them.
+        from: NodeId,
+        /// The connections.
+        connections: Vec<Connection>,
+    },
+    /// Note which connections there are to all groups, and tell from now on, some times each
+    /// second, how many of them remain (`KernelEvent::ConnectionsRemain`); or stop that.
+    WatchConnections(bool),
+    /// Have the clients of all remembered connections to the group learn that they are gone. The
+    /// group has been announced.
+    Tickle {
+        /// The group.
+        group: GroupKey,
     },
     /// Find out whether anybody outside the cluster answers; ends in `KernelEvent::Reach`.
     TestReach,

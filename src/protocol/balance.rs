@@ -100,6 +100,9 @@ impl Node {
         let mut tally = self.tally();
         let mut parcels: BTreeMap<NodeId, Vec<GroupKey>> = BTreeMap::new();
         for group in self.movable() {
+            if self.waits_for(group) {
+                continue;
+            }
             let Some(to) = self.best_receiver(group, &tally, true) else { continue };
             let parcel = parcels.entry(to).or_default();
             if parcel.len() < GROUPS_PER_OFFER {

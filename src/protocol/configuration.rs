@@ -31,6 +31,8 @@ pub struct Configuration {
     pub groups: BTreeMap<GroupKey, Group>,
     /// Intervals and limits.
     pub timing: Timing,
+    /// How long a drain waits for connections to end; zero does not wait.
+    pub drain_timeout: Duration,
     /// Whether this node starts drained, as it was when it last ran. Read at start only.
     pub draining: bool,
     /// The one rule that does not hold, for tests.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::configuration::Configuration;
+use super::connections::Connection;
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::instant::Instant;
@@ -115,6 +116,17 @@ pub enum KernelEvent {
     /// Hosts outside the cluster that had to do with this one lately, on the links of its groups;
     /// the latest first. Told every few seconds, if there are any.
     Neighbours(Vec<Neighbour>),
+    /// Since [`Action::WatchConnections`](super::Action::WatchConnections): how many of the
+    /// connections that were there then have not ended, by group; none of a group that is missing.
+    ConnectionsRemain(Vec<(GroupKey, u32)>),
+    /// Some connections to a group, not more than fit one message. Told as often as peers may be
+    /// told: the pace is the kernel side's.
+    Connections {
+        /// The group.
+        group: GroupKey,
+        /// The connections, of one family.
+        connections: Vec<Connection>,
+    },
 }
 
 /// Hardware addresses that a node tells of itself at most: pools are on fewer interfaces, and a

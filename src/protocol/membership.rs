@@ -206,6 +206,7 @@ impl Node {
             },
             acknowledged: peer.inbound.have,
             heard,
+            waiting: self.waiting(now),
             hardware: self.hardware.clone(),
         };
         self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
@@ -238,6 +239,7 @@ impl Node {
             log: super::message::LogPosition::default(),
             acknowledged: super::message::LogPosition::default(),
             heard: Vec::new(),
+            waiting: None,
             hardware: Vec::new(),
         })
     }

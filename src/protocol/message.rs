@@ -9,9 +9,12 @@
 //! | [`Errand`], [`ErrandAnswer`] | an operator's order carried to the node that can do it |
 //! | [`LeaseRequest`], [`LeaseGrant`] | for which groups in mode majority a voter vouches |
 //! | [`Message::Neighbours`] | which hosts an owner has to do with |
+//! | [`Message::Connections`] | which connections an owner has |
 
 use std::time::Duration;
 
+use super::connections::Connection;
+use super::drain::Waiting;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
 use super::neighbours::Neighbour;
 
@@ -40,6 +43,10 @@ pub enum Message {
     /// [`NEIGHBOURS_V4_MAX`](super::NEIGHBOURS_V4_MAX) and
     /// [`NEIGHBOURS_V6_MAX`](super::NEIGHBOURS_V6_MAX).
     Neighbours(Vec<Neighbour>),
+    /// Connections to groups of the sender, an owner; adds to what it told before. At most
+    /// [`CONNECTIONS_V4_MAX`](super::CONNECTIONS_V4_MAX), or
+    /// [`CONNECTIONS_V6_MAX`](super::CONNECTIONS_V6_MAX), of one family.
+    Connections(Vec<Connection>),
 }
 
 /// How far a claim log has come. A new `stream` starts the log anew at version 0.
@@ -108,6 +115,8 @@ pub struct Heartbeat {
     pub acknowledged: LogPosition,
     /// Peers that the sender hears directly, with the age of what it heard last.
     pub heard: Vec<Heard>,
+    /// What the sender waits for before it gives its groups away, if it drains and waits.
+    pub waiting: Option<Waiting>,
     /// Hardware addresses of the interfaces that the sender's groups are on; at most
     /// [`HARDWARE_MAX`](super::HARDWARE_MAX), none if the sender does not know.
     pub hardware: Vec<HardwareAddress>,
@@ -327,8 +336,10 @@ pub enum Vote {
 /// What an operator may order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Move every group off this node and keep them off.
+    /// Move every group off this node and keep them off; wait for connections as configured.
     Drain(NodeId),
+    /// The same without waiting.
+    DrainNow(NodeId),
     /// Let this node own groups again.
     Undrain(NodeId),
     /// Move one group now.

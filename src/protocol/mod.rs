@@ -17,6 +17,8 @@
 //! | `lookout` | who outside the cluster has a group, before taking and while holding it |
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `announcements`, `bucket` | when to announce, how much at once |
+//! | `connections` | whose connections are known to whom, and when their clients are told |
+//! | `drain` | giving everything away, and waiting for connections to end |
 //! | `neighbours` | whether the neighbourhood follows, and who is told of whom |
 //! | `orders`, `picture` | what operators want and see |
 //!
@@ -29,6 +31,8 @@ mod bucket;
 mod claims;
 mod configuration;
 mod conflict;
+mod connections;
+mod drain;
 mod event;
 mod fitness;
 mod gossip;
@@ -60,6 +64,8 @@ pub use action::{Action, Inability, Report, Verdict};
 pub use configuration::{
     Configuration, GROUPS_MAX, Group, Member, Mode, NODES_MAX, Strategy, Timing,
 };
+pub use connections::{CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Connection};
+pub use drain::Waiting;
 pub use event::{
     Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Ticket,
 };

@@ -13,6 +13,7 @@ use super::balance::Deal;
 use super::bucket::Bucket;
 use super::claims::ClaimTable;
 use super::configuration::Configuration;
+use super::drain::Patience;
 use super::event::Event;
 use super::fitness::FitnessList;
 use super::handover::{OfferOut, Promise};
@@ -42,6 +43,8 @@ pub struct Node {
     pub(super) draining: bool,
     /// What the checks of this host say of the pools that are not fit.
     pub(super) fitness: FitnessList,
+    /// Whether draining waits for connections.
+    pub(super) patience: Option<Patience>,
     pub(super) loop_lag: Duration,
 
     pub(super) peers: BTreeMap<NodeId, Peer>,
@@ -102,6 +105,7 @@ impl Node {
             active_since: now,
             draining: configuration.draining,
             fitness: FitnessList::default(),
+            patience: None,
             loop_lag: Duration::ZERO,
             peers: BTreeMap::new(),
             support: Support::ALONE,
@@ -179,6 +183,7 @@ impl Node {
             Message::LeaseRequest(request) => self.on_lease_request(from, &request),
             Message::LeaseGrant(grant) => self.on_lease_grant(from, &grant),
             Message::Neighbours(hosts) => self.on_neighbours(from, hosts),
+            Message::Connections(connections) => self.on_connections(from, connections),
         }
     }
 
@@ -197,6 +202,7 @@ impl Node {
             self.ask_what_is_due();
             self.take_what_is_due();
         }
+        self.revise_patience();
         self.pursue_offers();
         self.plan_moves();
         self.revise_heirs();
@@ -226,6 +232,7 @@ impl Node {
             self.kernel_deadline(),
             self.contest_deadline(),
             self.offer_deadline(),
+            self.patience_deadline(),
             self.announcement_deadline(),
             self.errand_deadline(),
             self.gossip_deadline(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Report};
+use super::action::Action;
 use super::handover::Requester;
 use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
@@ -44,7 +44,7 @@ impl Node {
     /// The node that can execute an order.
     fn executor(&self, order: Order) -> Result<NodeId, Refusal> {
         let node = match order {
-            Order::Drain(node) | Order::Undrain(node) => {
+            Order::Drain(node) | Order::DrainNow(node) | Order::Undrain(node) => {
                 if !self.configuration.nodes.contains_key(&node) {
                     return Err(Refusal::UnknownNode);
                 }
@@ -70,8 +70,9 @@ impl Node {
 
     fn execute(&mut self, requester: Requester, order: Order) {
         match order {
-            Order::Drain(_) | Order::Undrain(_) => {
-                self.drain(matches!(order, Order::Drain(_)));
+            Order::Drain(_) | Order::DrainNow(_) | Order::Undrain(_) => {
+                let on = !matches!(order, Order::Undrain(_));
+                self.drain(on, matches!(order, Order::Drain(_)));
                 self.answer(requester, Ok(()));
             }
             Order::Move { group, to } => {
@@ -80,17 +81,6 @@ impl Node {
                 }
             }
         }
-    }
-
-    fn drain(&mut self, on: bool) {
-        if self.draining == on {
-            return;
-        }
-        self.draining = on;
-        self.evaluate = true;
-        self.report(Report::Draining { on });
-        self.actions.push(Action::RememberDraining(on));
-        self.beat(false);
     }
 
     /// Starts an ordered move; `Err` is its immediate outcome.
@@ -133,10 +123,12 @@ impl Node {
                 self.answer(requester, Ok(()));
             }
             Order::Move { group, .. } if self.moving_for(requester, group) => {}
-            Order::Drain(node) | Order::Undrain(node) if node != self.configuration.me => {
+            Order::Drain(node) | Order::DrainNow(node) | Order::Undrain(node)
+                if node != self.configuration.me =>
+            {
                 self.answer(requester, Err(Refusal::UnknownNode));
             }
-            Order::Drain(_) | Order::Undrain(_) | Order::Move { .. } => {
+            Order::Drain(_) | Order::DrainNow(_) | Order::Undrain(_) | Order::Move { .. } => {
                 self.execute(requester, errand.order);
             }
         }

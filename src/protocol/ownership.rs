@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::action::{Action, Inability, Report};
 use super::claims::holder;
+use super::connections::NEVER_TICKLED;
 use super::event::{KernelEvent, Ticket};
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::identity::{Epoch, GroupKey, NodeId};
@@ -47,6 +48,8 @@ pub(super) struct GroupHere {
     pub(super) lookout: Lookout,
     /// Whether the neighbours resolve it to this node, while it is held.
     pub(super) following: Following,
+    /// The last taking after which clients of the former owner were told, or had not to be.
+    pub(super) tickled: Epoch,
 }
 
 impl GroupHere {
@@ -61,6 +64,7 @@ impl GroupHere {
             take_at: Instant::NEVER,
             lookout: Lookout::default(),
             following: Following::new(Instant::START),
+            tickled: NEVER_TICKLED,
         }
     }
 
@@ -311,6 +315,10 @@ impl Node {
                 self.verified(group, epoch, outcome);
             }
             KernelEvent::Neighbours(hosts) => self.share_neighbours(&hosts),
+            KernelEvent::ConnectionsRemain(remaining) => self.connections_remain(remaining),
+            KernelEvent::Connections { group, connections } => {
+                self.share_connections(group, &connections);
+            }
         }
     }
 
@@ -386,6 +394,7 @@ impl Node {
         while let Some(group) = self.announcements.next(self.now, pace, &mut self.random) {
             self.verify_what_is_announced(group);
             self.actions.push(Action::Announce { group });
+            self.tickle_after_announcement(group);
         }
     }
 

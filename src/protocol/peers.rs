@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::action::Verdict;
+use super::drain::Waiting;
 use super::identity::{HardwareAddress, Incarnation, NodeId};
 use super::instant::Instant;
 use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
@@ -67,6 +68,7 @@ pub(super) struct Peer {
 pub(super) struct Said {
     pub(super) phase: Option<NodePhase>,
     pub(super) draining: bool,
+    pub(super) waiting: Option<Waiting>,
     pub(super) interval: Duration,
     pub(super) misses: u8,
     pub(super) weight: u16,
@@ -127,6 +129,7 @@ impl Peer {
             said: Said {
                 phase: None,
                 draining: false,
+                waiting: None,
                 interval,
                 misses,
                 weight,
@@ -200,6 +203,7 @@ impl Peer {
         self.said = Said {
             phase: Some(heartbeat.phase),
             draining: heartbeat.draining,
+            waiting: heartbeat.waiting,
             interval: heartbeat.interval,
             misses: heartbeat.misses,
             weight: heartbeat.weight,

@@ -80,6 +80,8 @@ rules! {
     VerifyFollowing,
     /// Owners tell each other which hosts they have to do with.
     ShareNeighbours,
+    /// Owners tell their heirs which connections they have.
+    ShareConnections,
     /// A put-back address is announced again.
     AnnounceRepaired,
     /// A group whose link is down is let go.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::action::{Inability, Verdict};
+use super::drain::Waiting;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
 use super::message::{Cause, NodePhase, SoftwareVersion};
 
@@ -34,6 +35,8 @@ pub struct NodeStatus {
     pub last_heard: Option<Duration>,
     /// Whether the operator keeps groups off it.
     pub draining: bool,
+    /// What it waits for before it gives its groups away, if it drains and waits.
+    pub waiting: Option<Waiting>,
     /// Its share.
     pub weight: u16,
     /// Groups it owns.

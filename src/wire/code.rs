@@ -158,6 +158,7 @@ pub(super) const fn order(order: Order) -> (u8, NodeId, u64) {
         Order::Drain(node) => (1, node, 0),
         Order::Undrain(node) => (2, node, 0),
         Order::Move { group, to } => (3, to, group.0),
+        Order::DrainNow(node) => (4, node, 0),
     }
 }
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, Claims, ClaimsAck, Errand, ErrandAnswer, GROUPS_PER_OFFER, GroupKey,
     HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, LogPosition, Message, NodeId, Offer,
-    OfferAnswer, Order, SoftwareVersion,
+    OfferAnswer, Order, SoftwareVersion, Waiting,
 };
 
 use super::claim::{self, CLAIM_LENGTH};
 use super::encode::{self, HEARD_LENGTH};
 use super::field::{self, Value, gather, required};
-use super::{BODY_MAX, HEARD_MAX, code, lease, neighbour};
+use super::{BODY_MAX, HEARD_MAX, code, connection, lease, neighbour};
 
 /// Longest heartbeat interval believed; six times what the configuration allows.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -100,6 +100,7 @@ pub(super) fn decode_with_features(bytes: &[u8]) -> Result<(Message, Option<u64>
         encode::LEASE_REQUEST => lease::decode_request(fields).map(Message::LeaseRequest),
         encode::LEASE_GRANT => lease::decode_grant(fields).map(Message::LeaseGrant),
         encode::NEIGHBOURS => neighbour::read(fields).map(Message::Neighbours),
+        encode::CONNECTIONS => connection::read(fields).map(Message::Connections),
         unknown => Err(DecodeError::UnknownKind(unknown)),
     };
     message.map(|message| (message, None))
@@ -115,8 +116,10 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         field::LOOP_LAG,
         field::HARDWARE,
         field::FEATURES,
+        field::WAITING,
     ];
-    let [state, log, heard, software, digest, lag, hardware, features] = gather(bytes, known)?;
+    let [state, log, heard, software, digest, lag, hardware, features, waiting] =
+        gather(bytes, known)?;
 
     let mut state = required(state, field::STATE)?;
     let phase = code::phase_of(state.u8()?).ok_or(state.out_of_range())?;
@@ -156,12 +159,18 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         loop_lag: Duration::from_micros(lag.map_or(Ok(0), |mut lag| lag.u32())?.into()),
         log: read_position(&mut log)?,
         acknowledged: read_position(&mut log)?,
+        waiting: waiting.map(read_waiting).transpose()?,
         heard: heard.list::<HEARD_LENGTH, Heard>(HEARD_MAX, read_heard)?,
         hardware: hardware.map_or(Ok(Vec::new()), |list| {
             list.list::<6, _>(HARDWARE_MAX, |mut record| record.take().map(HardwareAddress))
         })?,
     };
     Ok((heartbeat, features))
+}
+
+fn read_waiting(mut value: Value<'_>) -> Result<Waiting, DecodeError> {
+    let connections = Some(value.u32()?).filter(|count| *count != u32::MAX);
+    Ok(Waiting { connections, left: Duration::from_millis(value.u32()?.into()) })
 }
 
 fn read_heard(mut record: Value<'_>) -> Result<Heard, DecodeError> {
@@ -216,6 +225,7 @@ fn decode_errand(bytes: &[u8]) -> Result<Errand, DecodeError> {
         1 => Order::Drain(node),
         2 => Order::Undrain(node),
         3 => Order::Move { group, to: node },
+        4 => Order::DrainNow(node),
         _ => return Err(errand.out_of_range()),
     };
     Ok(Errand { ticket, order })

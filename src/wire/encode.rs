@@ -11,7 +11,7 @@ use crate::protocol::{
 };
 
 use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
-use super::{claim, code, field, lease, neighbour};
+use super::{claim, code, connection, field, lease, neighbour};
 
 pub(super) const HEARTBEAT: u8 = 1;
 pub(super) const CLAIMS: u8 = 2;
@@ -23,6 +23,7 @@ pub(super) const ERRAND_ANSWER: u8 = 7;
 pub(super) const LEASE_REQUEST: u8 = 8;
 pub(super) const LEASE_GRANT: u8 = 9;
 pub(super) const NEIGHBOURS: u8 = 10;
+pub(super) const CONNECTIONS: u8 = 11;
 
 pub(super) const DRAINING: u8 = 1;
 pub(super) const SOLICIT: u8 = 2;
@@ -83,6 +84,13 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             out.push(NEIGHBOURS);
             neighbour::write(hosts, out);
         }
+        Message::Connections(connections) => {
+            let v4 = connections.iter().filter(|one| one.address.is_ipv4()).count();
+            let v6 = connections.len() - v4;
+            assert!(connection::fits(v4, v6), "{v4} and {v6} connections in a message");
+            out.push(CONNECTIONS);
+            connection::write(connections, out);
+        }
     }
 }
 
@@ -119,6 +127,14 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
     field::put(out, field::LOOP_LAG, |out| out.extend(micros(heartbeat.loop_lag).to_be_bytes()));
     field::put(out, field::WIRE_RANGE, |out| out.extend([WIRE_VERSION_MIN, WIRE_VERSION_MAX]));
     field::put(out, field::FEATURES, |out| out.extend(FEATURES.to_be_bytes()));
+    if let Some(waiting) = heartbeat.waiting {
+        field::put(out, field::WAITING, |out| {
+            let left = u32::try_from(waiting.left.as_millis()).unwrap_or(u32::MAX);
+            // No count yet is the one number that no host can have.
+            out.extend(waiting.connections.unwrap_or(u32::MAX).to_be_bytes());
+            out.extend(left.to_be_bytes());
+        });
+    }
     if !heartbeat.hardware.is_empty() {
         check_count(heartbeat.hardware.len(), HARDWARE_MAX);
         field::put_list(out, field::HARDWARE, heartbeat.hardware.iter().map(|address| address.0));

@@ -21,6 +21,7 @@ pub(super) const LOOP_LAG: u8 = 0x06;
 pub(super) const WIRE_RANGE: u8 = 0x07;
 pub(super) const FEATURES: u8 = 0x08;
 pub(super) const HARDWARE: u8 = 0x09;
+pub(super) const WAITING: u8 = 0x0a;
 pub(super) const SLICE: u8 = 0x89;
 pub(super) const CLAIMS: u8 = 0x8a;
 pub(super) const POSITION: u8 = 0x8b;
@@ -35,6 +36,8 @@ pub(super) const LEASE: u8 = 0x93;
 pub(super) const WISHES: u8 = 0x94;
 pub(super) const NEIGHBOURS_V4: u8 = 0x95;
 pub(super) const NEIGHBOURS_V6: u8 = 0x96;
+pub(super) const CONNECTIONS_V4: u8 = 0x97;
+pub(super) const CONNECTIONS_V6: u8 = 0x98;
 
 /// Appends one field whose value is what `fill` appends.
 pub(super) fn put(out: &mut Vec<u8>, field: u8, fill: impl FnOnce(&mut Vec<u8>)) {

@@ -29,6 +29,7 @@
 
 mod claim;
 mod code;
+mod connection;
 mod decode;
 mod encode;
 mod field;
@@ -69,9 +70,13 @@ pub const WIRE_VERSION_MIN: u8 = 1;
 pub const WIRE_VERSION_MAX: u8 = 1;
 /// Features that this software understands, one bit each, told in every heartbeat. A feature may
 /// be used towards a peer only while that peer tells it: [`Sessions::seal`] sees to that.
-pub const FEATURES: u64 = FEATURE_NEIGHBOURS;
+pub const FEATURES: u64 = FEATURE_NEIGHBOURS | FEATURE_CONNECTIONS | FEATURE_DRAIN_NOW;
 /// The message by which owners tell of their neighbours.
 pub const FEATURE_NEIGHBOURS: u64 = 1;
+/// The message by which owners tell of their connections.
+pub const FEATURE_CONNECTIONS: u64 = 2;
+/// The order to drain without waiting.
+pub const FEATURE_DRAIN_NOW: u64 = 4;
 
 /// Most lines in a heartbeat's table of peers: all nodes but the sender.
 pub const HEARD_MAX: usize = crate::protocol::NODES_MAX - 1;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use chacha20poly1305::aead::AeadInPlace;
 use chacha20poly1305::{ChaCha20Poly1305, Tag};
 
-use crate::protocol::{Heartbeat, Incarnation, Instant, Message, NodeId, NodePhase};
+use crate::protocol::{Errand, Heartbeat, Incarnation, Instant, Message, NodeId, NodePhase, Order};
 
 use super::encode::encode;
 use super::header::{Class, Header};
@@ -27,7 +27,10 @@ use super::keys::{KeyRing, cipher, cluster_hash};
 use super::limiter::Limiter;
 use super::refused::RefusedDatagram;
 use super::replay::ReplayWindow;
-use super::{DATAGRAM_MAX, FEATURE_NEIGHBOURS, HEADER_LENGTH, TAG_LENGTH};
+use super::{
+    DATAGRAM_MAX, FEATURE_CONNECTIONS, FEATURE_DRAIN_NOW, FEATURE_NEIGHBOURS, HEADER_LENGTH,
+    TAG_LENGTH,
+};
 
 /// Assumed of a peer until its first heartbeat tells.
 const INTERVAL_ASSUMED: Duration = Duration::from_millis(500);
@@ -266,12 +269,14 @@ const fn needed(message: &Message) -> u64 {
         | Message::ClaimsAck(_)
         | Message::Offer(_)
         | Message::OfferAnswer(_)
-        | Message::Errand(_)
+        | Message::Errand(Errand { order: Order::Drain(_) | Order::Undrain(_) | Order::Move { .. }, .. })
         | Message::ErrandAnswer(_)
         // Asked only of voters for mode majority, which nodes that do not know it refuse to load.
         | Message::LeaseRequest(_)
         | Message::LeaseGrant(_) => 0,
         Message::Neighbours(_) => FEATURE_NEIGHBOURS,
+        Message::Errand(Errand { order: Order::DrainNow(_), .. }) => FEATURE_DRAIN_NOW,
+        Message::Connections(_) => FEATURE_CONNECTIONS,
     }
 }
 

@@ -8,7 +8,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::fixture::{Fixture, group, key};
 use crate::namespace::{Neighbour, isolated};
-use crate::until::PATIENCE;
+use crate::until::{PATIENCE, until};
 
 /// Lets this process have so many files open, besides those it has.
 pub(crate) fn allow_descriptors(count: usize) {
@@ -67,6 +67,45 @@ fn clients_of_a_released_address_are_reset_and_others_are_not() {
         let mut survivor = survivor;
         assert_eq!(survivor.read(&mut [0]).expect("it is still connected"), 1);
         drop(served);
+        fixture.stop();
+    });
+}
+
+/// Of each group those of its own addresses, IPv4 on IPv6 sockets too, and no others.
+#[test]
+fn established_connections_are_counted_by_group() {
+    isolated("connections::established_connections_are_counted_by_group", |neighbour| {
+        let web = ["10.77.0.100/32", "fd77::100/128"];
+        let fixture = Fixture::start(vec![group("eth0", &web), group("eth0", &["10.77.0.101/32"])]);
+        for (number, first) in ["10.77.0.100", "10.77.0.101"].into_iter().enumerate() {
+            let ticket = Ticket(1 + number as u64);
+            fixture.kernel.acquire(key(first), ticket);
+            assert_eq!(fixture.next(), KernelEvent::Present { group: key(first), ticket });
+        }
+        let counted = |wanted: [u64; 2]| {
+            until("the counts are right", || {
+                let counts = fixture.kernel.connections();
+                ["10.77.0.100", "10.77.0.101"].map(|first| counts.get(&key(first)).copied())
+                    == wanted.map(Some)
+            });
+        };
+        counted([0, 0]);
+        let plain = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        let dual = TcpListener::bind("[::]:0").expect("a free port");
+        let mut open = Vec::new();
+        for (listener, to) in [
+            (&plain, "10.77.0.100"),
+            (&dual, "10.77.0.100"),
+            (&dual, "fd77::100"),
+            (&plain, "10.77.0.101"),
+            (&plain, "10.77.0.1"),
+        ] {
+            open.push(connect(neighbour, listener, to));
+        }
+        counted([3, 1]);
+        open.remove(0);
+        counted([2, 1]);
+        drop(open);
         fixture.stop();
     });
 }

@@ -23,3 +23,19 @@ pub(crate) fn broadcasts_held_back(broken: Option<Rule>) -> Outcome {
     }
     Ok(())
 }
+
+/// Clients that only read would never notice that their owner has died; its heir knows of them.
+pub(crate) fn readers_of_the_dead(broken: Option<Rule>) -> Outcome {
+    for seed in 0..4 {
+        let calm = calm(3, 2, broken);
+        let mut cluster = Cluster::settled(Options { seed, clients: 3, muffled: true, ..calm })?;
+        let dead = cluster.owner(0);
+        cluster.crash(dead, None);
+        cluster.run_for(30 * SECOND)?;
+        let heir = cluster.owner(0);
+        let told = &cluster.hosts[heir].neighbourhood.tickled;
+        let all = (0..3).all(|client| told.contains(&(0, client)));
+        cluster.expect("L4", all, &format!("of the clients only {told:?} were told"))?;
+    }
+    Ok(())
+}

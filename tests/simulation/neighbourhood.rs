@@ -6,9 +6,10 @@
 //! it alone. A host knows the clients that have it in their caches, and those that peers tell of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use buoy::protocol::{Convergence, Epoch, KernelEvent, Neighbour, NodeId};
+use buoy::protocol::{Connection, Convergence, Epoch, KernelEvent, Neighbour, NodeId};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::SECOND;
@@ -26,6 +27,10 @@ pub(crate) struct Neighbourhood {
     verifying: BTreeMap<usize, (Epoch, usize, u64)>,
     /// Clients that peers told of.
     told: BTreeMap<NodeId, BTreeSet<usize>>,
+    /// Connections that peers told of: group and client.
+    remembered: BTreeSet<(usize, usize)>,
+    /// Those whose clients were told that they are gone.
+    pub(crate) tickled: BTreeSet<(usize, usize)>,
 }
 
 impl Cluster {
@@ -67,7 +72,49 @@ impl Cluster {
         if !hosts.is_empty() {
             self.tell_soon(host, KernelEvent::Neighbours(hosts));
         }
+        self.tell_connections(host);
         self.begin_looking(host);
+    }
+
+    /// Every client that is served by the host has one connection to each group.
+    fn tell_connections(&mut self, host: usize) {
+        let octet = |number: usize| u8::try_from(number).expect("few clients and groups");
+        for group in 0..self.groups.len() {
+            let served = |client: &usize| {
+                let here = self.clients[*client].entries[group].host == Some(host);
+                here && self.is_served(*client, group)
+            };
+            let connection = |client: usize| Connection {
+                address: [10, 98, 0, octet(group)].into(),
+                port: 80,
+                client: [10, 99, 0, octet(client)].into(),
+                client_port: 40_000,
+            };
+            let connections: Vec<Connection> =
+                (0..self.clients.len()).filter(served).map(connection).collect();
+            if !connections.is_empty() {
+                let group = self.groups[group];
+                self.tell_soon(host, KernelEvent::Connections { group, connections });
+            }
+        }
+    }
+
+    /// A peer has told of its connections.
+    pub(crate) fn remember(&mut self, host: usize, connections: &[Connection]) {
+        let last = |address: IpAddr| match address {
+            IpAddr::V4(address) => usize::from(address.octets()[3]),
+            IpAddr::V6(_) => panic!("no such client is simulated"),
+        };
+        let ends = connections.iter().map(|one| (last(one.address), last(one.client)));
+        self.hosts[host].neighbourhood.remembered.extend(ends);
+    }
+
+    /// The clients of all connections to a group are told.
+    pub(crate) fn tickle(&mut self, host: usize, group: usize) {
+        let neighbourhood = &mut self.hosts[host].neighbourhood;
+        let those = neighbourhood.remembered.iter().filter(|(of, _)| *of == group);
+        neighbourhood.tickled.extend(those);
+        note!(self, "n{host} tells the clients of g{group}");
     }
 
     /// Whether the client talks to the host about any group.

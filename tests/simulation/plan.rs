@@ -102,6 +102,7 @@ impl Cluster {
                 .collect(),
             groups: plan.groups.clone(),
             timing: self.options.timing,
+            drain_timeout: Duration::ZERO,
             draining: this.draining,
             broken: self.options.broken,
         }

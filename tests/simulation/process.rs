@@ -258,6 +258,12 @@ impl Cluster {
                 self.verify(host, group, epoch);
             }
             Action::Acquaint { from, hosts } => self.acquaint(host, from, &hosts),
+            Action::Remember { connections, .. } => self.remember(host, &connections),
+            Action::WatchConnections(_) => {}
+            Action::Tickle { group } => {
+                let Some(group) = self.group_index.get(&group).copied() else { return };
+                self.tickle(host, group);
+            }
             Action::TestReach => self.begin_reach_test(host),
             Action::Answer { ticket, outcome } => {
                 note!(self, "n{host} answers {ticket}: {outcome:?}");
@@ -345,7 +351,9 @@ impl Cluster {
             | KernelEvent::Reach(_)
             | KernelEvent::Hardware(_)
             | KernelEvent::Verified { .. }
-            | KernelEvent::Neighbours(_) => {}
+            | KernelEvent::Neighbours(_)
+            | KernelEvent::Connections { .. }
+            | KernelEvent::ConnectionsRemain(_) => {}
         }
     }
 }
@@ -364,6 +372,9 @@ fn kind(action: &Action) -> u64 {
         Action::Probe { group } => 13 ^ group.0,
         Action::Verify { group, epoch, .. } => 11 ^ group.0 ^ epoch.0.rotate_left(40),
         Action::Acquaint { from, .. } => 12 ^ u64::from(from.0),
+        Action::Remember { from, .. } => 14 ^ u64::from(from.0).rotate_left(8),
+        Action::Tickle { group } => 15 ^ group.0,
+        Action::WatchConnections(on) => 16 + u64::from(*on),
     }
 }
 
@@ -379,6 +390,7 @@ fn message_kind(message: &Message) -> u64 {
         Message::LeaseRequest(_) => 8,
         Message::LeaseGrant(_) => 9,
         Message::Neighbours(_) => 10,
+        Message::Connections(_) => 11,
     }
 }
 
@@ -413,5 +425,6 @@ fn outline(message: &Message) -> String {
             format!("grants {}..{} {:?} {:?}", grant.have, grant.upto, grant.vote, grant.refused)
         }
         Message::Neighbours(hosts) => format!("tells of {} neighbours", hosts.len()),
+        Message::Connections(list) => format!("tells of {} connections", list.len()),
     }
 }

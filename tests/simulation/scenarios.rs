@@ -30,7 +30,7 @@ stories! {
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
         address_removed link_down_second_path link_back alone_link_down_and_up
     }
-    neighbour_stories { broadcasts_held_back }
+    neighbour_stories { broadcasts_held_back readers_of_the_dead }
     host_stories {
         host_death guarded_daemon freeze_and_thaw thawed_owner_knows_nothing machine_pause
         machine_pause_before_a_repeat

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use buoy::protocol::{
-    Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer, GroupKey, HardwareAddress, Heard,
-    Heartbeat, Incarnation, LeaseGrant, LeaseRequest, LogPosition, Message, MoveReason, Neighbour,
-    NodeId, NodePhase, Offer, OfferAnswer, Order, Refusal, SoftwareVersion, Tenure, Vote, Wish,
+    Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, GroupKey,
+    HardwareAddress, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest, LogPosition, Message,
+    MoveReason, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, Refusal, SoftwareVersion,
+    Tenure, Vote, Wish,
 };
 
 pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
@@ -43,6 +44,7 @@ pub(crate) fn heartbeat() -> Message {
             Heard { node: B, incarnation_low: 0xb5b6_b7b8, age: Duration::from_millis(40) },
             Heard { node: C, incarnation_low: 9, age: Duration::from_millis(65_535) },
         ],
+        waiting: None,
         hardware: vec![],
     })
 }
@@ -84,6 +86,7 @@ pub(crate) fn claims() -> Message {
 pub(crate) fn vectors() -> Vec<(Message, &'static str)> {
     let mut all = first_vectors();
     all.extend(lease_vectors());
+    all.extend(connection_vectors());
     all
 }
 
@@ -95,13 +98,13 @@ fn first_vectors() -> Vec<(Message, &'static str)> {
         (
             heartbeat(),
             "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
-             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
              8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
         ),
         (
             heartbeat_with_hardware(),
             "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
-             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
              09000d060200000000010200000000028300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
         ),
         (
@@ -151,6 +154,35 @@ fn first_vectors() -> Vec<(Message, &'static str)> {
             "0a95000b0a0a4d000902000000000996001716fd770000000000000000000000000009020000000009",
         ),
         (Message::Neighbours(vec![]), "0a9500010a96000116"),
+    ]
+}
+
+fn connection_vectors() -> Vec<(Message, &'static str)> {
+    vec![
+        (
+            Message::Connections(vec![
+                Connection {
+                    address: [10, 77, 0, 100].into(),
+                    port: 443,
+                    client: [10, 77, 0, 9].into(),
+                    client_port: 0xabcd,
+                },
+                Connection {
+                    address: [0xfd77, 0, 0, 0, 0, 0, 0, 0x100].into(),
+                    port: 443,
+                    client: [0xfd77, 0, 0, 0, 0, 0, 0, 9].into(),
+                    client_port: 0xabcd,
+                },
+            ]),
+            "0b97000d0c0a4d006401bb0a4d0009abcd\
+             98002524fd77000000000000000000000000010001bb\
+             fd770000000000000000000000000009abcd",
+        ),
+        (Message::Connections(vec![]), "0b9700010c98000124"),
+        (
+            Message::Errand(Errand { ticket: 9, order: Order::DrainNow(B) }),
+            "068f00150000000000000009040b0b0b0b0000000000000000",
+        ),
     ]
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::*;
 
 mod claimants;
+mod connections;
+mod drain;
 mod faults;
 mod moves;
 mod neighbours;
@@ -30,6 +32,12 @@ struct Cluster {
     verified: Vec<(NodeId, Option<NodeId>)>,
     /// Who is told by whom of which hosts.
     acquainted: Vec<(NodeId, NodeId, Vec<Neighbour>)>,
+    /// Who keeps which connections of whom.
+    remembered: Vec<(NodeId, NodeId, Vec<Connection>)>,
+    /// Who has the end of connections watched from then on, or no more.
+    watching: Vec<(NodeId, bool)>,
+    /// Who has the clients of which group told.
+    tickled: Vec<(NodeId, GroupKey)>,
     /// Links on which everything is lost.
     cut: BTreeSet<(NodeId, NodeId)>,
     /// Nodes that do not run, and what waits for them.
@@ -93,6 +101,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
             })
             .collect(),
         timing: Timing::LAN,
+        drain_timeout: Duration::ZERO,
         draining: false,
         broken: None,
     }
@@ -128,6 +137,9 @@ impl Cluster {
             stopped: Vec::new(),
             verified: Vec::new(),
             acquainted: Vec::new(),
+            remembered: Vec::new(),
+            tickled: Vec::new(),
+            watching: Vec::new(),
             cut: BTreeSet::new(),
             frozen: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -217,26 +229,48 @@ impl Cluster {
                     let event = KernelEvent::Absent { group, ticket };
                     self.post(self.now + self.removal, node, Event::Kernel(event));
                 }
-                Action::TestReach => {
-                    let reach = self.reach.get(&node).copied().unwrap_or(Some(Reach::Answered));
-                    if let Some(reach) = reach {
-                        let at = self.now + self.reach_takes;
-                        self.post(at, node, Event::Kernel(KernelEvent::Reach(reach)));
-                    }
-                }
+                Action::TestReach => self.test_reach(node),
                 Action::Probe { group } => self.answer(node, group),
                 Action::Answer { outcome, .. } => self.answers.push(outcome),
                 Action::Report(report) => self.reports.push((node, report)),
                 Action::Stopped => self.stopped.push(node),
-                Action::Announce { group } => self.announced.push((self.now, node, group)),
-                Action::Verify { before, .. } => self.verified.push((node, before)),
-                Action::Acquaint { from, hosts } => self.acquainted.push((node, from, hosts)),
+                other @ (Action::Verify { .. } | Action::Announce { .. }) => self.note(node, other),
+                other @ (Action::Acquaint { .. } | Action::Remember { .. }) => {
+                    self.note(node, other)
+                }
+                other @ (Action::WatchConnections(_) | Action::Tickle { .. }) => {
+                    self.note(node, other);
+                }
                 Action::RememberDraining(_) => {}
             }
         }
         for (group, owners) in &self.open {
             self.doubled |= owners.len() > 1;
             assert!(self.split || owners.len() <= 1, "{group} at {owners:?} at {:?}", self.now);
+        }
+    }
+
+    fn test_reach(&mut self, node: NodeId) {
+        let reach = self.reach.get(&node).copied().unwrap_or(Some(Reach::Answered));
+        if let Some(reach) = reach {
+            let at = self.now + self.reach_takes;
+            self.post(at, node, Event::Kernel(KernelEvent::Reach(reach)));
+        }
+    }
+
+    fn note(&mut self, node: NodeId, action: Action) {
+        if let Action::Announce { group } = action {
+            self.announced.push((self.now, node, group));
+        } else if let Action::Verify { before, .. } = action {
+            self.verified.push((node, before));
+        } else if let Action::Acquaint { from, hosts } = action {
+            self.acquainted.push((node, from, hosts));
+        } else if let Action::WatchConnections(on) = action {
+            self.watching.push((node, on));
+        } else if let Action::Tickle { group } = action {
+            self.tickled.push((node, group));
+        } else if let Action::Remember { from, connections } = action {
+            self.remembered.push((node, from, connections));
         }
     }
 

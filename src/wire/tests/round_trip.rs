@@ -1,11 +1,12 @@
 //! Messages come back as they went, whatever their size, and nothing else comes through.
 
 use super::sample::{
-    random_claims, random_heartbeat, random_message, random_neighbours, random_offer, small,
+    random_claims, random_connections, random_heartbeat, random_message, random_neighbours,
+    random_offer, small,
 };
 use crate::protocol::{
-    CLAIMS_PER_MESSAGE, GROUPS_PER_OFFER, HARDWARE_MAX, HardwareAddress, Heartbeat, Message,
-    NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Random,
+    CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, GROUPS_PER_OFFER, HARDWARE_MAX,
+    HardwareAddress, Heartbeat, Message, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Random,
 };
 use crate::wire::{BODY_MAX, HEARD_MAX, decode, encode, encoded_length};
 
@@ -34,6 +35,8 @@ fn the_largest_messages_fit_one_datagram() {
         random_claims(&mut random, CLAIMS_PER_MESSAGE),
         random_offer(&mut random, GROUPS_PER_OFFER),
         random_neighbours(&mut random, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX),
+        random_connections(&mut random, CONNECTIONS_V4_MAX, 0),
+        random_connections(&mut random, 0, CONNECTIONS_V6_MAX),
     ];
     for message in largest {
         let length = encoded_length(&message);

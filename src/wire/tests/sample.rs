@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::protocol::{
-    CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Epoch, Errand, ErrandAnswer,
-    GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation,
-    LeaseGrant, LeaseRequest, LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX,
-    NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order,
-    REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Wish,
+    CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims, ClaimsAck,
+    Connection, Epoch, Errand, ErrandAnswer, GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX,
+    HardwareAddress, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest, LogPosition, Message,
+    MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
+    OfferAnswer, Order, REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote,
+    WISHES_PER_MESSAGE, Waiting, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -96,6 +97,10 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
                 age: Duration::from_millis(low::<u16>(random, 16).into()),
             })
             .collect(),
+        waiting: (random.below(2) == 1).then(|| Waiting {
+            connections: (random.below(2) == 1).then(|| low::<u16>(random, 16).into()),
+            left: Duration::from_millis(low::<u32>(random, 32).into()),
+        }),
         hardware: (0..small(random, HARDWARE_MAX as u64 + 1))
             .map(|_| HardwareAddress(std::array::from_fn(|_| low(random, 8))))
             .collect(),
@@ -162,6 +167,28 @@ pub(super) fn random_neighbours(random: &mut Random, v4: usize, v6: usize) -> Me
     Message::Neighbours(v4.chain(v6).map(&mut neighbour).collect())
 }
 
+pub(super) fn random_connections(random: &mut Random, v4: usize, v6: usize) -> Message {
+    let mut connection = |(address, client): (IpAddr, IpAddr)| Connection {
+        address,
+        port: 1 + u16::try_from(random.below(65_535)).unwrap(),
+        client,
+        client_port: 1 + u16::try_from(random.below(65_535)).unwrap(),
+    };
+    let last = |at: usize| u8::try_from(at).unwrap();
+    let v4 = (0..v4).map(|at| ([10, 0, 1, 1].into(), [10, 0, 2, last(at)].into()));
+    let v6 = (0..v6).map(|at| {
+        let client = [0xfd00, 0, 0, 0, 0, 0, 2, u16::from(last(at))];
+        ([0xfd00, 0, 0, 0, 0, 0, 1, 1].into(), client.into())
+    });
+    Message::Connections(v4.chain(v6).map(&mut connection).collect())
+}
+
+fn any_connections(random: &mut Random) -> Message {
+    let v6 = small(random, CONNECTIONS_V6_MAX as u64 + 1);
+    let v4 = small(random, (CONNECTIONS_V4_MAX - 3 * v6) as u64 + 1);
+    random_connections(random, v4, v6)
+}
+
 fn wish(random: &mut Random) -> Wish {
     let (version, group) = (low(random, 32), GroupKey(random.next_u64()));
     Wish { version, group, wanted: random.below(2) == 1 }
@@ -182,7 +209,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
         Err(Refusal::NotReady),
         Err(Refusal::ReceiverIsWitness),
     ];
-    match random.below(10) {
+    match random.below(11) {
         0 => {
             let heard = small(random, HEARD_MAX as u64 + 1);
             Message::Heartbeat(random_heartbeat(random, heard))
@@ -203,9 +230,9 @@ pub(super) fn random_message(random: &mut Random) -> Message {
         }
         5 => {
             let to = node(random);
-            let group = GroupKey(random.next_u64());
-            let orders = [Order::Drain(to), Order::Undrain(to), Order::Move { group, to }];
-            Message::Errand(Errand { ticket: random.next_u64(), order: orders[small(random, 3)] })
+            let moved = Order::Move { group: GroupKey(random.next_u64()), to };
+            let orders = [Order::Drain(to), Order::DrainNow(to), Order::Undrain(to), moved];
+            Message::Errand(Errand { ticket: random.next_u64(), order: orders[small(random, 4)] })
         }
         6 => Message::LeaseRequest(LeaseRequest {
             asked_at: random.next_u64(),
@@ -232,6 +259,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
             let v6 = small(random, NEIGHBOURS_V6_MAX as u64 + 1);
             random_neighbours(random, v4, v6)
         }
+        9 => any_connections(random),
         _ => Message::ErrandAnswer(ErrandAnswer {
             ticket: random.next_u64(),
             outcome: OUTCOMES[small(random, 10)],

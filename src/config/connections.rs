@@ -1,0 +1,38 @@
+//! What the file says of connections: how many are shared, so that clients of a dead owner are
+//! told, and how long a drain waits for their end.
+
+use std::time::Duration;
+
+use super::fault::{At, Findings};
+use super::timing;
+
+/// Default of `[cluster] tickle_connections_max`: 2.3 s of telling at the pace of the kernel side.
+pub(super) const TICKLED: usize = 20_000;
+/// More would take longer to tell (of IPv6) than a peer remembers it.
+const TICKLED_MAX: usize = 50_000;
+
+/// Reads `[cluster] tickle_connections_max`; the default if it is missing or refused.
+pub(super) fn tickled(number: Option<&At<i64>>, findings: &mut Findings) -> usize {
+    let Some(number) = number else { return TICKLED };
+    match usize::try_from(number.value).ok().filter(|wanted| *wanted <= TICKLED_MAX) {
+        Some(wanted) => wanted,
+        None => {
+            let remedy = format!("write a whole number from 0 (off) to {TICKLED_MAX}");
+            findings.refuse(&number.place, "is not a number of connections to share", remedy);
+            TICKLED
+        }
+    }
+}
+
+/// A drain that has waited for a day was forgotten.
+const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Reads `[cluster] drain_timeout`; no time if it is missing or refused.
+pub(super) fn drain_timeout(text: Option<&At<String>>, findings: &mut Findings) -> Duration {
+    let Some(text) = text else { return Duration::ZERO };
+    let length = timing::duration(text, findings).unwrap_or_default();
+    if length > DRAIN_TIMEOUT_MAX {
+        findings.refuse(&text.place, "is out of range", "write \"0s\" to \"24h\"");
+    }
+    length
+}

@@ -1,0 +1,346 @@
+//! The TCP connections of the groups: counts them, has peers told of them, tells clients of dead
+//! owners. A thread of its own that nobody waits for.
+//!
+//! One look is one dump of the kernel's established sockets (see `sockets`). The kernel answers in
+//! pieces of some hundred sockets, each within a read of ours, and this thread has no priority, so
+//! a host with a million sockets costs time here and nowhere else; the pause after a look is long
+//! enough that looking takes at most a hundredth of a core.
+//!
+//! ```text
+//!   sock_diag --> look --> counts (for `status`)
+//!                     \--> sharing (what next?) --> the protocol --> heirs
+//!   peers --> the protocol --> tickle (remembers) --> bare ACKs, after a takeover
+//! ```
+//!
+//! Only established connections count: those that are being opened or closed say nothing of who
+//! is still at work. What is counted is what the kernel has, whoever owns the group: at nodes that
+//! do not, it is what is left of an earlier time. When the kernel cannot be asked nothing is known,
+//! which is not the same as none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use tokio::sync::mpsc::WeakUnboundedSender;
+use tokio::time::Instant as Moment;
+
+use super::counters::Counters;
+use super::sharing::Sharing;
+use super::sockets::{self, ESTABLISHED, GET_SOCKETS, Socket};
+use super::tickle::Tickler;
+use super::{GroupAddresses, Order};
+use crate::netlink::{Conversation, DUMP};
+use crate::protocol::{Connection, GroupKey, KernelEvent, NodeId};
+
+/// Between two looks at least.
+const LOOK: Duration = Duration::from_secs(1);
+/// The pause after a look is so many times what the look took, if that is more.
+const PAUSES: u32 = 100;
+/// Between two looks while the end of connections is waited for.
+const WATCH: Duration = Duration::from_millis(100);
+/// As [`PAUSES`], then: an operator waits, and a tenth of a core is well spent.
+const WATCH_PAUSES: u32 = 10;
+/// Connections whose end is waited for at most; others are not waited for.
+const WATCHED_MAX: usize = 100_000;
+/// Notes that may wait: at its pace a peer tells for ten seconds what fits in here.
+const NOTES_MAX: usize = 1024;
+/// With memory locked, a small stack is a small bill.
+const STACK: usize = 256 * 1024;
+
+/// What is left for the thread to do.
+#[derive(Debug)]
+enum Note {
+    /// The groups are others: look now.
+    Regroup,
+    /// Tell, and remember, so many at most.
+    Limit(usize),
+    /// A peer has these connections.
+    Remember(NodeId, Vec<Connection>),
+    /// The group has been taken from a dead owner and announced.
+    Tickle(GroupKey),
+    /// The group goes.
+    Stop(GroupKey),
+    /// Tell how many of the present connections remain, or stop that.
+    Watch(bool),
+}
+
+/// What others may read while the thread works.
+#[derive(Debug, Default)]
+struct Shared {
+    groups: Mutex<BTreeMap<IpAddr, GroupKey>>,
+    counts: Mutex<BTreeMap<GroupKey, u64>>,
+}
+
+/// The thread, for those who ask. It ends soon after the last of these has gone.
+#[derive(Clone, Debug)]
+pub(super) struct Connections {
+    notes: SyncSender<Note>,
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+}
+
+impl Connections {
+    /// Starts the thread in the network namespace of the caller. Connections to be told go to the
+    /// kernel thread by `orders`.
+    pub(super) fn start(
+        groups: &[GroupAddresses],
+        orders: WeakUnboundedSender<Order>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
+        let (notes, inbox) = sync_channel(NOTES_MAX);
+        let shared = Arc::new(Shared::default());
+        let this = Self { notes, shared: Arc::clone(&shared), counters: Arc::clone(&counters) };
+        this.regroup(groups);
+        let worker = Worker {
+            shared,
+            orders,
+            counters,
+            conversation: None,
+            look_at: Moment::now(),
+            failed: false,
+            sharing: Sharing::default(),
+            tickler: Tickler::default(),
+            watched: Watched::Nothing,
+        };
+        let builder = thread::Builder::new().name("connections".to_owned()).stack_size(STACK);
+        builder.spawn(move || worker.run(&inbox))?;
+        Ok(this)
+    }
+
+    /// Counts for these groups from now on.
+    pub(super) fn regroup(&self, groups: &[GroupAddresses]) {
+        let addresses = groups
+            .iter()
+            .flat_map(|group| group.addresses.iter().map(|(address, _)| (*address, group.key)));
+        *locked(&self.shared.groups) = addresses.collect();
+        self.note(Note::Regroup);
+    }
+
+    /// Tells peers of so many connections at most; 0 tells of none and remembers none.
+    pub(super) fn limit(&self, max: usize) {
+        self.note(Note::Limit(max));
+    }
+
+    /// Remembers connections of a peer for a while.
+    pub(super) fn remember(&self, from: NodeId, connections: Vec<Connection>) {
+        self.note(Note::Remember(from, connections));
+    }
+
+    /// Tells the clients of all remembered connections to the group, which has been announced.
+    pub(super) fn tickle(&self, group: GroupKey) {
+        self.note(Note::Tickle(group));
+    }
+
+    /// Tells from now on how many of the present connections remain, or stops that.
+    pub(super) fn watch(&self, on: bool) {
+        self.note(Note::Watch(on));
+    }
+
+    /// Ends [`Connections::tickle`]: the group goes.
+    pub(super) fn stop(&self, group: GroupKey) {
+        self.note(Note::Stop(group));
+    }
+
+    /// Established connections of each group; a group that is missing is not known.
+    pub(super) fn counts(&self) -> BTreeMap<GroupKey, u64> {
+        locked(&self.shared.counts).clone()
+    }
+
+    /// Leaves a note; where there is no room the thread is far behind, and it is lost.
+    fn note(&self, note: Note) {
+        if self.notes.try_send(note).is_err() {
+            self.counters.connection_notes_lost.add(1);
+        }
+    }
+}
+
+/// A map is as good as it was, whoever panicked while holding it.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a look has found: the counts, and connections of each group, not more than are told.
+type Found = (BTreeMap<GroupKey, u64>, BTreeMap<GroupKey, Vec<Connection>>);
+
+struct Worker {
+    shared: Arc<Shared>,
+    orders: WeakUnboundedSender<Order>,
+    counters: Arc<Counters>,
+    conversation: Option<Conversation>,
+    look_at: Moment,
+    /// The last look failed; that is told once.
+    failed: bool,
+    sharing: Sharing,
+    tickler: Tickler,
+    watched: Watched,
+}
+
+/// Connections whose end is waited for.
+#[derive(Debug)]
+enum Watched {
+    Nothing,
+    /// Those that the next look finds.
+    Next,
+    These(BTreeSet<Connection>),
+}
+
+impl Worker {
+    fn run(mut self, notes: &Receiver<Note>) {
+        loop {
+            let now = Moment::now();
+            let due = [Some(self.look_at), self.sharing.deadline(now), self.tickler.deadline()];
+            let due = due.into_iter().flatten().min().unwrap_or(self.look_at);
+            match notes.recv_timeout(due.saturating_duration_since(now)) {
+                Ok(note) => self.take(note),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = Moment::now();
+            let sent = self.tickler.proceed(now);
+            self.counters.tickles_sent.add(sent.sent);
+            self.counters.tickles_failed.add(sent.failed);
+            if let Some((group, connections)) = self.sharing.next(now) {
+                self.tell(KernelEvent::Connections { group, connections });
+            }
+            if now >= self.look_at {
+                self.look();
+            }
+        }
+    }
+
+    fn take(&mut self, note: Note) {
+        let now = Moment::now();
+        match note {
+            Note::Regroup => self.look_at = now,
+            Note::Limit(max) => {
+                self.sharing.limit(max);
+                self.tickler.limit(max);
+                self.look_at = now;
+            }
+            Note::Remember(from, connections) => {
+                let refused = self.tickler.remember(now, from, connections);
+                self.counters.connections_refused.add(refused);
+                self.counters.connections_remembered.set(self.tickler.remembered());
+            }
+            Note::Tickle(group) => {
+                let groups = locked(&self.shared.groups);
+                let of_group = groups.iter().filter(|(_, of)| **of == group);
+                let addresses: BTreeSet<IpAddr> = of_group.map(|(address, _)| *address).collect();
+                drop(groups);
+                let connections = self.tickler.begin(now, group, &addresses);
+                if connections > 0 {
+                    tracing::info!(connections, "clients of the former owner are told");
+                }
+            }
+            Note::Stop(group) => self.tickler.stop(group),
+            Note::Watch(false) => self.watched = Watched::Nothing,
+            Note::Watch(true) => {
+                self.watched = Watched::Next;
+                self.look_at = now;
+            }
+        }
+    }
+
+    fn tell(&self, event: KernelEvent) {
+        if let KernelEvent::Connections { connections, .. } = &event {
+            self.counters.connections_told.add(connections.len());
+        }
+        // Without the kernel thread there is nobody to tell.
+        if let Some(orders) = self.orders.upgrade() {
+            let _ = orders.send(Order::Tell(event));
+        }
+    }
+
+    fn look(&mut self) {
+        let begun = Moment::now();
+        let groups = locked(&self.shared.groups).clone();
+        let (counts, mut found) = match self.ask(&groups) {
+            Ok(found) => {
+                self.failed = false;
+                self.compare(&found.1);
+                found
+            }
+            Err(error) => {
+                self.conversation = None;
+                if !std::mem::replace(&mut self.failed, true) {
+                    tracing::warn!(%error, "connections cannot be counted");
+                }
+                Found::default()
+            }
+        };
+        *locked(&self.shared.counts) = counts;
+        let now = Moment::now();
+        let mut room = self.sharing.max();
+        for connections in found.values_mut() {
+            connections.truncate(room);
+            room -= connections.len();
+        }
+        self.sharing.found(now, &found);
+        self.tickler.forget(now);
+        self.counters.connections_remembered.set(self.tickler.remembered());
+        self.look_at = now
+            + match self.watched {
+                Watched::Nothing => LOOK.max((now - begun) * PAUSES),
+                Watched::Next | Watched::These(_) => WATCH.max((now - begun) * WATCH_PAUSES),
+            };
+    }
+
+    /// Tells how many of the connections that are watched are still there.
+    fn compare(&mut self, found: &BTreeMap<GroupKey, Vec<Connection>>) {
+        let all = || found.values().flatten().copied();
+        let watched = match &mut self.watched {
+            Watched::Nothing => return,
+            Watched::Next => all().collect(),
+            Watched::These(watched) => std::mem::take(watched),
+        };
+        let there: BTreeSet<Connection> = all().filter(|one| watched.contains(one)).collect();
+        let count = |connections: &Vec<Connection>| {
+            let those = connections.iter().filter(|one| there.contains(one)).count();
+            u32::try_from(those).unwrap_or(u32::MAX)
+        };
+        let remaining = found.iter().map(|(group, connections)| (*group, count(connections)));
+        let remaining = remaining.filter(|(_, count)| *count > 0).collect();
+        self.watched = Watched::These(there);
+        self.tell(KernelEvent::ConnectionsRemain(remaining));
+    }
+
+    fn ask(&mut self, groups: &BTreeMap<IpAddr, GroupKey>) -> io::Result<Found> {
+        let mut counts: BTreeMap<GroupKey, u64> =
+            groups.values().map(|group| (*group, 0)).collect();
+        let mut found: BTreeMap<GroupKey, Vec<Connection>> = BTreeMap::new();
+        if groups.is_empty() {
+            return Ok((counts, found));
+        }
+        let mut room = match self.watched {
+            Watched::Nothing => self.sharing.max(),
+            Watched::Next | Watched::These(_) => WATCHED_MAX,
+        };
+        let conversation = match &mut self.conversation {
+            Some(conversation) => conversation,
+            none => none.insert(Conversation::open(NETLINK_SOCK_DIAG)?),
+        };
+        let addresses: Vec<IpAddr> = groups.keys().copied().collect();
+        let request = sockets::request(&addresses, ESTABLISHED);
+        conversation.ask(GET_SOCKETS, DUMP, &request, |message| {
+            let Some((socket, (address, port))) = Socket::read(&message)
+                .and_then(|socket| socket.local().map(|local| (socket, local)))
+            else {
+                return true;
+            };
+            let Some(group) = groups.get(&address) else { return true };
+            *counts.entry(*group).or_default() += 1;
+            if let Some((client, client_port)) = socket.remote().filter(|_| room > 0) {
+                room -= 1;
+                let connection = Connection { address, port, client, client_port };
+                found.entry(*group).or_default().push(connection);
+            }
+            true
+        })?;
+        Ok((counts, found))
+    }
+}

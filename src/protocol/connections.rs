@@ -1,0 +1,98 @@
+//! Clients of a dead owner are told: owners tell their heirs which TCP connections they have.
+//!
+//! A client that only reads would wait for a dead owner until its own keep-alive ends. Its
+//! connection is unknown at the new owner, whose kernel resets it as soon as the client says
+//! anything; so the new owner has it say something (`kernel/tickle`). What is decided here is who
+//! is told of what, and when that is done: after the first announcement of a group that was not
+//! handed over.
+//!
+//! A list is told without acknowledgement and adds to what was told before; the kernel side tells
+//! every connection again from time to time, and forgets what is not told again. Lost are
+//! connections younger than about a second, those of which a datagram was lost until they are told
+//! again, and all of a group whose heirs died with its owner.
+
+use std::net::IpAddr;
+
+use super::action::Action;
+use super::group::Holding;
+use super::identity::{Epoch, GroupKey, NodeId};
+use super::message::{Cause, Message};
+use super::node::Node;
+use super::rules::Rule;
+
+/// IPv4 connections in one [`Message::Connections`] that has none of IPv6: 1080 bytes.
+pub const CONNECTIONS_V4_MAX: usize = 90;
+/// IPv6 connections in one [`Message::Connections`] that has none of IPv4: 1080 bytes.
+pub const CONNECTIONS_V6_MAX: usize = 30;
+
+/// An established TCP connection of a client to an address of a group. Both addresses are of the
+/// same family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Connection {
+    /// The address of the group.
+    pub address: IpAddr,
+    /// The port there.
+    pub port: u16,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The client's port.
+    pub client_port: u16,
+}
+
+impl Node {
+    /// Tells the heirs of a group of connections to it; as many as fit one message, of one family.
+    pub(super) fn share_connections(&mut self, group: GroupKey, connections: &[Connection]) {
+        let held = self
+            .groups
+            .get(&group)
+            .is_some_and(|here| matches!(here.holding, Holding::Held { .. }));
+        let claim = self.claims.latest(group).filter(|claim| held && self.ours(claim));
+        let Some(claim) = claim.filter(|_| self.holds(Rule::ShareConnections)) else { return };
+        let living = |node: &NodeId| self.peers.get(node).is_some_and(super::peers::Peer::alive);
+        let heirs: Vec<NodeId> = claim.heirs.into_iter().flatten().filter(living).collect();
+        for to in heirs {
+            let message = Message::Connections(connections.to_vec());
+            self.actions.push(Action::Send { to, message });
+        }
+    }
+
+    /// Hands on what a peer tells; the kernel side keeps it for a while.
+    pub(super) fn on_connections(&mut self, from: NodeId, connections: Vec<Connection>) {
+        self.actions.push(Action::Remember { from, connections });
+    }
+
+    /// Has the clients of the former owner told, once, when the group has just been announced.
+    pub(super) fn tickle_after_announcement(&mut self, group: GroupKey) {
+        let unplanned = self.claims.latest(group).is_some_and(|claim| left_behind(claim.cause));
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        let Holding::Held { epoch, .. } = here.holding else { return };
+        if here.tickled < epoch {
+            here.tickled = epoch;
+            if unplanned {
+                self.actions.push(Action::Tickle { group });
+            }
+        }
+    }
+}
+
+/// Whether whoever had the group before had no time to end its connections.
+const fn left_behind(cause: Cause) -> bool {
+    match cause {
+        Cause::Silence(_)
+        | Cause::Restart(_)
+        | Cause::Deaf(_)
+        | Cause::Departure(_)
+        | Cause::Inability(_) => true,
+        // Of a planned move the owner has ended them, and so does the loser of a conflict.
+        Cause::FirstClaim
+        | Cause::Balance(_)
+        | Cause::Drain(_)
+        | Cause::Operator(_)
+        | Cause::Failback(_)
+        | Cause::Conflict(_)
+        | Cause::TakenBack(_) => false,
+    }
+}
+
+/// Before any taking.
+pub(super) const NEVER_TICKLED: Epoch = Epoch(0);
