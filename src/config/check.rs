@@ -45,6 +45,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
         keys,
         port: port?,
         kernel_lease,
+        load_aware: cluster.load_aware.unwrap_or(false),
         profile: profile_name(profile),
         timing,
         digest: 0,

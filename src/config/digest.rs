@@ -46,6 +46,9 @@ fn meaning(config: &Config) -> String {
     if config.kernel_lease != KernelLease::default() {
         text.push_str("kernel_lease required\n");
     }
+    if config.load_aware {
+        text.push_str("load_aware\n");
+    }
     for line in nodes.iter().chain(&groups) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");

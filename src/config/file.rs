@@ -10,7 +10,7 @@ use super::document::{Entry, Section, Source};
 use super::fault::{At, Findings, Place};
 
 const ROOT: &[&str] = &["cluster", "timing", "node", "pool"];
-const CLUSTER: &[&str] = &["name", "key_file", "profile", "port", "kernel_lease"];
+const CLUSTER: &[&str] = &["name", "key_file", "profile", "port", "kernel_lease", "load_aware"];
 const TIMING: &[&str] = &[
     "heartbeat",
     "misses",
@@ -72,6 +72,7 @@ pub(super) struct Cluster {
     pub(super) profile: Option<At<String>>,
     pub(super) port: Option<At<i64>>,
     pub(super) kernel_lease: Option<At<String>>,
+    pub(super) load_aware: Option<bool>,
 }
 
 /// `[timing]`.
@@ -184,6 +185,7 @@ fn read_cluster(root: &Section<'_>, findings: &mut Findings) -> Cluster {
         profile: section.text("profile", WRITE_STRING, findings),
         port: section.number("port", WRITE_NUMBER, findings),
         kernel_lease: section.text("kernel_lease", WRITE_STRING, findings),
+        load_aware: section.flag("load_aware", WRITE_FLAG, findings).map(|flag| flag.value),
     }
 }
 

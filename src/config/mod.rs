@@ -64,6 +64,8 @@ pub struct Config {
     pub port: u16,
     /// Whether the daemon may run without the gate in nf_tables.
     pub kernel_lease: KernelLease,
+    /// Whether placement goes by how busy nodes are.
+    pub load_aware: bool,
     /// Name of the profile that the times come from.
     pub profile: &'static str,
     /// Times and limits.
@@ -182,6 +184,7 @@ impl Config {
             digest: self.digest,
             nodes: self.nodes.iter().map(member).collect(),
             groups: groups.collect(),
+            load_aware: self.load_aware,
             timing: self.timing,
             draining,
             #[cfg(feature = "mutations")]

@@ -19,6 +19,7 @@ mod connection;
 mod duration_text;
 mod inquiry;
 pub mod names;
+pub mod plan;
 pub mod recorder;
 pub mod render;
 pub mod request;

@@ -185,6 +185,8 @@ impl Ring {
             | Report::MajorityBack { .. }
             | Report::KernelAnswers { .. }
             | Report::SecondClaimant { .. }
+            | Report::FitnessChanged { .. }
+            | Report::LastResort { .. }
             | Report::Draining { .. } => None,
         }
     }

@@ -96,6 +96,17 @@ pub struct Node {
     /// that nothing of it is taken; `null` if that is not so.
     #[serde(default)]
     pub kernel_answers: Option<String>,
+    /// How much of what the host can bear is used, per mille, as it says; `null` if it does not.
+    #[serde(default)]
+    pub load_permille: Option<u16>,
+    /// Pools of which a required check fails there: it owns their groups only if nobody better
+    /// can, or not at all (`last_resort`).
+    #[serde(default)]
+    pub unfit: Vec<String>,
+    /// Pools of which a preferred check fails there: it owns their groups only if nobody better
+    /// can.
+    #[serde(default)]
+    pub reluctant: Vec<String>,
 }
 
 /// A node of a daemon that does not tell yet.
@@ -244,7 +255,7 @@ pub struct Event {
     /// What kind: `peer_changed`, `peer_restarted`, `phase_changed`, `owner_changed`, `acquired`,
     /// `released`, `gave_way`, `unable`, `repaired`, `converged`, `not_converged`, `stalled`,
     /// `offer_failed`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
-    /// `kernel_answers`, `second_claimant`, `overwritten`.
+    /// `kernel_answers`, `second_claimant`, `fitness_changed`, `last_resort`, `overwritten`.
     pub kind: String,
     /// The node that noticed it.
     pub observer: String,

@@ -29,6 +29,8 @@ pub struct Configuration {
     pub nodes: BTreeMap<NodeId, Member>,
     /// Every configured group; at most [`GROUPS_MAX`].
     pub groups: BTreeMap<GroupKey, Group>,
+    /// Whether placement goes by how busy nodes are.
+    pub load_aware: bool,
     /// Intervals and limits.
     pub timing: Timing,
     /// Whether this node starts drained, as it was when it last ran. Read at start only.

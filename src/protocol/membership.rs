@@ -102,6 +102,8 @@ impl Node {
             self.evaluate = true;
             self.heirs_due = self.heirs_due.min(self.now + self.configuration.timing.heartbeat);
         }
+        self.hear_checks(from, &beat.fitness);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
         let trusted = matches!(beat.phase, NodePhase::Active | NodePhase::Leaving);
         let mut hears = std::collections::BTreeMap::new();
         for line in &beat.heard {
@@ -200,6 +202,8 @@ impl Node {
             acknowledged: peer.inbound.have,
             heard,
             hardware: self.hardware.clone(),
+            fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
+            load: self.meter.load(now),
         };
         self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
     }
@@ -232,6 +236,8 @@ impl Node {
             acknowledged: super::message::LogPosition::default(),
             heard: Vec::new(),
             hardware: Vec::new(),
+            fitness: Vec::new(),
+            load: None,
         })
     }
 

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::action::Verdict;
+use super::fitness::Record;
 use super::identity::{HardwareAddress, Incarnation, NodeId};
 use super::instant::Instant;
+use super::load::Load;
 use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
 use super::silent_kernel::SilentKernel;
 
@@ -16,7 +18,7 @@ const FLAPS_MAX: usize = 3;
 const FLAPS_WINDOW: Duration = Duration::from_secs(60);
 
 /// One peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// Whether it may own groups; a witness may not.
     pub(super) owns: bool,
@@ -58,6 +60,10 @@ pub(super) struct Peer {
     pub(super) solicited_at: Instant,
     /// The hardware addresses it last told.
     pub(super) hardware: Vec<HardwareAddress>,
+    /// How busy it says it is.
+    pub(super) load: Option<Load>,
+    /// What its checks say.
+    pub(super) checks: Record,
     /// What its kernel says when it is silent.
     pub(super) kernel: SilentKernel,
 }
@@ -145,6 +151,8 @@ impl Peer {
             answered_at: Instant::START,
             solicited_at: Instant::START,
             hardware: Vec::new(),
+            load: None,
+            checks: Record::default(),
             kernel: SilentKernel::UNKNOWN,
         }
     }
@@ -207,6 +215,7 @@ impl Peer {
             config_digest: heartbeat.config_digest,
             loop_lag: heartbeat.loop_lag,
         };
+        self.load = heartbeat.load;
         if !heartbeat.hardware.is_empty() {
             self.hardware.clone_from(&heartbeat.hardware);
         }
