@@ -12,9 +12,9 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 11] = [
-    "run", "status", "events", "explain", "drain", "undrain", "move", "check", "keygen", "reload",
-    "lab",
+const COMMANDS: [&str; 12] = [
+    "run", "status", "events", "explain", "plan", "drain", "undrain", "move", "check", "keygen",
+    "reload", "lab",
 ];
 
 const GOOD: &str = "[cluster]\nname = \"edge\"\nkey_file = \"cluster.key\"\n\
@@ -152,7 +152,9 @@ fn keygen_writes_a_private_key_and_never_overwrites() {
 #[test]
 fn wrong_usage_exits_with_2() {
     let here = directory("usage");
-    let cases: [&[&str]; 11] = [
+    let cases: [&[&str]; 13] = [
+        &["plan"],
+        &["plan", "--without", "lb1", "--config", "a.toml"],
         &["lab", "--bench", "0"],
         &["lab", "a.toml", "--bench", "3"],
         &[],
@@ -210,7 +212,8 @@ fn a_reader_that_went_away_is_no_failure() {
 #[test]
 fn without_a_daemon_every_question_exits_with_4() {
     let here = directory("unreachable");
-    let cases: [&[&str]; 7] = [
+    let cases: [&[&str]; 8] = [
+        &["plan", "--without", "lb1,lb2"],
         &["status"],
         &["events", "--since", "10m"],
         &["explain", "10.0.0.1"],

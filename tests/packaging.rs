@@ -12,11 +12,12 @@ use std::time::Duration;
 use buoy::protocol::Timing;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 11] = [
+const CONTRACT: [(&str, &[&str]); 12] = [
     ("run", &["--config", "--node", "--runtime-dir", "--log-format"]),
     ("status", &[]),
     ("events", &["--follow", "--group", "--since"]),
     ("explain", &[]),
+    ("plan", &["--without"]),
     ("drain", &["--no-wait"]),
     ("undrain", &["--no-wait"]),
     ("move", &[]),

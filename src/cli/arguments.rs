@@ -100,6 +100,19 @@ pub(super) enum Command {
         #[arg(long)]
         no_wait: bool,
     },
+    /// What would move, before it does
+    ///
+    /// Without some nodes: if they were drained. With --config: if that file were in force on every
+    /// node. Computed by the daemon from what it knows now; nothing is done.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy plan --without lb1,lb2\n  buoy plan --config \
+        ./new.toml")]
+    Plan {
+        /// Nodes to do without, separated by commas
+        #[arg(long, value_name = "NODE", value_delimiter = ',')]
+        #[arg(required_unless_present = "config", conflicts_with = "config")]
+        without: Vec<String>,
+    },
     /// Check a configuration file, without the daemon
     ///
     /// Shows all faults at once, each with its line, key, value and what is allowed; without

@@ -1,7 +1,7 @@
 //! The command line: what may be typed, and which module answers it.
 //!
 //! ```text
-//!  run  -> daemon           status events explain drain undrain move reload -> control::client
+//!  run  -> daemon           status events explain plan drain undrain move reload -> control::client
 //!  lab  -> lab              check keygen -> here, with config
 //! ```
 //!
@@ -88,6 +88,14 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         Command::Undrain(Target { node, no_wait: _ }) => ask(Question::Undrain { node }, streams),
         Command::Move { group, node, no_wait } => {
             ask(Question::Move { group, node, wait: !no_wait }, streams)
+        }
+        Command::Plan { without } => {
+            let new = config.clone().map(|path| std::path::absolute(&path).unwrap_or(path));
+            if let Some(Err(refused)) = new.as_ref().map(|path| crate::config::load(path)) {
+                writeln!(streams.err, "buoy: {refused}")?;
+                return Ok(Exit::Configuration);
+            }
+            ask(Question::Plan { without, config: new }, streams)
         }
         Command::Reload => ask(Question::Reload, streams),
         Command::Guard => {

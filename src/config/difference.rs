@@ -56,6 +56,11 @@ pub enum Change {
         /// Value in the file.
         to: String,
     },
+    /// Placement goes by how busy nodes are, or no longer.
+    LoadAware {
+        /// In the file.
+        to: bool,
+    },
     /// Keys were added, removed or replaced, or another is active.
     Keys {
         /// Ids of the keys to accept, the active one first.
@@ -143,6 +148,7 @@ impl fmt::Display for Change {
             Self::KernelLease { from, to } => {
                 write!(out, "kernel_lease changed from {} to {}", from.word(), to.word())
             }
+            Self::LoadAware { to } => write!(out, "load_aware changed to {to}"),
             Self::Keys { ids } => {
                 let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
                 write!(out, "keys changed, now {} with the first active", ids.join(", "))
@@ -178,6 +184,9 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     }
     if old.kernel_lease != new.kernel_lease {
         changes.push(Change::KernelLease { from: old.kernel_lease, to: new.kernel_lease });
+    }
+    if old.load_aware != new.load_aware {
+        changes.push(Change::LoadAware { to: new.load_aware });
     }
     if old.keys != new.keys {
         let others = new.keys.all.iter().map(|(id, _)| *id).filter(|id| *id != new.keys.active);

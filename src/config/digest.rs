@@ -53,6 +53,9 @@ fn meaning(config: &Config) -> String {
     if !config.drain_timeout.is_zero() {
         let _ = writeln!(text, "drain_timeout {:?}", config.drain_timeout);
     }
+    if config.load_aware {
+        text.push_str("load_aware\n");
+    }
     // Nothing for none, as by software that does not know them. The order of hooks is theirs.
     let mut checks: Vec<String> =
         config.checks.iter().map(|check| format!("check {check:?}")).collect();

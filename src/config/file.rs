@@ -19,6 +19,7 @@ const CLUSTER: &[&str] = &[
     "kernel_lease",
     "tickle_connections_max",
     "drain_timeout",
+    "load_aware",
 ];
 const TIMING: &[&str] = &[
     "heartbeat",
@@ -132,6 +133,7 @@ pub(super) struct Cluster {
     pub(super) kernel_lease: Option<At<String>>,
     pub(super) tickle_connections_max: Option<At<i64>>,
     pub(super) drain_timeout: Option<At<String>>,
+    pub(super) load_aware: Option<bool>,
 }
 
 /// `[timing]`.
@@ -248,6 +250,7 @@ fn read_cluster(root: &Section<'_>, findings: &mut Findings) -> Cluster {
         kernel_lease: section.text("kernel_lease", WRITE_STRING, findings),
         drain_timeout: section.text("drain_timeout", WRITE_DURATION, findings),
         tickle_connections_max: section.number("tickle_connections_max", WRITE_NUMBER, findings),
+        load_aware: section.flag("load_aware", WRITE_FLAG, findings).map(|flag| flag.value),
     }
 }
 

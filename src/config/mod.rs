@@ -79,6 +79,8 @@ pub struct Config {
     pub tickle_connections_max: usize,
     /// How long a drain waits for connections to end; zero does not wait.
     pub drain_timeout: Duration,
+    /// Whether placement goes by how busy nodes are.
+    pub load_aware: bool,
     /// Name of the profile that the times come from.
     pub profile: &'static str,
     /// Times and limits.
@@ -201,6 +203,7 @@ impl Config {
             digest: self.digest,
             nodes: self.nodes.iter().map(member).collect(),
             groups: groups.collect(),
+            load_aware: self.load_aware,
             timing: self.timing,
             drain_timeout: self.drain_timeout,
             draining,

@@ -26,11 +26,11 @@ use serde::de::DeserializeOwned;
 use super::request::Request;
 use super::response::{Applied, Done, Event, Explanation, Refused, Rejected, Status};
 use super::wait::{self, Goal};
-use super::{recorder, render};
+use super::{plan, recorder, render};
 
 /// Longer than the daemon itself waits for an answer, so that its own refusal is heard.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// As above, for a reload.
+/// As above, for a reload and a plan.
 const RELOAD_WAIT: Duration = Duration::from_secs(40);
 /// Longest answer taken: a status of the most groups has about 2 MB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -77,6 +77,13 @@ pub enum Command {
         node: String,
         /// Whether to wait until it is there; `--no-wait` is false.
         wait: bool,
+    },
+    /// `buoy plan`.
+    Plan {
+        /// Nodes to do without.
+        without: Vec<String>,
+        /// A file to plan with, by its absolute path.
+        config: Option<PathBuf>,
     },
     /// `buoy reload`.
     Reload,
@@ -133,6 +140,11 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
             let request = Request::Explain { group: group.clone() };
             let answer = ask(socket, &request, ANSWER_WAIT, output)?;
             output.answer(&answer, |told: &Explanation| render::explanation(told))
+        }
+        Command::Plan { without, config } => {
+            let request = Request::Plan { without: without.clone(), config: config.clone() };
+            let answer = ask(socket, &request, RELOAD_WAIT, output)?;
+            output.answer(&answer, plan::text)
         }
         Command::Reload => {
             let answer = ask(socket, &Request::Reload {}, RELOAD_WAIT, output)?;

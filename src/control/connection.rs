@@ -136,6 +136,10 @@ impl Connection {
                 self.note_order(&request);
                 self.tell(desk.inquirer.move_group(group, node).await).await
             }
+            Request::Plan { without, config } => {
+                let plan = desk.inquirer.plan(without, config.as_deref());
+                self.tell(plan.await).await
+            }
             Request::Reload {} => {
                 self.note_order(&request);
                 self.tell(desk.inquirer.reload().await).await

@@ -13,10 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::client::{self, Command, Error};
 use super::names::NamesInForce;
+use super::plan::Foreseen;
 use super::recorder::Recorder;
-use super::server::{INQUIRIES_MAX, Inquiry, SOCKET_NAME, Server, Settings};
+use super::server::{INQUIRIES_MAX, Inquiry, PlanWanted, SOCKET_NAME, Server, Settings};
 use super::{fixture, request};
-use crate::protocol::{Cause, Epoch, Explanation, GroupState, NodeId, Order, Refusal, Status};
+use crate::protocol::{
+    Cause, Epoch, Explanation, GroupState, MoveReason, NodeId, Order, PlanReason, PlannedMove,
+    Refusal, Status,
+};
 
 /// No answer of a test takes so long, however busy the machine.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -195,6 +199,25 @@ impl World {
                     self.obey(order);
                 }
                 reply.send(self.outcome).ok();
+            }
+            Inquiry::Plan { wanted, reply } => {
+                let moves = match wanted {
+                    PlanWanted::Without(nodes) => {
+                        let owned = self.status.groups.iter();
+                        let owned =
+                            owned.filter(|one| one.owner.is_some_and(|it| nodes.contains(&it)));
+                        owned
+                            .map(|one| PlannedMove {
+                                group: one.group,
+                                from: one.owner,
+                                to: self.receiver,
+                                why: PlanReason::Move(MoveReason::Drain),
+                            })
+                            .collect()
+                    }
+                    PlanWanted::Config(_) => Vec::new(),
+                };
+                reply.send(Ok(Foreseen { moves, names: None })).ok();
             }
             Inquiry::Reload { reply } => {
                 reply.send(self.reload.clone()).ok();

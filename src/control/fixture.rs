@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::names::{GroupName, Names, NodeName};
 use crate::protocol::{
-    Candidate, Cause, Epoch, Explanation, GroupKey, GroupState, GroupStatus, Inability,
-    Incarnation, Mode, NodeId, NodePhase, NodeStatus, SoftwareVersion, Standing, Status, Verdict,
-    Waiting,
+    Candidate, Cause, Epoch, Explanation, Fitness, GroupKey, GroupState, GroupStatus, Inability,
+    Incarnation, Mode, NodeId, NodePhase, NodeStatus, PoolId, SoftwareVersion, Standing, Status,
+    Verdict, Waiting,
 };
 
 /// Id of a node by name.
@@ -60,6 +60,8 @@ fn node_status(name: &str, verdict: Verdict, owns: u16) -> NodeStatus {
         last_heard: Some(Duration::from_millis(42)),
         draining: false,
         waiting: None,
+        load: None,
+        unfit: Vec::new(),
         weight: 1,
         owns,
         software: Some(SoftwareVersion { major: 0, minor: 1, patch: 0 }),
@@ -102,6 +104,7 @@ pub(super) fn status() -> Status {
             NodeStatus { last_heard: Some(Duration::ZERO), ..node_status("lb1", Verdict::Up, 1) },
             NodeStatus {
                 draining: true,
+                unfit: vec![(PoolId::from_name("web"), Fitness::Unfit)],
                 weight: 2,
                 config_differs: true,
                 ..node_status("lb2", Verdict::Up, 1)

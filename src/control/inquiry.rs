@@ -7,6 +7,7 @@
 //! it is given again, and while one is being asked for, the others wait for the same one.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::names::{Names, NamesInForce, Unresolved};
+use super::plan::{self, Foreseen, Plan};
 use super::response::{Applied, Check, Done, Explanation, Fence, Hook, Rejected, SCHEMA};
 use super::{sentences, translation};
 use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
@@ -24,6 +26,8 @@ pub const INQUIRIES_MAX: usize = super::server::CLIENTS_MAX;
 pub const STATUS_AGE_MAX: Duration = Duration::from_millis(20);
 /// A daemon that has not answered by then is stuck; a hand-over between nodes takes less.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// A plan for the most groups and nodes takes seconds, beside everything else.
+const PLAN_WAIT: Duration = Duration::from_secs(30);
 /// A reload reads files, which may lie on a slow disk.
 const RELOAD_WAIT: Duration = Duration::from_secs(30);
 
@@ -49,11 +53,27 @@ pub enum Inquiry {
         /// Takes the answer.
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// What would move.
+    Plan {
+        /// If what.
+        wanted: PlanWanted,
+        /// Takes the answer, or all that is wrong with the file.
+        reply: oneshot::Sender<Result<Foreseen, Vec<String>>>,
+    },
     /// Read the configuration file again.
     Reload {
         /// Takes the differences applied, or the faults because of which none was.
         reply: oneshot::Sender<Result<Vec<String>, Vec<String>>>,
     },
+}
+
+/// What is to be different from now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanWanted {
+    /// These nodes drain.
+    Without(Vec<NodeId>),
+    /// This file is in force.
+    Config(PathBuf),
 }
 
 /// What the node knows, and what the daemon around it counted.
@@ -162,6 +182,33 @@ impl Inquirer {
         Ok(Done { schema: SCHEMA, done: word.to_owned(), node: names.node(node), pool, group })
     }
 
+    pub(super) async fn plan(
+        &self,
+        without: &[String],
+        config: Option<&Path>,
+    ) -> Result<Plan, Rejected> {
+        let names = self.names.current();
+        let wanted = match config {
+            Some(path) => PlanWanted::Config(path.to_owned()),
+            None if without.is_empty() => {
+                let reason = "say which nodes to do without, or name the file to plan with";
+                return Err(Rejected::new("nothing_to_plan", reason));
+            }
+            None => {
+                let nodes = without.iter().map(|name| find_node(&names, Some(name)));
+                PlanWanted::Without(nodes.collect::<Result<_, _>>()?)
+            }
+        };
+        let answer = self.ask(PLAN_WAIT, |reply| Inquiry::Plan { wanted, reply }).await?;
+        let planned = answer.map(|foreseen| plan::answer(&foreseen, &names));
+        planned.map_err(|faults| {
+            let reason = "a reload would refuse this configuration";
+            let mut rejected = Rejected::new("configuration", reason);
+            rejected.refused.details = faults;
+            rejected
+        })
+    }
+
     pub(super) async fn reload(&self) -> Result<Applied, Rejected> {
         let answer = self.ask(RELOAD_WAIT, |reply| Inquiry::Reload { reply }).await?;
         *self.status.lock().await = None;
@@ -253,7 +300,7 @@ mod tests {
                 reply.send(fixture::status().into()).expect("somebody waits");
             }
             Inquiry::Order { reply, .. } => reply.send(Ok(())).expect("somebody waits"),
-            other @ (Inquiry::Explain { .. } | Inquiry::Reload { .. }) => {
+            other @ (Inquiry::Explain { .. } | Inquiry::Plan { .. } | Inquiry::Reload { .. }) => {
                 panic!("not expected here: {other:?}")
             }
         }

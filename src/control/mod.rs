@@ -20,6 +20,7 @@ mod duration_text;
 mod inquiry;
 pub mod local;
 pub mod names;
+pub mod plan;
 pub mod recorder;
 pub mod render;
 pub mod request;

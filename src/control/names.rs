@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::protocol::{GroupKey, Mode, NodeId};
+use crate::protocol::{GroupKey, Mode, NodeId, PoolId};
 
 /// Names of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,14 @@ impl Names {
             },
             |placed| placed.name.clone(),
         )
+    }
+
+    /// The name of a pool.
+    #[must_use]
+    pub fn pool(&self, pool: PoolId) -> String {
+        let mut pools = self.groups.values().map(|placed| &placed.name.pool);
+        let named = pools.find(|name| PoolId::from_name(name) == pool);
+        named.cloned().unwrap_or_else(|| pool.to_string())
     }
 
     /// Where the node stands in the file; those that do not come last.

@@ -210,6 +210,8 @@ impl Ring {
             | Report::MajorityBack { .. }
             | Report::KernelAnswers { .. }
             | Report::SecondClaimant { .. }
+            | Report::FitnessChanged { .. }
+            | Report::LastResort { .. }
             | Report::Draining { .. } => None,
         }
     }

@@ -11,8 +11,9 @@ use super::response::{
     Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Role, Status,
     Waits,
 };
-use super::sentences::counted;
+use super::sentences::{self, counted};
 use super::table::{Table, numbers, words};
+use crate::protocol::Fitness;
 
 /// Addresses of a group that are written out in a table; of the rest the number.
 const ADDRESSES_SHOWN: usize = 2;
@@ -31,6 +32,9 @@ pub fn status(status: &Status) -> String {
             differing.name, status.node
         ));
     }
+    for node in &status.nodes {
+        text.push_str(&checks(node));
+    }
     for silent in &status.nodes {
         if let Some(group) = &silent.kernel_answers {
             text.push_str(&format!(
@@ -44,6 +48,13 @@ pub fn status(status: &Status) -> String {
     text.push_str(&local::checks(&status.checks));
     text.push_str(&local::hooks(&status.hooks));
     text
+}
+
+/// The pools that a node is not fit for.
+fn checks(node: &Node) -> String {
+    let unfit = node.unfit.iter().map(|pool| sentences::fitness(Fitness::Unfit, pool));
+    let reluctant = node.reluctant.iter().map(|pool| sentences::fitness(Fitness::Reluctant, pool));
+    unfit.chain(reluctant).map(|what| format!("\n{} is {what}\n", node.name)).collect()
 }
 
 /// What becomes of this host's addresses without its daemon.
@@ -312,6 +323,8 @@ lb2   no vote  up       active   42ms       1       2  waits for 12, 25s  180us 
 lb3   witness  unknown  -       never       0       1  -                      -  -
 
 lb2 has another configuration than lb1: compare the files, then 'buoy reload'
+
+lb2 is unfit: checks of pool web fail
 
 POOL  GROUP        ADDRESSES              MODE          OWNER  STATE    EPOCH  SINCE  CONVERGED  CONNECTIONS  WHY
 web   10.77.0.100  10.77.0.100            availability  lb1    owned        7  1m21s       12ms         2000  lb3 fell silent

@@ -4,10 +4,13 @@
 //! {"request":"status"}                          {"request":"explain","group":"10.77.0.100"}
 //! {"request":"events","since_ms":600000}        {"request":"drain","node":"lb1"}
 //! {"request":"move","group":"10.77.0.100","node":"lb2"}            {"request":"reload"}
+//! {"request":"plan","without":["lb1"]}          {"request":"plan","config":"/etc/buoy/new.toml"}
 //! ```
 //!
 //! Unknown requests and unknown fields are refused, so that a misspelt filter is never taken for
 //! none. Names are those of the configuration; a group may also be named by any of its addresses.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +69,15 @@ pub enum Request {
         /// Where it shall go.
         node: String,
     },
+    /// What would move if. Answered by [`Plan`](super::plan::Plan).
+    Plan {
+        /// These nodes drained.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<String>,
+        /// This file were in force; an absolute path, read by the daemon.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        config: Option<PathBuf>,
+    },
     /// Read the configuration file again. Answered by [`Applied`](super::response::Applied).
     Reload {},
 }
@@ -87,6 +99,7 @@ impl Request {
             Self::Drain { .. } => "drain",
             Self::Undrain { .. } => "undrain",
             Self::Move { .. } => "move",
+            Self::Plan { .. } => "plan",
             Self::Reload {} => "reload",
         }
     }
@@ -120,6 +133,14 @@ mod tests {
             (
                 r#"{"request":"move","group":"10.77.0.100","node":"lb2"}"#,
                 Request::Move { group: group(), node: "lb2".to_owned() },
+            ),
+            (
+                r#"{"request":"plan","without":["lb1","lb2"]}"#,
+                Request::Plan { without: vec!["lb1".to_owned(), "lb2".to_owned()], config: None },
+            ),
+            (
+                r#"{"request":"plan","config":"/etc/buoy/new.toml"}"#,
+                Request::Plan { without: Vec::new(), config: Some("/etc/buoy/new.toml".into()) },
             ),
             (r#"{"request":"reload"}"#, Request::Reload {}),
         ];

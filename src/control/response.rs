@@ -108,6 +108,17 @@ pub struct Node {
     /// that nothing of it is taken; `null` if that is not so.
     #[serde(default)]
     pub kernel_answers: Option<String>,
+    /// How much of what the host can bear is used, per mille, as it says; `null` if it does not.
+    #[serde(default)]
+    pub load_permille: Option<u16>,
+    /// Pools of which a required check fails there: it owns their groups only if nobody better
+    /// can, or not at all (`last_resort`).
+    #[serde(default)]
+    pub unfit: Vec<String>,
+    /// Pools of which a preferred check fails there: it owns their groups only if nobody better
+    /// can.
+    #[serde(default)]
+    pub reluctant: Vec<String>,
 }
 
 /// What a draining node waits for.
@@ -271,7 +282,7 @@ pub struct Event {
     /// `released`, `gave_way`, `unable`, `repaired`, `converged`, `not_converged`, `stalled`,
     /// `offer_failed`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
     /// `kernel_answers`, `second_claimant`, `check_changed`, `hook_failed`, `hooks_dropped`,
-    /// `overwritten`.
+    /// `fitness_changed`, `last_resort`, `overwritten`.
     pub kind: String,
     /// The node that noticed it.
     pub observer: String,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::duration_text::precise;
 use super::names::Names;
 use crate::protocol::{
-    Cause, Convergence, Failure, Inability, NodeId, NodePhase, Order, Refusal, Report, Standing,
-    Verdict,
+    Cause, Convergence, Failure, Fitness, Inability, NodeId, NodePhase, Order, PoolId, Refusal,
+    Report, Standing, Verdict,
 };
 
 /// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
@@ -35,6 +35,7 @@ pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
         Cause::Failback(node) => {
             format!("handed back by {} to its preferred node", names.node(node))
         }
+        Cause::Checks(node) => format!("handed over by {}: its checks fail", names.node(node)),
         Cause::Conflict(node) => {
             format!("{} had it too after a split and gave way", names.node(node))
         }
@@ -112,9 +113,39 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             names.node(node),
             names.group(group).group
         ),
-        Report::Draining { on: true } => format!("{me} drains: it gives its groups away"),
-        Report::Draining { on: false } => format!("{me} may own groups again"),
+        Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
+        Report::LastResort { pool, kept, .. } => last_resort(&names.pool(pool), kept),
+        Report::Draining { on } => draining(&me, on),
     }
+}
+
+fn checked(node: NodeId, pool: PoolId, is: Fitness, names: &Names) -> String {
+    format!("{} is {}", names.node(node), fitness(is, &names.pool(pool)))
+}
+
+fn draining(me: &str, on: bool) -> String {
+    if on {
+        format!("{me} drains: it gives its groups away")
+    } else {
+        format!("{me} may own groups again")
+    }
+}
+
+/// What the checks of a node say of a pool.
+#[must_use]
+pub fn fitness(fitness: Fitness, pool: &str) -> String {
+    match fitness {
+        Fitness::Fit => format!("fit: the checks of pool {pool} pass"),
+        Fitness::Reluctant => format!("reluctant: preferred checks of pool {pool} fail"),
+        Fitness::Unfit => format!("unfit: checks of pool {pool} fail"),
+    }
+}
+
+/// What becomes of the groups of a pool that no node is fit for.
+#[must_use]
+pub fn last_resort(pool: &str, kept: bool) -> String {
+    let becomes = if kept { "kept where it is" } else { "let go, as last_resort says" };
+    format!("no node passes the checks of pool {pool}: {becomes}")
 }
 
 /// Who does not follow a takeover: the names of some, and how many more.
@@ -190,9 +221,9 @@ pub fn inability(why: Inability) -> String {
     text.to_owned()
 }
 
-/// Why a node would, or would not, be next.
+/// Why a node would, or would not, be next for a group of this pool.
 #[must_use]
-pub fn standing(standing: Standing) -> String {
+pub fn standing(standing: Standing, pool: &str) -> String {
     match standing {
         Standing::Heir(1) => "first heir in the owner's claim".to_owned(),
         Standing::Heir(2) => "second heir in the owner's claim".to_owned(),
@@ -204,6 +235,11 @@ pub fn standing(standing: Standing) -> String {
         Standing::Draining => "draining: kept free by the operator".to_owned(),
         Standing::NotActive(is) => format!("not active: {}", phase(is)),
         Standing::Unable(why) => format!("cannot hold it: {}", inability(why)),
+        Standing::Reluctant => fitness(Fitness::Reluctant, pool),
+        Standing::Unfit => fitness(Fitness::Unfit, pool),
+        Standing::LastResort => {
+            format!("{}, as at all nodes: the last resort", fitness(Fitness::Unfit, pool))
+        }
     }
 }
 
@@ -211,10 +247,16 @@ pub fn standing(standing: Standing) -> String {
 #[must_use]
 pub fn would_take(standing: Standing) -> bool {
     match standing {
-        Standing::Heir(_) | Standing::Preferred(_) | Standing::Ranked => true,
-        Standing::Down(_) | Standing::Draining | Standing::NotActive(_) | Standing::Unable(_) => {
-            false
-        }
+        Standing::Heir(_)
+        | Standing::Preferred(_)
+        | Standing::Ranked
+        | Standing::Reluctant
+        | Standing::LastResort => true,
+        Standing::Down(_)
+        | Standing::Draining
+        | Standing::NotActive(_)
+        | Standing::Unable(_)
+        | Standing::Unfit => false,
     }
 }
 
@@ -256,6 +298,10 @@ pub fn refusal(refusal: Refusal, order: Order, names: &Names) -> (&'static str, 
         Refusal::ReceiverIsWitness => {
             ("receiver_is_witness", format!("{node} is a witness: it votes and owns nothing"))
         }
+        Refusal::ReceiverUnfit => (
+            "receiver_unfit",
+            format!("checks fail at {node} that pass at the owner; see which with 'buoy status'"),
+        ),
         Refusal::ReceiverDeclined => (
             "receiver_declined",
             format!("{node} did not take {group}; see why with 'buoy explain {group}' there"),
@@ -408,6 +454,28 @@ mod tests {
             "lb2 is silent, but its kernel still answers for 10.77.0.100 (02:00:00:00:00:ab): \
              nothing of it is taken"
         );
+    }
+
+    #[test]
+    fn checks_are_told_with_the_pool() {
+        let (names, pool) = (names(), PoolId::from_name("web"));
+        let told = |told: Report| report(&told, None, &names);
+        let changed = |fitness| told(Report::FitnessChanged { node: node("lb2"), pool, fitness });
+        assert_eq!(changed(Fitness::Unfit), "lb2 is unfit: checks of pool web fail");
+        assert_eq!(
+            changed(Fitness::Reluctant),
+            "lb2 is reluctant: preferred checks of pool web fail"
+        );
+        assert_eq!(changed(Fitness::Fit), "lb2 is fit: the checks of pool web pass");
+        assert_eq!(
+            told(Report::LastResort { pool, kept: true, groups: 2 }),
+            "no node passes the checks of pool web: kept where it is"
+        );
+        assert_eq!(
+            cause(Cause::Checks(node("lb1")), None, &names),
+            "handed over by lb1: its checks fail"
+        );
+        assert_eq!(standing(Standing::Unfit, "web"), "unfit: checks of pool web fail");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::names::NamesInForce;
 use super::recorder::Recorder;
 use super::response::Rejected;
 
-pub use super::inquiry::{INQUIRIES_MAX, Inquiry, STATUS_AGE_MAX, Snapshot};
+pub use super::inquiry::{INQUIRIES_MAX, Inquiry, PlanWanted, STATUS_AGE_MAX, Snapshot};
 
 /// Name of the socket in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";

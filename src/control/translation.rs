@@ -12,7 +12,8 @@ use super::names::Names;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
 use crate::protocol::{
-    Explanation, GroupState, GroupStatus, Mode, NodeStatus, Report, SoftwareVersion, Verdict,
+    Explanation, Fitness, GroupState, GroupStatus, Mode, NodeStatus, Report, SoftwareVersion,
+    Verdict,
 };
 
 /// The whole status.
@@ -51,6 +52,9 @@ fn node(one: &NodeStatus, names: &Names) -> response::Node {
             connections: waiting.connections,
             left_ms: millis(waiting.left),
         }),
+        load_permille: one.load.map(|load| load.utilisation),
+        unfit: pools(one, Fitness::Unfit, names),
+        reluctant: pools(one, Fitness::Reluctant, names),
         version: one.software.map(version),
         phase: one.phase.map(|phase| sentences::phase(phase).to_owned()),
         role: if role.owns { response::Role::Member } else { response::Role::Witness },
@@ -63,6 +67,14 @@ fn node(one: &NodeStatus, names: &Names) -> response::Node {
             .kernel_answers
             .map(|(group, hardware)| format!("{} ({hardware})", names.group(group).group)),
     }
+}
+
+/// The pools of which a node's checks say this, by name.
+fn pools(one: &NodeStatus, fitness: Fitness, names: &Names) -> Vec<String> {
+    let named = one.unfit.iter().filter(|(_, is)| *is == fitness);
+    let mut named: Vec<String> = named.map(|(pool, _)| names.pool(*pool)).collect();
+    named.sort();
+    named
 }
 
 fn node_state(verdict: Verdict) -> NodeState {
@@ -138,13 +150,14 @@ fn reason(one: &GroupStatus, names: &Names) -> String {
 /// Why a group is where it is.
 pub(super) fn explanation(explanation: &Explanation, names: &Names) -> response::Explanation {
     let mut place = 0;
+    let pool = names.group(explanation.group.group).pool;
     let line = explanation.candidates.iter().map(|candidate| {
         let takes = sentences::would_take(candidate.standing);
         place += u32::from(takes);
         response::Candidate {
             place: takes.then_some(place),
             node: names.node(candidate.node),
-            reason: sentences::standing(candidate.standing),
+            reason: sentences::standing(candidate.standing, &pool),
         }
     });
     let line = line.collect();
@@ -243,6 +256,15 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.node = me();
             event.from = node.map(|node| names.node(node)).or_else(|| Some(hardware.to_string()));
         }
+        Report::FitnessChanged { node, pool, fitness } => {
+            event.node = Some(names.node(node));
+            event.pool = Some(names.pool(pool));
+            event.to = Some(fitness_word(fitness).to_owned());
+        }
+        Report::LastResort { pool, .. } => {
+            event.node = me();
+            event.pool = Some(names.pool(pool));
+        }
         Report::VotersDiffer { voter } => event.node = Some(names.node(voter)),
         Report::OfferFailed { to, .. } => {
             event.node = me();
@@ -255,6 +277,14 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
         | Report::Draining { .. } => {
             event.node = me();
         }
+    }
+}
+
+const fn fitness_word(fitness: Fitness) -> &'static str {
+    match fitness {
+        Fitness::Fit => "fit",
+        Fitness::Reluctant => "reluctant",
+        Fitness::Unfit => "unfit",
     }
 }
 
@@ -279,6 +309,8 @@ fn kind(report: &Report) -> &'static str {
         Report::Draining { .. } => "draining",
         Report::KernelAnswers { .. } => "kernel_answers",
         Report::SecondClaimant { .. } => "second_claimant",
+        Report::FitnessChanged { .. } => "fitness_changed",
+        Report::LastResort { .. } => "last_resort",
     }
 }
 
@@ -303,6 +335,8 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::VotersDiffer { .. }
         | Report::MajorityLost { .. }
         | Report::MajorityBack { .. }
+        | Report::FitnessChanged { .. }
+        | Report::LastResort { .. }
         | Report::Draining { .. } => None,
     }
 }
@@ -329,12 +363,12 @@ mod tests {
         let golden = concat!(
             r#"{"schema":1,"cluster":"edge","node":"lb1","phase":"active","nodes":["#,
             r#"{"name":"lb1","state":"up","last_heard_ms":0,"draining":false,"waits":null,"version":"0.1.0","#,
-            r#""phase":"active","role":"member","voter":true,"weight":1,"owns":1,"loop_lag_us":180,"config_differs":false,"kernel_answers":null},"#,
+            r#""phase":"active","role":"member","voter":true,"weight":1,"owns":1,"loop_lag_us":180,"config_differs":false,"kernel_answers":null,"load_permille":null,"unfit":[],"reluctant":[]},"#,
             r#"{"name":"lb2","state":"up","last_heard_ms":42,"draining":true,"waits":{"connections":12,"left_ms":25000},"version":"0.1.0","#,
-            r#""phase":"active","role":"member","voter":false,"weight":2,"owns":1,"loop_lag_us":180,"config_differs":true,"kernel_answers":null},"#,
+            r#""phase":"active","role":"member","voter":false,"weight":2,"owns":1,"loop_lag_us":180,"config_differs":true,"kernel_answers":null,"load_permille":null,"unfit":["web"],"reluctant":[]},"#,
             r#"{"name":"lb3","state":"unknown","last_heard_ms":null,"draining":false,"waits":null,"#,
             r#""version":null,"phase":null,"role":"witness","voter":true,"weight":1,"owns":0,"loop_lag_us":0,"#,
-            r#""config_differs":false,"kernel_answers":null}],"groups":["#,
+            r#""config_differs":false,"kernel_answers":null,"load_permille":null,"unfit":[],"reluctant":[]}],"groups":["#,
             r#"{"pool":"web","group":"10.77.0.100","addresses":["10.77.0.100"],"#,
             r#""mode":"availability","owner":"lb1","state":"owned","epoch":7,"since_ms":81234,"reason":"lb3 fell silent","#,
             r#""converged_ms":12,"connections":2000,"unable_here":null,"claimant":null},"#,

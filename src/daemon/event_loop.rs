@@ -312,6 +312,10 @@ impl<K: KernelOrders> EventLoop<K> {
             Input::Look(answer) => {
                 let _ = answer.send(self.picture(now));
             }
+            Input::Copy(answer) => {
+                let _ = answer.send(Box::new(self.node.clone()));
+            }
+            Input::Load(measure) => self.step(now, Event::Load(measure)),
             Input::Explain { group, answer } => {
                 let _ = answer.send(self.node.explain(now, group));
             }

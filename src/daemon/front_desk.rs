@@ -17,7 +17,10 @@ use super::event_loop::{Picture, Reconfiguration, Told, Vital};
 use super::inbox::{Input, Mailbox};
 use super::runtime_directory::RuntimeDirectory;
 use super::service_notify::ServiceNotify;
-use super::{Error, Options, Running, STOP_WITHIN, StopSignals, local_words, reports, setup};
+use super::{
+    Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, local_words, reports,
+    setup,
+};
 use crate::config::{self, Config, Occasion};
 use crate::control::names::NamesInForce;
 use crate::control::recorder::Recorder;
@@ -66,6 +69,8 @@ impl FrontDesk {
     ) -> Result<(), Error> {
         let mut watchdog = interval(self.notify.watchdog_interval().unwrap_or(IDLE_LOOK));
         let mut turns_seen = u64::MAX;
+        // Ends with the runtime; once the loop has ended nobody takes its measures any more.
+        tokio::spawn(host_load::measure(running.mailbox.clone()));
         loop {
             tokio::select! {
                 () = stop.recv() => break,
@@ -193,6 +198,9 @@ impl FrontDesk {
             }
             Inquiry::Explain { group, reply } => {
                 let _ = running.mailbox.offer(Input::Explain { group, answer: reply });
+            }
+            Inquiry::Plan { wanted, reply } => {
+                foresight::foresee(&running.mailbox, &self.config, self.me, wanted, reply);
             }
             Inquiry::Order { order, reply } => {
                 if let Err(reply) = running.mailbox.offer_order(order, reply) {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::event_loop::{Picture, Reconfiguration};
 use crate::protocol::{
-    Explanation, Fitness, GROUPS_MAX, GroupKey, KernelEvent, Order, PoolId, Refusal,
+    Explanation, Fitness, GROUPS_MAX, GroupKey, KernelEvent, Measure, Node, Order, PoolId, Refusal,
 };
 
 /// Inputs that may wait. While the daemon starts nobody takes any, and the kernel side may say of
@@ -41,6 +41,10 @@ pub(crate) enum Input {
     },
     /// Somebody wants to see what this node knows.
     Look(oneshot::Sender<Picture>),
+    /// Somebody wants to find out what the core would do, on a copy.
+    Copy(oneshot::Sender<Box<Node>>),
+    /// What the shell measures of its host; `None` if it cannot.
+    Load(Option<Measure>),
     /// Somebody wants to know why a group is where it is.
     Explain {
         /// The group.

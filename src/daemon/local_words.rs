@@ -139,7 +139,9 @@ pub(super) fn occasion(report: &Report) -> Option<Occasion> {
         | Report::MajorityLost { .. }
         | Report::MajorityBack { .. }
         | Report::KernelAnswers { .. }
-        | Report::SecondClaimant { .. } => None,
+        | Report::SecondClaimant { .. }
+        | Report::FitnessChanged { .. }
+        | Report::LastResort { .. } => None,
     }
 }
 

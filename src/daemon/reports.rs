@@ -10,8 +10,10 @@ use std::time::Duration;
 use tracing::Level;
 
 use crate::control::names::Names;
-use crate::control::sentences::{astray, cause as because, inability, phase, verdict};
-use crate::protocol::{Convergence, Epoch, NodePhase, Report, Verdict};
+use crate::control::sentences::{
+    astray, cause as because, fitness, inability, last_resort, phase, verdict,
+};
+use crate::protocol::{Convergence, Epoch, Fitness, NodeId, NodePhase, PoolId, Report, Verdict};
 
 /// One line. Fields that do not apply are absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +161,25 @@ fn line(report: Report, names: &Names) -> Line {
             ..of_group(Level::WARN, "somebody else claims the group too", group)
                 .because(format!("{hardware} says that it has it"))
         },
+        Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
+        Report::LastResort { pool, kept, .. } => resorted(&names.pool(pool), kept),
         Report::Draining { on } => Line::new(Level::INFO, draining(on)),
+    }
+}
+
+fn checked(node: NodeId, pool: PoolId, is: Fitness, names: &Names) -> Line {
+    let line = Line::new(fitness_level(is), "checks have another outcome");
+    Line { peer: Some(names.node(node)), ..line.because(fitness(is, &names.pool(pool))) }
+}
+
+fn resorted(pool: &str, kept: bool) -> Line {
+    Line::new(Level::WARN, "no node passes the checks").because(last_resort(pool, kept))
+}
+
+const fn fitness_level(fitness: Fitness) -> Level {
+    match fitness {
+        Fitness::Fit => Level::INFO,
+        Fitness::Reluctant | Fitness::Unfit => Level::WARN,
     }
 }
 

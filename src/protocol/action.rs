@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::connections::Connection;
 use super::event::{Convergence, Failure, Ticket};
-use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
+use super::fitness::Fitness;
+use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId, PoolId};
 use super::message::{Cause, Message, NodePhase, Refusal};
 use super::neighbours::Neighbour;
 
@@ -242,6 +243,24 @@ pub enum Report {
         hardware: HardwareAddress,
         /// The peer that this is; `None` for a host outside the cluster.
         node: Option<NodeId>,
+    },
+    /// What the checks of a node say of a pool has changed, seen from here.
+    FitnessChanged {
+        /// The node; it may be this one.
+        node: NodeId,
+        /// The pool.
+        pool: PoolId,
+        /// What they say now.
+        fitness: Fitness,
+    },
+    /// This node is not fit for groups that it has, and no node is; told once while that is so.
+    LastResort {
+        /// Their pool.
+        pool: PoolId,
+        /// Whether they stay, as configured; else they are let go.
+        kept: bool,
+        /// How many they are.
+        groups: u16,
     },
     /// Draining was switched on or off.
     Draining {

@@ -44,7 +44,7 @@ pub(super) struct Pace {
 }
 
 /// The schedule of one node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Announcements {
     courses: BTreeMap<GroupKey, Course>,
     /// By: repeats after firsts, then time.

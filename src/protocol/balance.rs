@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::configuration::Strategy;
 use super::identity::{GroupKey, NodeId};
+use super::instant::Instant;
 use super::message::{Cause, GROUPS_PER_OFFER, MoveReason, NodePhase, Tenure};
 use super::node::Node;
 use super::rules::Rule;
@@ -26,6 +27,28 @@ pub(super) const LOOK: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(60);
 /// Of all groups, the part that one owner may give for balance at each look: one in ten.
 const BUDGET_DIVISOR: usize = 10;
+
+/// What is to be offered to whom.
+#[derive(Debug, Default)]
+pub(super) struct Parcels(BTreeMap<NodeId, Vec<GroupKey>>);
+
+impl Parcels {
+    /// Adds a group; tells whether there was room in the offer to that node.
+    pub(super) fn put(&mut self, to: NodeId, group: GroupKey) -> bool {
+        let parcel = self.0.entry(to).or_default();
+        let fits = parcel.len() < GROUPS_PER_OFFER;
+        if fits {
+            parcel.push(group);
+        }
+        fits
+    }
+}
+
+/// Nodes that share some groups, and those of the groups that this node could give.
+struct Share<'a> {
+    nodes: &'a [NodeId],
+    candidates: Vec<GroupKey>,
+}
 
 /// Who should have which of the groups that nobody has claimed.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +83,7 @@ impl Node {
         }
         let mut tally = Tally::default();
         for (node, weight) in &among {
-            tally.enter(*node, *weight);
+            tally.enter(*node, *weight, None);
         }
         let mut takers = BTreeMap::new();
         for (group, wanted) in &self.configuration.groups {
@@ -84,9 +107,18 @@ impl Node {
             if matches!(self.phase, NodePhase::Active | NodePhase::Leaving) {
                 self.give_everything();
             }
+            if self.phase == NodePhase::Active {
+                // What nobody can be given, and nobody is to have.
+                self.heed_checks(true);
+            }
             return;
         }
-        if self.phase != NodePhase::Active || self.now < self.balance_due {
+        if self.phase != NodePhase::Active {
+            return;
+        }
+        let looks = self.now >= self.balance_due;
+        self.heed_checks(looks);
+        if !looks {
             return;
         }
         let jitter = Duration::from_millis(self.random.below(100));
@@ -98,29 +130,48 @@ impl Node {
     /// Offers all groups of a draining or leaving node, each to the least loaded receiver.
     fn give_everything(&mut self) {
         let mut tally = self.tally();
-        let mut parcels: BTreeMap<NodeId, Vec<GroupKey>> = BTreeMap::new();
+        let mut parcels = Parcels::default();
+        let ready = self.ready();
         for group in self.movable() {
             if self.waits_for(group) {
                 continue;
             }
-            let Some(to) = self.best_receiver(group, &tally, true) else { continue };
-            let parcel = parcels.entry(to).or_default();
-            if parcel.len() < GROUPS_PER_OFFER {
-                parcel.push(group);
+            let Some(to) = self.best_receiver(group, &ready, &tally) else { continue };
+            if parcels.put(to, group) {
                 tally.add(to);
             }
         }
-        for (to, parcel) in parcels {
-            self.offer(to, MoveReason::Drain, parcel, None);
+        self.send_parcels(parcels, MoveReason::Drain);
+    }
+
+    /// Offers what has been put together.
+    pub(super) fn send_parcels(&mut self, parcels: Parcels, reason: MoveReason) {
+        for (to, parcel) in parcels.0 {
+            if reason == MoveReason::Balance {
+                self.note_given(&parcel);
+            }
+            self.offer(to, reason, parcel, None);
         }
     }
 
-    /// The receiver that a group should go to now: preferred nodes first, then the least loaded.
-    fn best_receiver(&self, group: GroupKey, tally: &Tally, urgent: bool) -> Option<NodeId> {
+    /// The one of some nodes that a group should go to now: the fittest, of those one that does not
+    /// flap if there is any, preferred nodes first, then the least loaded. `None` also while it
+    /// cannot be offered anything for a moment.
+    pub(super) fn best_receiver(
+        &self,
+        group: GroupKey,
+        ready: &[NodeId],
+        tally: &Tally,
+    ) -> Option<NodeId> {
         let wanted = self.configuration.groups.get(&group);
         let prefer = wanted.map(|wanted| wanted.prefer.as_slice()).unwrap_or_default();
         let priority = wanted.is_some_and(|wanted| wanted.strategy == Strategy::Priority);
-        let mut receivers = self.receivers(urgent);
+        let mut receivers = self.fittest(group, ready.to_vec());
+        let steady = |node: &NodeId| !self.flaps(*node) && !self.flaps_for(*node, group);
+        if receivers.iter().any(steady) {
+            receivers.retain(steady);
+        }
+        receivers.retain(|node| !self.offers.contains_key(node));
         receivers.sort_by_cached_key(|node| {
             let place = prefer.iter().position(|preferred| preferred == node && priority);
             let order = rendezvous(group, *node, self.weight(*node));
@@ -129,28 +180,28 @@ impl Node {
         receivers.first().copied()
     }
 
-    /// Nodes that may be offered groups now. Those that flap are left out unless it is urgent and
-    /// there is nobody else.
-    fn receivers(&self, urgent: bool) -> Vec<NodeId> {
-        let ready = |steady: bool| -> Vec<NodeId> {
-            self.peers
-                .iter()
-                .filter(|(node, peer)| {
-                    let flaps = steady && peer.flaps(self.now) && self.holds(Rule::Damping);
-                    peer.receives()
-                        && !flaps
-                        && peer.declined_until <= self.now
-                        && !self.offers.contains_key(node)
-                })
-                .map(|(node, _)| *node)
-                .collect()
-        };
-        let steady = ready(true);
-        if steady.is_empty() && urgent { ready(false) } else { steady }
+    /// Nodes that may be offered groups, but for an offer that is under way.
+    pub(super) fn ready(&self) -> Vec<NodeId> {
+        let ready = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.receives() && peer.declined_until <= self.now);
+        ready.map(|(node, _)| *node).collect()
+    }
+
+    /// Nodes that may be offered groups now, without haste: those that flap are left out.
+    fn receivers(&self) -> Vec<NodeId> {
+        let mut receivers = self.ready();
+        receivers.retain(|node| !self.offers.contains_key(node) && !self.flaps(*node));
+        receivers
+    }
+
+    fn flaps(&self, node: NodeId) -> bool {
+        self.holds(Rule::Damping) && self.peers.get(&node).is_some_and(|peer| peer.flaps(self.now))
     }
 
     /// Groups this node holds that are not in an offer.
-    fn movable(&self) -> Vec<GroupKey> {
+    pub(super) fn movable(&self) -> Vec<GroupKey> {
         let offered = |group| self.offers.values().any(|offer| offer.groups.contains(group));
         self.groups
             .iter()
@@ -162,32 +213,29 @@ impl Node {
     /// Offers groups to preferred nodes that have been well for long enough.
     fn fail_back(&mut self) {
         let me = self.configuration.me;
-        let mut parcels: BTreeMap<NodeId, Vec<GroupKey>> = BTreeMap::new();
-        let receivers = self.receivers(false);
+        let mut parcels = Parcels::default();
+        let receivers = self.receivers();
         for group in self.movable() {
             let Some(wanted) = self.configuration.groups.get(&group) else { continue };
             let Some(after) = wanted.failback else { continue };
             let better = wanted.prefer.iter().take_while(|node| **node != me);
             let well = |node: &&NodeId| {
+                let since = self.peers.get(node).map(|peer| {
+                    peer.up_since.max(peer.checks.since(wanted.pool).unwrap_or(Instant::START))
+                });
                 receivers.contains(node)
-                    && self
-                        .peers
-                        .get(node)
-                        .is_some_and(|peer| self.now.since(peer.up_since) >= after)
+                    && self.among_fittest(**node, wanted.pool)
+                    && !self.checks_flap(**node, wanted.pool)
+                    && since.is_some_and(|since| self.now.since(since) >= after)
             };
             if self.ordered(group) {
                 continue;
             }
             if let Some(to) = better.copied().find(|node| well(&node)) {
-                let parcel = parcels.entry(to).or_default();
-                if parcel.len() < GROUPS_PER_OFFER {
-                    parcel.push(group);
-                }
+                parcels.put(to, group);
             }
         }
-        for (to, parcel) in parcels {
-            self.offer(to, MoveReason::Failback, parcel, None);
-        }
+        self.send_parcels(parcels, MoveReason::Failback);
     }
 
     /// Whether the operator put the group here: then it stays.
@@ -198,29 +246,47 @@ impl Node {
     /// Offers what is above the share of this node; not while a peer has just come back, because
     /// its claims may conflict with others and loads are not what they seem.
     fn give_for_balance(&mut self) {
-        let me = self.configuration.me;
         let mut returned = self.peers.values().filter(|peer| peer.alive() && !peer.flaps(self.now));
         if returned.any(|peer| self.now.since(peer.up_since) < LOOK) {
             return;
         }
-        let mut tally = self.tally();
         let mut budget = (self.configuration.groups.len() / BUDGET_DIVISOR).max(1);
-        let mut candidates: Vec<GroupKey> = self
-            .movable()
-            .into_iter()
-            .filter(|group| {
-                let wanted = self.configuration.groups.get(group);
-                wanted.is_some_and(|wanted| wanted.strategy == Strategy::Balance)
-                    && !self.ordered(*group)
-                    && self.settled(*group)
-            })
-            .collect();
-        let acting: Vec<NodeId> =
-            self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
-        let receivers = self.receivers(false);
-        let mut parcels: BTreeMap<NodeId, Vec<GroupKey>> = BTreeMap::new();
+        let classes = self.classes();
+        let candidates = self.movable().into_iter().filter(|group| {
+            let wanted = self.configuration.groups.get(group);
+            wanted.is_some_and(|wanted| wanted.strategy == Strategy::Balance)
+                && !self.ordered(*group)
+                && self.settled(*group)
+                && !self.gave_lately(*group)
+        });
+        let mut by_class: BTreeMap<usize, Vec<GroupKey>> = BTreeMap::new();
+        for group in candidates {
+            by_class.entry(classes.of_group(self, group)).or_default().push(group);
+        }
+        let mut parcels = Parcels::default();
+        for (class, candidates) in by_class {
+            let share = Share { nodes: &classes.nodes[class], candidates };
+            let tally = self.tally_of(&classes, class);
+            self.give_of_class(share, tally, &mut budget, &mut parcels);
+        }
+        self.send_parcels(parcels, MoveReason::Balance);
+    }
+
+    /// Puts together what is above the share of this node in one class.
+    fn give_of_class(
+        &self,
+        share: Share<'_>,
+        mut tally: Tally,
+        budget: &mut usize,
+        parcels: &mut Parcels,
+    ) {
+        let me = self.configuration.me;
+        let Share { nodes, mut candidates } = share;
+        let acting = self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node);
+        let acting: Vec<NodeId> = acting.filter(|node| nodes.contains(node)).collect();
+        let receivers = self.receivers();
         let mut kept = false;
-        while budget > 0 {
+        while *budget > 0 {
             // What would take a node above its share it would give away again, to the one that
             // cannot be offered anything by this node (seed 12726).
             let fits = |node: &NodeId| !kept || tally.stays_within_share(*node);
@@ -229,7 +295,11 @@ impl Node {
             let Some(to) = below.min_by_key(|node| (tally.load_with_one_more(*node), *node)) else {
                 break;
             };
-            if !receivers.contains(&to) {
+            let weight = self.weight(to);
+            let best = (0..candidates.len())
+                .filter(|place| !self.flaps_for(to, candidates[*place]))
+                .min_by_key(|place| rendezvous(candidates[*place], to, weight));
+            if !receivers.contains(&to) || (best.is_none() && !candidates.is_empty()) {
                 // Kept for a node that cannot be offered it yet: given to the next best it would
                 // have to move twice (seed 3770).
                 kept = true;
@@ -237,26 +307,25 @@ impl Node {
                 tally.add(to);
                 continue;
             }
-            let weight = self.weight(to);
-            let best = (0..candidates.len())
-                .min_by_key(|place| rendezvous(candidates[*place], to, weight));
             let Some(place) = best else { break };
-            parcels.entry(to).or_default().push(candidates.swap_remove(place));
+            parcels.put(to, candidates.swap_remove(place));
             tally.remove(me);
             tally.add(to);
-            budget -= 1;
+            *budget -= 1;
         }
-        for (to, mut parcel) in parcels {
-            parcel.truncate(GROUPS_PER_OFFER);
-            self.offer(to, MoveReason::Balance, parcel, None);
-        }
+    }
+
+    fn flaps_for(&self, node: NodeId, group: GroupKey) -> bool {
+        let wanted = self.configuration.groups.get(&group);
+        wanted.is_some_and(|wanted| self.checks_flap(node, wanted.pool))
     }
 
     /// Whether a group has been here long enough to be moved for balance.
     fn settled(&self, group: GroupKey) -> bool {
         self.claims.entry(group).is_some_and(|entry| {
             let balanced = matches!(entry.claim.cause, Cause::Balance(_));
-            let least = if balanced { REST } else { LOOK };
+            let rests = self.configuration.load_aware && self.holds(Rule::LoadRests);
+            let least = if balanced || rests { REST } else { LOOK };
             self.now.since(entry.since) >= least && entry.claim.tenure == Tenure::Held
         })
     }

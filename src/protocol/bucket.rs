@@ -11,7 +11,7 @@ const BURST_DIVISOR: u64 = 2;
 pub(super) const TOKEN: u64 = 1_000_000_000;
 
 /// The bucket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bucket {
     tokens: u64,
     filled_at: Instant,

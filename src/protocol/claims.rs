@@ -41,7 +41,7 @@ pub(super) enum Acceptance {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ClaimTable {
     entries: BTreeMap<GroupKey, Entry>,
     changes: BTreeMap<u32, GroupKey>,

@@ -29,6 +29,8 @@ pub struct Configuration {
     pub nodes: BTreeMap<NodeId, Member>,
     /// Every configured group; at most [`GROUPS_MAX`].
     pub groups: BTreeMap<GroupKey, Group>,
+    /// Whether placement goes by how busy nodes are.
+    pub load_aware: bool,
     /// Intervals and limits.
     pub timing: Timing,
     /// How long a drain waits for connections to end; zero does not wait.

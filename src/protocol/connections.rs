@@ -87,6 +87,7 @@ const fn left_behind(cause: Cause) -> bool {
         Cause::FirstClaim
         | Cause::Balance(_)
         | Cause::Drain(_)
+        | Cause::Checks(_)
         | Cause::Operator(_)
         | Cause::Failback(_)
         | Cause::Conflict(_)

@@ -8,6 +8,7 @@ use super::connections::Connection;
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::instant::Instant;
+use super::load::Measure;
 use super::message::{Message, Order};
 use super::neighbours::Neighbour;
 
@@ -41,6 +42,8 @@ pub enum Event {
     /// [`Fitness::Fit`], in place of the last list; a pool that is not named is fit. At most
     /// [`FITNESS_MAX`](super::FITNESS_MAX), more are not taken in. A node starts fit for all.
     Fitness(Vec<(PoolId, Fitness)>),
+    /// What the shell measures of its host, once a second; `None` if it cannot.
+    Load(Option<Measure>),
     /// The configuration changed. Only the difference is acted upon.
     Reconfigured(Box<Configuration>),
     /// The daemon shall end: hand over, then say [`Action::Stopped`](super::Action::Stopped).

@@ -1,16 +1,34 @@
-//! Whether a node is fit to own the groups of a pool, as the checks of its host say.
+//! Whether nodes are fit to own the groups of a pool, as the checks of their hosts say.
 //!
 //! The checks themselves are made outside: the shell gives in the list of pools that are not fit
-//! whenever it changes. Called by `node` with that list.
+//! whenever it changes, each heartbeat carries it, and every node keeps the last list of each peer.
+//! A peer that says nothing, such as older software, is fit. From these levels follows who comes
+//! first: `succession` puts the fitter before the others, `balance` and `tally` give to the fittest
+//! only, and `remedy` moves groups from an owner that others are fitter than. A level never keeps a
+//! group from being taken when its owner has died: who is less fit stands further back in the line,
+//! so if those before it do not take it does. All comparisons are strict, so nodes that fail alike
+//! move nothing between each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use super::identity::PoolId;
+use super::action::Report;
+use super::identity::{GroupKey, NodeId, PoolId};
+use super::instant::Instant;
+use super::message::MoveReason;
 use super::node::Node;
+use super::rules::Rule;
 
 /// Pools of which a node may say that they are not fit: its list must fit one datagram together
 /// with a heartbeat of 64 nodes. A configuration with checks in more pools is refused.
 pub const FITNESS_MAX: usize = 32;
+
+/// Falls within [`FALLS_WINDOW`] that make a node one whose checks flap.
+const FALLS_MAX: usize = 3;
+/// See [`FALLS_MAX`].
+const FALLS_WINDOW: Duration = Duration::from_secs(60);
+/// Pools remembered of a peer: those of its list and as many that have been on it lately.
+const REMEMBERED_MAX: usize = 2 * FITNESS_MAX;
 
 /// What the checks of one host say of one pool; the worse is the greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,10 +56,268 @@ pub enum LastResort {
 /// What one node says: the pools that are not fit.
 pub(super) type FitnessList = BTreeMap<PoolId, Fitness>;
 
+/// What a peer says of its checks, and what it said lately.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    pools: BTreeMap<PoolId, Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    fitness: Fitness,
+    since: Instant,
+    /// When it became worse lately; the oldest first.
+    falls: VecDeque<Instant>,
+}
+
+impl Record {
+    /// What a node says of itself, as others would know it.
+    pub(super) fn of(now: Instant, list: &FitnessList) -> Self {
+        let list: Vec<(PoolId, Fitness)> = list.iter().map(|(pool, it)| (*pool, *it)).collect();
+        let mut record = Self::default();
+        record.hear(now, &list);
+        record
+    }
+
+    /// What the peer last said of a pool.
+    pub(super) fn fitness(&self, pool: PoolId) -> Fitness {
+        self.pools.get(&pool).map_or(Fitness::Fit, |entry| entry.fitness)
+    }
+
+    /// Pools that are not fit.
+    pub(super) fn unfit(&self) -> impl Iterator<Item = (PoolId, Fitness)> + '_ {
+        let all = self.pools.iter().map(|(pool, entry)| (*pool, entry.fitness));
+        all.filter(|(_, fitness)| *fitness != Fitness::Fit)
+    }
+
+    /// Takes in a full list; tells what has changed.
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        list: &[(PoolId, Fitness)],
+    ) -> Vec<(PoolId, Fitness)> {
+        if list.is_empty() && self.pools.is_empty() {
+            return Vec::new();
+        }
+        let list: FitnessList = list.iter().copied().take(FITNESS_MAX).collect();
+        let better = self.pools.keys().filter(|pool| !list.contains_key(pool));
+        let all = list.iter().map(|(pool, fitness)| (*pool, *fitness));
+        let all = all.chain(better.map(|pool| (*pool, Fitness::Fit)));
+        let changed: Vec<_> = all.filter(|(pool, is)| self.fitness(*pool) != *is).collect();
+        for (pool, fitness) in &changed {
+            self.note(now, *pool, *fitness);
+        }
+        while self.pools.len() > REMEMBERED_MAX {
+            let fit = self.pools.iter().filter(|(_, entry)| entry.fitness == Fitness::Fit);
+            let Some((oldest, _)) = fit.min_by_key(|(_, entry)| entry.since) else { break };
+            let oldest = *oldest;
+            self.pools.remove(&oldest);
+        }
+        changed
+    }
+
+    fn note(&mut self, now: Instant, pool: PoolId, fitness: Fitness) {
+        let entry = self.pools.entry(pool).or_insert_with(|| Entry {
+            fitness: Fitness::Fit,
+            since: now,
+            falls: VecDeque::new(),
+        });
+        if fitness > entry.fitness {
+            if entry.falls.len() == FALLS_MAX {
+                entry.falls.pop_front();
+            }
+            entry.falls.push_back(now);
+        }
+        (entry.fitness, entry.since) = (fitness, now);
+    }
+
+    /// Whether a pool has become worse too often lately to be trusted with more.
+    pub(super) fn flaps(&self, pool: PoolId, now: Instant) -> bool {
+        self.pools.get(&pool).is_some_and(|entry| {
+            entry.falls.len() == FALLS_MAX
+                && entry.falls.front().is_some_and(|first| now.since(*first) < FALLS_WINDOW)
+        })
+    }
+
+    /// Since when a pool is what it is; `None` if it has been so for as long as is known.
+    pub(super) fn since(&self, pool: PoolId) -> Option<Instant> {
+        self.pools.get(&pool).map(|entry| entry.since)
+    }
+}
+
+/// Which nodes share the groups of which pools: pools for which the same nodes are the fittest are
+/// balanced together, the others apart. While everybody is fit that is one class with all.
+#[derive(Clone, Debug)]
+pub(super) struct Classes {
+    /// The nodes of each class; the first one has all.
+    pub(super) nodes: Vec<Vec<NodeId>>,
+    of: BTreeMap<PoolId, usize>,
+}
+
+impl Classes {
+    /// The class that the pool of a group belongs to.
+    pub(super) fn of_group(&self, node: &Node, group: GroupKey) -> usize {
+        let wanted = node.configuration.groups.get(&group);
+        wanted.map_or(0, |wanted| self.of(wanted.pool))
+    }
+
+    /// The class that a pool belongs to.
+    pub(super) fn of(&self, pool: PoolId) -> usize {
+        self.of.get(&pool).copied().unwrap_or(0)
+    }
+}
+
 impl Node {
-    /// Takes in what the checks of this host say.
+    /// Takes in what the checks of this host say; peers are told at once.
     pub(super) fn checked(&mut self, unfit: Vec<(PoolId, Fitness)>) {
         let unfit = unfit.into_iter().filter(|(_, fitness)| *fitness != Fitness::Fit);
-        self.fitness = unfit.take(FITNESS_MAX).collect();
+        let unfit: FitnessList = unfit.take(FITNESS_MAX).collect();
+        let before = std::mem::replace(&mut self.fitness, unfit);
+        let pools: BTreeSet<PoolId> = before.keys().chain(self.fitness.keys()).copied().collect();
+        let me = self.configuration.me;
+        let mut changed = false;
+        for pool in pools {
+            let fitness = self.fitness_of(me, pool);
+            if before.get(&pool).copied().unwrap_or_default() != fitness {
+                changed = true;
+                self.report(Report::FitnessChanged { node: me, pool, fitness });
+            }
+        }
+        if changed {
+            self.evaluate = true;
+            self.beat(false);
+        }
+    }
+
+    /// Takes in what a peer says of its checks.
+    pub(super) fn hear_checks(&mut self, from: NodeId, list: &[(PoolId, Fitness)]) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let changed = peer.checks.hear(now, list);
+        if changed.is_empty() {
+            return;
+        }
+        for (pool, fitness) in changed {
+            self.report(Report::FitnessChanged { node: from, pool, fitness });
+        }
+        self.evaluate = true;
+        self.heirs_among.clear();
+        self.heirs_due = self.heirs_due.min(now + self.configuration.timing.retry);
+    }
+
+    /// What a node says of a pool.
+    pub(super) fn fitness_of(&self, node: NodeId, pool: PoolId) -> Fitness {
+        if node == self.configuration.me {
+            return self.fitness.get(&pool).copied().unwrap_or_default();
+        }
+        self.peers.get(&node).map_or(Fitness::Fit, |peer| peer.checks.fitness(pool))
+    }
+
+    /// The best level among the nodes that act and may own; the worst if there are none.
+    pub(super) fn best_level(&self, pool: PoolId) -> Fitness {
+        let me = self.may_take().then(|| self.fitness_of(self.configuration.me, pool));
+        let peers = self.peers.values().filter(|peer| peer.takes());
+        let levels = peers.map(|peer| peer.checks.fitness(pool));
+        levels.chain(me).min().unwrap_or(Fitness::Unfit)
+    }
+
+    /// Whether a node is among the fittest for a pool, so that it may be given more.
+    pub(super) fn among_fittest(&self, node: NodeId, pool: PoolId) -> bool {
+        let level = self.fitness_of(node, pool);
+        !self.holds(Rule::UnfitGetsNothing) || level <= self.best_level(pool)
+    }
+
+    /// Whether the checks of a peer flap for a pool: nothing that can wait is given to it.
+    pub(super) fn checks_flap(&self, node: NodeId, pool: PoolId) -> bool {
+        self.holds(Rule::FlappingChecks)
+            && self.peers.get(&node).is_some_and(|peer| peer.checks.flaps(pool, self.now))
+    }
+
+    /// What a node says of the pool of a group.
+    pub(super) fn fitness_for(&self, node: NodeId, group: GroupKey) -> Fitness {
+        let wanted = self.configuration.groups.get(&group);
+        wanted.map_or(Fitness::Fit, |wanted| self.fitness_of(node, wanted.pool))
+    }
+
+    /// Whether this node would be no worse a place than `from` for a group that is offered.
+    pub(super) fn fit_for_offer(&self, from: NodeId, group: GroupKey, reason: MoveReason) -> bool {
+        let mine = self.fitness_for(self.configuration.me, group);
+        let its = self.fitness_for(from, group);
+        if mine == Fitness::Fit || !self.holds(Rule::UnfitGetsNothing) {
+            return true;
+        }
+        match reason {
+            // The list of the sender may still be under way, and it is not fit.
+            MoveReason::Checks => mine < Fitness::Unfit && (its == Fitness::Fit || mine < its),
+            MoveReason::Balance | MoveReason::Failback | MoveReason::Operator => mine <= its,
+            MoveReason::Drain => !self.refuses(group, mine),
+        }
+    }
+
+    /// Whether nobody of this level is to own a group.
+    pub(super) fn refuses(&self, group: GroupKey, level: Fitness) -> bool {
+        level == Fitness::Unfit && self.last_resort(group) == LastResort::Release
+    }
+
+    /// What becomes of a group when nobody is fit for it.
+    pub(super) fn last_resort(&self, group: GroupKey) -> LastResort {
+        let wanted = self.configuration.groups.get(&group);
+        let wanted = wanted.map(|wanted| wanted.last_resort).unwrap_or_default();
+        match (wanted, self.holds(Rule::LastResort)) {
+            (LastResort::Keep, true) | (LastResort::Release, false) => LastResort::Keep,
+            (LastResort::Release, true) | (LastResort::Keep, false) => LastResort::Release,
+        }
+    }
+
+    /// Sorts nodes that could take a group: the fitter first, else as they stand. Where nobody is
+    /// to own it, nobody is left.
+    pub(super) fn fittest_first(&self, group: GroupKey, line: &mut Vec<NodeId>) {
+        if self.holds(Rule::FitterFirst) {
+            line.retain(|node| !self.refuses(group, self.fitness_for(*node, group)));
+            line.sort_by_key(|node| self.fitness_for(*node, group));
+        }
+    }
+
+    /// Those of some nodes that are the fittest for a group; nobody, where nobody is to own it.
+    pub(super) fn fittest(&self, group: GroupKey, mut nodes: Vec<NodeId>) -> Vec<NodeId> {
+        if self.holds(Rule::UnfitGetsNothing) {
+            let level = |node: &NodeId| self.fitness_for(*node, group);
+            let best = nodes.iter().map(level).min().unwrap_or_default();
+            nodes.retain(|node| level(node) == best && !self.refuses(group, best));
+        }
+        nodes
+    }
+
+    /// Who shares which pools now.
+    pub(super) fn classes(&self) -> Classes {
+        let me = self.configuration.me;
+        let peers = self.peers.iter().filter(|(_, peer)| peer.alive() && peer.owns);
+        let mut all: Vec<NodeId> = peers.map(|(node, _)| *node).collect();
+        if self.owns(me) {
+            all.push(me);
+        }
+        let mut named: Vec<PoolId> = self.fitness.keys().copied().collect();
+        let others = self.peers.values().filter(|peer| peer.alive());
+        named.extend(others.flat_map(|peer| peer.checks.unfit().map(|(pool, _)| pool)));
+        named.sort_unstable();
+        named.dedup();
+        let mut classes = Classes { nodes: vec![all.clone()], of: BTreeMap::new() };
+        if !self.holds(Rule::UnfitGetsNothing) {
+            return classes;
+        }
+        for pool in named {
+            let best = self.best_level(pool);
+            // Where nobody is fit everything stays where it is.
+            let fits =
+                |node: &&NodeId| best < Fitness::Unfit && self.fitness_of(**node, pool) <= best;
+            let nodes: Vec<NodeId> = all.iter().filter(fits).copied().collect();
+            let known = classes.nodes.iter().position(|known| *known == nodes);
+            let class = known.unwrap_or_else(|| {
+                classes.nodes.push(nodes);
+                classes.nodes.len() - 1
+            });
+            classes.of.insert(pool, class);
+        }
+        classes
     }
 }

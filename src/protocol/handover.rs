@@ -14,6 +14,7 @@
 //! the receiver dies or does not take, the owner takes back; if the owner dies after its release,
 //! the receiver still takes; if it dies before, its heirs do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::{Action, Report};
@@ -24,6 +25,7 @@ use super::message::{
     Cause, GROUPS_PER_OFFER, Message, MoveReason, NodePhase, Offer, OfferAnswer, Refusal,
 };
 use super::node::Node;
+use super::tally::Tally;
 
 /// A receiver that declined is not offered anything for so many offer waits.
 const DECLINED_WAITS: u32 = 8;
@@ -134,15 +136,22 @@ impl Node {
 
     /// Answers an offer: accepts what this node can take, and reserves room for it.
     pub(super) fn on_offer(&mut self, from: NodeId, offer: &Offer) {
-        let mut tally = self.tally();
+        let classes = self.classes();
+        let mut tallies: BTreeMap<usize, Tally> = BTreeMap::new();
         let until = self.now + self.configuration.timing.offer_wait * 4;
         let mut accepted = Vec::new();
         for group in &offer.groups {
             let again = self.promises.get(group).is_some_and(|promise| promise.from == from);
             let free = !self.promises.contains_key(group) && self.can_take(*group);
+            let free = free && self.fit_for_offer(from, *group, offer.reason);
+            let class = classes.of_group(self, *group);
             let fits = offer.reason != MoveReason::Balance
                 || again
-                || (free && self.accepts_for_balance(from, &mut tally));
+                || (free && {
+                    let counted = || self.tally_of(&classes, class);
+                    let tally = tallies.entry(class).or_insert_with(counted);
+                    self.accepts_for_balance(from, tally)
+                });
             if (again || free) && fits {
                 let promise = Promise { from, reason: offer.reason, until };
                 self.promises.insert(*group, promise);
@@ -182,6 +191,7 @@ impl Node {
             Some(MoveReason::Balance) => Cause::Balance(from),
             Some(MoveReason::Operator) => Cause::Operator(from),
             Some(MoveReason::Failback) => Cause::Failback(from),
+            Some(MoveReason::Checks) => Cause::Checks(from),
             Some(MoveReason::Drain) | None => Cause::Drain(from),
         }
     }

@@ -67,6 +67,12 @@ impl PoolId {
     }
 }
 
+impl fmt::Display for PoolId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "pool-{:016x}", self.0)
+    }
+}
+
 /// The address of a network interface, as in ARP and neighbour discovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HardwareAddress(pub [u8; 6]);

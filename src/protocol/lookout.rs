@@ -40,7 +40,7 @@ const SHUNNED_BY_OTHERS: Duration = Duration::from_secs(10);
 const SHOWN: Duration = Duration::from_secs(60);
 
 /// What is known of others who answer for a group.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lookout {
     /// When the network was last asked.
     asked_at: Option<Instant>,

@@ -106,6 +106,8 @@ impl Node {
             self.evaluate = true;
             self.heirs_due = self.heirs_due.min(self.now + self.configuration.timing.heartbeat);
         }
+        self.hear_checks(from, &beat.fitness);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
         let trusted = matches!(beat.phase, NodePhase::Active | NodePhase::Leaving);
         let mut hears = std::collections::BTreeMap::new();
         for line in &beat.heard {
@@ -208,6 +210,8 @@ impl Node {
             heard,
             waiting: self.waiting(now),
             hardware: self.hardware.clone(),
+            fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
+            load: self.meter.load(now),
         };
         self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
     }
@@ -241,6 +245,8 @@ impl Node {
             heard: Vec::new(),
             waiting: None,
             hardware: Vec::new(),
+            fitness: Vec::new(),
+            load: None,
         })
     }
 

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use super::connections::Connection;
 use super::drain::Waiting;
-use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
+use super::fitness::Fitness;
+use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
+use super::load::Load;
 use super::neighbours::Neighbour;
 
 /// Everything one node can tell another.
@@ -120,6 +122,11 @@ pub struct Heartbeat {
     /// Hardware addresses of the interfaces that the sender's groups are on; at most
     /// [`HARDWARE_MAX`](super::HARDWARE_MAX), none if the sender does not know.
     pub hardware: Vec<HardwareAddress>,
+    /// The pools that the sender's checks do not find fit, all of them; at most
+    /// [`FITNESS_MAX`](super::FITNESS_MAX).
+    pub fitness: Vec<(PoolId, Fitness)>,
+    /// How busy the sender is, if it knows.
+    pub load: Option<Load>,
 }
 
 /// One line of a heartbeat's table of peers.
@@ -213,6 +220,8 @@ pub enum Cause {
     Operator(NodeId),
     /// Handed back to a preferred node.
     Failback(NodeId),
+    /// Handed over because its owner's checks fail.
+    Checks(NodeId),
     /// Two owners met after a split; this one had the larger side or the later claim.
     Conflict(NodeId),
     /// Promised to this node, which did not take it.
@@ -244,6 +253,8 @@ pub enum MoveReason {
     Operator,
     /// The receiver is preferred.
     Failback,
+    /// Checks of the owner fail that pass at the receiver.
+    Checks,
 }
 
 /// Answers an offer: the groups accepted, room for them reserved.
@@ -368,6 +379,8 @@ pub enum Refusal {
     ReceiverDraining,
     /// The receiver is a witness.
     ReceiverIsWitness,
+    /// Checks of the receiver fail that pass at the owner.
+    ReceiverUnfit,
     /// The receiver declined or did not answer.
     ReceiverDeclined,
     /// The node is busy with another move of the same group.

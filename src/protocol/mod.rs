@@ -16,11 +16,13 @@
 //! | `majority`, `leases`, `voter` | mode majority: asking for leases, having them, granting them |
 //! | `lookout` | who outside the cluster has a group, before taking and while holding it |
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
+//! | `load` | how busy nodes are |
+//! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
 //! | `announcements`, `bucket` | when to announce, how much at once |
 //! | `connections` | whose connections are known to whom, and when their clients are told |
 //! | `drain` | giving everything away, and waiting for connections to end |
 //! | `neighbours` | whether the neighbourhood follows, and who is told of whom |
-//! | `orders`, `picture` | what operators want and see |
+//! | `orders`, `picture`, `plan` | what operators want, see and ask for in advance |
 //!
 #![doc = include_str!("PROTOCOL.md")]
 
@@ -42,6 +44,7 @@ mod health;
 mod identity;
 mod instant;
 mod leases;
+mod load;
 mod lookout;
 mod majority;
 mod membership;
@@ -52,7 +55,9 @@ mod orders;
 mod ownership;
 mod peers;
 mod picture;
+mod plan;
 mod random;
+mod remedy;
 mod rules;
 mod silent_kernel;
 mod status;
@@ -73,6 +78,7 @@ pub use fitness::{FITNESS_MAX, Fitness, LastResort};
 pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 pub use instant::Instant;
 pub use leases::VOTERS_MAX;
+pub use load::{Load, Measure};
 pub use message::{
     CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Errand, ErrandAnswer, GROUPS_PER_OFFER,
     Heard, Heartbeat, LeaseGrant, LeaseRequest, LogPosition, Message, MoveReason, NodePhase, Offer,
@@ -81,6 +87,7 @@ pub use message::{
 };
 pub use neighbours::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use node::Node;
+pub use plan::{Hypothesis, PlanReason, PlannedMove};
 pub use random::{Random, mix};
 pub use rules::Rule;
 pub use status::{Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status};

@@ -144,6 +144,7 @@ const fn former_owner(cause: Cause) -> Option<NodeId> {
         | Cause::Drain(node)
         | Cause::Operator(node)
         | Cause::Failback(node)
+        | Cause::Checks(node)
         | Cause::Conflict(node)
         | Cause::TakenBack(node) => Some(node),
     }

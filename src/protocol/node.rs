@@ -4,7 +4,7 @@
 //! fails; what goes wrong outside comes in as an event. The state is here; what it means and how
 //! it changes is told by the modules named in `mod.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::action::{Action, Report};
@@ -18,9 +18,10 @@ use super::event::Event;
 use super::fitness::FitnessList;
 use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
-use super::identity::{GroupKey, HardwareAddress, NodeId};
+use super::identity::{GroupKey, HardwareAddress, NodeId, PoolId};
 use super::instant::Instant;
 use super::leases::Leases;
+use super::load::{Given, Meter};
 use super::majority::Door;
 use super::message::{Message, NodePhase};
 use super::orders::ErrandOut;
@@ -30,7 +31,7 @@ use super::random::Random;
 use super::voter::Voter;
 
 /// One node of the cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     pub(super) configuration: Configuration,
     pub(super) now: Instant,
@@ -45,7 +46,11 @@ pub struct Node {
     pub(super) fitness: FitnessList,
     /// Whether draining waits for connections.
     pub(super) patience: Option<Patience>,
+    /// Pools for which nobody better than this unfit node is known; told once.
+    pub(super) last_resorts: BTreeSet<PoolId>,
     pub(super) loop_lag: Duration,
+    pub(super) meter: Meter,
+    pub(super) given: Given,
 
     pub(super) peers: BTreeMap<NodeId, Peer>,
     pub(super) support: Support,
@@ -106,7 +111,10 @@ impl Node {
             draining: configuration.draining,
             fitness: FitnessList::default(),
             patience: None,
+            last_resorts: BTreeSet::new(),
             loop_lag: Duration::ZERO,
+            meter: Meter::default(),
+            given: Given::new(),
             peers: BTreeMap::new(),
             support: Support::ALONE,
             reach: ReachTest::default(),
@@ -163,6 +171,7 @@ impl Node {
             Event::Kernel(event) => self.on_kernel(event),
             Event::Ordered { ticket, order } => self.ordered_here(ticket, order),
             Event::Fitness(unfit) => self.checked(unfit),
+            Event::Load(measure) => self.measured(measure),
             Event::Reconfigured(configuration) => self.reconfigure(*configuration),
             Event::Stop => self.leave(),
         }
@@ -262,7 +271,7 @@ impl Node {
         self.loop_lag = lag;
     }
 
-    fn reconfigure(&mut self, configuration: Configuration) {
+    pub(super) fn reconfigure(&mut self, configuration: Configuration) {
         let kept = (self.configuration.me, self.configuration.incarnation);
         self.configuration = configuration;
         (self.configuration.me, self.configuration.incarnation) = kept;

@@ -8,6 +8,7 @@ use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
 use super::message::{Errand, ErrandAnswer, Message, MoveReason, NodePhase, Order, Refusal};
 use super::node::Node;
+use super::rules::Rule;
 
 /// An errand that is not answered by then has failed.
 const ERRAND_WAIT: Duration = Duration::from_secs(2);
@@ -105,6 +106,11 @@ impl Node {
         }
         if peer.said.draining || peer.said.phase == Some(NodePhase::Leaving) {
             return Err(Err(Refusal::ReceiverDraining));
+        }
+        if self.fitness_for(to, group) > self.fitness_for(self.configuration.me, group)
+            && self.holds(Rule::UnfitGetsNothing)
+        {
+            return Err(Err(Refusal::ReceiverUnfit));
         }
         let meant = self.groups.get(&group).is_some_and(|here| here.holding.meant());
         let offered = self.offers.values().any(|offer| offer.groups.contains(&group));

@@ -31,7 +31,7 @@ const REPAIRS_MAX: usize = 5;
 const REPAIRS_WINDOW: Duration = Duration::from_secs(60);
 
 /// A group as it stands at this node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct GroupHere {
     pub(super) holding: Holding,
     /// Whether its links are up.

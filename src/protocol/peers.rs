@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::action::Verdict;
 use super::drain::Waiting;
+use super::fitness::Record;
 use super::identity::{HardwareAddress, Incarnation, NodeId};
 use super::instant::Instant;
+use super::load::Load;
 use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
 use super::silent_kernel::SilentKernel;
 
@@ -17,7 +19,7 @@ const FLAPS_MAX: usize = 3;
 const FLAPS_WINDOW: Duration = Duration::from_secs(60);
 
 /// One peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// Whether it may own groups; a witness may not.
     pub(super) owns: bool,
@@ -59,6 +61,10 @@ pub(super) struct Peer {
     pub(super) solicited_at: Instant,
     /// The hardware addresses it last told.
     pub(super) hardware: Vec<HardwareAddress>,
+    /// How busy it says it is.
+    pub(super) load: Option<Load>,
+    /// What its checks say.
+    pub(super) checks: Record,
     /// What its kernel says when it is silent.
     pub(super) kernel: SilentKernel,
 }
@@ -148,6 +154,8 @@ impl Peer {
             answered_at: Instant::START,
             solicited_at: Instant::START,
             hardware: Vec::new(),
+            load: None,
+            checks: Record::default(),
             kernel: SilentKernel::UNKNOWN,
         }
     }
@@ -211,6 +219,7 @@ impl Peer {
             config_digest: heartbeat.config_digest,
             loop_lag: heartbeat.loop_lag,
         };
+        self.load = heartbeat.load;
         before != (self.said.phase, self.said.draining, self.said.weight)
     }
 

@@ -2,6 +2,7 @@
 
 use super::action::Verdict;
 use super::claims::holder;
+use super::fitness::Fitness;
 use super::group::Holding;
 use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
@@ -46,6 +47,8 @@ impl Node {
                 last_heard: Some(std::time::Duration::ZERO),
                 draining: self.draining,
                 waiting: self.waiting(now),
+                load: self.load_of(node),
+                unfit: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
                 weight,
                 owns,
                 software: Some(self.configuration.software),
@@ -61,6 +64,8 @@ impl Node {
             last_heard: peer.heard_at.map(|at| now.since(at)),
             draining: peer.said.draining,
             waiting: peer.said.waiting,
+            load: self.load_of(node),
+            unfit: peer.checks.unfit().collect(),
             weight,
             owns,
             software: peer.said.software,
@@ -122,12 +127,17 @@ impl Node {
         order.extend(self.common_order(group));
         let mut seen = std::collections::BTreeSet::new();
         order.retain(|node| Some(*node) != status.owner && seen.insert(*node));
+        let first = order.first().map(|node| self.fitness_for(*node, group));
+        let resort = first == Some(Fitness::Unfit) && !self.refuses(group, Fitness::Unfit);
+        let unfit = if resort { Standing::LastResort } else { Standing::Unfit };
         let candidates = order.into_iter().map(|node| {
             let heir = heirs.iter().position(|heir| *heir == Some(node));
             let preferred = wanted.prefer.iter().position(|preferred| *preferred == node);
             let place = |place: usize| u8::try_from(place + 1).unwrap_or(u8::MAX);
             let standing = match self.obstacle(now, group, node) {
                 Some(obstacle) => obstacle,
+                None if self.fitness_for(node, group) == Fitness::Unfit => unfit,
+                None if self.fitness_for(node, group) == Fitness::Reluctant => Standing::Reluctant,
                 None if heir.is_some() => Standing::Heir(heir.map_or(0, place)),
                 None if preferred.is_some() => Standing::Preferred(preferred.map_or(0, place)),
                 None => Standing::Ranked,
@@ -137,7 +147,11 @@ impl Node {
         let (able, unable): (Vec<Candidate>, Vec<Candidate>) = candidates.partition(|candidate| {
             matches!(
                 candidate.standing,
-                Standing::Heir(_) | Standing::Preferred(_) | Standing::Ranked
+                Standing::Heir(_)
+                    | Standing::Preferred(_)
+                    | Standing::Ranked
+                    | Standing::Reluctant
+                    | Standing::LastResort
             )
         });
         Some(Explanation { group: status, candidates: able.into_iter().chain(unable).collect() })

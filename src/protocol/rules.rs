@@ -90,6 +90,22 @@ rules! {
     InabilityBackoff,
     /// A receiver declines what would put it above its share.
     ReceiverChecksBalance,
+    /// A group moves away from an owner whose checks fail while those of another pass.
+    ChecksMove,
+    /// Nodes whose checks fail stand behind the others in the line.
+    FitterFirst,
+    /// Nodes whose checks fail are no heirs, and are given nothing that a fitter node could have.
+    UnfitGetsNothing,
+    /// A node whose checks flap is offered nothing that can wait.
+    FlappingChecks,
+    /// What nobody is fit for is kept or let go, as configured.
+    LastResort,
+    /// What nodes tell of their load does not follow noise.
+    LoadDamped,
+    /// A busy node gives to one that is less busy, if it stays so.
+    LoadCounts,
+    /// A group that has changed its owner in the last minute is not moved for its load.
+    LoadRests,
     /// Owners spread their heirs by load.
     HeirsSpread,
     /// A draining node takes nothing.

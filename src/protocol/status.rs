@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::action::{Inability, Verdict};
 use super::drain::Waiting;
-use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId};
+use super::fitness::Fitness;
+use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
+use super::load::Load;
 use super::message::{Cause, NodePhase, SoftwareVersion};
 
 /// What one node knows.
@@ -23,7 +25,7 @@ pub struct Status {
 }
 
 /// A node as seen from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
     /// Which.
     pub node: NodeId,
@@ -37,6 +39,10 @@ pub struct NodeStatus {
     pub draining: bool,
     /// What it waits for before it gives its groups away, if it drains and waits.
     pub waiting: Option<Waiting>,
+    /// The pools that its checks do not find fit.
+    pub unfit: Vec<(PoolId, Fitness)>,
+    /// How busy it is, as it says; `None` if it does not.
+    pub load: Option<Load>,
     /// Its share.
     pub weight: u16,
     /// Groups it owns.
@@ -126,4 +132,10 @@ pub enum Standing {
     NotActive(NodePhase),
     /// This node knows that it could not hold it.
     Unable(Inability),
+    /// A preferred check of the pool fails there: behind those at which it passes.
+    Reluctant,
+    /// A required check of the pool fails there: only if none of the others takes it.
+    Unfit,
+    /// As [`Standing::Unfit`], but nobody is fitter: it would take the group as a last resort.
+    LastResort,
 }

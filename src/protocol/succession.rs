@@ -153,6 +153,15 @@ impl Node {
             };
             can && seen.insert(*node)
         });
+        match claim.map(|claim| claim.tenure) {
+            // Who was promised it takes it, and moves it on if need be.
+            Some(Tenure::MovingTo(to)) if line.first() == Some(&to) => {
+                let mut others = line.split_off(1);
+                self.fittest_first(group, &mut others);
+                line.extend(others);
+            }
+            Some(_) | None => self.fittest_first(group, &mut line),
+        }
         line
     }
 
@@ -203,6 +212,7 @@ impl Node {
         let strategy = self.configuration.groups.get(&group).map(|wanted| wanted.strategy);
         let mut able: Vec<NodeId> =
             self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
+        able = self.fittest(group, able);
         let spread = self.holds(Rule::HeirsSpread);
         able.sort_by_cached_key(|node| {
             let preferred = prefer

@@ -7,36 +7,61 @@
 use std::collections::BTreeMap;
 
 use super::claims::holder;
-use super::configuration::Strategy;
+use super::configuration::{Group, Strategy};
+use super::fitness::Classes;
 use super::identity::NodeId;
+use super::load::{Load, WHOLE};
 use super::message::Tenure;
 use super::node::Node;
 
 /// How much each node carries.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    nodes: BTreeMap<NodeId, Load>,
+    nodes: BTreeMap<NodeId, Burden>,
 }
 
+/// What one node carries.
 #[derive(Clone, Copy, Debug, Default)]
-struct Load {
+struct Burden {
+    /// Groups that are counted.
     groups: u32,
+    /// Groups of any kind.
+    all: u32,
+    /// Weight as configured.
+    plain: u32,
+    /// The same times what the node has left, per mille.
     weight: u32,
+    /// How busy it is, if that is known and counts.
+    load: Option<Load>,
 }
 
 /// Loads are compared by groups divided by weight, in parts of this.
-const SCALE: u64 = 1_000_000;
+const SCALE: u64 = 1_000_000 * WHOLE as u64;
+/// A receiver that stays below this may become busier than the giver, in millionths: a quarter of
+/// what a host can bear is no burden.
+const UNBURDENED: u64 = 250_000;
 
 impl Tally {
     /// Counts a node in, with nothing.
-    pub(super) fn enter(&mut self, node: NodeId, weight: u16) {
-        self.nodes.entry(node).or_default().weight = u32::from(weight.max(1));
+    pub(super) fn enter(&mut self, node: NodeId, weight: u16, load: Option<Load>) {
+        let plain = u32::from(weight.max(1));
+        let left = load.map_or(WHOLE, |load| load.headroom());
+        let burden = Burden { plain, weight: plain * left, load, ..Burden::default() };
+        self.nodes.entry(node).or_insert(burden);
     }
 
     /// One more group for a node; nodes not entered are not counted.
     pub(super) fn add(&mut self, node: NodeId) {
-        if let Some(load) = self.nodes.get_mut(&node) {
-            load.groups += 1;
+        if let Some(burden) = self.nodes.get_mut(&node) {
+            burden.groups += 1;
+            burden.all += 1;
+        }
+    }
+
+    /// One more group that only makes a node busy.
+    fn burden(&mut self, node: NodeId) {
+        if let Some(burden) = self.nodes.get_mut(&node) {
+            burden.all += 1;
         }
     }
 
@@ -55,6 +80,7 @@ impl Tally {
     pub(super) fn remove(&mut self, node: NodeId) {
         if let Some(load) = self.nodes.get_mut(&node) {
             load.groups = load.groups.saturating_sub(1);
+            load.all = load.all.saturating_sub(1);
         }
     }
 
@@ -85,6 +111,42 @@ impl Tally {
             && product(from.groups - 1, to.weight) >= product(to.groups + 1, from.weight)
             && product(from.groups, weights) > product(groups, from.weight)
             && product(to.groups, weights) < product(groups, to.weight)
+            && self.bearable(from, to)
+    }
+
+    /// Whether the receiver of a group stays less busy than its giver becomes, or is hardly busy;
+    /// where that is not known it is taken to be so. Each group is taken to cost its owner the
+    /// same, which is too much if other things make it busy too.
+    fn bearable(&self, from: Burden, to: Burden) -> bool {
+        let mean = self.mean_cost();
+        let (Some((giver, cost)), Some((receiver, _))) = (from.busy(mean), to.busy(mean)) else {
+            return true;
+        };
+        let costs_there = cost * u64::from(from.plain) / u64::from(to.plain.max(1));
+        receiver + costs_there <= giver.saturating_sub(cost).max(UNBURDENED)
+    }
+
+    /// What a group costs its owner, in millionths of what a host can bear, over all nodes.
+    fn mean_cost(&self) -> u64 {
+        let loads = self.nodes.values().filter_map(|burden| burden.load);
+        let (used, groups) = loads.fold((0, 0), |(used, groups), load| {
+            (used + u64::from(load.utilisation) * 1000, groups + u64::from(load.groups))
+        });
+        used / groups.max(1)
+    }
+}
+
+impl Burden {
+    /// How busy the node is with what it has now, and what each group costs it, in millionths of
+    /// what a host can bear; predicted from when it was last counted.
+    fn busy(&self, mean_cost: u64) -> Option<(u64, u64)> {
+        let load = self.load?;
+        let (used, then) = (u64::from(load.utilisation) * 1000, u64::from(load.groups));
+        let now = u64::from(self.all);
+        if then == 0 {
+            return Some((used + now * mean_cost, mean_cost));
+        }
+        Some((used * now / then, used / then))
     }
 }
 
@@ -97,30 +159,40 @@ impl Node {
         })
     }
 
-    /// What each acting node carries now, promises to this node included.
+    /// What each living node carries now, promises to this node included.
     pub(super) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+        let me = self.owns(self.configuration.me).then_some(self.configuration.me);
+        let peers = self.peers.iter().filter(|(_, peer)| peer.alive() && peer.owns);
+        self.tally_among(peers.map(|(node, _)| *node).chain(me), |_| true)
+    }
+
+    /// The same of the nodes and the groups of one class.
+    pub(super) fn tally_of(&self, classes: &Classes, class: usize) -> Tally {
+        let nodes = classes.nodes.get(class).into_iter().flatten().copied();
+        self.tally_among(nodes, |group| classes.of(group.pool) == class)
+    }
+
+    fn tally_among(
+        &self,
+        nodes: impl Iterator<Item = NodeId>,
+        counts: impl Fn(&Group) -> bool,
+    ) -> Tally {
         let me = self.configuration.me;
-        if self.owns(me) {
-            tally.enter(me, self.weight(me));
-        }
-        for (node, peer) in &self.peers {
-            if peer.alive() && peer.owns {
-                tally.enter(*node, self.weight(*node));
-            }
+        let wanted = |group| self.configuration.groups.get(group).filter(|wanted| counts(wanted));
+        let mut tally = Tally::default();
+        for node in nodes {
+            tally.enter(node, self.weight(node), self.counted_load(node));
         }
         for claim in self.claims.iter() {
-            let wanted = self.configuration.groups.get(&claim.group);
-            let balanced = wanted.is_some_and(|group| group.strategy == Strategy::Balance);
             let stands = claim.tenure != Tenure::Held || self.gone(claim).is_none();
-            if balanced
-                && stands
-                && let Some(holder) = holder(claim)
-            {
-                tally.add(holder);
+            let balanced = |wanted: &Group| wanted.strategy == Strategy::Balance;
+            match holder(claim).filter(|_| stands) {
+                Some(holder) if wanted(&claim.group).is_some_and(balanced) => tally.add(holder),
+                Some(holder) => tally.burden(holder),
+                None => {}
             }
         }
-        for (group, promise) in &self.promises {
+        for (group, promise) in self.promises.iter().filter(|(group, _)| wanted(group).is_some()) {
             let coming = self.claims.latest(*group).and_then(holder);
             if coming != Some(me) {
                 tally.add(me);
@@ -138,7 +210,7 @@ mod tests {
     fn tally(nodes: &[(u32, u32, u16)]) -> Tally {
         let mut tally = Tally::default();
         for (node, groups, weight) in nodes {
-            tally.enter(NodeId(*node), *weight);
+            tally.enter(NodeId(*node), *weight, None);
             for _ in 0..*groups {
                 tally.add(NodeId(*node));
             }
@@ -188,5 +260,51 @@ mod tests {
         }
         assert_eq!(nodes.map(|node| tally.nodes[&node].groups), [10, 20, 10]);
         assert_eq!(moves, 30);
+    }
+
+    /// A tally of (node, groups, utilisation when it had these groups).
+    fn loaded(nodes: &[(u32, u16, u16)]) -> Tally {
+        let mut tally = Tally::default();
+        for (node, groups, utilisation) in nodes {
+            let load = Load { utilisation: *utilisation, groups: *groups, connections: None };
+            tally.enter(NodeId(*node), 100, Some(load));
+            for _ in 0..*groups {
+                tally.add(NodeId(*node));
+            }
+        }
+        tally
+    }
+
+    #[test]
+    fn busy_nodes_have_smaller_shares_and_moves_make_both_better() {
+        let (one, two) = (NodeId(1), NodeId(2));
+        let cases = [
+            ("even", [(1, 4, 400), (2, 4, 400)], 0),
+            ("twice as busy", [(1, 6, 600), (2, 6, 300)], 1),
+            ("hardly busy", [(1, 6, 120), (2, 6, 60)], 0),
+            ("emptier but busier", [(1, 8, 400), (2, 2, 700)], 0),
+            ("emptier and as busy", [(1, 8, 500), (2, 2, 500)], 0),
+            ("both overloaded", [(1, 6, 990), (2, 6, 900)], 0),
+            ("a full and an empty one", [(1, 8, 800), (2, 0, 50)], 6),
+        ];
+        for (name, nodes, expected) in cases {
+            let mut tally = loaded(&nodes);
+            let mut moves = 0;
+            while tally.improves(one, two) {
+                tally.remove(one);
+                tally.add(two);
+                moves += 1;
+                assert!(moves < 20, "{name}: {tally:?}");
+            }
+            assert_eq!(moves, expected, "{name}");
+            assert!(!tally.improves(two, one), "{name}: it would come back");
+        }
+    }
+
+    #[test]
+    fn a_node_that_tells_no_load_counts_by_its_weight() {
+        let mut tally = loaded(&[(1, 6, 600)]);
+        tally.enter(NodeId(2), 100, None);
+        assert!(tally.improves(NodeId(1), NodeId(2)));
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   group 8 | epoch 8 | owner 4 | incarnation 8 | revision 4 | tenure 1 | moving to 4
-//!   support 2 | which heirs are given 1 | heirs 2 x 4 | cause 1 | of node 4
+//!   support 2 | which heirs are given 1 | heirs 2 x 4 | cause 1 | of node 4 | detail of cause 1
 //! ```
+//!
+//! The last byte is there only in a list in which some claim has a detail.
 
 use crate::protocol::{Claim, Epoch, GroupKey, Incarnation, NodeId};
 
@@ -13,6 +15,18 @@ use super::field::Value;
 
 /// Bytes of one claim.
 pub(super) const CLAIM_LENGTH: usize = 53;
+
+/// Whether the record of a claim needs the byte at its end.
+pub(super) const fn has_detail(claim: &Claim) -> bool {
+    code::cause_detail(claim.cause) != code::NO_DETAIL
+}
+
+/// The record of a claim, with the byte at its end.
+pub(super) fn write_with_detail(claim: &Claim) -> [u8; CLAIM_LENGTH + 1] {
+    let mut record = [code::cause_detail(claim.cause); CLAIM_LENGTH + 1];
+    record[..CLAIM_LENGTH].copy_from_slice(&write(claim));
+    record
+}
 
 /// The record of a claim.
 pub(super) fn write(claim: &Claim) -> [u8; CLAIM_LENGTH] {
@@ -58,6 +72,8 @@ pub(super) fn read(mut record: Value<'_>) -> Result<Claim, DecodeError> {
     let given = record.u8()?;
     let (first, second) = (NodeId(record.u32()?), NodeId(record.u32()?));
     let (cause, of) = (record.u8()?, NodeId(record.u32()?));
+    let cause = code::cause_of(cause, of).ok_or(record.out_of_range())?;
+    let detail = record.u8().unwrap_or(code::NO_DETAIL);
     if given > 3 {
         return Err(record.out_of_range());
     }
@@ -70,6 +86,6 @@ pub(super) fn read(mut record: Value<'_>) -> Result<Claim, DecodeError> {
         tenure: code::tenure_of(tenure, to).ok_or(record.out_of_range())?,
         support,
         heirs: [(given & 1 != 0).then_some(first), (given & 2 != 0).then_some(second)],
-        cause: code::cause_of(cause, of).ok_or(record.out_of_range())?,
+        cause: code::detailed_cause(cause, detail),
     })
 }

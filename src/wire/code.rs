@@ -1,9 +1,20 @@
 //! The number of each choice. A number, once released, keeps its meaning for ever.
 //!
-//! A new choice is a new number, sent only to peers that tell a feature for it: a reader that
-//! does not know a number refuses the message.
+//! A reader that does not know a number refuses the message. So a new choice is either sent only
+//! to peers that tell a feature for it, or it is a *detail*: the number of the old choice that says
+//! nearly the same stands where it always stood, and the number of the new one at the end of the
+//! field or record, where readers that do not know it do not look. A detail that is not known is
+//! left aside.
 
-use crate::protocol::{Cause, MoveReason, NodeId, NodePhase, Order, Refusal, Tenure, Vote};
+use crate::protocol::{
+    Cause, Fitness, MoveReason, NodeId, NodePhase, Order, Refusal, Tenure, Vote,
+};
+
+/// Stands for no detail; then none is sent, unless other records of the list have one.
+pub(super) const NO_DETAIL: u8 = 0;
+
+const DETAIL_CHECKS: u8 = 1;
+const DETAIL_RECEIVER_UNFIT: u8 = 1;
 
 pub(super) const fn phase(phase: NodePhase) -> u8 {
     match phase {
@@ -31,7 +42,7 @@ pub(super) const fn phase_of(code: u8) -> Option<NodePhase> {
 pub(super) const fn move_reason(reason: MoveReason) -> u8 {
     match reason {
         MoveReason::Balance => 1,
-        MoveReason::Drain => 2,
+        MoveReason::Drain | MoveReason::Checks => 2,
         MoveReason::Operator => 3,
         MoveReason::Failback => 4,
     }
@@ -45,6 +56,40 @@ pub(super) const fn move_reason_of(code: u8) -> Option<MoveReason> {
         4 => MoveReason::Failback,
         _ => return None,
     })
+}
+
+pub(super) const fn move_reason_detail(reason: MoveReason) -> u8 {
+    match reason {
+        MoveReason::Checks => DETAIL_CHECKS,
+        MoveReason::Balance | MoveReason::Drain | MoveReason::Operator | MoveReason::Failback => {
+            NO_DETAIL
+        }
+    }
+}
+
+pub(super) const fn detailed_move_reason(reason: MoveReason, detail: u8) -> MoveReason {
+    match (reason, detail) {
+        (MoveReason::Drain, DETAIL_CHECKS) => MoveReason::Checks,
+        (other, _) => other,
+    }
+}
+
+/// Zero stands for nothing to say and is not sent.
+pub(super) const fn fitness(fitness: Fitness) -> u8 {
+    match fitness {
+        Fitness::Fit => 0,
+        Fitness::Reluctant => 1,
+        Fitness::Unfit => 2,
+    }
+}
+
+/// What is worse than what this version knows is at least as bad as the worst of it.
+pub(super) const fn fitness_of(code: u8) -> Fitness {
+    match code {
+        0 => Fitness::Fit,
+        1 => Fitness::Reluctant,
+        _ => Fitness::Unfit,
+    }
 }
 
 pub(super) const fn vote(vote: Vote) -> u8 {
@@ -74,10 +119,27 @@ pub(super) const fn outcome(outcome: Result<(), Refusal>) -> u8 {
         Err(Refusal::Unreachable) => 4,
         Err(Refusal::ReceiverDown) => 5,
         Err(Refusal::ReceiverDraining) => 6,
-        Err(Refusal::ReceiverDeclined) => 7,
+        Err(Refusal::ReceiverDeclined | Refusal::ReceiverUnfit) => 7,
         Err(Refusal::Busy) => 8,
         Err(Refusal::NotReady) => 9,
         Err(Refusal::ReceiverIsWitness) => 10,
+    }
+}
+
+pub(super) const fn outcome_detail(outcome: Result<(), Refusal>) -> u8 {
+    match outcome {
+        Err(Refusal::ReceiverUnfit) => DETAIL_RECEIVER_UNFIT,
+        Ok(()) | Err(_) => NO_DETAIL,
+    }
+}
+
+pub(super) const fn detailed_outcome(
+    outcome: Result<(), Refusal>,
+    detail: u8,
+) -> Result<(), Refusal> {
+    match (outcome, detail) {
+        (Err(Refusal::ReceiverDeclined), DETAIL_RECEIVER_UNFIT) => Err(Refusal::ReceiverUnfit),
+        (other, _) => other,
     }
 }
 
@@ -126,7 +188,7 @@ pub(super) const fn cause(cause: Cause) -> (u8, NodeId) {
         Cause::Departure(node) => (5, node),
         Cause::Inability(node) => (6, node),
         Cause::Balance(node) => (7, node),
-        Cause::Drain(node) => (8, node),
+        Cause::Drain(node) | Cause::Checks(node) => (8, node),
         Cause::Operator(node) => (9, node),
         Cause::Failback(node) => (10, node),
         Cause::Conflict(node) => (11, node),
@@ -150,6 +212,31 @@ pub(super) const fn cause_of(code: u8, node: NodeId) -> Option<Cause> {
         12 => Cause::TakenBack(node),
         _ => return None,
     })
+}
+
+pub(super) const fn cause_detail(cause: Cause) -> u8 {
+    match cause {
+        Cause::Checks(_) => DETAIL_CHECKS,
+        Cause::FirstClaim
+        | Cause::Silence(_)
+        | Cause::Restart(_)
+        | Cause::Deaf(_)
+        | Cause::Departure(_)
+        | Cause::Inability(_)
+        | Cause::Balance(_)
+        | Cause::Drain(_)
+        | Cause::Operator(_)
+        | Cause::Failback(_)
+        | Cause::Conflict(_)
+        | Cause::TakenBack(_) => NO_DETAIL,
+    }
+}
+
+pub(super) const fn detailed_cause(cause: Cause, detail: u8) -> Cause {
+    match (cause, detail) {
+        (Cause::Drain(node), DETAIL_CHECKS) => Cause::Checks(node),
+        (other, _) => other,
+    }
 }
 
 /// The number, the node and the group of an order; group 0 where there is none.
@@ -188,5 +275,28 @@ mod tests {
             }
         }
         assert_eq!(known, [6, 4, 11, 3, 12]);
+    }
+
+    #[test]
+    fn a_choice_with_a_detail_comes_back_and_is_its_neighbour_without() {
+        let node = NodeId(7);
+        let (code, of) = cause(Cause::Checks(node));
+        let plain = cause_of(code, of).unwrap();
+        assert_eq!(plain, Cause::Drain(node));
+        assert_eq!(detailed_cause(plain, cause_detail(Cause::Checks(node))), Cause::Checks(node));
+        let plain = move_reason_of(move_reason(MoveReason::Checks)).unwrap();
+        assert_eq!(plain, MoveReason::Drain);
+        let detail = move_reason_detail(MoveReason::Checks);
+        assert_eq!(detailed_move_reason(plain, detail), MoveReason::Checks);
+        let unfit = Err(Refusal::ReceiverUnfit);
+        let plain = outcome_of(outcome(unfit)).unwrap();
+        assert_eq!(plain, Err(Refusal::ReceiverDeclined));
+        assert_eq!(detailed_outcome(plain, outcome_detail(unfit)), unfit);
+        for detail in [NO_DETAIL, 200] {
+            assert_eq!(detailed_cause(Cause::Drain(node), detail), Cause::Drain(node));
+            assert_eq!(detailed_cause(Cause::FirstClaim, detail), Cause::FirstClaim);
+            assert_eq!(detailed_move_reason(MoveReason::Drain, detail), MoveReason::Drain);
+            assert_eq!(detailed_outcome(Ok(()), detail), Ok(()));
+        }
     }
 }

@@ -7,13 +7,13 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::protocol::{
-    CLAIMS_PER_MESSAGE, Claims, ClaimsAck, Errand, ErrandAnswer, GROUPS_PER_OFFER, GroupKey,
-    HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, LogPosition, Message, NodeId, Offer,
-    OfferAnswer, Order, SoftwareVersion, Waiting,
+    CLAIMS_PER_MESSAGE, Claims, ClaimsAck, Errand, ErrandAnswer, FITNESS_MAX, Fitness,
+    GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Load, LogPosition,
+    Message, NodeId, Offer, OfferAnswer, Order, PoolId, SoftwareVersion, Waiting,
 };
 
 use super::claim::{self, CLAIM_LENGTH};
-use super::encode::{self, HEARD_LENGTH};
+use super::encode::{self, FITNESS_LENGTH, HEARD_LENGTH};
 use super::field::{self, Value, gather, required};
 use super::{BODY_MAX, HEARD_MAX, code, connection, lease, neighbour};
 
@@ -116,9 +116,11 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         field::LOOP_LAG,
         field::HARDWARE,
         field::FEATURES,
+        field::FITNESS,
+        field::LOAD,
         field::WAITING,
     ];
-    let [state, log, heard, software, digest, lag, hardware, features, waiting] =
+    let [state, log, heard, software, digest, lag, hardware, features, fitness, load, waiting] =
         gather(bytes, known)?;
 
     let mut state = required(state, field::STATE)?;
@@ -164,6 +166,10 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         hardware: hardware.map_or(Ok(Vec::new()), |list| {
             list.list::<6, _>(HARDWARE_MAX, |mut record| record.take().map(HardwareAddress))
         })?,
+        fitness: fitness.map_or(Ok(Vec::new()), |list| {
+            list.list::<FITNESS_LENGTH, _>(FITNESS_MAX, read_fitness)
+        })?,
+        load: load.map(read_load).transpose()?,
     };
     Ok((heartbeat, features))
 }
@@ -171,6 +177,18 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
 fn read_waiting(mut value: Value<'_>) -> Result<Waiting, DecodeError> {
     let connections = Some(value.u32()?).filter(|count| *count != u32::MAX);
     Ok(Waiting { connections, left: Duration::from_millis(value.u32()?.into()) })
+}
+
+fn read_load(mut load: Value<'_>) -> Result<Load, DecodeError> {
+    Ok(Load {
+        utilisation: load.u16()?.min(1000),
+        groups: load.u16()?,
+        connections: Some(load.u32()?).filter(|count| *count != encode::UNKNOWN),
+    })
+}
+
+fn read_fitness(mut record: Value<'_>) -> Result<(PoolId, Fitness), DecodeError> {
+    Ok((PoolId(record.u64()?), code::fitness_of(record.u8()?)))
 }
 
 fn read_heard(mut record: Value<'_>) -> Result<Heard, DecodeError> {
@@ -201,11 +219,11 @@ fn decode_claims_ack(bytes: &[u8]) -> Result<ClaimsAck, DecodeError> {
 fn decode_offer(bytes: &[u8]) -> Result<Offer, DecodeError> {
     let [offer, groups] = gather(bytes, [field::OFFER, field::GROUPS])?;
     let mut offer = required(offer, field::OFFER)?;
-    Ok(Offer {
-        token: offer.u32()?,
-        reason: code::move_reason_of(offer.u8()?).ok_or(offer.out_of_range())?,
-        groups: read_groups(groups)?,
-    })
+    let token = offer.u32()?;
+    let reason = code::move_reason_of(offer.u8()?).ok_or(offer.out_of_range())?;
+    let detail = offer.u8().unwrap_or(code::NO_DETAIL);
+    let reason = code::detailed_move_reason(reason, detail);
+    Ok(Offer { token, reason, groups: read_groups(groups)? })
 }
 
 fn decode_offer_answer(bytes: &[u8]) -> Result<OfferAnswer, DecodeError> {
@@ -236,6 +254,7 @@ fn decode_errand_answer(bytes: &[u8]) -> Result<ErrandAnswer, DecodeError> {
     let mut answer = required(answer, field::ERRAND_ANSWER)?;
     let ticket = answer.u64()?;
     let outcome = code::outcome_of(answer.u8()?).ok_or(answer.out_of_range())?;
+    let outcome = code::detailed_outcome(outcome, answer.u8().unwrap_or(code::NO_DETAIL));
     Ok(ErrandAnswer { ticket, outcome })
 }
 

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::protocol::{
-    CLAIMS_PER_MESSAGE, Claims, GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, Heard, Heartbeat,
-    LogPosition, Message, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
+    CLAIMS_PER_MESSAGE, Claims, FITNESS_MAX, Fitness, GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX,
+    Heard, Heartbeat, LogPosition, Message, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, PoolId,
 };
 
 use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
@@ -30,6 +30,10 @@ pub(super) const SOLICIT: u8 = 2;
 
 /// Bytes of one line of the table of peers.
 pub(super) const HEARD_LENGTH: usize = 10;
+/// Connections that nobody has counted.
+pub(super) const UNKNOWN: u32 = u32::MAX;
+/// Bytes of one pool that is not fit.
+pub(super) const FITNESS_LENGTH: usize = 9;
 
 /// Appends the body of a datagram that carries this message; at most
 /// [`BODY_MAX`](super::BODY_MAX) bytes.
@@ -50,6 +54,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             field::put(out, field::OFFER, |out| {
                 out.extend(offer.token.to_be_bytes());
                 out.push(code::move_reason(offer.reason));
+                put_detail(out, code::move_reason_detail(offer.reason));
             });
             put_groups(out, &offer.groups);
         }
@@ -75,6 +80,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             field::put(out, field::ERRAND_ANSWER, |out| {
                 out.extend(answer.ticket.to_be_bytes());
                 out.push(code::outcome(answer.outcome));
+                put_detail(out, code::outcome_detail(answer.outcome));
             });
         }
         Message::Neighbours(hosts) => {
@@ -139,7 +145,24 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
         check_count(heartbeat.hardware.len(), HARDWARE_MAX);
         field::put_list(out, field::HARDWARE, heartbeat.hardware.iter().map(|address| address.0));
     }
+    if !heartbeat.fitness.is_empty() {
+        check_count(heartbeat.fitness.len(), FITNESS_MAX);
+        field::put_list(out, field::FITNESS, heartbeat.fitness.iter().map(fitness_record));
+    }
+    if let Some(load) = &heartbeat.load {
+        field::put(out, field::LOAD, |out| {
+            out.extend(load.utilisation.to_be_bytes());
+            out.extend(load.groups.to_be_bytes());
+            out.extend(load.connections.unwrap_or(UNKNOWN).to_be_bytes());
+        });
+    }
     field::put_list(out, field::HEARD, heartbeat.heard.iter().map(heard_record));
+}
+
+fn fitness_record((pool, fitness): &(PoolId, Fitness)) -> [u8; FITNESS_LENGTH] {
+    let mut record = [code::fitness(*fitness); FITNESS_LENGTH];
+    record[..8].copy_from_slice(&pool.0.to_be_bytes());
+    record
 }
 
 fn heard_record(heard: &Heard) -> [u8; HEARD_LENGTH] {
@@ -158,12 +181,22 @@ fn encode_claims(claims: &Claims, out: &mut Vec<u8>) {
         put_position(out, claims.base);
         out.extend(claims.upto.to_be_bytes());
     });
-    field::put_list(out, field::CLAIMS, claims.claims.iter().map(claim::write));
+    if claims.claims.iter().any(claim::has_detail) {
+        field::put_list(out, field::CLAIMS, claims.claims.iter().map(claim::write_with_detail));
+    } else {
+        field::put_list(out, field::CLAIMS, claims.claims.iter().map(claim::write));
+    }
 }
 
 fn put_position(out: &mut Vec<u8>, position: LogPosition) {
     out.extend(position.stream.to_be_bytes());
     out.extend(position.version.to_be_bytes());
+}
+
+fn put_detail(out: &mut Vec<u8>, detail: u8) {
+    if detail != code::NO_DETAIL {
+        out.push(detail);
+    }
 }
 
 fn put_groups(out: &mut Vec<u8>, groups: &[GroupKey]) {

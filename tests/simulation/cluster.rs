@@ -45,6 +45,8 @@ pub(crate) enum Happening {
     CloseDoor { host: usize },
     /// The kernel thread looks who is around.
     Look { host: usize, life: u64 },
+    /// The daemon measures how busy its host is.
+    Measure { host: usize, life: u64 },
     /// The guardian of a dead daemon acts.
     Farewell { host: usize, life: u64, farewell: Message },
     /// A question who has a group is on the network.
@@ -251,6 +253,11 @@ impl Cluster {
             Happening::Look { host, life } => {
                 if self.lets_run(host, life, || Happening::Look { host, life }) {
                     self.look(host);
+                }
+            }
+            Happening::Measure { host, life } => {
+                if self.lets_run(host, life, || Happening::Measure { host, life }) {
+                    self.measure(host);
                 }
             }
             Happening::Farewell { host, life, farewell } => {

@@ -2,7 +2,7 @@
 //!
 //! Faults overlap freely. `healing` ends all of them at once, for the liveness phase.
 
-use buoy::protocol::Failure;
+use buoy::protocol::{Failure, Fitness};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MILLISECOND, SECOND};
@@ -56,10 +56,12 @@ pub(crate) enum Kind {
     CleanStop,
     /// A host outside the cluster has an address for a while (H36).
     Stranger,
+    /// Checks of a host fail for a while, or those of all hosts.
+    Checks,
 }
 
 impl Kind {
-    /// All but strangers, drawn apart.
+    /// All but strangers and checks, drawn apart.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Crash,
         Self::DaemonKill,
@@ -112,6 +114,8 @@ pub(crate) enum Ending {
     InterfaceBack(usize),
     /// The stranger is gone.
     StrangerGone(usize),
+    /// The checks of a pool pass on a host.
+    ChecksPass(usize, buoy::protocol::PoolId),
 }
 
 /// Faults of a run.
@@ -187,6 +191,7 @@ impl Cluster {
             Kind::Move => self.move_some_group(host, other),
             Kind::Rollout => self.roll_out(),
             Kind::CleanStop => self.stop(host, Some(length)),
+            Kind::Checks => self.fail_checks_at_random(host, length),
             Kind::Stranger => self.let_stranger_come(length),
         }
     }
@@ -197,7 +202,7 @@ impl Cluster {
     }
 
     /// Schedules the end of a fault, and counts the host as disturbed until then.
-    fn end_later(&mut self, host: usize, length: u64, ending: Ending) {
+    pub(crate) fn end_later(&mut self, host: usize, length: u64, ending: Ending) {
         self.disturb(host, length);
         let era = self.faults.era;
         self.schedule(self.now + length, Happening::End { era, ending });
@@ -247,6 +252,7 @@ impl Cluster {
                 self.network.link_up(host);
                 self.link_changed(host);
             }
+            Ending::ChecksPass(host, pool) => self.check(host, pool, Fitness::Fit),
             Ending::StrangerGone(group) => self.stranger_goes(group),
             Ending::InterfaceBack(host) => {
                 self.hosts[host].kernel.interface = true;

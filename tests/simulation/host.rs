@@ -14,7 +14,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use buoy::protocol::{
-    Configuration, Failure, Incarnation, Instant, KernelEvent, Message, Node, NodeId, Order, Ticket,
+    Configuration, Failure, Fitness, Incarnation, Instant, KernelEvent, Measure, Message, Node,
+    NodeId, Order, PoolId, Ticket,
 };
 
 use crate::clock::Clock;
@@ -37,6 +38,10 @@ pub(crate) enum Inbound {
     },
     /// From the kernel thread.
     Kernel(KernelEvent),
+    /// From the checks of the host.
+    Checked(Vec<(PoolId, Fitness)>),
+    /// How busy the host is.
+    Measured(Measure),
     /// From an operator.
     Ordered { ticket: u64, order: Order },
     /// A reload.
@@ -170,6 +175,8 @@ pub(crate) struct Host {
     pub(crate) sessions: Vec<Option<Session>>,
     /// What `RememberDraining` said last.
     pub(crate) draining: bool,
+    /// What its checks say of pools that are not fit.
+    pub(crate) fitness: BTreeMap<PoolId, Fitness>,
     /// The configuration it has, by number.
     pub(crate) plan: usize,
     /// When it was told to stop.
@@ -204,6 +211,7 @@ impl Host {
             timer_generation: 0,
             sessions: vec![None; hosts],
             draining: false,
+            fitness: BTreeMap::new(),
             plan: 0,
             stopping_since: None,
             neighbourhood: Neighbourhood::default(),

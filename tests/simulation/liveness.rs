@@ -37,6 +37,7 @@ impl Cluster {
     pub(crate) fn demand_convergence(&mut self) -> Result<Healing, Violation> {
         self.heal();
         self.demand("L5", 10 * SECOND, Self::unsettled)?;
+        self.demand_fitness()?;
         let start = self.now;
         let coverage = self.coverage_bound();
         self.demand("L1", coverage, Self::uncovered)?;
@@ -71,7 +72,7 @@ impl Cluster {
         Some(format!("n{host} still stops or drains"))
     }
 
-    fn coverage_bound(&self) -> u64 {
+    pub(crate) fn coverage_bound(&self) -> u64 {
         let timing = &self.options.timing;
         let mut bound = timing.maturity_max + timing.detection() * 2 + timing.offer_wait * 4;
         if self.options.strict.is_some() {
@@ -120,7 +121,7 @@ impl Cluster {
         }
     }
 
-    fn demand_quiet(&mut self) -> Result<(), Violation> {
+    pub(crate) fn demand_quiet(&mut self) -> Result<(), Violation> {
         let end = self.now + BALANCE_WITHIN;
         self.safety.moved_at = self.safety.moved_at.max(self.now);
         while self.now < self.safety.moved_at + QUIET {
@@ -226,10 +227,12 @@ impl Cluster {
     fn excused_moves(&self) -> u64 {
         let plan = &self.plans[self.plans.len() - 1];
         let prefer = plan.groups.values().filter(|group| !group.prefer.is_empty()).count();
-        let late =
-            self.options.faults.iter().any(|kind| {
-                matches!(kind, Kind::Drain | Kind::CleanStop | Kind::Rollout | Kind::Move)
-            });
+        let late = self.options.faults.iter().any(|kind| {
+            matches!(
+                kind,
+                Kind::Drain | Kind::CleanStop | Kind::Rollout | Kind::Move | Kind::Checks
+            )
+        });
         let groups = u64::try_from(plan.groups.len()).expect("at most 1000");
         2 * u64::try_from(prefer).expect("at most 1000") + if late { groups } else { 0 } + 2
     }

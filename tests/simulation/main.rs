@@ -14,12 +14,16 @@
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
 //! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
 //! | `majority_stories`, `stranger_stories` | more of them |
+//! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
+//! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
 //! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
 //! | `mutations` | that all of this notices a broken rule |
 //!
 //! `BUOY_SEEDS=20000 cargo test --release --test simulation seeds` runs more seeds;
 //! `BUOY_SEED_START` shifts them; a failure prints the line that replays it.
 
+mod check_stories;
+mod checks;
 mod clients;
 mod clock;
 mod cluster;
@@ -30,6 +34,8 @@ mod healing;
 mod host;
 mod host_stories;
 mod liveness;
+mod load_stories;
+mod loads;
 mod machine;
 mod majority_stories;
 mod mutations;

@@ -7,6 +7,7 @@ use buoy::protocol::{Rule, Timing};
 
 use crate::draw::{Draw, MICROSECOND, MILLISECOND, SECOND};
 use crate::faults::Kind;
+use crate::loads::Loads;
 use crate::network::Weather;
 
 /// Who votes: the last so many hosts; and whether the last one is a witness.
@@ -43,6 +44,12 @@ pub(crate) struct Options {
     pub(crate) locktime: bool,
     /// Whether no broadcast reaches clients, only what is sent to one of them alone.
     pub(crate) muffled: bool,
+    /// Whether groups are in several pools, one of which lets go as a last resort.
+    pub(crate) pools: bool,
+    /// Whether the groups that are in no pool of their own let go as a last resort.
+    pub(crate) release: bool,
+    /// How busy hosts are, if that counts.
+    pub(crate) loads: Option<Loads>,
     /// State of the network apart from faults.
     pub(crate) weather: Weather,
     /// Wake-ups of the daemon that come up to 20 ms late, in millionths.
@@ -88,6 +95,9 @@ impl Options {
             preferences: false,
             locktime: false,
             muffled: false,
+            pools: false,
+            release: false,
+            loads: None,
             weather: Weather::fair(),
             lag: 0,
             kernel_slow: 0,
@@ -157,6 +167,11 @@ impl Options {
         }
         if draw.chance(200_000) {
             options.faults.push(Kind::Stranger);
+        }
+        if draw.chance(250_000) {
+            options.faults.push(Kind::Checks);
+            options.pools = draw.chance(500_000);
+            options.release = draw.chance(250_000);
         }
         options
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, Group, GroupKey, LastResort, Member, Mode, NodeId, PoolId, SoftwareVersion,
-    Strategy,
+    Configuration, Group, GroupKey, Member, Mode, NodeId, SoftwareVersion, Strategy,
 };
 
+use crate::checks::pool_of;
 use crate::cluster::Cluster;
 use crate::draw::Draw;
 use crate::host::Host;
@@ -36,7 +36,7 @@ impl Plan {
         let groups = keys
             .iter()
             .take(options.groups)
-            .map(|key| (*key, group(options, &ids, draw)))
+            .map(|key| (*key, group(options, *key, &ids, draw)))
             .collect();
         Self { groups, weights: options.weights.clone(), first_vote: false }
     }
@@ -55,25 +55,27 @@ impl Plan {
         } else if next.groups.len() > 1 && next.groups.contains_key(&key) {
             next.groups.remove(&key);
         } else {
-            next.groups.insert(key, group(&cluster.options, &ids, &mut cluster.draw));
+            let group = group(&cluster.options, key, &ids, &mut cluster.draw);
+            next.groups.insert(key, group);
         }
         next
     }
 }
 
-fn group(options: &Options, ids: &[NodeId], draw: &mut Draw) -> Group {
+fn group(options: &Options, key: GroupKey, ids: &[NodeId], draw: &mut Draw) -> Group {
     let owners = ids.len() - usize::from(options.strict.is_some_and(|voting| voting.witness));
     let ids = &ids[..owners];
     let addresses = if draw.chance(200_000) { 5 } else { 1 };
+    let (pool, last_resort) = pool_of(options, key);
     let mut group = Group {
-        pool: PoolId::from_name("web"),
+        pool,
         addresses,
         mode: if options.strict.is_some() { Mode::Majority } else { Mode::Availability },
         strategy: Strategy::Balance,
         prefer: Vec::new(),
         failback: None,
         force: false,
-        last_resort: LastResort::Keep,
+        last_resort,
     };
     if options.preferences && draw.chance(500_000) {
         group.strategy = Strategy::Priority;
@@ -101,6 +103,7 @@ impl Cluster {
                 .map(|(place, (host, weight))| (host.id, self.member(plan, place, *weight)))
                 .collect(),
             groups: plan.groups.clone(),
+            load_aware: self.options.loads.is_some(),
             timing: self.options.timing,
             drain_timeout: Duration::ZERO,
             draining: this.draining,

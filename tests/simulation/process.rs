@@ -39,6 +39,10 @@ impl Cluster {
         self.schedule(self.now + MILLISECOND, Happening::SeeLinks { host, life });
         self.tell_hardware(host);
         self.begin_looking(host);
+        self.begin_measuring(host);
+        if !self.hosts[host].fitness.is_empty() {
+            self.begin_checking(host);
+        }
         self.arm_timer(host);
     }
 
@@ -143,6 +147,8 @@ impl Cluster {
                 self.note_told(host, &event);
                 Some(Event::Kernel(event))
             }
+            Inbound::Measured(measure) => Some(Event::Load(Some(measure))),
+            Inbound::Checked(unfit) => Some(Event::Fitness(unfit)),
             Inbound::Ordered { ticket, order } => Some(Event::Ordered { ticket, order }),
             Inbound::Reconfigured(configuration) => {
                 self.safety.hosts[host].plan =

@@ -92,8 +92,14 @@ pub(crate) struct Safety {
     pub(crate) doublings: u64,
     /// When a group was last opened by another host than before.
     pub(crate) moved_at: u64,
+    /// The same by group.
+    group_moved_at: Vec<u64>,
+    /// The shortest time between two such openings of a group, since the last mark of a story.
+    pub(crate) shortest_rest: u64,
     /// Peers declared dead that ran and were connected.
     pub(crate) accusations: u64,
+    /// How often a node said that nobody is fit.
+    pub(crate) last_resorts: u64,
     /// Datagrams sent.
     pub(crate) datagrams: u64,
     /// Every claim that its owner has sent.
@@ -142,7 +148,10 @@ impl Safety {
             acquisitions: 0,
             doublings: 0,
             moved_at: 0,
+            group_moved_at: vec![0; groups],
+            shortest_rest: u64::MAX,
             accusations: 0,
+            last_resorts: 0,
             datagrams: 0,
             claims: BTreeMap::new(),
             audits: 0,
@@ -228,6 +237,9 @@ impl Cluster {
             if self.safety.last_open[group].is_some() {
                 self.safety.moves += 1;
                 self.safety.moved_at = self.now;
+                let rested = self.now - self.safety.group_moved_at[group];
+                self.safety.shortest_rest = self.safety.shortest_rest.min(rested);
+                self.safety.group_moved_at[group] = self.now;
             }
             self.safety.last_open[group] = Some(host);
         }
@@ -316,6 +328,7 @@ impl Cluster {
                     self.flag("S9", text);
                 }
             }
+            Report::LastResort { .. } => self.safety.last_resorts += 1,
             Report::PeerChanged { .. }
             | Report::PeerRestarted { .. }
             | Report::OwnerChanged { .. }
@@ -329,6 +342,7 @@ impl Cluster {
             | Report::MajorityBack { .. }
             | Report::KernelAnswers { .. }
             | Report::SecondClaimant { .. }
+            | Report::FitnessChanged { .. }
             | Report::Converged { .. }
             | Report::NotConverged { .. }
             | Report::Draining { .. } => {}

@@ -4,8 +4,8 @@ use buoy::protocol::Rule;
 
 use crate::story::Story;
 use crate::{
-    host_stories, majority_stories, neighbour_stories, network_stories, operator_stories,
-    stranger_stories,
+    check_stories, host_stories, load_stories, majority_stories, neighbour_stories,
+    network_stories, operator_stories, stranger_stories,
 };
 
 macro_rules! stories {
@@ -49,6 +49,12 @@ stories! {
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
         clocks_drift late_grants slow_way voters_differ
     }
+    check_stories {
+        checks_fail_at_owner strict_checks_fail_at_owner checks_fail_everywhere
+        checks_fail_and_release preferred_checks flapping_checks checks_fail_while_owner_dies
+        fit_node_cannot drain_beside_failing_checks
+    }
+    load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
     stranger_stories {
         heartbeats_cut_of_two frozen_of_two stranger_before_the_start stranger_at_a_takeover
         stranger_who_comes_later stranger_displaced_by_force

@@ -65,6 +65,8 @@ impl Cluster {
         }
         self.safety.moves = 0;
         self.safety.acquisitions = 0;
+        self.safety.last_resorts = 0;
+        self.safety.shortest_rest = u64::MAX;
         self.safety.accusations = 0;
     }
 

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use buoy::protocol::{
-    Errand, ErrandAnswer, GroupKey, Heartbeat, Incarnation, Instant, Message, MoveReason, NodeId,
-    Offer, Order, SoftwareVersion,
+    Cause, Errand, ErrandAnswer, GroupKey, Heartbeat, Incarnation, Instant, Message, MoveReason,
+    NodeId, Offer, Order, SoftwareVersion,
 };
 use buoy::wire::{
     DATAGRAM_MAX, DecodeError, HEADER_LENGTH, Key, KeyRing, Local, Opened, RefusedDatagram,
@@ -23,7 +23,8 @@ use buoy::wire::{
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 
 use messages::{
-    A, B, LIFE_A, LIFE_B, claims, heartbeat, heartbeat_with_hardware, hex, unhex, vectors,
+    A, B, C, LIFE_A, LIFE_B, claims, claims_with_detail, heartbeat, heartbeat_with_fitness,
+    heartbeat_with_hardware, hex, unhex, vectors,
 };
 
 #[test]
@@ -65,6 +66,22 @@ fn a_later_version_is_understood() {
     let becomes = "09000f 07 020000000001ee 020000000002ee";
     let grown = decode(&changed(&heartbeat_with_hardware(), was, becomes));
     assert_eq!(grown, Ok(heartbeat_with_hardware()));
+    let (was, becomes) = ("1112131415161718 02", "1112131415161718 07");
+    let worse = decode(&changed(&heartbeat_with_fitness(), was, becomes));
+    assert_eq!(worse, Ok(heartbeat_with_fitness()), "worse than unfit is unfit");
+    // A cause that only a still later version knows is the one before it in the record.
+    let known = decode(&changed(&claims_with_detail(), "080c0c0c0c 01", "080c0c0c0c 63"));
+    let Ok(Message::Claims(slice)) = known else { panic!("{known:?}") };
+    assert_eq!(slice.claims[0].cause, Cause::Drain(C));
+}
+
+/// An earlier version looks at the front of a record and of a field.
+#[test]
+fn an_earlier_version_understands_what_has_a_detail() {
+    let (was, becomes) = ("080c0c0c0c 01", "080c0c0c0c 00");
+    let seen = decode(&changed(&claims_with_detail(), was, becomes));
+    let Ok(Message::Claims(slice)) = seen else { panic!("{seen:?}") };
+    assert_eq!(slice.claims[0].cause, Cause::Drain(C));
 }
 
 /// What an earlier version leaves out.
@@ -124,6 +141,7 @@ fn bodies_are_refused_for_these_reasons() {
         (changed(&heartbeat(), "830015 0a", "830015 05"), BadList(0x83)),
         (list(1, &format!("{state} 820010 {}", "00".repeat(16)), 0x83, 10, 64), TooMany(0x83)),
         (list(1, &format!("{state} 820010 {} 830001 0a", "00".repeat(16)), 9, 6, 9), TooMany(9)),
+        (list(1, &format!("{state} 820010 {} 830001 0a", "00".repeat(16)), 10, 9, 33), TooMany(10)),
         (changed(&heartbeat_with_hardware(), "09000d 06", "09000d 05"), BadList(9)),
         (list(2, "89000c 000000010000000200000004", 0x8a, 53, 19), TooMany(0x8a)),
         (list(4, "8c0005 00000007 02", 0x8e, 8, 65), TooMany(0x8e)),

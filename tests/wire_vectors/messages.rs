@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use buoy::protocol::{
-    Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, GroupKey,
-    HardwareAddress, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest, LogPosition, Message,
-    MoveReason, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, Refusal, SoftwareVersion,
-    Tenure, Vote, Wish,
+    Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, Fitness, GroupKey,
+    HardwareAddress, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest, Load, LogPosition,
+    Message, MoveReason, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, PoolId, Refusal,
+    SoftwareVersion, Tenure, Vote, Wish,
 };
 
 pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
@@ -46,6 +46,8 @@ pub(crate) fn heartbeat() -> Message {
         ],
         waiting: None,
         hardware: vec![],
+        fitness: vec![],
+        load: None,
     })
 }
 
@@ -54,6 +56,30 @@ pub(crate) fn heartbeat_with_hardware() -> Message {
     let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
     let hardware = vec![HardwareAddress([2, 0, 0, 0, 0, 1]), HardwareAddress([2, 0, 0, 0, 0, 2])];
     Message::Heartbeat(Heartbeat { hardware, ..bare })
+}
+
+/// The same from a node whose checks fail.
+pub(crate) fn heartbeat_with_fitness() -> Message {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    let fitness = vec![
+        (PoolId(0x0102_0304_0506_0708), Fitness::Reluctant),
+        (PoolId(0x1112_1314_1516_1718), Fitness::Unfit),
+    ];
+    Message::Heartbeat(Heartbeat { fitness, ..bare })
+}
+
+/// The same from a node that knows how busy it is, and how many connections it has or not.
+pub(crate) fn heartbeat_with_load(connections: Option<u32>) -> Message {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    let load = Some(Load { utilisation: 625, groups: 3, connections });
+    Message::Heartbeat(Heartbeat { load, ..bare })
+}
+
+/// One of the claims with a cause that later versions know.
+pub(crate) fn claims_with_detail() -> Message {
+    let Message::Claims(mut slice) = claims() else { panic!("not claims") };
+    slice.claims[0].cause = Cause::Checks(C);
+    Message::Claims(slice)
 }
 
 pub(crate) fn claims() -> Message {
@@ -87,6 +113,7 @@ pub(crate) fn vectors() -> Vec<(Message, &'static str)> {
     let mut all = first_vectors();
     all.extend(lease_vectors());
     all.extend(connection_vectors());
+    all.extend(check_vectors());
     all
 }
 
@@ -182,6 +209,47 @@ fn connection_vectors() -> Vec<(Message, &'static str)> {
         (
             Message::Errand(Errand { ticket: 9, order: Order::DrainNow(B) }),
             "068f00150000000000000009040b0b0b0b0000000000000000",
+        ),
+    ]
+}
+
+fn check_vectors() -> Vec<(Message, &'static str)> {
+    let groups = vec![GroupKey(0x0102_0304_0506_0708)];
+    let outcome = Err(Refusal::ReceiverUnfit);
+    vec![
+        (
+            heartbeat_with_fitness(),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             0a0013090102030405060708011112131415161718028300150a0b0b0b0bb5b6b7b800280c0c0c0c\
+             00000009ffff",
+        ),
+        (
+            heartbeat_with_load(Some(70_000)),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             0b000802710003000111708300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
+        (
+            heartbeat_with_load(None),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             0b000802710003ffffffff8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
+        (
+            claims_with_detail(),
+            "0289000c0000000100000002000000048a006d36010203040506070800000000000000090a0a0a0a\
+             a1a2a3a4a5a6a7a800000002020b0b0b0b0003030b0b0b0b0c0c0c0c080c0c0c0c01111213141516\
+             171800000000000000090a0a0a0aa1a2a3a4a5a6a7a8000000020100000000000302000000000c0c\
+             0c0c010000000000",
+        ),
+        (
+            Message::Offer(Offer { token: 7, reason: MoveReason::Checks, groups }),
+            "048c00060000000702018e0009080102030405060708",
+        ),
+        (
+            Message::ErrandAnswer(ErrandAnswer { ticket: 9, outcome }),
+            "0790000a00000000000000090701",
         ),
     ]
 }

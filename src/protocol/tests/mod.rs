@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod checks;
 mod claimants;
 mod connections;
 mod drain;
@@ -100,6 +101,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
                 (GroupKey(mix(group)), wanted)
             })
             .collect(),
+        load_aware: false,
         timing: Timing::LAN,
         drain_timeout: Duration::ZERO,
         draining: false,

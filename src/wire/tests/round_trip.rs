@@ -5,8 +5,9 @@ use super::sample::{
     random_offer, small,
 };
 use crate::protocol::{
-    CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, GROUPS_PER_OFFER, HARDWARE_MAX,
-    HardwareAddress, Heartbeat, Message, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Random,
+    CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, FITNESS_MAX, Fitness,
+    GROUPS_PER_OFFER, HARDWARE_MAX, HardwareAddress, Heartbeat, Load, Message, NEIGHBOURS_V4_MAX,
+    NEIGHBOURS_V6_MAX, PoolId, Random,
 };
 use crate::wire::{BODY_MAX, HEARD_MAX, decode, encode, encoded_length};
 
@@ -29,9 +30,11 @@ fn every_message_comes_back_as_it_went() {
 fn the_largest_messages_fit_one_datagram() {
     let mut random = Random::new(7);
     let hardware = vec![HardwareAddress([1; 6]); HARDWARE_MAX];
+    let fitness = vec![(PoolId(u64::MAX), Fitness::Unfit); FITNESS_MAX];
+    let load = Some(Load::default());
     let heartbeat = random_heartbeat(&mut random, HEARD_MAX);
     let largest = [
-        Message::Heartbeat(Heartbeat { hardware, ..heartbeat }),
+        Message::Heartbeat(Heartbeat { hardware, fitness, load, ..heartbeat }),
         random_claims(&mut random, CLAIMS_PER_MESSAGE),
         random_offer(&mut random, GROUPS_PER_OFFER),
         random_neighbours(&mut random, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX),

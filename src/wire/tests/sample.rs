@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims, ClaimsAck,
-    Connection, Epoch, Errand, ErrandAnswer, GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX,
-    HardwareAddress, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest, LogPosition, Message,
-    MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
-    OfferAnswer, Order, REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote,
-    WISHES_PER_MESSAGE, Waiting, Wish,
+    Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Fitness, GROUPS_PER_OFFER, GroupKey,
+    HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest, Load,
+    LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId,
+    NodePhase, Offer, OfferAnswer, Order, PoolId, REFUSED_PER_MESSAGE, Random, Refusal,
+    SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -104,6 +104,16 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
         hardware: (0..small(random, HARDWARE_MAX as u64 + 1))
             .map(|_| HardwareAddress(std::array::from_fn(|_| low(random, 8))))
             .collect(),
+        load: (random.below(2) == 1).then(|| Load {
+            utilisation: u16::try_from(random.below(1001)).unwrap(),
+            groups: low(random, 16),
+            connections: Some(low(random, 32)).filter(|count| *count != u32::MAX),
+        }),
+        fitness: (0..small(random, FITNESS_MAX as u64 + 1))
+            .map(|_| {
+                (PoolId(random.next_u64()), [Fitness::Reluctant, Fitness::Unfit][small(random, 2)])
+            })
+            .collect(),
     }
 }
 
@@ -122,6 +132,7 @@ fn random_claim(random: &mut Random) -> Claim {
         Cause::Failback(about),
         Cause::Conflict(about),
         Cause::TakenBack(about),
+        Cause::Checks(about),
     ];
     let tenures = [Tenure::Held, Tenure::MovingTo(node(random)), Tenure::Free];
     let mut heir = || (random.below(2) == 1).then(|| node(random));
@@ -134,7 +145,7 @@ fn random_claim(random: &mut Random) -> Claim {
         revision: low(random, 32),
         tenure: tenures[small(random, 3)],
         support: low(random, 16),
-        cause: causes[small(random, 12)],
+        cause: causes[small(random, 13)],
     }
 }
 
@@ -147,11 +158,16 @@ pub(super) fn random_claims(random: &mut Random, count: usize) -> Message {
 }
 
 pub(super) fn random_offer(random: &mut Random, count: usize) -> Message {
-    const REASONS: [MoveReason; 4] =
-        [MoveReason::Balance, MoveReason::Drain, MoveReason::Operator, MoveReason::Failback];
+    const REASONS: [MoveReason; 5] = [
+        MoveReason::Balance,
+        MoveReason::Drain,
+        MoveReason::Operator,
+        MoveReason::Failback,
+        MoveReason::Checks,
+    ];
     Message::Offer(Offer {
         token: low(random, 32),
-        reason: REASONS[small(random, 4)],
+        reason: REASONS[small(random, 5)],
         groups: groups(random, count),
     })
 }

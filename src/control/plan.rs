@@ -1,0 +1,182 @@
+//! `buoy plan`: what would move, as an answer and as text.
+//!
+//! The protocol foresees it (`protocol::Node::foresee`), the daemon has it done beside its own
+//! work; here it gets names. Pure. A group that only the new file has is named as there, one that
+//! it no longer has as in the file in force.
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{GroupName, Names};
+use super::response::SCHEMA;
+use super::sentences::counted;
+use super::table::{Table, words};
+use crate::protocol::{GroupKey, MoveReason, PlanReason, PlannedMove};
+
+/// What would move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The node that was asked.
+    pub node: String,
+    /// Groups that would have another owner, in the order of the file.
+    pub moves: Vec<Move>,
+    /// Groups that would have to go, but that nobody can be given: they stay.
+    pub stays: Vec<Move>,
+}
+
+/// One group that would move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The pool it stands in.
+    pub pool: String,
+    /// Its name.
+    pub group: String,
+    /// Who has it now; `null` while nobody does.
+    pub from: Option<String>,
+    /// Who would have it; `null` if nobody would.
+    pub to: Option<String>,
+    /// One sentence: why.
+    pub reason: String,
+}
+
+/// What the daemon has foreseen.
+#[derive(Clone, Debug)]
+pub struct Foreseen {
+    /// By group.
+    pub moves: Vec<PlannedMove>,
+    /// Of the new file, if there is one.
+    pub names: Option<Names>,
+}
+
+/// The answer for these moves.
+pub(super) fn answer(foreseen: &Foreseen, in_force: &Names) -> Plan {
+    let names = foreseen.names.as_ref().unwrap_or(in_force);
+    let mut moves: Vec<&PlannedMove> = foreseen.moves.iter().collect();
+    moves.sort_by_key(|one| (names.group_place(one.group), one.group));
+    let (mut all, mut stays) = (Vec::new(), Vec::new());
+    for one in moves {
+        let group = named(one.group, names, in_force);
+        let node = |node| names.node(node);
+        let told = Move {
+            pool: group.pool,
+            group: group.group,
+            from: one.from.map(node),
+            to: one.to.map(node),
+            reason: reason(one, names),
+        };
+        if one.why == PlanReason::Stays { stays.push(told) } else { all.push(told) }
+    }
+    Plan { schema: SCHEMA, node: in_force.node(in_force.me()), moves: all, stays }
+}
+
+fn named(group: GroupKey, names: &Names, in_force: &Names) -> GroupName {
+    let name = names.group(group);
+    if name.addresses.is_empty() { in_force.group(group) } else { name }
+}
+
+fn reason(one: &PlannedMove, names: &Names) -> String {
+    let from = one.from.map_or_else(|| "its owner".to_owned(), |from| names.node(from));
+    let to = one.to.map_or_else(|| "nobody".to_owned(), |to| names.node(to));
+    match one.why {
+        PlanReason::Move(MoveReason::Drain) => format!("{from} would drain"),
+        PlanReason::Move(MoveReason::Balance) => format!("{from} has more than its share"),
+        PlanReason::Move(MoveReason::Failback) => format!("{to} is preferred"),
+        PlanReason::Move(MoveReason::Checks) => format!("checks of {from} fail"),
+        PlanReason::Move(MoveReason::Operator) => "ordered".to_owned(),
+        PlanReason::New => "nobody has it yet".to_owned(),
+        PlanReason::Removed => "the file has it no more".to_owned(),
+        PlanReason::Stays => "nobody else can have it".to_owned(),
+    }
+}
+
+/// One table, and what stays.
+pub(super) fn text(plan: &Plan) -> String {
+    let mut text = match plan.moves.len() {
+        0 => "nothing would move\n".to_owned(),
+        number => {
+            let number = counted(number as u64, "group");
+            format!("{number} would move, nothing has been done\n")
+        }
+    };
+    if !plan.moves.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&plan.moves));
+    }
+    if !plan.stays.is_empty() {
+        text.push_str(&format!(
+            "\n{} would stay where nothing should be: nobody else can have it\n\n",
+            counted(plan.stays.len() as u64, "group")
+        ));
+        text.push_str(&table(&plan.stays));
+    }
+    text
+}
+
+fn table(moves: &[Move]) -> String {
+    let columns = ["POOL", "GROUP", "FROM", "TO", "WHY"];
+    let mut table = Table::new(columns.map(words).into_iter().collect());
+    let or_dash = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
+    for one in moves {
+        let (pool, group) = (one.pool.clone(), one.group.clone());
+        table.row(vec![pool, group, or_dash(&one.from), or_dash(&one.to), one.reason.clone()]);
+    }
+    table.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{group, names, node};
+    use super::*;
+
+    fn foreseen() -> Foreseen {
+        let moved = |first, from: Option<&str>, to: Option<&str>, why| PlannedMove {
+            group: group(first),
+            from: from.map(node),
+            to: to.map(node),
+            why,
+        };
+        let drained = PlanReason::Move(MoveReason::Drain);
+        Foreseen {
+            moves: vec![
+                moved("10.77.0.102", Some("lb1"), Some("lb1"), PlanReason::Stays),
+                moved("10.77.0.101", None, Some("lb2"), PlanReason::New),
+                moved("10.77.0.100", Some("lb1"), Some("lb2"), drained),
+            ],
+            names: None,
+        }
+    }
+
+    #[test]
+    fn a_plan_has_its_golden_json() {
+        let golden = concat!(
+            r#"{"schema":1,"node":"lb1","moves":[{"pool":"web","group":"10.77.0.100","#,
+            r#""from":"lb1","to":"lb2","reason":"lb1 would drain"},"#,
+            r#"{"pool":"web","group":"10.77.0.101","from":null,"to":"lb2","#,
+            r#""reason":"nobody has it yet"}],"stays":[{"pool":"web","group":"10.77.0.102","#,
+            r#""from":"lb1","to":"lb1","reason":"nobody else can have it"}]}"#,
+        );
+        let plan = answer(&foreseen(), &names());
+        assert_eq!(serde_json::to_string(&plan).unwrap(), golden);
+        assert_eq!(serde_json::from_str::<Plan>(golden).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_plan_has_its_golden_text() {
+        let golden = "\
+2 groups would move, nothing has been done
+
+POOL  GROUP        FROM  TO   WHY
+web   10.77.0.100  lb1   lb2  lb1 would drain
+web   10.77.0.101  -     lb2  nobody has it yet
+
+1 group would stay where nothing should be: nobody else can have it
+
+POOL  GROUP        FROM  TO   WHY
+web   10.77.0.102  lb1   lb1  nobody else can have it
+";
+        assert_eq!(text(&answer(&foreseen(), &names())), golden);
+        let nothing = Foreseen { moves: Vec::new(), names: None };
+        assert_eq!(text(&answer(&nothing, &names())), "nothing would move\n");
+    }
+}

@@ -1,0 +1,74 @@
+//! `buoy plan` at the daemon: a copy of the core, asked what it would do.
+//!
+//! The protocol thread gives a copy of itself and goes on; the file is read and the copy asked on a
+//! thread for things that take long, so neither heartbeats nor other answers wait for a plan. A file
+//! that a reload would refuse is refused here with the same words. Nothing changes, whatever
+//! happens; whoever asked and has gone loses the answer.
+
+use std::path::PathBuf;
+
+use tokio::sync::oneshot;
+
+use super::clock;
+use super::host::software;
+use super::inbox::{Input, Mailbox};
+use super::setup;
+use crate::config::{self, Config};
+use crate::control::plan::Foreseen;
+use crate::control::server::PlanWanted;
+use crate::protocol::{Hypothesis, Incarnation, Node, NodeId};
+
+/// What would move, or all that is wrong with the file.
+type Answer = Result<Foreseen, Vec<String>>;
+
+/// Has a plan made; the answer comes by itself. Dropped if the protocol thread is too busy.
+pub(super) fn foresee(
+    mailbox: &Mailbox,
+    in_force: &Config,
+    me: NodeId,
+    wanted: PlanWanted,
+    reply: oneshot::Sender<Answer>,
+) {
+    let (answer, copy) = oneshot::channel();
+    if mailbox.offer(Input::Copy(answer)).is_err() {
+        return;
+    }
+    let in_force = in_force.clone();
+    tokio::spawn(async move {
+        let Ok(node) = copy.await else { return };
+        let work = move || plan(*node, &in_force, me, wanted);
+        if let Ok(answer) = tokio::task::spawn_blocking(work).await {
+            let _ = reply.send(answer);
+        }
+    });
+}
+
+fn plan(node: Node, in_force: &Config, me: NodeId, wanted: PlanWanted) -> Answer {
+    match wanted {
+        PlanWanted::Without(nodes) => {
+            let moves = node.foresee(clock::now(), Hypothesis::Without(nodes));
+            Ok(Foreseen { moves, names: None })
+        }
+        PlanWanted::Config(path) => {
+            let config = loaded(&path, in_force, me)?;
+            let protocol = config.protocol(me, Incarnation(0), 0, software(), false);
+            let hypothesis = Hypothesis::Reconfigured(Box::new(protocol));
+            let moves = node.foresee(clock::now(), hypothesis);
+            Ok(Foreseen { moves, names: Some(setup::names(&config, me)) })
+        }
+    }
+}
+
+/// The file, if a reload would take it.
+fn loaded(path: &PathBuf, in_force: &Config, me: NodeId) -> Result<Config, Vec<String>> {
+    let config = config::load(path)
+        .map_err(|refused| refused.faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    if !config.nodes.iter().any(|node| node.id == me) {
+        return Err(vec!["the file no longer has this node".to_owned()]);
+    }
+    let changes = config::difference(in_force, &config);
+    match changes.iter().find(|change| change.is_refused()) {
+        Some(change) => Err(vec![change.to_string()]),
+        None => Ok(config),
+    }
+}

@@ -1,0 +1,237 @@
+//! What would move, before it does: the same functions, on a copy.
+//!
+//! A copy of this node is shown to itself as each living node in turn: with that node's groups,
+//! phase, checks and load, and with all others as peers. What `balance` and `remedy` would offer
+//! then is taken as done, and it is the next node's turn, until nobody offers anything any more. So
+//! there is no second opinion on placement that could differ from the first; what may differ is the
+//! world, which goes on. Called on a copy of a node, on a thread that nobody waits for; nothing
+//! is sent and nothing changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::action::Verdict;
+use super::claims::holder;
+use super::configuration::Configuration;
+use super::fitness::Record;
+use super::group::Holding;
+use super::identity::{Epoch, GroupKey, Incarnation, NodeId};
+use super::instant::Instant;
+use super::load::Meter;
+use super::membership::low;
+use super::message::{Cause, Claim, MoveReason, NodePhase, Tenure};
+use super::node::Node;
+use super::ownership::GroupHere;
+use super::peers::Peer;
+
+/// Between two looks at the same node: longer than anything rests but what has been given away.
+const ROUND: Duration = Duration::from_secs(61);
+/// Looks at all nodes at most; of every ten groups one may move at each.
+const ROUNDS_MAX: usize = 64;
+
+/// What is to be different from now.
+#[derive(Clone, Debug)]
+pub enum Hypothesis {
+    /// These nodes drain.
+    Without(Vec<NodeId>),
+    /// All nodes have this configuration.
+    Reconfigured(Box<Configuration>),
+}
+
+/// One group that would be elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedMove {
+    /// Which.
+    pub group: GroupKey,
+    /// Who has it now; `None` while nobody does.
+    pub from: Option<NodeId>,
+    /// Who would have it; `None` if nobody would.
+    pub to: Option<NodeId>,
+    /// Why it would leave its owner.
+    pub why: PlanReason,
+}
+
+/// Why a group would leave its owner, first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanReason {
+    /// It would be handed over for this.
+    Move(MoveReason),
+    /// Nobody has claimed it.
+    New,
+    /// The configuration has it no more.
+    Removed,
+    /// Its owner drains, but nobody can be offered it: it stays.
+    Stays,
+}
+
+impl Node {
+    /// What would move. Uses up the node, which is a copy; takes some milliseconds for each
+    /// thousand groups and node.
+    #[must_use]
+    pub fn foresee(mut self, now: Instant, hypothesis: Hypothesis) -> Vec<PlannedMove> {
+        self.now = self.now.max(now);
+        self.offers.clear();
+        self.promises.clear();
+        let (before, load) = (self.owners(), self.meter.load(self.now));
+        let mut reasons: BTreeMap<GroupKey, PlanReason> = BTreeMap::new();
+        let leaving = self.suppose(hypothesis);
+        for _ in 0..ROUNDS_MAX {
+            self.now = self.now + ROUND;
+            self.meter = Meter::told(self.now, load);
+            if !self.suppose_moves(&mut reasons) {
+                break;
+            }
+        }
+        for group in self.configuration.groups.clone().into_keys() {
+            if self.claims.latest(group).and_then(holder).is_none()
+                && let Some(first) = self.as_seen_by(self.configuration.me).first_in_line(group)
+            {
+                self.suppose_owner(group, first, Cause::FirstClaim);
+                reasons.insert(group, PlanReason::New);
+            }
+        }
+        let after = self.owners();
+        let groups: BTreeSet<GroupKey> = before.keys().chain(after.keys()).copied().collect();
+        let all = groups.into_iter().filter_map(|group| {
+            let (from, to) = (before.get(&group).copied(), after.get(&group).copied());
+            let stays = from == to && from.is_some_and(|from| leaving.contains(&from));
+            let why = match reasons.get(&group) {
+                _ if stays => PlanReason::Stays,
+                Some(why) => *why,
+                None => PlanReason::Removed,
+            };
+            (from != to || stays).then_some(PlannedMove { group, from, to, why })
+        });
+        all.collect()
+    }
+
+    /// Who has which configured group.
+    fn owners(&self) -> BTreeMap<GroupKey, NodeId> {
+        let groups = self.configuration.groups.keys();
+        groups.filter_map(|group| Some((*group, self.current_owner(*group)?))).collect()
+    }
+
+    /// Makes it so; tells who drains by it.
+    fn suppose(&mut self, hypothesis: Hypothesis) -> BTreeSet<NodeId> {
+        match hypothesis {
+            Hypothesis::Without(nodes) => {
+                for node in &nodes {
+                    if *node == self.configuration.me {
+                        self.draining = true;
+                    } else if let Some(peer) = self.peers.get_mut(node) {
+                        peer.said.draining = true;
+                    }
+                }
+                nodes.into_iter().collect()
+            }
+            Hypothesis::Reconfigured(configuration) => {
+                let weights: BTreeMap<NodeId, u16> =
+                    configuration.nodes.iter().map(|(node, it)| (*node, it.weight)).collect();
+                self.reconfigure(*configuration);
+                for (node, peer) in &mut self.peers {
+                    peer.said.weight = weights.get(node).copied().unwrap_or(peer.said.weight);
+                }
+                BTreeSet::new()
+            }
+        }
+    }
+
+    /// Lets each living node offer what it would, and takes it as done; tells whether any did.
+    fn suppose_moves(&mut self, reasons: &mut BTreeMap<GroupKey, PlanReason>) -> bool {
+        let me = self.configuration.me;
+        let others = self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node);
+        let nodes: Vec<NodeId> = std::iter::once(me).chain(others).collect();
+        let mut moved = false;
+        for node in nodes {
+            let mut view = self.as_seen_by(node);
+            view.plan_moves();
+            for (to, offer) in std::mem::take(&mut view.offers) {
+                for group in offer.groups {
+                    moved = true;
+                    reasons.entry(group).or_insert(PlanReason::Move(offer.reason));
+                    self.suppose_owner(group, to, Cause::Drain(node));
+                }
+            }
+            self.given.extend(view.given);
+        }
+        moved
+    }
+
+    /// A group is held by a node from now on.
+    fn suppose_owner(&mut self, group: GroupKey, owner: NodeId, cause: Cause) {
+        let epoch = self.claims.latest(group).map_or(Epoch::default(), |claim| claim.epoch).next();
+        let incarnation = self.life_of(owner);
+        let claim = Claim {
+            group,
+            epoch,
+            owner,
+            incarnation,
+            revision: 0,
+            tenure: Tenure::Held,
+            support: self.support.value,
+            heirs: [None, None],
+            cause,
+        };
+        // A table that is full has no room for a group that is not configured.
+        let _ = self.claims.accept(self.now, claim);
+    }
+
+    fn life_of(&self, node: NodeId) -> Incarnation {
+        let peer = self.peers.get(&node).and_then(|peer| peer.incarnation);
+        peer.unwrap_or(self.configuration.incarnation)
+    }
+
+    fn first_in_line(mut self, group: GroupKey) -> Option<NodeId> {
+        self.deal();
+        self.line(group).first().copied()
+    }
+
+    /// This node as if it were another one, which knows what this one knows.
+    fn as_seen_by(&self, node: NodeId) -> Self {
+        let mut view = self.clone();
+        view.balance_due = view.now;
+        view.last_resorts.clear();
+        if node != self.configuration.me {
+            view.change_places(self, node);
+        }
+        view.groups =
+            self.configuration.groups.keys().map(|key| (*key, GroupHere::new())).collect();
+        for (group, here) in &mut view.groups {
+            let claim = self.claims.latest(*group).filter(|claim| claim.tenure == Tenure::Held);
+            if let Some(claim) = claim.filter(|claim| claim.owner == node) {
+                let (ticket, epoch) = (super::event::Ticket::default(), claim.epoch);
+                here.holding = Holding::Held { ticket, epoch };
+            }
+        }
+        view
+    }
+
+    /// Puts another node in this one's place, and this one among its peers.
+    fn change_places(&mut self, real: &Self, node: NodeId) {
+        let me = real.configuration.me;
+        let Some(peer) = self.peers.remove(&node) else { return };
+        let timing = &real.configuration.timing;
+        let weight = real.weight(me);
+        let mut former = Peer::new(real.now, weight, timing.heartbeat, timing.misses, 0);
+        former.owns = real.owns(me);
+        former.incarnation = Some(real.configuration.incarnation);
+        former.incarnation_low = Some(low(real.configuration.incarnation));
+        former.verdict = Verdict::Up;
+        former.up_since = real.active_since;
+        former.said.phase = Some(real.phase);
+        former.said.draining = real.draining;
+        former.said.software = Some(real.configuration.software);
+        former.load = real.meter.load(real.now);
+        former.checks = Record::of(real.now, &real.fitness);
+        self.peers.insert(me, former);
+        self.configuration.me = node;
+        self.configuration.incarnation = peer.incarnation.unwrap_or(Incarnation(0));
+        self.phase = peer.said.phase.unwrap_or(NodePhase::Listening);
+        self.draining = peer.said.draining;
+        self.fitness = peer.checks.unfit().collect();
+        self.meter = Meter::told(real.now, peer.load);
+        if let Some(member) = self.configuration.nodes.get_mut(&node) {
+            member.weight = peer.said.weight;
+        }
+    }
+}
