@@ -300,14 +300,24 @@ impl Node {
     fn defend(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.now;
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
+        let defends = self.holds(Rule::Defence);
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.lookout.claimant = Some((hardware, now));
-        if lately(here.lookout.defended_at, now) || !sure {
+        if !sure {
+            return;
+        }
+        if let Some(before) = here.lookout.defended_at.filter(|at| lately(Some(*at), now)) {
+            // Not more often; but whoever believes him is told as soon as may be.
+            if before <= now && defends {
+                let next = before + DEFEND_INTERVAL;
+                here.lookout.defended_at = Some(next);
+                self.announcements.hasten(next, group);
+            }
             return;
         }
         here.lookout.defended_at = Some(now);
         self.report(Report::SecondClaimant { group, hardware, node: None });
-        if self.holds(Rule::Defence) {
+        if defends {
             self.announcements.hasten(now, group);
         }
     }
