@@ -68,6 +68,9 @@ impl Support {
     pub(super) const ALONE: Self = Self { value: 1, rising_since: None };
 }
 
+/// The lead of a peer's clock sinks by so many milliseconds with each heartbeat: faster than clocks
+/// drift apart (0.1 %), and much slower than delays come and go.
+const LEAD_SINKS: i64 = 1;
 /// A test that has not ended after so many heartbeats is asked anew.
 const REACH_PATIENCE: u32 = 5;
 
@@ -119,6 +122,8 @@ impl Node {
     /// Compares the peer's clock with ours. Delay only makes it look behind, so its lead creeps
     /// up as delays shrink and jumps by what our clock has lost. What waited for this machine
     /// while it stood still comes all at once: then the lead does not creep, but has jumped.
+    /// It sinks as clocks drift apart and as the peer's own stands still: a lead that is gone would
+    /// hide as much of a stop of ours (seed 56490).
     pub(super) fn watch_clock(&mut self, from: NodeId, received_at: Instant, beat: &Heartbeat) {
         let ahead = i64::try_from(beat.clock_ms)
             .unwrap_or(i64::MAX)
@@ -134,7 +139,8 @@ impl Node {
         let jump = Duration::from_millis(u64::try_from(ahead.saturating_sub(before)).unwrap_or(0));
         if jump <= threshold {
             let most = before.saturating_add(creep);
-            peer.clock_ahead = Some((ahead.clamp(before, most), received_at));
+            let least = before.saturating_sub(LEAD_SINKS);
+            peer.clock_ahead = Some((ahead.clamp(least, most), received_at));
             return;
         }
         peer.clock_ahead = Some((ahead, received_at));

@@ -52,7 +52,9 @@ pub(super) struct Lookout {
     took_at: Option<Instant>,
     /// Which stranger claimed it last while it was held here, and when.
     claimant: Option<(HardwareAddress, Instant)>,
-    /// When it was last defended.
+    /// When that was last told.
+    claimant_told_at: Option<Instant>,
+    /// When it was last defended, or will be next.
     defended_at: Option<Instant>,
     /// When a peer's claim was last told.
     told_at: Option<Instant>,
@@ -296,19 +298,29 @@ impl Node {
         }
     }
 
-    /// Announces a group that a stranger claims too, at most once in [`DEFEND_INTERVAL`].
+    /// Announces a group that a stranger claims too, at most once in [`DEFEND_INTERVAL`]: what comes
+    /// sooner is answered when the interval is over, for the clients that believe it.
     fn defend(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.now;
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.lookout.claimant = Some((hardware, now));
-        if lately(here.lookout.defended_at, now) || !sure {
+        if !sure {
             return;
         }
-        here.lookout.defended_at = Some(now);
-        self.report(Report::SecondClaimant { group, hardware, node: None });
-        if self.holds(Rule::Defence) {
-            self.announcements.hasten(now, group);
+        let lookout = &mut here.lookout;
+        let next = lookout.defended_at.map_or(now, |at| now.max(at + DEFEND_INTERVAL));
+        let planned = lookout.defended_at.is_some_and(|at| at > now);
+        let told = lately(lookout.claimant_told_at, now);
+        if !planned {
+            lookout.defended_at = Some(next);
+        }
+        if !told {
+            lookout.claimant_told_at = Some(now);
+            self.report(Report::SecondClaimant { group, hardware, node: None });
+        }
+        if !planned && self.holds(Rule::Defence) {
+            self.announcements.hasten(next, group);
         }
     }
 

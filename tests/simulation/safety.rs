@@ -294,6 +294,7 @@ impl Cluster {
         if !self.safety.hosts[host].confirmed[group] {
             self.flag("S12", format!("n{host} announces g{group}, which is not confirmed"));
         }
+        self.check_leased(host, group);
         self.check_verified(host, group);
         let rate = u64::from(self.options.timing.announce_rate);
         let cost = u64::from(self.addresses(group)) * SECOND;
@@ -307,6 +308,19 @@ impl Cluster {
         (memory.bucket, memory.bucket_at) = (bucket.saturating_sub(cost.min(full)), self.now);
         if bucket < cost.min(full) {
             self.flag("S14", format!("n{host} announces more than {rate} addresses a second"));
+        }
+    }
+
+    /// S12: in mode majority nothing is announced that somebody else has the lease of.
+    fn check_leased(&mut self, host: usize, group: usize) {
+        if self.options.strict.is_none() || self.is_open(host) {
+            return;
+        }
+        if let Some(other) = self.open[group].first() {
+            self.flag(
+                "S12",
+                format!("n{host} announces g{group}, which n{other} has the lease of"),
+            );
         }
     }
 

@@ -81,3 +81,24 @@ fn a_machine_that_stood_still_with_its_clock_learns_of_it_from_its_peers() {
         cluster.reports.iter().any(stalled)
     });
 }
+
+/// A lead that the peers' clocks have lost since does not hide that this one has lost as much.
+#[test]
+fn clocks_that_drift_do_not_hide_a_stop() {
+    let mut cluster = settled(None, 3, 6);
+    for behind in 1..=200 {
+        for peer in [2, 3] {
+            cluster.behind.insert(NodeId(peer), Duration::from_millis(behind));
+        }
+        cluster.run(Duration::from_secs(1));
+    }
+    cluster.freeze(NodeId(1));
+    cluster.run(Duration::from_millis(240));
+    cluster.frozen.remove(&NodeId(1));
+    cluster.behind.insert(NodeId(1), Duration::from_millis(240));
+    cluster.run(Duration::from_millis(300));
+    let stalled = |(node, report): &(NodeId, Report)| {
+        *node == NodeId(1) && matches!(report, Report::Stalled { .. })
+    };
+    assert!(cluster.reports.iter().any(stalled), "{:?}", cluster.reports);
+}
