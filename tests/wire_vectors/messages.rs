@@ -6,7 +6,7 @@ use buoy::protocol::{
     Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, Fitness, GroupKey,
     HardwareAddress, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest, Load, LogPosition,
     Message, MoveReason, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, PoolId, Refusal,
-    SoftwareVersion, Tenure, Vote, Wish,
+    SoftwareVersion, Tenure, Vote, Waiting, Wish,
 };
 
 pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
@@ -73,6 +73,13 @@ pub(crate) fn heartbeat_with_load(connections: Option<u32>) -> Message {
     let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
     let load = Some(Load { utilisation: 625, groups: 3, connections });
     Message::Heartbeat(Heartbeat { load, ..bare })
+}
+
+/// The same from a node that drains and waits for connections, which it has counted or not.
+pub(crate) fn heartbeat_with_waiting(connections: Option<u32>) -> Message {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    let waiting = Some(Waiting { connections, left: Duration::from_secs(30) });
+    Message::Heartbeat(Heartbeat { waiting, ..bare })
 }
 
 /// One of the claims with a cause that later versions know.
@@ -205,6 +212,18 @@ fn connection_vectors() -> Vec<(Message, &'static str)> {
              98002524fd77000000000000000000000000010001bb\
              fd770000000000000000000000000009abcd",
         ),
+        (
+            heartbeat_with_waiting(Some(7)),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
+             0c000800000007000075308300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
+        (
+            heartbeat_with_waiting(None),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
+             0c0008ffffffff000075308300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
         (Message::Connections(vec![]), "0b9700010c98000124"),
         (
             Message::Errand(Errand { ticket: 9, order: Order::DrainNow(B) }),
@@ -220,20 +239,20 @@ fn check_vectors() -> Vec<(Message, &'static str)> {
         (
             heartbeat_with_fitness(),
             "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
-             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
              0a0013090102030405060708011112131415161718028300150a0b0b0b0bb5b6b7b800280c0c0c0c\
              00000009ffff",
         ),
         (
             heartbeat_with_load(Some(70_000)),
             "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
-             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
              0b000802710003000111708300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
         ),
         (
             heartbeat_with_load(None),
             "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
-             0400030102030500081122334455667788060004000000fa07000201010800080000000000000001\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
              0b000802710003ffffffff8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
         ),
         (
