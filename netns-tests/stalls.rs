@@ -2,8 +2,9 @@
 //!
 //! The tests measure time. Where the whole machine does not run for a third of a second, as virtual
 //! ones at times do, every bound fails and says nothing of buoy. `runner` asks for the longest pause
-//! that this thread saw, and runs a test that failed beside a long one again; a fault of ours
-//! fails again without it.
+//! that was seen, and runs a test that failed beside a long one again; a fault of ours fails again
+//! without it. Each processor is watched by a thread of its own: one may stand still while the
+//! other runs, and those on it are not moved away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use buoy::lab::clock;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 /// How often the thread looks at the clock.
 const LOOK: Duration = Duration::from_millis(5);
@@ -23,8 +26,22 @@ impl Stalls {
     /// Watches until the process ends.
     pub(crate) fn watch() -> std::io::Result<Self> {
         let stalls = Self::default();
-        let longest = Arc::clone(&stalls.0);
-        thread::Builder::new().name("stalls".to_owned()).spawn(move || {
+        let allowed = sched_getaffinity(Pid::from_raw(0))?;
+        for processor in 0..CpuSet::count() {
+            if allowed.is_set(processor)? {
+                stalls.watch_one(processor)?;
+            }
+        }
+        Ok(stalls)
+    }
+
+    fn watch_one(&self, processor: usize) -> std::io::Result<()> {
+        let longest = Arc::clone(&self.0);
+        let mut only = CpuSet::new();
+        only.set(processor)?;
+        thread::Builder::new().name(format!("stalls {processor}")).spawn(move || {
+            // Where that is not allowed the thread sees what it can.
+            let _pinned = sched_setaffinity(Pid::from_raw(0), &only);
             loop {
                 let before = clock::now();
                 clock::pause(LOOK);
@@ -33,7 +50,7 @@ impl Stalls {
                 longest.fetch_max(pause, Ordering::Relaxed);
             }
         })?;
-        Ok(stalls)
+        Ok(())
     }
 
     /// The longest pause since this was last asked.
