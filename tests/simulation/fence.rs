@@ -99,11 +99,10 @@ impl Cluster {
         if self.options.strict.is_none() || self.is_open(host) || self.is_excused(host) {
             return;
         }
-        if let Some(other) = self.open[group].first() {
-            self.flag(
-                "S12",
-                format!("n{host} announces g{group}, which n{other} has the lease of"),
-            );
+        let other = self.open[group].iter().find(|other| !self.is_excused(**other));
+        if let Some(other) = other {
+            let text = format!("n{host} announces g{group}, which n{other} has the lease of");
+            self.flag("S12", text);
         }
     }
 
