@@ -5,7 +5,7 @@
 //! that a reload would refuse is refused here with the same words. Nothing changes, whatever
 //! happens; whoever asked and has gone loses the answer.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use tokio::sync::oneshot;
 
@@ -60,7 +60,7 @@ fn plan(node: Node, in_force: &Config, me: NodeId, wanted: PlanWanted) -> Answer
 }
 
 /// The file, if a reload would take it.
-fn loaded(path: &PathBuf, in_force: &Config, me: NodeId) -> Result<Config, Vec<String>> {
+fn loaded(path: &Path, in_force: &Config, me: NodeId) -> Result<Config, Vec<String>> {
     let config = config::load(path)
         .map_err(|refused| refused.faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     if !config.nodes.iter().any(|node| node.id == me) {
