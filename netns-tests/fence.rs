@@ -200,12 +200,16 @@ fn nobody_answers(scene: &Scene, since: Instant) -> Outcome {
             some => Err(format!("{some} are answered")),
         }
     })?;
+    let mut longest = Duration::ZERO;
     for vip in &scene.served {
         let record = scene.cluster.prober.record(*vip);
         let last = record.probes().iter().rev().find(|probe| probe.answered_by().is_some());
         let after = last.map_or(Duration::ZERO, |last| last.sent.saturating_duration_since(since));
         assert!(after <= CLOSED_WITHIN, "{vip} was answered until {after:?} after");
+        longest = longest.max(after);
     }
+    // The figure of README.md.
+    eprint!("(answered for {} ms) ", longest.as_millis());
     Ok(())
 }
 

@@ -51,7 +51,9 @@ impl Cluster {
         self.demand("L2", BALANCE_WITHIN, Self::unbalanced)?;
         let balanced = self.now - start;
         self.demand_quiet()?;
-        for check in [Self::uncovered, Self::misled, Self::unbalanced] {
+        // A node that is trusted again by now gets its share.
+        self.demand("L7", BALANCE_WITHIN, Self::unbalanced)?;
+        for check in [Self::uncovered, Self::misled] {
             if let Some(text) = check(self) {
                 return Err(self.violated("L7", format!("after the quiet: {text}")));
             }
