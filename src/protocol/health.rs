@@ -247,6 +247,12 @@ impl Node {
         match state {
             ReachState::Unknown if several && !waited => self.test_reach(),
             ReachState::Works | ReachState::Unknown => {
+                if state == ReachState::Works {
+                    // Its peers will be heard again too, if they are there.
+                    for peer in self.peers.values_mut() {
+                        peer.credit_until = self.now;
+                    }
+                }
                 // Having waited is as good as an answer for the verdicts that follow.
                 self.reach.believed_until = self.now + self.configuration.timing.detection();
                 self.activate();

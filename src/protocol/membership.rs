@@ -97,6 +97,9 @@ impl Node {
         peer.heartbeat_at = Some(received_at);
         if beat.phase == NodePhase::Isolated {
             self.evaluate = true;
+        } else if peer.said.phase == Some(NodePhase::Isolated) {
+            // It may have spoken for what was taken from it.
+            peer.returning = true;
         }
         let moved = !beat.hardware.is_empty() && peer.hardware != beat.hardware;
         if moved {

@@ -66,6 +66,9 @@ pub(crate) fn one_way_cut(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// Two answer for a moment, and clients are told by the one that has it.
+const HEARS_AGAIN_WITHIN: u64 = 60 * MILLISECOND;
+
 /// H5: an owner sends but hears nobody, clients neither. Others relieve it soon; it announces
 /// nothing for as long as it is deaf, not even the refresh, so clients stay with the others.
 pub(crate) fn deaf_owner(broken: Option<Rule>) -> Outcome {
@@ -80,6 +83,26 @@ pub(crate) fn deaf_owner(broken: Option<Rule>) -> Outcome {
         cluster.run_for(70 * SECOND)?;
         cluster.expect_outage("H5", HANDED_OVER_WITHIN)?;
         cluster.heal();
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H5: a deaf owner hears again. It is told by somebody outside the cluster before it hears a
+/// peer: still it accuses nobody, and does not speak last for what others have taken.
+pub(crate) fn deaf_owner_hears_again(broken: Option<Rule>) -> Outcome {
+    for seed in 0..60 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 6, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.deafen(owner);
+        cluster.wait_until("H5", RELIEVED_WITHIN, Cluster::misled)?;
+        cluster.run_for((400 + 7 * seed) * MILLISECOND)?;
+        cluster.mark();
+        let before = cluster.safety.accusations;
+        cluster.heal();
+        cluster.run_for(3 * SECOND)?;
+        cluster.expect_outage("H5", HEARS_AGAIN_WITHIN)?;
+        cluster.expect("H5", cluster.safety.accusations == before, "it accuses those who live")?;
         cluster.settle()?;
     }
     Ok(())
