@@ -116,7 +116,7 @@ fn bodies_are_refused_for_these_reasons() {
     let cases = [
         (vec![], Empty),
         (vec![1; 1149], TooLong),
-        (unhex("08"), UnknownKind(8)),
+        (unhex("7f"), UnknownKind(0x7f)),
         (unhex("01 81"), Truncated),
         (unhex("01 8100"), Truncated),
         (unhex("01 810009 02"), Truncated),
@@ -354,8 +354,8 @@ fn datagrams_are_refused_for_these_reasons() {
     assert!(matches!(b.open(at(1002), &mut good(2000)), Opened::Message { .. }));
     expect(&mut b, 1002, good(2000), RefusedDatagram::Duplicate);
     expect(&mut b, 1002, good(976), RefusedDatagram::TooOld);
-    let malformed = RefusedDatagram::Malformed(DecodeError::UnknownKind(9));
-    expect(&mut b, 1002, seal_by_hand(0, LIFE_A, 2001, &[9]), malformed);
+    let malformed = RefusedDatagram::Malformed(DecodeError::UnknownKind(0x7f));
+    expect(&mut b, 1002, seal_by_hand(0, LIFE_A, 2001, &[0x7f]), malformed);
     let malformed = RefusedDatagram::Malformed(DecodeError::UnknownCritical(0xff));
     expect(&mut b, 1002, seal_by_hand(1, LIFE_A, 2002, &unhex("ff0000")), malformed);
 
