@@ -43,6 +43,8 @@ pub struct Node {
     pub(super) draining: bool,
     /// What the checks of this host say of the pools that are not fit.
     pub(super) fitness: FitnessList,
+    /// When a required check began to pass again here.
+    pub(super) passing_since: Instant,
     /// Pools for which nobody better than this unfit node is known; told once.
     pub(super) last_resorts: BTreeSet<PoolId>,
     pub(super) loop_lag: Duration,
@@ -105,6 +107,7 @@ impl Node {
             active_since: now,
             draining: configuration.draining,
             fitness: FitnessList::default(),
+            passing_since: now,
             last_resorts: BTreeSet::new(),
             loop_lag: Duration::ZERO,
             meter: Meter::default(),
