@@ -178,8 +178,12 @@ impl Node {
         let mut changed = false;
         for pool in pools {
             let fitness = self.fitness_of(me, pool);
-            if before.get(&pool).copied().unwrap_or_default() != fitness {
+            let was = before.get(&pool).copied().unwrap_or_default();
+            if was != fitness {
                 changed = true;
+                if was == Fitness::Unfit {
+                    self.passing_since = self.now;
+                }
                 self.report(Report::FitnessChanged { node: me, pool, fitness });
             }
         }

@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn another_number_of_groups_is_counted_with_when_it_has_settled() {
         // (measured with three groups instead of four, counted then)
-        for (measured, counted) in [(300, 300), (360, 300), (390, 390), (200, 200), (240, 300)] {
+        for (measured, counted) in [(300, 300), (360, 300), (390, 391), (200, 224), (240, 300)] {
             let mut meter = Meter::default();
             feed(&mut meter, 0, 4, &[400; 20]);
             let early = feed(&mut meter, 20, 3, &vec![measured; 30]);

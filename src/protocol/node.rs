@@ -46,6 +46,8 @@ pub struct Node {
     pub(super) fitness: FitnessList,
     /// Whether draining waits for connections.
     pub(super) patience: Option<Patience>,
+    /// When a required check began to pass again here.
+    pub(super) passing_since: Instant,
     /// Pools for which nobody better than this unfit node is known; told once.
     pub(super) last_resorts: BTreeSet<PoolId>,
     pub(super) loop_lag: Duration,
@@ -111,6 +113,7 @@ impl Node {
             draining: configuration.draining,
             fitness: FitnessList::default(),
             patience: None,
+            passing_since: now,
             last_resorts: BTreeSet::new(),
             loop_lag: Duration::ZERO,
             meter: Meter::default(),

@@ -122,7 +122,7 @@ impl Node {
         };
         let Some(vacancy) = vacancy else { return Instant::NEVER };
         if self.can_take(group) {
-            self.take_after(group, vacancy).map_or(Instant::NEVER, |after| since + after)
+            self.due(group, vacancy, since).unwrap_or(Instant::NEVER)
         } else {
             self.groups
                 .get(&group)

@@ -106,6 +106,8 @@ rules! {
     LoadCounts,
     /// A group that has changed its owner in the last minute is not moved for its load.
     LoadRests,
+    /// Nodes that are not to own a group keep their place in the line.
+    RefusedKeepPlace,
     /// Owners spread their heirs by load.
     HeirsSpread,
     /// A draining node takes nothing.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::action::Verdict;
 use super::claims::Entry;
 use super::configuration::Strategy;
+use super::fitness::LastResort;
 use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
 use super::membership::low;
@@ -130,6 +131,21 @@ impl Node {
     /// whether they act; whether they have the link and know the group shows when they do not
     /// take.
     pub(super) fn line(&self, group: GroupKey) -> Vec<NodeId> {
+        let mut line = self.able(group);
+        match self.claims.latest(group).map(|claim| claim.tenure) {
+            // Who was promised it takes it, and moves it on if need be.
+            Some(Tenure::MovingTo(to)) if line.first() == Some(&to) => {
+                let mut others = line.split_off(1);
+                self.fittest_first(group, &mut others);
+                line.extend(others);
+            }
+            Some(_) | None => self.fittest_first(group, &mut line),
+        }
+        line
+    }
+
+    /// The same whatever their checks say.
+    fn able(&self, group: GroupKey) -> Vec<NodeId> {
         let me = self.configuration.me;
         let claim = self.claims.latest(group);
         let mut line: Vec<NodeId> = Vec::new();
@@ -153,16 +169,25 @@ impl Node {
             };
             can && seen.insert(*node)
         });
-        match claim.map(|claim| claim.tenure) {
-            // Who was promised it takes it, and moves it on if need be.
-            Some(Tenure::MovingTo(to)) if line.first() == Some(&to) => {
-                let mut others = line.split_off(1);
-                self.fittest_first(group, &mut others);
-                line.extend(others);
-            }
-            Some(_) | None => self.fittest_first(group, &mut line),
+        if freed == Some(me) && self.last_resort(group) == LastResort::Release {
+            // To the others it is not in the line at all.
+            line.retain(|node| *node != me);
+            line.extend(self.can_take(group).then_some(me));
         }
         line
+    }
+
+    /// Nodes before this one in the line that are not to own the group, as far as known here. They
+    /// keep their place: when checks pass at several nodes at once none has heard of the others,
+    /// and all would be the first (seed 700455).
+    fn refused_before(&self, group: GroupKey) -> usize {
+        let released = self.last_resort(group) == LastResort::Release;
+        if !released || !self.holds(Rule::RefusedKeepPlace) {
+            return 0;
+        }
+        let line = self.able(group);
+        let before = line.iter().take_while(|node| **node != self.configuration.me);
+        before.filter(|node| self.refuses(group, self.fitness_for(**node, group))).count()
     }
 
     /// Who should have a group that nobody has claimed.
@@ -186,19 +211,23 @@ impl Node {
         order
     }
 
-    /// How long after the group became vacant this node should take it; `None` if never.
-    pub(super) fn take_after(&self, group: GroupKey, vacancy: Vacancy) -> Option<Duration> {
+    /// When this node should take a group that has been vacant since then; `None` if never.
+    pub(super) fn due(&self, group: GroupKey, vacancy: Vacancy, since: Instant) -> Option<Instant> {
         let line = self.line(group);
         let place = line.iter().position(|node| *node == self.configuration.me)?;
         if place > 0 && !self.holds(Rule::RankFallback) {
             return None;
         }
-        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        let refused = self.refused_before(group);
+        // It may have been vacant for long, because nobody was to own it.
+        let released = self.last_resort(group) == LastResort::Release;
+        let since = if released { since.max(self.passing_since) } else { since };
+        let place = u32::try_from(place + refused).unwrap_or(u32::MAX);
         let skew = self.configuration.timing.rank_skew;
         // Nodes that start together do not act in the same instant: the one to which the group
         // was dealt may need as long as this one has waited.
         let skew = if vacancy.cause == Cause::FirstClaim { skew + vacancy.grace } else { skew };
-        Some(vacancy.grace + skew.saturating_mul(place))
+        Some(since + vacancy.grace + skew.saturating_mul(place))
     }
 
     /// The two nodes that should take a group of this node if it dies, given how much each node

@@ -285,7 +285,7 @@ mod tests {
             ("emptier but busier", [(1, 8, 400), (2, 2, 700)], 0),
             ("emptier and as busy", [(1, 8, 500), (2, 2, 500)], 0),
             ("both overloaded", [(1, 6, 990), (2, 6, 900)], 0),
-            ("a full and an empty one", [(1, 8, 800), (2, 0, 50)], 6),
+            ("a full and an empty one", [(1, 8, 800), (2, 0, 50)], 3),
         ];
         for (name, nodes, expected) in cases {
             let mut tally = loaded(&nodes);

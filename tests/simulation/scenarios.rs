@@ -51,8 +51,8 @@ stories! {
     }
     check_stories {
         checks_fail_at_owner strict_checks_fail_at_owner checks_fail_everywhere
-        checks_fail_and_release preferred_checks flapping_checks checks_fail_while_owner_dies
-        fit_node_cannot drain_beside_failing_checks
+        checks_fail_and_release checks_pass_at_once preferred_checks flapping_checks
+        checks_fail_while_owner_dies fit_node_cannot drain_beside_failing_checks
     }
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
     stranger_stories {
