@@ -10,6 +10,7 @@
 //! | `neighbourhood` | how clients that no broadcast reaches are had to follow |
 //! | `plan`, `faults`, `healing` | configurations, what goes wrong, and its end |
 //! | `safety`, `liveness` | what must never be, what must come about |
+//! | `overlaps`, `fence` | two who answer at once; what fences a host in |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
 //! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
@@ -46,6 +47,7 @@ mod network_stories;
 mod operator_stories;
 mod operators;
 mod options;
+mod overlaps;
 mod plan;
 mod process;
 mod run;

@@ -19,7 +19,7 @@ use crate::operators::Orders;
 /// A host is calm so long after the last fault that concerned it.
 pub(crate) const CALM: u64 = 5 * SECOND;
 /// Latency that no rule complains about: scheduling, kernel threads, the observer's own grid.
-const SLACK: u64 = 60 * MILLISECOND;
+pub(crate) const SLACK: u64 = 60 * MILLISECOND;
 /// Between two audits.
 const AUDIT: u64 = 20 * MILLISECOND;
 
@@ -83,7 +83,7 @@ pub(crate) struct Safety {
     /// By group: since when each host that is OPEN for it has been so.
     opened: BTreeMap<(usize, usize), u64>,
     /// Since when pairs of hosts are OPEN for the same group.
-    together: BTreeMap<(usize, usize, usize), u64>,
+    pub(crate) together: BTreeMap<(usize, usize, usize), u64>,
     /// How often a group was opened by another host than before.
     pub(crate) moves: u64,
     /// Orders to add, since the last mark of a story.
@@ -106,7 +106,7 @@ pub(crate) struct Safety {
     claims: BTreeMap<(GroupKey, Epoch, NodeId, Incarnation, u32), Claim>,
     audits: usize,
     /// When datagrams were last lost or late.
-    storm_until: u64,
+    pub(crate) storm_until: u64,
     /// Silence longer than this is a gap: two and a half heartbeats.
     gap: u64,
 }
@@ -201,7 +201,7 @@ impl Safety {
     }
 
     /// Since when both have heard each other without a gap; `None` if they do not.
-    fn audible_since(&self, one: usize, other: usize, now: u64) -> Option<u64> {
+    pub(crate) fn audible_since(&self, one: usize, other: usize, now: u64) -> Option<u64> {
         let since = |host: usize, from: usize| {
             let memory = &self.hosts[host];
             let fresh = now - memory.heard[from] <= self.gap;
@@ -425,49 +425,6 @@ impl Cluster {
             self.check_epochs(host);
         }
         self.schedule(self.now + AUDIT, Happening::Audit);
-    }
-
-    /// S3, S4: two hosts that hear each other do not both answer, but for the time they need.
-    fn check_overlaps(&mut self) {
-        let doubles: Vec<usize> =
-            (0..self.open.len()).filter(|group| self.open[*group].len() > 1).collect();
-        let mut together = BTreeMap::new();
-        for group in doubles {
-            self.check_strict(group);
-            let open = self.open[group].clone();
-            for (place, one) in open.iter().enumerate() {
-                for other in &open[place + 1..] {
-                    let key = (group, *one.min(other), *one.max(other));
-                    let since = self.safety.together.get(&key).copied().unwrap_or(self.now);
-                    together.insert(key, since);
-                    self.check_overlap(group, (*one, *other), since);
-                }
-            }
-        }
-        self.safety.together = together;
-    }
-
-    fn check_overlap(&mut self, group: usize, pair: (usize, usize), since: u64) {
-        let (one, other) = pair;
-        let runs = |host: usize| {
-            self.hosts[host].is_running() && !self.hosts[host].kernel.is_releasing(group)
-        };
-        if !runs(one) || !runs(other) {
-            return;
-        }
-        let Some(audible) = self.safety.audible_since(one, other, self.now) else { return };
-        let weather = &self.network.weather;
-        let lossy = weather.loss > 0 || weather.burst_length > 0;
-        let bound =
-            3 * self.heartbeat() * if lossy { 3 } else { 1 } + 4 * weather.delay_most() + SLACK;
-        let calm_since = if weather.is_tame() { self.safety.storm_until } else { 0 };
-        let length = self.now - since.max(audible).max(calm_since);
-        if length > bound {
-            let millis = length / MILLISECOND;
-            let text =
-                format!("n{one} and n{other} hear each other, both answer g{group}: {millis} ms");
-            self.flag("S4", text);
-        }
     }
 
     /// S13, S16: what a host has in its table.
