@@ -92,6 +92,19 @@ impl Cluster {
         }
     }
 
+    /// S12: in mode majority nothing is announced that somebody else has the lease of.
+    pub(crate) fn check_leased(&mut self, host: usize, group: usize) {
+        if self.options.strict.is_none() || self.is_open(host) {
+            return;
+        }
+        if let Some(other) = self.open[group].first() {
+            self.flag(
+                "S12",
+                format!("n{host} announces g{group}, which n{other} has the lease of"),
+            );
+        }
+    }
+
     /// Whether the kernel of a host lets anything through.
     pub(crate) fn is_gate_open(&self, host: usize) -> bool {
         !self.options.fenced || self.hosts[host].lease_until >= self.now

@@ -311,19 +311,6 @@ impl Cluster {
         }
     }
 
-    /// S12: in mode majority nothing is announced that somebody else has the lease of.
-    fn check_leased(&mut self, host: usize, group: usize) {
-        if self.options.strict.is_none() || self.is_open(host) {
-            return;
-        }
-        if let Some(other) = self.open[group].first() {
-            self.flag(
-                "S12",
-                format!("n{host} announces g{group}, which n{other} has the lease of"),
-            );
-        }
-    }
-
     /// S6, S7: accusations and epochs, as reported.
     pub(crate) fn check_report(&mut self, host: usize, report: &Report) {
         let memory = &mut self.safety.hosts[host];
