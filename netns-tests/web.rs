@@ -1,10 +1,14 @@
-//! A real HAProxy on every node, and what a node says of its checks.
+//! A real HAProxy on every node, and a client that asks one address over and over.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use buoy::lab::clock;
+use buoy::lab::namespace::Namespace;
 use buoy::lab::plan::{Configuration, Shape};
 use buoy::lab::process::Process;
 
@@ -18,6 +22,7 @@ const PROGRAM: &str = "/usr/sbin/haproxy";
 pub(crate) const STATS: &str = "127.0.0.1:9999";
 /// A request that takes longer has failed: many times what one takes here.
 const REQUEST_WITHIN: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(3);
 
 /// Makes a cluster whose file has these tables behind its own; starts nothing.
 pub(crate) fn with_tables(
@@ -76,6 +81,72 @@ pub(crate) fn start_haproxy(
         }
     })?;
     Ok(process)
+}
+
+/// What a client saw of one address.
+pub(crate) struct Load {
+    /// Requests made.
+    pub(crate) requests: usize,
+    /// When each request that failed began and ended, and why.
+    pub(crate) failed: Vec<(Instant, Instant, String)>,
+    /// Longest time without a good answer, measured from one to the next.
+    pub(crate) gap: Duration,
+    /// Who answered last.
+    pub(crate) last: String,
+}
+
+/// Asks the address over new connections, one after the other, while `act` happens.
+pub(crate) fn under_load(
+    scene: &mut Scene,
+    vip: IpAddr,
+    act: impl FnOnce(&mut Scene) -> Outcome,
+) -> Result<Load, Box<dyn std::error::Error>> {
+    let client: Namespace = scene.cluster.client().clone();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            client.enter().map_err(|error| error.to_string())?;
+            Ok::<Load, String>(ask(SocketAddr::new(vip, 80), &ended))
+        });
+        let outcome = act(scene);
+        ended.store(true, Ordering::Relaxed);
+        let load = asking.join().map_err(|_| "the client panicked")??;
+        outcome.map(|()| load)
+    })
+}
+
+fn ask(to: SocketAddr, ended: &AtomicBool) -> Load {
+    let (mut requests, mut failed, mut gap) = (0, Vec::new(), Duration::ZERO);
+    let (mut last, mut good_at) = (String::new(), clock::now());
+    while !ended.load(Ordering::Relaxed) {
+        let begun = clock::now();
+        let answer = request(to);
+        let done = clock::now();
+        requests += 1;
+        match answer {
+            Ok(answer) => {
+                gap = gap.max(done.duration_since(good_at));
+                good_at = done;
+                last = answer;
+            }
+            Err(error) => failed.push((begun, done, error.to_string())),
+        }
+        clock::pause(PAUSE);
+    }
+    Load { requests, failed, gap, last }
+}
+
+/// One request over a connection of its own; the body of the answer.
+pub(crate) fn request(to: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&to, REQUEST_WITHIN)?;
+    stream.set_read_timeout(Some(REQUEST_WITHIN))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.contains(" 200 ") => Ok(body.to_owned()),
+        _ => Err(std::io::Error::other(format!("{answer:?}"))),
+    }
 }
 
 /// Prints a figure beside the name of the test.
