@@ -13,13 +13,17 @@ use crate::checking::script;
 use crate::runner::Test;
 use crate::scene::{SOON, Scene};
 use crate::until::{throughout, until};
-use crate::web::{Load, check_is, request, say, start, start_haproxy, under_load, with_tables};
+use crate::web::{
+    Load, check_is, request, say, start, start_haproxy, start_haproxy_with, start_nginx_at,
+    under_load, with_tables,
+};
 
 /// What there is to run here.
 pub(crate) const TESTS: &[Test] = &[
     ("haproxy_is_killed_and_its_groups_move", haproxy_is_killed_and_its_groups_move),
     ("haproxy_hangs_and_its_groups_move", haproxy_hangs_and_its_groups_move),
     ("service_stays_where_no_node_is_well", service_stays_where_no_node_is_well),
+    ("backend_is_gone_and_its_groups_move", backend_is_gone),
     ("a_flapping_check_moves_groups_twice_a_dwell", a_flapping_check_moves_groups_twice_a_dwell),
 ];
 
@@ -75,12 +79,14 @@ fn moved(scene: &Scene, address: IpAddr, away: usize) -> Outcome {
 fn haproxy_is_killed_and_its_groups_move() -> Outcome {
     with_proxies(PROXY, |scene, mut proxies| {
         let (mut outages, mut gaps) = (Vec::new(), Vec::new());
-        for _ in 0..KILLED_RUNS {
-            let victim = scene.owner(vip(100))?;
-            let load = under_load(scene, vip(100), |scene| {
+        for run in 0..KILLED_RUNS {
+            // A node whose checks fail three times in a minute is offered nothing for a while.
+            let victim = run % scene.cluster.nodes();
+            let address = *scene.owned_by(victim).first().ok_or("it has nothing")?;
+            let load = under_load(scene, address, |scene| {
                 clock::pause(Duration::from_millis(300));
                 proxies[victim].signal(Signal::SIGKILL);
-                moved(scene, vip(100), victim)?;
+                moved(scene, address, victim)?;
                 scene.away(victim)
             })?;
             assert_ne!(load.last, scene.cluster.name(victim));
@@ -120,6 +126,39 @@ fn haproxy_hangs_and_its_groups_move() -> Outcome {
         say(&format!("HAProxy stopped, requests failed for {outage:?}"));
         assert!(outage <= Duration::from_millis(700), "requests failed for {outage:?}");
         proxies[victim].signal(Signal::SIGCONT);
+        check_is(scene, victim, ("proxy", "passing"), "works")?;
+        scene.back(victim)
+    })
+}
+
+/// The server behind the owner's HAProxy dies: HAProxy says 503 and that it has no server that is up,
+/// and the groups go where there is one.
+fn backend_is_gone() -> Outcome {
+    with_tables(&Shape::default(), PROXY, |scene| {
+        let (frontend, server) =
+            ("default_backend app", "server s 127.0.0.1:8081 check inter 100ms");
+        let (mut servers, mut proxies) = (Vec::new(), Vec::new());
+        for node in 0..scene.cluster.nodes() {
+            servers.push(start_nginx_at(scene, node, 8081)?);
+            let server = format!("{server} fall 2 rise 1");
+            proxies.push(start_haproxy_with(scene, node, (frontend, &server))?);
+        }
+        start(scene)?;
+        let victim = scene.owner(vip(100))?;
+        check_is(scene, victim, ("proxy", "passing"), "works")?;
+        let load = under_load(scene, vip(100), |scene| {
+            clock::pause(Duration::from_millis(300));
+            servers[victim].signal(Signal::SIGKILL);
+            moved(scene, vip(100), victim)?;
+            scene.away(victim)
+        })?;
+        let words = "backend app has no server that is up";
+        check_is(scene, victim, ("proxy", "failing"), words)?;
+        let outage = outage(&load);
+        say(&format!("backend killed, requests failed for {outage:?}"));
+        // HAProxy's own two looks, two of ours, the hand-over.
+        assert!(outage <= Duration::from_millis(700), "requests failed for {outage:?}");
+        servers[victim] = start_nginx_at(scene, victim, 8081)?;
         check_is(scene, victim, ("proxy", "passing"), "works")?;
         scene.back(victim)
     })

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use crate::until::until;
 
 /// Where Debian installs it.
 const PROGRAM: &str = "/usr/sbin/haproxy";
+const NGINX: &str = "/usr/sbin/nginx";
 /// Its stats socket, in each node's own network.
 pub(crate) const STATS: &str = "127.0.0.1:9999";
 /// A request that takes longer has failed: many times what one takes here.
@@ -53,14 +54,27 @@ pub(crate) fn start_haproxy(
     node: usize,
 ) -> Result<Process, Box<dyn std::error::Error>> {
     let name = scene.cluster.name(node);
-    let text = format!(
-        "global\n  stats socket ipv4@{STATS} level user\n  nbthread 1\n  maxconn 1000\n\
-         defaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  timeout server 5s\n\
-         frontend www\n  bind :::80 v4v6\n  http-request return status 200 \
-         content-type text/plain string {name}\n\
-         backend app\n  server self {STATS}\n"
-    );
+    let answers = format!("http-request return status 200 content-type text/plain string {name}");
+    start_haproxy_with(scene, node, (&answers, &format!("server self {STATS}")))
+}
+
+/// The same, with what its frontend does and the server behind it.
+pub(crate) fn start_haproxy_with(
+    scene: &Scene,
+    node: usize,
+    (frontend, server): (&str, &str),
+) -> Result<Process, Box<dyn std::error::Error>> {
     let directory = scene.cluster.node_directory(node);
+    let text = format!(
+        "global\n  stats socket ipv4@{STATS} level user\n  \
+         stats socket {} level admin expose-fd listeners\n  nbthread 1\n  maxconn 1000\n\
+         defaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  timeout server 5s\n\
+         frontend www\n  bind :::80 v4v6\n  \
+         http-after-response set-header Connection close if {{ dst -f {} }}\n  {frontend}\n\
+         backend app\n  {server}\n",
+        directory.join("haproxy.sock").display(),
+        draining_list()?.display()
+    );
     let file = directory.join("haproxy.cfg");
     std::fs::write(&file, text)?;
     if !Path::new(PROGRAM).exists() {
@@ -70,16 +84,90 @@ pub(crate) fn start_haproxy(
     let namespace = scene.cluster.namespace(node);
     let log = directory.join("haproxy.log");
     let process = Process::start(namespace, Path::new(PROGRAM), &arguments, &log)?;
-    let stats: SocketAddr = STATS.parse()?;
-    until("HAProxy listens", SOON, || {
-        let connected = namespace.run(|| TcpStream::connect_timeout(&stats, REQUEST_WITHIN));
-        match connected {
+    listens(scene, node, (STATS, &log))?;
+    Ok(process)
+}
+
+/// Waits until something listens at this address in the network of a node.
+fn listens(scene: &Scene, node: usize, (at, log): (&str, &Path)) -> Outcome {
+    let at: SocketAddr = at.parse()?;
+    until("it listens", SOON, || {
+        let connect = || TcpStream::connect_timeout(&at, REQUEST_WITHIN);
+        match scene.cluster.namespace(node).run(connect) {
             Ok(Ok(_)) => Ok(()),
             other => {
-                Err(format!("{other:?}: {}", std::fs::read_to_string(&log).unwrap_or_default()))
+                Err(format!("{other:?}: {}", std::fs::read_to_string(log).unwrap_or_default()))
             }
         }
-    })?;
+    })
+}
+
+/// The list of drained addresses that the HAProxies of all nodes know by this name, empty as a file.
+fn draining_list() -> std::io::Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("buoy-draining-{}.lst", std::process::id()));
+    std::fs::write(&path, "")?;
+    Ok(path)
+}
+
+/// The table that has them told of drains.
+pub(crate) fn haproxy_table() -> std::io::Result<String> {
+    let list = draining_list()?;
+    Ok(format!("[haproxy]\nsocket = \"{STATS}\"\ndraining_list = \"{}\"\n", list.display()))
+}
+
+/// The drained addresses that the HAProxy of a node knows.
+pub(crate) fn drained_at(
+    scene: &Scene,
+    node: usize,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let (stats, list) = (STATS.parse()?, draining_list()?);
+    let ask = move || {
+        let mut stream = TcpStream::connect_timeout(&stats, REQUEST_WITHIN)?;
+        stream.write_all(format!("show acl {}\n", list.display()).as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = scene.cluster.namespace(node).run(ask)??;
+    let entry = |line: &str| Some(line.split_once(' ')?.1.to_owned());
+    Ok(answer.lines().filter_map(entry).collect())
+}
+
+/// Starts an nginx on a node, which answers with the node's name, and waits until it listens.
+pub(crate) fn start_nginx(
+    scene: &Scene,
+    node: usize,
+) -> Result<Process, Box<dyn std::error::Error>> {
+    start_nginx_at(scene, node, 80)
+}
+
+/// The same at another port.
+pub(crate) fn start_nginx_at(
+    scene: &Scene,
+    node: usize,
+    port: u16,
+) -> Result<Process, Box<dyn std::error::Error>> {
+    let directory = scene.cluster.node_directory(node);
+    let (name, place) = (scene.cluster.name(node), directory.display());
+    let text = format!(
+        "daemon off;\nmaster_process off;\npid {place}/nginx.pid;\n\
+         error_log {place}/nginx.log;\nevents {{ worker_connections 1024; }}\n\
+         http {{\n  access_log off;\n  keepalive_requests 1000000;\n  \
+         client_body_temp_path {place}/body;\n  proxy_temp_path {place}/proxy;\n  \
+         fastcgi_temp_path {place}/fastcgi;\n  uwsgi_temp_path {place}/uwsgi;\n  \
+         scgi_temp_path {place}/scgi;\n  server {{\n    listen [::]:{port} ipv6only=off;\n    \
+         location / {{ return 200 \"{name}\"; }}\n  }}\n}}\n"
+    );
+    let file = directory.join("nginx.conf");
+    std::fs::write(&file, text)?;
+    if !Path::new(NGINX).exists() {
+        return Err(format!("{NGINX} is missing: install the package nginx-light").into());
+    }
+    let log = directory.join("nginx.log");
+    let namespace = scene.cluster.namespace(node);
+    let words = ["-c", &file.display().to_string(), "-e", &log.display().to_string()];
+    let process = Process::start(namespace, Path::new(NGINX), &words.map(str::to_owned), &log)?;
+    listens(scene, node, (&format!("127.0.0.1:{port}"), &log))?;
     Ok(process)
 }
 
