@@ -1,12 +1,13 @@
 //! The real daemons on the real kernel: hosts are network namespaces, faults are real.
 //!
-//! Needs root or user namespaces, and the programs `ip` and `haproxy`; without them it
-//! fails and says so. The tests run one after the other, because they measure time. Arguments are those of cargo's own
+//! Needs root or user namespaces, and the programs `ip`, `haproxy` and `nginx`; without them
+//! it fails and says so. The tests run one after the other, because they measure time. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
 mod balancer;
 mod checking;
 mod crash;
+mod crowd;
 mod dead_owner;
 mod draining;
 mod fence;
@@ -25,7 +26,9 @@ mod stalls;
 mod strangers;
 mod stuck;
 mod takeover;
+mod telling;
 mod until;
+mod upgrade;
 mod web;
 mod witness;
 
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
         checking::TESTS,
         hooking::TESTS,
         balancer::TESTS,
+        telling::TESTS,
+        upgrade::TESTS,
     ]
     .concat();
     runner::main(&tests)

@@ -15,6 +15,7 @@
 //!
 //! `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
 
+pub mod balancer;
 pub mod checks;
 pub mod cli;
 pub mod config;

@@ -4,6 +4,7 @@
 //!  config -----------> protocol <-- wire <-- transport
 //!  kernel, control --> protocol              (transport names protocol too)
 //!  checks, hooks ----> config programs       (checks names protocol and kernel too)
+//!  balancer ---------> config
 //!  daemon -----------> all of these, control, logging
 //!  lab --------------> config
 //!  kernel, lab ------> netlink
@@ -115,6 +116,8 @@ const TABLE: &[Module] = &[
         crates: &["nix", "tokio", "tokio_rustls"],
         refused: &["SystemTime"],
     },
+    // Tells the balancer of this host of a drain.
+    Module { name: "balancer", modules: &["config"], crates: &["tokio"], refused: &["SystemTime"] },
     Module {
         name: "hooks",
         modules: &["config", "programs"],
@@ -130,6 +133,7 @@ const TABLE: &[Module] = &[
     Module {
         name: "daemon",
         modules: &[
+            "balancer",
             "checks",
             "config",
             "control",

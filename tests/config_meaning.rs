@@ -364,3 +364,38 @@ fn a_new_key_is_a_difference_but_not_another_meaning() {
     let said = format!("{new:?}{:?}", difference(&old, &new));
     assert!(!said.contains("8, 8, 8"), "{said}");
 }
+
+#[test]
+fn gates_hold_the_groups_of_their_pools_for_the_sum_of_their_timeouts() {
+    let hook = |name: &str, rest: &str| {
+        format!("[[hook]]\nname = \"{name}\"\ncommand = [\"/bin/true\"]\n{rest}\n")
+    };
+    let text = [
+        BASE.to_owned(),
+        hook("a", "on = [\"gate\"]\ntimeout = \"2s\""),
+        hook("b", "on = [\"released\", \"gate\"]\ntimeout = \"3s\"\npools = [\"web\"]"),
+        hook("c", "on = [\"released\"]\ntimeout = \"60s\""),
+    ];
+    let config = parse("gates", &text.concat());
+    let me = config.node("lb1").unwrap().id;
+    let software = SoftwareVersion { major: 0, minor: 1, patch: 0 };
+    let protocol = config.protocol(me, Incarnation(1), 1, software, false);
+    let gate = |name: &str| protocol.groups[&config.group(name).unwrap().key].gate;
+    let slack = Duration::from_millis(200);
+    assert_eq!(gate("10.77.0.100"), Some(Duration::from_secs(5) + slack));
+    assert_eq!(gate("api"), Some(Duration::from_secs(2) + slack));
+    let none = parse("gates", BASE).protocol(me, Incarnation(1), 1, software, false);
+    assert!(none.groups.values().all(|group| group.gate.is_none()));
+}
+
+#[test]
+fn the_balancer_is_named_by_its_socket_and_its_list() {
+    let table = "[haproxy]\nsocket = \"/run/h.sock\"\ndraining_list = \"/etc/haproxy/d.lst\"\n";
+    let (old, new) = (parse("haproxy", BASE), parse("haproxy", &format!("{BASE}{table}")));
+    let haproxy = new.haproxy.clone().unwrap();
+    assert_eq!(haproxy.at, config::Endpoint::Unix("/run/h.sock".into()));
+    assert_eq!(haproxy.list, "/etc/haproxy/d.lst");
+    assert_ne!(old.digest, new.digest);
+    let changes: Vec<String> = difference(&old, &new).iter().map(Change::to_string).collect();
+    assert_eq!(changes, ["haproxy changed from none to /etc/haproxy/d.lst"]);
+}

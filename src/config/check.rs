@@ -52,6 +52,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
         kernel_lease,
         tickle_connections_max: tickled,
         drain_timeout,
+        haproxy: file.haproxy.clone(),
         load_aware: cluster.load_aware.unwrap_or(false),
         profile: profile_name(profile),
         timing,

@@ -12,7 +12,7 @@ use crate::protocol::Timing;
 
 use super::duration::show_duration;
 use super::voters::voters_changed;
-use super::{Config, GroupConfig, KernelLease, NodeConfig, Role};
+use super::{Config, GroupConfig, HaproxyConfig, KernelLease, NodeConfig, Role};
 
 /// One difference between the file that is in use and the one to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,6 +201,13 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     if old.drain_timeout != new.drain_timeout {
         let (from, to) = (show_duration(old.drain_timeout), show_duration(new.drain_timeout));
         changes.push(Change::Setting { key: "drain_timeout", from, to });
+    }
+    if old.haproxy != new.haproxy {
+        let shown = |haproxy: &Option<HaproxyConfig>| {
+            haproxy.as_ref().map_or("none".to_owned(), |it| it.list.clone())
+        };
+        let (from, to) = (shown(&old.haproxy), shown(&new.haproxy));
+        changes.push(Change::Setting { key: "haproxy", from, to });
     }
     changes.extend(timing(&old.timing, &new.timing));
     changes.extend(nodes(&old.nodes, &new.nodes));

@@ -53,6 +53,9 @@ fn meaning(config: &Config) -> String {
     if !config.drain_timeout.is_zero() {
         let _ = writeln!(text, "drain_timeout {:?}", config.drain_timeout);
     }
+    if let Some(haproxy) = &config.haproxy {
+        let _ = writeln!(text, "{haproxy:?}");
+    }
     if config.load_aware {
         text.push_str("load_aware\n");
     }

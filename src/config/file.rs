@@ -8,9 +8,10 @@ use toml::de::DeTable;
 
 use super::document::{Entry, Section, Source};
 use super::fault::{At, Findings, Place};
-use super::{checks, hooks};
+use super::haproxy::HaproxyConfig;
+use super::{checks, haproxy, hooks};
 
-const ROOT: &[&str] = &["cluster", "timing", "node", "pool", "check", "hook"];
+const ROOT: &[&str] = &["cluster", "timing", "haproxy", "node", "pool", "check", "hook"];
 const CLUSTER: &[&str] = &[
     "name",
     "key_file",
@@ -101,6 +102,7 @@ pub fn known_keys() -> Vec<String> {
     [
         ("cluster", CLUSTER),
         ("timing", TIMING),
+        ("haproxy", haproxy::KEYS),
         ("node", NODE),
         ("pool", POOL),
         ("pool.vips", GROUP),
@@ -117,6 +119,7 @@ pub fn known_keys() -> Vec<String> {
 pub(super) struct File {
     pub(super) cluster: Cluster,
     pub(super) timing: TimingKeys,
+    pub(super) haproxy: Option<HaproxyConfig>,
     pub(super) nodes: Vec<Node>,
     pub(super) pools: Vec<Pool>,
     pub(super) checks: Vec<checks::Raw>,
@@ -221,6 +224,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<File> {
     let file = File {
         cluster: read_cluster(&root, findings),
         timing: read_timing(&root, findings),
+        haproxy: read_haproxy(&root, findings),
         nodes: read_each(&root, "node", findings, read_node),
         pools: read_each(&root, "pool", findings, read_pool),
         checks: read_any(&root, ("check", CHECK), findings, checks::read),
@@ -274,6 +278,12 @@ fn read_timing(root: &Section<'_>, findings: &mut Findings) -> TimingKeys {
         misses: section.number("misses", WRITE_NUMBER, findings),
         announce_rate: section.number("announce_rate", WRITE_NUMBER, findings),
     }
+}
+
+fn read_haproxy(root: &Section<'_>, findings: &mut Findings) -> Option<HaproxyConfig> {
+    let wanted = "write [haproxy] and its keys below";
+    let section = root.entry("haproxy")?.section(haproxy::KEYS, wanted, findings)?;
+    haproxy::read(&section, findings)
 }
 
 /// Reads each table of a `[[...]]` list, of which there must be one at least.

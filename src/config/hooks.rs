@@ -36,6 +36,30 @@ pub struct HookConfig {
     pub pools: Option<Vec<String>>,
 }
 
+impl HookConfig {
+    /// How long this may hold a planned move of a group of the pool; `None` if it does not.
+    fn holds(&self, pool: &str) -> Option<Duration> {
+        let meant = self.pools.as_ref().is_none_or(|pools| pools.iter().any(|it| it == pool));
+        match &self.deed {
+            Deed::Run { timeout, .. } if meant && self.on.contains(&Occasion::Gate) => {
+                Some(*timeout)
+            }
+            Deed::Run { .. } | Deed::Line(_) => None,
+        }
+    }
+}
+
+/// How long all gates of a pool, one after the other, may hold a planned move of a group; `None`
+/// if there are none.
+pub(super) fn gate(hooks: &[HookConfig], pool: &str) -> Option<Duration> {
+    let times: Vec<Duration> = hooks.iter().filter_map(|hook| hook.holds(pool)).collect();
+    (!times.is_empty()).then(|| times.into_iter().sum::<Duration>() + GATE_SLACK)
+}
+
+/// A program that hangs is killed by its own timeout, which is told with its name, before the move
+/// waits no longer.
+const GATE_SLACK: Duration = Duration::from_millis(200);
+
 /// What a hook does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
@@ -66,6 +90,8 @@ pub enum Style {
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Occasion {
+    /// The group is to be given away in a planned move, which waits for this.
+    Gate,
     /// The kernel has been told to add the group's addresses here.
     BeforeAcquire,
     /// This node answers for the group.
@@ -90,7 +116,8 @@ pub enum Occasion {
 
 impl Occasion {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Gate,
         Self::BeforeAcquire,
         Self::Acquired,
         Self::BeforeRelease,
@@ -107,6 +134,7 @@ impl Occasion {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Gate => "gate",
             Self::BeforeAcquire => "before_acquire",
             Self::Acquired => "acquired",
             Self::BeforeRelease => "before_release",
@@ -127,7 +155,8 @@ impl Occasion {
             Self::Acquired => Some("MASTER"),
             Self::Released => Some("BACKUP"),
             Self::Unable => Some("FAULT"),
-            Self::BeforeAcquire
+            Self::Gate
+            | Self::BeforeAcquire
             | Self::BeforeRelease
             | Self::OwnerChanged
             | Self::PeerChanged

@@ -22,6 +22,7 @@ mod duration;
 mod fault;
 mod file;
 mod find_me;
+mod haproxy;
 mod hooks;
 mod http_check;
 mod kernel_lease;
@@ -49,6 +50,7 @@ pub use duration::{NotADuration, parse_duration, show_duration};
 pub use fault::{Fault, Refused, Warning};
 pub use file::known_keys;
 pub use find_me::{WhoAmI, find_me};
+pub use haproxy::HaproxyConfig;
 pub use hooks::{Deed, HOOKS_MAX, HookConfig, Occasion, Style};
 pub use http_check::{HttpCheck, Tls};
 pub use kernel_lease::KernelLease;
@@ -79,6 +81,8 @@ pub struct Config {
     pub tickle_connections_max: usize,
     /// How long a drain waits for connections to end; zero does not wait.
     pub drain_timeout: Duration,
+    /// The balancer that is told of a drain, the same on every node.
+    pub haproxy: Option<HaproxyConfig>,
     /// Whether placement goes by how busy nodes are.
     pub load_aware: bool,
     /// Name of the profile that the times come from.
@@ -188,6 +192,7 @@ impl Config {
                 failback: group.failback,
                 force: group.force,
                 last_resort: group.last_resort,
+                gate: hooks::gate(&self.hooks, &group.pool),
             };
             (group.key, placed)
         });

@@ -205,6 +205,7 @@ impl Ring {
             | Report::NotConverged { .. }
             | Report::Stalled { .. }
             | Report::OfferFailed { .. }
+            | Report::GateOverdue { .. }
             | Report::VotersDiffer { .. }
             | Report::MajorityLost { .. }
             | Report::MajorityBack { .. }

@@ -282,7 +282,9 @@ pub struct Event {
     /// `released`, `gave_way`, `unable`, `repaired`, `converged`, `not_converged`, `stalled`,
     /// `offer_failed`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
     /// `kernel_answers`, `second_claimant`, `check_changed`, `hook_failed`, `hooks_dropped`,
-    /// `fitness_changed`, `last_resort`, `overwritten`.
+    /// `gate_overdue`, `balancer_failed`, `balancer_back`,
+    /// `balancer_told`, `fitness_changed`, `last_resort`,
+    /// `overwritten`.
     pub kind: String,
     /// The node that noticed it.
     pub observer: String,

@@ -54,9 +54,7 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             peer_changed(&names.node(peer), from, to, silence)
         }
         Report::PeerRestarted { peer } => format!("{} restarted", names.node(peer)),
-        Report::PhaseChanged { from, to } => {
-            format!("{me} is {}, was {}", phase(to), phase(from))
-        }
+        Report::PhaseChanged { from, to } => phase_changed(&me, from, to),
         Report::OwnerChanged { group, from, to, cause, .. } => {
             owner_changed(&names.group(group).group, (from, to), (cause, silence), names)
         }
@@ -93,6 +91,7 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             let groups = counted(u64::from(groups), "group");
             format!("{} did not take {groups}, which stay at {me}", names.node(to))
         }
+        Report::GateOverdue { group } => gate_overdue(&me, &names.group(group).group),
         Report::VotersDiffer { voter } => format!(
             "{} goes by another list of voters and grants nothing: reload the same file on both",
             names.node(voter)
@@ -177,6 +176,14 @@ fn peer_changed(peer: &str, from: Verdict, to: Verdict, silence: Duration) -> St
         Verdict::Dead => format!("{peer} is dead: silent for {silence}"),
         Verdict::Left => format!("{peer} left in good order"),
     }
+}
+
+fn phase_changed(me: &str, from: NodePhase, to: NodePhase) -> String {
+    format!("{me} is {}, was {}", phase(to), phase(from))
+}
+
+fn gate_overdue(me: &str, group: &str) -> String {
+    format!("the gate of {group} was not done in time; it may leave {me}")
 }
 
 fn owner_changed(

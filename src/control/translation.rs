@@ -271,6 +271,7 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.to = Some(names.node(to));
         }
         Report::Repaired { .. }
+        | Report::GateOverdue { .. }
         | Report::Stalled { .. }
         | Report::MajorityLost { .. }
         | Report::MajorityBack { .. }
@@ -303,6 +304,7 @@ fn kind(report: &Report) -> &'static str {
         Report::NotConverged { .. } => "not_converged",
         Report::Stalled { .. } => "stalled",
         Report::OfferFailed { .. } => "offer_failed",
+        Report::GateOverdue { .. } => "gate_overdue",
         Report::VotersDiffer { .. } => "voters_differ",
         Report::MajorityLost { .. } => "majority_lost",
         Report::MajorityBack { .. } => "majority_back",
@@ -326,6 +328,7 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::SecondClaimant { group, .. }
         | Report::Converged { group, .. }
         | Report::NotConverged { group, .. }
+        | Report::GateOverdue { group }
         | Report::Repaired { group, .. } => Some(*group),
         Report::PeerChanged { .. }
         | Report::PeerRestarted { .. }

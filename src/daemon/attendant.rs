@@ -1,9 +1,10 @@
-//! The thread in which checks and hooks run, beside everything else.
+//! The thread in which checks and hooks run, and the balancer is told, beside everything else.
 //!
 //! ```text
 //!   main thread --- what happened, reload, look, stop ---> this thread (a runtime of its own)
 //!                                                            | checks --> unfit pools --> inbox
-//!                                                            | hooks
+//!                                                            | hooks --> gates --> inbox
+//!                                                            | balancer
 //!                                                            \ changes, troubles --> log, recorder
 //! ```
 //!
@@ -12,7 +13,9 @@
 //! by the shortest way; if that is full it is offered again, the newest list only. At the end hooks
 //! that wait are run for [`HOOKS_WITHIN`] at most, checks end at once.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
@@ -23,15 +26,18 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::clock;
 use super::inbox::{Input, Mailbox};
-use super::local_words::{changed, check_row, happened, hook_row, log_change, trouble};
+use super::local_words::{
+    balancer_said, changed, check_row, group_of, happened, hook_row, log_change, trouble,
+};
+use crate::balancer::{Balancer, Wanted};
 use crate::checks::{Change, Watch};
-use crate::config::{CheckConfig, Config, HookConfig, Occasion};
-use crate::control::local::{Check, Hook};
+use crate::config::{CheckConfig, Config, HaproxyConfig, HookConfig, Occasion};
+use crate::control::local::{Check, Hook, Notice};
 use crate::control::names::NamesInForce;
 use crate::control::recorder::Recorder;
-use crate::hooks::{Happening, Hooks};
+use crate::hooks::{Happening, Hooks, News};
 use crate::programs;
-use crate::protocol::PoolId;
+use crate::protocol::{GroupKey, PoolId, Ticket};
 
 /// Orders that may wait: all that a failover of a thousand groups reports.
 const ORDERS_MAX: usize = 4096;
@@ -49,9 +55,30 @@ const THREADS_WITHIN: Duration = Duration::from_millis(100);
 /// What the thread is told.
 enum Order {
     Happened(Box<Happening>),
-    Reconfigure(Vec<CheckConfig>, Vec<HookConfig>),
+    Draining(bool),
+    Reconfigure(Box<Local>),
     Look(oneshot::Sender<(Vec<Check>, Vec<Hook>)>),
     Stop,
+}
+
+/// What the file says of this host itself.
+struct Local {
+    checks: Vec<CheckConfig>,
+    hooks: Vec<HookConfig>,
+    haproxy: Option<HaproxyConfig>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Local {
+    fn of(config: &Config) -> Self {
+        let vips = config.groups.iter().flat_map(|group| &group.vips);
+        Self {
+            checks: config.checks.clone(),
+            hooks: config.hooks.clone(),
+            haproxy: config.haproxy.clone(),
+            addresses: vips.map(|vip| vip.address).collect(),
+        }
+    }
 }
 
 /// What the thread works with.
@@ -62,6 +89,8 @@ pub(super) struct Parts {
     pub(super) recorder: Arc<Recorder>,
     /// In force.
     pub(super) names: NamesInForce,
+    /// Whether this node drains at the start.
+    pub(super) draining: bool,
 }
 
 /// The running thread.
@@ -81,7 +110,7 @@ impl Attendant {
     /// When the thread cannot be made.
     pub(super) fn spawn(config: &Config, parts: Parts) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
-        let (checks, hooks) = (config.checks.clone(), config.hooks.clone());
+        let local = Local::of(config);
         let body = move || {
             if let Err(error) = programs::shed_capabilities() {
                 tracing::warn!(%error, "programs have this daemon's capabilities");
@@ -90,7 +119,7 @@ impl Attendant {
             let mut builder = Builder::new_current_thread();
             match builder.enable_all().max_blocking_threads(WAITING_THREADS_MAX).build() {
                 Ok(runtime) => {
-                    runtime.block_on(Care::serve(parts, inbox, (checks, hooks)));
+                    runtime.block_on(Care::serve(parts, inbox, local));
                     runtime.shutdown_timeout(THREADS_WITHIN);
                 }
                 Err(error) => tracing::error!(%error, "no checks and no hooks"),
@@ -120,9 +149,15 @@ impl Calls {
         self.0.try_send(Order::Happened(Box::new(happening))).is_ok()
     }
 
+    /// Whether this node drains has changed; the balancer is to know.
+    pub(super) async fn draining(&self, on: bool) {
+        // Refused when it has ended.
+        let _ = self.0.send(Order::Draining(on)).await;
+    }
+
     /// Goes on with what this file says.
     pub(super) async fn reconfigure(&self, config: &Config) {
-        let order = Order::Reconfigure(config.checks.clone(), config.hooks.clone());
+        let order = Order::Reconfigure(Box::new(Local::of(config)));
         // Refused when it has ended.
         let _ = self.0.send(order).await;
     }
@@ -142,36 +177,38 @@ struct Care {
     parts: Parts,
     watch: Watch,
     hooks: Hooks,
+    balancer: Balancer,
     /// The newest list was not taken yet.
     untold: bool,
+    /// Gates that are done and were not told yet.
+    gates: Vec<(GroupKey, Ticket)>,
 }
 
 impl Care {
-    async fn serve(
-        parts: Parts,
-        mut orders: mpsc::Receiver<Order>,
-        (checks, hooks): (Vec<CheckConfig>, Vec<HookConfig>),
-    ) {
-        let (watch, hooks) = (Watch::start(&checks), Hooks::new(&hooks));
-        let mut care = Self { parts, watch, hooks, untold: !checks.is_empty() };
+    async fn serve(parts: Parts, mut orders: mpsc::Receiver<Order>, local: Local) {
+        let Local { checks, hooks, haproxy, addresses } = local;
+        let draining = parts.draining;
+        let mut care = Self {
+            parts,
+            watch: Watch::start(&checks),
+            hooks: Hooks::new(&hooks),
+            balancer: Balancer::start(Wanted { haproxy, draining, addresses }),
+            untold: !checks.is_empty(),
+            gates: Vec::new(),
+        };
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             care.tell_unfit();
+            care.tell_gates();
             tokio::select! {
                 change = care.watch.next() => care.changed(&change),
-                found = care.hooks.next() => {
-                    let notice = trouble(&found, &care.parts.names.current());
-                    tracing::warn!(because = notice.cause, "{}", notice.sentence);
-                    care.parts.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
-                }
+                news = care.hooks.next() => care.tell(news),
+                news = care.balancer.next() => care.note(balancer_said(&news, &care.parts.names.current())),
                 order = orders.recv() => match order {
                     Some(Order::Happened(happening)) => care.hooks.tell(*happening),
-                    Some(Order::Reconfigure(checks, hooks)) => {
-                        care.watch.reconfigure(&checks);
-                        care.hooks.reconfigure(&hooks);
-                        care.untold = true;
-                    }
+                    Some(Order::Draining(on)) => care.balancer.change(|it| it.draining = on),
+                    Some(Order::Reconfigure(local)) => care.reconfigure(*local),
                     Some(Order::Look(answer)) => {
                         let checks = care.watch.rows().into_iter().map(check_row).collect();
                         let hooks = care.hooks.rows().into_iter().map(hook_row).collect();
@@ -180,13 +217,31 @@ impl Care {
                     }
                     Some(Order::Stop) | None => break,
                 },
-                _ = again.tick(), if care.untold => {}
+                _ = again.tick(), if care.untold || !care.gates.is_empty() => {}
             }
         }
         // Checks end here; nobody acts upon them any more.
         drop(care.watch);
         care.hooks.finish(HOOKS_WITHIN).await;
         programs::all_reaped(REAPED_WITHIN).await;
+    }
+
+    fn reconfigure(&mut self, local: Local) {
+        self.watch.reconfigure(&local.checks);
+        self.hooks.reconfigure(&local.hooks);
+        self.balancer.change(|wanted| {
+            (wanted.haproxy, wanted.addresses) = (local.haproxy, local.addresses);
+        });
+        self.untold = true;
+    }
+
+    /// Writes something to the log and the flight recorder.
+    fn note(&self, notice: Notice) {
+        match notice.kind {
+            "balancer_back" | "balancer_told" => tracing::info!("{}", notice.sentence),
+            _ => tracing::warn!(because = notice.cause, "{}", notice.sentence),
+        }
+        self.parts.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
     }
 
     fn changed(&mut self, change: &Change) {
@@ -199,6 +254,28 @@ impl Care {
             self.hooks.tell(happened(change, &notice, &self.parts.names.current()));
         }
         self.parts.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
+    }
+
+    fn tell(&mut self, news: News) {
+        let names = self.parts.names.current();
+        match news {
+            News::Trouble(found) => {
+                let notice = trouble(&found, &names);
+                self.note(notice);
+            }
+            News::Gate(done) => {
+                // A group that a reload took away has no gate any more.
+                let ticket = done.ticket.map(Ticket);
+                self.gates.extend(group_of(&done, &names).zip(ticket));
+            }
+        }
+    }
+
+    /// The protocol waits for these; what does not fit its inbox is told again.
+    fn tell_gates(&mut self) {
+        let mailbox = &self.parts.mailbox;
+        self.gates
+            .retain(|(group, ticket)| mailbox.offer(Input::GateOpened(*group, *ticket)).is_err());
     }
 
     fn tell_unfit(&mut self) {

@@ -30,6 +30,7 @@ use super::deadlines::Deadlines;
 use super::inbox::{Inbox, Input};
 use super::lateness::Lateness;
 use super::realtime;
+use super::refused::Refused;
 use super::will::Farewell;
 use crate::protocol::{
     Action, Configuration, Connection, Epoch, Event, GroupKey, Instant, Neighbour, Node, NodeId,
@@ -47,9 +48,6 @@ const INPUTS_PER_TURN: usize = 128;
 /// Orders that may wait for their outcome. People give orders one at a time.
 const ORDERS_MAX: usize = 64;
 
-/// Refused datagrams are told at most so often; all are counted.
-const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(10);
-
 /// The loop needs no deep recursion; with memory locked, a small stack is a small bill.
 const STACK: usize = 256 * 1024;
 
@@ -59,6 +57,8 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn acquire(&self, group: GroupKey, ticket: Ticket);
     /// Remove every address of the group.
     fn release(&self, group: GroupKey, ticket: Ticket);
+    /// Let requests end before the group goes.
+    fn let_finish(&self, group: GroupKey);
     /// Send one round of announcements.
     fn announce(&self, group: GroupKey);
     /// Ask once who answers for the group.
@@ -100,6 +100,13 @@ pub(crate) enum Told {
         group: GroupKey,
         /// Add, not remove.
         acquire: bool,
+    },
+    /// A planned move of a group waits for what is to be done first.
+    Gate {
+        /// The group.
+        group: GroupKey,
+        /// Comes back when it is done.
+        ticket: Ticket,
     },
     /// What [`realtime::take_precedence`] says against real-time priority.
     NoPrecedence(String),
@@ -305,6 +312,9 @@ impl<K: KernelOrders> EventLoop<K> {
         match input {
             Input::Kernel(event) => self.step(now, Event::Kernel(event)),
             Input::Fitness(unfit) => self.step(now, Event::Fitness(unfit)),
+            Input::GateOpened(group, ticket) => {
+                self.step(now, Event::GateOpened { group, ticket });
+            }
             Input::Order { order, answer } => {
                 let Some(ticket) = self.remember_order(answer) else { return };
                 self.step(now, Event::Ordered { ticket, order });
@@ -382,8 +392,8 @@ impl<K: KernelOrders> EventLoop<K> {
         for event in events {
             self.step(clock::now(), event);
         }
-        if let Some(told) = self.refused.due(now) {
-            self.tell(told);
+        if let Some((reason, count)) = self.refused.due(now) {
+            self.tell(Told::Refused { reason, count });
         }
     }
 
@@ -430,6 +440,8 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::Remember { from, connections } => self.kernel.remember(from, connections),
             Action::Tickle { group } => self.kernel.tickle(group),
             Action::WatchConnections(on) => self.kernel.watch_connections(on),
+            Action::OpenGate { group, ticket } => self.tell(Told::Gate { group, ticket }),
+            Action::LetFinish { group } => self.kernel.let_finish(group),
             Action::TestReach => self.kernel.test_reach(),
             Action::Answer { ticket, outcome } => {
                 if let Some(answer) = self.orders.remove(&ticket) {
@@ -456,33 +468,4 @@ impl<K: KernelOrders> EventLoop<K> {
 struct Ready {
     inbox: bool,
     datagrams: bool,
-}
-
-/// Counts refused datagrams; anybody on the network can make these, so telling is rationed.
-/// Duplicates are normal with several paths and not told at all.
-#[derive(Debug, Default)]
-struct Refused {
-    counts: [u64; RefusedDatagram::COUNT],
-    untold: u64,
-    last: Option<RefusedDatagram>,
-    told_at: Option<Instant>,
-}
-
-impl Refused {
-    fn note(&mut self, reason: RefusedDatagram) {
-        self.counts[reason.index()] += 1;
-        if reason != RefusedDatagram::Duplicate {
-            self.untold += 1;
-            self.last = Some(reason);
-        }
-    }
-
-    fn due(&mut self, now: Instant) -> Option<Told> {
-        let reason = self.last?;
-        let rested = self.told_at.is_none_or(|at| now.since(at) >= REFUSED_TOLD_EVERY);
-        (self.untold > 0 && rested).then(|| {
-            self.told_at = Some(now);
-            Told::Refused { reason, count: std::mem::take(&mut self.untold) }
-        })
-    }
 }

@@ -80,6 +80,9 @@ impl FrontDesk {
                 Ok(()) = running.draining.changed() => {
                     let on = *running.draining.borrow_and_update();
                     self.remember_draining(on);
+                    if let Some(calls) = &self.calls {
+                        calls.draining(on).await;
+                    }
                 }
                 _ = watchdog.tick() => {
                     running.mailbox.wake();
@@ -152,6 +155,11 @@ impl FrontDesk {
             }
             Told::Refused { reason, count } => {
                 tracing::warn!(%reason, count, "datagrams refused");
+            }
+            Told::Gate { group, ticket } => {
+                let group = names.group(group);
+                let group = (group.pool, group.group);
+                self.happened(Occasion::Gate, || local_words::gate(ticket.0, group, &names));
             }
             Told::NoPrecedence(text) => tracing::info!("{text}"),
             Told::Ordered { group, acquire } => {

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::event_loop::{Picture, Reconfiguration};
 use crate::protocol::{
     Explanation, Fitness, GROUPS_MAX, GroupKey, KernelEvent, Measure, Node, Order, PoolId, Refusal,
+    Ticket,
 };
 
 /// Inputs that may wait. While the daemon starts nobody takes any, and the kernel side may say of
@@ -32,6 +33,8 @@ pub(crate) enum Input {
     Kernel(KernelEvent),
     /// What the checks say: the full list of pools that are not fit, in place of the last one.
     Fitness(Vec<(PoolId, Fitness)>),
+    /// What a planned move of the group waited for has ended.
+    GateOpened(GroupKey, Ticket),
     /// An operator's order; answered once the protocol knows what became of it.
     Order {
         /// What is wanted.

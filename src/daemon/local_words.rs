@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use crate::balancer;
 use crate::checks::{self, Change, State};
 use crate::config::Occasion;
 use crate::control::local::{Check, Hook, Notice};
 use crate::control::names::Names;
 use crate::control::response::Event;
 use crate::hooks::{self, Happening, Trouble};
-use crate::protocol::Report;
+use crate::protocol::{GroupKey, Report};
 
 /// A check for the status.
 pub(super) fn check_row(row: checks::Row) -> Check {
@@ -102,20 +103,39 @@ pub(super) fn trouble(trouble: &Trouble, names: &Names) -> Notice {
             ("hooks_dropped", hook, happening, "was not run: too much waits for it")
         }
     };
-    let pool = happening.pool.as_deref();
-    let group = happening.group.as_deref().and_then(|group| {
-        let full = pool.map(|pool| format!("{pool}/{group}"));
-        full.and_then(|full| names.find_group(&full).ok())
-    });
     Notice {
         kind,
-        group,
+        group: group_of(happening, names),
         pool: happening.pool.clone(),
         from: None,
         to: None,
         cause: Some(cause.to_owned()),
         sentence: format!("hook {hook}, for {}: {cause}", happening.words()),
     }
+}
+
+/// What became of telling the balancer, as an event.
+pub(super) fn balancer_said(news: &balancer::News, names: &Names) -> Notice {
+    let me = names.node(names.me());
+    let (kind, cause, sentence) = match news {
+        balancer::News::Failed(words) => (
+            "balancer_failed",
+            Some(words.clone()),
+            format!("the HAProxy of {me} cannot be told of a drain: {words}"),
+        ),
+        balancer::News::Back => {
+            ("balancer_back", None, format!("the HAProxy of {me} can be told of a drain again"))
+        }
+        balancer::News::Told(0) => {
+            ("balancer_told", None, format!("the HAProxy of {me} keeps connections open again"))
+        }
+        balancer::News::Told(count) => (
+            "balancer_told",
+            None,
+            format!("the HAProxy of {me} ends connections to {count} addresses with a response"),
+        ),
+    };
+    Notice { kind, group: None, pool: None, from: None, to: None, cause, sentence }
 }
 
 /// What a report of the protocol is to hooks.
@@ -135,6 +155,7 @@ pub(super) fn occasion(report: &Report) -> Option<Occasion> {
         | Report::NotConverged { .. }
         | Report::Stalled { .. }
         | Report::OfferFailed { .. }
+        | Report::GateOverdue { .. }
         | Report::VotersDiffer { .. }
         | Report::MajorityLost { .. }
         | Report::MajorityBack { .. }
@@ -150,7 +171,8 @@ pub(super) fn reported(occasion: Occasion, event: &Event, names: &Names) -> Happ
     let owner = match occasion {
         Occasion::OwnerChanged => event.to.clone(),
         Occasion::Acquired => Some(names.node(names.me())),
-        Occasion::BeforeAcquire
+        Occasion::Gate
+        | Occasion::BeforeAcquire
         | Occasion::BeforeRelease
         | Occasion::Released
         | Occasion::Unable
@@ -183,6 +205,20 @@ pub(super) fn ordered(
     let sentence = format!("{} {does} {group}", names.node(names.me()));
     let fields = Fields { sentence, ..Fields::default() };
     happening(occasion, (Some(pool), Some(group)), fields, names)
+}
+
+/// That a planned move of a group waits for its gate.
+pub(super) fn gate(ticket: u64, (pool, group): (String, String), names: &Names) -> Happening {
+    let sentence = format!("{} is to give away {group}", names.node(names.me()));
+    let fields = Fields { sentence, ..Fields::default() };
+    let told = happening(Occasion::Gate, (Some(pool), Some(group)), fields, names);
+    Happening { ticket: Some(ticket), ..told }
+}
+
+/// The group that something is about.
+pub(super) fn group_of(happening: &Happening, names: &Names) -> Option<GroupKey> {
+    let (pool, group) = (happening.pool.as_deref()?, happening.group.as_deref()?);
+    names.find_group(&format!("{pool}/{group}")).ok()
 }
 
 /// A change of a check as it is told to hooks.
@@ -242,7 +278,7 @@ fn happening(
         ("BUOY_SENTENCE", fields.sentence),
     ];
     let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value));
-    Happening { occasion, group, pool, environment: environment.collect() }
+    Happening { occasion, group, pool, ticket: None, environment: environment.collect() }
 }
 
 #[cfg(test)]
@@ -250,7 +286,7 @@ mod tests {
     use super::*;
     use crate::config::Effect;
     use crate::control::names::{GroupName, NodeName};
-    use crate::protocol::{GroupKey, Mode, NodeId};
+    use crate::protocol::{Mode, NodeId};
 
     fn names() -> Names {
         let addresses = vec!["10.77.0.100".parse().unwrap(), "fd77::100".parse().unwrap()];

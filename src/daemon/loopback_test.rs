@@ -61,6 +61,8 @@ impl KernelOrders for Obedient {
         self.answer(KernelEvent::Absent { group, ticket }, false);
     }
 
+    fn let_finish(&self, _group: GroupKey) {}
+
     fn announce(&self, _group: GroupKey) {}
 
     fn probe(&self, _group: GroupKey) {}
@@ -142,6 +144,7 @@ fn configuration(me: NodeId) -> Configuration {
         failback: None,
         force: false,
         last_resort: LastResort::Keep,
+        gate: None,
     };
     Configuration {
         me,

@@ -32,6 +32,7 @@ mod local_words;
 #[cfg(test)]
 mod loopback_test;
 mod realtime;
+mod refused;
 mod reports;
 mod runtime_directory;
 mod service_notify;
@@ -104,6 +105,10 @@ impl KernelOrders for Arc<Kernel> {
 
     fn release(&self, group: GroupKey, ticket: Ticket) {
         Kernel::release(self, group, ticket);
+    }
+
+    fn let_finish(&self, group: GroupKey) {
+        Kernel::let_finish(self, group);
     }
 
     fn announce(&self, group: GroupKey) {
@@ -207,7 +212,12 @@ async fn serve(
     let mut attendant = None;
     if let Ok(running) = &running {
         let (recorder, names) = (Arc::clone(&recorder), names.clone());
-        let parts = attendant::Parts { mailbox: running.mailbox.clone(), recorder, names };
+        let parts = attendant::Parts {
+            mailbox: running.mailbox.clone(),
+            recorder,
+            names,
+            draining: directory.draining(),
+        };
         attendant = Some(Attendant::spawn(&config, parts).map_err(system("checks and hooks"))?);
     }
     let calls = attendant.as_ref().map(Attendant::calls);

@@ -113,6 +113,8 @@ fn line(report: Report, names: &Names) -> Line {
             of_peer(Level::INFO, "planned move did not happen", to)
                 .because(format!("the offer of {groups} groups was declined or not answered"))
         }
+        Report::GateOverdue { group } => of_group(Level::WARN, "gate overdue", group)
+            .because("what was to be done before it may move has not ended in time"),
         Report::OwnerChanged { group, from, to, epoch, cause } => Line {
             from: from.map(|node| names.node(node)),
             to: to.map(|node| names.node(node)),
@@ -308,6 +310,7 @@ mod tests {
             Report::GaveWay { group, to: NodeId(1), epoch },
             Report::Unable { group, why: Inability::LinkDown },
             Report::Repaired { group, times: 2 },
+            Report::GateOverdue { group },
             Report::KernelAnswers { peer: NodeId(1), group, hardware },
             Report::SecondClaimant { group, hardware, node: None },
             Report::Converged { group, epoch, hosts: 2, after: Duration::ZERO },

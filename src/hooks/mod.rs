@@ -10,9 +10,10 @@
 //! Promised: for one group hooks run in the order in which things happened, and in the order of the
 //! file for each, never two at once; so the last one that ran was told the state that holds. A hook
 //! that does not end is killed with its process group after its timeout and the next one begins.
-//! What does not fit the queues is dropped, counted and told. Nothing that a hook does, or fails to
-//! do, is waited for by the protocol: `before_acquire` and `before_release` tell that a change has
-//! been ordered and run beside it.
+//! What does not fit the queues is dropped, counted and told. What a hook does, or fails to do, is
+//! not waited for by the protocol: `before_acquire` and `before_release` tell that a change has been
+//! ordered and run beside it. The one exception is `gate`: when all its hooks for a group have ended,
+//! or were dropped, that is told ([`News::Gate`]); for how long it is waited for is the protocol's.
 //!
 //! A program finds what happened in its environment ([`Happening::environment`]); with
 //! `style = "keepalived"` it also gets `INSTANCE NAME STATE PRIORITY` behind its arguments, where
@@ -49,6 +50,8 @@ pub struct Happening {
     pub group: Option<String>,
     /// Pool of the group.
     pub pool: Option<String>,
+    /// What the end of all its hooks is told by, if anybody waits for it.
+    pub ticket: Option<u64>,
     /// What programs are told, by name, such as `("BUOY_GROUP", "10.77.0.100")`.
     pub environment: Vec<(String, String)>,
 }
@@ -62,6 +65,15 @@ impl Happening {
             None => self.occasion.word().to_owned(),
         }
     }
+}
+
+/// What there is to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A hook has failed, or was not run.
+    Trouble(Trouble),
+    /// All hooks for something that has a ticket have ended, well or not.
+    Gate(Arc<Happening>),
 }
 
 /// A hook has failed, or was not run.
@@ -114,6 +126,8 @@ pub struct Hooks {
     known: BTreeMap<String, Row>,
     lines: BTreeMap<String, Line>,
     dropped: Vec<Trouble>,
+    /// Happenings with a ticket whose hooks have ended.
+    ended: Vec<Arc<Happening>>,
 }
 
 /// A job that has ended.
@@ -176,14 +190,18 @@ impl Hooks {
                 self.dropped.push(Trouble::Dropped { hook, happening });
             }
         }
+        self.note_end(&happening);
         self.begin();
     }
 
-    /// Waits for the next trouble. Nothing is lost if this is dropped while it waits.
-    pub async fn next(&mut self) -> Trouble {
+    /// Waits for the next news. Nothing is lost if this is dropped while it waits.
+    pub async fn next(&mut self) -> News {
         loop {
             if let Some(dropped) = self.dropped.pop() {
-                return dropped;
+                return News::Trouble(dropped);
+            }
+            if let Some(ended) = self.ended.pop() {
+                return News::Gate(ended);
             }
             let Some(done) = self.running.join_next().await else {
                 return std::future::pending().await;
@@ -191,7 +209,7 @@ impl Hooks {
             // A job that was aborted belongs to a daemon that ends.
             let Ok(done) = done else { continue };
             if let Some(trouble) = self.note(done) {
-                return trouble;
+                return News::Trouble(trouble);
             }
         }
     }
@@ -225,6 +243,7 @@ impl Hooks {
     fn note(&mut self, done: Done) -> Option<Trouble> {
         let Done { job, outcome } = done;
         self.queues.done(&job);
+        self.note_end(&job.happening);
         let failed = outcome.is_err();
         let words = outcome.unwrap_or_else(|words| words);
         if let Some(row) = self.known.get_mut(&job.hook.name) {
@@ -235,6 +254,13 @@ impl Hooks {
         self.begin();
         let (hook, happening) = (job.hook.name.clone(), job.happening);
         failed.then_some(Trouble::Failed { hook, happening, words })
+    }
+
+    /// Notes that nothing is left to be done for this, if somebody waits for that.
+    fn note_end(&mut self, happening: &Arc<Happening>) {
+        if happening.ticket.is_some() && !self.queues.has(happening) {
+            self.ended.push(Arc::clone(happening));
+        }
     }
 
     fn begin(&mut self) {

@@ -82,6 +82,13 @@ impl Queues {
         }
     }
 
+    /// Whether a job for this very happening waits.
+    pub(super) fn has(&self, happening: &Arc<Happening>) -> bool {
+        let queue = self.groups.get(&happening.group);
+        let mut waiting = queue.into_iter().flat_map(|queue| &queue.waiting);
+        waiting.any(|job| Arc::ptr_eq(&job.happening, happening))
+    }
+
     /// How many jobs wait for a hook, and whether it runs.
     pub(super) fn count(&self, hook: &str) -> (u64, bool) {
         let queues = || self.groups.values();
@@ -109,6 +116,7 @@ mod tests {
             occasion: Occasion::Acquired,
             group: Some(group.to_owned()),
             pool: None,
+            ticket: None,
             environment: Vec::new(),
         };
         Job { hook: Arc::new(hook), happening: Arc::new(happening) }

@@ -32,6 +32,7 @@ fn happening(occasion: Occasion, group: &str) -> Happening {
         occasion,
         group: Some(group.to_owned()),
         pool: Some("web".to_owned()),
+        ticket: None,
         environment: vec![("BUOY_GROUP".to_owned(), group.to_owned())],
     }
 }
@@ -145,7 +146,38 @@ fn hooks_of_other_pools_are_not_run_and_what_does_not_fit_is_told() {
         let slow = &rows[1];
         // One runs, 64 wait.
         assert_eq!((slow.running, slow.waiting, slow.dropped), (true, 64, 35));
-        assert!(matches!(hooks.next().await, Trouble::Dropped { .. }));
+        assert!(matches!(hooks.next().await, News::Trouble(Trouble::Dropped { .. })));
         hooks.finish(Duration::from_millis(100)).await;
+    });
+}
+
+#[test]
+fn a_gate_is_told_once_when_its_last_hook_has_ended() {
+    let limit = Duration::from_millis(200);
+    let on = vec![Occasion::Gate];
+    let configured = [
+        HookConfig { on: on.clone(), ..hook("works", "exit 0", PATIENCE, Style::Buoy) },
+        HookConfig { on, ..hook("hangs", "exec tail -f /dev/null", limit, Style::Buoy) },
+    ];
+    let gate =
+        |ticket| Happening { ticket: Some(ticket), ..happening(Occasion::Gate, "10.77.0.100") };
+    let told = |news: News| match news {
+        News::Gate(happening) => format!("gate {:?}", happening.ticket),
+        News::Trouble(Trouble::Failed { words, .. }) => words,
+        News::Trouble(Trouble::Dropped { .. }) => "dropped".to_owned(),
+    };
+    block_on(async {
+        let mut hooks = Hooks::new(&configured);
+        hooks.tell(gate(7));
+        let mut all = Vec::new();
+        for _ in 0..2 {
+            all.push(told(timeout(PATIENCE, hooks.next()).await.expect("news come")));
+        }
+        assert_eq!(all, ["did not end within 200 ms", "gate Some(7)"]);
+        assert!(hooks.ended.is_empty(), "told twice");
+        // A reload has taken the hooks away before they could begin: nobody waits for nothing.
+        hooks.reconfigure(&[]);
+        hooks.tell(gate(8));
+        assert_eq!(told(hooks.next().await), "gate Some(8)");
     });
 }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
 
@@ -195,6 +196,7 @@ impl Shell {
         let wanted = wanted.chain(self.verifier.deadline(self.now())).min();
         let wanted = wanted.map_or(far, |at| Duration::from_nanos(at.as_nanos()));
         let moment = self.started + wanted.min(far);
+        let moment = self.closing.deadline().map_or(moment, |at| moment.min(at));
         let moment = self.fence.deadline().map_or(moment, |at| moment.min(at));
         self.broken.map_or(moment, |broken| moment.min(broken))
     }
@@ -209,6 +211,7 @@ impl Shell {
                 self.connections.stop(group);
                 self.reconciler.release(group, ticket);
             }
+            Order::LetFinish(group) => self.let_finish(group),
             Order::Announce(group) => self.announce(group),
             Order::Probe(group) => self.probe(group, now),
             Order::Tickle(group) => self.connections.tickle(group),
@@ -236,6 +239,15 @@ impl Shell {
             Order::Stop => return false,
         }
         true
+    }
+
+    /// New connections get no answer from now on, and those that are here may end.
+    fn let_finish(&mut self, group: GroupKey) {
+        let held = self.reconciler.announceable(group).unwrap_or_default();
+        let addresses: Vec<IpAddr> = held.into_iter().map(|(_, address)| address).collect();
+        if self.fence.hush(&addresses) {
+            self.closing.spare(addresses);
+        }
     }
 
     fn announce(&mut self, group: GroupKey) {

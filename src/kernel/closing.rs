@@ -4,14 +4,18 @@
 //! move begins with the removal. What is bounded is how long the others wait for it ([`BUDGET`]),
 //! and how long this thread does nothing else ([`SLICE`]): with few connections all is done within
 //! the call that admits the change, with thousands one slice follows the other, and between them
-//! `apply` does the rest of its work. Removals that end no connections never wait.
+//! `apply` does the rest of its work. Removals that end no connections never wait. In a planned move
+//! requests that are under way get [`GRACE`] to end by themselves first; new connections are kept
+//! away meanwhile (see `gate`), so that mostly there is nothing left to be ended.
 //!
 //! ```text
-//!   admit --> waiting --> one slice after the other --> nothing found, or the budget is spent
+//!   admit --> spared: none left, or the grace is over --+
+//!         \-> waiting <--------------------------------+
+//!             waiting --> one slice after the other --> nothing found, or the budget is spent
 //!                                                        --> the removals may be made
 //! ```
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,11 +31,31 @@ const SLICE: Duration = Duration::from_millis(3);
 /// profile `lan`; 4000 connections with both ends on this host took 37 ms.
 const BUDGET: Duration = Duration::from_millis(50);
 
+/// Requests that are under way when an address goes in a planned move may take so long. Balancers
+/// answer most within some milliseconds; whoever has just been sent away tries again a second later.
+const GRACE: Duration = Duration::from_millis(50);
+/// Between two looks whether any is left.
+const GRACE_LOOK: Duration = Duration::from_millis(2);
+/// The removal comes at once after it has been told that it is planned.
+const SPARED: Duration = Duration::from_millis(100);
+
 /// Removals that wait; those admitted at once are one batch.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     destroyer: Destroyer,
     batches: VecDeque<Batch>,
+    /// Addresses whose next removal is planned, and until when that is so.
+    planned: BTreeMap<IpAddr, Moment>,
+    spared: Vec<Spared>,
+}
+
+/// Removals that wait for requests to end.
+#[derive(Debug)]
+struct Spared {
+    removals: Vec<Change>,
+    addresses: BTreeSet<IpAddr>,
+    look_at: Moment,
+    until: Moment,
 }
 
 #[derive(Debug)]
@@ -48,8 +72,46 @@ impl Closing {
         let (removals, others): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .partition(|change| matches!(change, Change::Remove { connections: true, .. }));
+        let now = Moment::now();
+        self.planned.retain(|_, until| *until > now);
+        let planned = |change: &Change| self.planned.contains_key(&change.place().address);
+        let (spared, removals): (Vec<_>, Vec<_>) = removals.into_iter().partition(planned);
+        if !spared.is_empty() {
+            let (addresses, until) = (addresses_of(&spared), now + GRACE);
+            self.spared.push(Spared { removals: spared, addresses, look_at: now, until });
+        }
+        self.queue(removals);
+        others
+    }
+
+    /// The next removal of these addresses is planned: requests may end first.
+    pub(super) fn spare(&mut self, addresses: Vec<IpAddr>) {
+        let until = Moment::now() + SPARED;
+        self.planned.extend(addresses.into_iter().map(|address| (address, until)));
+    }
+
+    /// When to [`Closing::proceed`] although nothing is waiting.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.spared.iter().map(|spared| spared.look_at).min()
+    }
+
+    /// Lets those go on whose requests have ended, or have had their time.
+    fn revise_spared(&mut self) {
+        let now = Moment::now();
+        let due = self.spared.extract_if(.., |spared| spared.look_at <= now);
+        for mut spared in due.collect::<Vec<_>>() {
+            if now < spared.until && self.destroyer.any(&spared.addresses, now + SLICE) {
+                spared.look_at = now + GRACE_LOOK;
+                self.spared.push(spared);
+            } else {
+                self.queue(spared.removals);
+            }
+        }
+    }
+
+    fn queue(&mut self, removals: Vec<Change>) {
         if !removals.is_empty() {
-            let addresses = removals.iter().map(|change| change.place().address).collect();
+            let addresses = addresses_of(&removals);
             match self.batches.back_mut().filter(|batch| batch.begun.is_none()) {
                 Some(batch) => {
                     batch.removals.extend(removals);
@@ -58,7 +120,6 @@ impl Closing {
                 None => self.batches.push_back(Batch { removals, addresses, begun: None }),
             }
         }
-        others
     }
 
     /// Whether [`Closing::proceed`] has something to do.
@@ -68,6 +129,7 @@ impl Closing {
 
     /// Works for a slice of time; returns the removals that may be made now.
     pub(super) fn proceed(&mut self, counters: &Counters) -> Vec<Change> {
+        self.revise_spared();
         let until = Moment::now() + SLICE;
         let mut ready = Vec::new();
         while let Some(batch) = self.batches.front_mut() {
@@ -93,4 +155,8 @@ impl Closing {
             self.proceed(counters);
         }
     }
+}
+
+fn addresses_of(removals: &[Change]) -> BTreeSet<IpAddr> {
+    removals.iter().map(|change| change.place().address).collect()
 }

@@ -112,6 +112,17 @@ impl Destroyer {
         }
     }
 
+    /// Whether there is any connection with these local addresses, as far as that can be seen until
+    /// then.
+    pub(super) fn any(&mut self, addresses: &BTreeSet<IpAddr>, until: Moment) -> bool {
+        let kept = std::mem::take(&mut self.found);
+        if let Err(error) = self.look(addresses, until) {
+            self.conversation = None;
+            tracing::debug!(%error, "connections cannot be looked at");
+        }
+        !std::mem::replace(&mut self.found, kept).is_empty()
+    }
+
     /// Looks for connections; returns whether there was time to see all of them.
     fn look(&mut self, addresses: &BTreeSet<IpAddr>, until: Moment) -> io::Result<bool> {
         let mut conversation = match self.conversation.take() {

@@ -140,6 +140,13 @@ impl Fence {
         }
     }
 
+    /// Has connections to these addresses that begin now go unanswered for a moment; tells whether
+    /// they do.
+    pub(super) fn hush(&mut self, addresses: &[IpAddr]) -> bool {
+        let Some((gate, _)) = &mut self.gate else { return false };
+        gate.hush(addresses).is_ok()
+    }
+
     /// Notes that an address has gone.
     pub(super) fn is_gone(&mut self, address: IpAddr) {
         self.uncovered.insert(address);

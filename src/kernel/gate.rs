@@ -11,7 +11,8 @@
 //!     set vouched { type ether_type; flags timeout }       the lease: arp, ip, ip6
 //!     chain vouched { meta protocol @vouched accept; drop }
 //!     sets and chain of the other door: granted4, granted6, granted
-//!     chain inN { hook ingress device "eth0"; arp daddr ip, ip daddr, nd target, ip6 daddr
+//!     set hushed4, hushed6 { flags timeout }               addresses that are about to go
+//!     chain inN { hook ingress device "eth0"; tcp syn to hushed4 or 6: drop; arp daddr ip, ip daddr, nd target, ip6 daddr
 //!                 in vouched4 or 6: goto vouched; in granted4 or 6: goto granted }
 //!     chain outN { hook egress device "eth0"; the same by source }   (Linux 5.16)
 //!   }
@@ -41,6 +42,14 @@ const LEASED: [&[u8]; 3] = [&ARP.to_be_bytes(), &IPV4.to_be_bytes(), &IPV6.to_be
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const ENOENT: i32 = 2;
+const TCP: u8 = 6;
+/// The flags of a segment that begins a connection, without and with congestion notification.
+const BEGINNINGS: [&[u8]; 2] = [&[0x02], &[0xc2]];
+/// Addresses that are about to go.
+const HUSHED: [&str; 2] = ["hushed4", "hushed6"];
+/// How long they are hushed: longer than requests are waited for and connections are ended, and not
+/// so long that it would matter if they stay after all.
+const HUSH: Duration = Duration::from_millis(250);
 /// Addresses covered by one batch: a list of elements holds 64 KiB, which are 2000 of IPv6.
 const COVERED_AT_ONCE: usize = 1000;
 
@@ -138,6 +147,9 @@ impl Gate {
                 .new_rule(lease, &[Step::EtherTypeIn(lease), Step::Accept])
                 .new_rule(lease, &[Step::Drop]);
         }
+        for (set, key) in [(HUSHED[0], Key::Ipv4), (HUSHED[1], Key::Ipv6)] {
+            batch = batch.new_set(set, key, true);
+        }
         carry_out(&mut self.conversation, batch)
     }
 
@@ -213,6 +225,25 @@ impl Gate {
             carry_out(&mut self.conversation, batch)?;
             self.covered.extend(some.iter().copied());
             self.lost.0.retain(|address, _| !self.covered.contains_key(address));
+        }
+        Ok(())
+    }
+
+    /// Has the beginnings of TCP connections to these addresses get lost for a moment. Whoever sent
+    /// one sends it again after a second, to whoever has the address then; a refusal, which it would
+    /// get otherwise between the end of the sockets and the coming of the next owner, is final.
+    pub(super) fn hush(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
+        for some in addresses.chunks(COVERED_AT_ONCE) {
+            let mut batch = Batch::new(Family::Netdev, &self.table);
+            for (set, v6) in HUSHED.into_iter().zip([false, true]) {
+                let those = some.iter().filter(|address| address.is_ipv6() == v6);
+                let keys: Vec<Vec<u8>> = those.map(|address| octets(*address)).collect();
+                let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+                if !keys.is_empty() {
+                    batch = batch.add(set, &keys, milliseconds(HUSH));
+                }
+            }
+            carry_out(&mut self.conversation, batch)?;
         }
         Ok(())
     }
@@ -294,6 +325,18 @@ fn rules<'a>(mut batch: Batch<'a>, chain: &str, hook: Hook<'_>) -> Batch<'a> {
     // Where the address is in ARP, IPv4 and IPv6: whom it is for, or who sent it.
     let incoming = matches!(hook, Hook::Ingress(_));
     let (arp, v4, v6) = if incoming { (24, 16, 24) } else { (14, 12, 8) };
+    if incoming {
+        for flags in BEGINNINGS {
+            let begins = [Step::Carries(TCP), Step::Is(Field::Transport(13), flags), Step::Drop];
+            for (set, (protocol, offset, length)) in
+                HUSHED.into_iter().zip([(IPV4, v4, 4), (IPV6, v6, 16)])
+            {
+                let to = Step::In(Field::Network(offset), length, set);
+                let steps = [&[Step::EtherType(protocol), to], begins.as_slice()].concat();
+                batch = batch.new_rule(chain, &steps);
+            }
+        }
+    }
     for door in Door::ALL {
         let gate = Step::Goto(door.lease());
         let covered4 = |offset| Step::In(Field::Network(offset), 4, door.addresses(false));

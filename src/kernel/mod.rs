@@ -235,6 +235,7 @@ pub type EventSink = Box<dyn Fn(KernelEvent) + Send>;
 enum Order {
     Acquire(GroupKey, Ticket),
     Release(GroupKey, Ticket),
+    LetFinish(GroupKey),
     Announce(GroupKey),
     Probe(GroupKey),
     Verify(Wish),
@@ -294,6 +295,13 @@ impl Kernel {
     /// Removes every address of the group and ends its connections; ends in `Absent`.
     pub fn release(&self, group: GroupKey, ticket: Ticket) {
         self.order(Order::Release(group, ticket));
+    }
+
+    /// Lets requests to the group that are under way end when it is released next, for 50 ms at
+    /// most, while its address answers; new connections meanwhile get no answer, so that their
+    /// clients try again, a second later, at the next owner. Only where there is a gate.
+    pub fn let_finish(&self, group: GroupKey) {
+        self.order(Order::LetFinish(group));
     }
 
     /// Announces every address of the group once, if it is present right now.

@@ -73,6 +73,20 @@ pub enum Action {
     /// Note which connections there are to all groups, and tell from now on, some times each
     /// second, how many of them remain (`KernelEvent::ConnectionsRemain`); or stop that.
     WatchConnections(bool),
+    /// Run what is to be done before the group may be given away; ends in
+    /// [`Event::GateOpened`](super::Event::GateOpened) with the ticket.
+    OpenGate {
+        /// The group.
+        group: GroupKey,
+        /// Comes back when it is done.
+        ticket: Ticket,
+    },
+    /// The release of the group that follows is a planned move: requests that are under way may
+    /// end first, for a bounded time, while no new connection is accepted nor refused.
+    LetFinish {
+        /// The group.
+        group: GroupKey,
+    },
     /// Have the clients of all remembered connections to the group learn that they are gone. The
     /// group has been announced.
     Tickle {
@@ -209,6 +223,11 @@ pub enum Report {
         to: NodeId,
         /// How many groups stay.
         groups: u16,
+    },
+    /// What was to be done before the group may be given away has not ended in time: it may go.
+    GateOverdue {
+        /// The group.
+        group: GroupKey,
     },
     /// A voter goes by another list of voters and grants this node nothing.
     VotersDiffer {

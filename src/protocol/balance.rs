@@ -133,7 +133,7 @@ impl Node {
         let mut parcels = Parcels::default();
         let ready = self.ready();
         for group in self.movable() {
-            if self.waits_for(group) {
+            if self.waits_for(group) || !self.may_leave(group, MoveReason::Drain) {
                 continue;
             }
             let Some(to) = self.best_receiver(group, &ready, &tally) else { continue };
@@ -146,7 +146,11 @@ impl Node {
 
     /// Offers what has been put together.
     pub(super) fn send_parcels(&mut self, parcels: Parcels, reason: MoveReason) {
-        for (to, parcel) in parcels.0 {
+        for (to, mut parcel) in parcels.0 {
+            parcel.retain(|group| self.may_leave(*group, reason));
+            if parcel.is_empty() {
+                continue;
+            }
             if reason == MoveReason::Balance {
                 self.note_given(&parcel);
             }

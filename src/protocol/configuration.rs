@@ -80,6 +80,8 @@ pub struct Group {
     pub force: bool,
     /// What its owner does with it when every node that could own it fails a required check.
     pub last_resort: LastResort,
+    /// How long a planned move of it may be held by what is to be done first; `None` if nothing is.
+    pub gate: Option<Duration>,
 }
 
 /// What a group is given up for when nodes cannot talk to each other.

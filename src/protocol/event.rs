@@ -42,6 +42,13 @@ pub enum Event {
     /// [`Fitness::Fit`], in place of the last list; a pool that is not named is fit. At most
     /// [`FITNESS_MAX`](super::FITNESS_MAX), more are not taken in. A node starts fit for all.
     Fitness(Vec<(PoolId, Fitness)>),
+    /// What [`Action::OpenGate`](super::Action::OpenGate) asked for has ended, well or not.
+    GateOpened {
+        /// The group.
+        group: GroupKey,
+        /// As in the action.
+        ticket: Ticket,
+    },
     /// What the shell measures of its host, once a second; `None` if it cannot.
     Load(Option<Measure>),
     /// The configuration changed. Only the difference is acted upon.

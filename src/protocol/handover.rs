@@ -171,6 +171,10 @@ impl Node {
         let mut given = 0_usize;
         for group in offer.groups.iter().filter(|group| answer.accepted.contains(group)) {
             given += 1;
+            // A failover does not wait, not even for this.
+            if offer.reason != MoveReason::Checks {
+                self.actions.push(Action::LetFinish { group: *group });
+            }
             self.let_go(*group, Purpose::MoveTo(from));
         }
         let kept = offer.groups.len() - given;

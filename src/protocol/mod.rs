@@ -20,6 +20,7 @@
 //! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
 //! | `announcements`, `bucket` | when to announce, how much at once |
 //! | `connections` | whose connections are known to whom, and when their clients are told |
+//! | `gates` | what may hold a planned move for a while |
 //! | `drain` | giving everything away, and waiting for connections to end |
 //! | `neighbours` | whether the neighbourhood follows, and who is told of whom |
 //! | `orders`, `picture`, `plan` | what operators want, see and ask for in advance |
@@ -37,6 +38,7 @@ mod connections;
 mod drain;
 mod event;
 mod fitness;
+mod gates;
 mod gossip;
 mod group;
 mod handover;

@@ -16,6 +16,7 @@ use super::configuration::Configuration;
 use super::drain::Patience;
 use super::event::Event;
 use super::fitness::FitnessList;
+use super::gates::Gate;
 use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
 use super::identity::{GroupKey, HardwareAddress, NodeId, PoolId};
@@ -78,6 +79,8 @@ pub struct Node {
     pub(super) last_ticket: u64,
     pub(super) announcements: Announcements,
 
+    /// What may hold a planned move, of groups that one is wanted of.
+    pub(super) gates: BTreeMap<GroupKey, Gate>,
     pub(super) offers: BTreeMap<NodeId, OfferOut>,
     pub(super) promises: BTreeMap<GroupKey, Promise>,
     pub(super) last_token: u32,
@@ -134,6 +137,7 @@ impl Node {
             contests: BTreeMap::new(),
             last_ticket: 0,
             announcements: Announcements::new(now),
+            gates: BTreeMap::new(),
             offers: BTreeMap::new(),
             promises: BTreeMap::new(),
             last_token: 0,
@@ -174,6 +178,7 @@ impl Node {
             Event::Kernel(event) => self.on_kernel(event),
             Event::Ordered { ticket, order } => self.ordered_here(ticket, order),
             Event::Fitness(unfit) => self.checked(unfit),
+            Event::GateOpened { group, ticket } => self.gate_opened(group, ticket),
             Event::Load(measure) => self.measured(measure),
             Event::Reconfigured(configuration) => self.reconfigure(*configuration),
             Event::Stop => self.leave(),
@@ -215,6 +220,7 @@ impl Node {
             self.take_what_is_due();
         }
         self.revise_patience();
+        self.revise_gates();
         self.pursue_offers();
         self.plan_moves();
         self.revise_heirs();
@@ -245,6 +251,7 @@ impl Node {
             self.contest_deadline(),
             self.offer_deadline(),
             self.patience_deadline(),
+            self.gate_deadline(),
             self.announcement_deadline(),
             self.errand_deadline(),
             self.gossip_deadline(),

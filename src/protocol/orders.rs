@@ -77,7 +77,7 @@ impl Node {
                 self.answer(requester, Ok(()));
             }
             Order::Move { group, to } => {
-                if let Err(outcome) = self.start_move(requester, group, to) {
+                if let Err(outcome) = self.start_move(Some(requester), group, to) {
                     self.answer(requester, outcome);
                 }
             }
@@ -85,9 +85,9 @@ impl Node {
     }
 
     /// Starts an ordered move; `Err` is its immediate outcome.
-    fn start_move(
+    pub(super) fn start_move(
         &mut self,
-        requester: Requester,
+        requester: Option<Requester>,
         group: GroupKey,
         to: NodeId,
     ) -> Result<(), Result<(), Refusal>> {
@@ -117,7 +117,11 @@ impl Node {
         if !meant || offered || self.offers.contains_key(&to) {
             return Err(Err(Refusal::Busy));
         }
-        self.offer(to, MoveReason::Operator, vec![group], Some(requester));
+        if !self.may_leave(group, MoveReason::Operator) {
+            self.order_at_gate(group, to);
+            return Err(Ok(()));
+        }
+        self.offer(to, MoveReason::Operator, vec![group], requester);
         Ok(())
     }
 

@@ -190,6 +190,8 @@ impl Node {
     fn as_seen_by(&self, node: NodeId) -> Self {
         let mut view = self.clone();
         view.balance_due = view.now;
+        // Hooks are not run for what does not happen.
+        view.configuration.groups.values_mut().for_each(|group| group.gate = None);
         view.last_resorts.clear();
         if node != self.configuration.me {
             view.change_places(self, node);

@@ -110,6 +110,10 @@ rules! {
     RefusedKeepPlace,
     /// Owners spread their heirs by load.
     HeirsSpread,
+    /// A planned move waits for what is to be done first.
+    GateHolds,
+    /// What is to be done first holds a planned move no longer than it may take.
+    GateEnds,
     /// A draining node takes nothing.
     DrainingTakesNothing,
     /// A group in mode majority is added to the kernel when there is a lease for it, not before.

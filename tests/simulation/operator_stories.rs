@@ -1,5 +1,7 @@
 //! Stories of operators: orders, files, stops, hand-overs that are cut short (H24, H54 to H58).
 
+use std::time::Duration;
+
 use buoy::protocol::{Order, Rule};
 
 use crate::cluster::Cluster;
@@ -192,6 +194,24 @@ pub(crate) fn drain_with_slow_kernels(broken: Option<Rule>) -> Outcome {
     cluster.order(1, Order::Drain(id));
     cluster.watch("S9", 5 * SECOND, Cluster::doubled)?;
     cluster.expect("L5", cluster.not_empty(1).is_none(), "n1 is not empty")?;
+    Ok(())
+}
+
+/// Something that never ends is to be done before a group may move: a drain waits for it, and no
+/// longer than it may take. A failover does not wait.
+pub(crate) fn gates_hold_what_is_planned(broken: Option<Rule>) -> Outcome {
+    let options = Options { gate: Some(Duration::from_secs(2)), ..calm(3, 9, broken) };
+    let mut cluster = Cluster::settled(options)?;
+    let before = cluster.groups_of(1);
+    cluster.expect("gate", !before.is_empty(), "n1 has nothing")?;
+    cluster.order(0, Order::Drain(cluster.hosts[1].id));
+    cluster.watch("gate", 1_900 * MILLISECOND, |this| {
+        (this.groups_of(1) != before).then(|| "a gate did not hold".to_owned())
+    })?;
+    cluster.wait_until("gate", 300 * MILLISECOND, |this| this.not_empty(1))?;
+    cluster.expect_outage("gate", HANDED_OVER_WITHIN)?;
+    cluster.crash(2, None);
+    cluster.wait_until("gate", 500 * MILLISECOND, Cluster::uncovered)?;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //! Each run switches on a random subset of the faults (swarm testing): a mix of everything hides
 //! what a few faults in a row would show.
 
+use std::time::Duration;
+
 use buoy::protocol::{Rule, Timing};
 
 use crate::draw::{Draw, MICROSECOND, MILLISECOND, SECOND};
@@ -48,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) pools: bool,
     /// Whether the groups that are in no pool of their own let go as a last resort.
     pub(crate) release: bool,
+    /// How long something that never ends may hold a planned move.
+    pub(crate) gate: Option<Duration>,
     /// How busy hosts are, if that counts.
     pub(crate) loads: Option<Loads>,
     /// State of the network apart from faults.
@@ -97,6 +101,7 @@ impl Options {
             muffled: false,
             pools: false,
             release: false,
+            gate: None,
             loads: None,
             weather: Weather::fair(),
             lag: 0,
@@ -173,6 +178,8 @@ impl Options {
             options.pools = draw.chance(500_000);
             options.release = draw.chance(250_000);
         }
+        // Planned moves are held for a while in some runs.
+        options.gate = draw.chance(100_000).then_some(Duration::from_millis(500));
         options
     }
 

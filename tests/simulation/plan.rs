@@ -76,6 +76,7 @@ fn group(options: &Options, key: GroupKey, ids: &[NodeId], draw: &mut Draw) -> G
         failback: None,
         force: false,
         last_resort,
+        gate: options.gate,
     };
     if options.preferences && draw.chance(500_000) {
         group.strategy = Strategy::Priority;

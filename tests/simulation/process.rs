@@ -265,7 +265,8 @@ impl Cluster {
             }
             Action::Acquaint { from, hosts } => self.acquaint(host, from, &hosts),
             Action::Remember { connections, .. } => self.remember(host, &connections),
-            Action::WatchConnections(_) => {}
+            // Connections end by themselves; gates never do.
+            Action::WatchConnections(_) | Action::OpenGate { .. } | Action::LetFinish { .. } => {}
             Action::Tickle { group } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 self.tickle(host, group);
@@ -381,6 +382,8 @@ fn kind(action: &Action) -> u64 {
         Action::Remember { from, .. } => 14 ^ u64::from(from.0).rotate_left(8),
         Action::Tickle { group } => 15 ^ group.0,
         Action::WatchConnections(on) => 16 + u64::from(*on),
+        Action::OpenGate { group, ticket } => 18 ^ group.0 ^ ticket.0.rotate_left(40),
+        Action::LetFinish { group } => 19 ^ group.0,
     }
 }
 

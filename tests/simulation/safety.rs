@@ -338,6 +338,7 @@ impl Cluster {
             | Report::Repaired { .. }
             | Report::Stalled { .. }
             | Report::OfferFailed { .. }
+            | Report::GateOverdue { .. }
             | Report::VotersDiffer { .. }
             | Report::MajorityLost { .. }
             | Report::MajorityBack { .. }

@@ -42,7 +42,7 @@ stories! {
     operator_stories {
         calm_hour list_differs reload drain_and_undrain clean_stop move_stays
         receiver_dies giver_dies receiver_loses_its_link receiver_is_not_heard
-        drain_with_slow_kernels drained_survivor
+        drain_with_slow_kernels drained_survivor gates_hold_what_is_planned
     }
     majority_stories {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze

@@ -162,7 +162,13 @@ impl Cluster {
             let cause = groups.find(|it| it.group == self.groups[group]).and_then(|it| it.cause);
             matches!(
                 cause,
-                Some(Cause::Balance(_) | Cause::Drain(_) | Cause::Operator(_) | Cause::Failback(_))
+                Some(
+                    Cause::Balance(_)
+                        | Cause::Checks(_)
+                        | Cause::Drain(_)
+                        | Cause::Operator(_)
+                        | Cause::Failback(_)
+                )
             )
         });
         if given {

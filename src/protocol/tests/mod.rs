@@ -12,6 +12,7 @@ mod claimants;
 mod connections;
 mod drain;
 mod faults;
+mod gates;
 mod moves;
 mod neighbours;
 mod rules;
@@ -37,6 +38,8 @@ struct Cluster {
     remembered: Vec<(NodeId, NodeId, Vec<Connection>)>,
     /// Who has the end of connections watched from then on, or no more.
     watching: Vec<(NodeId, bool)>,
+    /// Whose gates are to be opened.
+    asked_gates: Vec<(NodeId, GroupKey, Ticket)>,
     /// Who has the clients of which group told.
     tickled: Vec<(NodeId, GroupKey)>,
     /// Links on which everything is lost.
@@ -97,6 +100,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
                     failback: None,
                     force: false,
                     last_resort: LastResort::Keep,
+                    gate: None,
                 };
                 (GroupKey(mix(group)), wanted)
             })
@@ -141,6 +145,7 @@ impl Cluster {
             acquainted: Vec::new(),
             remembered: Vec::new(),
             tickled: Vec::new(),
+            asked_gates: Vec::new(),
             watching: Vec::new(),
             cut: BTreeSet::new(),
             frozen: BTreeMap::new(),
@@ -243,7 +248,10 @@ impl Cluster {
                 other @ (Action::WatchConnections(_) | Action::Tickle { .. }) => {
                     self.note(node, other);
                 }
-                Action::RememberDraining(_) => {}
+                Action::OpenGate { group, ticket } => {
+                    self.asked_gates.push((node, group, ticket));
+                }
+                Action::RememberDraining(_) | Action::LetFinish { .. } => {}
             }
         }
         for (group, owners) in &self.open {

@@ -1,0 +1,179 @@
+//! A cluster under load is worked on, node by node: no request may fail.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use buoy::lab::clock;
+use buoy::lab::plan::{Shape, vip};
+use buoy::lab::process::Process;
+use nix::sys::signal::Signal;
+
+use crate::Outcome;
+use crate::crowd::{Crowd, crowded};
+use crate::runner::Test;
+use crate::scene::{SOON, Scene};
+use crate::until::until;
+use crate::web::{haproxy_table, say, start, start_haproxy, start_nginx, with_tables};
+
+/// What there is to run here.
+pub(crate) const TESTS: &[Test] = &[
+    ("rolling_upgrade_behind_haproxy_fails_no_request", behind_haproxy),
+    ("rolling_upgrade_behind_nginx_fails_no_request", behind_nginx),
+    ("requests_under_way_end_before_a_planned_move", requests_end_first),
+    ("haproxy_is_reloaded_with_addresses_in_place", haproxy_is_reloaded),
+];
+
+/// 2000 requests a second.
+const CROWD: Crowd = Crowd { keeping: 20, renewing: 20, every: Duration::from_millis(20) };
+
+/// How often each node is upgraded: once, or as often as `BUOY_UPGRADES` says.
+fn rounds() -> usize {
+    std::env::var("BUOY_UPGRADES").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+fn behind_haproxy() -> Outcome {
+    let shape = Shape { cluster: "drain_timeout = \"5s\"", ..Shape::default() };
+    with_tables(&shape, &haproxy_table()?, |scene| upgraded(scene, start_haproxy))
+}
+
+/// It is told nothing: whoever keeps a connection finds it closed, between two requests.
+fn behind_nginx() -> Outcome {
+    let shape = Shape { cluster: "drain_timeout = \"500ms\"", ..Shape::default() };
+    with_tables(&shape, "", |scene| upgraded(scene, start_nginx))
+}
+
+type Start = fn(&Scene, usize) -> Result<Process, Box<dyn std::error::Error>>;
+
+/// Upgrades every node while a crowd asks.
+fn upgraded(scene: &mut Scene, balancer: Start) -> Outcome {
+    let balancers = (0..scene.cluster.nodes()).map(|node| balancer(scene, node));
+    let _balancers = balancers.collect::<Result<Vec<_>, _>>()?;
+    start(scene)?;
+    let tally = crowded(scene, &CROWD, |scene| {
+        for round in 0..rounds() * scene.cluster.nodes() {
+            upgrade(scene, round % scene.cluster.nodes())?;
+        }
+        Ok(())
+    })?;
+    say(&tally.line());
+    tally.none_failed()
+}
+
+/// Drains a node, has its daemon replaced, and undrains it.
+fn upgrade(scene: &mut Scene, node: usize) -> Outcome {
+    scene.command(node, &["drain"])?;
+    until("it answers for nothing", SOON, || match scene.owned_by(node).len() {
+        0 => Ok(()),
+        some => Err(format!("it answers for {some}")),
+    })?;
+    scene.cluster.signal(node, Signal::SIGTERM);
+    let process = scene.cluster.process(node).ok_or("it was started")?;
+    let status = process.wait(Duration::from_secs(4)).ok_or("it did not end in 4 s")?;
+    assert_eq!(status.code(), Some(0), "{status}");
+    scene.cluster.start(node)?;
+    let other = (node + 1) % scene.cluster.nodes();
+    scene.sees(other, node, "up")?;
+    until("it can be asked", SOON, || match scene.cluster.status(node) {
+        Some(_) => Ok(()),
+        None => Err("no status".to_owned()),
+    })?;
+    scene.command(node, &["undrain"])?;
+    until("it answers for something", SOON, || match scene.owned_by(node).len() {
+        0 => Err("it answers for nothing".to_owned()),
+        _ => Ok(()),
+    })?;
+    let all: Vec<usize> = (0..scene.cluster.nodes()).collect();
+    until("the groups are balanced", SOON, || scene.balanced(&all))
+}
+
+/// How long the servers below think.
+const THOUGHT: Duration = Duration::from_millis(20);
+
+/// A port on every node at which each request is answered after [`THOUGHT`].
+fn serve_slowly(scene: &Scene) -> Outcome {
+    for node in 0..scene.cluster.nodes() {
+        let bind = || TcpListener::bind(SocketAddr::from(([0_u16; 8], 80)));
+        let listener = scene.cluster.namespace(node).run(bind)??;
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                thread::spawn(move || {
+                    // A client that has gone is counted by the client.
+                    let _ = stream.read(&mut [0; 1024]);
+                    clock::pause(THOUGHT);
+                    let answer =
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                    let _ = stream.write_all(answer);
+                });
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Almost always some request is under way to the address that is moved to and fro: all end well.
+fn requests_end_first() -> Outcome {
+    let shape = Shape { groups: vec![vec![vip(100)]], ..Shape::default() };
+    with_tables(&shape, "", |scene| {
+        serve_slowly(scene)?;
+        start(scene)?;
+        let crowd = Crowd { keeping: 0, renewing: 10, every: Duration::from_millis(25) };
+        let tally = crowded(scene, &crowd, |scene| {
+            for _ in 0..6 {
+                let from = scene.owner(vip(100))?;
+                let to = (from + 1) % scene.cluster.nodes();
+                scene.command(from, &["move", "10.77.0.100", scene.cluster.name(to)])?;
+                until("it is there", SOON, || match scene.owner(vip(100)) {
+                    Ok(owner) if owner == to => Ok(()),
+                    other => Err(format!("{other:?}")),
+                })?;
+                // The clients that were kept away come back.
+                clock::pause(Duration::from_millis(1200));
+            }
+            Ok(())
+        })?;
+        say(&tally.line());
+        tally.none_failed()
+    })
+}
+
+/// A reload of the balancer is no reason for anything to move, nor for a request to fail: the new
+/// process takes over the listening sockets of the old one.
+fn haproxy_is_reloaded() -> Outcome {
+    const CHECK: &str = "[[check]]\nname = \"proxy\"\ntype = \"haproxy\"\n\
+        socket = \"127.0.0.1:9999\"\nfrontends = [\"www\"]\ninterval = \"100ms\"\nfall = 2\n";
+    with_tables(&Shape::default(), CHECK, |scene| {
+        let mut proxies = Vec::new();
+        for node in 0..scene.cluster.nodes() {
+            proxies.push(start_haproxy(scene, node)?);
+        }
+        start(scene)?;
+        let mut quiet = clock::now();
+        let crowd = Crowd { keeping: 6, renewing: 6, ..CROWD };
+        let tally = crowded(scene, &crowd, |scene| {
+            quiet = clock::now();
+            for (node, old) in proxies.iter_mut().enumerate() {
+                let directory = scene.cluster.node_directory(node);
+                let file = |name: &str| directory.join(name).display().to_string();
+                let words = ["-db", "-f", &file("haproxy.cfg"), "-x", &file("haproxy.sock"), "-sf"];
+                let mut words: Vec<String> = words.map(str::to_owned).to_vec();
+                words.push(old.pid().to_string());
+                let namespace = scene.cluster.namespace(node);
+                let program = Path::new("/usr/sbin/haproxy");
+                let new =
+                    Process::start(namespace, program, &words, &directory.join("haproxy.log"))?;
+                until("the old one has ended", SOON, || match old.ended() {
+                    Some(_) => Ok(()),
+                    None => Err("it runs".to_owned()),
+                })?;
+                *old = new;
+            }
+            Ok(())
+        })?;
+        say(&tally.line());
+        tally.none_failed()?;
+        scene.nothing_happened(quiet)
+    })
+}

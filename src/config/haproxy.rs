@@ -1,0 +1,42 @@
+//! `[haproxy]`: the balancer on this host that is told which addresses are being drained.
+//!
+//! Read while a file is checked; changes nothing and asks nobody. What it is told, and why by a
+//! list of addresses, is in `balancer`.
+
+use super::check_kinds::{Endpoint, required_endpoint};
+use super::document::Section;
+use super::fault::Findings;
+use super::file::WRITE_STRING;
+
+/// The keys of the table.
+pub(super) const KEYS: &[&str] = &["socket", "draining_list"];
+/// Of a path: 50 commands with it and an address must fit one line of 16 KiB.
+const LIST_MAX: usize = 200;
+
+/// The HAProxy of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HaproxyConfig {
+    /// Its stats socket.
+    pub at: Endpoint,
+    /// The list of the addresses that are being drained, by the name of the file that a rule of its
+    /// own configuration reads. Nothing in it ends a command.
+    pub list: String,
+}
+
+/// Reads the table.
+pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Option<HaproxyConfig> {
+    section.finish(findings);
+    let at = required_endpoint(section, "socket", findings);
+    let wanted = "write the file that HAProxy's rule names, like \"/etc/haproxy/draining.lst\"";
+    let list = section.required("draining_list", wanted, findings)?;
+    let list = list.text(WRITE_STRING, findings)?;
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+@".contains(letter);
+    let whole = list.value.starts_with('/') && list.value.len() <= LIST_MAX;
+    if !whole || !list.value.chars().all(plain) {
+        let problem =
+            format!("is not an absolute path of {LIST_MAX} letters, digits and /._-+@ at most");
+        findings.refuse(&list.place, problem, wanted);
+        return None;
+    }
+    Some(HaproxyConfig { at: at?, list: list.value })
+}
