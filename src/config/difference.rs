@@ -202,6 +202,11 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
         let (from, to) = (show_duration(old.drain_timeout), show_duration(new.drain_timeout));
         changes.push(Change::Setting { key: "drain_timeout", from, to });
     }
+    if old.preserve != new.preserve {
+        let shown = |length: Option<_>| length.map_or("off".to_owned(), show_duration);
+        let (from, to) = (shown(old.preserve), shown(new.preserve));
+        changes.push(Change::Setting { key: "preserve_connections", from, to });
+    }
     changes.extend(timing(&old.timing, &new.timing));
     changes.extend(nodes(&old.nodes, &new.nodes));
     changes.extend(groups(&old.groups, &new.groups));

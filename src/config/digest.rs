@@ -53,6 +53,9 @@ fn meaning(config: &Config) -> String {
     if !config.drain_timeout.is_zero() {
         let _ = writeln!(text, "drain_timeout {:?}", config.drain_timeout);
     }
+    if let Some(length) = config.preserve {
+        let _ = writeln!(text, "preserve_connections {length:?}");
+    }
     if config.load_aware {
         text.push_str("load_aware\n");
     }

@@ -79,6 +79,8 @@ pub struct Config {
     pub tickle_connections_max: usize,
     /// How long a drain waits for connections to end; zero does not wait.
     pub drain_timeout: Duration,
+    /// For how long at most connections are preserved through planned moves, if they are.
+    pub preserve: Option<Duration>,
     /// Whether placement goes by how busy nodes are.
     pub load_aware: bool,
     /// Name of the profile that the times come from.
@@ -206,6 +208,7 @@ impl Config {
             load_aware: self.load_aware,
             timing: self.timing,
             drain_timeout: self.drain_timeout,
+            preserve: self.preserve,
             draining,
             #[cfg(feature = "mutations")]
             broken: None,

@@ -32,8 +32,8 @@ use super::lateness::Lateness;
 use super::realtime;
 use super::will::Farewell;
 use crate::protocol::{
-    Action, Configuration, Connection, Epoch, Event, GroupKey, Instant, Neighbour, Node, NodeId,
-    Refusal, Report, Status, Ticket,
+    Action, Configuration, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour,
+    Node, NodeId, Refusal, Report, Status, Ticket,
 };
 use crate::transport::{BindError, Counters, Path, Transport};
 use crate::wire::{KeyRing, Opened, RefusedDatagram, Sessions};
@@ -59,6 +59,10 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn acquire(&self, group: GroupKey, ticket: Ticket);
     /// Remove every address of the group.
     fn release(&self, group: GroupKey, ticket: Ticket);
+    /// Answer for the group no more, but keep its connections.
+    fn hand(&self, group: GroupKey, ticket: Ticket);
+    /// Send what belongs to the former owner of the group there, or stop that.
+    fn forward(&self, group: GroupKey, to: Option<HardwareAddress>);
     /// Send one round of announcements.
     fn announce(&self, group: GroupKey);
     /// Ask once who answers for the group.
@@ -423,6 +427,11 @@ impl<K: KernelOrders> EventLoop<K> {
                 self.kernel.release(group, ticket);
                 self.tell(Told::Ordered { group, acquire: false });
             }
+            Action::Hand { group, ticket } => {
+                self.kernel.hand(group, ticket);
+                self.tell(Told::Ordered { group, acquire: false });
+            }
+            Action::Forward { group, to } => self.kernel.forward(group, to),
             Action::Announce { group } => self.kernel.announce(group),
             Action::Probe { group } => self.kernel.probe(group),
             Action::Verify { group, epoch, before } => self.kernel.verify(group, epoch, before),

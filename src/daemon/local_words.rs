@@ -134,6 +134,7 @@ pub(super) fn occasion(report: &Report) -> Option<Occasion> {
         | Report::Converged { .. }
         | Report::NotConverged { .. }
         | Report::Stalled { .. }
+        | Report::KeptEnded { .. }
         | Report::OfferFailed { .. }
         | Report::VotersDiffer { .. }
         | Report::MajorityLost { .. }

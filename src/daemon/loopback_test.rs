@@ -17,9 +17,9 @@ use super::event_loop::{
 };
 use super::inbox::{Input, Mailbox, inbox};
 use crate::protocol::{
-    Configuration, Connection, Epoch, Group, GroupKey, Incarnation, KernelEvent, LastResort,
-    Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal, SoftwareVersion,
-    Strategy, Ticket, Timing,
+    Configuration, Connection, Epoch, Group, GroupKey, HardwareAddress, Incarnation, KernelEvent,
+    LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal,
+    SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{BindError, Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -61,6 +61,11 @@ impl KernelOrders for Obedient {
         self.answer(KernelEvent::Absent { group, ticket }, false);
     }
 
+    fn hand(&self, group: GroupKey, ticket: Ticket) {
+        self.release(group, ticket);
+    }
+
+    fn forward(&self, _group: GroupKey, _to: Option<HardwareAddress>) {}
     fn announce(&self, _group: GroupKey) {}
 
     fn probe(&self, _group: GroupKey) {}
@@ -154,6 +159,7 @@ fn configuration(me: NodeId) -> Configuration {
         load_aware: false,
         timing: Timing { heartbeat: Duration::from_millis(50), misses: 10, ..Timing::LAN },
         drain_timeout: Duration::ZERO,
+        preserve: None,
         draining: false,
         #[cfg(feature = "mutations")]
         broken: None,

@@ -27,6 +27,7 @@ use super::message::{Message, NodePhase};
 use super::orders::ErrandOut;
 use super::ownership::GroupHere;
 use super::peers::Peer;
+use super::preservation::Preservation;
 use super::random::Random;
 use super::voter::Voter;
 
@@ -80,6 +81,7 @@ pub struct Node {
 
     pub(super) offers: BTreeMap<NodeId, OfferOut>,
     pub(super) promises: BTreeMap<GroupKey, Promise>,
+    pub(super) preservation: Preservation,
     pub(super) last_token: u32,
     pub(super) balance_due: Instant,
     pub(super) heirs_due: Instant,
@@ -136,6 +138,7 @@ impl Node {
             announcements: Announcements::new(now),
             offers: BTreeMap::new(),
             promises: BTreeMap::new(),
+            preservation: Preservation::default(),
             last_token: 0,
             balance_due: now,
             heirs_due: Instant::NEVER,
@@ -196,6 +199,7 @@ impl Node {
             Message::LeaseGrant(grant) => self.on_lease_grant(from, &grant),
             Message::Neighbours(hosts) => self.on_neighbours(from, hosts),
             Message::Connections(connections) => self.on_connections(from, connections),
+            Message::Kept(list) => self.on_kept(from, &list),
         }
     }
 
@@ -215,6 +219,7 @@ impl Node {
             self.take_what_is_due();
         }
         self.revise_patience();
+        self.revise_preservation();
         self.pursue_offers();
         self.plan_moves();
         self.revise_heirs();
@@ -245,6 +250,7 @@ impl Node {
             self.contest_deadline(),
             self.offer_deadline(),
             self.patience_deadline(),
+            self.preservation_deadline(),
             self.announcement_deadline(),
             self.errand_deadline(),
             self.gossip_deadline(),
