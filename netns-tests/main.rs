@@ -17,6 +17,7 @@ mod majority;
 mod meddling;
 mod partition;
 mod planned;
+mod preserving;
 mod probing;
 mod refusal;
 mod runner;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         crash::TESTS,
         dead_owner::TESTS,
         draining::TESTS,
+        preserving::TESTS,
         fence::TESTS,
         stuck::TESTS,
         strangers::TESTS,
