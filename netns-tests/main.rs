@@ -18,6 +18,7 @@ mod majority;
 mod meddling;
 mod partition;
 mod planned;
+mod preserving;
 mod probing;
 mod refusal;
 mod runner;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         crash::TESTS,
         dead_owner::TESTS,
         draining::TESTS,
+        preserving::TESTS,
         fence::TESTS,
         stuck::TESTS,
         strangers::TESTS,

@@ -29,6 +29,11 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
     let kernel_lease = kernel_lease::check(cluster.kernel_lease.as_ref(), findings);
     let tickled = connections::tickled(cluster.tickle_connections_max.as_ref(), findings);
     let drain_timeout = connections::drain_timeout(cluster.drain_timeout.as_ref(), findings);
+    let preserve = connections::preserve(
+        cluster.preserve_connections,
+        cluster.preserve_timeout.as_ref(),
+        findings,
+    );
     let profile = timing::profile(cluster.profile.as_ref(), findings);
     let timing = timing::check(profile, &file.timing, findings);
     let nodes = nodes::check(&file.nodes, findings);
@@ -53,6 +58,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
         tickle_connections_max: tickled,
         drain_timeout,
         haproxy: file.haproxy.clone(),
+        preserve,
         load_aware: cluster.load_aware.unwrap_or(false),
         profile: profile_name(profile),
         timing,

@@ -1,5 +1,5 @@
 //! What the file says of connections: how many are shared, so that clients of a dead owner are
-//! told, and how long a drain waits for their end.
+//! told, how long a drain waits for their end, and whether planned moves preserve them.
 
 use std::time::Duration;
 
@@ -35,4 +35,28 @@ pub(super) fn drain_timeout(text: Option<&At<String>>, findings: &mut Findings) 
         findings.refuse(&text.place, "is out of range", "write \"0s\" to \"24h\"");
     }
     length
+}
+
+/// Default of `[cluster] preserve_timeout`.
+const PRESERVED: Duration = Duration::from_secs(600);
+/// While connections are preserved their group is not moved again.
+const PRESERVED_RANGE: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(24 * 3600));
+
+/// Reads `[cluster] preserve_connections` and `preserve_timeout`: for how long connections are
+/// preserved, if they are.
+pub(super) fn preserve(
+    on: Option<bool>,
+    text: Option<&At<String>>,
+    findings: &mut Findings,
+) -> Option<Duration> {
+    let length = match text {
+        Some(text) => timing::duration(text, findings).unwrap_or(PRESERVED),
+        None => PRESERVED,
+    };
+    let (least, most) = PRESERVED_RANGE;
+    if let Some(text) = text.filter(|_| length < least || length > most) {
+        findings.refuse(&text.place, "is out of range", "write \"1s\" to \"24h\"");
+    }
+    on.unwrap_or(false).then_some(length)
 }

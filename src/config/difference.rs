@@ -209,6 +209,11 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
         let (from, to) = (shown(&old.haproxy), shown(&new.haproxy));
         changes.push(Change::Setting { key: "haproxy", from, to });
     }
+    if old.preserve != new.preserve {
+        let shown = |length: Option<_>| length.map_or("off".to_owned(), show_duration);
+        let (from, to) = (shown(old.preserve), shown(new.preserve));
+        changes.push(Change::Setting { key: "preserve_connections", from, to });
+    }
     changes.extend(timing(&old.timing, &new.timing));
     changes.extend(nodes(&old.nodes, &new.nodes));
     changes.extend(groups(&old.groups, &new.groups));

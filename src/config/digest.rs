@@ -56,6 +56,9 @@ fn meaning(config: &Config) -> String {
     if let Some(haproxy) = &config.haproxy {
         let _ = writeln!(text, "{haproxy:?}");
     }
+    if let Some(length) = config.preserve {
+        let _ = writeln!(text, "preserve_connections {length:?}");
+    }
     if config.load_aware {
         text.push_str("load_aware\n");
     }

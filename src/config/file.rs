@@ -20,6 +20,8 @@ const CLUSTER: &[&str] = &[
     "kernel_lease",
     "tickle_connections_max",
     "drain_timeout",
+    "preserve_connections",
+    "preserve_timeout",
     "load_aware",
 ];
 const TIMING: &[&str] = &[
@@ -136,6 +138,8 @@ pub(super) struct Cluster {
     pub(super) kernel_lease: Option<At<String>>,
     pub(super) tickle_connections_max: Option<At<i64>>,
     pub(super) drain_timeout: Option<At<String>>,
+    pub(super) preserve_connections: Option<bool>,
+    pub(super) preserve_timeout: Option<At<String>>,
     pub(super) load_aware: Option<bool>,
 }
 
@@ -253,6 +257,10 @@ fn read_cluster(root: &Section<'_>, findings: &mut Findings) -> Cluster {
         port: section.number("port", WRITE_NUMBER, findings),
         kernel_lease: section.text("kernel_lease", WRITE_STRING, findings),
         drain_timeout: section.text("drain_timeout", WRITE_DURATION, findings),
+        preserve_connections: section
+            .flag("preserve_connections", WRITE_FLAG, findings)
+            .map(|flag| flag.value),
+        preserve_timeout: section.text("preserve_timeout", WRITE_DURATION, findings),
         tickle_connections_max: section.number("tickle_connections_max", WRITE_NUMBER, findings),
         load_aware: section.flag("load_aware", WRITE_FLAG, findings).map(|flag| flag.value),
     }

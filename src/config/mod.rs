@@ -83,6 +83,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// The balancer that is told of a drain, the same on every node.
     pub haproxy: Option<HaproxyConfig>,
+    /// For how long at most connections are preserved through planned moves, if they are.
+    pub preserve: Option<Duration>,
     /// Whether placement goes by how busy nodes are.
     pub load_aware: bool,
     /// Name of the profile that the times come from.
@@ -211,6 +213,7 @@ impl Config {
             load_aware: self.load_aware,
             timing: self.timing,
             drain_timeout: self.drain_timeout,
+            preserve: self.preserve,
             draining,
             #[cfg(feature = "mutations")]
             broken: None,

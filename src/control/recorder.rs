@@ -204,6 +204,7 @@ impl Ring {
             | Report::Converged { .. }
             | Report::NotConverged { .. }
             | Report::Stalled { .. }
+            | Report::KeptEnded { .. }
             | Report::OfferFailed { .. }
             | Report::GateOverdue { .. }
             | Report::VotersDiffer { .. }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::duration_text::{lateness, span};
 use super::local;
 use super::response::{
-    Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Role, Status,
-    Waits,
+    Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Preserved, Role,
+    Status, Waits,
 };
 use super::sentences::{self, counted};
 use super::table::{Table, numbers, words};
@@ -198,11 +198,26 @@ fn addresses(addresses: &[String]) -> String {
 }
 
 fn why(group: &Group) -> String {
-    match (&group.unable_here, &group.claimant) {
+    let why = match (&group.unable_here, &group.claimant) {
         (Some(unable), _) => format!("{} (cannot be here: {unable})", group.reason),
         (None, Some(hardware)) => format!("{} ({hardware} claims it too)", group.reason),
         (None, None) => group.reason.clone(),
+    };
+    match &group.preserved {
+        None => why,
+        Some(Preserved { by, connections: None }) => {
+            format!("{why} ({by} still serves connections)")
+        }
+        Some(Preserved { by, connections: Some(count) }) => {
+            format!("{why} ({by} still serves {count} connections)")
+        }
     }
+}
+
+/// That a drained node still serves connections of so many groups that it has given away.
+pub fn keeps(node: &str, groups: usize) -> String {
+    let groups = if groups == 1 { "one group".to_owned() } else { format!("{groups} groups") };
+    format!("{node} has given everything away and still serves connections to {groups}")
 }
 
 /// One line.

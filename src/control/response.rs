@@ -217,6 +217,19 @@ pub struct Group {
     /// although the asked node has it; `null` if none has.
     #[serde(default)]
     pub claimant: Option<String>,
+    /// Its former owner, which still serves connections to it; told by that node and by the present
+    /// owner, else, and if there is none, `null`.
+    #[serde(default)]
+    pub preserved: Option<Preserved>,
+}
+
+/// Connections that a former owner of a group still serves (`preserve_connections`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preserved {
+    /// The former owner.
+    pub by: String,
+    /// How many it has; `null` before they have been counted.
+    pub connections: Option<u32>,
 }
 
 /// What a group is given up for when nodes cannot talk to each other.
@@ -280,7 +293,7 @@ pub struct Event {
     pub time: String,
     /// What kind: `peer_changed`, `peer_restarted`, `phase_changed`, `owner_changed`, `acquired`,
     /// `released`, `gave_way`, `unable`, `repaired`, `converged`, `not_converged`, `stalled`,
-    /// `offer_failed`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
+    /// `offer_failed`, `kept_ended`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
     /// `kernel_answers`, `second_claimant`, `check_changed`, `hook_failed`, `hooks_dropped`,
     /// `gate_overdue`, `balancer_failed`, `balancer_back`,
     /// `balancer_told`, `fitness_changed`, `last_resort`,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::duration_text::precise;
 use super::names::Names;
 use crate::protocol::{
-    Cause, Convergence, Failure, Fitness, Inability, NodeId, NodePhase, Order, PoolId, Refusal,
-    Report, Standing, Verdict,
+    Cause, Convergence, Failure, Fitness, GroupKey, Inability, NodeId, NodePhase, Order, PoolId,
+    Refusal, Report, Standing, Verdict,
 };
 
 /// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
@@ -43,6 +43,13 @@ pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
             format!("promised to {}, which did not take it", names.node(node))
         }
     }
+}
+
+fn kept_ended(group: GroupKey, (to, left): (NodeId, Option<u32>), names: &Names) -> String {
+    let (me, owner) = (names.node(names.me()), names.node(to));
+    let group = names.group(group).group;
+    let left = counted(u64::from(left.unwrap_or_default()), "connection");
+    format!("{me} serves {group} no more, which {owner} has; {left} had not ended")
 }
 
 /// A report in one sentence. `silence` as in [`cause`].
@@ -87,6 +94,7 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             astray(&outcome)
         ),
         Report::Stalled { length } => format!("{me} did not run for {}", precise(length)),
+        Report::KeptEnded { group, to, left } => kept_ended(group, (to, left), names),
         Report::OfferFailed { to, groups } => {
             let groups = counted(u64::from(groups), "group");
             format!("{} did not take {groups}, which stay at {me}", names.node(to))

@@ -118,6 +118,10 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         connections: None,
         unable_here: one.unable_here.map(sentences::inability),
         claimant: one.claimant.map(|hardware| hardware.to_string()),
+        preserved: one.preserved.map(|preserved| response::Preserved {
+            by: names.node(preserved.by),
+            connections: preserved.connections,
+        }),
     }
 }
 
@@ -266,7 +270,7 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.pool = Some(names.pool(pool));
         }
         Report::VotersDiffer { voter } => event.node = Some(names.node(voter)),
-        Report::OfferFailed { to, .. } => {
+        Report::KeptEnded { to, .. } | Report::OfferFailed { to, .. } => {
             event.node = me();
             event.to = Some(names.node(to));
         }
@@ -303,6 +307,7 @@ fn kind(report: &Report) -> &'static str {
         Report::Converged { .. } => "converged",
         Report::NotConverged { .. } => "not_converged",
         Report::Stalled { .. } => "stalled",
+        Report::KeptEnded { .. } => "kept_ended",
         Report::OfferFailed { .. } => "offer_failed",
         Report::GateOverdue { .. } => "gate_overdue",
         Report::VotersDiffer { .. } => "voters_differ",
@@ -323,6 +328,7 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::Acquired { group, .. }
         | Report::Released { group, .. }
         | Report::GaveWay { group, .. }
+        | Report::KeptEnded { group, .. }
         | Report::Unable { group, .. }
         | Report::KernelAnswers { group, .. }
         | Report::SecondClaimant { group, .. }
@@ -374,14 +380,14 @@ mod tests {
             r#""config_differs":false,"kernel_answers":null,"load_permille":null,"unfit":[],"reluctant":[]}],"groups":["#,
             r#"{"pool":"web","group":"10.77.0.100","addresses":["10.77.0.100"],"#,
             r#""mode":"availability","owner":"lb1","state":"owned","epoch":7,"since_ms":81234,"reason":"lb3 fell silent","#,
-            r#""converged_ms":12,"connections":2000,"unable_here":null,"claimant":null},"#,
+            r#""converged_ms":12,"connections":2000,"unable_here":null,"claimant":null,"preserved":null},"#,
             r#"{"pool":"web","group":"10.77.0.101","addresses":["10.77.0.101"],"#,
             r#""mode":"availability","owner":"lb2","state":"owned","epoch":7,"since_ms":81234,"#,
-            r#""reason":"handed over by lb1 for balance","converged_ms":null,"connections":null,"unable_here":null,"claimant":null},"#,
+            r#""reason":"handed over by lb1 for balance","converged_ms":null,"connections":null,"unable_here":null,"claimant":null,"preserved":null},"#,
             r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
             r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
-            r#""converged_ms":null,"connections":null,"unable_here":"its link is down or missing","claimant":null}],"#,
+            r#""converged_ms":null,"connections":null,"unable_here":"its link is down or missing","claimant":null,"preserved":null}],"#,
             r#""fence":{"kind":"gate","bound_ms":600},"checks":[],"hooks":[],"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );

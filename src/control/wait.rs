@@ -80,6 +80,14 @@ impl Goal {
         status.groups.iter().filter(is_left).collect()
     }
 
+    /// How many groups there are to which a drained node still serves connections: it is not to be
+    /// stopped yet. Only the node itself tells of all; they have a time limit of their own.
+    fn keeps(&self, status: &Status) -> usize {
+        let Self::Drained { node } = self else { return 0 };
+        let kept = status.groups.iter().filter_map(|group| group.preserved.as_ref());
+        kept.filter(|preserved| preserved.by == *node).count()
+    }
+
     /// Whether the status already knows of the order: it may come from a node that hears of it
     /// with the next heartbeat only.
     fn knows(&self, status: &Status) -> bool {
@@ -130,11 +138,20 @@ pub(super) fn until(
     let mut before: Option<Vec<(String, GroupState, u64)>> = None;
     let mut unchanged = 0;
     let mut countdown = Countdown::default();
+    let mut kept = 0;
     loop {
         let status: Status = understand(&link.line()?)?;
         let left = goal.left(&status);
         if left.is_empty() && goal.knows(&status) {
-            return Ok(());
+            let keeps = goal.keeps(&status);
+            let Goal::Drained { node } = goal else { return Ok(()) };
+            if keeps == 0 {
+                return Ok(());
+            }
+            if std::mem::replace(&mut kept, keeps) != keeps {
+                tell(&render::keeps(node, keeps))?;
+            }
+            continue;
         }
         let now = left.iter().map(|one| (one.group.clone(), one.state, one.epoch)).collect();
         if before.as_ref() == Some(&now) {

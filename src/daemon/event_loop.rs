@@ -33,8 +33,8 @@ use super::realtime;
 use super::refused::Refused;
 use super::will::Farewell;
 use crate::protocol::{
-    Action, Configuration, Connection, Epoch, Event, GroupKey, Instant, Neighbour, Node, NodeId,
-    Refusal, Report, Status, Ticket,
+    Action, Configuration, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour,
+    Node, NodeId, Refusal, Report, Status, Ticket,
 };
 use crate::transport::{BindError, Counters, Path, Transport};
 use crate::wire::{KeyRing, Opened, RefusedDatagram, Sessions};
@@ -59,6 +59,10 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn release(&self, group: GroupKey, ticket: Ticket);
     /// Let requests end before the group goes.
     fn let_finish(&self, group: GroupKey);
+    /// Answer for the group no more, but keep its connections.
+    fn hand(&self, group: GroupKey, ticket: Ticket);
+    /// Send what belongs to the former owner of the group there, or stop that.
+    fn forward(&self, group: GroupKey, to: Option<HardwareAddress>);
     /// Send one round of announcements.
     fn announce(&self, group: GroupKey);
     /// Ask once who answers for the group.
@@ -433,6 +437,11 @@ impl<K: KernelOrders> EventLoop<K> {
                 self.kernel.release(group, ticket);
                 self.tell(Told::Ordered { group, acquire: false });
             }
+            Action::Hand { group, ticket } => {
+                self.kernel.hand(group, ticket);
+                self.tell(Told::Ordered { group, acquire: false });
+            }
+            Action::Forward { group, to } => self.kernel.forward(group, to),
             Action::Announce { group } => self.kernel.announce(group),
             Action::Probe { group } => self.kernel.probe(group),
             Action::Verify { group, epoch, before } => self.kernel.verify(group, epoch, before),

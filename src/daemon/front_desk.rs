@@ -301,11 +301,22 @@ impl FrontDesk {
         if let Some(refusal) = setup::refusal(&config, self.me, self.kernel.fence()) {
             return Err(vec![refusal]);
         }
+        let wanted = config.preserve.filter(|_| self.config.preserve.is_none());
+        if let (Some(_), Some(reason)) = (wanted, self.kernel.no_preserving()) {
+            return Err(vec![format!(
+                "preserve_connections needs a restart of the daemon, or cannot be had: {reason}"
+            )]);
+        }
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
         self.reconfigure_kernel(&config);
+        let mut protocol =
+            config.protocol(self.me, Incarnation(0), 0, super::host::software(), false);
+        if self.kernel.no_preserving().is_some() {
+            protocol.preserve = None;
+        }
         let (answer, applied) = oneshot::channel();
         let change = Reconfiguration {
-            protocol: config.protocol(self.me, Incarnation(0), 0, super::host::software(), false),
+            protocol,
             paths: setup::paths(&config, self.me),
             peers: setup::peers(&config, self.me),
             ring,

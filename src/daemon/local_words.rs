@@ -154,6 +154,7 @@ pub(super) fn occasion(report: &Report) -> Option<Occasion> {
         | Report::Converged { .. }
         | Report::NotConverged { .. }
         | Report::Stalled { .. }
+        | Report::KeptEnded { .. }
         | Report::OfferFailed { .. }
         | Report::GateOverdue { .. }
         | Report::VotersDiffer { .. }

@@ -17,9 +17,9 @@ use super::event_loop::{
 };
 use super::inbox::{Input, Mailbox, inbox};
 use crate::protocol::{
-    Configuration, Connection, Epoch, Group, GroupKey, Incarnation, KernelEvent, LastResort,
-    Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal, SoftwareVersion,
-    Strategy, Ticket, Timing,
+    Configuration, Connection, Epoch, Group, GroupKey, HardwareAddress, Incarnation, KernelEvent,
+    LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal,
+    SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{BindError, Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -63,6 +63,11 @@ impl KernelOrders for Obedient {
 
     fn let_finish(&self, _group: GroupKey) {}
 
+    fn hand(&self, group: GroupKey, ticket: Ticket) {
+        self.release(group, ticket);
+    }
+
+    fn forward(&self, _group: GroupKey, _to: Option<HardwareAddress>) {}
     fn announce(&self, _group: GroupKey) {}
 
     fn probe(&self, _group: GroupKey) {}
@@ -157,6 +162,7 @@ fn configuration(me: NodeId) -> Configuration {
         load_aware: false,
         timing: Timing { heartbeat: Duration::from_millis(50), misses: 10, ..Timing::LAN },
         drain_timeout: Duration::ZERO,
+        preserve: None,
         draining: false,
         #[cfg(feature = "mutations")]
         broken: None,

@@ -52,7 +52,9 @@ use crate::control::recorder::Recorder;
 use crate::control::server;
 use crate::kernel::{self, Kernel};
 use crate::logging;
-use crate::protocol::{Connection, Epoch, GroupKey, Incarnation, Neighbour, Node, NodeId, Ticket};
+use crate::protocol::{
+    Connection, Epoch, GroupKey, HardwareAddress, Incarnation, Neighbour, Node, NodeId, Ticket,
+};
 use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
 
@@ -109,6 +111,14 @@ impl KernelOrders for Arc<Kernel> {
 
     fn let_finish(&self, group: GroupKey) {
         Kernel::let_finish(self, group);
+    }
+
+    fn hand(&self, group: GroupKey, ticket: Ticket) {
+        Kernel::hand(self, group, ticket);
+    }
+
+    fn forward(&self, group: GroupKey, to: Option<HardwareAddress>) {
+        Kernel::forward(self, group, to);
     }
 
     fn announce(&self, group: GroupKey) {
@@ -316,8 +326,12 @@ fn start_protocol(
         peers: setup::peers(config, me),
         challenge_secret: host::random().map_err(random)?,
     };
-    let configuration =
+    let mut configuration =
         config.protocol(me, incarnation, seed, host::software(), directory.draining());
+    if let (Some(_), Some(reason)) = (config.preserve, kernel.no_preserving()) {
+        tracing::warn!(reason, "connections are not preserved through planned moves");
+        configuration.preserve = None;
+    }
     let (told, reports) = mpsc::channel(TOLD_MAX);
     let (draining, drains) = watch::channel(directory.draining());
     let (will, left) = std::sync::mpsc::channel();

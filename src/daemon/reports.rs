@@ -54,6 +54,15 @@ impl Line {
         Self { because: Some(sentence.into()), ..self }
     }
 
+    fn kept(self, to: String, left: Option<u32>) -> Self {
+        let line = Self { to: Some(to), ..self };
+        match left {
+            Some(0) => line.because("the last has ended"),
+            Some(left) => line.because(format!("{left} were ended")),
+            None => line.because("they were not counted"),
+        }
+    }
+
     fn epoch(self, epoch: Epoch) -> Self {
         Self { epoch: Some(epoch.0), ..self }
     }
@@ -109,6 +118,9 @@ fn line(report: Report, names: &Names) -> Line {
         }
         Report::PeerRestarted { peer } => of_peer(Level::INFO, "peer restarted", peer)
             .because("it began a new life and holds nothing of its last"),
+        Report::KeptEnded { group, to, left } => {
+            of_group(Level::INFO, ENDED, group).kept(names.node(to), left)
+        }
         Report::OfferFailed { to, groups } => {
             of_peer(Level::INFO, "planned move did not happen", to)
                 .because(format!("the offer of {groups} groups was declined or not answered"))
@@ -187,6 +199,7 @@ const fn fitness_level(fitness: Fitness) -> Level {
 
 const UP: &str = "addresses are up here";
 const GONE: &str = "addresses are gone from here";
+const ENDED: &str = "kept connections have ended";
 
 const fn draining(on: bool) -> &'static str {
     if on { "draining switched on" } else { "draining switched off" }

@@ -56,6 +56,7 @@ pub(crate) fn kernel(config: &Config, me: NodeId, vital: &Arc<Vital>) -> kernel:
             table: kernel::table_name(&config.cluster),
             vouched: kernel::Vouched(vouched),
             lifetime: (!required).then(|| lifetime(config.timing.lease())),
+            preserve: config.preserve.is_some(),
         }),
     }
 }

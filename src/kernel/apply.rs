@@ -23,6 +23,7 @@ use super::closing::Closing;
 use super::connections::Connections;
 use super::counters::Counters;
 use super::fence::Fence;
+use super::handing::{self, Handing};
 use super::links::{Observation, Place};
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
@@ -42,7 +43,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Dumps after which what still bears our mark is taken to be irremovable.
 const SWEEPS_MAX: usize = 5;
 
-type Ready = blocking::Sender<Result<Fenced, StartError>>;
+type Ready = blocking::Sender<Result<(Fenced, Option<String>), StartError>>;
 
 /// The body of the thread.
 pub(super) fn run(
@@ -61,7 +62,7 @@ pub(super) fn run(
     runtime.block_on(async {
         match Shell::open(settings, events, counters, connections).await {
             Ok(mut shell) => {
-                drop(ready.send(Ok(shell.fence.in_force())));
+                drop(ready.send(Ok((shell.fence.in_force(), shell.fence.no_preserving()))));
                 shell.serve(orders).await;
                 shell.remove_everything().await;
                 shell.fence.remove();
@@ -80,6 +81,7 @@ struct Shell {
     claimants: Claimants,
     closing: Closing,
     fence: Fence,
+    handing: Handing,
     running: FuturesUnordered<BoxFuture<'static, (Change, Result<(), Refusal>)>>,
     backlog: VecDeque<Change>,
     events: EventSink,
@@ -114,6 +116,7 @@ impl Shell {
             claimants: Claimants::open(),
             closing: Closing::default(),
             fence: Fence::default(),
+            handing: Handing::new(connections.clone()),
             running: FuturesUnordered::new(),
             backlog: VecDeque::new(),
             events,
@@ -205,8 +208,22 @@ impl Shell {
     fn obey(&mut self, order: Order) -> bool {
         let now = self.now();
         match order {
-            Order::Acquire(group, ticket) => self.reconciler.acquire(group, ticket, now),
+            Order::Acquire(group, ticket) => {
+                self.handing.end(group, true, (&self.reconciler, &mut self.fence));
+                self.reconciler.acquire(group, ticket, now);
+            }
+            Order::Hand(group, ticket) => {
+                self.verifier.stop(group);
+                self.connections.stop(group);
+                let order = (group, ticket);
+                let told = self.handing.hand(order, &mut self.reconciler, &mut self.fence);
+                told.into_iter().for_each(|event| self.tell(event));
+            }
+            Order::Forward(group, to) => {
+                handing::forward(group, to, &self.reconciler, &mut self.fence);
+            }
             Order::Release(group, ticket) => {
+                self.handing.end(group, false, (&self.reconciler, &mut self.fence));
                 self.verifier.stop(group);
                 self.connections.stop(group);
                 self.reconciler.release(group, ticket);
@@ -360,7 +377,13 @@ impl Shell {
             KernelEvent::Usable { group, usable } => {
                 tracing::debug!(group = name(group), usable, "links changed");
             }
+            KernelEvent::Present { group, .. } if self.fence.no_preserving().is_none() => {
+                let keepable = handing::keepable(*group, &self.reconciler);
+                keepable.into_iter().for_each(|event| (self.events)(event));
+            }
             KernelEvent::Present { .. }
+            | KernelEvent::Keepable { .. }
+            | KernelEvent::Kept(_)
             | KernelEvent::Absent { .. }
             | KernelEvent::Reach(_)
             | KernelEvent::Claimed { .. }

@@ -67,6 +67,8 @@ enum Note {
     Stop(GroupKey),
     /// Tell how many of the present connections remain, or stop that.
     Watch(bool),
+    /// Tell how many connections are left to these groups, which others have.
+    Keep(BTreeSet<GroupKey>),
 }
 
 /// What others may read while the thread works.
@@ -106,6 +108,7 @@ impl Connections {
             sharing: Sharing::default(),
             tickler: Tickler::default(),
             watched: Watched::Nothing,
+            kept: BTreeSet::new(),
         };
         let builder = thread::Builder::new().name("connections".to_owned()).stack_size(STACK);
         builder.spawn(move || worker.run(&inbox))?;
@@ -139,6 +142,11 @@ impl Connections {
     /// Tells from now on how many of the present connections remain, or stops that.
     pub(super) fn watch(&self, on: bool) {
         self.note(Note::Watch(on));
+    }
+
+    /// Tells from now on how many connections are left to these groups, and to no others.
+    pub(super) fn keep(&self, groups: BTreeSet<GroupKey>) {
+        self.note(Note::Keep(groups));
     }
 
     /// Ends [`Connections::tickle`]: the group goes.
@@ -178,6 +186,7 @@ struct Worker {
     sharing: Sharing,
     tickler: Tickler,
     watched: Watched,
+    kept: BTreeSet<GroupKey>,
 }
 
 /// Connections whose end is waited for.
@@ -238,6 +247,10 @@ impl Worker {
                 }
             }
             Note::Stop(group) => self.tickler.stop(group),
+            Note::Keep(groups) => {
+                self.kept = groups;
+                self.look_at = now;
+            }
             Note::Watch(false) => self.watched = Watched::Nothing,
             Note::Watch(true) => {
                 self.watched = Watched::Next;
@@ -256,9 +269,40 @@ impl Worker {
         }
     }
 
+    /// Tells how many connections are left to groups that others have, whatever state they are in:
+    /// one that its server has closed may still have much to send.
+    fn look_at_kept(&mut self, groups: &BTreeMap<IpAddr, GroupKey>) -> io::Result<()> {
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        let mut left: BTreeMap<GroupKey, u32> = self.kept.iter().map(|group| (*group, 0)).collect();
+        let addresses = groups.iter().filter(|(_, group)| left.contains_key(group));
+        let addresses: Vec<IpAddr> = addresses.map(|(address, _)| *address).collect();
+        if !addresses.is_empty() {
+            let conversation = match &mut self.conversation {
+                Some(conversation) => conversation,
+                none => none.insert(Conversation::open(NETLINK_SOCK_DIAG)?),
+            };
+            let request = sockets::request(&addresses, sockets::OPEN);
+            conversation.ask(GET_SOCKETS, DUMP, &request, |message| {
+                let local = Socket::read(&message).and_then(|socket| socket.local());
+                let group = local.and_then(|(address, _)| groups.get(&address));
+                if let Some(count) = group.and_then(|group| left.get_mut(group)) {
+                    *count += 1;
+                }
+                true
+            })?;
+        }
+        self.tell(KernelEvent::Kept(left.into_iter().collect()));
+        Ok(())
+    }
+
     fn look(&mut self) {
         let begun = Moment::now();
         let groups = locked(&self.shared.groups).clone();
+        if self.look_at_kept(&groups).is_err() {
+            self.conversation = None;
+        }
         let (counts, mut found) = match self.ask(&groups) {
             Ok(found) => {
                 self.failed = false;

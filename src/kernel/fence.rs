@@ -12,12 +12,14 @@ use std::net::IpAddr;
 
 use tokio::time::Instant as Moment;
 
-use super::gate::{Door, Gate};
+use super::forward::{Forward, Forwards};
+use super::gate::{Cover, Door, Gate};
 use super::lifetimes::{CLOSED, Refresher};
 use super::links::Place;
+use super::mute::Disguise;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::{FenceSettings, Fenced, GateWanted, StartError, Vouched};
-use crate::protocol::{Instant, Mode};
+use crate::protocol::{GroupKey, Instant, Mode};
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -28,17 +30,19 @@ pub(super) struct Fence {
     vouched: Option<Vouched>,
     /// Addresses that have gone and are still covered.
     uncovered: BTreeSet<IpAddr>,
+    /// Groups whose former owners get what is theirs.
+    forwards: Forwards,
 }
 
 impl Fence {
     /// Builds the gate, or does without as far as that is allowed; `majority` tells that some group
     /// is in that mode.
     pub(super) fn open(wanted: Option<FenceSettings>, majority: bool) -> Result<Self, StartError> {
-        let Some(FenceSettings { table, vouched, lifetime }) = wanted else {
+        let Some(FenceSettings { table, vouched, lifetime, preserve }) = wanted else {
             return Ok(Self::default());
         };
         let fence = Self { vouched: Some(vouched.clone()), ..Self::default() };
-        let source = match Gate::open(table.clone()) {
+        let source = match Gate::open(table.clone(), preserve) {
             Ok(gate) => return Ok(Self { gate: Some((gate, table)), ..fence }),
             Err(source) => source,
         };
@@ -65,6 +69,41 @@ impl Fence {
             (Some((_, table)), _) => Fenced::Gate(table.clone()),
             (None, Some(lifetimes)) => Fenced::Lifetimes(lifetimes.seconds()),
             (None, None) => Fenced::Nothing,
+        }
+    }
+
+    /// Why connections cannot be preserved here; `None` if they can.
+    pub(super) fn no_preserving(&self) -> Option<String> {
+        match &self.gate {
+            Some((gate, _)) => gate.unmutable().map(str::to_owned),
+            None => Some("there is no gate in nf_tables".to_owned()),
+        }
+    }
+
+    /// Mutes addresses of one link that stay here for their connections.
+    pub(super) fn mute(&mut self, addresses: &[IpAddr], link: &Disguise) -> io::Result<()> {
+        let (gate, _) = self.gate.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        gate.mute(addresses, link)
+    }
+
+    /// Ends that for addresses that are this host's again.
+    pub(super) fn unmute(&mut self, addresses: &[IpAddr], mode: Mode) {
+        let Some((gate, _)) = &mut self.gate else { return };
+        if let Err(error) = gate.unmute(addresses, Door::of(mode)) {
+            tracing::error!(%error, "addresses stay muted");
+        }
+    }
+
+    /// Sends the former owner of a group what is its own, from now on.
+    pub(super) fn forward(&mut self, group: GroupKey, forward: &Forward) -> io::Result<()> {
+        let (gate, _) = self.gate.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        self.forwards.begin(gate, group, forward)
+    }
+
+    /// Ends that.
+    pub(super) fn stop_forwarding(&mut self, group: GroupKey) {
+        if let Some((gate, _)) = &mut self.gate {
+            self.forwards.end(gate, group);
         }
     }
 
@@ -128,8 +167,8 @@ impl Fence {
     /// Puts addresses behind the other door whose group has changed its mode.
     pub(super) fn change_doors(&mut self, reconciler: &mut Reconciler) {
         let Some((gate, _)) = &mut self.gate else { return };
-        let covered = gate.covered().map(|address| (address, Door::of(reconciler.mode(address))));
-        let doors: Vec<(IpAddr, Door)> = covered.collect();
+        let covered = gate.covered().map(|address| (address, cover_of(reconciler, address)));
+        let doors: Vec<(IpAddr, Cover)> = covered.collect();
         if gate.cover(doors.iter().copied()).is_ok() {
             return;
         }
@@ -165,6 +204,7 @@ impl Fence {
     /// Builds a gate anew that somebody has removed; it holds nothing back yet.
     pub(super) fn rebuild(&mut self, reconciler: &mut Reconciler) {
         let Some((gate, _)) = &mut self.gate else { return };
+        self.forwards.forget();
         if let Err(error) = gate.rebuild() {
             tracing::error!(%error, "the gate cannot be built");
             reconciler.give_up(Mode::Majority);
@@ -197,6 +237,9 @@ fn cover(gate: &mut Gate, coming: &[Place], reconciler: &Reconciler) -> io::Resu
     for link in devices.iter().filter_map(|index| host.link(*index)) {
         gate.watch(link.index, &link.name)?;
     }
-    let door = |place: &Place| (place.address, Door::of(reconciler.mode(place.address)));
-    gate.cover(coming.iter().map(door))
+    gate.cover(coming.iter().map(|place| (place.address, cover_of(reconciler, place.address))))
+}
+
+fn cover_of(reconciler: &Reconciler, address: IpAddr) -> Cover {
+    Cover::Behind(Door::of(reconciler.mode(address)))
 }

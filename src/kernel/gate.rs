@@ -15,6 +15,7 @@
 //!     chain inN { hook ingress device "eth0"; tcp syn to hushed4 or 6: drop; arp daddr ip, ip daddr, nd target, ip6 daddr
 //!                 in vouched4 or 6: goto vouched; in granted4 or 6: goto granted }
 //!     chain outN { hook egress device "eth0"; the same by source }   (Linux 5.16)
+//!     addresses that have been handed over are in muted4 and muted6, see `mute`
 //!   }
 //! ```
 //!
@@ -28,19 +29,20 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::mute;
 use crate::netlink::Conversation;
 use crate::netlink::nftables::{self, Batch, Family, Field, Hook, Key, Step, carry_out};
 use crate::protocol::Mode;
 
 /// Before other tables see the frames.
 const PRIORITY: i32 = -450;
-const ARP: u16 = 0x0806;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+pub(super) const ARP: u16 = 0x0806;
+pub(super) const IPV4: u16 = 0x0800;
+pub(super) const IPV6: u16 = 0x86dd;
 /// All there is in a lease while it runs.
 const LEASED: [&[u8]; 3] = [&ARP.to_be_bytes(), &IPV4.to_be_bytes(), &IPV6.to_be_bytes()];
-const ICMPV6: u8 = 58;
-const NEIGHBOUR_SOLICITATION: u8 = 135;
+pub(super) const ICMPV6: u8 = 58;
+pub(super) const NEIGHBOUR_SOLICITATION: u8 = 135;
 const ENOENT: i32 = 2;
 const TCP: u8 = 6;
 /// The flags of a segment that begins a connection, without and with congestion notification.
@@ -76,20 +78,44 @@ impl Door {
     }
 
     /// The set that is the lease, and the chain that asks it.
-    const fn lease(self) -> &'static str {
+    pub(super) const fn lease(self) -> &'static str {
         match self {
             Self::Vouched => "vouched",
             Self::Granted => "granted",
         }
     }
+}
 
-    /// The set of the addresses behind it.
+/// What decides on the frames of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cover {
+    /// They pass while this door is open.
+    Behind(Door),
+    /// It is another host's: only connections that were there go on (see `mute`).
+    Muted,
+}
+
+impl Cover {
+    const ALL: [Self; 3] = [Self::Behind(Door::Vouched), Self::Behind(Door::Granted), Self::Muted];
+    const DOORS: [Self; 2] = [Self::Behind(Door::Vouched), Self::Behind(Door::Granted)];
+
+    /// The chain that decides.
+    const fn chain(self) -> &'static str {
+        match self {
+            Self::Behind(door) => door.lease(),
+            Self::Muted => mute::CHAIN,
+        }
+    }
+
+    /// The set of the addresses.
     const fn addresses(self, v6: bool) -> &'static str {
         match (self, v6) {
-            (Self::Vouched, false) => "vouched4",
-            (Self::Vouched, true) => "vouched6",
-            (Self::Granted, false) => "granted4",
-            (Self::Granted, true) => "granted6",
+            (Self::Behind(Door::Vouched), false) => "vouched4",
+            (Self::Behind(Door::Vouched), true) => "vouched6",
+            (Self::Behind(Door::Granted), false) => "granted4",
+            (Self::Behind(Door::Granted), true) => "granted6",
+            (Self::Muted, false) => mute::ADDRESSES_V4,
+            (Self::Muted, true) => mute::ADDRESSES_V6,
         }
     }
 }
@@ -106,26 +132,41 @@ pub fn table_name(cluster: &str) -> String {
 pub(super) struct Gate {
     table: String,
     conversation: Conversation,
-    covered: BTreeMap<IpAddr, Door>,
+    covered: BTreeMap<IpAddr, Cover>,
     /// Devices at which frames are looked at, by index, under the name they had.
     devices: BTreeMap<u32, String>,
     /// What the table covered when it was lost, and where; not yet brought back.
-    lost: (BTreeMap<IpAddr, Door>, BTreeMap<u32, String>),
+    lost: (BTreeMap<IpAddr, Cover>, BTreeMap<u32, String>),
+    /// Devices that name no muted address as their own, see `mute`.
+    disguised: BTreeSet<u32>,
+    /// Why addresses cannot be muted; `None` if they can.
+    unmutable: Option<String>,
     chains: u32,
 }
 
 impl Gate {
     /// Builds the table, closed and covering nothing; one that a predecessor left is replaced.
+    /// With `mutes`, addresses can be muted if this kernel lets us.
     ///
     /// # Errors
     ///
     /// When this kernel has no nf_tables, or not its netdev family; then nothing was changed.
-    pub(super) fn open(table: String) -> io::Result<Self> {
-        let conversation = nftables::open()?;
-        let (covered, devices) = (BTreeMap::new(), BTreeMap::new());
-        let lost = Default::default();
-        let mut gate = Self { table, conversation, covered, devices, lost, chains: 0 };
-        let built = gate.build().and_then(|()| gate.try_hook()).and_then(|()| gate.build());
+    pub(super) fn open(table: String, mutes: bool) -> io::Result<Self> {
+        let mut gate = Self {
+            table,
+            conversation: nftables::open()?,
+            covered: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            lost: Default::default(),
+            disguised: BTreeSet::new(),
+            unmutable: Some("it is not configured".to_owned()),
+            chains: 0,
+        };
+        let tried = gate.build().and_then(|()| gate.try_hook());
+        if tried.is_ok() && mutes {
+            gate.unmutable = mute::try_all(&mut gate).err();
+        }
+        let built = tried.and_then(|()| gate.build());
         if built.is_err() {
             // What was built before the refusal is of no use.
             let _ = gate.remove();
@@ -135,13 +176,18 @@ impl Gate {
 
     fn build(&mut self) -> io::Result<()> {
         self.remove()?;
-        let table = self.table.clone();
+        self.disguised.clear();
+        let (table, covers) = (self.table.clone(), self.covers());
         let mut batch = Batch::new(Family::Netdev, &table).new_table();
-        for door in Door::ALL {
-            let lease = door.lease();
+        for cover in covers {
+            batch = batch.new_set(cover.addresses(false), Key::Ipv4, false).new_set(
+                cover.addresses(true),
+                Key::Ipv6,
+                false,
+            );
+        }
+        for lease in Door::ALL.map(Door::lease) {
             batch = batch
-                .new_set(door.addresses(false), Key::Ipv4, false)
-                .new_set(door.addresses(true), Key::Ipv6, false)
                 .new_set(lease, Key::EtherType, true)
                 .new_chain(lease, None)
                 .new_rule(lease, &[Step::EtherTypeIn(lease), Step::Accept])
@@ -150,7 +196,53 @@ impl Gate {
         for (set, key) in [(HUSHED[0], Key::Ipv4), (HUSHED[1], Key::Ipv6)] {
             batch = batch.new_set(set, key, true);
         }
+        if covers.contains(&Cover::Muted) {
+            batch = mute::chain(batch);
+        }
         carry_out(&mut self.conversation, batch)
+    }
+
+    /// What addresses may be under here.
+    fn covers(&self) -> &'static [Cover] {
+        if self.unmutable.is_none() { &Cover::ALL } else { &Cover::DOORS }
+    }
+
+    /// Why addresses cannot be muted, if so.
+    pub(super) fn unmutable(&self) -> Option<&str> {
+        self.unmutable.as_deref()
+    }
+
+    /// Has the kernel carry out one more batch on the table.
+    pub(super) fn change(
+        &mut self,
+        build: impl for<'b> FnOnce(Batch<'b>) -> Batch<'b>,
+    ) -> io::Result<()> {
+        let batch = build(Batch::new(Family::Netdev, &self.table));
+        carry_out(&mut self.conversation, batch)
+    }
+
+    /// A number for the names of chains and sets that no others here have.
+    pub(super) fn number(&mut self) -> u32 {
+        self.chains += 1;
+        self.chains
+    }
+
+    /// Mutes addresses of a link, all at once.
+    pub(super) fn mute(&mut self, addresses: &[IpAddr], link: &mute::Disguise) -> io::Result<()> {
+        self.watch(link.index, &link.name)?;
+        if !self.disguised.contains(&link.index) {
+            let chain = format!("disguise{}", self.number());
+            self.change(|batch| link.rules(batch, &chain))?;
+            self.disguised.insert(link.index);
+        }
+        self.cover(addresses.iter().map(|address| (*address, Cover::Muted)))
+    }
+
+    /// Those that are muted go behind this door again; others stay as they are.
+    pub(super) fn unmute(&mut self, addresses: &[IpAddr], door: Door) -> io::Result<()> {
+        let muted = |it: &&IpAddr| self.covered.get(it) == Some(&Cover::Muted);
+        let muted: Vec<IpAddr> = addresses.iter().filter(muted).copied().collect();
+        self.cover(muted.into_iter().map(|address| (address, Cover::Behind(door))))
     }
 
     /// Tables of the family may be there without the hook (`CONFIG_NETFILTER_INGRESS`).
@@ -187,31 +279,30 @@ impl Gate {
         if self.devices.get(&index).is_some_and(|known| known == name) {
             return Ok(());
         }
-        self.chains += 1;
-        let table = self.table.clone();
+        let (table, covers, number) = (self.table.clone(), self.covers(), self.number());
         let chain = |chain: &str, hook| {
             let batch = Batch::new(Family::Netdev, &table).new_chain(chain, Some((hook, PRIORITY)));
-            rules(batch, chain, hook)
+            rules(batch, chain, hook, covers)
         };
-        let incoming = chain(&format!("in{}", self.chains), Hook::Ingress(name));
+        let incoming = chain(&format!("in{number}"), Hook::Ingress(name));
         carry_out(&mut self.conversation, incoming)?;
         self.devices.insert(index, name.to_owned());
-        let outgoing = chain(&format!("out{}", self.chains), Hook::Egress(name));
+        let outgoing = chain(&format!("out{number}"), Hook::Egress(name));
         if let Err(error) = carry_out(&mut self.conversation, outgoing) {
             tracing::debug!(%error, name, "what goes out is not gated: it needs Linux 5.16");
         }
         Ok(())
     }
 
-    /// Puts addresses behind their doors; one that is behind the other changes over at once.
+    /// Puts addresses under their covers; one that is under another changes over at once.
     pub(super) fn cover(
         &mut self,
-        addresses: impl Iterator<Item = (IpAddr, Door)>,
+        addresses: impl Iterator<Item = (IpAddr, Cover)>,
     ) -> io::Result<()> {
         let table = self.table.clone();
-        let moving: BTreeMap<IpAddr, Door> =
-            addresses.filter(|(address, door)| self.covered.get(address) != Some(door)).collect();
-        let moving: Vec<(IpAddr, Door)> = moving.into_iter().collect();
+        let moving: BTreeMap<IpAddr, Cover> =
+            addresses.filter(|(address, cover)| self.covered.get(address) != Some(cover)).collect();
+        let moving: Vec<(IpAddr, Cover)> = moving.into_iter().collect();
         for some in moving.chunks(COVERED_AT_ONCE) {
             let leaving = some
                 .iter()
@@ -253,7 +344,7 @@ impl Gate {
         self.lost.0.retain(|address, _| !addresses.contains(address));
         let table = self.table.clone();
         let covered = |address: &IpAddr| self.covered.get(address).map(|door| (*address, *door));
-        let gone: Vec<(IpAddr, Door)> = addresses.iter().filter_map(covered).collect();
+        let gone: Vec<(IpAddr, Cover)> = addresses.iter().filter_map(covered).collect();
         for some in gone.chunks(COVERED_AT_ONCE) {
             let batch = each_set(some, Batch::new(Family::Netdev, &table), Batch::delete);
             carry_out(&mut self.conversation, batch)?;
@@ -264,9 +355,10 @@ impl Gate {
         Ok(())
     }
 
-    /// Addresses under the gate, or to come back there.
+    /// Addresses behind a door, or to come back there.
     pub(super) fn covered(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.covered.keys().chain(self.lost.0.keys()).copied()
+        let all = self.covered.iter().chain(&self.lost.0);
+        all.filter(|(_, cover)| **cover != Cover::Muted).map(|(address, _)| *address)
     }
 
     /// Removes the table, if it is there.
@@ -298,30 +390,31 @@ fn remove(conversation: &mut Conversation, table: &str) -> io::Result<()> {
 
 /// Adds to a batch what is to be done to each of the sets that these addresses are in.
 fn each_set<'a>(
-    addresses: &[(IpAddr, Door)],
+    addresses: &[(IpAddr, Cover)],
     mut batch: Batch<'a>,
     act: impl Fn(Batch<'a>, &str, &[&[u8]]) -> Batch<'a>,
 ) -> Batch<'a> {
-    for (door, v6) in Door::ALL.into_iter().flat_map(|door| [(door, false), (door, true)]) {
-        let those = addresses.iter().filter(|(address, of)| *of == door && address.is_ipv6() == v6);
+    for (cover, v6) in Cover::ALL.into_iter().flat_map(|cover| [(cover, false), (cover, true)]) {
+        let those =
+            addresses.iter().filter(|(address, of)| *of == cover && address.is_ipv6() == v6);
         let keys: Vec<Vec<u8>> = those.map(|(address, _)| octets(*address)).collect();
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         if !keys.is_empty() {
-            batch = act(batch, door.addresses(v6), &keys);
+            batch = act(batch, cover.addresses(v6), &keys);
         }
     }
     batch
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
 
-/// The rules of a chain: which frames concern an address behind a door.
-fn rules<'a>(mut batch: Batch<'a>, chain: &str, hook: Hook<'_>) -> Batch<'a> {
+/// The rules of a chain: which frames concern an address that is covered.
+fn rules<'a>(mut batch: Batch<'a>, chain: &str, hook: Hook<'_>, covers: &[Cover]) -> Batch<'a> {
     // Where the address is in ARP, IPv4 and IPv6: whom it is for, or who sent it.
     let incoming = matches!(hook, Hook::Ingress(_));
     let (arp, v4, v6) = if incoming { (24, 16, 24) } else { (14, 12, 8) };
@@ -337,10 +430,10 @@ fn rules<'a>(mut batch: Batch<'a>, chain: &str, hook: Hook<'_>) -> Batch<'a> {
             }
         }
     }
-    for door in Door::ALL {
-        let gate = Step::Goto(door.lease());
-        let covered4 = |offset| Step::In(Field::Network(offset), 4, door.addresses(false));
-        let covered6 = |field| Step::In(field, 16, door.addresses(true));
+    for cover in covers {
+        let gate = Step::Goto(cover.chain());
+        let covered4 = |offset| Step::In(Field::Network(offset), 4, cover.addresses(false));
+        let covered6 = |field| Step::In(field, 16, cover.addresses(true));
         batch = batch
             .new_rule(chain, &[Step::EtherType(ARP), covered4(arp), gate])
             .new_rule(chain, &[Step::EtherType(IPV4), covered4(v4), gate])

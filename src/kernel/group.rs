@@ -9,6 +9,9 @@
 //!    +---- Failed ---- Withdrawing <----------+
 //! ```
 //!
+//! A group that is handed over (see `handing`) goes from Held to Handed: its addresses stay as they
+//! are until it is acquired again or released.
+//!
 //! Any order is taken in any state and replaces what was wanted before. Level-triggered: `settle`
 //! compares wanted with present and returns the difference; calling it twice returns nothing new,
 //! because a place at which a change is under way is left alone until its effect has been seen.
@@ -45,6 +48,8 @@ enum State {
     Held { ticket: Ticket, repair: Repair },
     /// It shall go. Nobody waits for the outcome if there is no ticket.
     Removing { ticket: Option<Ticket> },
+    /// Another host has it; what is here of it is left alone.
+    Handed,
     /// It could not be held and shall go.
     Withdrawing { ticket: Ticket, failure: Failure },
 }
@@ -148,6 +153,12 @@ impl Group {
         self.state = State::Removing { ticket };
     }
 
+    /// What is here shall stay as it is, for its connections only.
+    pub(super) fn hand(&mut self) {
+        self.refusal = None;
+        self.state = State::Handed;
+    }
+
     /// Takes in the new configuration of the group.
     pub(super) fn reconfigure(&mut self, configured: GroupAddresses, now: Instant) {
         if std::mem::take(&mut self.retired) {
@@ -177,7 +188,7 @@ impl Group {
     pub(super) fn retire(&mut self) {
         self.retired = true;
         match self.state {
-            State::Adding { .. } | State::Held { .. } => self.release(None),
+            State::Adding { .. } | State::Held { .. } | State::Handed => self.release(None),
             State::Idle | State::Removing { .. } | State::Withdrawing { .. } => {}
         }
     }
@@ -194,7 +205,7 @@ impl Group {
             // Without its interface a held group waits; the link's events tell the core.
             State::Held { .. } if failure != Failure::NoInterface => self.refusal = Some(failure),
             State::Held { .. } | State::Idle | State::Removing { .. } => {}
-            State::Withdrawing { .. } => {}
+            State::Handed | State::Withdrawing { .. } => {}
         }
     }
 
@@ -251,6 +262,13 @@ impl Group {
         askable.take(ASKED_MAX).collect()
     }
 
+    /// The link on which all its addresses belong, with them, if it is one.
+    pub(super) fn place(&self) -> Option<(u32, Vec<IpAddr>)> {
+        let first = self.links.first().copied().flatten()?;
+        let addresses = self.configured.addresses.iter().map(|(address, _)| *address);
+        self.links.iter().all(|link| *link == Some(first)).then(|| (first, addresses.collect()))
+    }
+
     /// Whether it is here, or about to be.
     pub(super) fn is_wanted(&self) -> bool {
         matches!(self.state, State::Adding { .. } | State::Held { .. })
@@ -292,7 +310,7 @@ impl Group {
                 self.settle_held(ticket, repair, &survey, now);
                 self.apply(&survey, under_way, &mut outcome);
             }
-            State::Idle | State::Removing { .. } | State::Withdrawing { .. } => {}
+            State::Idle | State::Handed | State::Removing { .. } | State::Withdrawing { .. } => {}
         }
         self.tell(now, &mut outcome);
         self.settle_gone(host, under_way, &mut outcome);
@@ -432,7 +450,7 @@ impl Group {
                 | Repair::Growing { deadline: later } => outcome.again = Some(later),
                 Repair::None | Repair::Waiting => {}
             },
-            State::Idle | State::Removing { .. } | State::Withdrawing { .. } => {}
+            State::Idle | State::Handed | State::Removing { .. } | State::Withdrawing { .. } => {}
         }
     }
 
@@ -440,7 +458,7 @@ impl Group {
     fn settle_gone(&mut self, host: &Host, under_way: &UnderWay, outcome: &mut Outcome) {
         let group = self.configured.key;
         let told = match self.state {
-            State::Adding { .. } | State::Held { .. } => return,
+            State::Adding { .. } | State::Held { .. } | State::Handed => return,
             State::Idle => None,
             State::Removing { ticket } => {
                 ticket.map(|ticket| KernelEvent::Absent { group, ticket })

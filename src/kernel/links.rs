@@ -12,7 +12,7 @@
 //! (addresses stay on such a port but are not reachable there).
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::netlink::{Message, attributes, u32_at};
 
@@ -297,6 +297,24 @@ impl Host {
     /// Whether this is the hardware address of any link of this host.
     pub(super) fn is_own(&self, hardware: [u8; 6]) -> bool {
         self.links.values().any(|link| link.hardware == Some(hardware))
+    }
+
+    /// Usable addresses of this host on the link that never move, of both families; of IPv6 the
+    /// one that only the link knows, if there is one.
+    pub(super) fn own_on(&self, link: u32) -> (Option<[u8; 4]>, Option<[u8; 16]>) {
+        let own = self.addresses.values().filter(|address| {
+            !address.ours && address.place.link == link && address.readiness == Readiness::Ready
+        });
+        let (mut v4, mut v6): (Option<Ipv4Addr>, Option<Ipv6Addr>) = (None, None);
+        for address in own {
+            match address.place.address {
+                IpAddr::V4(own) => v4 = v4.or(Some(own)),
+                IpAddr::V6(own) => {
+                    v6 = v6.filter(|_| !own.is_unicast_link_local()).or(Some(own));
+                }
+            }
+        }
+        (v4.map(|own| own.octets()), v6.map(|own| own.octets()))
     }
 
     /// The link with this name.

@@ -11,6 +11,7 @@
 //!   watch (links, addresses) <-- netlink           |--> announce  --> packet sockets
 //!   claimants (who else has them) <-- packet sockets \-> verify   <--> packet sockets
 //!   connections (a thread of its own) <-- sock_diag
+//!   handing (what stays for its connections) --> fence --> gate, mute, forward --> nf_tables
 //! ```
 //!
 //! What is promised: nothing is told to be present or absent before the kernel's own events say
@@ -31,11 +32,14 @@ mod destroy;
 mod echo;
 mod fence;
 mod filter;
+mod forward;
 mod gate;
 mod group;
+mod handing;
 mod leftovers;
 mod lifetimes;
 mod links;
+mod mute;
 mod ndp;
 mod neighbours;
 mod probe;
@@ -71,7 +75,9 @@ pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
 };
 use self::verify::Wish;
-use crate::protocol::{Connection, Epoch, GroupKey, KernelEvent, Mode, Neighbour, NodeId, Ticket};
+use crate::protocol::{
+    Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Mode, Neighbour, NodeId, Ticket,
+};
 
 /// A group as the kernel thread knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +117,9 @@ pub struct FenceSettings {
     /// seconds, 1 or more; the kernel may take half a second longer. Without this the start fails
     /// there.
     pub lifetime: Option<u32>,
+    /// Whether connections are to be preserved through planned moves; see
+    /// [`Kernel::no_preserving`].
+    pub preserve: bool,
 }
 
 /// For how long from now this node's word is good; called by the kernel thread, must not block.
@@ -236,6 +245,8 @@ enum Order {
     Acquire(GroupKey, Ticket),
     Release(GroupKey, Ticket),
     LetFinish(GroupKey),
+    Hand(GroupKey, Ticket),
+    Forward(GroupKey, Option<HardwareAddress>),
     Announce(GroupKey),
     Probe(GroupKey),
     Verify(Wish),
@@ -257,6 +268,7 @@ pub struct Kernel {
     counters: Arc<Counters>,
     connections: Connections,
     fence: Fenced,
+    no_preserving: Option<String>,
 }
 
 /// Starts the thread in the network namespace of the caller.
@@ -280,7 +292,9 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
     match ready.recv() {
-        Ok(Ok(fence)) => Ok(Kernel { orders, thread, counters, connections, fence }),
+        Ok(Ok((fence, no_preserving))) => {
+            Ok(Kernel { orders, thread, counters, connections, fence, no_preserving })
+        }
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StartError::Thread(io::Error::other("the thread ended at once"))),
     }
@@ -302,6 +316,25 @@ impl Kernel {
     /// clients try again, a second later, at the next owner. Only where there is a gate.
     pub fn let_finish(&self, group: GroupKey) {
         self.order(Order::LetFinish(group));
+    }
+
+    /// Answers for the group no more and lets no connection to it begin, but keeps those that are
+    /// there and tells how many they are, by `KernelEvent::Kept`, until the group is acquired or
+    /// released; ends in `Absent`.
+    pub fn hand(&self, group: GroupKey, ticket: Ticket) {
+        self.order(Order::Hand(group, ticket));
+    }
+
+    /// Sends what belongs to no connection that begins from now on to the former owner of the
+    /// group, there, or ends that. To be called before [`Kernel::acquire`].
+    pub fn forward(&self, group: GroupKey, to: Option<HardwareAddress>) {
+        self.order(Order::Forward(group, to));
+    }
+
+    /// Why connections cannot be preserved here; `None` if they can.
+    #[must_use]
+    pub fn no_preserving(&self) -> Option<&str> {
+        self.no_preserving.as_deref()
     }
 
     /// Announces every address of the group once, if it is present right now.

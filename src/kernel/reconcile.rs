@@ -198,7 +198,7 @@ pub(super) struct Settled {
 #[derive(Debug, Default)]
 pub(super) struct Reconciler {
     host: Host,
-    groups: BTreeMap<GroupKey, Group>,
+    pub(super) groups: BTreeMap<GroupKey, Group>,
     /// The group that has, or had, each address.
     owners: BTreeMap<IpAddr, GroupKey>,
     under_way: UnderWay,

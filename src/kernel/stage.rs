@@ -113,6 +113,7 @@ impl Stage {
         let now = self.now;
         match words[0] {
             "acquire" => self.reconciler.acquire(KEY, ticket(), now),
+            "hand" => self.reconciler.hand(KEY),
             "release" => self.reconciler.release(KEY, ticket()),
             "sees" => self.reconciler.observe(address(words[1], words.get(2))),
             "loses" => self.reconciler.observe(Observation::AddressGone(place(words[1]))),
@@ -180,6 +181,8 @@ impl Stage {
             | KernelEvent::Verified { .. }
             | KernelEvent::Neighbours(_)
             | KernelEvent::Connections { .. }
+            | KernelEvent::Keepable { .. }
+            | KernelEvent::Kept(_)
             | KernelEvent::ConnectionsRemain(_) => {
                 panic!("not told here")
             }

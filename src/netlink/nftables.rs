@@ -11,7 +11,7 @@
 
 use std::io;
 
-use super::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
+use super::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message, expressions};
 
 /// `NETLINK_NETFILTER`.
 const NETFILTER: isize = 12;
@@ -23,23 +23,19 @@ const BATCH_END: u16 = 17;
 const CREATE: u16 = 0x400;
 /// Behind the rules that are there.
 const APPEND: u16 = 0x800;
-const NESTED: u16 = 0x8000;
+pub(super) const NESTED: u16 = 0x8000;
 
 const NEW_TABLE: u16 = 0;
 const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
+const DELETE_CHAIN: u16 = 5;
 const NEW_RULE: u16 = 6;
+const DELETE_RULES: u16 = 8;
 const NEW_SET: u16 = 9;
+const DELETE_SET: u16 = 11;
 const NEW_ELEMENTS: u16 = 12;
 const DELETE_ELEMENTS: u16 = 14;
-
-/// Register for values of up to 16 bytes.
-const REGISTER: u32 = 1;
-const REGISTER_VERDICT: u32 = 0;
-const DROP: i32 = 0;
-const ACCEPT: i32 = 1;
-const GOTO: i32 = -4;
 
 /// What the tables of a family see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +85,10 @@ pub(crate) enum Key {
     Ipv6,
     /// `ether_type`.
     EtherType,
+    /// `ipv4_addr . ipv4_addr . inet_service . inet_service`.
+    Flow4,
+    /// The same of `ipv6_addr`.
+    Flow6,
 }
 
 impl Key {
@@ -97,6 +97,9 @@ impl Key {
             Self::Ipv4 => (7, 4),
             Self::Ipv6 => (8, 16),
             Self::EtherType => (10, 2),
+            // Six bits for each type; each value is padded to four bytes.
+            Self::Flow4 => (7 << 18 | 7 << 12 | 13 << 6 | 13, 16),
+            Self::Flow6 => (8 << 18 | 8 << 12 | 13 << 6 | 13, 40),
         }
     }
 }
@@ -104,6 +107,8 @@ impl Key {
 /// From where in a frame a value is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
+    /// So many bytes behind the beginning of the Ethernet header.
+    Link(u32),
     /// So many bytes behind the beginning of the network header (also that of ARP).
     Network(u32),
     /// So many bytes behind the beginning of what the network header carries.
@@ -129,6 +134,20 @@ pub(crate) enum Step<'a> {
     In(Field, u32, &'a str),
     /// The protocol of the frame is an element of the set.
     EtherTypeIn(&'a str),
+    /// The byte there is this one, as far as the mask goes.
+    Masked(Field, u8, u8),
+    /// The flow of a TCP segment (of IPv6 or not) is an element of the set.
+    FlowIn(bool, &'a str),
+    /// It is from now on; where there is no room the rule ends.
+    LearnFlow(bool, &'a str),
+    /// These bytes are put there, up to 16.
+    Write(Field, &'a [u8]),
+    /// The same for an IPv6 address; checksums that cover it follow.
+    WriteAddress(Field, &'a [u8; 16]),
+    /// A copy of the frame, as it is now, goes out of the device with this index.
+    CopyTo(u32),
+    /// The frame itself does; nobody else sees it.
+    SendTo(u32),
     /// The frame may go on.
     Accept,
     /// The frame is lost.
@@ -167,15 +186,49 @@ impl<'a> Batch<'a> {
     /// A set whose elements end by themselves if `timed`.
     pub(crate) fn new_set(self, name: &str, key: Key, timed: bool) -> Self {
         const TIMED: u32 = 0x10;
+        self.set((name, key), if timed { TIMED } else { 0 }, None)
+    }
+
+    /// A set to which rules add, up to so many elements.
+    pub(crate) fn new_learned_set(self, name: &str, key: Key, max: u32) -> Self {
+        const LEARNED: u32 = 0x20;
+        self.set((name, key), LEARNED, Some(max))
+    }
+
+    fn set(self, (name, key): (&str, Key), flags: u32, max: Option<u32>) -> Self {
         let (number, length) = key.number_and_length();
         let mut body = text(1, self.table);
         body.extend(text(2, name));
-        body.extend(number_attribute(3, if timed { TIMED } else { 0 }));
+        body.extend(number_attribute(3, flags));
         body.extend(number_attribute(4, number));
         body.extend(number_attribute(5, length));
+        if let Some(max) = max {
+            body.extend(attribute(9 | NESTED, &number_attribute(1, max)));
+        }
         // A number that refers to the set within the batch; nothing here does.
         body.extend(number_attribute(10, self.sequence + 1));
         self.message(NEW_SET, CREATE, &body)
+    }
+
+    /// Fails if it does not exist, or is used by a rule.
+    pub(crate) fn delete_set(self, name: &str) -> Self {
+        let mut body = text(1, self.table);
+        body.extend(text(2, name));
+        self.message(DELETE_SET, 0, &body)
+    }
+
+    /// Empties a chain. Fails if it does not exist.
+    pub(crate) fn delete_rules(self, chain: &str) -> Self {
+        let mut body = text(1, self.table);
+        body.extend(text(2, chain));
+        self.message(DELETE_RULES, 0, &body)
+    }
+
+    /// Fails if it does not exist, or is gone to by a rule.
+    pub(crate) fn delete_chain(self, chain: &str) -> Self {
+        let mut body = text(1, self.table);
+        body.extend(text(3, chain));
+        self.message(DELETE_CHAIN, 0, &body)
     }
 
     /// A chain that others go to, or one that sees frames itself, in the order of priorities.
@@ -196,7 +249,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn new_rule(self, chain: &str, steps: &[Step<'_>]) -> Self {
         let mut body = text(1, self.table);
         body.extend(text(2, chain));
-        let expressions: Vec<u8> = steps.iter().flat_map(expressions).collect();
+        let expressions: Vec<u8> = steps.iter().flat_map(expressions::of).collect();
         body.extend(attribute(4 | NESTED, &expressions));
         self.message(NEW_RULE, CREATE | APPEND, &body)
     }
@@ -283,94 +336,18 @@ pub(crate) fn find_table(
     conversation.ask(SUBSYSTEM << 8 | GET_TABLE, ACKNOWLEDGE, &body, |_| true)
 }
 
-fn expressions(step: &Step<'_>) -> Vec<u8> {
-    const META_PROTOCOL: u32 = 1;
-    const META_INPUT_NAME: u32 = 6;
-    const META_OUTPUT_NAME: u32 = 7;
-    const META_L4_PROTOCOL: u32 = 16;
-    match step {
-        Step::EtherType(kind) => [meta(META_PROTOCOL), equals(&kind.to_be_bytes())].concat(),
-        Step::Carries(protocol) => [meta(META_L4_PROTOCOL), equals(&[*protocol])].concat(),
-        Step::Is(field, value) => {
-            let length = u32::try_from(value.len()).expect("values are short");
-            [payload(*field, length), equals(value)].concat()
-        }
-        Step::CameBy(device) => [meta(META_INPUT_NAME), equals(&padded(device))].concat(),
-        Step::GoesBy(device) => [meta(META_OUTPUT_NAME), equals(&padded(device))].concat(),
-        Step::OneIn(some) => [random_below(*some), equals(&[0; 4])].concat(),
-        Step::In(field, length, set) => [payload(*field, *length), lookup(set)].concat(),
-        Step::EtherTypeIn(set) => [meta(META_PROTOCOL), lookup(set)].concat(),
-        Step::Accept => verdict(ACCEPT, None),
-        Step::Drop => verdict(DROP, None),
-        Step::Goto(chain) => verdict(GOTO, Some(chain)),
-    }
-}
-
-fn expression(name: &str, data: &[u8]) -> Vec<u8> {
-    let mut body = text(1, name);
-    body.extend(attribute(2 | NESTED, data));
-    attribute(1 | NESTED, &body)
-}
-
-fn meta(what: u32) -> Vec<u8> {
-    expression("meta", &[number_attribute(2, what), number_attribute(1, REGISTER)].concat())
-}
-
-fn payload(field: Field, length: u32) -> Vec<u8> {
-    let (base, offset) = match field {
-        Field::Network(offset) => (1, offset),
-        Field::Transport(offset) => (2, offset),
-    };
-    let numbers = [(1, REGISTER), (2, base), (3, offset), (4, length)];
-    expression("payload", &numbers.map(|(kind, value)| number_attribute(kind, value)).concat())
-}
-
-fn random_below(limit: u32) -> Vec<u8> {
-    const RANDOM: u32 = 1;
-    let numbers = [(1, REGISTER), (2, limit.max(1)), (3, RANDOM)];
-    expression("numgen", &numbers.map(|(kind, value)| number_attribute(kind, value)).concat())
-}
-
-/// The name of a device as the kernel compares it.
-fn padded(device: &str) -> [u8; 16] {
-    let mut name = [0; 16];
-    // The last byte stays zero (IFNAMSIZ).
-    name[..15].iter_mut().zip(device.bytes()).for_each(|(to, from)| *to = from);
-    name
-}
-
-fn equals(value: &[u8]) -> Vec<u8> {
-    const EQUAL: u32 = 0;
-    let mut data = number_attribute(1, REGISTER);
-    data.extend(number_attribute(2, EQUAL));
-    data.extend(attribute(3 | NESTED, &attribute(1, value)));
-    expression("cmp", &data)
-}
-
-fn lookup(set: &str) -> Vec<u8> {
-    expression("lookup", &[text(1, set), number_attribute(2, REGISTER)].concat())
-}
-
-fn verdict(code: i32, chain: Option<&str>) -> Vec<u8> {
-    let mut verdict = attribute(1, &code.to_be_bytes());
-    verdict.extend(chain.map(|chain| text(2, chain)).unwrap_or_default());
-    let mut data = number_attribute(1, REGISTER_VERDICT);
-    data.extend(attribute(2 | NESTED, &attribute(2 | NESTED, &verdict)));
-    expression("immediate", &data)
-}
-
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(4 + value.len().next_multiple_of(4));
     append_attribute(&mut bytes, kind, value);
     bytes
 }
 
-fn number_attribute(kind: u16, value: u32) -> Vec<u8> {
+pub(super) fn number_attribute(kind: u16, value: u32) -> Vec<u8> {
     attribute(kind, &value.to_be_bytes())
 }
 
 /// A string with its end.
-fn text(kind: u16, value: &str) -> Vec<u8> {
+pub(super) fn text(kind: u16, value: &str) -> Vec<u8> {
     let mut bytes = value.as_bytes().to_vec();
     bytes.push(0);
     attribute(kind, &bytes)
@@ -395,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_these_bytes() {
-        let rule = expressions(&Step::EtherTypeIn("lease"));
+        let rule = expressions::of(&Step::EtherTypeIn("lease"));
         let mut expected = vec![36, 0, 1, 0x80, 9, 0, 1, 0, b'm', b'e', b't', b'a', 0, 0, 0, 0];
         expected.extend([20, 0, 2, 0x80, 8, 0, 2, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 0, 1]);
         expected.extend([40, 0, 1, 0x80, 11, 0, 1, 0]);

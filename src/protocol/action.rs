@@ -38,6 +38,24 @@ pub enum Action {
         /// Comes back with the outcome.
         ticket: Ticket,
     },
+    /// Answer for no address of the group any more and let no connection to it begin, but go on
+    /// serving those that are there, and tell from now on how many they are
+    /// (`KernelEvent::Kept`). Ends in `Absent` with the ticket. Where that cannot be done the group
+    /// is released. Ends by the next order to acquire or release the group.
+    Hand {
+        /// The group.
+        group: GroupKey,
+        /// Comes back with the outcome.
+        ticket: Ticket,
+    },
+    /// From before the addresses of the group are added, send what does not belong to a connection
+    /// that begins from now on to its former owner; or end that.
+    Forward {
+        /// The group.
+        group: GroupKey,
+        /// Where the former owner has it; `None` ends it.
+        to: Option<HardwareAddress>,
+    },
     /// Send one round of gratuitous ARP and unsolicited neighbour advertisements for every
     /// address of the group, now.
     Announce {
@@ -216,6 +234,16 @@ pub enum Report {
     Stalled {
         /// For how long.
         length: Duration,
+    },
+    /// The last connections that were kept here of a group that was handed over have ended, or
+    /// what was left of them was ended.
+    KeptEnded {
+        /// The group.
+        group: GroupKey,
+        /// To whom it was handed.
+        to: NodeId,
+        /// How many were left, if that is known.
+        left: Option<u32>,
     },
     /// An offer was declined or not answered.
     OfferFailed {

@@ -209,7 +209,7 @@ impl Node {
         let offered = |group| self.offers.values().any(|offer| offer.groups.contains(group));
         self.groups
             .iter()
-            .filter(|(group, here)| here.holding.meant() && !offered(group))
+            .filter(|(group, here)| here.holding.meant() && !offered(group) && !self.rests(**group))
             .map(|(group, _)| *group)
             .collect()
     }

@@ -35,6 +35,9 @@ pub struct Configuration {
     pub timing: Timing,
     /// How long a drain waits for connections to end; zero does not wait.
     pub drain_timeout: Duration,
+    /// Connections are kept through planned moves, for so long at most; `None` where they are not,
+    /// or where the kernel cannot.
+    pub preserve: Option<Duration>,
     /// Whether this node starts drained, as it was when it last ran. Read at start only.
     pub draining: bool,
     /// The one rule that does not hold, for tests.

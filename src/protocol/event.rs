@@ -129,6 +129,17 @@ pub enum KernelEvent {
     /// Since [`Action::WatchConnections`](super::Action::WatchConnections): how many of the
     /// connections that were there then have not ended, by group; none of a group that is missing.
     ConnectionsRemain(Vec<(GroupKey, u32)>),
+    /// The connections of this group could be kept by its kernel if it were handed over, and this is
+    /// where. Told before `Present`.
+    Keepable {
+        /// The group.
+        group: GroupKey,
+        /// Of the link that it is on.
+        hardware: HardwareAddress,
+    },
+    /// How many connections are left to groups that were handed over, by group; zero if it could
+    /// not be handed over after all.
+    Kept(Vec<(GroupKey, u32)>),
     /// Some connections to a group, not more than fit one message. Told as often as peers may be
     /// told: the pace is the kernel side's.
     Connections {

@@ -19,12 +19,13 @@ use std::time::Duration;
 
 use super::action::{Action, Report};
 use super::group::Purpose;
-use super::identity::{GroupKey, NodeId};
+use super::identity::{GroupKey, HardwareAddress, NodeId};
 use super::instant::Instant;
 use super::message::{
     Cause, GROUPS_PER_OFFER, Message, MoveReason, NodePhase, Offer, OfferAnswer, Refusal,
 };
 use super::node::Node;
+use super::preservation::NOT_KEPT;
 use super::tally::Tally;
 
 /// A receiver that declined is not offered anything for so many offer waits.
@@ -36,6 +37,8 @@ pub(super) struct OfferOut {
     token: u32,
     pub(super) reason: MoveReason,
     pub(super) groups: Vec<GroupKey>,
+    /// For each of them, see [`Offer::keepers`].
+    keepers: Vec<HardwareAddress>,
     first_at: Instant,
     sent_at: Instant,
     /// Who ordered it, if an operator did.
@@ -64,6 +67,15 @@ pub(super) struct Promise {
     pub(super) from: NodeId,
     reason: MoveReason,
     until: Instant,
+    /// Where its owner keeps its connections, if it does.
+    keeper: Option<HardwareAddress>,
+}
+
+impl Promise {
+    /// Who keeps the connections of the group, and where; `None` if nobody does.
+    pub(super) fn keeper(self) -> Option<(NodeId, HardwareAddress)> {
+        self.keeper.map(|keeper| (self.from, keeper))
+    }
 }
 
 impl Node {
@@ -80,6 +92,7 @@ impl Node {
         let offer = OfferOut {
             token: self.last_token,
             reason,
+            keepers: self.keepers(&groups),
             groups,
             first_at: self.now,
             sent_at: self.now,
@@ -94,6 +107,7 @@ impl Node {
             token: offer.token,
             reason: offer.reason,
             groups: offer.groups.clone(),
+            keepers: offer.keepers.clone(),
         });
         self.actions.push(Action::Send { to, message });
     }
@@ -140,7 +154,8 @@ impl Node {
         let mut tallies: BTreeMap<usize, Tally> = BTreeMap::new();
         let until = self.now + self.configuration.timing.offer_wait * 4;
         let mut accepted = Vec::new();
-        for group in &offer.groups {
+        let forwards = self.configuration.preserve.is_some() && !offer.keepers.is_empty();
+        for (index, group) in offer.groups.iter().enumerate() {
             let again = self.promises.get(group).is_some_and(|promise| promise.from == from);
             let free = !self.promises.contains_key(group) && self.can_take(*group);
             let free = free && self.fit_for_offer(from, *group, offer.reason);
@@ -153,12 +168,14 @@ impl Node {
                     self.accepts_for_balance(from, tally)
                 });
             if (again || free) && fits {
-                let promise = Promise { from, reason: offer.reason, until };
+                let keeper = offer.keepers.get(index).copied();
+                let keeper = keeper.filter(|keeper| forwards && *keeper != NOT_KEPT);
+                let promise = Promise { from, reason: offer.reason, until, keeper };
                 self.promises.insert(*group, promise);
                 accepted.push(*group);
             }
         }
-        let message = Message::OfferAnswer(OfferAnswer { token: offer.token, accepted });
+        let message = Message::OfferAnswer(OfferAnswer { token: offer.token, accepted, forwards });
         self.actions.push(Action::Send { to: from, message });
     }
 
@@ -169,11 +186,17 @@ impl Node {
         }
         let Some(offer) = self.offers.remove(&from) else { return };
         let mut given = 0_usize;
-        for group in offer.groups.iter().filter(|group| answer.accepted.contains(group)) {
+        let accepted = |(_, group): &(usize, &GroupKey)| answer.accepted.contains(group);
+        for (index, group) in offer.groups.iter().enumerate().filter(accepted) {
             given += 1;
-            // A failover does not wait, not even for this.
-            if offer.reason != MoveReason::Checks {
+            let keeps = offer.keepers.get(index).is_some_and(|keeper| *keeper != NOT_KEPT);
+            let keeps = keeps && answer.forwards && self.phase == NodePhase::Active;
+            // A failover does not wait, not even for this; what is kept needs not end.
+            if offer.reason != MoveReason::Checks && !keeps {
                 self.actions.push(Action::LetFinish { group: *group });
+            }
+            if let Some(here) = self.groups.get_mut(group) {
+                here.hands = keeps;
             }
             self.let_go(*group, Purpose::MoveTo(from));
         }

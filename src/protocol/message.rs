@@ -10,6 +10,7 @@
 //! | [`LeaseRequest`], [`LeaseGrant`] | for which groups in mode majority a voter vouches |
 //! | [`Message::Neighbours`] | which hosts an owner has to do with |
 //! | [`Message::Connections`] | which connections an owner has |
+//! | [`Message::Kept`] | how many connections a former owner still serves |
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::load::Load;
 use super::neighbours::Neighbour;
+use super::preservation::Kept;
 
 /// Everything one node can tell another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub enum Message {
     /// [`CONNECTIONS_V4_MAX`](super::CONNECTIONS_V4_MAX), or
     /// [`CONNECTIONS_V6_MAX`](super::CONNECTIONS_V6_MAX), of one family.
     Connections(Vec<Connection>),
+    /// Connections that the sender still serves to groups that it has handed to the receiver. At
+    /// most [`KEPT_MAX`](super::KEPT_MAX); only to who has said that it forwards.
+    Kept(Vec<Kept>),
 }
 
 /// How far a claim log has come. A new `stream` starts the log anew at version 0.
@@ -237,6 +242,9 @@ pub struct Offer {
     pub reason: MoveReason,
     /// At most [`GROUPS_PER_OFFER`].
     pub groups: Vec<GroupKey>,
+    /// For each of them, where the sender would keep its connections; all zero for nowhere. Empty
+    /// if it would keep none.
+    pub keepers: Vec<HardwareAddress>,
 }
 
 /// Groups moved in one step: more would lengthen the gap of the first by the deletes of the last.
@@ -264,6 +272,8 @@ pub struct OfferAnswer {
     pub token: u32,
     /// The accepted groups; the rest is declined.
     pub accepted: Vec<GroupKey>,
+    /// Whether the sender will forward what belongs to connections that are kept.
+    pub forwards: bool,
 }
 
 /// An order under way to the node that can execute it. Repeated until answered.

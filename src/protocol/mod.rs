@@ -22,6 +22,7 @@
 //! | `connections` | whose connections are known to whom, and when their clients are told |
 //! | `gates` | what may hold a planned move for a while |
 //! | `drain` | giving everything away, and waiting for connections to end |
+//! | `preservation` | connections that stay with the old owner of a group that was moved |
 //! | `neighbours` | whether the neighbourhood follows, and who is told of whom |
 //! | `orders`, `picture`, `plan` | what operators want, see and ask for in advance |
 //!
@@ -58,6 +59,7 @@ mod ownership;
 mod peers;
 mod picture;
 mod plan;
+mod preservation;
 mod random;
 mod remedy;
 mod rules;
@@ -90,6 +92,7 @@ pub use message::{
 pub use neighbours::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use node::Node;
 pub use plan::{Hypothesis, PlanReason, PlannedMove};
+pub use preservation::{KEPT_MAX, Kept, Preserved};
 pub use random::{Random, mix};
 pub use rules::Rule;
 pub use status::{Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status};

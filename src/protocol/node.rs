@@ -28,6 +28,7 @@ use super::message::{Message, NodePhase};
 use super::orders::ErrandOut;
 use super::ownership::GroupHere;
 use super::peers::Peer;
+use super::preservation::Preservation;
 use super::random::Random;
 use super::voter::Voter;
 
@@ -83,6 +84,7 @@ pub struct Node {
     pub(super) gates: BTreeMap<GroupKey, Gate>,
     pub(super) offers: BTreeMap<NodeId, OfferOut>,
     pub(super) promises: BTreeMap<GroupKey, Promise>,
+    pub(super) preservation: Preservation,
     pub(super) last_token: u32,
     pub(super) balance_due: Instant,
     pub(super) heirs_due: Instant,
@@ -140,6 +142,7 @@ impl Node {
             gates: BTreeMap::new(),
             offers: BTreeMap::new(),
             promises: BTreeMap::new(),
+            preservation: Preservation::default(),
             last_token: 0,
             balance_due: now,
             heirs_due: Instant::NEVER,
@@ -201,6 +204,7 @@ impl Node {
             Message::LeaseGrant(grant) => self.on_lease_grant(from, &grant),
             Message::Neighbours(hosts) => self.on_neighbours(from, hosts),
             Message::Connections(connections) => self.on_connections(from, connections),
+            Message::Kept(list) => self.on_kept(from, &list),
         }
     }
 
@@ -221,6 +225,7 @@ impl Node {
         }
         self.revise_patience();
         self.revise_gates();
+        self.revise_preservation();
         self.pursue_offers();
         self.plan_moves();
         self.revise_heirs();
@@ -252,6 +257,7 @@ impl Node {
             self.offer_deadline(),
             self.patience_deadline(),
             self.gate_deadline(),
+            self.preservation_deadline(),
             self.announcement_deadline(),
             self.errand_deadline(),
             self.gossip_deadline(),

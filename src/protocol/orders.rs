@@ -114,7 +114,7 @@ impl Node {
         }
         let meant = self.groups.get(&group).is_some_and(|here| here.holding.meant());
         let offered = self.offers.values().any(|offer| offer.groups.contains(&group));
-        if !meant || offered || self.offers.contains_key(&to) {
+        if !meant || offered || self.rests(group) || self.offers.contains_key(&to) {
             return Err(Err(Refusal::Busy));
         }
         if !self.may_leave(group, MoveReason::Operator) {

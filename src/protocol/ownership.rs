@@ -13,7 +13,8 @@ use super::claims::holder;
 use super::connections::NEVER_TICKLED;
 use super::event::{KernelEvent, Ticket};
 use super::group::{Consequence, Holding, Occurrence, Purpose};
-use super::identity::{Epoch, GroupKey, NodeId};
+use super::handover::Promise;
+use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
 use super::instant::Instant;
 use super::lookout::Lookout;
 use super::message::{Cause, Claim, NodePhase, Tenure};
@@ -48,6 +49,10 @@ pub(super) struct GroupHere {
     pub(super) lookout: Lookout,
     /// Whether the neighbours resolve it to this node, while it is held.
     pub(super) following: Following,
+    /// Where this host's kernel could keep its connections if it were handed over.
+    pub(super) keeper: Option<HardwareAddress>,
+    /// Whether it does when the group is let go next.
+    pub(super) hands: bool,
     /// The last taking after which clients of the former owner were told, or had not to be.
     pub(super) tickled: Epoch,
 }
@@ -64,6 +69,8 @@ impl GroupHere {
             take_at: Instant::NEVER,
             lookout: Lookout::default(),
             following: Following::new(Instant::START),
+            keeper: None,
+            hands: false,
             tickled: NEVER_TICKLED,
         }
     }
@@ -177,7 +184,9 @@ impl Node {
             heirs: self.heirs(group, tally),
             cause,
         };
-        self.promises.remove(&group);
+        if let Some((from, keeper)) = self.promises.remove(&group).and_then(Promise::keeper) {
+            self.forward(group, from, keeper);
+        }
         self.publish(claim);
         if self.strict(group) && self.holds(Rule::LeaseFirst) {
             self.occur(group, Occurrence::Ask(epoch));
@@ -229,7 +238,8 @@ impl Node {
             Consequence::Acquire(ticket) => self.actions.push(Action::Acquire { group, ticket }),
             Consequence::Release(ticket) => {
                 self.announcements.stop(group);
-                self.actions.push(Action::Release { group, ticket });
+                let action = self.parting(group, ticket);
+                self.actions.push(action);
             }
             Consequence::Opened(epoch) => {
                 if let Some(here) = self.groups.get_mut(&group) {
@@ -316,6 +326,12 @@ impl Node {
             }
             KernelEvent::Neighbours(hosts) => self.share_neighbours(&hosts),
             KernelEvent::ConnectionsRemain(remaining) => self.connections_remain(remaining),
+            KernelEvent::Keepable { group, hardware } => {
+                if let Some(here) = self.groups.get_mut(&group) {
+                    here.keeper = Some(hardware);
+                }
+            }
+            KernelEvent::Kept(counted) => self.kept_here(&counted),
             KernelEvent::Connections { group, connections } => {
                 self.share_connections(group, &connections);
             }

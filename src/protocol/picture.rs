@@ -112,6 +112,7 @@ impl Node {
             converged: held.and_then(|here| here.following.converged()),
             unable_here: self.groups.get(&group).and_then(|here| here.inability(now)),
             claimant: self.groups.get(&group).and_then(|here| here.lookout.claimant(now)),
+            preserved: self.preserved(group),
         }
     }
 

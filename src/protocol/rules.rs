@@ -82,6 +82,10 @@ rules! {
     ShareNeighbours,
     /// Owners tell their heirs which connections they have.
     ShareConnections,
+    /// A group rests while its former owner keeps connections to it.
+    OneKeeper,
+    /// Kept connections end when a third node has the group.
+    KeptForReceiver,
     /// A put-back address is announced again.
     AnnounceRepaired,
     /// A group whose link is down is let go.

@@ -8,6 +8,7 @@ use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::load::Load;
 use super::message::{Cause, NodePhase, SoftwareVersion};
+use super::preservation::Preserved;
 
 /// What one node knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +80,9 @@ pub struct GroupStatus {
     pub unable_here: Option<Inability>,
     /// The stranger who has claimed it lately although this node holds it.
     pub claimant: Option<HardwareAddress>,
+    /// The former owner, which still serves connections, as this node, which is either it or the
+    /// owner, knows it.
+    pub preserved: Option<Preserved>,
 }
 
 /// How a group stands.

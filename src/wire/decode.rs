@@ -15,7 +15,7 @@ use crate::protocol::{
 use super::claim::{self, CLAIM_LENGTH};
 use super::encode::{self, FITNESS_LENGTH, HEARD_LENGTH};
 use super::field::{self, Value, gather, required};
-use super::{BODY_MAX, HEARD_MAX, code, connection, lease, neighbour};
+use super::{BODY_MAX, HEARD_MAX, code, connection, kept, lease, neighbour};
 
 /// Longest heartbeat interval believed; six times what the configuration allows.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -100,6 +100,7 @@ pub(super) fn decode_with_features(bytes: &[u8]) -> Result<(Message, Option<u64>
         encode::LEASE_REQUEST => lease::decode_request(fields).map(Message::LeaseRequest),
         encode::LEASE_GRANT => lease::decode_grant(fields).map(Message::LeaseGrant),
         encode::NEIGHBOURS => neighbour::read(fields).map(Message::Neighbours),
+        encode::KEPT => kept::read(fields).map(Message::Kept),
         encode::CONNECTIONS => connection::read(fields).map(Message::Connections),
         unknown => Err(DecodeError::UnknownKind(unknown)),
     };
@@ -217,19 +218,23 @@ fn decode_claims_ack(bytes: &[u8]) -> Result<ClaimsAck, DecodeError> {
 }
 
 fn decode_offer(bytes: &[u8]) -> Result<Offer, DecodeError> {
-    let [offer, groups] = gather(bytes, [field::OFFER, field::GROUPS])?;
+    let known = [field::OFFER, field::GROUPS, field::KEEPERS];
+    let [offer, groups, keepers] = gather(bytes, known)?;
     let mut offer = required(offer, field::OFFER)?;
     let token = offer.u32()?;
     let reason = code::move_reason_of(offer.u8()?).ok_or(offer.out_of_range())?;
     let detail = offer.u8().unwrap_or(code::NO_DETAIL);
     let reason = code::detailed_move_reason(reason, detail);
-    Ok(Offer { token, reason, groups: read_groups(groups)? })
+    let keepers = kept::read_keepers(keepers)?;
+    Ok(Offer { token, reason, groups: read_groups(groups)?, keepers })
 }
 
 fn decode_offer_answer(bytes: &[u8]) -> Result<OfferAnswer, DecodeError> {
-    let [answer, groups] = gather(bytes, [field::OFFER_ANSWER, field::GROUPS])?;
+    let known = [field::OFFER_ANSWER, field::GROUPS, field::FORWARDS];
+    let [answer, groups, forwards] = gather(bytes, known)?;
+    let forwards = forwards.is_some();
     let token = required(answer, field::OFFER_ANSWER)?.u32()?;
-    Ok(OfferAnswer { token, accepted: read_groups(groups)? })
+    Ok(OfferAnswer { token, accepted: read_groups(groups)?, forwards })
 }
 
 fn decode_errand(bytes: &[u8]) -> Result<Errand, DecodeError> {

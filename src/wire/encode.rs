@@ -11,7 +11,7 @@ use crate::protocol::{
 };
 
 use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
-use super::{claim, code, connection, field, lease, neighbour};
+use super::{claim, code, connection, field, kept, lease, neighbour};
 
 pub(super) const HEARTBEAT: u8 = 1;
 pub(super) const CLAIMS: u8 = 2;
@@ -24,6 +24,7 @@ pub(super) const LEASE_REQUEST: u8 = 8;
 pub(super) const LEASE_GRANT: u8 = 9;
 pub(super) const NEIGHBOURS: u8 = 10;
 pub(super) const CONNECTIONS: u8 = 11;
+pub(super) const KEPT: u8 = 12;
 
 pub(super) const DRAINING: u8 = 1;
 pub(super) const SOLICIT: u8 = 2;
@@ -56,11 +57,16 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
                 out.push(code::move_reason(offer.reason));
                 put_detail(out, code::move_reason_detail(offer.reason));
             });
+            // What must be there comes last, so that a message cut short is seen to be.
+            kept::write_keepers(&offer.keepers, out);
             put_groups(out, &offer.groups);
         }
         Message::OfferAnswer(answer) => {
             out.push(OFFER_ANSWER);
             field::put(out, field::OFFER_ANSWER, |out| out.extend(answer.token.to_be_bytes()));
+            if answer.forwards {
+                field::put(out, field::FORWARDS, |_| {});
+            }
             put_groups(out, &answer.accepted);
         }
         Message::Errand(errand) => {
@@ -96,6 +102,10 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             assert!(connection::fits(v4, v6), "{v4} and {v6} connections in a message");
             out.push(CONNECTIONS);
             connection::write(connections, out);
+        }
+        Message::Kept(list) => {
+            out.push(KEPT);
+            kept::write(list, out);
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) const HARDWARE: u8 = 0x09;
 pub(super) const FITNESS: u8 = 0x0a;
 pub(super) const LOAD: u8 = 0x0b;
 pub(super) const WAITING: u8 = 0x0c;
+pub(super) const KEEPERS: u8 = 0x0d;
+pub(super) const FORWARDS: u8 = 0x0e;
 pub(super) const SLICE: u8 = 0x89;
 pub(super) const CLAIMS: u8 = 0x8a;
 pub(super) const POSITION: u8 = 0x8b;
@@ -40,6 +42,7 @@ pub(super) const NEIGHBOURS_V4: u8 = 0x95;
 pub(super) const NEIGHBOURS_V6: u8 = 0x96;
 pub(super) const CONNECTIONS_V4: u8 = 0x97;
 pub(super) const CONNECTIONS_V6: u8 = 0x98;
+pub(super) const KEPT: u8 = 0x99;
 
 /// Appends one field whose value is what `fill` appends.
 pub(super) fn put(out: &mut Vec<u8>, field: u8, fill: impl FnOnce(&mut Vec<u8>)) {

@@ -35,6 +35,7 @@ mod encode;
 mod field;
 mod header;
 mod hello;
+mod kept;
 mod keys;
 mod lease;
 mod limiter;

@@ -273,7 +273,9 @@ const fn needed(message: &Message) -> u64 {
         | Message::ErrandAnswer(_)
         // Asked only of voters for mode majority, which nodes that do not know it refuse to load.
         | Message::LeaseRequest(_)
-        | Message::LeaseGrant(_) => 0,
+        | Message::LeaseGrant(_)
+        // Told only to who has said in an answer that it forwards.
+        | Message::Kept(_) => 0,
         Message::Neighbours(_) => FEATURE_NEIGHBOURS,
         Message::Errand(Errand { order: Order::DrainNow(_), .. }) => FEATURE_DRAIN_NOW,
         Message::Connections(_) => FEATURE_CONNECTIONS,

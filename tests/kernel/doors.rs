@@ -37,7 +37,7 @@ fn held(mail: Mode) -> (Fixture, Lease) {
 
 fn gate() -> Option<FenceSettings> {
     let vouched = Vouched(Arc::new(|| Duration::from_secs(1)));
-    Some(FenceSettings { table: TABLE.to_owned(), vouched, lifetime: None })
+    Some(FenceSettings { table: TABLE.to_owned(), vouched, lifetime: None, preserve: false })
 }
 
 fn groups(mail: Mode) -> Vec<GroupAddresses> {

@@ -112,7 +112,12 @@ fn echo_request(number: usize) -> [u8; 8] {
 }
 
 fn always(lifetime: Option<u32>) -> FenceSettings {
-    FenceSettings { table: TABLE.to_owned(), vouched: Vouched(Arc::new(|| LEASE)), lifetime }
+    FenceSettings {
+        table: TABLE.to_owned(),
+        vouched: Vouched(Arc::new(|| LEASE)),
+        lifetime,
+        preserve: false,
+    }
 }
 
 #[test]

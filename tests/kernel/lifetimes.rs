@@ -57,7 +57,7 @@ fn settings(mode: Mode, said: Option<&Arc<AtomicBool>>) -> Settings {
     Settings {
         groups: vec![GroupAddresses { mode, ..group }],
         peer_addresses: Vec::new(),
-        fence: Some(FenceSettings { table: TABLE.to_owned(), vouched, lifetime }),
+        fence: Some(FenceSettings { table: TABLE.to_owned(), vouched, lifetime, preserve: false }),
     }
 }
 

@@ -7,6 +7,7 @@ mod doors;
 mod fence_speed;
 mod fixture;
 mod following;
+mod handing;
 mod holding;
 mod interfaces;
 mod leftovers;

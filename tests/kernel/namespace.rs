@@ -118,7 +118,8 @@ pub(crate) struct Neighbour {
 }
 
 impl Neighbour {
-    fn start() -> Self {
+    /// In a namespace of its own, without any link.
+    pub(crate) fn start() -> Self {
         let (jobs, inbox): (Sender<Job>, Receiver<Job>) = channel();
         let (told, ready) = channel();
         let thread = thread::spawn(move || {
@@ -128,6 +129,11 @@ impl Neighbour {
         });
         let thread_id = ready.recv().expect("the neighbour has a namespace");
         Self { jobs: Some(jobs), thread: Some(thread), thread_id }
+    }
+
+    /// Names its namespace to `ip`.
+    pub(crate) fn thread_id(&self) -> i32 {
+        self.thread_id
     }
 
     /// Does something in the neighbour's namespace and waits for it.

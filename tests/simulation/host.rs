@@ -11,7 +11,7 @@
 //! | stop of the daemon | answer | kept | keeps the oldest | runs |
 //! | stop of the machine | do not answer | kept | kept outside | stands still |
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use buoy::protocol::{
     Configuration, Failure, Fitness, Incarnation, Instant, KernelEvent, Measure, Message, Node,
@@ -70,6 +70,8 @@ pub(crate) struct Kernel {
     pub(crate) pending: BTreeMap<usize, Pending>,
     /// Ticket of the last acquisition of a group that is held.
     pub(crate) acquired: BTreeMap<usize, Ticket>,
+    /// Groups that were handed over: nothing of them answers but for their connections.
+    pub(crate) kept: BTreeSet<usize>,
     /// When the thread has done all it was told.
     pub(crate) busy_until: u64,
     /// What every add ends in, if so.
@@ -122,6 +124,7 @@ impl Kernel {
     pub(crate) fn clear(&mut self) -> Vec<usize> {
         self.pending.clear();
         self.acquired.clear();
+        self.kept.clear();
         let held = (0..self.present.len()).filter(|group| self.present[*group]).collect();
         self.present.fill(false);
         held
@@ -242,6 +245,7 @@ impl Host {
         self.sessions.fill(None);
         self.kernel.pending.clear();
         self.kernel.acquired.clear();
+        self.kernel.kept.clear();
         self.stopping_since = None;
         self.neighbourhood = Neighbourhood::default();
         self.paused = false;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use buoy::protocol::{Order, Rule};
+use buoy::protocol::{Event, HardwareAddress, KernelEvent, Order, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
 use crate::options::Options;
+use crate::plan::Plan;
 use crate::story::{Outcome, calm};
 use crate::trace::Violation;
 
@@ -62,6 +63,45 @@ pub(crate) fn reload(broken: Option<Rule>) -> Outcome {
     cluster.watch("H55", 10 * SECOND, Cluster::condemned)?;
     cluster.expect_moves("H55", 0)?;
     cluster.expect_outage("H55", 0)?;
+    Ok(())
+}
+
+/// A node is drained and keeps the connections that it had. Who has a group of it now does not hand
+/// it on while connections to it are kept; when it dies and a third node takes the group, nothing
+/// is kept any more.
+pub(crate) fn kept_connections(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    let preserve = Some(Duration::from_secs(600));
+    let plan = Plan { preserve, ..cluster.plans[0].clone() };
+    cluster.plans.push(plan);
+    let groups = cluster.groups.clone();
+    for host in 0..3 {
+        cluster.adopt(host, 1);
+        cluster.run_for(10 * MILLISECOND)?;
+        for group in &groups {
+            let hardware = HardwareAddress([2, 0, 0, 0, 0, 1]);
+            cluster.step(host, Event::Kernel(KernelEvent::Keepable { group: *group, hardware }));
+        }
+    }
+    let first = cluster.owner(0);
+    let drain = |cluster: &mut Cluster, host: usize| {
+        let id = cluster.hosts[host].id;
+        cluster.order(host, Order::Drain(id));
+    };
+    drain(&mut cluster, first);
+    cluster.wait_until("kept", SECOND, |this| this.not_empty(first))?;
+    let second = cluster.owner(0);
+    let kept = |this: &Cluster| this.hosts[first].kernel.kept.contains(&0);
+    cluster.expect("kept", kept(&cluster), "the first owner keeps nothing")?;
+    cluster.step(first, Event::Kernel(KernelEvent::Kept(vec![(groups[0], 5)])));
+    drain(&mut cluster, second);
+    cluster.watch("kept", 8 * SECOND, |this| {
+        (this.open[0] != [second]).then(|| format!("g0 is at {:?}", this.open[0]))
+    })?;
+    cluster.crash(second, None);
+    cluster.wait_until("kept", 2 * SECOND, Cluster::uncovered)?;
+    cluster.run_for(100 * MILLISECOND)?;
+    cluster.expect("kept", !kept(&cluster), "the first owner keeps connections of a third")?;
     Ok(())
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) weights: Vec<u16>,
     /// Whether the first hosts vote instead of the last.
     pub(crate) first_vote: bool,
+    /// For how long connections are kept through planned moves, if they are.
+    pub(crate) preserve: Option<Duration>,
 }
 
 impl Plan {
@@ -38,7 +40,7 @@ impl Plan {
             .take(options.groups)
             .map(|key| (*key, group(options, *key, &ids, draw)))
             .collect();
-        Self { groups, weights: options.weights.clone(), first_vote: false }
+        Self { groups, weights: options.weights.clone(), first_vote: false, preserve: None }
     }
 
     /// A later version: a group more or less, or another weight.
@@ -107,6 +109,7 @@ impl Cluster {
             load_aware: self.options.loads.is_some(),
             timing: self.options.timing,
             drain_timeout: Duration::ZERO,
+            preserve: plan.preserve,
             draining: this.draining,
             broken: self.options.broken,
         }

@@ -2,7 +2,8 @@
 //! becomes of the core's actions. The core runs unmodified.
 
 use buoy::protocol::{
-    Action, Event, Incarnation, Instant, KernelEvent, Message, Node, NodeId, NodePhase, Ticket, mix,
+    Action, Event, GroupKey, Incarnation, Instant, KernelEvent, Message, Node, NodeId, NodePhase,
+    Ticket, mix,
 };
 use buoy::wire::{BODY_MAX, encoded_length};
 
@@ -233,20 +234,15 @@ impl Cluster {
             Action::Acquire { group, ticket } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} acquires g{group}");
+                self.hosts[host].kernel.kept.remove(&group);
                 self.check_acquire(host, group);
                 self.check_stranger(host, group);
                 self.safety.hosts[host].ordered[group] = Some(ticket);
                 self.order_kernel(host, (group, ticket, true));
             }
-            Action::Release { group, ticket } => {
-                let Some(group) = self.group_index.get(&group).copied() else { return };
-                note!(self, "n{host} releases g{group}");
-                self.note_given_back(host, group);
-                self.stop_verifying(host, group);
-                self.safety.hosts[host].confirmed[group] = false;
-                self.safety.hosts[host].ordered[group] = None;
-                self.order_kernel(host, (group, ticket, false));
-            }
+            Action::Release { group, ticket } => self.give_back(host, (group, ticket), false),
+            Action::Hand { group, ticket } => self.give_back(host, (group, ticket), true),
+            Action::Forward { .. } => {}
             Action::Announce { group } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} announces g{group}");
@@ -287,6 +283,23 @@ impl Cluster {
                 self.hosts[host].end_daemon();
             }
         }
+    }
+
+    /// The kernel lets a group go. What it keeps serves connections that no client here has.
+    fn give_back(&mut self, host: usize, (group, ticket): (GroupKey, Ticket), keeps: bool) {
+        let Some(group) = self.group_index.get(&group).copied() else { return };
+        note!(self, "n{host} {} g{group}", if keeps { "hands over" } else { "releases" });
+        let kept = &mut self.hosts[host].kernel.kept;
+        if keeps {
+            kept.insert(group);
+        } else {
+            kept.remove(&group);
+        }
+        self.note_given_back(host, group);
+        self.stop_verifying(host, group);
+        self.safety.hosts[host].confirmed[group] = false;
+        self.safety.hosts[host].ordered[group] = None;
+        self.order_kernel(host, (group, ticket, false));
     }
 
     pub(crate) fn send(&mut self, host: usize, to: NodeId, message: Message) {
@@ -360,6 +373,8 @@ impl Cluster {
             | KernelEvent::Verified { .. }
             | KernelEvent::Neighbours(_)
             | KernelEvent::Connections { .. }
+            | KernelEvent::Keepable { .. }
+            | KernelEvent::Kept(_)
             | KernelEvent::ConnectionsRemain(_) => {}
         }
     }
@@ -384,6 +399,8 @@ fn kind(action: &Action) -> u64 {
         Action::WatchConnections(on) => 16 + u64::from(*on),
         Action::OpenGate { group, ticket } => 18 ^ group.0 ^ ticket.0.rotate_left(40),
         Action::LetFinish { group } => 19 ^ group.0,
+        Action::Hand { group, ticket } => 20 ^ group.0 ^ ticket.0.rotate_left(40),
+        Action::Forward { group, to } => 21 ^ group.0 ^ u64::from(to.is_some()).rotate_left(40),
     }
 }
 
@@ -400,6 +417,7 @@ fn message_kind(message: &Message) -> u64 {
         Message::LeaseGrant(_) => 9,
         Message::Neighbours(_) => 10,
         Message::Connections(_) => 11,
+        Message::Kept(_) => 12,
     }
 }
 
@@ -434,6 +452,7 @@ fn outline(message: &Message) -> String {
             format!("grants {}..{} {:?} {:?}", grant.have, grant.upto, grant.vote, grant.refused)
         }
         Message::Neighbours(hosts) => format!("tells of {} neighbours", hosts.len()),
+        Message::Kept(list) => format!("keeps connections of {} groups", list.len()),
         Message::Connections(list) => format!("tells of {} connections", list.len()),
     }
 }

@@ -337,6 +337,7 @@ impl Cluster {
             | Report::Unable { .. }
             | Report::Repaired { .. }
             | Report::Stalled { .. }
+            | Report::KeptEnded { .. }
             | Report::OfferFailed { .. }
             | Report::GateOverdue { .. }
             | Report::VotersDiffer { .. }

@@ -40,7 +40,7 @@ stories! {
         share_of_the_dead missed_claim_update crash_of_daemon
     }
     operator_stories {
-        calm_hour list_differs reload drain_and_undrain clean_stop move_stays
+        calm_hour list_differs reload drain_and_undrain kept_connections clean_stop move_stays
         receiver_dies giver_dies receiver_loses_its_link receiver_is_not_heard
         drain_with_slow_kernels drained_survivor gates_hold_what_is_planned
     }

@@ -109,8 +109,12 @@ fn bodies_are_refused_for_these_reasons() {
     };
     let state = "810011 02 02 000186a0 03 0002 0000000012345678";
     let front = "02 02 000186a0 03 0002";
-    let offer =
-        Message::Offer(Offer { token: 7, reason: MoveReason::Drain, groups: vec![GroupKey(1); 2] });
+    let offer = Message::Offer(Offer {
+        token: 7,
+        reason: MoveReason::Drain,
+        groups: vec![GroupKey(1); 2],
+        keepers: vec![],
+    });
     let errand = Message::Errand(Errand { ticket: 9, order: Order::Drain(B) });
     let answer = Message::ErrandAnswer(ErrandAnswer { ticket: 9, outcome: Ok(()) });
     let cases = [

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use buoy::protocol::{
     Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, Fitness, GroupKey,
-    HardwareAddress, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest, Load, LogPosition,
-    Message, MoveReason, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, PoolId, Refusal,
-    SoftwareVersion, Tenure, Vote, Waiting, Wish,
+    HardwareAddress, Heard, Heartbeat, Incarnation, Kept, LeaseGrant, LeaseRequest, Load,
+    LogPosition, Message, MoveReason, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order,
+    PoolId, Refusal, SoftwareVersion, Tenure, Vote, Waiting, Wish,
 };
 
 pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
@@ -150,15 +150,20 @@ fn first_vectors() -> Vec<(Message, &'static str)> {
         ),
         (Message::ClaimsAck(ClaimsAck { position }), "038b00080102030405060708"),
         (
-            Message::Offer(Offer { token: 7, reason: MoveReason::Drain, groups: groups.clone() }),
+            Message::Offer(Offer {
+                token: 7,
+                reason: MoveReason::Drain,
+                groups: groups.clone(),
+                keepers: vec![],
+            }),
             "048c000500000007028e00110801020304050607081112131415161718",
         ),
         (
-            Message::OfferAnswer(OfferAnswer { token: 7, accepted: groups }),
+            Message::OfferAnswer(OfferAnswer { token: 7, accepted: groups, forwards: false }),
             "058d0004000000078e00110801020304050607081112131415161718",
         ),
         (
-            Message::OfferAnswer(OfferAnswer { token: 8, accepted: vec![] }),
+            Message::OfferAnswer(OfferAnswer { token: 8, accepted: vec![], forwards: false }),
             "058d0004000000088e000108",
         ),
         (
@@ -226,6 +231,27 @@ fn connection_vectors() -> Vec<(Message, &'static str)> {
         ),
         (Message::Connections(vec![]), "0b9700010c98000124"),
         (
+            Message::Offer(Offer {
+                token: 7,
+                reason: MoveReason::Drain,
+                groups: vec![GroupKey(1), GroupKey(2)],
+                keepers: vec![HardwareAddress([2, 0, 0, 0, 0, 9]), HardwareAddress([0; 6])],
+            }),
+            "048c000500000007020d000d06020000000009000000000000\
+             8e00110800000000000000010000000000000002",
+        ),
+        (
+            Message::OfferAnswer(OfferAnswer { token: 8, accepted: vec![], forwards: true }),
+            "058d0004000000080e00008e000108",
+        ),
+        (
+            Message::Kept(vec![
+                Kept { group: GroupKey(1), connections: Some(3) },
+                Kept { group: GroupKey(2), connections: None },
+            ]),
+            "0c9900190c0000000000000001000000030000000000000002ffffffff",
+        ),
+        (
             Message::Errand(Errand { ticket: 9, order: Order::DrainNow(B) }),
             "068f00150000000000000009040b0b0b0b0000000000000000",
         ),
@@ -263,7 +289,7 @@ fn check_vectors() -> Vec<(Message, &'static str)> {
              0c0c010000000000",
         ),
         (
-            Message::Offer(Offer { token: 7, reason: MoveReason::Checks, groups }),
+            Message::Offer(Offer { token: 7, reason: MoveReason::Checks, groups, keepers: vec![] }),
             "048c00060000000702018e0009080102030405060708",
         ),
         (

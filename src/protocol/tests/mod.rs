@@ -15,6 +15,7 @@ mod faults;
 mod gates;
 mod moves;
 mod neighbours;
+mod preservation;
 mod rules;
 mod small_model;
 
@@ -71,6 +72,10 @@ struct Cluster {
     kernels_answer: bool,
     /// Who outside the cluster answers for a group.
     strangers: BTreeMap<GroupKey, HardwareAddress>,
+    /// Groups that kernels keep for their connections only.
+    kept: BTreeSet<(NodeId, GroupKey)>,
+    /// Where kernels were told to forward, in this order.
+    forwarded: Vec<(NodeId, GroupKey, Option<HardwareAddress>)>,
     /// Groups that any node has asked about.
     asked: Vec<(Instant, NodeId, GroupKey)>,
 }
@@ -108,6 +113,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
         load_aware: false,
         timing: Timing::LAN,
         drain_timeout: Duration::ZERO,
+        preserve: None,
         draining: false,
         broken: None,
     }
@@ -161,6 +167,8 @@ impl Cluster {
             last_beat: BTreeMap::new(),
             kernels_answer: false,
             strangers: BTreeMap::new(),
+            kept: BTreeSet::new(),
+            forwarded: Vec::new(),
             asked: Vec::new(),
         }
     }
@@ -227,15 +235,23 @@ impl Cluster {
                     self.post(soon, node, Event::Kernel(event));
                 }
                 Action::Acquire { group, ticket } => {
+                    self.kept.remove(&(node, group));
                     self.acquired += 1;
                     self.open.entry(group).or_default().push(node);
                     let event = KernelEvent::Present { group, ticket };
                     self.post(self.now, node, Event::Kernel(event));
                 }
                 Action::Release { group, ticket } => {
+                    self.kept.remove(&(node, group));
                     let event = KernelEvent::Absent { group, ticket };
                     self.post(self.now + self.removal, node, Event::Kernel(event));
                 }
+                Action::Hand { group, ticket } => {
+                    self.kept.insert((node, group));
+                    let event = KernelEvent::Absent { group, ticket };
+                    self.post(self.now, node, Event::Kernel(event));
+                }
+                Action::Forward { group, to } => self.forwarded.push((node, group, to)),
                 Action::TestReach => self.test_reach(node),
                 Action::Probe { group } => self.answer(node, group),
                 Action::Answer { outcome, .. } => self.answers.push(outcome),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims, ClaimsAck,
     Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Fitness, GROUPS_PER_OFFER, GroupKey,
-    HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation, LeaseGrant, LeaseRequest, Load,
-    LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId,
-    NodePhase, Offer, OfferAnswer, Order, PoolId, REFUSED_PER_MESSAGE, Random, Refusal,
-    SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
+    HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation, KEPT_MAX, Kept, LeaseGrant,
+    LeaseRequest, Load, LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
+    Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, PoolId, REFUSED_PER_MESSAGE, Random,
+    Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -169,7 +169,26 @@ pub(super) fn random_offer(random: &mut Random, count: usize) -> Message {
         token: low(random, 32),
         reason: REASONS[small(random, 5)],
         groups: groups(random, count),
+        keepers: (0..small(random, 2) * count).map(|_| hardware(random)).collect(),
     })
+}
+
+pub(super) fn random_kept(random: &mut Random, count: usize) -> Message {
+    let mut kept = || Kept {
+        group: GroupKey(random.next_u64()),
+        connections: (small(random, 3) > 0).then(|| low(random, 31)),
+    };
+    Message::Kept((0..count).map(|_| kept()).collect())
+}
+
+fn any_kept(random: &mut Random) -> Message {
+    let count = small(random, KEPT_MAX as u64 + 1);
+    random_kept(random, count)
+}
+
+fn hardware(random: &mut Random) -> HardwareAddress {
+    let [first, second, third, fourth, fifth, sixth, ..] = random.next_u64().to_be_bytes();
+    HardwareAddress([first, second, third, fourth, fifth, sixth])
 }
 
 pub(super) fn random_neighbours(random: &mut Random, v4: usize, v6: usize) -> Message {
@@ -225,7 +244,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
         Err(Refusal::NotReady),
         Err(Refusal::ReceiverIsWitness),
     ];
-    match random.below(11) {
+    match random.below(12) {
         0 => {
             let heard = small(random, HEARD_MAX as u64 + 1);
             Message::Heartbeat(random_heartbeat(random, heard))
@@ -241,8 +260,8 @@ pub(super) fn random_message(random: &mut Random) -> Message {
         }
         4 => {
             let count = small(random, GROUPS_PER_OFFER as u64 + 1);
-            let accepted = groups(random, count);
-            Message::OfferAnswer(OfferAnswer { token: low(random, 32), accepted })
+            let (accepted, forwards) = (groups(random, count), count % 2 == 1);
+            Message::OfferAnswer(OfferAnswer { token: low(random, 32), accepted, forwards })
         }
         5 => {
             let to = node(random);
@@ -276,6 +295,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
             random_neighbours(random, v4, v6)
         }
         9 => any_connections(random),
+        10 => any_kept(random),
         _ => Message::ErrandAnswer(ErrandAnswer {
             ticket: random.next_u64(),
             outcome: OUTCOMES[small(random, 10)],

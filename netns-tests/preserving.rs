@@ -1,0 +1,201 @@
+//! Downloads survive planned moves (`preserve_connections`).
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use buoy::lab::clock;
+use buoy::lab::fault::Fault;
+use buoy::lab::plan::{Shape, vip, vip6};
+
+use crate::Outcome;
+use crate::runner::Test;
+use crate::scene::{SOON, Scene, with};
+use crate::until::until;
+
+/// What there is to run here.
+pub(crate) const TESTS: &[Test] = &[
+    ("downloads_survive_a_rolling_drain", downloads_survive_a_rolling_drain),
+    ("what_a_killed_daemon_kept_is_gone_with_it", what_a_killed_daemon_kept_is_gone_with_it),
+];
+
+/// One piece of a download, and the pause behind it: a download takes six seconds.
+const PIECE: usize = 64 * 1024;
+const PIECES: usize = 120;
+const PAUSE: Duration = Duration::from_millis(50);
+/// Nothing is heard of a server for so long: the download is broken.
+const HUNG: Duration = Duration::from_secs(10);
+/// Downloads at the same time.
+const CLIENTS: usize = 12;
+const PORT: u16 = 8080;
+
+fn preserving() -> Shape {
+    Shape {
+        groups: vec![vec![vip(100)], vec![vip(101)], vec![vip(102), vip6(0x102)]],
+        cluster: "preserve_connections = true\n",
+        ..Shape::default()
+    }
+}
+
+fn byte(at: usize) -> u8 {
+    u8::try_from((at ^ at >> 8 ^ at >> 16) & 0xff).unwrap_or_default()
+}
+
+/// Serves downloads on every node, at a fixed pace.
+fn serve(scene: &Scene) -> Outcome {
+    for node in 0..scene.cluster.nodes() {
+        let bind = || TcpListener::bind(SocketAddr::from(([0_u16; 8], PORT)));
+        let listener = scene.cluster.namespace(node).run(bind)??;
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                thread::spawn(move || send(stream));
+            }
+        });
+    }
+    Ok(())
+}
+
+fn send(mut stream: TcpStream) {
+    for piece in 0..PIECES {
+        let bytes: Vec<u8> = (piece * PIECE..(piece + 1) * PIECE).map(byte).collect();
+        if stream.write_all(&bytes).is_err() {
+            return;
+        }
+        clock::pause(PAUSE);
+    }
+}
+
+/// Downloads once; says what was wrong.
+fn download(from: IpAddr) -> Result<(), String> {
+    let said = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect_timeout(&(from, PORT).into(), HUNG).map_err(said)?;
+    stream.set_read_timeout(Some(HUNG)).map_err(said)?;
+    let mut all = Vec::with_capacity(PIECES * PIECE);
+    stream.read_to_end(&mut all).map_err(|error| format!("{error} after {}", all.len()))?;
+    match all.iter().enumerate().find(|(at, found)| **found != byte(*at)) {
+        _ if all.len() != PIECES * PIECE => Err(format!("ended after {}", all.len())),
+        Some((at, _)) => Err(format!("byte {at} is wrong")),
+        None => Ok(()),
+    }
+}
+
+/// Groups whose connections `node` says that it keeps.
+fn keeps(scene: &Scene, node: usize) -> Option<usize> {
+    let status = scene.cluster.status(node)?;
+    let name = scene.cluster.name(node);
+    let kept = status["groups"].as_array()?.iter();
+    Some(kept.filter(|group| group["preserved"]["by"] == name).count())
+}
+
+/// Clients download all the time, over IPv4 and IPv6. Node after node is drained, restarted when it
+/// keeps nothing any more, and undrained: no download breaks, each is right to the last byte.
+fn downloads_survive_a_rolling_drain() -> Outcome {
+    with(&preserving(), |scene| {
+        serve(scene)?;
+        let (over, done) = (AtomicBool::new(false), AtomicU64::new(0));
+        let from = [vip(100), vip(101), vip(102), vip6(0x102)];
+        let client = scene.cluster.client().clone();
+        let (outcome, broken) = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|number| {
+                    let (over, done, client) = (&over, &done, &client);
+                    scope.spawn(move || {
+                        let mut broken = Vec::new();
+                        while !over.load(Ordering::Relaxed) {
+                            let from = from[number % from.len()];
+                            match client.run(|| download(from)) {
+                                Ok(Ok(())) => {
+                                    done.fetch_add(1, Ordering::Relaxed);
+                                }
+                                Ok(Err(said)) => broken.push(format!("{from}: {said}")),
+                                Err(error) => broken.push(error.to_string()),
+                            }
+                        }
+                        broken
+                    })
+                })
+                .collect();
+            let outcome = roll(scene, &done).map_err(|error| error.to_string());
+            over.store(true, Ordering::Relaxed);
+            let broken: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
+            (outcome, broken)
+        });
+        outcome?;
+        let broken: Vec<String> = broken.into_iter().flatten().flatten().collect();
+        let done = done.load(Ordering::Relaxed);
+        assert!(broken.is_empty(), "{} of {done} broken: {broken:?}", broken.len());
+        drop(writeln!(std::io::stdout(), "  {done} downloads, none broken"));
+        scene.at_rest()
+    })
+}
+
+fn roll(scene: &mut Scene, done: &AtomicU64) -> Outcome {
+    for node in 0..scene.cluster.nodes() {
+        // Every client is in the middle of something when the next move comes.
+        let before = done.load(Ordering::Relaxed);
+        until("downloads go on", 3 * HUNG, || {
+            let now = done.load(Ordering::Relaxed);
+            if now >= before + 4 { Ok(()) } else { Err(format!("{before}, {now}")) }
+        })?;
+        until("it has something", SOON, || match scene.owned_by(node).len() {
+            0 => Err("nothing".to_owned()),
+            _ => Ok(()),
+        })?;
+        scene.command(node, &["drain", "--no-wait"])?;
+        until("it keeps connections", SOON, || match keeps(scene, node) {
+            Some(some) if some > 0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        })?;
+        // Comes back when the last download from here has ended.
+        let output = scene.cluster.command(node, &["drain"])?;
+        let said =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("still serves connections"), "{said}");
+        assert_eq!(keeps(scene, node), Some(0), "the command came back too early");
+        Fault::Stop.begin(&mut scene.cluster, node)?;
+        Fault::Stop.end(&mut scene.cluster, node)?;
+        is_back(scene, node)?;
+        scene.command(node, &["undrain"])?;
+    }
+    Ok(())
+}
+
+fn is_back(scene: &Scene, node: usize) -> Outcome {
+    until("it is back", SOON, || {
+        scene.cluster.status(node).map(|_| ()).ok_or_else(|| "no status".to_owned())
+    })
+}
+
+/// The old owner's daemon is killed: its guardian removes what it kept, no node answers for the
+/// address but the new owner, and the client learns that its connection is gone.
+fn what_a_killed_daemon_kept_is_gone_with_it() -> Outcome {
+    with(&preserving(), |scene| {
+        serve(scene)?;
+        let old = scene.owner(vip(100))?;
+        let client = scene.cluster.client();
+        let mut stream = client.run(|| TcpStream::connect((vip(100), PORT)))??;
+        stream.set_read_timeout(Some(HUNG))?;
+        stream.read_exact(&mut [0; 1000])?;
+        scene.command(old, &["drain", "--no-wait"])?;
+        until("it keeps the connection", SOON, || match keeps(scene, old) {
+            Some(some) if some > 0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        })?;
+        assert!(scene.cluster.kernel(old)?.holds(vip(100)), "for its connections");
+        Fault::Kill.begin(&mut scene.cluster, old)?;
+        until("its kernel has let go", SOON, || {
+            let kernel = scene.cluster.kernel(old).map_err(|error| error.to_string())?;
+            if kernel.holds(vip(100)) { Err("it still has it".to_owned()) } else { Ok(()) }
+        })?;
+        stream.write_all(b"x")?;
+        let broken = stream.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+        assert_eq!(broken, Err(ErrorKind::ConnectionReset));
+        Fault::Kill.end(&mut scene.cluster, old)?;
+        is_back(scene, old)?;
+        scene.command(old, &["undrain"])?;
+        scene.at_rest()
+    })
+}

@@ -1,0 +1,180 @@
+//! Sends the former owner of a group the segments of connections that it still serves.
+//!
+//! The new owner knows its own connections by their first segment, which it has seen. Whatever else
+//! comes over TCP for the group goes on to the hardware address of the former owner, out of the
+//! device by which it came, before anything else of this host sees it: no route, no connection
+//! tracking, no check of its source. That host answers the client directly (see `handing`).
+//!
+//! ```text
+//!   chain forwardN { hook ingress, before the gate
+//!     ether saddr THEIRS accept                the loop guard: what it sends never goes back
+//!     tcp to the group: goto flow4_N or flow6_N
+//!     icmp type 3, icmpv6 type 2: a copy }     it may concern a connection of either
+//!   chain flow4_N {
+//!     begins a connection: add to @flows4_N, accept
+//!     in @flows4_N: accept
+//!     write both hardware addresses, forward }
+//! ```
+//!
+//! Made before the group's addresses are added, and removed when its former owner has nothing left
+//! or is gone. If somebody flushes the table, what is not known here is reset, as without all this.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+
+use super::gate::{Gate, ICMPV6, IPV4, IPV6, octets};
+use super::mute::{BEGINS, DESTINATION_UNREACHABLE, ICMP, PACKET_TOO_BIG, TCP};
+use crate::netlink::nftables::{Batch, Field, Hook, Key, Step};
+use crate::protocol::GroupKey;
+
+/// Before the gate and before other tables.
+const PRIORITY: i32 = -500;
+/// Connections that can begin while the former owner still has some: 100 MB of kernel memory. What
+/// begins beyond that is reset, so a flood of SYNs does harm here.
+const FLOWS_MAX: u32 = 1 << 20;
+/// Elements in one message, which holds 64 KiB.
+const ADDRESSES_AT_ONCE: usize = 1000;
+const DESTINATION: Field = Field::Link(0);
+const SOURCE: Field = Field::Link(6);
+
+/// What goes where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Forward {
+    /// Of the group.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Index and name of the device.
+    pub(super) device: (u32, String),
+    /// Its hardware address.
+    pub(super) own: [u8; 6],
+    /// That of the former owner.
+    pub(super) theirs: [u8; 6],
+}
+
+/// The groups for which this is done, each with the number in the names of its chains.
+#[derive(Debug, Default)]
+pub(super) struct Forwards(BTreeMap<GroupKey, u32>);
+
+impl Forwards {
+    /// Begins, in place of what was done for the group before.
+    pub(super) fn begin(
+        &mut self,
+        gate: &mut Gate,
+        group: GroupKey,
+        forward: &Forward,
+    ) -> io::Result<()> {
+        self.end(gate, group);
+        let number = gate.number();
+        gate.change(|batch| forward.rules(batch, number))?;
+        self.0.insert(group, number);
+        Ok(())
+    }
+
+    /// Ends, if it has begun.
+    pub(super) fn end(&mut self, gate: &mut Gate, group: GroupKey) {
+        let Some(number) = self.0.remove(&group) else { return };
+        let removed = gate.change(|batch| remove(remove_hook(batch, number), number));
+        // The kernel removes a chain with its device.
+        let removed = removed.or_else(|_| gate.change(|batch| remove(batch, number)));
+        if let Err(error) = removed {
+            // Gone with the table, if somebody has flushed it.
+            tracing::debug!(%error, "the rules for a former owner could not be removed");
+        }
+    }
+
+    /// The table is gone.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// The names of chain and sets, for IPv6 or not.
+fn names(number: u32, v6: bool) -> [String; 3] {
+    let version = if v6 { 6 } else { 4 };
+    ["flow", "flows", "to"].map(|name| format!("{name}{version}_{number}"))
+}
+
+fn hook(number: u32) -> String {
+    format!("forward{number}")
+}
+
+fn remove_hook(batch: Batch<'_>, number: u32) -> Batch<'_> {
+    batch.delete_rules(&hook(number)).delete_chain(&hook(number))
+}
+
+fn remove(mut batch: Batch<'_>, number: u32) -> Batch<'_> {
+    for v6 in [false, true] {
+        let [flow, flows, to] = names(number, v6);
+        batch = batch.delete_rules(&flow).delete_chain(&flow).delete_set(&flows).delete_set(&to);
+    }
+    batch
+}
+
+impl Forward {
+    /// One that does nothing, to see whether the kernel takes it.
+    pub(super) fn trial() -> Self {
+        // The loopback device has this index in every network namespace.
+        let device = (1, "lo".to_owned());
+        Self { addresses: Vec::new(), device, own: [2, 0, 0, 0, 0, 1], theirs: [2, 0, 0, 0, 0, 2] }
+    }
+
+    /// Makes chains and sets.
+    pub(super) fn rules<'a>(&self, batch: Batch<'a>, number: u32) -> Batch<'a> {
+        let chain = hook(number);
+        let place = Hook::Ingress(&self.device.1);
+        let mut batch = batch.new_chain(&chain, Some((place, PRIORITY)));
+        batch = batch.new_rule(&chain, &[Step::Is(SOURCE, &self.theirs), Step::Accept]);
+        for v6 in [false, true] {
+            batch = self.family(self.sets(batch, number, v6), number, v6);
+        }
+        batch
+    }
+
+    fn sets<'a>(&self, batch: Batch<'a>, number: u32, v6: bool) -> Batch<'a> {
+        let [flow, flows, to] = names(number, v6);
+        let (kind, key) = if v6 { (Key::Ipv6, Key::Flow6) } else { (Key::Ipv4, Key::Flow4) };
+        let mut batch = batch
+            .new_set(&to, kind, false)
+            .new_learned_set(&flows, key, FLOWS_MAX)
+            .new_chain(&flow, None);
+        let those = self.addresses.iter().filter(|address| address.is_ipv6() == v6);
+        let those: Vec<Vec<u8>> = those.map(|address| octets(*address)).collect();
+        for some in those.chunks(ADDRESSES_AT_ONCE) {
+            let keys: Vec<&[u8]> = some.iter().map(Vec::as_slice).collect();
+            batch = batch.add(&to, &keys, None);
+        }
+        batch
+    }
+
+    fn family<'a>(&self, batch: Batch<'a>, number: u32, v6: bool) -> Batch<'a> {
+        let (chain, [flow, flows, to]) = (hook(number), names(number, v6));
+        let family = Step::EtherType(if v6 { IPV6 } else { IPV4 });
+        let (offset, length) = if v6 { (24, 16) } else { (16, 4) };
+        let ours = Step::Is(DESTINATION, &self.own);
+        let addressed = Step::In(Field::Network(offset), length, &to);
+        let (protocol, kind): (u8, &[u8]) =
+            if v6 { (ICMPV6, &[PACKET_TOO_BIG]) } else { (ICMP, &[DESTINATION_UNREACHABLE]) };
+        let [from_here, there] =
+            [Step::Write(SOURCE, &self.own), Step::Write(DESTINATION, &self.theirs)];
+        let news = [
+            family,
+            ours,
+            addressed,
+            Step::Carries(protocol),
+            Step::Is(Field::Transport(0), kind),
+            from_here,
+            there,
+            Step::CopyTo(self.device.0),
+            Step::Write(DESTINATION, &self.own),
+            Step::Accept,
+        ];
+        batch
+            .new_rule(&chain, &[family, ours, addressed, Step::Carries(TCP), Step::Goto(&flow)])
+            .new_rule(&chain, &news)
+            .new_rule(&flow, &[BEGINS, Step::LearnFlow(v6, &flows)])
+            // Also where there was no room.
+            .new_rule(&flow, &[BEGINS, Step::Accept])
+            .new_rule(&flow, &[Step::FlowIn(v6, &flows), Step::Accept])
+            .new_rule(&flow, &[from_here, there, Step::SendTo(self.device.0)])
+    }
+}

@@ -1,0 +1,145 @@
+//! Connections that stay with the old owner of a group.
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const FIRST: NodeId = NodeId(1);
+
+/// Nodes that preserve connections, and kernels that can.
+fn preserving(nodes: u32) -> Cluster {
+    let mut cluster = Cluster::start(nodes, 6).with_hardware();
+    cluster.run(Duration::from_secs(5));
+    for node in 1..=nodes {
+        preserve(&mut cluster, node, nodes);
+    }
+    cluster
+}
+
+fn preserve(cluster: &mut Cluster, node: u32, nodes: u32) {
+    let groups: Vec<GroupKey> = cluster.open.keys().copied().collect();
+    let wanted = Configuration { preserve: Some(LIMIT), ..configuration(node, nodes, 6) };
+    cluster.step(NodeId(node), Event::Reconfigured(Box::new(wanted)));
+    for group in groups {
+        let hardware = hardware(NodeId(node));
+        let keepable = KernelEvent::Keepable { group, hardware };
+        cluster.step(NodeId(node), Event::Kernel(keepable));
+    }
+}
+
+/// Moves a group from the first node to another.
+fn moved(cluster: &mut Cluster, to: u32) -> GroupKey {
+    let group = cluster.groups_of(1)[0];
+    let order = Order::Move { group, to: NodeId(to) };
+    cluster.step(FIRST, Event::Ordered { ticket: 1, order });
+    cluster.run(Duration::from_millis(100));
+    assert_eq!(cluster.owner(group), [NodeId(to)]);
+    group
+}
+
+fn left(cluster: &mut Cluster, group: GroupKey, count: u32) {
+    cluster.step(FIRST, Event::Kernel(KernelEvent::Kept(vec![(group, count)])));
+    cluster.run(Duration::from_millis(1100));
+}
+
+fn preserved(cluster: &Cluster, node: u32, group: GroupKey) -> Option<Preserved> {
+    let status = cluster.nodes[&NodeId(node)].status(cluster.now);
+    status.groups.iter().find(|one| one.group == group)?.preserved
+}
+
+fn is_kept(cluster: &Cluster, group: GroupKey) -> bool {
+    cluster.kept.contains(&(FIRST, group))
+}
+
+#[test]
+fn a_planned_move_keeps_connections_until_the_last_has_ended() {
+    let mut cluster = preserving(3);
+    let group = moved(&mut cluster, 2);
+    let two = NodeId(2);
+    assert!(is_kept(&cluster, group));
+    assert_eq!(cluster.forwarded, [(two, group, Some(hardware(FIRST)))]);
+    left(&mut cluster, group, 3);
+    let seen = Some(Preserved { by: FIRST, connections: Some(3) });
+    assert_eq!([1, 2, 3].map(|node| preserved(&cluster, node, group)), [seen, seen, None]);
+    cluster.run(Duration::from_secs(20));
+    assert!(is_kept(&cluster, group));
+    left(&mut cluster, group, 0);
+    assert!(!is_kept(&cluster, group));
+    assert_eq!(cluster.forwarded.last(), Some(&(two, group, None)));
+    assert_eq!([1, 2].map(|node| preserved(&cluster, node, group)), [None, None]);
+    assert_eq!(cluster.owner(group), [two]);
+}
+
+#[test]
+fn what_outlasts_the_limit_is_ended() {
+    let mut cluster = preserving(2);
+    let group = moved(&mut cluster, 2);
+    left(&mut cluster, group, 3);
+    cluster.run(LIMIT - Duration::from_secs(2));
+    assert!(is_kept(&cluster, group));
+    cluster.run(Duration::from_secs(2));
+    assert!(!is_kept(&cluster, group));
+    let ended = Report::KeptEnded { group, to: NodeId(2), left: Some(3) };
+    assert!(cluster.reports.contains(&(FIRST, ended)), "{}", cluster.told());
+}
+
+#[test]
+fn nothing_is_kept_for_a_receiver_that_does_not_forward() {
+    let mut cluster = preserving(2);
+    let old = configuration(2, 2, 6);
+    cluster.step(NodeId(2), Event::Reconfigured(Box::new(old)));
+    let group = moved(&mut cluster, 2);
+    assert!(!is_kept(&cluster, group));
+    assert_eq!(cluster.forwarded, []);
+}
+
+#[test]
+fn nothing_is_forwarded_to_a_former_owner_that_has_died() {
+    let mut cluster = preserving(3);
+    let group = moved(&mut cluster, 2);
+    left(&mut cluster, group, 3);
+    cluster.kill(FIRST);
+    cluster.run(Duration::from_millis(400));
+    assert_eq!(cluster.forwarded.last(), Some(&(NodeId(2), group, None)));
+}
+
+#[test]
+fn a_group_rests_while_connections_to_it_are_kept() {
+    let mut cluster = preserving(3);
+    let group = moved(&mut cluster, 2);
+    left(&mut cluster, group, 3);
+    let two = NodeId(2);
+    let order = Order::Move { group, to: NodeId(3) };
+    cluster.answers.clear();
+    cluster.step(two, Event::Ordered { ticket: 2, order });
+    assert_eq!(cluster.answers, [Err(Refusal::Busy)]);
+    cluster.step(two, Event::Ordered { ticket: 3, order: Order::Drain(two) });
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.groups_of(2), [group]);
+    left(&mut cluster, group, 0);
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.groups_of(2), []);
+}
+
+/// A stop does not wait, and keeps nothing: the kernel would lose it all.
+#[test]
+fn a_stop_keeps_nothing() {
+    let mut cluster = preserving(2);
+    cluster.step(FIRST, Event::Stop);
+    cluster.run(Duration::from_secs(3));
+    assert_eq!((cluster.share(NodeId(2)), cluster.kept.len()), (6, 0));
+    assert_eq!(cluster.forwarded, []);
+}
+
+/// The new owner dies, and the old one has the group again with its connections.
+#[test]
+fn who_takes_a_group_back_has_its_connections() {
+    let mut cluster = preserving(2);
+    let group = moved(&mut cluster, 2);
+    left(&mut cluster, group, 3);
+    cluster.kill(NodeId(2));
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.owner(group), [FIRST]);
+    let ended = |(_, report): &(NodeId, Report)| matches!(report, Report::KeptEnded { .. });
+    assert!(!cluster.reports.iter().any(ended), "{}", cluster.told());
+    assert_eq!(preserved(&cluster, 1, group), None);
+}

@@ -1,0 +1,248 @@
+//! Connections survive a planned move: the old owner keeps them, the new one sends theirs there.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use buoy::kernel::{Door, FenceSettings, Lease, Renewal, Settings, Vouched};
+use buoy::protocol::{HardwareAddress, KernelEvent, Ticket};
+
+use crate::fixture::{Fixture, group, key};
+use crate::namespace::{Neighbour, ip, isolated};
+use crate::until::{PATIENCE, until};
+
+const WEB: &str = "10.77.0.100";
+const WEB6: &str = "fd77::100";
+/// Of the host where a test runs, which is the old owner.
+const OLD: HardwareAddress = HardwareAddress([2, 0, 0, 0, 0, 1]);
+const NEW: &str = "02:00:00:00:00:02";
+const PORT: u16 = 8080;
+/// Nobody answers for so long: then nobody does.
+const SILENCE: Duration = Duration::from_millis(200);
+/// More than all buffers on the way hold.
+const DOWNLOAD: usize = 24 << 20;
+
+/// An owner with its door open for long.
+fn owner() -> (Fixture, Lease) {
+    let vouched = Vouched(Arc::new(|| Duration::from_secs(60)));
+    let table = "buoy_handing".to_owned();
+    let fence = FenceSettings { table, vouched, lifetime: None, preserve: true };
+    let fixture = Fixture::start_with(Settings {
+        groups: vec![group("eth0", &[&format!("{WEB}/32"), &format!("{WEB6}/128")])],
+        peer_addresses: Vec::new(),
+        fence: Some(fence),
+    });
+    assert_eq!(fixture.kernel.no_preserving(), None);
+    let mut lease = fixture.kernel.lease().expect("netlink").expect("this kernel has nf_tables");
+    let opened = lease.renew(Door::Vouched, Duration::from_secs(60));
+    assert!(matches!(opened, Renewal::Done), "{opened:?}");
+    (fixture, lease)
+}
+
+/// The next event that is no count.
+fn next(owner: &Fixture) -> KernelEvent {
+    let mut told = owner.next();
+    while matches!(told, KernelEvent::Kept(_)) {
+        told = owner.next();
+    }
+    told
+}
+
+/// Waits until the group is here; returns where its connections could be kept.
+fn acquire(owner: &Fixture, ticket: Ticket) -> HardwareAddress {
+    owner.kernel.acquire(key(WEB), ticket);
+    let told = next(owner);
+    let KernelEvent::Keepable { hardware, .. } = told else { panic!("{told:?}") };
+    assert_eq!(next(owner), KernelEvent::Present { group: key(WEB), ticket });
+    hardware
+}
+
+fn hand(owner: &Fixture, ticket: Ticket) {
+    owner.kernel.hand(key(WEB), ticket);
+    assert_eq!(next(owner), KernelEvent::Absent { group: key(WEB), ticket });
+}
+
+fn byte(at: usize) -> u8 {
+    u8::try_from((at ^ at >> 8 ^ at >> 16) & 0xff).expect("one byte")
+}
+
+/// Serves everybody who comes, each on a thread of its own.
+fn serve(serve: fn(TcpStream)) {
+    let listener = TcpListener::bind(("::", PORT)).expect("the port is free");
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            thread::spawn(move || serve(client));
+        }
+    });
+}
+
+fn send_download(mut client: TcpStream) {
+    let all: Vec<u8> = (0..DOWNLOAD).map(byte).collect();
+    drop(client.write_all(&all));
+}
+
+/// Sends a byte ten times a second until the client goes.
+fn tick(mut client: TcpStream) {
+    drop(client.set_nodelay(true));
+    drop(client.set_read_timeout(Some(Duration::from_millis(100))));
+    while client.write_all(b".").is_ok() && client.read(&mut [0]).is_err() {}
+}
+
+fn connect(client: &Neighbour, to: &str) -> std::io::Result<TcpStream> {
+    let target = SocketAddr::new(to.parse().expect("an address"), PORT);
+    let stream = client.perform(move || TcpStream::connect_timeout(&target, SILENCE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Puts a second host on the wire: the neighbour becomes a switch with an address.
+fn second_host(client: &Neighbour) -> Neighbour {
+    let new = Neighbour::start();
+    for command in [
+        "link set eth0 address 02:00:00:00:00:77",
+        "addr flush dev eth0",
+        "link add br0 type bridge",
+        "link set br0 address 02:00:00:00:00:09 up",
+        "link set eth0 master br0",
+        &format!("link add eth1 type veth peer name eth0 netns {}", new.thread_id()),
+        "link set eth1 master br0 up",
+        "addr add 10.77.0.9/24 dev br0",
+        "addr add fd77::9/64 dev br0 nodad",
+    ] {
+        client.ip(command);
+    }
+    new.ip("link set lo up");
+    new.ip(&format!("link set eth0 address {NEW} up"));
+    new.ip("addr add 10.77.0.2/24 dev eth0");
+    new.ip("addr add fd77::2/64 dev eth0 nodad");
+    until("the second host is reached", || {
+        client.reaches("10.77.0.2") && client.reaches("fd77::2")
+    });
+    until("the first host is reached", || client.reaches("10.77.0.1") && client.reaches("fd77::1"));
+    new
+}
+
+/// Reads so much of a download and compares it.
+fn read_on(stream: &mut TcpStream, from: usize, to: usize) {
+    let mut buffer = vec![0; to - from];
+    stream.read_exact(&mut buffer).expect("the connection lives");
+    let wrong = (from..to).find(|at| buffer[at - from] != byte(*at));
+    assert_eq!(wrong, None, "a byte is wrong");
+}
+
+/// Downloads begun at the old owner are whole, byte by byte, over IPv4 and IPv6; who comes later is
+/// served by the new owner, and nothing is left behind.
+#[test]
+fn downloads_survive_a_move_and_newcomers_go_to_the_new_owner() {
+    let name = "handing::downloads_survive_a_move_and_newcomers_go_to_the_new_owner";
+    isolated(name, |client| {
+        let new_host = second_host(client);
+        let (old, _old_lease) = owner();
+        let (new, _new_lease) = new_host.perform(owner);
+        serve(send_download);
+        new_host.perform(|| serve(|mut client| drop(client.write_all(b"new"))));
+
+        assert_eq!(acquire(&old, Ticket(1)), OLD);
+        let mut downloads = [WEB, WEB6].map(|to| connect(client, to).expect("it is served"));
+        for download in &mut downloads {
+            read_on(download, 0, 1 << 20);
+        }
+        new.kernel.forward(key(WEB), Some(OLD));
+        hand(&old, Ticket(2));
+        acquire(&new, Ticket(1));
+        new.kernel.announce(key(WEB));
+        until("the client has learned", || {
+            let knows = |to| client.ip(&format!("neigh show {to} dev br0")).contains(NEW);
+            knows(WEB) && knows(WEB6)
+        });
+        for to in [WEB, WEB6].repeat(20) {
+            let mut newcomer = connect(client, to).expect("it is served");
+            let mut said = String::new();
+            newcomer.read_to_string(&mut said).expect("it is answered");
+            assert_eq!(said, "new");
+        }
+        let told = old.next();
+        assert_eq!(told, KernelEvent::Kept(vec![(key(WEB), 2)]));
+        for download in &mut downloads {
+            read_on(download, 1 << 20, DOWNLOAD);
+            assert_eq!(download.read(&mut [0]).expect("its end comes in good order"), 0);
+        }
+        drop(downloads);
+        until("all have ended", || old.next() == KernelEvent::Kept(vec![(key(WEB), 0)]));
+        old.kernel.release(key(WEB), Ticket(3));
+        until("it is gone", || {
+            old.next() == KernelEvent::Absent { group: key(WEB), ticket: Ticket(3) }
+        });
+        assert!(!ip("addr show dev eth0").contains(WEB));
+        new.kernel.forward(key(WEB), None);
+        for to in [WEB, WEB6] {
+            connect(client, to).expect("it is served");
+        }
+        until("the rules are gone", || {
+            let rules = new_host.perform(|| crate::namespace::run("nft", "list ruleset"));
+            !rules.contains("fwd to")
+        });
+        old.stop();
+        new_host.perform(move || new.stop());
+    });
+}
+
+/// After it was handed over an address answers no question and lets nothing begin; what was there
+/// goes on, and what its host asks on behalf of it names another address.
+#[test]
+fn an_address_that_was_handed_over_is_mute() {
+    isolated("handing::an_address_that_was_handed_over_is_mute", |client| {
+        let (old, _lease) = owner();
+        serve(tick);
+        acquire(&old, Ticket(1));
+        let mut there = [WEB, WEB6].map(|to| connect(client, to).expect("it is served"));
+        hand(&old, Ticket(2));
+
+        client.ip("neigh flush dev eth0");
+        for to in [WEB, WEB6] {
+            assert!(connect(client, to).is_err(), "{to} says where it is");
+        }
+        for (to, prefix) in [(WEB, ""), (WEB6, "-6 ")] {
+            client.ip(&format!("{prefix}neigh replace {to} lladdr {NEW} dev eth0 nud stale"));
+        }
+        // The host asks where its clients are.
+        ip("neigh flush dev eth0");
+        until("it has been told", || {
+            let knows = |of: &str| ip(&format!("neigh show {of} dev eth0")).contains("lladdr");
+            knows("10.77.0.9") && knows("fd77::9")
+        });
+        for to in [WEB, WEB6] {
+            assert_eq!(client.knows(to), NEW, "the question says that {to} is here");
+        }
+        for (to, prefix) in [(WEB, ""), (WEB6, "-6 ")] {
+            let old = "02:00:00:00:00:01";
+            client.ip(&format!("{prefix}neigh replace {to} lladdr {old} dev eth0 nud permanent"));
+            assert!(connect(client, to).is_err(), "a connection to {to} has begun");
+        }
+        for stream in &mut there {
+            let mut ticks = [0; 20];
+            stream.read_exact(&mut ticks).expect("the connection lives");
+        }
+
+        // Taken again it answers, and the connections go on.
+        acquire(&old, Ticket(3));
+        for to in [WEB, WEB6] {
+            connect(client, to).expect("it is served");
+        }
+        for stream in &mut there {
+            stream.read_exact(&mut [0]).expect("the connection lives");
+        }
+        // Handed over again and let go, they are reset.
+        hand(&old, Ticket(4));
+        old.kernel.release(key(WEB), Ticket(5));
+        until("it is gone", || {
+            old.next() == KernelEvent::Absent { group: key(WEB), ticket: Ticket(5) }
+        });
+        for stream in &mut there {
+            drop(stream.read_to_end(&mut Vec::new()).expect_err("it is reset"));
+        }
+        old.stop();
+    });
+}
