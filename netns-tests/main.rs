@@ -19,6 +19,7 @@ mod partition;
 mod planned;
 mod probing;
 mod refusal;
+mod restarting;
 mod runner;
 mod scene;
 mod stalls;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         meddling::TESTS,
         refusal::TESTS,
         witness::TESTS,
+        restarting::TESTS,
         checking::TESTS,
         hooking::TESTS,
         balancer::TESTS,

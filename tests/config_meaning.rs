@@ -175,6 +175,11 @@ fn a_reload_names_each_difference_and_nothing_else() {
             "name = \"edge\"\nkernel_lease = \"required\"",
             "kernel_lease changed from auto to required",
         ),
+        (
+            "name = \"edge\"",
+            "name = \"edge\"\nrestart = \"in-place\"",
+            "restart changed from hand-over to in-place",
+        ),
         ("weight = 2", "weight = 5", "node lb2 changed: weight from 2 to 5"),
         (
             "weight = 2",

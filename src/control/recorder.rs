@@ -212,6 +212,8 @@ impl Ring {
             | Report::SecondClaimant { .. }
             | Report::FitnessChanged { .. }
             | Report::LastResort { .. }
+            | Report::WentOn { .. }
+            | Report::NotInPlace { .. }
             | Report::Draining { .. } => None,
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::duration_text::precise;
 use super::names::Names;
+use super::restart_words;
 use crate::protocol::{
     Cause, Convergence, Failure, Fitness, Inability, NodeId, NodePhase, Order, PoolId, Refusal,
     Report, Standing, Verdict,
@@ -116,6 +117,8 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
         Report::LastResort { pool, kept, .. } => last_resort(&names.pool(pool), kept),
         Report::Draining { on } => draining(&me, on),
+        Report::WentOn { groups, after } => restart_words::went_on(&me, groups, after),
+        Report::NotInPlace { why } => restart_words::not_in_place(&me, why),
     }
 }
 

@@ -30,7 +30,10 @@ use super::deadlines::Deadlines;
 use super::inbox::{Inbox, Input};
 use super::lateness::Lateness;
 use super::realtime;
+use super::refusals::Refused;
+use super::state_file::Estate;
 use super::will::Farewell;
+use crate::kernel::Door;
 use crate::protocol::{
     Action, Configuration, Connection, Epoch, Event, GroupKey, Instant, Neighbour, Node, NodeId,
     Refusal, Report, Status, Ticket,
@@ -46,9 +49,6 @@ const INPUTS_PER_TURN: usize = 128;
 
 /// Orders that may wait for their outcome. People give orders one at a time.
 const ORDERS_MAX: usize = 64;
-
-/// Refused datagrams are told at most so often; all are counted.
-const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// The loop needs no deep recursion; with memory locked, a small stack is a small bill.
 const STACK: usize = 256 * 1024;
@@ -128,6 +128,8 @@ pub(crate) struct Picture {
     pub refused: [u64; RefusedDatagram::COUNT],
     /// From the transport.
     pub transport: Counters,
+    /// Features that peers do not tell, by name.
+    pub held_back: BTreeMap<NodeId, Vec<&'static str>>,
 }
 
 /// What other threads may read of the loop while it runs.
@@ -176,6 +178,7 @@ pub(crate) struct EventLoop<K> {
     sealed: Vec<u8>,
     inputs_left: bool,
     ended: bool,
+    estate: Option<Estate>,
 }
 
 /// The modules that the loop drives.
@@ -209,22 +212,23 @@ impl<K: KernelOrders> EventLoop<K> {
             sealed: Vec::new(),
             inputs_left: false,
             ended: false,
+            estate: None,
         }
     }
 
     /// Runs the loop in a thread of its own until the core says that it has stopped. The
-    /// receiver is told when the loop has ended, or finds the other end gone if it panicked.
-    pub(crate) fn spawn(self) -> std::io::Result<oneshot::Receiver<()>> {
+    /// receiver is told when the loop has ended, and what it leaves to the next process if so, or
+    /// finds the other end gone if it panicked.
+    pub(crate) fn spawn(self) -> std::io::Result<oneshot::Receiver<Option<Estate>>> {
         let (ended, when_ended) = oneshot::channel();
         thread::Builder::new().name("protocol".to_owned()).stack_size(STACK).spawn(move || {
-            self.run();
             // Nobody to tell when main gave up waiting.
-            let _ = ended.send(());
+            let _ = ended.send(self.run());
         })?;
         Ok(when_ended)
     }
 
-    fn run(mut self) {
+    fn run(mut self) -> Option<Estate> {
         match realtime::take_precedence() {
             Ok(()) => self.outbox.vital.real_time.store(true, Ordering::Relaxed),
             Err(refused) => self.tell(Told::NoPrecedence(refused.to_string())),
@@ -233,6 +237,7 @@ impl<K: KernelOrders> EventLoop<K> {
         while !self.ended {
             self.turn();
         }
+        self.estate
     }
 
     /// Waits once and does all that is due.
@@ -321,6 +326,7 @@ impl<K: KernelOrders> EventLoop<K> {
             }
             Input::Reconfigure(change) => self.reconfigure(now, *change),
             Input::Stop => self.step(now, Event::Stop),
+            Input::Rest => self.step(now, Event::Rest),
             Input::Abandon => self.ended = true,
         }
     }
@@ -355,6 +361,7 @@ impl<K: KernelOrders> EventLoop<K> {
             status: self.node.status(now),
             refused: self.refused.counts,
             transport: self.transport.counters().clone(),
+            held_back: self.sessions.held_back(),
         }
     }
 
@@ -441,6 +448,12 @@ impl<K: KernelOrders> EventLoop<K> {
                 self.outbox.draining.send_replace(on);
             }
             Action::Stopped => self.ended = true,
+            Action::GoOn(memory) => {
+                let open_until = self.outbox.vital.deadlines.until(Door::Vouched);
+                let issued = self.sessions.issued().clone();
+                self.estate = Some(Estate { memory: *memory, issued, open_until });
+                self.ended = true;
+            }
         }
     }
 
@@ -456,33 +469,4 @@ impl<K: KernelOrders> EventLoop<K> {
 struct Ready {
     inbox: bool,
     datagrams: bool,
-}
-
-/// Counts refused datagrams; anybody on the network can make these, so telling is rationed.
-/// Duplicates are normal with several paths and not told at all.
-#[derive(Debug, Default)]
-struct Refused {
-    counts: [u64; RefusedDatagram::COUNT],
-    untold: u64,
-    last: Option<RefusedDatagram>,
-    told_at: Option<Instant>,
-}
-
-impl Refused {
-    fn note(&mut self, reason: RefusedDatagram) {
-        self.counts[reason.index()] += 1;
-        if reason != RefusedDatagram::Duplicate {
-            self.untold += 1;
-            self.last = Some(reason);
-        }
-    }
-
-    fn due(&mut self, now: Instant) -> Option<Told> {
-        let reason = self.last?;
-        let rested = self.told_at.is_none_or(|at| now.since(at) >= REFUSED_TOLD_EVERY);
-        (self.untold > 0 && rested).then(|| {
-            self.told_at = Some(now);
-            Told::Refused { reason, count: std::mem::take(&mut self.untold) }
-        })
-    }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use crate::control::names::Names;
+use crate::control::restart_words;
 use crate::control::sentences::{
     astray, cause as because, fitness, inability, last_resort, phase, verdict,
 };
@@ -164,6 +165,11 @@ fn line(report: Report, names: &Names) -> Line {
         Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
         Report::LastResort { pool, kept, .. } => resorted(&names.pool(pool), kept),
         Report::Draining { on } => Line::new(Level::INFO, draining(on)),
+        Report::WentOn { groups, after } => Line::new(Level::INFO, "went on in another process")
+            .because(format!("{groups} groups stayed, silent for {}", milliseconds(after))),
+        Report::NotInPlace { why } => {
+            Line::new(Level::WARN, "no restart in place").because(restart_words::obstacle(why))
+        }
     }
 }
 

@@ -124,20 +124,56 @@ impl Gate {
         built.map(|()| gate)
     }
 
+    /// Goes on with the gate of a process before this one: in one step it is replaced by one that
+    /// covers these addresses at these devices and is open for so long, so that no frame finds it
+    /// closed between, or gone.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; then nothing was changed.
+    pub(super) fn adopt(
+        table: String,
+        devices: BTreeMap<u32, String>,
+        covered: BTreeMap<IpAddr, Door>,
+        left: Duration,
+    ) -> io::Result<Self> {
+        let conversation = nftables::open()?;
+        let (chains, lost) = (0, Default::default());
+        let mut gate = Self { table, conversation, covered, devices, lost, chains };
+        match gate.replace(true, left) {
+            Err(error) if is_missing(&error) => gate.replace(false, left)?,
+            replaced => replaced?,
+        }
+        for name in gate.devices.clone().into_values() {
+            gate.chains += 1;
+            gate.watch_outgoing(&name);
+        }
+        Ok(gate)
+    }
+
+    fn replace(&mut self, present: bool, left: Duration) -> io::Result<()> {
+        let table = self.table.clone();
+        let batch = Batch::new(Family::Netdev, &table);
+        let mut batch = layout(if present { batch.delete_table() } else { batch });
+        if let Some(left) = milliseconds(left) {
+            batch = batch.add(Door::Vouched.lease(), &LEASED, Some(left));
+        }
+        let covered: Vec<(IpAddr, Door)> =
+            self.covered.iter().map(|(address, door)| (*address, *door)).collect();
+        for some in covered.chunks(COVERED_AT_ONCE) {
+            batch = each_set(some, batch, |batch, set, keys| batch.add(set, keys, None));
+        }
+        for (number, name) in (1..).zip(self.devices.values()) {
+            let (chain, hook) = (format!("in{number}"), Hook::Ingress(name));
+            batch = rules(batch.new_chain(&chain, Some((hook, PRIORITY))), &chain, hook);
+        }
+        carry_out(&mut self.conversation, batch)
+    }
+
     fn build(&mut self) -> io::Result<()> {
         self.remove()?;
         let table = self.table.clone();
-        let mut batch = Batch::new(Family::Netdev, &table).new_table();
-        for door in Door::ALL {
-            let lease = door.lease();
-            batch = batch
-                .new_set(door.addresses(false), Key::Ipv4, false)
-                .new_set(door.addresses(true), Key::Ipv6, false)
-                .new_set(lease, Key::EtherType, true)
-                .new_chain(lease, None)
-                .new_rule(lease, &[Step::EtherTypeIn(lease), Step::Accept])
-                .new_rule(lease, &[Step::Drop]);
-        }
+        let batch = layout(Batch::new(Family::Netdev, &table));
         carry_out(&mut self.conversation, batch)
     }
 
@@ -176,19 +212,23 @@ impl Gate {
             return Ok(());
         }
         self.chains += 1;
-        let table = self.table.clone();
-        let chain = |chain: &str, hook| {
-            let batch = Batch::new(Family::Netdev, &table).new_chain(chain, Some((hook, PRIORITY)));
-            rules(batch, chain, hook)
-        };
-        let incoming = chain(&format!("in{}", self.chains), Hook::Ingress(name));
-        carry_out(&mut self.conversation, incoming)?;
+        self.look_at("in", Hook::Ingress(name))?;
         self.devices.insert(index, name.to_owned());
-        let outgoing = chain(&format!("out{}", self.chains), Hook::Egress(name));
-        if let Err(error) = carry_out(&mut self.conversation, outgoing) {
+        self.watch_outgoing(name);
+        Ok(())
+    }
+
+    fn watch_outgoing(&mut self, name: &str) {
+        if let Err(error) = self.look_at("out", Hook::Egress(name)) {
             tracing::debug!(%error, name, "what goes out is not gated: it needs Linux 5.16");
         }
-        Ok(())
+    }
+
+    /// Adds the chain of the device with the last number.
+    fn look_at(&mut self, direction: &str, hook: Hook<'_>) -> io::Result<()> {
+        let (table, chain) = (self.table.clone(), format!("{direction}{}", self.chains));
+        let batch = Batch::new(Family::Netdev, &table).new_chain(&chain, Some((hook, PRIORITY)));
+        carry_out(&mut self.conversation, rules(batch, &chain, hook))
     }
 
     /// Puts addresses behind their doors; one that is behind the other changes over at once.
@@ -247,6 +287,22 @@ impl Gate {
 /// The kernel counts whole ones; none is nothing to lease.
 fn milliseconds(length: Duration) -> Option<u64> {
     u64::try_from(length.as_millis()).ok().filter(|length| *length > 0)
+}
+
+/// The table with its doors, closed and with nothing behind them.
+fn layout(batch: Batch<'_>) -> Batch<'_> {
+    let mut batch = batch.new_table();
+    for door in Door::ALL {
+        let lease = door.lease();
+        batch = batch
+            .new_set(door.addresses(false), Key::Ipv4, false)
+            .new_set(door.addresses(true), Key::Ipv6, false)
+            .new_set(lease, Key::EtherType, true)
+            .new_chain(lease, None)
+            .new_rule(lease, &[Step::EtherTypeIn(lease), Step::Accept])
+            .new_rule(lease, &[Step::Drop]);
+    }
+    batch
 }
 
 /// Removes a gate whose daemon is gone, if it is there.
