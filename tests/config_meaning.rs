@@ -175,11 +175,6 @@ fn a_reload_names_each_difference_and_nothing_else() {
             "name = \"edge\"\nkernel_lease = \"required\"",
             "kernel_lease changed from auto to required",
         ),
-        (
-            "name = \"edge\"",
-            "name = \"edge\"\nrestart = \"in-place\"",
-            "restart changed from hand-over to in-place",
-        ),
         ("weight = 2", "weight = 5", "node lb2 changed: weight from 2 to 5"),
         (
             "weight = 2",
@@ -236,6 +231,14 @@ fn a_reload_names_each_difference_and_nothing_else() {
         let changes: Vec<String> = difference(&old, &new).iter().map(ToString::to_string).collect();
         assert_eq!(changes, [said], "{from} -> {to}");
     }
+}
+
+#[test]
+fn a_reload_names_another_way_to_restart() {
+    let new = BASE.replacen("[cluster]", "[cluster]\nrestart = \"in-place\"", 1);
+    let changes = difference(&parse("restart", BASE), &parse("restart", &new));
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["restart changed from hand-over to in-place"]);
 }
 
 #[test]
