@@ -21,6 +21,7 @@ mod planned;
 mod preserving;
 mod probing;
 mod refusal;
+mod restarting;
 mod runner;
 mod scene;
 mod stalls;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         meddling::TESTS,
         refusal::TESTS,
         witness::TESTS,
+        restarting::TESTS,
         checking::TESTS,
         hooking::TESTS,
         balancer::TESTS,

@@ -145,7 +145,16 @@ const TABLE: &[Module] = &[
             "transport",
             "wire",
         ],
-        crates: &["nix", "serde", "serde_json", "socket2", "thread_priority", "tokio", "tracing"],
+        crates: &[
+            "nix",
+            "serde",
+            "serde_json",
+            "sha2",
+            "socket2",
+            "thread_priority",
+            "tokio",
+            "tracing",
+        ],
         refused: &[],
     },
     // Sees buoy as a user does: by its executable and its file.

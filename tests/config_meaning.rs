@@ -234,6 +234,14 @@ fn a_reload_names_each_difference_and_nothing_else() {
 }
 
 #[test]
+fn a_reload_names_another_way_to_restart() {
+    let new = BASE.replacen("[cluster]", "[cluster]\nrestart = \"in-place\"", 1);
+    let changes = difference(&parse("restart", BASE), &parse("restart", &new));
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["restart changed from hand-over to in-place"]);
+}
+
+#[test]
 fn a_running_daemon_refuses_another_cluster_name() {
     let old = parse("restart", BASE);
     let renamed = parse("restart", &BASE.replacen("\"edge\"", "\"rim\"", 1));

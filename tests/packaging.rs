@@ -44,6 +44,7 @@ fn unit_has_every_directive_buoy_relies_on() {
         ("Service", "Restart", "always"),
         ("Service", "RestartPreventExitStatus", "2 3"),
         ("Service", "KillMode", "mixed"),
+        ("Service", "RestartKillSignal", "SIGUSR2"),
         ("Service", "User", "buoy"),
         ("Service", "Group", "buoy"),
         ("Service", "UMask", "0007"),

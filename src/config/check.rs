@@ -12,7 +12,7 @@ use super::fault::{At, Findings};
 use super::file::{self, File};
 use super::key_file::{Keys, read_keys};
 use super::timing::PROFILES;
-use super::{Config, checks, connections, hooks, kernel_lease, nodes, pools, timing};
+use super::{Config, checks, connections, hooks, kernel_lease, nodes, pools, restart, timing};
 
 /// Default of `[cluster] port`: not registered for anything, below the ephemeral range.
 const PORT: u16 = 4748;
@@ -38,6 +38,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
     let timing = timing::check(profile, &file.timing, findings);
     let nodes = nodes::check(&file.nodes, findings);
     let groups = pools::check(&file.pools, &nodes, findings);
+    let restart = restart::check(cluster.restart.as_ref(), &groups, findings);
     let addresses = groups.iter().map(|group| group.vips.len()).sum();
     timing::check_refresh(&timing, &file.timing, addresses, findings);
     let pools = pool_names(&file.pools);
@@ -55,6 +56,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
         keys,
         port: port?,
         kernel_lease,
+        restart,
         tickle_connections_max: tickled,
         drain_timeout,
         haproxy: file.haproxy.clone(),

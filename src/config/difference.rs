@@ -185,6 +185,10 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     if old.kernel_lease != new.kernel_lease {
         changes.push(Change::KernelLease { from: old.kernel_lease, to: new.kernel_lease });
     }
+    if old.restart != new.restart {
+        let (from, to) = (old.restart.word().to_owned(), new.restart.word().to_owned());
+        changes.push(Change::Setting { key: "restart", from, to });
+    }
     if old.load_aware != new.load_aware {
         changes.push(Change::LoadAware { to: new.load_aware });
     }

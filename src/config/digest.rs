@@ -8,7 +8,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::connections::TICKLED;
-use super::{Config, KernelLease};
+use super::{Config, KernelLease, Restart};
 use crate::protocol::LastResort;
 
 /// The first 64 bits of the SHA-256 of the meaning, written out in one order.
@@ -46,6 +46,9 @@ fn meaning(config: &Config) -> String {
     let mut text = format!("{} {} {:?}\n", config.cluster, config.port, config.timing);
     if config.kernel_lease != KernelLease::default() {
         text.push_str("kernel_lease required\n");
+    }
+    if config.restart != Restart::default() {
+        text.push_str("restart in-place\n");
     }
     if config.tickle_connections_max != TICKLED {
         let _ = writeln!(text, "tickle_connections_max {}", config.tickle_connections_max);

@@ -18,6 +18,7 @@ const CLUSTER: &[&str] = &[
     "profile",
     "port",
     "kernel_lease",
+    "restart",
     "tickle_connections_max",
     "drain_timeout",
     "preserve_connections",
@@ -136,6 +137,7 @@ pub(super) struct Cluster {
     pub(super) profile: Option<At<String>>,
     pub(super) port: Option<At<i64>>,
     pub(super) kernel_lease: Option<At<String>>,
+    pub(super) restart: Option<At<String>>,
     pub(super) tickle_connections_max: Option<At<i64>>,
     pub(super) drain_timeout: Option<At<String>>,
     pub(super) preserve_connections: Option<bool>,
@@ -256,6 +258,7 @@ fn read_cluster(root: &Section<'_>, findings: &mut Findings) -> Cluster {
         profile: section.text("profile", WRITE_STRING, findings),
         port: section.number("port", WRITE_NUMBER, findings),
         kernel_lease: section.text("kernel_lease", WRITE_STRING, findings),
+        restart: section.text("restart", WRITE_STRING, findings),
         drain_timeout: section.text("drain_timeout", WRITE_DURATION, findings),
         preserve_connections: section
             .flag("preserve_connections", WRITE_FLAG, findings)

@@ -29,6 +29,7 @@ mod kernel_lease;
 mod key_file;
 mod nodes;
 mod pools;
+mod restart;
 mod timing;
 mod voters;
 
@@ -57,6 +58,7 @@ pub use kernel_lease::KernelLease;
 pub use key_file::{KEYS_MAX, KeyFileFault, Keys, LineFault, read_keys, write_new_key};
 pub use nodes::{NodeConfig, PATHS_MAX, Role};
 pub use pools::{ADDRESSES_MAX, ADDRESSES_PER_GROUP_MAX, GroupConfig};
+pub use restart::Restart;
 
 use fault::Findings;
 
@@ -76,6 +78,8 @@ pub struct Config {
     pub port: u16,
     /// Whether the daemon may run without the gate in nf_tables.
     pub kernel_lease: KernelLease,
+    /// What becomes of the groups of a node while its daemon is restarted.
+    pub restart: Restart,
     /// Connections that this node tells its peers of at most, so that their clients can be told of
     /// its death; 0 tells of none and has no clients told.
     pub tickle_connections_max: usize,

@@ -88,6 +88,8 @@ pub struct Snapshot {
     pub connections: BTreeMap<GroupKey, u64>,
     /// Names and counts, such as `("datagrams_refused", 3)`; may be empty.
     pub counters: Vec<(&'static str, u64)>,
+    /// Features that peers do not tell to understand, and that are not used towards them.
+    pub held_back: BTreeMap<NodeId, Vec<&'static str>>,
     /// The checks of this node.
     pub checks: Vec<Check>,
     /// The hooks of this node.
@@ -97,8 +99,8 @@ pub struct Snapshot {
 impl From<protocol::Status> for Snapshot {
     fn from(status: protocol::Status) -> Self {
         let (fence, connections, counters) = (Fence::default(), BTreeMap::new(), Vec::new());
-        let (checks, hooks) = (Vec::new(), Vec::new());
-        Self { status, fence, connections, counters, checks, hooks }
+        let (held_back, checks, hooks) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { status, fence, connections, counters, held_back, checks, hooks }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod recorder;
 pub mod render;
 pub mod request;
 pub mod response;
+pub mod restart_words;
 pub mod sentences;
 pub mod server;
 mod table;

@@ -214,6 +214,8 @@ impl Ring {
             | Report::SecondClaimant { .. }
             | Report::FitnessChanged { .. }
             | Report::LastResort { .. }
+            | Report::WentOn { .. }
+            | Report::NotInPlace { .. }
             | Report::Draining { .. } => None,
         }
     }

@@ -32,6 +32,14 @@ pub fn status(status: &Status) -> String {
             differing.name, status.node
         ));
     }
+    for older in status.nodes.iter().filter(|node| !node.held_back.is_empty()) {
+        text.push_str(&format!(
+            "\n{} ({}) does not know of {}: not used towards it\n",
+            older.name,
+            or_dash(older.version.as_deref()),
+            older.held_back.join(", ")
+        ));
+    }
     for node in &status.nodes {
         text.push_str(&checks(node));
     }

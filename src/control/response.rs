@@ -83,6 +83,10 @@ pub struct Node {
     pub waits: Option<Waits>,
     /// Its software; `null` if never heard.
     pub version: Option<String>,
+    /// Features that it does not tell to understand, and that are not used towards it; left out
+    /// if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<String>,
     /// What it says it is doing; `null` if never heard.
     #[serde(default)]
     pub phase: Option<String>,

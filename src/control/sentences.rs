@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::duration_text::precise;
 use super::names::Names;
+use super::restart_words;
 use crate::protocol::{
-    Cause, Convergence, Failure, Fitness, GroupKey, Inability, NodeId, NodePhase, Order, PoolId,
-    Refusal, Report, Standing, Verdict,
+    Cause, Convergence, Failure, Fitness, GroupKey, HardwareAddress, Inability, NodeId, NodePhase,
+    Order, PoolId, Refusal, Report, Standing, Verdict,
 };
 
 /// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
@@ -111,18 +112,29 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             names.node(peer),
             names.group(group).group
         ),
-        Report::SecondClaimant { group, hardware, node: None } => format!(
-            "{hardware}, a host outside the cluster, claims {} too; {me} does not yield",
-            names.group(group).group
-        ),
-        Report::SecondClaimant { group, hardware, node: Some(node) } => format!(
-            "{} ({hardware}) speaks for {} too while {me} has it",
-            names.node(node),
-            names.group(group).group
-        ),
+        Report::SecondClaimant { group, hardware, node } => {
+            let group = names.group(group).group;
+            second_claimant(&me, &group, hardware, node.map(|node| names.node(node)))
+        }
         Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
         Report::LastResort { pool, kept, .. } => last_resort(&names.pool(pool), kept),
         Report::Draining { on } => draining(&me, on),
+        Report::WentOn { groups, after } => restart_words::went_on(&me, groups, after),
+        Report::NotInPlace { why } => restart_words::not_in_place(&me, why),
+    }
+}
+
+fn second_claimant(
+    me: &str,
+    group: &str,
+    hardware: HardwareAddress,
+    node: Option<String>,
+) -> String {
+    match node {
+        None => format!(
+            "{hardware}, a host outside the cluster, claims {group} too; {me} does not yield"
+        ),
+        Some(node) => format!("{node} ({hardware}) speaks for {group} too while {me} has it"),
     }
 }
 
@@ -367,7 +379,7 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
 mod tests {
     use super::super::fixture::{group, names, node};
     use super::*;
-    use crate::protocol::{Epoch, HardwareAddress};
+    use crate::protocol::Epoch;
 
     #[test]
     fn causes_name_nodes_and_silence() {

@@ -28,7 +28,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         cluster: names.cluster().to_owned(),
         node: names.node(picture.me),
         phase: sentences::phase(picture.phase).to_owned(),
-        nodes: nodes.into_iter().map(|one| node(one, names)).collect(),
+        nodes: nodes.into_iter().map(|one| node(one, snapshot, names)).collect(),
         groups: groups.into_iter().map(|one| counted_group(one, snapshot, names)).collect(),
         fence: snapshot.fence.clone(),
         checks: snapshot.checks.clone(),
@@ -41,7 +41,8 @@ fn counters(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     snapshot.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
-fn node(one: &NodeStatus, names: &Names) -> response::Node {
+fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node {
+    let held_back = snapshot.held_back.get(&one.node).into_iter().flatten();
     let role = names.role(one.node);
     response::Node {
         name: names.node(one.node),
@@ -56,6 +57,7 @@ fn node(one: &NodeStatus, names: &Names) -> response::Node {
         unfit: pools(one, Fitness::Unfit, names),
         reluctant: pools(one, Fitness::Reluctant, names),
         version: one.software.map(version),
+        held_back: held_back.map(|feature| (*feature).to_owned()).collect(),
         phase: one.phase.map(|phase| sentences::phase(phase).to_owned()),
         role: if role.owns { response::Role::Member } else { response::Role::Witness },
         voter: role.votes,
@@ -279,6 +281,8 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
         | Report::Stalled { .. }
         | Report::MajorityLost { .. }
         | Report::MajorityBack { .. }
+        | Report::WentOn { .. }
+        | Report::NotInPlace { .. }
         | Report::Draining { .. } => {
             event.node = me();
         }
@@ -314,6 +318,8 @@ fn kind(report: &Report) -> &'static str {
         Report::MajorityLost { .. } => "majority_lost",
         Report::MajorityBack { .. } => "majority_back",
         Report::Draining { .. } => "draining",
+        Report::WentOn { .. } => "went_on",
+        Report::NotInPlace { .. } => "not_in_place",
         Report::KernelAnswers { .. } => "kernel_answers",
         Report::SecondClaimant { .. } => "second_claimant",
         Report::FitnessChanged { .. } => "fitness_changed",
@@ -346,6 +352,8 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::MajorityBack { .. }
         | Report::FitnessChanged { .. }
         | Report::LastResort { .. }
+        | Report::WentOn { .. }
+        | Report::NotInPlace { .. }
         | Report::Draining { .. } => None,
     }
 }

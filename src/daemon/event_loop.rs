@@ -31,7 +31,9 @@ use super::inbox::{Inbox, Input};
 use super::lateness::Lateness;
 use super::realtime;
 use super::refused::Refused;
+use super::state_file::Estate;
 use super::will::Farewell;
+use crate::kernel::Door;
 use crate::protocol::{
     Action, Configuration, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour,
     Node, NodeId, Refusal, Report, Status, Ticket,
@@ -139,6 +141,8 @@ pub(crate) struct Picture {
     pub refused: [u64; RefusedDatagram::COUNT],
     /// From the transport.
     pub transport: Counters,
+    /// Features that peers do not tell, by name.
+    pub held_back: BTreeMap<NodeId, Vec<&'static str>>,
 }
 
 /// What other threads may read of the loop while it runs.
@@ -187,6 +191,7 @@ pub(crate) struct EventLoop<K> {
     sealed: Vec<u8>,
     inputs_left: bool,
     ended: bool,
+    estate: Option<Estate>,
 }
 
 /// The modules that the loop drives.
@@ -220,22 +225,23 @@ impl<K: KernelOrders> EventLoop<K> {
             sealed: Vec::new(),
             inputs_left: false,
             ended: false,
+            estate: None,
         }
     }
 
     /// Runs the loop in a thread of its own until the core says that it has stopped. The
-    /// receiver is told when the loop has ended, or finds the other end gone if it panicked.
-    pub(crate) fn spawn(self) -> std::io::Result<oneshot::Receiver<()>> {
+    /// receiver is told when the loop has ended, and what it leaves to the next process if so, or
+    /// finds the other end gone if it panicked.
+    pub(crate) fn spawn(self) -> std::io::Result<oneshot::Receiver<Option<Estate>>> {
         let (ended, when_ended) = oneshot::channel();
         thread::Builder::new().name("protocol".to_owned()).stack_size(STACK).spawn(move || {
-            self.run();
             // Nobody to tell when main gave up waiting.
-            let _ = ended.send(());
+            let _ = ended.send(self.run());
         })?;
         Ok(when_ended)
     }
 
-    fn run(mut self) {
+    fn run(mut self) -> Option<Estate> {
         match realtime::take_precedence() {
             Ok(()) => self.outbox.vital.real_time.store(true, Ordering::Relaxed),
             Err(refused) => self.tell(Told::NoPrecedence(refused.to_string())),
@@ -244,6 +250,7 @@ impl<K: KernelOrders> EventLoop<K> {
         while !self.ended {
             self.turn();
         }
+        self.estate
     }
 
     /// Waits once and does all that is due.
@@ -335,6 +342,7 @@ impl<K: KernelOrders> EventLoop<K> {
             }
             Input::Reconfigure(change) => self.reconfigure(now, *change),
             Input::Stop => self.step(now, Event::Stop),
+            Input::Rest => self.step(now, Event::Rest),
             Input::Abandon => self.ended = true,
         }
     }
@@ -369,6 +377,7 @@ impl<K: KernelOrders> EventLoop<K> {
             status: self.node.status(now),
             refused: self.refused.counts,
             transport: self.transport.counters().clone(),
+            held_back: self.sessions.held_back(),
         }
     }
 
@@ -462,6 +471,12 @@ impl<K: KernelOrders> EventLoop<K> {
                 self.outbox.draining.send_replace(on);
             }
             Action::Stopped => self.ended = true,
+            Action::GoOn(memory) => {
+                let open_until = self.outbox.vital.deadlines.until(Door::Vouched);
+                let issued = self.sessions.issued().clone();
+                self.estate = Some(Estate { memory: *memory, issued, open_until });
+                self.ended = true;
+            }
         }
     }
 

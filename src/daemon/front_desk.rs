@@ -14,14 +14,15 @@ use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 
 use super::attendant::Calls;
 use super::event_loop::{Picture, Reconfiguration, Told, Vital};
+use super::in_place::{self, Parting};
 use super::inbox::{Input, Mailbox};
 use super::runtime_directory::RuntimeDirectory;
 use super::service_notify::ServiceNotify;
 use super::{
-    Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, local_words, reports,
-    setup,
+    Asked, Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, local_words,
+    reports, setup,
 };
-use crate::config::{self, Config, Occasion};
+use crate::config::{self, Config, Occasion, Restart};
 use crate::control::names::NamesInForce;
 use crate::control::recorder::Recorder;
 use crate::control::response::Fence;
@@ -66,14 +67,16 @@ impl FrontDesk {
         mut asked: mpsc::Receiver<Inquiry>,
         stop: &mut StopSignals,
         reload: &mut Signal,
-    ) -> Result<(), Error> {
+    ) -> Result<Parting, Error> {
         let mut watchdog = interval(self.notify.watchdog_interval().unwrap_or(IDLE_LOOK));
         let mut turns_seen = u64::MAX;
         // Ends with the runtime; once the loop has ended nobody takes its measures any more.
         tokio::spawn(host_load::measure(running.mailbox.clone()));
         loop {
             tokio::select! {
-                () = stop.recv() => break,
+                asked = stop.recv() => {
+                    return Ok(self.stop(running, asked).await);
+                }
                 _ = reload.recv() => self.reload_by_signal(&running.mailbox).await,
                 Some(inquiry) = asked.recv() => self.answer(&running, inquiry).await,
                 Some(told) = running.told.recv() => self.tell(told),
@@ -91,20 +94,26 @@ impl FrontDesk {
                 _ = &mut running.ended => return Err(Error::ProtocolEnded),
             }
         }
-        self.stop(running).await;
-        Ok(())
     }
 
-    /// Has the protocol hand over, for a bounded time.
-    async fn stop(&self, mut running: Running) {
+    /// Has the protocol hand over, or leave all to the next process, for a bounded time.
+    async fn stop(&self, mut running: Running, asked: Asked) -> Parting {
         self.notify.stopping();
-        tracing::info!("stopping: handing over");
-        running.mailbox.deliver(Input::Stop);
+        if asked == Asked::Rest && self.config.restart == Restart::InPlace {
+            tracing::info!("stopping: the next process goes on");
+            running.mailbox.deliver(Input::Rest);
+        } else {
+            tracing::info!("stopping: handing over");
+            running.mailbox.deliver(Input::Stop);
+        }
+        let mut estate = None;
         let deadline = Deadline::now() + STOP_WITHIN;
         loop {
             tokio::select! {
                 ended = timeout_at(deadline, &mut running.ended) => {
-                    if ended.is_err() {
+                    if let Ok(left) = ended {
+                        estate = left.ok().flatten();
+                    } else {
                         tracing::warn!("stopping: not everything was handed over in time");
                         running.mailbox.deliver(Input::Abandon);
                         // The loop ends at its next turn; its kernel side is dropped with it.
@@ -123,7 +132,11 @@ impl FrontDesk {
         if draining != self.directory.draining() {
             self.remember_draining(draining);
         }
+        let parting = estate.map_or(Parting::Ordinary, |estate| {
+            in_place::leave(&self.directory, (&self.config, self.me), &estate)
+        });
         tracing::info!("stopped");
+        parting
     }
 
     fn feed_watchdog(&self, vital: &Vital, turns_seen: &mut u64) {
@@ -356,5 +369,6 @@ fn snapshot(picture: Picture, fence: Fence, mut counters: Vec<(&'static str, u64
         ),
     ]);
     counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
-    Snapshot { fence, counters, ..picture.status.into() }
+    let held_back = picture.held_back;
+    Snapshot { fence, counters, held_back, ..picture.status.into() }
 }

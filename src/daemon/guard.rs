@@ -3,6 +3,7 @@
 //! ```text
 //!   waiting --- end of file -------> close the gate, say farewell, remove addresses and gate, end
 //!      |  \---- "done" ------------> end
+//!      |  \---- "stand by", then end of file -> wait for another process; act if none comes
 //!      \------- lease is over -----> remove addresses; wait on (the daemon may go on)
 //! ```
 //!
@@ -17,6 +18,7 @@
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -35,11 +37,13 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A guardian that was itself late by more than this has stood still together with the daemon,
 /// and first gives it the time to speak.
 const LATE: Duration = Duration::from_millis(50);
+/// How often to look for another process.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs the guardian until it has nothing more to do.
 pub fn run() {
     let mut kept = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR2] {
         kept.add(signal);
     }
     // Without these a guardian still guards, only less surely.
@@ -63,8 +67,28 @@ struct Guard {
     farewells: Vec<Farewell>,
     /// Until when the daemon may be silent.
     until: Option<Instant>,
+    /// The file that another process takes, and until when it may.
+    stand_by: Option<(PathBuf, Instant)>,
     /// What has come of a line.
     unread: Vec<u8>,
+}
+
+/// Whether another process has gone on with what the daemon left. Waits until that is certain:
+/// whoever renames the file has it.
+fn taken(file: &Path, until: Instant) -> bool {
+    let marked = file.with_extension("taken");
+    while clock::now() < until {
+        if marked.exists() {
+            return true;
+        }
+        std::thread::park_timeout(until.since(clock::now()).min(LOOK));
+    }
+    let expired = file.with_extension("expired");
+    if std::fs::rename(file, &expired).is_ok() {
+        let _ = std::fs::remove_file(expired);
+        return false;
+    }
+    marked.exists()
 }
 
 impl Guard {
@@ -95,7 +119,9 @@ impl Guard {
         let mut bytes = [0; 4096];
         match io::stdin().lock().read(&mut bytes) {
             Ok(0) => {
-                self.dead();
+                if self.stand_by.take().is_none_or(|(file, until)| !taken(&file, until)) {
+                    self.dead();
+                }
                 return Watch::Over;
             }
             Ok(length) => self.unread.extend_from_slice(&bytes[..length]),
@@ -122,6 +148,9 @@ impl Guard {
             Line::Farewell(farewell) => self.farewells.push(farewell),
             Line::Alive(until) => self.until = Some(Instant::from_nanos(until)),
             Line::Done => return Watch::Over,
+            Line::StandBy(file, until) => {
+                self.stand_by = Some((file, Instant::from_nanos(until)));
+            }
         }
         Watch::On
     }

@@ -17,9 +17,9 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::clock;
 use super::event_loop::Vital;
+use super::in_place::StandBy;
 use super::will::{Farewell, Line};
 use crate::protocol::Instant;
 
@@ -54,6 +55,7 @@ pub(crate) struct Guardian {
     thread: Thread,
     ending: Arc<AtomicBool>,
     ended: Receiver<()>,
+    last_words: Arc<OnceLock<Line>>,
 }
 
 /// Tells the guardian that the daemon lives. Never waits.
@@ -81,20 +83,33 @@ impl Guardian {
         let (told, ended) = channel();
         let (give, pipes) = channel();
         let asked = Arc::clone(&ending);
+        let last_words = Arc::new(OnceLock::new());
+        let said = Arc::clone(&last_words);
         let body = move || {
             let care = Care { parts, give, farewells: Vec::new(), running: None, started_at: None };
-            care.look_after(&asked, &start);
+            care.look_after((&*asked, &*said), &start);
             // Nobody waits for it any more if that took too long.
             let _ = told.send(());
         };
         let thread = thread::Builder::new().name("guardian".to_owned()).spawn(body)?;
         let thread = thread.thread().clone();
         let pulse = Pulse { pipes, pipe: None, thread: thread.clone() };
-        Ok((Self { thread, ending, ended }, pulse))
+        Ok((Self { thread, ending, ended, last_words }, pulse))
     }
 
     /// Ends the guardian: everything is let go of, there is nothing left to guard.
     pub(crate) fn dismiss(self) {
+        self.end_with(Line::Done);
+    }
+
+    /// Leaves it to wait for another process that goes on.
+    pub(crate) fn stand_by(self, wanted: StandBy) {
+        self.end_with(Line::StandBy(wanted.file, wanted.until.as_nanos()));
+    }
+
+    fn end_with(self, line: Line) {
+        // Nobody else sets it.
+        let _ = self.last_words.set(line);
         self.ending.store(true, Ordering::Relaxed);
         self.thread.unpark();
         if self.ended.recv_timeout(DISMISSED_WITHIN).is_err() {
@@ -131,7 +146,11 @@ struct Care {
 }
 
 impl Care {
-    fn look_after(mut self, ending: &AtomicBool, start: &impl Fn() -> io::Result<(Child, File)>) {
+    fn look_after(
+        mut self,
+        (ending, last_words): (&AtomicBool, &OnceLock<Line>),
+        start: &impl Fn() -> io::Result<(Child, File)>,
+    ) {
         while !ending.load(Ordering::Relaxed) {
             if let Some(farewells) =
                 self.parts.will.as_ref().and_then(|will| will.try_iter().last())
@@ -148,7 +167,7 @@ impl Care {
             }
             thread::park_timeout(LOOK);
         }
-        self.tell(&Line::Done);
+        self.tell(last_words.get().unwrap_or(&Line::Done));
         if let Some((mut child, pipe)) = self.running.take() {
             drop(pipe);
             // It ends at once; should it not, nothing is lost by not waiting for it.

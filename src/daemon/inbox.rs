@@ -59,6 +59,8 @@ pub(crate) enum Input {
     Reconfigure(Box<Reconfiguration>),
     /// The daemon shall end: hand over first.
     Stop,
+    /// The daemon shall end and leave all to its next process.
+    Rest,
     /// The daemon shall end now, whatever is not handed over.
     Abandon,
 }

@@ -82,13 +82,18 @@ impl Parts {
     fn keep(mut self, ended: &AtomicBool) {
         self.vital.deadlines.wake_this_thread();
         let mut doors = self.lease.take().map(Doors::new);
-        while !ended.load(Ordering::Relaxed) {
+        loop {
+            let over = ended.load(Ordering::Relaxed);
             let back = doors.as_mut().and_then(|doors| doors.keep(&self.vital, &self.kernel));
             let deadlines = Door::ALL.map(|door| self.vital.deadlines.until(door));
             let pause = back.unwrap_or_else(|| pace(deadlines, clock::now()));
             let last = self.vital.deadlines.last();
             if last > clock::now() {
                 self.pulse.alive(last);
+            }
+            if over {
+                // Once more since it was told to end: nothing that was vouched for is missing.
+                return;
             }
             thread::park_timeout(pause);
         }

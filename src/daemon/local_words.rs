@@ -163,6 +163,8 @@ pub(super) fn occasion(report: &Report) -> Option<Occasion> {
         | Report::KernelAnswers { .. }
         | Report::SecondClaimant { .. }
         | Report::FitnessChanged { .. }
+        | Report::WentOn { .. }
+        | Report::NotInPlace { .. }
         | Report::LastResort { .. } => None,
     }
 }

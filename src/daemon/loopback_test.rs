@@ -16,6 +16,7 @@ use super::event_loop::{
     EventLoop, KernelOrders, Outbox, Parts, Picture, Reconfiguration, Told, Vital,
 };
 use super::inbox::{Input, Mailbox, inbox};
+use super::state_file::Estate;
 use crate::protocol::{
     Configuration, Connection, Epoch, Group, GroupKey, HardwareAddress, Incarnation, KernelEvent,
     LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal,
@@ -90,7 +91,7 @@ impl KernelOrders for Obedient {
 struct Running {
     me: NodeId,
     mailbox: Mailbox,
-    ended: Option<oneshot::Receiver<()>>,
+    ended: Option<oneshot::Receiver<Option<Estate>>>,
     told: mpsc::Receiver<Told>,
     draining: watch::Receiver<bool>,
     vital: Arc<Vital>,
@@ -106,7 +107,8 @@ impl Drop for Running {
 
 impl Running {
     fn wait_for_end(&mut self) {
-        self.ended.take().unwrap().blocking_recv().expect("the loop ends by itself");
+        let ended = self.ended.take().unwrap().blocking_recv();
+        assert!(ended.expect("the loop ends by itself").is_none(), "it leaves nothing");
     }
 
     fn look(&self) -> Picture {

@@ -8,6 +8,8 @@
 //!                                          inbox             <---     kernel events
 //! ```
 //!
+//! A restart in place is told in [`in_place`].
+//!
 //! Start: file, identity, runtime directory, sockets, sweep of leftovers, protocol, control
 //! socket, ready. Stop: the protocol hands over and says so, the kernel side removes all that is
 //! ours, done; bounded by [`STOP_WITHIN`]. A start that fails leaves nothing behind. If the
@@ -25,6 +27,7 @@ mod guard;
 mod guardian;
 mod host;
 mod host_load;
+mod in_place;
 mod inbox;
 mod lateness;
 mod lease;
@@ -37,6 +40,7 @@ mod reports;
 mod runtime_directory;
 mod service_notify;
 mod setup;
+mod state_file;
 mod will;
 
 use std::path::PathBuf;
@@ -53,7 +57,8 @@ use crate::control::server;
 use crate::kernel::{self, Kernel};
 use crate::logging;
 use crate::protocol::{
-    Connection, Epoch, GroupKey, HardwareAddress, Incarnation, Neighbour, Node, NodeId, Ticket,
+    Connection, Epoch, GroupKey, HardwareAddress, Incarnation, Instant, Neighbour, Node, NodeId,
+    Ticket,
 };
 use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
@@ -64,10 +69,12 @@ use event_loop::{EventLoop, KernelOrders, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
 pub use guard::run as guard;
 use guardian::Guardian;
+use in_place::{Parting, StandBy};
 use inbox::{Input, Mailbox};
 use lease::LeaseKeeper;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
+use state_file::{Estate, Unusable};
 use will::Farewell;
 
 /// From the signal to the end; the service manager is told a little more.
@@ -93,7 +100,7 @@ pub struct Options {
 /// A protocol thread that has been started, and what talks to it.
 struct Running {
     mailbox: Mailbox,
-    ended: oneshot::Receiver<()>,
+    ended: oneshot::Receiver<Option<Estate>>,
     told: mpsc::Receiver<Told>,
     draining: watch::Receiver<bool>,
     vital: Arc<Vital>,
@@ -195,15 +202,14 @@ async fn serve(
 
     let transport = Transport::bind(setup::paths(&config, me)).map_err(Error::Bind)?;
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
-    let facts = mailbox.clone();
-    let sink = Box::new(move |event| facts.deliver(Input::Kernel(event)));
     let vital = Arc::new(Vital::default());
-    let settings = setup::kernel(&config, me, &vital);
-    let kernel = Arc::new(kernel::start(settings, sink).map_err(Error::Kernel)?);
-    kernel.share_connections(config.tickle_connections_max);
-
     let names = NamesInForce::new(setup::names(&config, me));
     let recorder = Arc::new(Recorder::new(names.clone()));
+    let tell = |why: &Unusable| in_place::tell(why, &recorder, &names.current());
+    let left = in_place::take(&directory, &config, me, tell);
+    let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital), left, tell)?;
+    let start = Start { estate, draining: directory.draining() };
+
     let (inquiries, asked) = mpsc::channel(server::INQUIRIES_MAX);
     let settings = server::Settings {
         socket: directory.control_socket(),
@@ -213,12 +219,9 @@ async fn serve(
         wall_clock: || SystemTime::UNIX_EPOCH + clock::wall(),
     };
     let sides = (transport, &kernel, vital);
-    let running = start_protocol(&config, me, &directory, (mailbox, inbox), sides);
-    let mut running = running;
-    let kept = match &mut running {
-        Ok(running) => Some(keep_lease(&kernel, running).map_err(system("lease"))?),
-        Err(_) => None,
-    };
+    let mut running = start_protocol((&config, me), start, (mailbox, inbox), sides);
+    let kept = running.as_mut().ok().map(|running| keep_lease(&kernel, running));
+    let kept = kept.transpose().map_err(system("lease"))?;
     let mut attendant = None;
     if let Ok(running) = &running {
         let (recorder, names) = (Arc::clone(&recorder), names.clone());
@@ -255,8 +258,42 @@ async fn serve(
         (Err(error), _) => Err(error),
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
-    stop_all(kernel, kept, attendant).await;
-    outcome
+    stop_all(kernel, kept, attendant, outcome.as_ref().ok().and_then(Parting::stand_by)).await;
+    outcome.map(|_| ())
+}
+
+/// What a process begins with.
+struct Start {
+    /// Of the process before, if this one goes on with its life.
+    estate: Option<Estate>,
+    draining: bool,
+}
+
+/// Starts the kernel side, with what the process before has left if the kernel lets us; if not,
+/// tells why and sweeps.
+fn start_kernel(
+    (config, me): (&config::Config, NodeId),
+    (mailbox, vital): (&Mailbox, &Arc<Vital>),
+    mut left: Option<Estate>,
+    tell: impl Fn(&Unusable),
+) -> Result<(Arc<Kernel>, Option<Estate>), Error> {
+    let start = |estate: Option<&Estate>| {
+        let until = estate.map_or(Instant::START, |estate| estate.open_until);
+        vital.deadlines.vouch(clock::now(), until);
+        let facts = mailbox.clone();
+        let sink = Box::new(move |event| facts.deliver(Input::Kernel(event)));
+        kernel::start(setup::kernel(config, me, vital, estate), sink)
+    };
+    let kernel = match start(left.as_ref()) {
+        Err(error) if left.take().is_some() => {
+            tell(&Unusable::Kernel(error));
+            start(None)
+        }
+        started => started,
+    };
+    let kernel = Arc::new(kernel.map_err(Error::Kernel)?);
+    kernel.share_connections(config.tickle_connections_max);
+    Ok((kernel, left))
 }
 
 /// Ends everything but the protocol, which has ended: what holds addresses first, and last what
@@ -265,14 +302,25 @@ async fn stop_all(
     kernel: Arc<Kernel>,
     kept: Option<(LeaseKeeper, Guardian)>,
     attendant: Option<Attendant>,
+    stand_by: Option<StandBy>,
 ) {
     let guardian = kept.map(|(keeper, guardian)| {
         keeper.stop();
         guardian
     });
-    stop_kernel(kernel);
-    if let Some(guardian) = guardian {
-        guardian.dismiss();
+    match (guardian, stand_by) {
+        (guardian, Some(stand_by)) => {
+            if let Some(guardian) = guardian {
+                guardian.stand_by(stand_by);
+            }
+            leave_kernel(kernel);
+        }
+        (guardian, None) => {
+            stop_kernel(kernel);
+            if let Some(guardian) = guardian {
+                guardian.dismiss();
+            }
+        }
     }
     if let Some(attendant) = attendant {
         attendant.stop().await;
@@ -308,15 +356,23 @@ fn stop_kernel(kernel: Arc<Kernel>) {
     }
 }
 
+/// Leaves all that is ours to the next process.
+fn leave_kernel(kernel: Arc<Kernel>) {
+    kernel.leave();
+    if let Ok(kernel) = Arc::try_unwrap(kernel) {
+        kernel.join();
+    }
+}
+
 fn start_protocol(
-    config: &config::Config,
-    me: NodeId,
-    directory: &RuntimeDirectory,
+    (config, me): (&config::Config, NodeId),
+    Start { estate, draining }: Start,
     (mailbox, inbox): (Mailbox, inbox::Inbox),
     (transport, kernel, vital): (Transport, &Arc<Kernel>, Arc<Vital>),
 ) -> Result<Running, Error> {
     let random = |source| Error::System { wanted: "random numbers", source };
-    let incarnation = Incarnation(host::random_number().map_err(random)?);
+    let drawn = Incarnation(host::random_number().map_err(random)?);
+    let incarnation = estate.as_ref().map_or(drawn, |estate| estate.memory.incarnation);
     let seed = host::random_number().map_err(random)?;
     let ring = setup::ring(config).map_err(Error::Keys)?;
     let local = Local {
@@ -326,21 +382,22 @@ fn start_protocol(
         peers: setup::peers(config, me),
         challenge_secret: host::random().map_err(random)?,
     };
-    let mut configuration =
-        config.protocol(me, incarnation, seed, host::software(), directory.draining());
+    let mut configuration = config.protocol(me, incarnation, seed, host::software(), draining);
     if let (Some(_), Some(reason)) = (config.preserve, kernel.no_preserving()) {
         tracing::warn!(reason, "connections are not preserved through planned moves");
         configuration.preserve = None;
     }
     let (told, reports) = mpsc::channel(TOLD_MAX);
-    let (draining, drains) = watch::channel(directory.draining());
+    let (draining, drains) = watch::channel(draining);
     let (will, left) = std::sync::mpsc::channel();
-    let parts = Parts {
-        node: Node::new(clock::now(), configuration),
-        sessions: Sessions::new(local, ring),
-        transport,
-        kernel: Arc::clone(kernel),
+    let (node, sessions) = match estate {
+        Some(Estate { memory, issued, .. }) => (
+            Node::go_on(clock::now(), configuration, &memory),
+            Sessions::go_on(local, ring, issued),
+        ),
+        None => (Node::new(clock::now(), configuration), Sessions::new(local, ring)),
     };
+    let parts = Parts { node, sessions, transport, kernel: Arc::clone(kernel) };
     let outbox = Outbox { told, draining, will, vital: Arc::clone(&vital) };
     let ended = EventLoop::new(parts, inbox, outbox)
         .spawn()
@@ -348,22 +405,34 @@ fn start_protocol(
     Ok(Running { mailbox, ended, told: reports, draining: drains, vital, will: Some(left) })
 }
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// The daemon shall leave.
+    Leave,
+    /// Another process of this node comes at once.
+    Rest,
+}
+
 /// The signals that end the daemon.
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    restart: Signal,
 }
 
 impl StopSignals {
     fn new() -> std::io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { terminate, interrupt, restart: signal(SignalKind::user_defined2())? })
     }
 
-    async fn recv(&mut self) {
+    async fn recv(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Asked::Leave,
+            _ = self.interrupt.recv() => Asked::Leave,
+            _ = self.restart.recv() => Asked::Rest,
         }
     }
 }

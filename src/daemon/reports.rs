@@ -10,10 +10,13 @@ use std::time::Duration;
 use tracing::Level;
 
 use crate::control::names::Names;
+use crate::control::restart_words;
 use crate::control::sentences::{
     astray, cause as because, fitness, inability, last_resort, phase, verdict,
 };
-use crate::protocol::{Convergence, Epoch, Fitness, NodeId, NodePhase, PoolId, Report, Verdict};
+use crate::protocol::{
+    Convergence, Epoch, Fitness, NodeId, NodePhase, Obstacle, PoolId, Report, Verdict,
+};
 
 /// One line. Fields that do not apply are absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,7 +181,18 @@ fn line(report: Report, names: &Names) -> Line {
         Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
         Report::LastResort { pool, kept, .. } => resorted(&names.pool(pool), kept),
         Report::Draining { on } => Line::new(Level::INFO, draining(on)),
+        Report::WentOn { groups, after } => went_on(groups, after),
+        Report::NotInPlace { why } => not_in_place(why),
     }
+}
+
+fn went_on(groups: u16, after: Duration) -> Line {
+    Line::new(Level::INFO, "went on in another process")
+        .because(format!("{groups} groups stayed, silent for {}", milliseconds(after)))
+}
+
+fn not_in_place(why: Obstacle) -> Line {
+    Line::new(Level::WARN, "no restart in place").because(restart_words::obstacle(why))
 }
 
 fn checked(node: NodeId, pool: PoolId, is: Fitness, names: &Names) -> Line {

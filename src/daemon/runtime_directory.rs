@@ -4,11 +4,12 @@
 //!  /run/buoy/              mode 0750
 //!      control.sock        made by control::server
 //!      draining            exists while the operator keeps groups off this node
+//!      restart             what a process left to the next one (see in_place)
 //!      lock                locked while a daemon runs here; the kernel unlocks it at its death
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::error::Error;
+
+/// 8192 claims of 130 bytes each, as hexadecimal digits, and as much again.
+const STATE_SIZE_MAX: u64 = 8 * 1024 * 1024;
 
 /// The directory, ours alone while this exists.
 #[derive(Debug)]
@@ -48,6 +52,36 @@ impl RuntimeDirectory {
         self.path.join("control.sock")
     }
 
+    /// Where a process leaves what the next one goes on with.
+    pub(crate) fn state_file(&self) -> PathBuf {
+        self.path.join("restart")
+    }
+
+    /// Leaves it there, whole or not at all.
+    pub(crate) fn leave_state(&self, text: &str) -> io::Result<()> {
+        let file = self.state_file();
+        absent(fs::remove_file(file.with_extension("taken")))?;
+        let new = file.with_extension("new");
+        absent(fs::remove_file(&new))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options.open(&new)?.write_all(text.as_bytes())?;
+        fs::rename(new, file)
+    }
+
+    /// Takes it, so that nobody else has it; `None` if there is nothing.
+    pub(crate) fn take_state(&self) -> io::Result<Option<String>> {
+        let file = self.state_file();
+        let taken = file.with_extension("taken");
+        match fs::rename(&file, &taken) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            renamed => renamed?,
+        }
+        let mut text = String::new();
+        File::open(taken)?.take(STATE_SIZE_MAX).read_to_string(&mut text)?;
+        Ok(Some(text))
+    }
+
     /// Whether this node drained when it last ran.
     pub(crate) fn draining(&self) -> bool {
         self.path.join("draining").exists()
@@ -59,10 +93,15 @@ impl RuntimeDirectory {
         if on {
             return File::create(mark).map(drop);
         }
-        match fs::remove_file(mark) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        absent(fs::remove_file(mark))
+    }
+}
+
+/// That it is not there is as good as its removal.
+fn absent(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::event_loop::Vital;
+use super::state_file::Estate;
 use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::names::{GroupName, Names, NodeName};
 use crate::control::response::{Fence, FenceKind};
@@ -45,7 +46,12 @@ pub(crate) fn ring(config: &Config) -> Result<KeyRing, KeyRingError> {
 }
 
 /// What the kernel side acts upon.
-pub(crate) fn kernel(config: &Config, me: NodeId, vital: &Arc<Vital>) -> kernel::Settings {
+pub(crate) fn kernel(
+    config: &Config,
+    me: NodeId,
+    vital: &Arc<Vital>,
+    estate: Option<&Estate>,
+) -> kernel::Settings {
     let said = Arc::clone(vital);
     let vouched = Arc::new(move || said.deadlines.last().since(clock::now()));
     let required = config.kernel_lease == KernelLease::Required;
@@ -58,6 +64,7 @@ pub(crate) fn kernel(config: &Config, me: NodeId, vital: &Arc<Vital>) -> kernel:
             lifetime: (!required).then(|| lifetime(config.timing.lease())),
             preserve: config.preserve.is_some(),
         }),
+        adopted: estate.iter().flat_map(|estate| estate.memory.tickets()).collect(),
     }
 }
 

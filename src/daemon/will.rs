@@ -9,6 +9,7 @@
 //! and never halves of them.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,9 @@ pub(crate) enum Line {
     Alive(u64),
     /// The daemon has let go of everything by itself.
     Done,
+    /// When the daemon has ended, wait until then, in nanoseconds of `CLOCK_BOOTTIME`, for another
+    /// process to take this file, and only then act.
+    StandBy(PathBuf, u64),
 }
 
 impl Line {
@@ -70,6 +74,7 @@ mod tests {
             Line::Farewell(longest),
             Line::Alive(u64::MAX),
             Line::Done,
+            Line::StandBy(PathBuf::from("/run/buoy/restart"), u64::MAX),
         ];
         for line in lines {
             let text = line.text();

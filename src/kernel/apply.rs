@@ -4,7 +4,7 @@
 //! [`CHANGES_MAX`] at once), events are read when they are there, dumps are answered by the kernel
 //! within the call. Any future may be dropped at any time: what it did is seen by the events.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, mpsc as blocking};
@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant as Moment, sleep_until};
 
 use super::addresses;
+use super::adoption;
 use super::announce::{self, Announcer};
 use super::claimants::Claimants;
 use super::closing::Closing;
@@ -24,7 +25,7 @@ use super::connections::Connections;
 use super::counters::Counters;
 use super::fence::Fence;
 use super::handing::{self, Handing};
-use super::links::{Observation, Place};
+use super::links::Place;
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::verify::Verifier;
@@ -64,8 +65,10 @@ pub(super) fn run(
             Ok(mut shell) => {
                 drop(ready.send(Ok((shell.fence.in_force(), shell.fence.no_preserving()))));
                 shell.serve(orders).await;
-                shell.remove_everything().await;
-                shell.fence.remove();
+                if !shell.leaving {
+                    shell.remove_everything().await;
+                    shell.fence.remove();
+                }
             }
             Err(error) => drop(ready.send(Err(error))),
         }
@@ -91,6 +94,10 @@ struct Shell {
     verifier: Verifier,
     /// The connection broke; open it anew then.
     broken: Option<Moment>,
+    /// Addresses that a sweep does not remove.
+    kept: BTreeSet<IpAddr>,
+    /// The next process goes on with all that is here.
+    leaving: bool,
 }
 
 impl Shell {
@@ -106,6 +113,7 @@ impl Shell {
             return Err(StartError::NotPermitted { capability: "CAP_NET_ADMIN" });
         }
         let watch = Watch::open().map_err(StartError::Netlink)?;
+        let kept = adoption::kept(&settings);
         let majority = settings.groups.iter().any(|group| group.mode == Mode::Majority);
         let mut shell = Self {
             started: Moment::now(),
@@ -125,6 +133,8 @@ impl Shell {
             verifier: Verifier::new(settings.peer_addresses.clone()),
             probes: Probes::new(settings.peer_addresses),
             broken: None,
+            kept,
+            leaving: false,
         };
         let swept = shell.sweep().await?;
         shell.counters.swept.add(swept);
@@ -132,7 +142,14 @@ impl Shell {
             tracing::info!(addresses = swept, "removed what a predecessor left");
         }
         // Not before the sweep: a predecessor's gate keeps its addresses closed until then.
-        shell.fence = Fence::open(settings.fence, majority)?;
+        shell.fence = if shell.kept.is_empty() {
+            Fence::open(settings.fence, majority)?
+        } else {
+            shell.reconciler.adopt(&settings.adopted);
+            shell.resynchronise();
+            Fence::adopt(settings.fence, &shell.reconciler)?
+        };
+        shell.kept.clear();
         shell.reconciler.doubt();
         shell.settle();
         shell.claimants.listen_for(shell.reconciler.addresses().collect());
@@ -254,6 +271,10 @@ impl Shell {
             }
             Order::RestoreGate => self.fence.restore(),
             Order::Stop => return false,
+            Order::Leave => {
+                self.leaving = true;
+                return false;
+            }
         }
         true
     }
@@ -435,7 +456,7 @@ impl Shell {
     async fn sweep(&mut self) -> Result<usize, StartError> {
         let mut count = 0;
         for _ in 0..SWEEPS_MAX {
-            let found = marked(&watch::dump().map_err(StartError::Netlink)?);
+            let found = self.marked()?;
             if found.is_empty() {
                 return Ok(count);
             }
@@ -449,8 +470,15 @@ impl Shell {
                 futures::future::join_all(removals).await;
             }
         }
-        let found = marked(&watch::dump().map_err(StartError::Netlink)?);
+        let found = self.marked()?;
         if found.is_empty() { Ok(count) } else { Err(StartError::Leftovers { count: found.len() }) }
+    }
+
+    /// What bears our mark and is not kept.
+    fn marked(&self) -> Result<Vec<Place>, StartError> {
+        let observations = watch::dump().map_err(StartError::Netlink)?;
+        let goes = |place: &Place| !self.kept.contains(&place.address);
+        Ok(watch::ours(&observations).filter(goes).collect())
     }
 
     /// Removes everything of ours, in good order as far as time allows.
@@ -488,8 +516,4 @@ fn refused(error: io::Error, capability: &'static str) -> StartError {
     } else {
         StartError::Netlink(error)
     }
-}
-
-fn marked(observations: &[Observation]) -> Vec<Place> {
-    watch::ours(observations).collect()
 }

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tokio::time::Instant as Moment;
 
@@ -20,6 +21,9 @@ use super::mute::Disguise;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::{FenceSettings, Fenced, GateWanted, StartError, Vouched};
 use crate::protocol::{GroupKey, Instant, Mode};
+
+/// What replacing a gate may take.
+const WRITE: Duration = Duration::from_millis(2);
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -61,6 +65,39 @@ impl Fence {
         );
         let lifetimes = Refresher::new(seconds, vouched).map_err(StartError::Netlink)?;
         Ok(Self { lifetimes: Some(lifetimes), ..fence })
+    }
+
+    /// Goes on with what keeps the addresses that a process before this one has left: for what is
+    /// left of its word, and without a moment in which they are not kept, or held back.
+    pub(super) fn adopt(
+        wanted: Option<FenceSettings>,
+        reconciler: &Reconciler,
+    ) -> Result<Self, StartError> {
+        let Some(settings) = wanted else { return Ok(Self::default()) };
+        let FenceSettings { table, vouched, preserve, .. } = settings.clone();
+        let places: Vec<Place> = reconciler.held().collect();
+        let cover = |place: &Place| {
+            (place.address, Cover::Behind(Door::of(reconciler.mode(place.address))))
+        };
+        let host = reconciler.host();
+        let links = places.iter().filter_map(|place| host.link(place.link));
+        let devices = links.map(|link| (link.index, link.name.clone())).collect();
+        let covered = places.iter().map(cover).collect();
+        // The kernel counts from when it carries it out.
+        let left = (vouched.0)().saturating_sub(WRITE);
+        let source = match Gate::adopt(table.clone(), devices, covered, (left, preserve)) {
+            Ok(gate) => {
+                let gate = Some((gate, table));
+                return Ok(Self { gate, vouched: Some(vouched), ..Self::default() });
+            }
+            Err(source) => source,
+        };
+        let fence = Self::open(Some(settings), false)?;
+        if fence.gate.is_some() {
+            // There can be one, but it was not taken over: nothing can go on.
+            return Err(StartError::NoGate { table, wanted: GateWanted::Required, source });
+        }
+        Ok(fence)
     }
 
     /// What is in force.

@@ -44,6 +44,8 @@ const LEASED: [&[u8]; 3] = [&ARP.to_be_bytes(), &IPV4.to_be_bytes(), &IPV6.to_be
 pub(super) const ICMPV6: u8 = 58;
 pub(super) const NEIGHBOUR_SOLICITATION: u8 = 135;
 const ENOENT: i32 = 2;
+/// Why addresses are not muted where nobody asked for it.
+const NOT_WANTED: &str = "it is not configured";
 const TCP: u8 = 6;
 /// The flags of a segment that begins a connection, without and with congestion notification.
 const BEGINNINGS: [&[u8]; 2] = [&[0x02], &[0xc2]];
@@ -159,7 +161,7 @@ impl Gate {
             devices: BTreeMap::new(),
             lost: Default::default(),
             disguised: BTreeSet::new(),
-            unmutable: Some("it is not configured".to_owned()),
+            unmutable: Some(NOT_WANTED.to_owned()),
             chains: 0,
         };
         let tried = gate.build().and_then(|()| gate.try_hook());
@@ -174,31 +176,67 @@ impl Gate {
         built.map(|()| gate)
     }
 
+    /// Goes on with the gate of a process before this one: in one step it is replaced by one that
+    /// covers these addresses at these devices and is open for so long, so that no frame finds it
+    /// closed between, or gone.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; then nothing was changed.
+    pub(super) fn adopt(
+        table: String,
+        devices: BTreeMap<u32, String>,
+        covered: BTreeMap<IpAddr, Cover>,
+        (left, mutes): (Duration, bool),
+    ) -> io::Result<Self> {
+        let mut gate = Self {
+            table,
+            conversation: nftables::open()?,
+            covered,
+            devices,
+            lost: Default::default(),
+            disguised: BTreeSet::new(),
+            // That was tried by the process before this one; where it cannot be, this is refused.
+            unmutable: (!mutes).then(|| NOT_WANTED.to_owned()),
+            chains: 0,
+        };
+        match gate.replace(true, left) {
+            Err(error) if is_missing(&error) => gate.replace(false, left)?,
+            replaced => replaced?,
+        }
+        for name in gate.devices.clone().into_values() {
+            gate.number();
+            gate.watch_outgoing(&name);
+        }
+        Ok(gate)
+    }
+
+    fn replace(&mut self, present: bool, left: Duration) -> io::Result<()> {
+        let table = self.table.clone();
+        let batch = Batch::new(Family::Netdev, &table);
+        let batch = if present { batch.delete_table() } else { batch };
+        let covers = self.covers();
+        let mut batch = layout(batch, covers);
+        if let Some(left) = milliseconds(left) {
+            batch = batch.add(Door::Vouched.lease(), &LEASED, Some(left));
+        }
+        let covered: Vec<(IpAddr, Cover)> =
+            self.covered.iter().map(|(address, cover)| (*address, *cover)).collect();
+        for some in covered.chunks(COVERED_AT_ONCE) {
+            batch = each_set(some, batch, |batch, set, keys| batch.add(set, keys, None));
+        }
+        for (number, name) in (1..).zip(self.devices.values()) {
+            let (chain, hook) = (format!("in{number}"), Hook::Ingress(name));
+            batch = rules(batch.new_chain(&chain, Some((hook, PRIORITY))), &chain, hook, covers);
+        }
+        carry_out(&mut self.conversation, batch)
+    }
+
     fn build(&mut self) -> io::Result<()> {
         self.remove()?;
         self.disguised.clear();
-        let (table, covers) = (self.table.clone(), self.covers());
-        let mut batch = Batch::new(Family::Netdev, &table).new_table();
-        for cover in covers {
-            batch = batch.new_set(cover.addresses(false), Key::Ipv4, false).new_set(
-                cover.addresses(true),
-                Key::Ipv6,
-                false,
-            );
-        }
-        for lease in Door::ALL.map(Door::lease) {
-            batch = batch
-                .new_set(lease, Key::EtherType, true)
-                .new_chain(lease, None)
-                .new_rule(lease, &[Step::EtherTypeIn(lease), Step::Accept])
-                .new_rule(lease, &[Step::Drop]);
-        }
-        for (set, key) in [(HUSHED[0], Key::Ipv4), (HUSHED[1], Key::Ipv6)] {
-            batch = batch.new_set(set, key, true);
-        }
-        if covers.contains(&Cover::Muted) {
-            batch = mute::chain(batch);
-        }
+        let table = self.table.clone();
+        let batch = layout(Batch::new(Family::Netdev, &table), self.covers());
         carry_out(&mut self.conversation, batch)
     }
 
@@ -279,19 +317,25 @@ impl Gate {
         if self.devices.get(&index).is_some_and(|known| known == name) {
             return Ok(());
         }
-        let (table, covers, number) = (self.table.clone(), self.covers(), self.number());
-        let chain = |chain: &str, hook| {
-            let batch = Batch::new(Family::Netdev, &table).new_chain(chain, Some((hook, PRIORITY)));
-            rules(batch, chain, hook, covers)
-        };
-        let incoming = chain(&format!("in{number}"), Hook::Ingress(name));
-        carry_out(&mut self.conversation, incoming)?;
+        self.number();
+        self.look_at("in", Hook::Ingress(name))?;
         self.devices.insert(index, name.to_owned());
-        let outgoing = chain(&format!("out{number}"), Hook::Egress(name));
-        if let Err(error) = carry_out(&mut self.conversation, outgoing) {
+        self.watch_outgoing(name);
+        Ok(())
+    }
+
+    fn watch_outgoing(&mut self, name: &str) {
+        if let Err(error) = self.look_at("out", Hook::Egress(name)) {
             tracing::debug!(%error, name, "what goes out is not gated: it needs Linux 5.16");
         }
-        Ok(())
+    }
+
+    /// Adds the chain of the device with the last number.
+    fn look_at(&mut self, direction: &str, hook: Hook<'_>) -> io::Result<()> {
+        let (table, chain) = (self.table.clone(), format!("{direction}{}", self.chains));
+        let batch = Batch::new(Family::Netdev, &table).new_chain(&chain, Some((hook, PRIORITY)));
+        let batch = rules(batch, &chain, hook, self.covers());
+        carry_out(&mut self.conversation, batch)
     }
 
     /// Puts addresses under their covers; one that is under another changes over at once.
@@ -370,6 +414,26 @@ impl Gate {
 /// The kernel counts whole ones; none is nothing to lease.
 fn milliseconds(length: Duration) -> Option<u64> {
     u64::try_from(length.as_millis()).ok().filter(|length| *length > 0)
+}
+
+/// The table with its doors, closed and with nothing under its covers.
+fn layout<'a>(batch: Batch<'a>, covers: &[Cover]) -> Batch<'a> {
+    let mut batch = batch.new_table();
+    for cover in covers {
+        let (v4, v6) = (cover.addresses(false), cover.addresses(true));
+        batch = batch.new_set(v4, Key::Ipv4, false).new_set(v6, Key::Ipv6, false);
+    }
+    for lease in Door::ALL.map(Door::lease) {
+        batch = batch
+            .new_set(lease, Key::EtherType, true)
+            .new_chain(lease, None)
+            .new_rule(lease, &[Step::EtherTypeIn(lease), Step::Accept])
+            .new_rule(lease, &[Step::Drop]);
+    }
+    for (set, key) in [(HUSHED[0], Key::Ipv4), (HUSHED[1], Key::Ipv6)] {
+        batch = batch.new_set(set, key, true);
+    }
+    if covers.contains(&Cover::Muted) { mute::chain(batch) } else { batch }
 }
 
 /// Removes a gate whose daemon is gone, if it is there.

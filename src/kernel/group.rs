@@ -148,6 +148,11 @@ impl Group {
         self.state = State::Adding { ticket, deadline: now + self.add_timeout() };
     }
 
+    /// A process before this one has added it; nothing is to be told but what changes.
+    pub(super) const fn adopt(&mut self, ticket: Ticket) {
+        self.state = State::Held { ticket, repair: Repair::None };
+    }
+
     pub(super) fn release(&mut self, ticket: Option<Ticket>) {
         self.refusal = None;
         self.state = State::Removing { ticket };

@@ -20,9 +20,11 @@
 //! soon after the [`Kernel`] is dropped. Without permission `start` fails and says what to do.
 
 mod addresses;
+mod adoption;
 mod announce;
 mod apply;
 mod arp;
+mod change;
 mod claimants;
 mod closing;
 mod connections;
@@ -67,6 +69,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+pub use self::adoption::whole_groups;
 use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
 pub use self::gate::{Door, Lease, Renewal, remove_gate, table_name};
@@ -104,6 +107,9 @@ pub struct Settings {
     pub peer_addresses: Vec<IpAddr>,
     /// What is to end the answers of a dead daemon's addresses; `None` for nothing.
     pub fence: Option<FenceSettings>,
+    /// Groups that a process before this one holds and this one goes on with; their addresses
+    /// stay, and so does the gate before them.
+    pub adopted: Vec<(GroupKey, Ticket)>,
 }
 
 /// What is to keep a dead daemon's addresses from being answered.
@@ -258,6 +264,7 @@ enum Order {
     RebuildGate,
     RestoreGate,
     Stop,
+    Leave,
 }
 
 /// The running thread. All calls only leave a note for it and return at once.
@@ -447,16 +454,25 @@ impl Kernel {
 
     /// Removes all that is ours and ends the thread. Takes some milliseconds, at most seconds.
     pub fn stop(self) {
-        let Self { orders, thread, .. } = self;
-        drop(orders.send(Order::Stop));
-        if thread.join().is_err() {
-            tracing::error!("the kernel thread panicked");
-        }
+        self.order(Order::Stop);
+        self.join();
     }
 
     /// Removes all that is ours and ends the thread, without waiting for it.
     pub fn remove_everything(&self) {
         self.order(Order::Stop);
+    }
+
+    /// Ends the thread and leaves everything as it is, for the next process.
+    pub fn leave(&self) {
+        self.order(Order::Leave);
+    }
+
+    /// Waits for the end of the thread.
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("the kernel thread panicked");
+        }
     }
 
     fn order(&self, order: Order) {

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::GroupAddresses;
+pub(super) use super::change::{Change, Refusal};
 use super::group::Group;
 use super::links::{Host, Link, Observation, Place, Readiness};
 use crate::protocol::{
@@ -29,46 +30,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A group with fewer changes under way is looked through at every event. With more, that would
 /// cost the square of their number; then only at unexpected events and when all were seen.
 const LOOKED_THROUGH: usize = 32;
-
-/// Something to be done to the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Change {
-    /// Add the address.
-    Add(Place),
-    /// Remove the address.
-    Remove {
-        /// Where it is.
-        place: Place,
-        /// Whether its connections shall be ended first: not if it only moves to another link.
-        connections: bool,
-    },
-}
-
-impl Change {
-    /// Where the change is made.
-    pub(super) fn place(&self) -> Place {
-        match self {
-            Self::Add(place) | Self::Remove { place, .. } => *place,
-        }
-    }
-}
-
-/// Why a change was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// The address is there already.
-    Exists,
-    /// The address is not there.
-    Missing,
-    /// The link does not exist.
-    NoLink,
-    /// The daemon lacks the permission.
-    NotPermitted,
-    /// The connection to the kernel broke; the change may or may not have been made.
-    Disconnected,
-    /// Any other error number.
-    Other(i32),
-}
 
 /// A change that was ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,6 +221,16 @@ impl Reconciler {
         } else {
             let failure = Failure::Refused;
             self.answers.push(KernelEvent::Failed { group: key, ticket, failure });
+        }
+    }
+
+    /// These groups are here already and shall stay, as of these tickets.
+    pub(super) fn adopt(&mut self, groups: &[(GroupKey, Ticket)]) {
+        for (key, ticket) in groups {
+            if let Some(group) = self.groups.get_mut(key) {
+                group.adopt(*ticket);
+                self.dirty.insert(*key);
+            }
         }
     }
 

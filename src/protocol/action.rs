@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::connections::Connection;
+use super::continuation::{Memory, Obstacle};
 use super::event::{Convergence, Failure, Ticket};
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId, PoolId};
@@ -132,6 +133,8 @@ pub enum Action {
     RememberDraining(bool),
     /// Nothing is held any more, good-byes are said: the daemon may end.
     Stopped,
+    /// All stays as it is: this process may end, and another go on from here. The last action.
+    GoOn(Box<Memory>),
 }
 
 /// Something an operator would want to read later.
@@ -308,6 +311,18 @@ pub enum Report {
         kept: bool,
         /// How many they are.
         groups: u16,
+    },
+    /// This process has gone on with the life of the one before.
+    WentOn {
+        /// How many groups are held.
+        groups: u16,
+        /// How long ago the other process fell silent.
+        after: Duration,
+    },
+    /// This node was to leave everything to its next process, and leaves in good order instead.
+    NotInPlace {
+        /// Why.
+        why: Obstacle,
     },
     /// Draining was switched on or off.
     Draining {

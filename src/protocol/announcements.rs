@@ -66,6 +66,19 @@ impl Announcements {
         self.queue.insert((false, now, group));
     }
 
+    /// Goes on with a course that has had its repeats: only refreshes follow.
+    pub(super) fn keep(
+        &mut self,
+        (now, group): (Instant, GroupKey),
+        addresses: u16,
+        wait: Duration,
+    ) {
+        self.stop(group);
+        let (round, due) = (REPEATS.len() + 1, now + wait);
+        self.courses.insert(group, Course { started: now, round, due, addresses });
+        self.queue.insert((true, due, group));
+    }
+
     /// Ends the course of a group: nothing is announced any more.
     pub(super) fn stop(&mut self, group: GroupKey) {
         if let Some(course) = self.courses.remove(&group) {
@@ -140,7 +153,7 @@ impl Announcements {
 }
 
 /// Ten percent more or less, so that nodes do not refresh in step.
-fn jittered(length: Duration, random: &mut Random) -> Duration {
+pub(super) fn jittered(length: Duration, random: &mut Random) -> Duration {
     length * 9 / 10 + length / 5 * u32::try_from(random.below(1000)).unwrap_or(0) / 1000
 }
 

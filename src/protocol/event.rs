@@ -55,6 +55,9 @@ pub enum Event {
     Reconfigured(Box<Configuration>),
     /// The daemon shall end: hand over, then say [`Action::Stopped`](super::Action::Stopped).
     Stop,
+    /// The daemon shall end and another process go on with this life: be at rest and say
+    /// [`Action::GoOn`](super::Action::GoOn), or leave as for [`Event::Stop`].
+    Rest,
 }
 
 /// Names one order to the kernel, so that a late outcome is not taken for that of a later order.

@@ -110,7 +110,7 @@ impl Node {
         }
     }
 
-    fn resume(&mut self) {
+    pub(super) fn resume(&mut self) {
         self.set_phase(NodePhase::Resuming);
         self.phase_since = self.now;
         for peer in self.peers.values_mut() {
@@ -227,8 +227,12 @@ impl Node {
         let over = age >= timing.detection();
         if done || enough || (over && alone) || self.peers.is_empty() {
             self.activate();
-            self.announce_everything();
+            // Of who knows that nobody else has taken anything nobody has to be told anew.
+            if !(std::mem::take(&mut self.quiet) && done) {
+                self.announce_everything();
+            }
         } else if over {
+            self.quiet = false;
             self.set_phase(NodePhase::Isolated);
         }
     }

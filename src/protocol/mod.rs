@@ -20,6 +20,7 @@
 //! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
 //! | `announcements`, `bucket` | when to announce, how much at once |
 //! | `connections` | whose connections are known to whom, and when their clients are told |
+//! | `continuation` | how a life goes on in another process |
 //! | `gates` | what may hold a planned move for a while |
 //! | `drain` | giving everything away, and waiting for connections to end |
 //! | `preservation` | connections that stay with the old owner of a group that was moved |
@@ -36,6 +37,7 @@ mod claims;
 mod configuration;
 mod conflict;
 mod connections;
+mod continuation;
 mod drain;
 mod event;
 mod fitness;
@@ -74,6 +76,7 @@ pub use configuration::{
     Configuration, GROUPS_MAX, Group, Member, Mode, NODES_MAX, Strategy, Timing,
 };
 pub use connections::{CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Connection};
+pub use continuation::{Acquaintance, Memory, Misfit, Obstacle};
 pub use drain::Waiting;
 pub use event::{
     Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Ticket,

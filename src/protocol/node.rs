@@ -75,6 +75,10 @@ pub struct Node {
     pub(super) hardware: Vec<HardwareAddress>,
     /// It shall leave as soon as it has verified what it has.
     pub(super) stopping: bool,
+    /// The next process goes on from here; this one does nothing any more.
+    pub(super) rested: bool,
+    /// What is held was announced by the process before: not again when it is verified.
+    pub(super) quiet: bool,
     /// Groups of this node that another has claimed, and when that must be settled.
     pub(super) contests: BTreeMap<GroupKey, Instant>,
     pub(super) last_ticket: u64,
@@ -136,6 +140,8 @@ impl Node {
             questions: Bucket::new(now),
             hardware: Vec::new(),
             stopping: false,
+            rested: false,
+            quiet: false,
             contests: BTreeMap::new(),
             last_ticket: 0,
             announcements: Announcements::new(now),
@@ -185,8 +191,11 @@ impl Node {
             Event::Load(measure) => self.measured(measure),
             Event::Reconfigured(configuration) => self.reconfigure(*configuration),
             Event::Stop => self.leave(),
+            Event::Rest => self.rest(),
         }
-        self.proceed();
+        if !self.rested {
+            self.proceed();
+        }
         self.promised = self.next_deadline();
         std::mem::take(&mut self.actions)
     }
@@ -244,6 +253,9 @@ impl Node {
     /// When [`Event::Timer`] is due next. Later is a stall, which the node notices by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
+        if self.rested {
+            return Instant::NEVER;
+        }
         let again = if self.evaluate { self.now } else { Instant::NEVER };
         [
             again,

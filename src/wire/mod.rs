@@ -52,7 +52,7 @@ pub use encode::{encode, encoded_length};
 pub use keys::{KEYS_MAX, Key, KeyRing, KeyRingError};
 pub use refused::RefusedDatagram;
 pub use replay::REPLAY_WINDOW;
-pub use sessions::{Local, Opened, Sessions};
+pub use sessions::{Issued, Local, Opened, Sessions};
 
 /// Longest datagram: passes every link that IPv6 may use (1280 bytes) with room for tunnels.
 pub const DATAGRAM_MAX: usize = 1200;
@@ -78,6 +78,13 @@ pub const FEATURE_NEIGHBOURS: u64 = 1;
 pub const FEATURE_CONNECTIONS: u64 = 2;
 /// The order to drain without waiting.
 pub const FEATURE_DRAIN_NOW: u64 = 4;
+
+/// The features by name, for people.
+pub(crate) const FEATURE_NAMES: [(u64, &str); 3] = [
+    (FEATURE_NEIGHBOURS, "neighbours"),
+    (FEATURE_CONNECTIONS, "connections"),
+    (FEATURE_DRAIN_NOW, "drain --now"),
+];
 
 /// Most lines in a heartbeat's table of peers: all nodes but the sender.
 pub const HEARD_MAX: usize = crate::protocol::NODES_MAX - 1;

@@ -28,8 +28,8 @@ use super::limiter::Limiter;
 use super::refused::RefusedDatagram;
 use super::replay::ReplayWindow;
 use super::{
-    DATAGRAM_MAX, FEATURE_CONNECTIONS, FEATURE_DRAIN_NOW, FEATURE_NEIGHBOURS, HEADER_LENGTH,
-    TAG_LENGTH,
+    DATAGRAM_MAX, FEATURE_CONNECTIONS, FEATURE_DRAIN_NOW, FEATURE_NAMES, FEATURE_NEIGHBOURS,
+    HEADER_LENGTH, TAG_LENGTH,
 };
 
 /// Assumed of a peer until its first heartbeat tells.
@@ -90,12 +90,14 @@ pub struct Sessions {
 
 /// What must never be issued twice in this life. Outlives the peer's place in the configuration:
 /// a node that is taken out and put back must not meet the same nonces and challenges again.
-#[derive(Clone, Copy, Debug, Default)]
-struct Issued {
-    sequence: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Issued {
+    /// The last sequence.
+    pub sequence: u64,
     /// Sequences issued from the other end, for last words.
-    last_words: u64,
-    round: u64,
+    pub last_words: u64,
+    /// Challenges that were answered.
+    pub round: u64,
 }
 
 /// One configured peer.
@@ -119,8 +121,8 @@ pub(super) struct Session {
     window: ReplayWindow,
     last_heard: Instant,
     interval: Duration,
-    /// What it can read, as it says.
-    features: u64,
+    /// What it can read, as it says; `None` before its first heartbeat.
+    features: Option<u64>,
     left: bool,
 }
 
@@ -139,6 +141,19 @@ impl Sessions {
         let sealer = cipher(ring.active(), &local.cluster, local.me, local.incarnation);
         let peers = local.peers.iter().map(|peer| (*peer, Peer::new())).collect();
         Self { local, cluster, ring, sealer, peers, issued: BTreeMap::new() }
+    }
+
+    /// Sessions of a life that another process has begun, with what it has issued. That process
+    /// must have ended: two that issue the same sequences give away what they say.
+    #[must_use]
+    pub fn go_on(local: Local, ring: KeyRing, issued: BTreeMap<NodeId, Issued>) -> Self {
+        Self { issued, ..Self::new(local, ring) }
+    }
+
+    /// What was issued in this life.
+    #[must_use]
+    pub const fn issued(&self) -> &BTreeMap<NodeId, Issued> {
+        &self.issued
     }
 
     /// Changes the set of peers and the keys. Peers that stay notice nothing.
@@ -165,6 +180,19 @@ impl Sessions {
         self.peers.get(&peer)?.session.as_ref().map(|session| session.incarnation)
     }
 
+    /// Features of this software that peers do not tell, by name: what is not sent to them. Peers
+    /// that have told nothing yet are left out, and those that lack nothing.
+    #[must_use]
+    pub fn held_back(&self) -> BTreeMap<NodeId, Vec<&'static str>> {
+        let lacking = |peer: &Peer| {
+            let told = peer.session.as_ref()?.features?;
+            let lacks = FEATURE_NAMES.iter().filter(|(feature, _)| told & feature == 0);
+            let names: Vec<&'static str> = lacks.map(|(_, name)| *name).collect();
+            (!names.is_empty()).then_some(names)
+        };
+        self.peers.iter().filter_map(|(node, peer)| Some((*node, lacking(peer)?))).collect()
+    }
+
     /// Makes one datagram of a message, to be sent as it is on every path. `out` is replaced; it is
     /// empty if the peer does not tell that it can read such a message.
     ///
@@ -173,7 +201,7 @@ impl Sessions {
     /// When a list in the message is longer than its limit.
     pub fn seal(&mut self, to: NodeId, message: &Message, out: &mut Vec<u8>) {
         let session = self.peers.get(&to).and_then(|peer| peer.session.as_ref());
-        let told = session.map_or(0, |session| session.features);
+        let told = session.and_then(|session| session.features).unwrap_or(0);
         if needed(message) & !told != 0 {
             out.clear();
             return;
@@ -375,7 +403,7 @@ impl Peer {
             window: ReplayWindow::after(header.sequence),
             last_heard: now,
             interval: INTERVAL_ASSUMED,
-            features: 0,
+            features: None,
             left: false,
         });
         Ok(())
@@ -405,7 +433,7 @@ impl Session {
     /// Remembers how often this life means to be heard, what it can read, and whether it said
     /// good-bye.
     pub(super) fn note(&mut self, heartbeat: &Heartbeat, features: u64) {
-        self.features = features;
+        self.features = Some(features);
         self.interval = heartbeat.interval;
         self.left = heartbeat.phase == NodePhase::Left;
     }

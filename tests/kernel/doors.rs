@@ -26,6 +26,7 @@ fn held(mail: Mode) -> (Fixture, Lease) {
         groups: groups(mail),
         peer_addresses: Vec::new(),
         fence: gate(),
+        adopted: Vec::new(),
     });
     for (group, ticket) in [(key(WEB), Ticket(1)), (key(MAIL), Ticket(2))] {
         fixture.kernel.acquire(group, ticket);
@@ -160,7 +161,12 @@ fn thousands_of_addresses_are_covered_and_uncovered() {
             .map(|some| group("eth0", &some.iter().map(String::as_str).collect::<Vec<_>>()))
             .collect();
         let fence = gate();
-        let settings = Settings { groups: groups.clone(), peer_addresses: Vec::new(), fence };
+        let settings = Settings {
+            groups: groups.clone(),
+            peer_addresses: Vec::new(),
+            fence,
+            adopted: Vec::new(),
+        };
         let fixture = Fixture::start_with(settings);
         let listed = || run("nft", &format!("list set netdev {TABLE} vouched4"));
         let count = |text: &str| text.matches("10.80.").count();

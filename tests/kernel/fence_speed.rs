@@ -126,8 +126,12 @@ fn an_open_gate_loses_nothing_while_its_doors_are_renewed() {
         let pings = std::env::var("BUOY_PINGS").ok().and_then(|text| text.parse().ok());
         let pings = pings.unwrap_or(PINGS);
         let fence = always(None);
-        let fixture =
-            held(Settings { groups: groups(), peer_addresses: Vec::new(), fence: Some(fence) });
+        let fixture = held(Settings {
+            groups: groups(),
+            peer_addresses: Vec::new(),
+            fence: Some(fence),
+            adopted: Vec::new(),
+        });
         let mut lease = fixture.kernel.lease().expect("netlink").expect("there is a gate");
         neighbour.ip("route add 10.80.0.0/16 via 10.77.0.1");
         open_both(&mut lease);
@@ -190,6 +194,7 @@ fn prolonging_lifetimes_has_its_price() {
                 groups: vec![group("eth0", &names)],
                 peer_addresses: Vec::new(),
                 fence: Some(fence),
+                adopted: Vec::new(),
             });
             assert_eq!(fixture.kernel.fence(), &Fenced::Lifetimes(3));
             let thread = kernel_thread();

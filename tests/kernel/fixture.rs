@@ -22,7 +22,12 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Starts with these groups.
     pub(crate) fn start(groups: Vec<GroupAddresses>) -> Self {
-        Self::start_with(Settings { groups, peer_addresses: Vec::new(), fence: None })
+        Self::start_with(Settings {
+            groups,
+            peer_addresses: Vec::new(),
+            fence: None,
+            adopted: Vec::new(),
+        })
     }
 
     /// Starts with these settings.

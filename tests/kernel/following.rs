@@ -19,7 +19,12 @@ const PEER: NodeId = NodeId(7);
 
 fn start(addresses: &[&str]) -> Fixture {
     let groups = vec![group("eth0", addresses)];
-    Fixture::start_with(Settings { groups, peer_addresses: Vec::new(), fence: None })
+    Fixture::start_with(Settings {
+        groups,
+        peer_addresses: Vec::new(),
+        fence: None,
+        adopted: Vec::new(),
+    })
 }
 
 /// Acquires the group of the address, has it verified and announces it by the schedule until the
@@ -188,7 +193,12 @@ fn hosts_around_are_told_of_but_not_nodes() {
         assert!(neighbour.reaches("10.77.0.1"));
         let groups = vec![group("eth0", &["10.77.0.100/32"])];
         let peer_addresses = vec!["10.77.0.5".parse().expect("an address")];
-        let fixture = Fixture::start_with(Settings { groups, peer_addresses, fence: None });
+        let fixture = Fixture::start_with(Settings {
+            groups,
+            peer_addresses,
+            fence: None,
+            adopted: Vec::new(),
+        });
         until("the neighbour is told of", || {
             let told = fixture.neighbours();
             told.iter().any(|host| host.address.to_string() == "10.77.0.9")

@@ -32,6 +32,7 @@ fn owner() -> (Fixture, Lease) {
     let fixture = Fixture::start_with(Settings {
         groups: vec![group("eth0", &[&format!("{WEB}/32"), &format!("{WEB6}/128")])],
         peer_addresses: Vec::new(),
+        adopted: Vec::new(),
         fence: Some(fence),
     });
     assert_eq!(fixture.kernel.no_preserving(), None);

@@ -11,7 +11,12 @@ use crate::until::PATIENCE;
 
 fn settings(peers: &[&str]) -> Settings {
     let peer_addresses = peers.iter().map(|peer| peer.parse().expect("an address")).collect();
-    Settings { groups: vec![group("eth0", &["10.77.0.100/32"])], peer_addresses, fence: None }
+    Settings {
+        groups: vec![group("eth0", &["10.77.0.100/32"])],
+        peer_addresses,
+        fence: None,
+        adopted: Vec::new(),
+    }
 }
 
 /// Makes this host know its neighbour.

@@ -73,7 +73,8 @@ fn lost_events_do_not_matter() {
             }
         });
         let groups = vec![group("eth0", &["10.77.0.100/32"])];
-        let settings = Settings { groups, peer_addresses: Vec::new(), fence: None };
+        let settings =
+            Settings { groups, peer_addresses: Vec::new(), fence: None, adopted: Vec::new() };
         let kernel = kernel::start(settings, sink).expect("the tests have the permissions");
 
         let closed = gate.lock().expect("nobody panicked");

@@ -57,6 +57,8 @@ pub(crate) enum Happening {
     Ask { client: usize, group: usize, query: u64 },
     /// A daemon starts.
     Start { host: usize },
+    /// A daemon starts after one that was to rest.
+    NextProcess { host: usize },
     /// A configuration arrives at a host.
     Adopt { host: usize, plan: usize },
     /// The next fault is due.
@@ -265,6 +267,7 @@ impl Cluster {
             }
             Happening::Ask { client, group, query } => self.ask(client, group, query),
             Happening::Start { host } => self.start(host),
+            Happening::NextProcess { host } => self.next_process(host),
             Happening::Adopt { host, plan } => self.adopt(host, plan),
             Happening::Fault => self.next_fault(),
             Happening::End { era, ending } => self.end_fault(era, ending),

@@ -272,6 +272,7 @@ impl Cluster {
         let groups = self.hosts[host].kernel.clear();
         self.hosts[host].end_daemon();
         self.hosts[host].powered = false;
+        self.hosts[host].memory = None;
         self.hosts[host].granted_until = buoy::protocol::Instant::START;
         for group in groups {
             self.refresh_open(host, group);

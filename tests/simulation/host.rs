@@ -14,8 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use buoy::protocol::{
-    Configuration, Failure, Fitness, Incarnation, Instant, KernelEvent, Measure, Message, Node,
-    NodeId, Order, PoolId, Ticket,
+    Configuration, Failure, Fitness, Incarnation, Instant, KernelEvent, Measure, Memory, Message,
+    Node, NodeId, Order, PoolId, Ticket,
 };
 
 use crate::clock::Clock;
@@ -48,6 +48,8 @@ pub(crate) enum Inbound {
     Reconfigured(Box<Configuration>),
     /// SIGTERM.
     Stop,
+    /// The signal to leave all to the next process.
+    Rest,
 }
 
 /// What one receiver holds of one sender's life.
@@ -184,6 +186,10 @@ pub(crate) struct Host {
     pub(crate) plan: usize,
     /// When it was told to stop.
     pub(crate) stopping_since: Option<u64>,
+    /// What a process that rests has left to the next.
+    pub(crate) memory: Option<Box<Memory>>,
+    /// Announcements ordered so far.
+    pub(crate) announced: u64,
     /// What its kernel side knows of clients.
     pub(crate) neighbourhood: Neighbourhood,
 }
@@ -217,6 +223,8 @@ impl Host {
             fitness: BTreeMap::new(),
             plan: 0,
             stopping_since: None,
+            memory: None,
+            announced: 0,
             neighbourhood: Neighbourhood::default(),
         }
     }

@@ -50,6 +50,8 @@ mod options;
 mod overlaps;
 mod plan;
 mod process;
+mod restart_stories;
+mod restarts;
 mod run;
 mod safety;
 mod scenarios;

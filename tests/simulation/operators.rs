@@ -13,7 +13,7 @@ use crate::trace::note;
 /// Every order gets an answer within this.
 const ANSWER_WITHIN: u64 = 10 * SECOND;
 /// A daemon told to stop has stopped within this.
-const STOP_WITHIN: u64 = 3 * SECOND;
+pub(crate) const STOP_WITHIN: u64 = 3 * SECOND;
 
 /// An order that has not been answered.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,10 @@ impl Cluster {
 
     /// SIGTERM; the daemon starts again after `length`, if one is given.
     pub(crate) fn stop(&mut self, host: usize, length: Option<u64>) {
+        if let Some(length) = length.filter(|_| self.options.in_place) {
+            self.restart_in_place(host, length % SECOND);
+            return;
+        }
         let this = &mut self.hosts[host];
         if this.node.is_none() || this.stopping_since.is_some() {
             return;

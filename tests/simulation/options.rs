@@ -66,6 +66,8 @@ pub(crate) struct Options {
     pub(crate) strict: Option<Voting>,
     /// The most that a clock runs fast, in parts per million.
     pub(crate) drift: u64,
+    /// Whether daemons are restarted in place instead of stopped and started.
+    pub(crate) in_place: bool,
     /// Daemons start within so long.
     pub(crate) start_spread: u64,
     /// Faults in the mix.
@@ -109,6 +111,7 @@ impl Options {
             fenced: true,
             strict: None,
             drift: 300,
+            in_place: false,
             start_spread: 5 * MILLISECOND,
             faults: Vec::new(),
             fault_gap: SECOND,
@@ -158,6 +161,8 @@ impl Options {
             fault_start,
             fault_end: fault_start + draw.between(5, 15) * SECOND,
             fault_limit: u64::MAX,
+            // Not drawn: the other seeds stay what they were.
+            in_place: seed % 4 == 0,
             traced: false,
             ..Self::calm(nodes, groups)
         };

@@ -36,6 +36,11 @@ impl Cluster {
         let now = self.hosts[host].clock.read(self.now);
         self.hosts[host].node = Some(Node::new(now, configuration));
         note!(self, "n{host} starts");
+        self.begin_looking_after(host);
+    }
+
+    /// What every process of a daemon begins with.
+    pub(crate) fn begin_looking_after(&mut self, host: usize) {
         let life = self.hosts[host].life;
         self.schedule(self.now + MILLISECOND, Happening::SeeLinks { host, life });
         self.tell_hardware(host);
@@ -159,6 +164,7 @@ impl Cluster {
                 Some(Event::Reconfigured(configuration))
             }
             Inbound::Stop => Some(Event::Stop),
+            Inbound::Rest => Some(Event::Rest),
         }
     }
 
@@ -247,6 +253,7 @@ impl Cluster {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} announces g{group}");
                 self.check_announce(host, group);
+                self.hosts[host].announced += 1;
                 let at = self.now + self.draw.between(20 * MICROSECOND, 200 * MICROSECOND);
                 let life = self.hosts[host].life;
                 self.schedule(at, Happening::Broadcast { host, life, group });
@@ -277,6 +284,7 @@ impl Cluster {
                 self.check_report(host, &report);
             }
             Action::RememberDraining(draining) => self.hosts[host].draining = draining,
+            Action::GoOn(memory) => self.leave_to_next(host, memory),
             Action::Stopped => {
                 note!(self, "n{host} has stopped");
                 self.check_stopped(host);
@@ -391,6 +399,7 @@ fn kind(action: &Action) -> u64 {
         Action::Report(_) => 7,
         Action::RememberDraining(draining) => 8 + u64::from(*draining),
         Action::Stopped => 10,
+        Action::GoOn(_) => 18,
         Action::Probe { group } => 13 ^ group.0,
         Action::Verify { group, epoch, .. } => 11 ^ group.0 ^ epoch.0.rotate_left(40),
         Action::Acquaint { from, .. } => 12 ^ u64::from(from.0),

@@ -348,6 +348,8 @@ impl Cluster {
             | Report::FitnessChanged { .. }
             | Report::Converged { .. }
             | Report::NotConverged { .. }
+            | Report::WentOn { .. }
+            | Report::NotInPlace { .. }
             | Report::Draining { .. } => {}
         }
     }

@@ -5,7 +5,7 @@ use buoy::protocol::Rule;
 use crate::story::Story;
 use crate::{
     check_stories, host_stories, load_stories, majority_stories, neighbour_stories,
-    network_stories, operator_stories, stranger_stories,
+    network_stories, operator_stories, restart_stories, stranger_stories,
 };
 
 macro_rules! stories {
@@ -53,6 +53,10 @@ stories! {
         checks_fail_at_owner strict_checks_fail_at_owner checks_fail_everywhere
         checks_fail_and_release checks_pass_at_once preferred_checks flapping_checks
         checks_fail_while_owner_dies fit_node_cannot drain_beside_failing_checks
+    }
+    restart_stories {
+        restart_in_place restart_in_place_knows_nothing restart_in_place_gives_way
+        restart_in_place_comes_too_late restart_in_place_while_busy
     }
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
     stranger_stories {

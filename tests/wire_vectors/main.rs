@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod golden;
 mod messages;
 
 use std::collections::BTreeSet;

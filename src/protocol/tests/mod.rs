@@ -10,6 +10,7 @@ use super::*;
 mod checks;
 mod claimants;
 mod connections;
+mod continuation;
 mod drain;
 mod faults;
 mod gates;
@@ -31,6 +32,8 @@ struct Cluster {
     reports: Vec<(NodeId, Report)>,
     announced: Vec<(Instant, NodeId, GroupKey)>,
     stopped: Vec<NodeId>,
+    /// What resting nodes have left.
+    memories: Vec<Memory>,
     /// Who has a group verified, and who had it before.
     verified: Vec<(NodeId, Option<NodeId>)>,
     /// Who is told by whom of which hosts.
@@ -147,6 +150,7 @@ impl Cluster {
             reports: Vec::new(),
             announced: Vec::new(),
             stopped: Vec::new(),
+            memories: Vec::new(),
             verified: Vec::new(),
             acquainted: Vec::new(),
             remembered: Vec::new(),
@@ -257,6 +261,7 @@ impl Cluster {
                 Action::Answer { outcome, .. } => self.answers.push(outcome),
                 Action::Report(report) => self.reports.push((node, report)),
                 Action::Stopped => self.stopped.push(node),
+                Action::GoOn(memory) => self.memories.push(*memory),
                 other @ (Action::Verify { .. } | Action::Announce { .. }) => self.note(node, other),
                 other @ (Action::Acquaint { .. } | Action::Remember { .. }) => {
                     self.note(node, other)

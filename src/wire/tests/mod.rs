@@ -1,5 +1,6 @@
 //! What the wire promises, apart from the fixed bytes in `tests/wire_vectors`.
 
+mod handover;
 mod handshake;
 mod rotation;
 mod round_trip;

@@ -1,0 +1,57 @@
+//! `[cluster] restart`: what becomes of a node's groups while its daemon is restarted.
+
+use super::document::nearest;
+use super::fault::{At, Findings};
+use super::pools::GroupConfig;
+use crate::protocol::Mode;
+
+/// What a daemon does when it is told to end for another process of the same node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    /// It hands over and takes back what balance needs.
+    #[default]
+    HandOver,
+    /// Everything stays, and the next process goes on with it.
+    InPlace,
+}
+
+const WORDS: [(&str, Restart); 2] =
+    [("hand-over", Restart::HandOver), ("in-place", Restart::InPlace)];
+
+impl Restart {
+    /// As it is written in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::HandOver => "hand-over",
+            Self::InPlace => "in-place",
+        }
+    }
+}
+
+/// Reads the word.
+pub(super) fn check(
+    word: Option<&At<String>>,
+    groups: &[GroupConfig],
+    findings: &mut Findings,
+) -> Restart {
+    let Some(word) = word else { return Restart::default() };
+    let Some((_, meant)) = WORDS.iter().find(|(known, _)| *known == word.value) else {
+        let remedy = match nearest(&word.value, &WORDS.map(|(known, _)| known)) {
+            Some(known) => format!("did you mean {known:?}?"),
+            None => "write \"hand-over\" or \"in-place\"".to_owned(),
+        };
+        findings.refuse(&word.place, "is not a way to restart", remedy);
+        return Restart::default();
+    };
+    let majority = groups.iter().find(|group| group.mode == Mode::Majority);
+    if let (Restart::InPlace, Some(group)) = (meant, majority) {
+        let problem = format!("cannot be with mode = \"majority\" (group {})", group.name);
+        findings.refuse(
+            &word.place,
+            problem,
+            "write \"hand-over\": leases of voters do not outlast the process",
+        );
+    }
+    *meant
+}

@@ -1,0 +1,47 @@
+//! What is told of a restart in place, and why there was none.
+
+use std::time::Duration;
+
+use super::duration_text::precise;
+use super::names::Names;
+use super::sentences::phase;
+use crate::protocol::{Misfit, Obstacle};
+
+/// Why a node does not leave all to its next process.
+#[must_use]
+pub fn obstacle(why: Obstacle) -> String {
+    match why {
+        Obstacle::Phase(is) => format!("it is {}", phase(is)),
+        Obstacle::Busy => {
+            "a group is on its way or contested, or connections are waited for".into()
+        }
+        Obstacle::Majority => "groups in mode majority need their leases without a gap".into(),
+    }
+}
+
+/// Why a node does not go on with what the process before has left.
+#[must_use]
+pub fn misfit(why: Misfit, names: &Names) -> String {
+    let of = |group| names.group(group).group;
+    match why {
+        Misfit::OtherNode => "it is of another node".into(),
+        Misfit::Untimely { age } if age.is_zero() => "it is from the future".into(),
+        Misfit::Untimely { age } => {
+            format!("it is {} old, longer than the kernel answers alone", precise(age))
+        }
+        Misfit::NotConfigured(group) => format!("{} is not configured any more", of(group)),
+        Misfit::Majority(group) => format!("{} is in mode majority now", of(group)),
+        Misfit::NotPresent(group) => {
+            format!("the kernel does not have all addresses of {}", of(group))
+        }
+    }
+}
+
+pub(super) fn went_on(me: &str, groups: u16, after: Duration) -> String {
+    let silent = precise(after);
+    format!("{me} was restarted in place and kept {groups} groups; it was silent for {silent}")
+}
+
+pub(super) fn not_in_place(me: &str, why: Obstacle) -> String {
+    format!("{me} hands over instead of a restart in place: {}", obstacle(why))
+}

@@ -1,0 +1,125 @@
+//! A restart in place, as the shell sees it: one process leaves a file, the next takes it.
+//!
+//! ```text
+//!   first process                         runtime directory          second process
+//!   protocol thread rests --> Estate ---> restart  --- renamed --->  restart.taken
+//!   last renewal of the lease                 \                      adopts addresses and gate
+//!   guardian is to stand by                    \-- renamed by the guardian when the lease is
+//!   kernel thread leaves all as it is               over: restart.expired, and it acts
+//! ```
+//!
+//! The file is a token: whoever renames it first has it, so either another process goes on with
+//! this life or the guardian ends it, and never both. It is used once: sequences that were issued
+//! under a key must not be issued again. Every failure ends in what would happen without a restart
+//! in place: the old process hands over, or the new one begins a new life and sweeps.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::clock;
+use super::host;
+use super::runtime_directory::RuntimeDirectory;
+use super::setup;
+use super::state_file::{self, Estate, Origin, Unusable};
+use crate::config::{Config, Restart};
+use crate::control::local::Notice;
+use crate::control::names::Names;
+use crate::control::recorder::Recorder;
+use crate::kernel;
+use crate::protocol::{Incarnation, Instant, NodeId};
+
+/// How the daemon ends.
+#[derive(Debug)]
+pub(crate) enum Parting {
+    /// With nothing left.
+    Ordinary,
+    /// For another process to go on.
+    InPlace(StandBy),
+}
+
+impl Parting {
+    /// What the guardian has to wait for, if it has to.
+    pub(crate) fn stand_by(&self) -> Option<StandBy> {
+        match self {
+            Self::Ordinary => None,
+            Self::InPlace(stand_by) => Some(stand_by.clone()),
+        }
+    }
+}
+
+/// What the guardian waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StandBy {
+    /// The token.
+    pub(crate) file: PathBuf,
+    /// When it is to act if nobody has taken that.
+    pub(crate) until: Instant,
+}
+
+/// Leaves the file. On failure the guardian finds the daemon dead and acts at once.
+pub(crate) fn leave(
+    directory: &RuntimeDirectory,
+    (config, me): (&Config, NodeId),
+    estate: &Estate,
+) -> Parting {
+    let until = estate.open_until;
+    let written = origin(config, me)
+        .map(|origin| state_file::text(estate, &origin, env!("CARGO_PKG_VERSION")))
+        .and_then(|text| directory.leave_state(&text));
+    if let Err(error) = written {
+        tracing::error!(%error, "no restart in place: the state file cannot be written");
+    }
+    // Without a file the guardian acts when it looks for it.
+    Parting::InPlace(StandBy { file: directory.state_file(), until })
+}
+
+/// Takes the file, if there is one and this process can go on from there; tells why if it cannot.
+pub(crate) fn take(
+    directory: &RuntimeDirectory,
+    config: &Config,
+    me: NodeId,
+    tell: impl Fn(&Unusable),
+) -> Option<Estate> {
+    let estate = match directory.take_state() {
+        Ok(text) => judge(&text?, config, me),
+        Err(error) => Err(Unusable::Unreadable(error)),
+    };
+    estate.inspect_err(|why| tell(why)).ok()
+}
+
+fn judge(text: &str, config: &Config, me: NodeId) -> Result<Estate, Unusable> {
+    if config.restart != Restart::InPlace {
+        return Err(Unusable::NotWanted);
+    }
+    let origin = origin(config, me).map_err(Unusable::Unreadable)?;
+    let estate = state_file::read(text, &origin)?;
+    let groups = setup::groups(config, me);
+    let present = kernel::whole_groups(&groups).map_err(Unusable::Unreadable)?;
+    let configuration = config.protocol(me, Incarnation(0), 0, host::software(), false);
+    let fits = estate.memory.fits(clock::now(), &configuration, &present);
+    fits.map_err(Unusable::Misfit)?;
+    Ok(estate)
+}
+
+/// Tells people why a new life begins although the last was to go on.
+pub(crate) fn tell(unusable: &Unusable, recorder: &Recorder, names: &Names) {
+    let why = unusable.words(names);
+    let me = names.node(names.me());
+    tracing::warn!(because = why, "no restart in place, a new life begins");
+    let notice = Notice {
+        kind: "not_in_place",
+        group: None,
+        pool: None,
+        from: None,
+        to: None,
+        cause: Some(why.clone()),
+        sentence: format!("{me} was not restarted in place, it begins a new life: {why}"),
+    };
+    recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
+}
+
+fn origin(config: &Config, me: NodeId) -> std::io::Result<Origin> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+    Ok(Origin { cluster: config.cluster.clone(), node: me, boot })
+}

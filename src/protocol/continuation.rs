@@ -1,0 +1,254 @@
+//! A restart in place: one process of a node ends, and the next goes on with its life.
+//!
+//! ```text
+//!   first process                                     second process
+//!   Active -- Rest --> heartbeat, Memory   (silence)  fits? -- go_on --> Resuming --> Active
+//!                      addresses stay; the kernel answers for what is left of the lease
+//! ```
+//!
+//! To everybody else this is a stall and nothing more: the same life, the same epochs, the same
+//! addresses, and silence for as long as a start takes. So nobody has to know of it, older
+//! software included, and what keeps a node that has stood still from being a second owner keeps
+//! this one too: it comes back as `Resuming`, vouches for nothing, takes nothing and announces
+//! nothing until its peers have told what they know (see `health`). Whoever has taken a group
+//! meanwhile has a later claim, and this node gives way.
+//!
+//! A node that is not at rest (a group on its way, a contest, an offer), that is not sure of
+//! itself, or that has groups in mode majority leaves in the ordinary way instead: a voter counts
+//! wishes and promises that no file can carry on. A memory that does not fit is of no use, and the
+//! next process begins a new life.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::action::{Action, Report, Verdict};
+use super::announcements::jittered;
+use super::configuration::{Configuration, Mode};
+use super::event::Ticket;
+use super::fitness::Fitness;
+use super::group::Holding;
+use super::identity::{Epoch, GroupKey, Incarnation, NodeId, PoolId};
+use super::instant::Instant;
+use super::membership::low;
+use super::message::{Claim, LogPosition, NodePhase};
+use super::node::Node;
+use super::rules::Rule;
+
+/// What the next process of a node has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Whose it is.
+    pub me: NodeId,
+    /// The life that goes on.
+    pub incarnation: Incarnation,
+    /// When it was written, by the clock of all [`Instant`]s.
+    pub at: Instant,
+    /// The groups that the kernel answers for here, and under which epoch.
+    pub held: BTreeMap<GroupKey, Epoch>,
+    /// Every claim that is known and since when its holder has the group, oldest change first.
+    pub claims: Vec<(Claim, Instant)>,
+    /// The peers that have been heard.
+    pub peers: BTreeMap<NodeId, Acquaintance>,
+    /// What the checks of this host say.
+    pub fitness: Vec<(PoolId, Fitness)>,
+    /// Number of the last offer.
+    pub last_token: u32,
+}
+
+/// What is to be remembered of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acquaintance {
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// When it was last heard; `None` if only others did since its restart.
+    pub heard_at: Option<Instant>,
+    /// What is thought of it.
+    pub verdict: Verdict,
+    /// Number of the log of claims that goes to it.
+    pub stream: u32,
+    /// How far its log of claims has come here.
+    pub have: LogPosition,
+}
+
+/// Why a node does not rest: it leaves instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It is not sure of itself, has just started, or leaves already.
+    Phase(NodePhase),
+    /// A group is on its way to or from this node.
+    Busy,
+    /// Groups in mode majority need leases that go on without a gap.
+    Majority,
+}
+
+/// Why a memory is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// It is another node's.
+    OtherNode,
+    /// It is older than the kernel's lease, or younger than now.
+    Untimely {
+        /// How old it is; zero if it is from the future.
+        age: Duration,
+    },
+    /// This group is not configured any more.
+    NotConfigured(GroupKey),
+    /// This group is in mode majority now.
+    Majority(GroupKey),
+    /// The kernel does not have all addresses of this group.
+    NotPresent(GroupKey),
+}
+
+impl Memory {
+    /// Whether the life can go on now under this configuration, given the groups of which the
+    /// kernel has every address.
+    ///
+    /// # Errors
+    ///
+    /// See [`Misfit`]; then a new life has to begin.
+    pub fn fits(
+        &self,
+        now: Instant,
+        configuration: &Configuration,
+        present: &BTreeSet<GroupKey>,
+    ) -> Result<(), Misfit> {
+        if self.me != configuration.me {
+            return Err(Misfit::OtherNode);
+        }
+        let age = now.since(self.at);
+        if self.at > now || age >= configuration.timing.lease() {
+            return Err(Misfit::Untimely { age });
+        }
+        for group in self.held.keys() {
+            let Some(wanted) = configuration.groups.get(group) else {
+                return Err(Misfit::NotConfigured(*group));
+            };
+            if wanted.mode == Mode::Majority {
+                return Err(Misfit::Majority(*group));
+            }
+            if !present.contains(group) {
+                return Err(Misfit::NotPresent(*group));
+            }
+        }
+        Ok(())
+    }
+
+    /// The groups that are held, each with the ticket under which the kernel side has it now.
+    pub fn tickets(&self) -> impl Iterator<Item = (GroupKey, Ticket)> + '_ {
+        self.held.keys().zip(1..).map(|(group, number)| (*group, Ticket(number)))
+    }
+}
+
+impl Node {
+    /// Goes on with the life of a process that has rested. The memory fits.
+    #[must_use]
+    pub fn go_on(now: Instant, configuration: Configuration, memory: &Memory) -> Self {
+        let incarnation = memory.incarnation;
+        let mut node = Self::new(now, Configuration { incarnation, ..configuration });
+        for (claim, since) in &memory.claims {
+            let _ = node.claims.accept(*since, *claim);
+        }
+        for (peer, known) in &memory.peers {
+            node.recall(*peer, known);
+        }
+        for ((group, ticket), epoch) in memory.tickets().zip(memory.held.values()) {
+            let addresses = node.configuration.groups.get(&group).map_or(1, |it| it.addresses);
+            let Some(here) = node.groups.get_mut(&group) else { continue };
+            here.holding = Holding::Held { ticket, epoch: *epoch };
+            // Whoever had to be told was told in the process before.
+            here.tickled = *epoch;
+            node.last_ticket = ticket.0;
+            let wait = jittered(node.configuration.timing.announce_refresh, &mut node.random);
+            node.announcements.keep((now, group), addresses, wait);
+        }
+        node.fitness = memory.fitness.iter().copied().collect();
+        node.last_token = memory.last_token;
+        let groups = u16::try_from(memory.held.len()).unwrap_or(u16::MAX);
+        node.report(Report::WentOn { groups, after: now.since(memory.at) });
+        if node.holds(Rule::VerifyAfterRestart) {
+            node.quiet = true;
+            node.resume();
+        } else {
+            node.set_phase(NodePhase::Active);
+        }
+        node
+    }
+
+    fn recall(&mut self, node: NodeId, known: &Acquaintance) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        peer.incarnation = Some(known.incarnation);
+        peer.incarnation_low = Some(low(known.incarnation));
+        peer.inbound.have = known.have;
+        peer.outbound.stream = known.stream;
+        peer.verdict = match known.verdict {
+            Verdict::Up | Verdict::Suspect | Verdict::Indirect => Verdict::Up,
+            Verdict::Unknown | Verdict::Dead | Verdict::Left => known.verdict,
+        };
+        if peer.alive() {
+            peer.heard_at = known.heard_at;
+        }
+        // How far it had ours is not known for sure: all of it again, under the next number.
+        self.restart_log(node);
+    }
+
+    /// Leaves everything as it is to the next process, if this node is at rest; else it leaves.
+    pub(super) fn rest(&mut self) {
+        if let Some(why) = self.obstacle_to_rest() {
+            self.report(Report::NotInPlace { why });
+            self.leave();
+            return;
+        }
+        // The silence of this node begins now.
+        self.beat(false);
+        self.rested = true;
+        let memory = Box::new(self.memory());
+        self.actions.push(Action::GoOn(memory));
+    }
+
+    fn obstacle_to_rest(&self) -> Option<Obstacle> {
+        let majority = |group: &super::configuration::Group| group.mode == Mode::Majority;
+        if self.phase != NodePhase::Active {
+            return Some(Obstacle::Phase(self.phase));
+        }
+        if self.configuration.groups.values().any(majority) {
+            return Some(Obstacle::Majority);
+        }
+        let settled = |holding| matches!(holding, Holding::Idle | Holding::Held { .. });
+        let calm = self.groups.values().all(|here| settled(here.holding))
+            && self.offers.is_empty()
+            && self.promises.is_empty()
+            && self.contests.is_empty()
+            && self.patience.is_none();
+        (!calm).then_some(Obstacle::Busy)
+    }
+
+    fn memory(&self) -> Memory {
+        let held = self.groups.iter().filter_map(|(group, here)| match here.holding {
+            Holding::Held { epoch, .. } => Some((*group, epoch)),
+            Holding::Idle
+            | Holding::Asking { .. }
+            | Holding::Adding { .. }
+            | Holding::Removing { .. } => None,
+        });
+        let peers = self.peers.iter().filter_map(|(node, peer)| {
+            let known = Acquaintance {
+                incarnation: peer.incarnation?,
+                heard_at: peer.heard_at,
+                verdict: peer.verdict,
+                stream: peer.outbound.stream,
+                have: peer.inbound.have,
+            };
+            Some((*node, known))
+        });
+        Memory {
+            me: self.configuration.me,
+            incarnation: self.configuration.incarnation,
+            at: self.now,
+            held: held.collect(),
+            claims: self.claims.changed_after(0).map(|entry| (entry.claim, entry.since)).collect(),
+            peers: peers.collect(),
+            fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
+            last_token: self.last_token,
+        }
+    }
+}

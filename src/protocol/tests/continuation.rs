@@ -1,0 +1,151 @@
+//! Restarts in place: when a node rests, what it leaves, and what the next process makes of it.
+
+use super::*;
+
+const NODE: NodeId = NodeId(1);
+
+impl Cluster {
+    /// The process of a node rests and is gone; its kernel keeps what it has.
+    fn rest(&mut self, node: NodeId) -> Memory {
+        self.step(node, Event::Rest);
+        self.nodes.remove(&node);
+        self.memories.pop().unwrap_or_else(|| panic!("it does not rest: {}", self.told()))
+    }
+
+    /// The next process goes on.
+    fn go_on(&mut self, memory: &Memory, (nodes, groups): (u32, u64)) {
+        let configuration = configuration(memory.me.0, nodes, groups);
+        self.nodes.insert(memory.me, Node::go_on(self.now, configuration, memory));
+    }
+
+    fn obstacle(&self) -> Option<Obstacle> {
+        self.reports.iter().find_map(|(_, report)| match report {
+            Report::NotInPlace { why } => Some(*why),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn the_next_process_has_the_same_groups_under_the_same_epochs_and_nobody_notices() {
+    let mut cluster = Cluster::start(3, 9);
+    cluster.run(Duration::from_secs(10));
+    let had = cluster.groups_of(1);
+    let first = cluster.rest(NODE);
+    assert_eq!(first.held.keys().copied().collect::<Vec<_>>(), had);
+    assert_eq!(first.incarnation, cluster.incarnation(NODE));
+    cluster.run(Duration::from_millis(150));
+    cluster.reports.clear();
+    cluster.announced.clear();
+    cluster.go_on(&first, (3, 9));
+    cluster.run(Duration::from_secs(2));
+    let after = Duration::from_millis(150);
+    let mine = |report: &&(NodeId, Report)| report.0 == NODE;
+    assert_eq!(
+        cluster.reports.iter().filter(mine).map(|(_, report)| *report).collect::<Vec<_>>(),
+        [
+            Report::WentOn { groups: 3, after },
+            Report::PhaseChanged { from: NodePhase::Listening, to: NodePhase::Resuming },
+            Report::PhaseChanged { from: NodePhase::Resuming, to: NodePhase::Active },
+        ]
+    );
+    let others: Vec<_> = cluster.reports.iter().filter(|told| !mine(told)).collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert_eq!(cluster.announced, [], "nobody has to be told anything");
+    // The second process remembers no less than the first.
+    let second = cluster.rest(NODE);
+    assert_eq!((second.held, second.incarnation), (first.held, first.incarnation));
+}
+
+#[test]
+fn the_next_process_learns_what_was_claimed_meanwhile() {
+    let mut cluster = Cluster::start(3, 9);
+    cluster.run(Duration::from_secs(10));
+    let memory = cluster.rest(NODE);
+    // A group of another moves on while nobody is here to hear of it.
+    let group = cluster.groups_of(2)[0];
+    let order = Order::Move { group, to: NodeId(3) };
+    cluster.step(NodeId(2), Event::Ordered { ticket: 1, order });
+    cluster.run(Duration::from_millis(100));
+    assert_eq!(cluster.answers, [Ok(())]);
+    cluster.go_on(&memory, (3, 9));
+    cluster.run(Duration::from_millis(300));
+    assert_eq!(cluster.nodes[&NODE].current_owner(group), Some(NodeId(3)));
+    assert_eq!(cluster.nodes[&NODE].phase, NodePhase::Active);
+}
+
+#[test]
+fn the_next_process_vouches_for_nothing_before_it_has_heard_its_peers() {
+    let mut cluster = Cluster::start(3, 9);
+    cluster.run(Duration::from_secs(10));
+    let memory = cluster.rest(NODE);
+    cluster.run(Duration::from_millis(50));
+    for other in [2, 3] {
+        cluster.cut(other, 1);
+    }
+    cluster.go_on(&memory, (3, 9));
+    cluster.run(Duration::from_millis(250));
+    assert_eq!(cluster.nodes[&NODE].lease(), None);
+    cluster.cut.clear();
+    cluster.run(Duration::from_millis(250));
+    assert!(cluster.nodes[&NODE].lease().is_some());
+}
+
+#[test]
+fn a_node_that_is_not_at_rest_leaves_instead() {
+    let mut young = Cluster::start(2, 4);
+    young.run(Duration::from_millis(100));
+    young.step(NODE, Event::Rest);
+    assert_eq!(young.obstacle(), Some(Obstacle::Phase(NodePhase::Listening)));
+
+    let mut busy = Cluster::start(2, 4);
+    busy.run(Duration::from_secs(10));
+    busy.removal = Duration::from_millis(50);
+    let order = Order::Drain(NODE);
+    busy.step(NODE, Event::Ordered { ticket: 1, order });
+    busy.run(Duration::from_millis(5));
+    busy.step(NODE, Event::Rest);
+    assert_eq!((busy.obstacle(), busy.memories.len()), (Some(Obstacle::Busy), 0));
+    busy.run(Duration::from_secs(1));
+    assert_eq!((busy.share(NodeId(2)), busy.stopped.as_slice()), (4, &[NODE][..]));
+
+    let mut strict = Cluster::start(2, 4);
+    strict.run(Duration::from_secs(10));
+    let mut changed = configuration(1, 2, 4);
+    for group in changed.groups.values_mut() {
+        group.mode = Mode::Majority;
+    }
+    strict.step(NODE, Event::Reconfigured(Box::new(changed)));
+    strict.step(NODE, Event::Rest);
+    assert_eq!((strict.obstacle(), strict.memories.len()), (Some(Obstacle::Majority), 0));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_reason() {
+    let mut cluster = Cluster::start(2, 4);
+    cluster.run(Duration::from_secs(10));
+    let memory = cluster.rest(NODE);
+    let held: BTreeSet<GroupKey> = memory.held.keys().copied().collect();
+    let first = *held.first().expect("it has a share");
+    let (now, here) = (memory.at + Duration::from_millis(200), configuration(1, 2, 4));
+    let without = |group| held.iter().copied().filter(|it| *it != group).collect();
+    let mut fewer = here.clone();
+    fewer.groups.remove(&first);
+    let mut strict = here.clone();
+    strict.groups.get_mut(&first).expect("configured").mode = Mode::Majority;
+    let late = memory.at + here.timing.lease();
+    let untimely = |millis| Err(Misfit::Untimely { age: Duration::from_millis(millis) });
+    let table: Vec<(Instant, Configuration, BTreeSet<GroupKey>, Result<(), Misfit>)> = vec![
+        (now, here.clone(), held.clone(), Ok(())),
+        (late.before(Duration::from_millis(1)), here.clone(), held.clone(), Ok(())),
+        (late, here.clone(), held.clone(), untimely(600)),
+        (memory.at.before(Duration::from_millis(1)), here.clone(), held.clone(), untimely(0)),
+        (now, configuration(2, 2, 4), held.clone(), Err(Misfit::OtherNode)),
+        (now, fewer, held.clone(), Err(Misfit::NotConfigured(first))),
+        (now, strict, held.clone(), Err(Misfit::Majority(first))),
+        (now, here, without(first), Err(Misfit::NotPresent(first))),
+    ];
+    for (now, configuration, present, wanted) in table {
+        assert_eq!(memory.fits(now, &configuration, &present), wanted);
+    }
+}
