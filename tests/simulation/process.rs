@@ -48,6 +48,7 @@ impl Cluster {
             return;
         }
         self.hosts[host].plan = plan;
+        self.forget_claims(host);
         if self.hosts[host].node.is_some() {
             let configuration = Box::new(self.configuration(host));
             self.hand_over(host, Inbound::Reconfigured(configuration));
