@@ -288,7 +288,12 @@ impl Cluster {
         }
         self.check_claims(host, &message);
         self.safety.datagrams += 1;
-        let Some(delay) = self.network.carry(self.now, host, to, &mut self.draw) else { return };
+        let Some(delay) = self.network.carry(self.now, host, to, &mut self.draw) else {
+            if !self.network.connects(host, to) {
+                self.safety.note_cut((to, host), self.now);
+            }
+            return;
+        };
         let (life, sent_at) = (self.hosts[host].incarnation, self.now);
         if self.draw.chance(self.network.weather.duplicate) {
             let at = self.now + delay + self.draw.between(0, MILLISECOND);
