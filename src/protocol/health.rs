@@ -83,13 +83,18 @@ impl Node {
         }
     }
 
+    /// Gives every peer a full detection time to be heard again.
+    fn credit_everybody(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.credit_until = self.now;
+        }
+    }
+
     fn stalled(&mut self, length: Duration) {
         self.report(Report::Stalled { length });
         self.heartbeat_due = self.now;
         if self.holds(Rule::StallCredit) {
-            for peer in self.peers.values_mut() {
-                peer.credit_until = self.now;
-            }
+            self.credit_everybody();
         }
         self.reach = ReachTest::default();
         // It was in touch with nobody: what others took meanwhile it does not dispute.
@@ -253,9 +258,7 @@ impl Node {
             ReachState::Works | ReachState::Unknown => {
                 if state == ReachState::Works {
                     // Its peers will be heard again too, if they are there.
-                    for peer in self.peers.values_mut() {
-                        peer.credit_until = self.now;
-                    }
+                    self.credit_everybody();
                 }
                 // Having waited is as good as an answer for the verdicts that follow.
                 self.reach.believed_until = self.now + self.configuration.timing.detection();

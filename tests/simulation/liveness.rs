@@ -51,9 +51,7 @@ impl Cluster {
         self.demand("L2", BALANCE_WITHIN, Self::unbalanced)?;
         let balanced = self.now - start;
         self.demand_quiet()?;
-        // A node that is trusted again by now gets its share.
-        self.demand("L7", BALANCE_WITHIN, Self::unbalanced)?;
-        for check in [Self::uncovered, Self::misled] {
+        for check in [Self::uncovered, Self::misled, Self::unbalanced] {
             if let Some(text) = check(self) {
                 return Err(self.violated("L7", format!("after the quiet: {text}")));
             }
@@ -185,6 +183,10 @@ impl Cluster {
         }
         if self.options.faults.contains(&Kind::Move) {
             return None;
+        }
+        // Nobody has too much of what nobody answers for (seed 26384: a lease was lost for 120 ms).
+        if let Some(text) = self.uncovered() {
+            return Some(text);
         }
         let loads = self.loads();
         let groups: u64 = loads.iter().map(|(groups, _)| groups).sum();

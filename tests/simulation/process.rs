@@ -58,6 +58,7 @@ impl Cluster {
             return;
         }
         self.hosts[host].plan = plan;
+        self.forget_claims(host);
         if self.hosts[host].node.is_some() {
             let configuration = Box::new(self.configuration(host));
             self.hand_over(host, Inbound::Reconfigured(configuration));
@@ -321,7 +322,12 @@ impl Cluster {
         }
         self.check_claims(host, &message);
         self.safety.datagrams += 1;
-        let Some(delay) = self.network.carry(self.now, host, to, &mut self.draw) else { return };
+        let Some(delay) = self.network.carry(self.now, host, to, &mut self.draw) else {
+            if !self.network.connects(host, to) {
+                self.safety.note_cut((to, host), self.now);
+            }
+            return;
+        };
         let (life, sent_at) = (self.hosts[host].incarnation, self.now);
         if self.draw.chance(self.network.weather.duplicate) {
             let at = self.now + delay + self.draw.between(0, MILLISECOND);

@@ -138,6 +138,15 @@ impl Cluster {
         plan.groups.get(&self.groups[group]).is_some_and(|group| group.force)
     }
 
+    /// What a daemon was told of groups that its new file does not have it may forget (seed 77374).
+    pub(crate) fn forget_claims(&mut self, host: usize) {
+        let has = &self.plans[self.hosts[host].plan].groups;
+        let groups = &self.groups;
+        self.strangers
+            .told
+            .retain(|(of, group), _| *of != host || has.contains_key(&groups[*group]));
+    }
+
     /// A daemon is told that somebody claims a group.
     pub(crate) fn note_claim(&mut self, host: usize, group: usize, hardware: HardwareAddress) {
         if hardware != STRANGER || self.is_forced(host, group) {

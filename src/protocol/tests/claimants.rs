@@ -196,6 +196,26 @@ fn an_owner_defends_itself_once_in_ten_seconds_and_keeps_what_it_has() {
     assert!(status.groups.iter().any(|group| group.claimant == Some(STRANGER)));
 }
 
+/// What comes too soon is answered when that is allowed again, though nothing more comes.
+#[test]
+fn a_claim_soon_after_a_defence_is_answered_later() {
+    let mut cluster = settled(None, 2, 2);
+    cluster.run(Duration::from_secs(10));
+    cluster.announced.clear();
+    let group = cluster.groups_of(1)[0];
+    let claim = KernelEvent::Claimed { group, hardware: STRANGER };
+    for _ in 0..2 {
+        cluster.step(NodeId(1), Event::Kernel(claim.clone()));
+        cluster.run(Duration::from_secs(1));
+    }
+    let defences = |cluster: &Cluster| {
+        cluster.announced.iter().filter(|(.., announced)| *announced == group).count()
+    };
+    assert_eq!(defences(&cluster), 1, "{:?}", cluster.announced);
+    cluster.run(Duration::from_secs(9));
+    assert_eq!(defences(&cluster), 2, "{:?}", cluster.announced);
+}
+
 #[test]
 fn a_peers_claim_is_told_and_not_answered() {
     let mut cluster = settled(None, 2, 2);

@@ -75,11 +75,13 @@ fn a_machine_that_stood_still_with_its_clock_learns_of_it_from_its_peers() {
         cluster.frozen.remove(&NodeId(1));
         cluster.behind.insert(NodeId(1), Duration::from_secs(2));
         cluster.run(Duration::from_millis(300));
-        let stalled = |(node, report): &(NodeId, Report)| {
-            *node == NodeId(1) && matches!(report, Report::Stalled { .. })
-        };
-        cluster.reports.iter().any(stalled)
+        first_has_stalled(&cluster)
     });
+}
+
+fn first_has_stalled(cluster: &Cluster) -> bool {
+    let mut reports = cluster.reports.iter();
+    reports.any(|(node, report)| *node == NodeId(1) && matches!(report, Report::Stalled { .. }))
 }
 
 /// A lead that the peers' clocks have lost since does not hide that this one has lost as much.
@@ -97,8 +99,5 @@ fn clocks_that_drift_do_not_hide_a_stop() {
     cluster.frozen.remove(&NodeId(1));
     cluster.behind.insert(NodeId(1), Duration::from_millis(240));
     cluster.run(Duration::from_millis(300));
-    let stalled = |(node, report): &(NodeId, Report)| {
-        *node == NodeId(1) && matches!(report, Report::Stalled { .. })
-    };
-    assert!(cluster.reports.iter().any(stalled), "{:?}", cluster.reports);
+    assert!(first_has_stalled(&cluster), "{:?}", cluster.reports);
 }
