@@ -201,13 +201,11 @@ impl Client {
 
     /// Asks on this connection, and keeps it if both ends want that.
     fn once(&mut self, mut stream: TcpStream) -> Result<(), Cut> {
-        let cut = |error: &std::io::Error, begun: bool| match error.kind() {
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
-                if !begun =>
-            {
-                Cut::Before(error.to_string())
-            }
-            _ => Cut::Otherwise(error.to_string()),
+        const ENDED: [ErrorKind; 3] =
+            [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe, ErrorKind::ConnectionAborted];
+        let cut = |error: &std::io::Error, begun: bool| {
+            let before = !begun && ENDED.contains(&error.kind());
+            if before { Cut::Before(error.to_string()) } else { Cut::Otherwise(error.to_string()) }
         };
         stream.write_all(REQUEST).map_err(|error| cut(&error, false))?;
         let (mut answer, mut chunk) = (Vec::new(), [0; 1024]);

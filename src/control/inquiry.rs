@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::names::{Names, NamesInForce, Unresolved};
 use super::plan::{self, Foreseen, Plan};
 use super::response::{Applied, Check, Done, Explanation, Fence, Hook, Rejected, SCHEMA};
-use super::{sentences, translation};
+use super::{refusals, translation};
 use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
 
 /// Depth of the channel to the daemon: one inquiry for each client there can be.
@@ -173,7 +173,7 @@ impl Inquirer {
         *self.status.lock().await = None;
         let names = self.names.current();
         answer.map_err(|refusal| {
-            let (code, reason) = sentences::refusal(refusal, order, &names);
+            let (code, reason) = refusals::refusal(refusal, order, &names);
             Rejected::new(code, reason)
         })?;
         let (node, name) = match order {

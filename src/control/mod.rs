@@ -22,6 +22,7 @@ pub mod local;
 pub mod names;
 pub mod plan;
 pub mod recorder;
+mod refusals;
 pub mod render;
 pub mod request;
 pub mod response;

@@ -223,6 +223,7 @@ fn why(group: &Group) -> String {
 }
 
 /// That a drained node still serves connections of so many groups that it has given away.
+#[must_use]
 pub fn keeps(node: &str, groups: usize) -> String {
     let groups = if groups == 1 { "one group".to_owned() } else { format!("{groups} groups") };
     format!("{node} has given everything away and still serves connections to {groups}")

@@ -2,7 +2,7 @@
 //!
 //! Status, events, explanations, log lines and errors all speak through here, so that the same
 //! thing is always said in the same words. A sentence has no capital and no full stop: it stands
-//! in a table cell, in a log field or after a colon. A refusal says what to do about it.
+//! in a table cell, in a log field or after a colon. `refusals` has what to do about a refusal.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::names::Names;
 use super::restart_words;
 use crate::protocol::{
     Cause, Convergence, Failure, Fitness, GroupKey, HardwareAddress, Inability, NodeId, NodePhase,
-    Order, PoolId, Refusal, Report, Standing, Verdict,
+    PoolId, Report, Standing, Verdict,
 };
 
 /// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
@@ -287,63 +287,6 @@ pub fn would_take(standing: Standing) -> bool {
     }
 }
 
-/// Why an order was refused and what to do; `(code, sentence)`.
-#[must_use]
-pub fn refusal(refusal: Refusal, order: Order, names: &Names) -> (&'static str, String) {
-    let (group, node) = match order {
-        Order::Drain(node) | Order::DrainNow(node) | Order::Undrain(node) => {
-            ("the group".to_owned(), names.node(node))
-        }
-        Order::Move { group, to } => (names.group(group).group, names.node(to)),
-    };
-    match refusal {
-        Refusal::UnknownNode => (
-            "unknown_node",
-            format!("{node} is not in the configuration of the node that had to act; reload there"),
-        ),
-        Refusal::UnknownGroup => (
-            "unknown_group",
-            format!(
-                "{group} is not in the configuration of the node that had to act; reload there"
-            ),
-        ),
-        Refusal::NobodyOwns => {
-            ("nobody_owns", format!("nobody owns {group} now; see why with 'buoy explain {group}'"))
-        }
-        Refusal::Unreachable => (
-            "unreachable",
-            "the node that would have to act is not heard; see 'buoy status', or ask there"
-                .to_owned(),
-        ),
-        Refusal::ReceiverDown => {
-            ("receiver_down", format!("{node} is not up; start it first, see 'buoy status'"))
-        }
-        Refusal::ReceiverDraining => (
-            "receiver_draining",
-            format!("{node} is draining or leaving; allow it with 'buoy undrain {node}' first"),
-        ),
-        Refusal::ReceiverIsWitness => {
-            ("receiver_is_witness", format!("{node} is a witness: it votes and owns nothing"))
-        }
-        Refusal::ReceiverUnfit => (
-            "receiver_unfit",
-            format!("checks fail at {node} that pass at the owner; see which with 'buoy status'"),
-        ),
-        Refusal::ReceiverDeclined => (
-            "receiver_declined",
-            format!("{node} did not take {group}; see why with 'buoy explain {group}' there"),
-        ),
-        Refusal::Busy => {
-            ("busy", format!("{group} is already being moved; try again when that is done"))
-        }
-        Refusal::NotReady => (
-            "not_ready",
-            "the node has just started or resumed and does not act yet; try again in a few seconds"
-                .to_owned(),
-        ),
-    }
-}
-
 /// The word for a verdict, as in the contract.
 #[must_use]
 pub fn verdict(verdict: Verdict) -> &'static str {
@@ -444,20 +387,6 @@ mod tests {
             report(&Report::NotConverged { group, epoch, outcome }, None, &names),
             "10.77.0.100: 1 of 6 neighbours resolve it to lb1, \
              not 10.77.0.7, 10.77.0.8, 10.77.0.9 and 2 more"
-        );
-    }
-
-    #[test]
-    fn refusals_carry_a_remedy() {
-        let names = names();
-        let order = Order::Move { group: group("10.77.0.100"), to: node("lb2") };
-        let (code, sentence) = refusal(Refusal::ReceiverDraining, order, &names);
-        assert_eq!(code, "receiver_draining");
-        assert_eq!(sentence, "lb2 is draining or leaving; allow it with 'buoy undrain lb2' first");
-        let (_, sentence) = refusal(Refusal::NobodyOwns, order, &names);
-        assert_eq!(
-            sentence,
-            "nobody owns 10.77.0.100 now; see why with 'buoy explain 10.77.0.100'"
         );
     }
 

@@ -15,7 +15,8 @@ use crate::control::sentences::{
     astray, cause as because, fitness, inability, last_resort, phase, verdict,
 };
 use crate::protocol::{
-    Convergence, Epoch, Fitness, NodeId, NodePhase, Obstacle, PoolId, Report, Verdict,
+    Cause, Convergence, Epoch, Fitness, GroupKey, NodeId, NodePhase, Obstacle, PoolId, Report,
+    Verdict,
 };
 
 /// One line. Fields that do not apply are absent.
@@ -53,6 +54,14 @@ impl Line {
         }
     }
 
+    fn group(self, group: GroupKey, names: &Names) -> Self {
+        Self { group: Some(names.group(group).group), ..self }
+    }
+
+    fn peer(self, peer: NodeId, names: &Names) -> Self {
+        Self { peer: Some(names.node(peer)), ..self }
+    }
+
     fn because(self, sentence: impl Into<String>) -> Self {
         Self { because: Some(sentence.into()), ..self }
     }
@@ -63,6 +72,21 @@ impl Line {
             Some(0) => line.because("the last has ended"),
             Some(left) => line.because(format!("{left} were ended")),
             None => line.because("they were not counted"),
+        }
+    }
+
+    fn owned(
+        self,
+        (from, to): (Option<NodeId>, Option<NodeId>),
+        cause: Cause,
+        names: &Names,
+    ) -> Self {
+        Self {
+            from: from.map(|node| names.node(node)),
+            to: to.map(|node| names.node(node)),
+            // The cause tells why the last owner once took it, not why nobody has it now.
+            because: to.map(|_| because(cause, None, names)),
+            ..self
         }
     }
 
@@ -106,37 +130,41 @@ pub(crate) fn log(report: &Report, names: &Names) {
     line(*report, names).log(names);
 }
 
+const NEW_LIFE: &str = "it began a new life and holds nothing of its last";
+const OVERDUE: &str = "what was to be done before it may move has not ended in time";
+const NOT_MOVED: &str = "planned move did not happen";
+const VOTERS_DIFFER: &str = "voter goes by another list of voters";
+const NO_LEASE: &str = "it grants this node no lease until both have loaded the same file";
+
+fn not_taken(groups: u16) -> String {
+    format!("the offer of {groups} groups was declined or not answered")
+}
+
 /// Words one report.
 fn line(report: Report, names: &Names) -> Line {
-    let of_group = |level, message, group| Line {
-        group: Some(names.group(group).group),
-        ..Line::new(level, message)
-    };
-    let of_peer =
-        |level, message, peer| Line { peer: Some(names.node(peer)), ..Line::new(level, message) };
+    let of_group = |level, message, group| Line::new(level, message).group(group, names);
+    let of_peer = |level, message, peer| Line::new(level, message).peer(peer, names);
     match report {
         Report::PeerChanged { peer, from, to, silence } => {
             let line = of_peer(verdict_level(to), "peer changed", peer);
             line.change(verdict(from), verdict(to)).because(verdict_because(to, silence))
         }
-        Report::PeerRestarted { peer } => of_peer(Level::INFO, "peer restarted", peer)
-            .because("it began a new life and holds nothing of its last"),
+        Report::PeerRestarted { peer } => {
+            of_peer(Level::INFO, "peer restarted", peer).because(NEW_LIFE)
+        }
         Report::KeptEnded { group, to, left } => {
             of_group(Level::INFO, ENDED, group).kept(names.node(to), left)
         }
         Report::OfferFailed { to, groups } => {
-            of_peer(Level::INFO, "planned move did not happen", to)
-                .because(format!("the offer of {groups} groups was declined or not answered"))
+            of_peer(Level::INFO, NOT_MOVED, to).because(not_taken(groups))
         }
-        Report::GateOverdue { group } => of_group(Level::WARN, "gate overdue", group)
-            .because("what was to be done before it may move has not ended in time"),
-        Report::OwnerChanged { group, from, to, epoch, cause } => Line {
-            from: from.map(|node| names.node(node)),
-            to: to.map(|node| names.node(node)),
-            // The cause tells why the last owner once took it, not why nobody has it now.
-            because: to.map(|_| because(cause, None, names)),
-            ..of_group(owner_level(to.is_some()), "owner changed", group).epoch(epoch)
-        },
+        Report::GateOverdue { group } => {
+            of_group(Level::WARN, "gate overdue", group).because(OVERDUE)
+        }
+        Report::OwnerChanged { group, from, to, epoch, cause } => {
+            let line = of_group(owner_level(to.is_some()), "owner changed", group).epoch(epoch);
+            line.owned((from, to), cause, names)
+        }
         Report::Acquired { group, epoch } => of_group(Level::INFO, UP, group).epoch(epoch),
         Report::Released { group, epoch } => of_group(Level::INFO, GONE, group).epoch(epoch),
         Report::GaveWay { group, to, epoch } => of_group(Level::WARN, "gave way", group)
@@ -163,16 +191,15 @@ fn line(report: Report, names: &Names) -> Line {
         Report::Stalled { length } => Line::new(Level::WARN, "this node stalled")
             .because(format!("it did not run for {}", milliseconds(length))),
         Report::VotersDiffer { voter } => {
-            of_peer(Level::WARN, "voter goes by another list of voters", voter)
-                .because("it grants this node no lease until both have loaded the same file")
+            of_peer(Level::WARN, VOTERS_DIFFER, voter).because(NO_LEASE)
         }
         Report::MajorityLost { groups } => majority(groups, false),
         Report::MajorityBack { groups } => majority(groups, true),
-        Report::KernelAnswers { peer, group, hardware } => Line {
-            group: Some(names.group(group).group),
-            ..of_peer(Level::WARN, "peer is silent but its kernel answers", peer)
+        Report::KernelAnswers { peer, group, hardware } => {
+            of_peer(Level::WARN, "peer is silent but its kernel answers", peer)
+                .group(group, names)
                 .because(format!("{hardware} answers; nothing of the peer is taken"))
-        },
+        }
         Report::SecondClaimant { group, hardware, node } => Line {
             peer: node.map(|node| names.node(node)),
             ..of_group(Level::WARN, "somebody else claims the group too", group)

@@ -28,6 +28,13 @@ const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
 const EADDRNOTAVAIL: i32 = 99;
 
+/// Opens the connection through which changes are made. To be called within the runtime.
+pub(super) fn connect() -> io::Result<Handle> {
+    let (connection, handle, _) = rtnetlink::new_connection()?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
 /// Makes one change; what is added lives for so many seconds, if given.
 pub(super) async fn make(
     handle: Handle,

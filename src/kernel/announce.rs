@@ -14,9 +14,11 @@ use std::net::IpAddr;
 use std::os::fd::IntoRawFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use pnet_datalink::{Channel, ChannelType, DataLinkSender, NetworkInterface};
 
+use super::StartError;
 use super::arp::{self, Operation};
 use super::counters::Counters;
 use super::links::{Host, Link};
@@ -162,9 +164,14 @@ fn packet_socket() -> io::Result<i32> {
 }
 
 /// Whether the kernel lets us send frames of our own making.
-pub(super) fn permitted() -> io::Result<()> {
-    socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
-    Ok(())
+pub(super) fn permitted() -> Result<(), StartError> {
+    match socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None) {
+        Ok(_) => Ok(()),
+        Err(Errno::EPERM | Errno::EACCES) => {
+            Err(StartError::NotPermitted { capability: "CAP_NET_RAW" })
+        }
+        Err(error) => Err(StartError::Netlink(error.into())),
+    }
 }
 
 /// Whether the host forwards IPv6 packets that arrive on the link.

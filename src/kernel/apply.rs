@@ -31,7 +31,7 @@ use super::reconcile::{Change, Reconciler, Refusal};
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
 use super::{EventSink, Fenced, Order, Settings, StartError};
-use crate::protocol::{GroupKey, Instant, KernelEvent, Mode, Reach};
+use crate::protocol::{GroupKey, Instant, KernelEvent, Mode};
 
 /// Changes asked for at once. More would only fill the sockets' buffers.
 const CHANGES_MAX: usize = 64;
@@ -107,8 +107,8 @@ impl Shell {
         counters: Arc<Counters>,
         connections: Connections,
     ) -> Result<Self, StartError> {
-        announce::permitted().map_err(|error| refused(error, "CAP_NET_RAW"))?;
-        let handle = connect().map_err(StartError::Netlink)?;
+        announce::permitted()?;
+        let handle = addresses::connect().map_err(StartError::Netlink)?;
         if !addresses::permitted(handle.clone()).await {
             return Err(StartError::NotPermitted { capability: "CAP_NET_ADMIN" });
         }
@@ -183,7 +183,9 @@ impl Shell {
                 () = self.watch.readable() => self.receive(),
                 Some((change, answer)) = self.running.next() => self.answered(change, answer),
                 () = self.claimants.readable() => self.hear_claimants(),
-                reach = self.probes.next() => self.told(reach),
+                reach = self.probes.next() => {
+                    reach.into_iter().for_each(|it| (self.events)(KernelEvent::Reach(it)));
+                }
                 () = tokio::task::yield_now(), if self.closing.is_waiting() => {}
                 () = self.verifier.readable() => {
                     self.verifier.receive(&self.reconciler, self.now());
@@ -201,12 +203,6 @@ impl Shell {
         let (now, reconciler) = (self.now(), &self.reconciler);
         let events = self.verifier.proceed(reconciler, &mut self.announcer, &self.counters, now);
         events.into_iter().for_each(|event| (self.events)(event));
-    }
-
-    fn told(&mut self, reach: Option<Reach>) {
-        if let Some(reach) = reach {
-            (self.events)(KernelEvent::Reach(reach));
-        }
     }
 
     fn deadline(&self) -> Moment {
@@ -440,7 +436,7 @@ impl Shell {
         if self.broken.is_none_or(|at| at > Moment::now()) {
             return;
         }
-        match (Watch::open(), connect()) {
+        match (Watch::open(), addresses::connect()) {
             (Ok(watch), Ok(handle)) => {
                 (self.watch, self.handle, self.broken) = (watch, handle, None);
                 self.reconciler.doubt();
@@ -500,20 +496,5 @@ impl Shell {
         if let Err(error) = self.sweep().await {
             tracing::error!(%error, "addresses of ours stay behind");
         }
-    }
-}
-
-/// Opens the connection through which changes are made. To be called within the runtime.
-fn connect() -> io::Result<Handle> {
-    let (connection, handle, _) = rtnetlink::new_connection()?;
-    tokio::spawn(connection);
-    Ok(handle)
-}
-
-fn refused(error: io::Error, capability: &'static str) -> StartError {
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        StartError::NotPermitted { capability }
-    } else {
-        StartError::Netlink(error)
     }
 }

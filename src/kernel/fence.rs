@@ -14,11 +14,12 @@ use std::time::Duration;
 use tokio::time::Instant as Moment;
 
 use super::forward::{Forward, Forwards};
-use super::gate::{Cover, Door, Gate};
+use super::gate::{Door, Gate};
 use super::lifetimes::{CLOSED, Refresher};
 use super::links::Place;
 use super::mute::Disguise;
 use super::reconcile::{Change, Reconciler, Refusal};
+use super::ruleset::Cover;
 use super::{FenceSettings, Fenced, GateWanted, StartError, Vouched};
 use crate::protocol::{GroupKey, Instant, Mode};
 

@@ -23,8 +23,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
-use super::gate::{Gate, ICMPV6, IPV4, IPV6, octets};
+use super::gate::Gate;
 use super::mute::{BEGINS, DESTINATION_UNREACHABLE, ICMP, PACKET_TOO_BIG, TCP};
+use super::ruleset::{ICMPV6, IPV4, IPV6, octets};
 use crate::netlink::nftables::{Batch, Field, Hook, Key, Step};
 use crate::protocol::GroupKey;
 

@@ -48,6 +48,7 @@ mod probe;
 mod questions;
 mod reach;
 mod reconcile;
+mod ruleset;
 mod sharing;
 mod sockets;
 #[cfg(test)]

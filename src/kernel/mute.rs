@@ -17,7 +17,8 @@
 //! ```
 
 use super::forward;
-use super::gate::{ARP, Door, Gate, ICMPV6, IPV4, IPV6, NEIGHBOUR_SOLICITATION};
+use super::gate::{Door, Gate};
+use super::ruleset::{ARP, ICMPV6, IPV4, IPV6, NEIGHBOUR_SOLICITATION};
 use crate::netlink::nftables::{Batch, Field, Hook, Key, Step};
 
 /// The chain that decides on frames of muted addresses.

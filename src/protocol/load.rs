@@ -260,9 +260,9 @@ mod tests {
         for (measured, counted) in [(300, 300), (360, 300), (390, 391), (200, 223), (240, 300)] {
             let mut meter = Meter::default();
             feed(&mut meter, 0, 4, &[400; 20]);
-            let early = feed(&mut meter, 20, 3, &vec![measured; 30]);
+            let early = feed(&mut meter, 20, 3, &[measured; 30]);
             assert_eq!(early, [], "{measured}");
-            feed(&mut meter, 50, 3, &vec![measured; 60]);
+            feed(&mut meter, 50, 3, &[measured; 60]);
             let load = meter.load(at(109)).unwrap();
             assert_eq!((load.utilisation, load.groups), (counted, 3), "{measured}");
         }

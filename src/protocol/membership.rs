@@ -109,8 +109,6 @@ impl Node {
             self.evaluate = true;
             self.heirs_due = self.heirs_due.min(self.now + self.configuration.timing.heartbeat);
         }
-        self.hear_checks(from, &beat.fitness);
-        let Some(peer) = self.peers.get_mut(&from) else { return };
         let trusted = matches!(beat.phase, NodePhase::Active | NodePhase::Leaving);
         let mut hears = std::collections::BTreeMap::new();
         for line in &beat.heard {
@@ -131,6 +129,7 @@ impl Node {
         if moved {
             self.recognise(&beat.hardware);
         }
+        self.hear_checks(from, &beat.fitness);
         self.acknowledged(from, beat.acknowledged);
         if beat.solicit {
             self.answer_solicitation(from);

@@ -162,7 +162,7 @@ impl Options {
             fault_end: fault_start + draw.between(5, 15) * SECOND,
             fault_limit: u64::MAX,
             // Not drawn: the other seeds stay what they were.
-            in_place: seed % 4 == 0,
+            in_place: seed.is_multiple_of(4),
             traced: false,
             ..Self::calm(nodes, groups)
         };

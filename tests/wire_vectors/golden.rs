@@ -16,8 +16,11 @@ use buoy::wire::{Opened, decode, encode};
 use crate::messages::{A, B, LIFE_B, hex, unhex, vectors};
 use crate::{at, sessions};
 
+/// A kind and its bytes.
+type Line = (String, Vec<u8>);
+
 /// Every version with the lines of its file.
-fn versions() -> Vec<(String, Vec<(String, Vec<u8>)>)> {
+fn versions() -> Vec<(String, Vec<Line>)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let version = |entry: fs::DirEntry| {
         let text = fs::read_to_string(entry.path().join("datagrams")).unwrap();

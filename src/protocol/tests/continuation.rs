@@ -19,9 +19,9 @@ impl Cluster {
     }
 
     fn obstacle(&self) -> Option<Obstacle> {
-        self.reports.iter().find_map(|(_, report)| match report {
-            Report::NotInPlace { why } => Some(*why),
-            _ => None,
+        self.reports.iter().find_map(|(_, report)| {
+            let Report::NotInPlace { why } = report else { return None };
+            Some(*why)
         })
     }
 }
@@ -135,7 +135,7 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     strict.groups.get_mut(&first).expect("configured").mode = Mode::Majority;
     let late = memory.at + here.timing.lease();
     let untimely = |millis| Err(Misfit::Untimely { age: Duration::from_millis(millis) });
-    let table: Vec<(Instant, Configuration, BTreeSet<GroupKey>, Result<(), Misfit>)> = vec![
+    let table = [
         (now, here.clone(), held.clone(), Ok(())),
         (late.before(Duration::from_millis(1)), here.clone(), held.clone(), Ok(())),
         (late, here.clone(), held.clone(), untimely(600)),

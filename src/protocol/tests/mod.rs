@@ -262,16 +262,13 @@ impl Cluster {
                 Action::Report(report) => self.reports.push((node, report)),
                 Action::Stopped => self.stopped.push(node),
                 Action::GoOn(memory) => self.memories.push(*memory),
-                other @ (Action::Verify { .. } | Action::Announce { .. }) => self.note(node, other),
-                other @ (Action::Acquaint { .. } | Action::Remember { .. }) => {
-                    self.note(node, other)
-                }
-                other @ (Action::WatchConnections(_) | Action::Tickle { .. }) => {
-                    self.note(node, other);
-                }
-                Action::OpenGate { group, ticket } => {
-                    self.asked_gates.push((node, group, ticket));
-                }
+                other @ (Action::Verify { .. }
+                | Action::Announce { .. }
+                | Action::Acquaint { .. }
+                | Action::Remember { .. }
+                | Action::WatchConnections(_)
+                | Action::Tickle { .. }) => self.note(node, other),
+                Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
                 Action::RememberDraining(_) | Action::LetFinish { .. } => {}
             }
         }
