@@ -33,6 +33,10 @@ impl Cluster {
             KernelEvent::Present { group: key, ticket }
         };
         self.refresh_open(host, group);
+        if self.options.preserve && matches!(event, KernelEvent::Present { .. }) {
+            let hardware = crate::strangers::hardware(host);
+            self.tell_soon(host, KernelEvent::Keepable { group: key, hardware });
+        }
         self.tell_soon(host, event);
     }
 

@@ -68,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) drift: u64,
     /// Whether daemons are restarted in place instead of stopped and started.
     pub(crate) in_place: bool,
+    /// Whether connections are kept through planned moves; they end within three seconds.
+    pub(crate) preserve: bool,
     /// Daemons start within so long.
     pub(crate) start_spread: u64,
     /// Faults in the mix.
@@ -112,6 +114,7 @@ impl Options {
             strict: None,
             drift: 300,
             in_place: false,
+            preserve: false,
             start_spread: 5 * MILLISECOND,
             faults: Vec::new(),
             fault_gap: SECOND,
@@ -163,6 +166,7 @@ impl Options {
             fault_limit: u64::MAX,
             // Not drawn: the other seeds stay what they were.
             in_place: seed.is_multiple_of(4),
+            preserve: seed.is_multiple_of(6),
             traced: false,
             ..Self::calm(nodes, groups)
         };

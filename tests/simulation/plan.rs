@@ -40,7 +40,8 @@ impl Plan {
             .take(options.groups)
             .map(|key| (*key, group(options, *key, &ids, draw)))
             .collect();
-        Self { groups, weights: options.weights.clone(), first_vote: false, preserve: None }
+        let preserve = options.preserve.then_some(Duration::from_secs(600));
+        Self { groups, weights: options.weights.clone(), first_vote: false, preserve }
     }
 
     /// A later version: a group more or less, or another weight.

@@ -294,6 +294,16 @@ impl Cluster {
         }
     }
 
+    /// The last of the connections that are kept ends by and by.
+    fn end_kept(&mut self, host: usize, group: usize) {
+        if self.options.preserve {
+            let (key, life) = (self.groups[group], self.hosts[host].life);
+            let at = self.now + self.draw.between(10 * MILLISECOND, 3_000 * MILLISECOND);
+            let event = KernelEvent::Kept(vec![(key, 0)]);
+            self.schedule(at, Happening::Tell { host, life, event });
+        }
+    }
+
     /// The kernel lets a group go. What it keeps serves connections that no client here has.
     fn give_back(&mut self, host: usize, (group, ticket): (GroupKey, Ticket), keeps: bool) {
         let Some(group) = self.group_index.get(&group).copied() else { return };
@@ -301,6 +311,7 @@ impl Cluster {
         let kept = &mut self.hosts[host].kernel.kept;
         if keeps {
             kept.insert(group);
+            self.end_kept(host, group);
         } else {
             kept.remove(&group);
         }
