@@ -105,3 +105,7 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 #[cfg(test)]
 #[path = "http_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tls_tests;

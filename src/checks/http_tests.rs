@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::Endpoint;
 
-fn wanted(at: Endpoint) -> HttpCheck {
+pub(super) fn wanted(at: Endpoint) -> HttpCheck {
     HttpCheck {
         at,
         path: "/health".to_owned(),
@@ -23,7 +23,7 @@ fn wanted(at: Endpoint) -> HttpCheck {
     }
 }
 
-fn look(wanted: HttpCheck) -> Look {
+pub(super) fn look(wanted: HttpCheck) -> Look {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

@@ -4,6 +4,8 @@
 use std::fs;
 use std::time::Duration;
 
+use nix::unistd::User;
+
 use super::*;
 
 fn program(script: &str, timeout: Duration) -> Program {
@@ -68,6 +70,27 @@ fn what_does_not_exist_is_told() {
     );
     let nobody = Program { user: Some("no-such-user".to_owned()), ..program("true", PATIENCE) };
     assert_eq!(run(&nobody).ending.to_string(), "cannot be run: there is no user no-such-user");
+}
+
+/// As root it gives up everything, and without being root it cannot become anybody else.
+#[test]
+fn a_program_runs_as_its_user() {
+    let nobody = User::from_name("nobody").unwrap().expect("every host has nobody");
+    let script = "id -u; id -G; grep CapEff /proc/self/status";
+    let outcome = run(&Program { user: Some("nobody".to_owned()), ..program(script, PATIENCE) });
+    if nix::unistd::Uid::effective().is_root() && !in_user_namespace() {
+        let (user, group) = (nobody.uid, nobody.gid);
+        assert_eq!(outcome.output, format!("{user}\n{group}\nCapEff:\t0000000000000000"));
+    } else {
+        let ending = outcome.ending.to_string();
+        assert!(ending.starts_with("cannot be run: "), "{ending}: {}", outcome.output);
+    }
+}
+
+/// Whether only some users exist here.
+fn in_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().nth(2) != Some("4294967295")
 }
 
 #[test]
