@@ -12,8 +12,9 @@ use buoy::lab::clock;
 use buoy::lab::plan::Shape;
 
 use crate::Outcome;
+use crate::beats::{gaps, quantile};
 use crate::runner::Test;
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, with};
 use crate::until::{throughout, until};
 use crate::web::{check_is, check_of, say, start, with_tables};
 
@@ -247,8 +248,17 @@ interval = "200ms"
 }
 
 /// A hundred checks a second, TCP and files, cost less than a hundredth of a core.
+/// What they cost, and how regular heartbeats are with them and without. Measured for 20 seconds
+/// each, or as many as `BUOY_CHECKS` says.
 fn a_hundred_checks_cost_little() -> Outcome {
-    const TIME: Duration = Duration::from_secs(20);
+    let told = std::env::var("BUOY_CHECKS").ok().and_then(|text| text.parse().ok());
+    let time = Duration::from_secs(told.unwrap_or(20));
+    let shape = Shape { nodes: 2, ..Shape::default() };
+    let mut without = Vec::new();
+    with(&shape, |scene| {
+        without = gaps(scene, (0, 1), time)?;
+        Ok(())
+    })?;
     let tables: String = (0..100)
         .map(|number| match number % 4 {
             0 => format!(
@@ -265,7 +275,6 @@ fn a_hundred_checks_cost_little() -> Outcome {
             ),
         })
         .collect();
-    let shape = Shape { nodes: 2, ..Shape::default() };
     with_tables(&shape, &tables, |scene| {
         for node in 0..2 {
             serve(scene, node, 9001, |_| false);
@@ -285,11 +294,19 @@ fn a_hundred_checks_cost_little() -> Outcome {
         }
         let pid = scene.cluster.process(0).map_or(0, |process| process.pid());
         let before = attendant_time(pid)?;
-        clock::pause(TIME);
+        let with = gaps(scene, (0, 1), time)?;
         let used = attendant_time(pid)?.saturating_sub(before);
-        let share = used.as_secs_f64() / TIME.as_secs_f64() * 100.0;
+        let share = used.as_secs_f64() / time.as_secs_f64() * 100.0;
+        let of = |gaps: &[Duration]| {
+            let at = |thousandths| quantile(gaps, thousandths).unwrap_or_default();
+            format!("{:.1?} (median), {:.1?} (p99.9) of {}", at(500), at(999), gaps.len())
+        };
+        let (less, more) = (of(&without), of(&with));
         say(&format!("100 checks at 1 s: {share:.2}% of a core"));
+        say(&format!("from heartbeat to heartbeat {more} with them, {less} without"));
         assert!(share <= 1.0, "{share:.2}% of a core");
+        let worst = quantile(&with, 999).ok_or("no heartbeats")?;
+        assert!(worst < Duration::from_millis(200), "a heartbeat was missing: {worst:?}");
         Ok(())
     })
 }

@@ -5,6 +5,7 @@
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
 mod balancer;
+mod beats;
 mod checking;
 mod crash;
 mod crowd;

@@ -2,11 +2,14 @@
 //! happens when that cannot be.
 
 use std::fs;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use buoy::lab::clock;
 use buoy::lab::plan::{Shape, vip};
+use buoy::lab::probe::Prober;
 use nix::sys::signal::Signal;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Outcome;
 use crate::runner::Test;
@@ -72,10 +75,41 @@ fn events(scene: &Scene, node: usize) -> Result<String, Box<dyn std::error::Erro
     scene.command(node, &["events"])
 }
 
+/// Reads every ARP frame that reaches the client, from now on.
+fn arp_frames(scene: &Scene) -> Result<Socket, Box<dyn std::error::Error>> {
+    let open = || {
+        let protocol = Protocol::from(i32::from(0x0806_u16.to_be()));
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
+        socket.set_nonblocking(true)?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    Ok(scene.cluster.client().run(open)??)
+}
+
+/// How many of them came from this node and announced an address: their sender and their target are
+/// the same.
+fn announcements(scene: &Scene, node: usize, frames: &mut Socket) -> usize {
+    let mac = scene.cluster.network.hosts()[node].mac(0);
+    let (mut count, mut frame) = (0, [0; 128]);
+    while let Ok(length) = frames.read(&mut frame) {
+        let announces = length >= 42 && frame[28..32] == frame[38..42];
+        count += usize::from(announces && frame[22..28] == mac);
+    }
+    count
+}
+
 /// Restarts in place once; tells how long nobody ran.
 fn once(scene: &mut Scene, victim: usize) -> Result<Duration, Box<dyn std::error::Error>> {
     let other = (victim + 1) % 3;
     let before = epochs(scene, other)?;
+    let (mut frames, millis) = (arp_frames(scene)?, Duration::from_millis(1));
+    let often = Prober::every(millis, scene.cluster.client(), &scene.served)?;
+    until("it is answered", SOON, || match often.silent(Duration::from_millis(300)).len() {
+        0 => Ok(()),
+        some => Err(format!("{some} are silent")),
+    })?;
+    // What it took at the start it has announced more than once.
+    announcements(scene, victim, &mut frames);
     let begin = clock::now();
     rest(scene, victim)?;
     scene.cluster.start(victim)?;
@@ -83,6 +117,12 @@ fn once(scene: &mut Scene, victim: usize) -> Result<Duration, Box<dyn std::error
     let took = clock::now().duration_since(begin);
     clock::pause(Duration::from_millis(700));
     scene.nothing_happened(begin)?;
+    let seen = often.seen(begin, Prober::judged_until());
+    let lost: usize = seen.iter().map(|(_, seen)| seen.lost).sum();
+    let sent: usize = seen.iter().map(|(_, seen)| seen.sent).sum();
+    assert_eq!(lost, 0, "of {sent} probes, one each millisecond to each address");
+    assert!(u128::try_from(sent)? >= took.as_millis(), "{sent} probes in {took:?}");
+    assert_eq!(announcements(scene, victim, &mut frames), 0, "frames that announce an address");
     assert_eq!(epochs(scene, other)?, before, "groups have other owners or epochs");
     assert_eq!(counter(scene, victim, "announcements"), Some(0), "it announced something");
     assert_eq!(counter(scene, victim, "addresses_swept"), Some(0), "it swept something");

@@ -1,4 +1,4 @@
-//! A client that asks every address for an echo, each 2 ms, and writes down who answered.
+//! A client that asks every address for an echo, each 2 ms usually, and writes down who answered.
 //!
 //! The requests go out through ordinary sockets, so that the client's own neighbour cache decides
 //! where they go, as for any client. The answers are read as frames, because only the frame says
@@ -57,6 +57,18 @@ impl Prober {
     /// # Errors
     /// When the namespace cannot be entered or does not permit raw sockets.
     pub fn start(client: &Namespace, targets: &[IpAddr]) -> Result<Self, NamespaceError> {
+        Self::every(INTERVAL, client, targets)
+    }
+
+    /// As [`Prober::start`], with so much between two probes of one address.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn every(
+        interval: Duration,
+        client: &Namespace,
+        targets: &[IpAddr],
+    ) -> Result<Self, NamespaceError> {
         let sockets = client
             .run(|| Sockets::open(targets))?
             .map_err(|error| NamespaceError::System("open the client's raw sockets", error))?;
@@ -70,7 +82,7 @@ impl Prober {
         prober.spawn("answers", move || receive_answers(&receive, identifier, &records, &stop))?;
         let (records, stop) = (Arc::clone(&prober.records), Arc::clone(&prober.stop));
         let addresses = targets.to_vec();
-        let timer = metronome()
+        let timer = metronome(interval)
             .map_err(|error| NamespaceError::System("set the probing timer", error.into()))?;
         prober.spawn("probes", move || {
             while !stop.load(Ordering::Relaxed) && timer.wait().is_ok() {
@@ -152,9 +164,9 @@ fn lock(records: &Mutex<Vec<Record>>) -> MutexGuard<'_, Vec<Record>> {
     records.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn metronome() -> nix::Result<TimerFd> {
+fn metronome(interval: Duration) -> nix::Result<TimerFd> {
     let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
-    timer.set(Expiration::Interval(INTERVAL.into()), TimerSetTimeFlags::empty())?;
+    timer.set(Expiration::Interval(interval.into()), TimerSetTimeFlags::empty())?;
     Ok(timer)
 }
 
