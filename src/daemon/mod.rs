@@ -8,7 +8,7 @@
 //!                                          inbox             <---     kernel events
 //! ```
 //!
-//! A restart in place is told in [`in_place`].
+//! A restart in place is told in `in_place`.
 //!
 //! Start: file, identity, runtime directory, sockets, sweep of leftovers, protocol, control
 //! socket, ready. Stop: the protocol hands over and says so, the kernel side removes all that is
