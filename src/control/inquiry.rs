@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub status: protocol::Status,
     /// What ends the kernel's answers for this node's addresses without the daemon.
     pub fence: Fence,
+    /// Why connections are not kept here, though that is configured.
+    pub not_preserving: Option<String>,
     /// Established TCP connections on this host, by group; of a group that is missing nothing is
     /// known.
     pub connections: BTreeMap<GroupKey, u64>,
@@ -100,7 +102,8 @@ impl From<protocol::Status> for Snapshot {
     fn from(status: protocol::Status) -> Self {
         let (fence, connections, counters) = (Fence::default(), BTreeMap::new(), Vec::new());
         let (held_back, checks, hooks) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { status, fence, connections, counters, held_back, checks, hooks }
+        let not_preserving = None;
+        Self { status, fence, not_preserving, connections, counters, held_back, checks, hooks }
     }
 }
 

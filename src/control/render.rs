@@ -40,6 +40,9 @@ pub fn status(status: &Status) -> String {
             older.held_back.join(", ")
         ));
     }
+    if let Some(reason) = &status.not_preserving {
+        text.push_str(&format!("\nplanned moves off {} end connections: {reason}\n", status.node));
+    }
     for node in &status.nodes {
         text.push_str(&checks(node));
     }
@@ -356,6 +359,16 @@ web   10.77.0.101  10.77.0.101            availability  lb2    owned        7  1
 web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s          -            -  nobody has claimed it yet (cannot be here: its link is down or missing)
 ";
         assert_eq!(status(&answer), golden, "\n{}", status(&answer));
+    }
+
+    #[test]
+    fn why_connections_are_not_kept_is_told() {
+        let mut answer = translation::status(&fixture::status().into(), &fixture::names());
+        assert!(!status(&answer).contains("end connections"));
+        answer.not_preserving = Some("this kernel has no nft_fwd_netdev".to_owned());
+        let told = status(&answer);
+        let line = "\nplanned moves off lb1 end connections: this kernel has no nft_fwd_netdev\n";
+        assert!(told.contains(line), "{told}");
     }
 
     #[test]

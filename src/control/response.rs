@@ -33,6 +33,10 @@ pub struct Status {
     /// What keeps a dead or frozen daemon of this node from answering.
     #[serde(default)]
     pub fence: Fence,
+    /// Why connections of the asked node end at planned moves, though `preserve_connections` is set;
+    /// `null` if they are kept, or if it is not set.
+    #[serde(default)]
+    pub not_preserving: Option<String>,
     /// The checks of the asked node, in the order of the file.
     #[serde(default)]
     pub checks: Vec<Check>,

@@ -31,6 +31,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         nodes: nodes.into_iter().map(|one| node(one, snapshot, names)).collect(),
         groups: groups.into_iter().map(|one| counted_group(one, snapshot, names)).collect(),
         fence: snapshot.fence.clone(),
+        not_preserving: snapshot.not_preserving.clone(),
         checks: snapshot.checks.clone(),
         hooks: snapshot.hooks.clone(),
         counters: counters(snapshot),
@@ -396,7 +397,7 @@ mod tests {
             r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
             r#""converged_ms":null,"connections":null,"unable_here":"its link is down or missing","claimant":null,"preserved":null}],"#,
-            r#""fence":{"kind":"gate","bound_ms":600},"checks":[],"hooks":[],"#,
+            r#""fence":{"kind":"gate","bound_ms":600},"not_preserving":null,"checks":[],"hooks":[],"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );
         assert_eq!(serde_json::to_string(&answer).unwrap(), golden);

@@ -204,10 +204,12 @@ impl FrontDesk {
                     let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
                     let calls = self.calls.clone();
                     let connections = self.kernel.connections();
+                    let wanted = self.config.preserve.and(self.kernel.no_preserving());
+                    let not_preserving = wanted.map(str::to_owned);
                     tokio::spawn(async move {
                         let Ok(picture) = picture.await else { return };
                         let counted = snapshot(picture, fence, counters);
-                        let mut told = Snapshot { connections, ..counted };
+                        let mut told = Snapshot { connections, not_preserving, ..counted };
                         if let Some(calls) = calls {
                             // A thread that does not answer leaves its tables out.
                             let rows = timeout(LOOK_WITHIN, calls.look()).await;
