@@ -248,11 +248,11 @@ interval = "200ms"
 }
 
 /// A hundred checks a second, TCP and files, cost less than a hundredth of a core.
-/// What they cost, and how regular heartbeats are with them and without. Measured for 20 seconds
+/// What they cost, and how regular heartbeats are with them and without. Measured for ten seconds
 /// each, or as many as `BUOY_CHECKS` says.
 fn a_hundred_checks_cost_little() -> Outcome {
     let told = std::env::var("BUOY_CHECKS").ok().and_then(|text| text.parse().ok());
-    let time = Duration::from_secs(told.unwrap_or(20));
+    let time = Duration::from_secs(told.unwrap_or(10));
     let shape = Shape { nodes: 2, ..Shape::default() };
     let mut without = Vec::new();
     with(&shape, |scene| {

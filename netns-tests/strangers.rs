@@ -1,5 +1,6 @@
 //! Who else answers for an address: a silent node's kernel, and hosts outside the cluster.
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -62,12 +63,26 @@ impl Stranger {
         Ok(self.namespace.ip(&format!("addr del {address}/32 dev eth0\n"))?)
     }
 
-    /// Asks for nobody in the name of the address, which all hear.
-    fn speaks(&self, address: IpAddr) {
-        let source = address.to_string();
-        let words = ["-c", "1", "-W", "1", "-I", source.as_str(), "10.77.0.250"];
-        // Nobody answers, which is a failure of the command.
-        drop(self.namespace.output("ping", &words));
+    /// Asks for nobody in the name of the address, once, which all hear. (The kernel would ask three
+    /// times, and only the first is answered at once.)
+    fn speaks(&self, address: IpAddr) -> Outcome {
+        let IpAddr::V4(address) = address else { return Err("it speaks ARP only".into()) };
+        let mac: [u8; 6] = [0x02, 0xee, 0, 0, 0, 1];
+        let request = [0, 1, 8, 0, 6, 4, 0, 1];
+        let asked = [10, 77, 0, 250];
+        let parts: [&[u8]; 8] =
+            [&[0xff; 6], &mac, &[8, 6], &request, &mac, &address.octets(), &[0; 6], &asked];
+        let frame = parts.concat();
+        let sent = self.namespace.run(|| {
+            let mut links = pnet_datalink::interfaces().into_iter();
+            let link = links.find(|link| link.name == "eth0").ok_or(ErrorKind::NotFound)?;
+            let channel = pnet_datalink::channel(&link, pnet_datalink::Config::default())?;
+            let pnet_datalink::Channel::Ethernet(mut sender, _) = channel else {
+                return Err(ErrorKind::Unsupported.into());
+            };
+            sender.send_to(&frame, None).ok_or(ErrorKind::WouldBlock)?
+        })?;
+        Ok(sent?)
     }
 }
 
@@ -240,7 +255,7 @@ fn stranger_who_comes_later_is_answered() -> Outcome {
             .client()
             .ip(&format!("neigh replace {} lladdr {STRANGER} nud stale dev eth0\n", vip(100)))?;
         stranger.takes(vip(100))?;
-        stranger.speaks(vip(100));
+        stranger.speaks(vip(100))?;
         until("the client knows the owner again", Duration::from_secs(2), || {
             let mac = buoy::lab::network::mac_text(scene.cluster.network.hosts()[owner].mac(0));
             match scene.neighbours()?.get(&vip(100)) {
@@ -256,7 +271,7 @@ fn stranger_who_comes_later_is_answered() -> Outcome {
             }
         })?;
         for _ in 0..5 {
-            stranger.speaks(vip(100));
+            stranger.speaks(vip(100))?;
         }
         let told = events(scene, owner, "second_claimant")?;
         assert!(told.len() <= 2, "at most once in ten seconds: {told:?}");

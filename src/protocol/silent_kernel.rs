@@ -6,14 +6,17 @@
 //! make two owners. The same where more nodes fall silent together.
 //!
 //! ```text
-//!   T - h/2       T                      last answer + h
+//!   T - h/2       T                      last answer + T
 //!   suspect ------+---- not dead, told once ----+----> dead, unless the self-test says otherwise
 //!     ask each h/4    ask each h/2
 //! ```
 //!
-//! One question may get lost, two in a row mean silence: so a frozen host is relieved up to `h`
-//! after its lease has ended, and a dead one as soon as without all this, because the first two
-//! questions are over before `T`. A live peer's word goes before: who has one asks no kernel.
+//! A kernel that has never answered is as dead as its daemon: the first two questions are over
+//! before `T`, so a dead host is relieved as soon as without all this. One that has answered must be
+//! silent for a detection time `T`, as its daemon was: six questions, so that an asker that is late
+//! itself, on a busy machine, does not take it for dead (with `h` instead, two nodes had an address
+//! while others took the processors away). So a frozen host is relieved up to `T` after its lease
+//! has ended. A live peer's word goes before: who has one asks no kernel.
 
 use std::time::Duration;
 
@@ -92,8 +95,8 @@ impl Node {
     pub(super) fn answering_kernel(&self, suspect: NodeId) -> Option<(GroupKey, HardwareAddress)> {
         let kernel = self.peers.get(&suspect)?.kernel;
         let (at, group, hardware) = kernel.answered?;
-        let stands =
-            at >= kernel.suspected_at && self.now.since(at) <= self.configuration.timing.heartbeat;
+        let stands = at >= kernel.suspected_at
+            && self.now.since(at) <= self.configuration.timing.detection();
         (stands && self.is_sole_witness(suspect)).then_some((group, hardware))
     }
 
@@ -150,14 +153,13 @@ impl Node {
 
     /// When a kernel must be asked again, or its last answer is too old.
     pub(super) fn kernel_deadline(&self) -> Instant {
-        let heartbeat = self.configuration.timing.heartbeat;
+        let silence = self.configuration.timing.detection();
         let suspects = self.peers.iter().filter(|(node, peer)| {
             peer.verdict == Verdict::Suspect && self.is_sole_witness(**node)
         });
         let deadline = |(_, peer): (&NodeId, &super::peers::Peer)| {
             let again = peer.kernel.asked_at + self.kernel_pause(peer);
-            let ends =
-                peer.kernel.answered.map(|(at, ..)| at + heartbeat + Duration::from_nanos(1));
+            let ends = peer.kernel.answered.map(|(at, ..)| at + silence + Duration::from_nanos(1));
             again.min(ends.filter(|ends| *ends > self.now).unwrap_or(Instant::NEVER))
         };
         suspects.map(deadline).min().unwrap_or(Instant::NEVER)

@@ -9,8 +9,8 @@ use crate::story::{Outcome, calm};
 
 /// The stranger has gone: he is asked for again within a second, and then what taking takes.
 const TAKEN_WITHIN: u64 = 1_300 * MILLISECOND;
-/// The kernel's lease ends 600 ms after the last step; up to a heartbeat later that is noticed.
-const UNANSWERED_MOST: u64 = 180 * MILLISECOND;
+/// The kernel's lease ends 600 ms after the last step; up to a detection time later that is noticed.
+const UNANSWERED_MOST: u64 = 380 * MILLISECOND;
 
 /// H7: of a pair only the heartbeats are cut, and clients see both. Nobody takes anything, for as
 /// long as it lasts.
