@@ -18,9 +18,73 @@ use crate::seeds::{number, say};
 /// Seeds tried for each rule before it counts as not missed.
 const SEEDS: u64 = 400;
 
+/// Told first: which story missed the rule when that was last looked at. A line that is wrong, or not
+/// there, costs time and nothing else: the others are told then.
+const LIKELY: &[(Rule, &str)] = &[
+    (Rule::AnnounceAfterSplit, "split_and_heal"),
+    (Rule::AnnounceConfirmed, "steady_loss"),
+    (Rule::AnnouncePacing, "mass_failover"),
+    (Rule::AnnounceRefresh, "spoilt_cache"),
+    (Rule::AnnounceRepaired, "address_removed"),
+    (Rule::AnnounceRepeats, "split_and_heal"),
+    (Rule::BootSilence, "voter_forgets"),
+    (Rule::BreakBeforeMake, "drain_with_slow_kernels"),
+    (Rule::ChecksMove, "checks_fail_at_owner"),
+    (Rule::ClockJump, "machine_pause_before_a_repeat"),
+    (Rule::CommonOrder, "owner_and_both_heirs_die"),
+    (Rule::Corroboration, "one_way_cut"),
+    (Rule::Damping, "flapping_node"),
+    (Rule::Defence, "stranger_who_comes_later"),
+    (Rule::DrainingTakesNothing, "drained_survivor"),
+    (Rule::DriftMargin, "clocks_drift"),
+    (Rule::FitterFirst, "checks_fail_and_release"),
+    (Rule::FlappingChecks, "flapping_checks"),
+    (Rule::GiveWay, "burst"),
+    (Rule::HeirsSpread, "share_of_the_dead"),
+    (Rule::InabilityBackoff, "kernel_refuses"),
+    (Rule::IncarnationChecked, "reborn_owner"),
+    (Rule::IsolatedIsGone, "deaf_owner"),
+    (Rule::LastResort, "checks_fail_everywhere"),
+    (Rule::LeaseFirst, "minority_closes"),
+    (Rule::LeaseFloor, "late_grants"),
+    (Rule::LeaseFromAsking, "strict_freeze"),
+    (Rule::LeaseInsists, "minority_closes"),
+    (Rule::LinkDownReleases, "link_down_second_path"),
+    (Rule::ListenAfterLink, "alone_link_down_and_up"),
+    (Rule::LoadCounts, "doubled_load"),
+    (Rule::LoadDamped, "load_noise"),
+    (Rule::LoadRests, "moved_groups_rest"),
+    (Rule::LookBeforeTake, "heartbeats_cut_of_two"),
+    (Rule::MajorityToTake, "everybody_alone"),
+    (Rule::Maturity, "alone_link_down_and_up"),
+    (Rule::MovingIsOwned, "bridge_and_death"),
+    (Rule::MuteTakesNothing, "mute_heir"),
+    (Rule::RankFallback, "list_differs"),
+    (Rule::ReceiverChecksBalance, "split_and_heal"),
+    (Rule::RefusedKeepPlace, "checks_pass_at_once"),
+    (Rule::Relay, "bridge_and_death"),
+    (Rule::Retransmission, "split_and_heal"),
+    (Rule::SelfTest, "deaf_owner"),
+    (Rule::ShareConnections, "readers_of_the_dead"),
+    (Rule::ShareNeighbours, "broadcasts_held_back"),
+    (Rule::SilentKernel, "everybody_alone"),
+    (Rule::Solicitation, "lossy_pair"),
+    (Rule::SoloWait, "lone_boot"),
+    (Rule::StrangerNotDisplaced, "stranger_before_the_start"),
+    (Rule::Support, "split_and_heal"),
+    (Rule::SupportHeld, "split_and_heal"),
+    (Rule::TakeBack, "receiver_loses_its_link"),
+    (Rule::UnfitGetsNothing, "checks_fail_at_owner"),
+    (Rule::VerifyAfterStall, "thawed_owner_knows_nothing"),
+    (Rule::VerifyFollowing, "broadcasts_held_back"),
+    (Rule::VotersAgree, "voters_differ"),
+];
+
 /// The story that misses the rule, and how it ended.
 fn story(rule: Rule) -> Option<String> {
-    STORIES.iter().find_map(|(name, story)| {
+    let likely = LIKELY.iter().find(|(of, _)| *of == rule).map(|(_, name)| *name);
+    let first = STORIES.iter().filter(|(name, _)| Some(*name) == likely);
+    first.chain(STORIES).find_map(|(name, story)| {
         let text = story(Some(rule)).err()?;
         let found = text.lines().last().unwrap_or_default().to_owned();
         Some(format!("story {name}: {found}"))
