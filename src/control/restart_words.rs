@@ -9,12 +9,16 @@ use crate::protocol::{Misfit, Obstacle};
 
 /// Why a node does not leave all to its next process.
 #[must_use]
-pub fn obstacle(why: Obstacle) -> String {
+pub fn obstacle(why: Obstacle, names: &Names) -> String {
     match why {
         Obstacle::Phase(is) => format!("it is {}", phase(is)),
         Obstacle::Busy => {
             "a group is on its way or contested, or connections are waited for".into()
         }
+        Obstacle::Stranger(group) => format!(
+            "a host outside the cluster may have {}, and the next process would not know",
+            names.group(group).group
+        ),
         Obstacle::Majority => "groups in mode majority need their leases without a gap".into(),
     }
 }
@@ -42,6 +46,6 @@ pub(super) fn went_on(me: &str, groups: u16, after: Duration) -> String {
     format!("{me} was restarted in place and kept {groups} groups; it was silent for {silent}")
 }
 
-pub(super) fn not_in_place(me: &str, why: Obstacle) -> String {
-    format!("{me} hands over instead of a restart in place: {}", obstacle(why))
+pub(super) fn not_in_place(me: &str, why: Obstacle, names: &Names) -> String {
+    format!("{me} hands over instead of a restart in place: {}", obstacle(why, names))
 }

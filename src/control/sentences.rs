@@ -120,7 +120,7 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::LastResort { pool, kept, .. } => last_resort(&names.pool(pool), kept),
         Report::Draining { on } => draining(&me, on),
         Report::WentOn { groups, after } => restart_words::went_on(&me, groups, after),
-        Report::NotInPlace { why } => restart_words::not_in_place(&me, why),
+        Report::NotInPlace { why } => restart_words::not_in_place(&me, why, names),
     }
 }
 

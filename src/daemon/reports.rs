@@ -209,7 +209,7 @@ fn line(report: Report, names: &Names) -> Line {
         Report::LastResort { pool, kept, .. } => resorted(&names.pool(pool), kept),
         Report::Draining { on } => Line::new(Level::INFO, draining(on)),
         Report::WentOn { groups, after } => went_on(groups, after),
-        Report::NotInPlace { why } => not_in_place(why),
+        Report::NotInPlace { why } => not_in_place(why, names),
     }
 }
 
@@ -218,8 +218,8 @@ fn went_on(groups: u16, after: Duration) -> Line {
         .because(format!("{groups} groups stayed, silent for {}", milliseconds(after)))
 }
 
-fn not_in_place(why: Obstacle) -> Line {
-    Line::new(Level::WARN, "no restart in place").because(restart_words::obstacle(why))
+fn not_in_place(why: Obstacle, names: &Names) -> Line {
+    Line::new(Level::WARN, "no restart in place").because(restart_words::obstacle(why, names))
 }
 
 fn checked(node: NodeId, pool: PoolId, is: Fitness, names: &Names) -> Line {

@@ -14,9 +14,10 @@
 //! meanwhile has a later claim, and this node gives way.
 //!
 //! A node that is not at rest (a group on its way, a contest, an offer), that is not sure of
-//! itself, or that has groups in mode majority leaves in the ordinary way instead: a voter counts
-//! wishes and promises that no file can carry on. A memory that does not fit is of no use, and the
-//! next process begins a new life.
+//! itself, that knows of a stranger or could still hear that he was first, or that has groups in
+//! mode majority leaves in the ordinary way instead: the next process would take what a stranger
+//! has, and a voter counts wishes and promises that no file can carry on. A memory that does not
+//! fit is of no use, and the next process begins a new life.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -77,6 +78,9 @@ pub enum Obstacle {
     Phase(NodePhase),
     /// A group is on its way to or from this node.
     Busy,
+    /// A host outside the cluster answers for this group, or has not had the time to say so since
+    /// it was taken.
+    Stranger(GroupKey),
     /// Groups in mode majority need leases that go on without a gap.
     Majority,
 }
@@ -219,7 +223,13 @@ impl Node {
             && self.promises.is_empty()
             && self.contests.is_empty()
             && self.patience.is_none();
-        (!calm).then_some(Obstacle::Busy)
+        if !calm {
+            return Some(Obstacle::Busy);
+        }
+        let detection = self.configuration.timing.detection();
+        let mut groups = self.groups.iter();
+        let doubtful = groups.find(|(_, here)| here.lookout.in_doubt(self.now, detection));
+        doubtful.map(|(group, _)| Obstacle::Stranger(*group))
     }
 
     fn memory(&self) -> Memory {

@@ -91,6 +91,13 @@ impl Lookout {
         self.claimant.filter(|(_, at)| now.since(*at) < SHOWN).map(|(hardware, _)| hardware)
     }
 
+    /// Whether there may be a stranger: one has been heard, or could still say that he was first.
+    pub(super) fn in_doubt(&self, now: Instant, detection: Duration) -> bool {
+        let claimed = self.claimant.is_some_and(|(_, at)| now.since(at) <= detection);
+        let took = self.took_at.is_some_and(|at| now.since(at) <= SETTLING);
+        self.stranger(now).is_some() || claimed || took
+    }
+
     fn asked_since(&self, at: Instant) -> bool {
         self.asked_at.is_some_and(|asked_at| asked_at >= at)
     }

@@ -120,6 +120,42 @@ fn a_node_that_is_not_at_rest_leaves_instead() {
     assert_eq!((strict.obstacle(), strict.memories.len()), (Some(Obstacle::Majority), 0));
 }
 
+/// Seeds 1872 and 2456: the next process would know nothing of the stranger.
+#[test]
+fn a_node_that_may_hear_of_a_stranger_leaves_instead() {
+    let stranger = HardwareAddress([2, 0xee, 0, 0, 0, 0]);
+    let claimed = |group| Event::Kernel(KernelEvent::Claimed { group, hardware: stranger });
+
+    // It has just taken its groups: an answer may be on its way.
+    let mut young = Cluster::start(1, 4);
+    while young.groups_of(1).len() < 4 {
+        young.run(Duration::from_millis(10));
+    }
+    let first = young.groups_of(1)[0];
+    young.run(Duration::from_millis(500));
+    young.step(NODE, Event::Rest);
+    assert_eq!(young.obstacle(), Some(Obstacle::Stranger(first)));
+
+    // It leaves a group to him.
+    let mut told = Cluster::start(2, 4);
+    told.run(Duration::from_secs(10));
+    let other = told.groups_of(2)[0];
+    told.step(NODE, claimed(other));
+    told.step(NODE, Event::Rest);
+    assert_eq!(told.obstacle(), Some(Obstacle::Stranger(other)));
+
+    // He has claimed what it holds, a moment ago and long ago.
+    for (later, why) in [(100, Some(())), (1000, None)] {
+        let mut claimant = Cluster::start(2, 4);
+        claimant.run(Duration::from_secs(10));
+        let own = claimant.groups_of(1)[0];
+        claimant.step(NODE, claimed(own));
+        claimant.run(Duration::from_millis(later));
+        claimant.step(NODE, Event::Rest);
+        assert_eq!(claimant.obstacle(), why.map(|()| Obstacle::Stranger(own)), "{later} ms");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused_with_the_reason() {
     let mut cluster = Cluster::start(2, 4);
