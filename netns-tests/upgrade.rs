@@ -1,8 +1,11 @@
 //! A cluster under load is worked on, node by node: no request may fail.
+//!
+//! `BUOY_BEFORE` names an executable of an earlier version with which the nodes run until they are
+//! upgraded; then neighbouring versions run side by side. Without it they are upgraded to the same.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -14,9 +17,9 @@ use nix::sys::signal::Signal;
 use crate::Outcome;
 use crate::crowd::{Crowd, crowded};
 use crate::runner::Test;
-use crate::scene::{SOON, Scene};
+use crate::scene::{PROGRAM, SOON, Scene};
 use crate::until::until;
-use crate::web::{haproxy_table, say, start, start_haproxy, start_nginx, with_tables};
+use crate::web::{haproxy_table, say, start, start_haproxy, start_nginx, started, with_tables};
 
 /// What there is to run here.
 pub(crate) const TESTS: &[Test] = &[
@@ -34,7 +37,16 @@ fn rounds() -> usize {
     std::env::var("BUOY_UPGRADES").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
+/// What the nodes run before they are upgraded, if it is another version.
+fn before() -> Option<PathBuf> {
+    std::env::var_os("BUOY_BEFORE").map(PathBuf::from)
+}
+
 fn behind_haproxy() -> Outcome {
+    if before().is_some() {
+        // An earlier version may refuse keys that are new: the file changes after the software.
+        return with_tables(&Shape::default(), "", |scene| upgraded(scene, start_haproxy));
+    }
     let shape = Shape { cluster: "drain_timeout = \"5s\"", ..Shape::default() };
     with_tables(&shape, &haproxy_table()?, |scene| upgraded(scene, start_haproxy))
 }
@@ -51,15 +63,33 @@ type Start = fn(&Scene, usize) -> Result<Process, Box<dyn std::error::Error>>;
 fn upgraded(scene: &mut Scene, balancer: Start) -> Outcome {
     let balancers = (0..scene.cluster.nodes()).map(|node| balancer(scene, node));
     let _balancers = balancers.collect::<Result<Vec<_>, _>>()?;
-    start(scene)?;
+    let program = before().unwrap_or_else(|| PathBuf::from(PROGRAM));
+    for node in 0..scene.cluster.nodes() {
+        scene.cluster.start_as(node, &program)?;
+    }
+    started(scene)?;
     let tally = crowded(scene, &CROWD, |scene| {
         for round in 0..rounds() * scene.cluster.nodes() {
             upgrade(scene, round % scene.cluster.nodes())?;
+            say_what_is_held_back(scene);
         }
         Ok(())
     })?;
     say(&tally.line());
     tally.none_failed()
+}
+
+/// What nodes do not use towards others, because these do not know it.
+fn say_what_is_held_back(scene: &Scene) {
+    for node in 0..scene.cluster.nodes() {
+        let Some(status) = scene.cluster.status(node) else { continue };
+        for other in status["nodes"].as_array().into_iter().flatten() {
+            if let Some(held_back) = other.get("held_back") {
+                let (name, other) = (scene.cluster.name(node), &other["name"]);
+                say(&format!("{name} uses towards {other} not {held_back}"));
+            }
+        }
+    }
 }
 
 /// Drains a node, has its daemon replaced, and undrains it.

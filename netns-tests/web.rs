@@ -44,6 +44,11 @@ pub(crate) fn with_tables(
 /// Starts every daemon and waits until all is served and at rest.
 pub(crate) fn start(scene: &mut Scene) -> Outcome {
     scene.cluster.start_all()?;
+    started(scene)
+}
+
+/// Waits until daemons that were started serve every address.
+pub(crate) fn started(scene: &mut Scene) -> Outcome {
     until("every address is served by one node", SOON, || scene.each_on_one_node())?;
     scene.at_rest()
 }

@@ -16,7 +16,7 @@ pub fn obstacle(why: Obstacle, names: &Names) -> String {
             "a group is on its way or contested, or connections are waited for".into()
         }
         Obstacle::Stranger(group) => format!(
-            "a host outside the cluster may have {}, and the next process would not know",
+            "a host outside the cluster answers for {}, and the next process would not know",
             names.group(group).group
         ),
         Obstacle::Majority => "groups in mode majority need their leases without a gap".into(),

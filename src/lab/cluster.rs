@@ -159,6 +159,15 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started; what it does then shows in its log.
     pub fn start(&mut self, node: usize) -> Result<(), NamespaceError> {
+        let program = self.program.clone();
+        self.start_as(node, &program)
+    }
+
+    /// Starts a node's daemon as another executable, an earlier version for example.
+    ///
+    /// # Errors
+    /// When it cannot be started; what it does then shows in its log.
+    pub fn start_as(&mut self, node: usize, program: &Path) -> Result<(), NamespaceError> {
         self.processes[node] = None;
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let arguments = [
@@ -171,7 +180,7 @@ impl Cluster {
             text(self.runtime_directory(node)),
         ];
         let log = self.node_directory(node).join("log");
-        let process = Process::start(self.namespace(node), &self.program, &arguments, &log)?;
+        let process = Process::start(self.namespace(node), program, &arguments, &log)?;
         self.processes[node] = Some(process);
         Ok(())
     }

@@ -14,10 +14,10 @@
 //! meanwhile has a later claim, and this node gives way.
 //!
 //! A node that is not at rest (a group on its way, a contest, an offer), that is not sure of
-//! itself, that knows of a stranger or could still hear that he was first, or that has groups in
-//! mode majority leaves in the ordinary way instead: the next process would take what a stranger
-//! has, and a voter counts wishes and promises that no file can carry on. A memory that does not
-//! fit is of no use, and the next process begins a new life.
+//! itself, that knows of a stranger, or that has groups in mode majority leaves in the ordinary
+//! way instead: the next process would take what the stranger has (seed 1872), and a voter counts
+//! wishes and promises that no file can carry on. A memory that does not fit is of no use, and the
+//! next process begins a new life.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -78,8 +78,7 @@ pub enum Obstacle {
     Phase(NodePhase),
     /// A group is on its way to or from this node.
     Busy,
-    /// A host outside the cluster answers for this group, or has not had the time to say so since
-    /// it was taken.
+    /// A host outside the cluster answers for this group.
     Stranger(GroupKey),
     /// Groups in mode majority need leases that go on without a gap.
     Majority,
@@ -161,6 +160,8 @@ impl Node {
             here.holding = Holding::Held { ticket, epoch: *epoch };
             // Whoever had to be told was told in the process before.
             here.tickled = *epoch;
+            let since = node.claims.entry(group).map_or(memory.at, |entry| entry.since);
+            here.lookout.recall_taking(since);
             node.last_ticket = ticket.0;
             let wait = jittered(node.configuration.timing.announce_refresh, &mut node.random);
             node.announcements.keep((now, group), addresses, wait);
@@ -228,8 +229,8 @@ impl Node {
         }
         let detection = self.configuration.timing.detection();
         let mut groups = self.groups.iter();
-        let doubtful = groups.find(|(_, here)| here.lookout.in_doubt(self.now, detection));
-        doubtful.map(|(group, _)| Obstacle::Stranger(*group))
+        let disputed = groups.find(|(_, here)| here.lookout.is_disputed(self.now, detection));
+        disputed.map(|(group, _)| Obstacle::Stranger(*group))
     }
 
     fn memory(&self) -> Memory {

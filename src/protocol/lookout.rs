@@ -91,11 +91,15 @@ impl Lookout {
         self.claimant.filter(|(_, at)| now.since(*at) < SHOWN).map(|(hardware, _)| hardware)
     }
 
-    /// Whether there may be a stranger: one has been heard, or could still say that he was first.
-    pub(super) fn in_doubt(&self, now: Instant, detection: Duration) -> bool {
+    /// Whether a stranger has been heard, and he may be there still.
+    pub(super) fn is_disputed(&self, now: Instant, detection: Duration) -> bool {
         let claimed = self.claimant.is_some_and(|(_, at)| now.since(at) <= detection);
-        let took = self.took_at.is_some_and(|at| now.since(at) <= SETTLING);
-        self.stranger(now).is_some() || claimed || took
+        claimed || self.stranger(now).is_some()
+    }
+
+    /// The process before took the group then; a stranger may say yet that he was first (seed 2456).
+    pub(super) fn recall_taking(&mut self, at: Instant) {
+        self.took_at = Some(at);
     }
 
     fn asked_since(&self, at: Instant) -> bool {
