@@ -13,6 +13,7 @@ mod check;
 mod inquiry;
 mod keygen;
 mod lab;
+mod panics;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use arguments::{Arguments, Command, Events, Target};
 /// Runs the command given in the process arguments and tells the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    panics::end_the_process();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(refusal) => return refused_usage(&refusal).into(),
