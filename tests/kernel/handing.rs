@@ -19,8 +19,9 @@ const WEB6: &str = "fd77::100";
 const OLD: HardwareAddress = HardwareAddress([2, 0, 0, 0, 0, 1]);
 const NEW: &str = "02:00:00:00:00:02";
 const PORT: u16 = 8080;
-/// Nobody answers for so long: then nobody does.
-const SILENCE: Duration = Duration::from_millis(200);
+/// Nobody answers for so long: then nobody does. Who is answered within it has lost no packet: less
+/// than the second after which the client's kernel sends the first one again.
+const SILENCE: Duration = Duration::from_millis(800);
 /// More than all buffers on the way hold.
 const DOWNLOAD: usize = 24 << 20;
 
