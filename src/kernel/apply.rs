@@ -26,7 +26,6 @@ use super::counters::Counters;
 use super::fence::Fence;
 use super::handing::{self, Handing};
 use super::links::Place;
-use super::newcomers::Newcomers;
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::verify::Verifier;
@@ -83,7 +82,6 @@ struct Shell {
     handle: Handle,
     announcer: Announcer,
     claimants: Claimants,
-    newcomers: Newcomers,
     closing: Closing,
     fence: Fence,
     handing: Handing,
@@ -124,7 +122,6 @@ impl Shell {
             handle,
             announcer: Announcer::default(),
             claimants: Claimants::open(),
-            newcomers: Newcomers::default(),
             closing: Closing::default(),
             fence: Fence::default(),
             handing: Handing::new(connections.clone()),
@@ -197,7 +194,6 @@ impl Shell {
             }
             self.settle();
             self.fence.prolong(&self.reconciler);
-            self.newcomers.proceed(self.reconciler.host(), &mut self.announcer);
             self.probes.learn(&self.reconciler, self.now());
             self.verify();
         }
@@ -216,8 +212,9 @@ impl Shell {
         let wanted = wanted.chain(self.verifier.deadline(self.now())).min();
         let wanted = wanted.map_or(far, |at| Duration::from_nanos(at.as_nanos()));
         let moment = self.started + wanted.min(far);
-        let others = [self.closing.deadline(), self.fence.deadline(), self.newcomers.deadline()];
-        others.into_iter().chain([self.broken]).flatten().fold(moment, Moment::min)
+        let moment = self.closing.deadline().map_or(moment, |at| moment.min(at));
+        let moment = self.fence.deadline().map_or(moment, |at| moment.min(at));
+        self.broken.map_or(moment, |broken| moment.min(broken))
     }
 
     /// Returns whether to go on.
@@ -244,11 +241,7 @@ impl Shell {
                 self.connections.stop(group);
                 self.reconciler.release(group, ticket);
             }
-            Order::LetFinish(group) => {
-                let held = self.reconciler.announceable(group).unwrap_or_default();
-                let held: Vec<IpAddr> = held.into_iter().map(|(_, address)| address).collect();
-                self.closing.let_finish(held, &mut self.fence, &mut self.newcomers);
-            }
+            Order::LetFinish(group) => self.let_finish(group),
             Order::Announce(group) => self.announce(group),
             Order::Probe(group) => self.probe(group, now),
             Order::Tickle(group) => self.connections.tickle(group),
@@ -282,6 +275,15 @@ impl Shell {
         true
     }
 
+    /// New connections get no answer from now on, and those that are here may end.
+    fn let_finish(&mut self, group: GroupKey) {
+        let held = self.reconciler.announceable(group).unwrap_or_default();
+        let addresses: Vec<IpAddr> = held.into_iter().map(|(_, address)| address).collect();
+        if self.fence.hush(&addresses) {
+            self.closing.spare(addresses);
+        }
+    }
+
     fn announce(&mut self, group: GroupKey) {
         if let Some(addresses) = self.reconciler.announceable(group) {
             self.announcer.announce(&addresses, self.reconciler.host(), &self.counters);
@@ -300,8 +302,7 @@ impl Shell {
 
     fn hear_claimants(&mut self) {
         let now = self.now();
-        let told = (&self.reconciler, &mut self.newcomers);
-        for (group, hardware) in self.claimants.hear(told, &self.counters, now) {
+        for (group, hardware) in self.claimants.hear(&self.reconciler, &self.counters, now) {
             (self.events)(KernelEvent::Claimed { group, hardware });
         }
     }

@@ -26,7 +26,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::counters::Counters;
-use super::newcomers::Newcomers;
 use super::reconcile::Reconciler;
 use super::{arp, filter, ndp};
 use crate::protocol::{GroupKey, HardwareAddress, Instant};
@@ -152,22 +151,19 @@ impl Claimants {
     }
 
     /// Reads what is there, without waiting. Tells of those who are not this host and claim what
-    /// is here, or what was asked about; and tells the newcomers of all that are not.
+    /// is here, or what was asked about.
     pub(super) fn hear(
         &mut self,
-        (reconciler, newcomers): (&Reconciler, &mut Newcomers),
+        reconciler: &Reconciler,
         counters: &Counters,
         now: Instant,
     ) -> BTreeSet<(GroupKey, HardwareAddress)> {
-        let mut claims = self.receive(counters);
-        claims.retain(|claim| !reconciler.host().is_own(claim.hardware.0));
-        for Claim { address, hardware, link } in &claims {
-            newcomers.announced(*address, *link, hardware.0);
-        }
+        let claims = self.receive(counters);
         let told = |claim: &Claim| {
             let (group, wanted) = reconciler.meant(claim.address, claim.link)?;
             let asked = self.asked.get(&group).is_some_and(|at| now.since(*at) < ANSWERS_WITHIN);
-            (wanted || asked).then_some((group, claim.hardware))
+            let own = reconciler.host().is_own(claim.hardware.0);
+            ((wanted || asked) && !own).then_some((group, claim.hardware))
         };
         claims.iter().filter_map(told).collect()
     }

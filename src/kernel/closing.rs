@@ -6,7 +6,7 @@
 //! the call that admits the change, with thousands one slice follows the other, and between them
 //! `apply` does the rest of its work. Removals that end no connections never wait. In a planned move
 //! requests that are under way get [`GRACE`] to end by themselves first; new connections are kept
-//! away meanwhile (see `gate`, `newcomers`), so that mostly there is nothing left to be ended.
+//! away meanwhile (see `gate`), so that mostly there is nothing left to be ended.
 //!
 //! ```text
 //!   admit --> spared: none left, or the grace is over --+
@@ -23,8 +23,6 @@ use tokio::time::Instant as Moment;
 
 use super::counters::Counters;
 use super::destroy::{Destroyer, Rest};
-use super::fence::Fence;
-use super::newcomers::Newcomers;
 use super::reconcile::Change;
 
 /// At a stretch. A clean move may take 5 ms in all.
@@ -34,7 +32,7 @@ const SLICE: Duration = Duration::from_millis(3);
 const BUDGET: Duration = Duration::from_millis(50);
 
 /// Requests that are under way when an address goes in a planned move may take so long. Balancers
-/// answer most within some milliseconds; whoever begins meanwhile waits for as long.
+/// answer most within some milliseconds; whoever has just been sent away tries again a second later.
 const GRACE: Duration = Duration::from_millis(50);
 /// Between two looks whether any is left.
 const GRACE_LOOK: Duration = Duration::from_millis(2);
@@ -86,19 +84,10 @@ impl Closing {
         others
     }
 
-    /// The next removal of these addresses is planned: requests may end first, and what begins
-    /// meanwhile waits for the next owner. Only where there is a gate.
-    pub(super) fn let_finish(
-        &mut self,
-        addresses: Vec<IpAddr>,
-        fence: &mut Fence,
-        newcomers: &mut Newcomers,
-    ) {
-        if fence.hush(&addresses) {
-            newcomers.keep(&addresses);
-            let until = Moment::now() + SPARED;
-            self.planned.extend(addresses.into_iter().map(|address| (address, until)));
-        }
+    /// The next removal of these addresses is planned: requests may end first.
+    pub(super) fn spare(&mut self, addresses: Vec<IpAddr>) {
+        let until = Moment::now() + SPARED;
+        self.planned.extend(addresses.into_iter().map(|address| (address, until)));
     }
 
     /// When to [`Closing::proceed`] although nothing is waiting.

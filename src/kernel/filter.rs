@@ -23,12 +23,6 @@ const KEYS_MAX: usize = 500;
 /// With more addresses than [`KEYS_MAX`] only so many of their leading bits are compared.
 const PRECISION: [u32; 4] = [32, 24, 16, 0];
 const ALL: u32 = u32::MAX;
-/// TCP, and its flags (RFC 9293 3.1).
-const TCP: u32 = 6;
-const SYN: u32 = 0x02;
-const ACK: u32 = 0x10;
-/// More fragments, and the place of a fragment (RFC 791 3.1).
-const NOT_WHOLE: u32 = 0x3fff;
 
 // Load a word, a half, a byte at a fixed offset; mask; jump if equal; return.
 const LOAD_WORD: u16 = 0x20;
@@ -41,50 +35,16 @@ const RETURN: u16 = 0x06;
 /// One instruction: code, jump if true, jump if false, operand.
 type Instruction = (u16, u8, u8, u32);
 
-/// What a packet must have: how to load it and where, which bits, and their value.
-type Mark = (u16, u32, u32, u32);
-
-const OF_ARP: [Mark; 2] = [(LOAD_WORD, 0, ALL, 0x0001_0800), (LOAD_HALF, 4, ALL, 0x0604)];
-const OF_ADVERTISEMENT: [Mark; 3] =
-    [(LOAD_BYTE, 6, ALL, 58), (LOAD_BYTE, 7, ALL, 255), (LOAD_BYTE, 40, ALL, 136)];
-/// What the kernel knows of a packet besides its bytes (`SKF_AD_PROTOCOL`, `SKF_AD_PKTTYPE`).
-const PROTOCOL: u32 = 0xffff_f000;
-const KIND: u32 = 0xffff_f004;
-/// It is for this host (`PACKET_HOST`).
-const FOR_US: u32 = 0;
-/// A whole packet without options: its segment begins after 20 bytes.
-const OF_FIRST4: [Mark; 6] = [
-    (LOAD_HALF, PROTOCOL, ALL, 0x0800),
-    (LOAD_BYTE, KIND, ALL, FOR_US),
-    (LOAD_BYTE, 0, ALL, 0x45),
-    (LOAD_HALF, 6, NOT_WHOLE, 0),
-    (LOAD_BYTE, 9, ALL, TCP),
-    (LOAD_BYTE, 20 + 13, SYN | ACK, SYN),
-];
-const OF_FIRST6: [Mark; 4] = [
-    (LOAD_HALF, PROTOCOL, ALL, 0x86dd),
-    (LOAD_BYTE, KIND, ALL, FOR_US),
-    (LOAD_BYTE, 6, ALL, TCP),
-    (LOAD_BYTE, 40 + 13, SYN | ACK, SYN),
-];
-
 /// Passes ARP of Ethernet and IPv4 whose sender has one of these addresses.
 pub(super) fn arp(addresses: &BTreeSet<IpAddr>) -> Vec<SockFilter> {
-    assemble(&program(&OF_ARP, 14, &keys(addresses, false)))
+    let kind = [(LOAD_WORD, 0, 0x0001_0800), (LOAD_HALF, 4, 0x0604)];
+    assemble(&program(&kind, 14, &keys(addresses, false)))
 }
 
 /// Passes neighbour advertisements of one of these addresses.
 pub(super) fn advertisement(addresses: &BTreeSet<IpAddr>) -> Vec<SockFilter> {
-    assemble(&program(&OF_ADVERTISEMENT, 60, &keys(addresses, true)))
-}
-
-/// For sockets of all protocols: pass the first packet of each TCP connection to one of these addresses (SYN and not ACK), over
-/// IPv4 without options and over IPv6 without extension headers.
-pub(super) fn first_packets(addresses: &BTreeSet<IpAddr>) -> [Vec<SockFilter>; 2] {
-    [
-        assemble(&program(&OF_FIRST4, 16, &keys(addresses, false))),
-        assemble(&program(&OF_FIRST6, 36, &keys(addresses, true))),
-    ]
+    let kind = [(LOAD_BYTE, 6, 58), (LOAD_BYTE, 7, 255), (LOAD_BYTE, 40, 136)];
+    assemble(&program(&kind, 60, &keys(addresses, true)))
 }
 
 /// The last 32 bits of the addresses of one family.
@@ -99,14 +59,11 @@ fn keys(addresses: &BTreeSet<IpAddr>, six: bool) -> BTreeSet<u32> {
     addresses.iter().filter_map(key).collect()
 }
 
-fn program(kind: &[Mark], at: u32, keys: &BTreeSet<u32>) -> Vec<Instruction> {
+fn program(kind: &[(u16, u32, u32)], at: u32, keys: &BTreeSet<u32>) -> Vec<Instruction> {
     let (mask, keys) = coarsened(keys);
     let mut program = Vec::new();
-    for (load, offset, bits, wanted) in kind {
+    for (load, offset, wanted) in kind {
         program.push((*load, 0, 0, *offset));
-        if *bits != ALL {
-            program.push((AND, 0, 0, *bits));
-        }
         program.push((JUMP_EQUAL, 1, 0, *wanted));
         program.push((RETURN, 0, 0, 0));
     }
@@ -152,10 +109,6 @@ mod tests {
                 Some(bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte)))
             };
             match code {
-                LOAD_HALF if operand == PROTOCOL => {
-                    value = if packet[0] >> 4 == 6 { 0x86dd } else { 0x0800 };
-                }
-                LOAD_BYTE if operand == KIND => value = FOR_US,
                 LOAD_WORD | LOAD_HALF | LOAD_BYTE => {
                     let length =
                         if code == LOAD_WORD { 4 } else { 1 + usize::from(code == LOAD_HALF) };
@@ -181,7 +134,7 @@ mod tests {
     }
 
     fn arp_program(addresses: &BTreeSet<IpAddr>) -> Vec<Instruction> {
-        program(&OF_ARP, 14, &keys(addresses, false))
+        program(&[(LOAD_WORD, 0, 0x0001_0800), (LOAD_HALF, 4, 0x0604)], 14, &keys(addresses, false))
     }
 
     #[test]
@@ -203,7 +156,7 @@ mod tests {
     fn only_advertisements_of_our_addresses_pass() {
         let ours: IpAddr = "fd77::100".parse().unwrap();
         let program = program(
-            &OF_ADVERTISEMENT,
+            &[(LOAD_BYTE, 6, 58), (LOAD_BYTE, 7, 255), (LOAD_BYTE, 40, 136)],
             60,
             &keys(&BTreeSet::from([ours, IpAddr::from([10, 0, 0, 1])]), true),
         );
@@ -220,41 +173,6 @@ mod tests {
         let mut echo = advertised("fd77::100");
         echo[40] = 128;
         assert!(!passes(&program, &echo));
-    }
-
-    #[test]
-    fn only_first_packets_to_our_addresses_pass() {
-        const FLAGS: usize = 20 + 13;
-        let packet = |to: [u8; 4], flags: u8| {
-            let mut packet = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 9];
-            packet.extend(to);
-            packet
-                .extend([0x12, 0x34, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 4, 0, 0, 0, 0, 0]);
-            packet
-        };
-        let ours = [10, 0, 0, 1];
-        let four = program(&OF_FIRST4, 16, &keys(&BTreeSet::from([ours.into()]), false));
-        assert!(passes(&four, &packet(ours, 0x02)));
-        assert!(passes(&four, &packet(ours, 0xc2)), "with congestion notification");
-        assert!(!passes(&four, &packet(ours, 0x12)), "an answer");
-        assert!(!passes(&four, &packet(ours, 0x10)), "of a connection that is there");
-        assert!(!passes(&four, &packet([10, 0, 0, 2], 0x02)), "another's");
-        assert!(!passes(&four, &packet(ours, 0x02)[..FLAGS]), "cut short");
-        for (place, value) in [(0, 0x46), (6, 0x20), (7, 1), (9, 17)] {
-            let mut other = packet(ours, 0x02);
-            other[place] = value;
-            assert!(!passes(&four, &other), "{place}");
-        }
-
-        let address: IpAddr = "fd77::100".parse().unwrap();
-        let six = program(&OF_FIRST6, 36, &keys(&BTreeSet::from([address]), true));
-        let mut packet = vec![0x60, 0, 0, 0, 0, 20, 6, 64];
-        packet.extend([0; 30]);
-        packet.extend([1, 0]);
-        packet.extend([0x12, 0x34, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 4, 0, 0, 0, 0, 0]);
-        assert!(passes(&six, &packet));
-        packet[40 + 13] = 0x11;
-        assert!(!passes(&six, &packet));
     }
 
     #[test]

@@ -319,9 +319,9 @@ impl Gate {
         Ok(())
     }
 
-    /// Has the beginnings of TCP connections to these addresses get lost for a moment; `newcomers`
-    /// sees them before and sends them on. A refusal, which they would get otherwise between the end
-    /// of the sockets and the coming of the next owner, is final.
+    /// Has the beginnings of TCP connections to these addresses get lost for a moment. Whoever sent
+    /// one sends it again after a second, to whoever has the address then; a refusal, which it would
+    /// get otherwise between the end of the sockets and the coming of the next owner, is final.
     pub(super) fn hush(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
         for some in addresses.chunks(COVERED_AT_ONCE) {
             let mut batch = Batch::new(Family::Netdev, &self.table);

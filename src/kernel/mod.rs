@@ -11,7 +11,6 @@
 //!   watch (links, addresses) <-- netlink           |--> announce  --> packet sockets
 //!   claimants (who else has them) <-- packet sockets \-> verify   <--> packet sockets
 //!   connections (a thread of its own) <-- sock_diag
-//!   newcomers (what begins while an address moves) <-- packet sockets
 //!   handing (what stays for its connections) --> fence --> gate, mute, forward --> nf_tables
 //! ```
 //!
@@ -45,7 +44,6 @@ mod links;
 mod mute;
 mod ndp;
 mod neighbours;
-mod newcomers;
 mod probe;
 mod questions;
 mod reach;
@@ -322,8 +320,8 @@ impl Kernel {
     }
 
     /// Lets requests to the group that are under way end when it is released next, for 50 ms at
-    /// most, while its address answers; connections that begin meanwhile wait, and begin at the next
-    /// owner when it announces itself. Only where there is a gate.
+    /// most, while its address answers; new connections meanwhile get no answer, so that their
+    /// clients try again, a second later, at the next owner. Only where there is a gate.
     pub fn let_finish(&self, group: GroupKey) {
         self.order(Order::LetFinish(group));
     }
