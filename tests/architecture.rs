@@ -113,7 +113,7 @@ const TABLE: &[Module] = &[
     Module {
         name: "checks",
         modules: &["config", "kernel", "programs", "protocol"],
-        crates: &["nix", "tokio", "tokio_rustls"],
+        crates: &["futures", "nix", "tokio", "tokio_rustls", "zbus"],
         refused: &["SystemTime"],
     },
     // Tells the balancer of this host of a drain.

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use super::http::Asker;
 use super::local::Finder;
+use super::systemd::Manager;
 use super::{Look, haproxy, local, network, stream};
 use crate::config::{CheckConfig, CheckKind};
 use crate::programs::{Ending, OUTPUT_KEPT, Program, Runner};
 
 /// Programs have the limit themselves and tell how they ended: a little later than others.
 const PROGRAM_GRACE: Duration = Duration::from_millis(500);
-/// Where systemd's own program is on every distribution.
-const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 /// Looks for one check, again and again.
 pub(super) struct Looker {
     check: CheckConfig,
     asker: Option<Asker>,
     finder: Finder,
+    manager: Manager,
     runner: Runner,
 }
 
@@ -38,17 +38,24 @@ impl Looker {
             | CheckKind::Route { .. }
             | CheckKind::Exec { .. } => None,
         };
-        Self { check: check.clone(), asker, finder: Finder::default(), runner: Runner::default() }
+        Self {
+            check: check.clone(),
+            asker,
+            finder: Finder::default(),
+            manager: Manager::of_system(),
+            runner: Runner::default(),
+        }
     }
 
     /// How much longer than its timeout a look may take, because it keeps to that by itself.
     pub(super) fn grace(&self) -> Duration {
         match self.check.kind {
-            CheckKind::Exec { .. } | CheckKind::Systemd { .. } => PROGRAM_GRACE,
+            CheckKind::Exec { .. } => PROGRAM_GRACE,
             CheckKind::Tcp { .. }
             | CheckKind::Http(_)
             | CheckKind::Haproxy { .. }
             | CheckKind::Process(_)
+            | CheckKind::Systemd { .. }
             | CheckKind::File { .. }
             | CheckKind::Gateway { .. }
             | CheckKind::Route { .. } => Duration::ZERO,
@@ -93,21 +100,7 @@ impl Looker {
                     | Ending::NotStarted(_) => Err(said),
                 }
             }
-            CheckKind::Systemd { unit } => {
-                let words = [SYSTEMCTL, "is-active", "--", unit.as_str()];
-                let program = self.program(words.map(str::to_owned).to_vec(), None);
-                let outcome = self.runner.run(&program).await;
-                match outcome.ending {
-                    Ending::Exited(0) => Ok("active".to_owned()),
-                    Ending::Exited(_) if !outcome.output.is_empty() => Err(outcome.output),
-                    ending @ (Ending::Exited(_)
-                    | Ending::Killed(_)
-                    | Ending::TimedOut(_)
-                    | Ending::Flooded
-                    | Ending::Cancelled
-                    | Ending::NotStarted(_)) => Err(format!("systemctl {ending}")),
-                }
-            }
+            CheckKind::Systemd { unit } => self.manager.look(unit).await,
         }
     }
 

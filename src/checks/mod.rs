@@ -23,6 +23,7 @@ mod response;
 mod schedule;
 mod state;
 mod stream;
+mod systemd;
 mod tls;
 
 use tokio::sync::mpsc;

@@ -9,7 +9,7 @@
 //!           \--> reap
 //! ```
 //!
-//! Used by checks of type `exec` and `systemd` and by hooks, in their thread. A program gets no
+//! Used by checks of type `exec` and by hooks, in their thread. A program gets no
 //! input, an environment of its own (`PATH`, `LANG` and what the caller gives), the directory `/`,
 //! and none of the daemon's capabilities. The group is killed while its leader is a zombie, so that
 //! the number cannot be that of somebody else, and every child is reaped. What leaves the group
