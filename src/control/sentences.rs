@@ -155,7 +155,11 @@ fn draining(me: &str, on: bool) -> String {
 pub fn fitness(fitness: Fitness, pool: &str) -> String {
     match fitness {
         Fitness::Fit => format!("fit: the checks of pool {pool} pass"),
-        Fitness::Reluctant => format!("reluctant: preferred checks of pool {pool} fail"),
+        Fitness::Reluctant => {
+            format!(
+                "reluctant: a preferred check of pool {pool} fails, or a required one is not known yet"
+            )
+        }
         Fitness::Unfit => format!("unfit: checks of pool {pool} fail"),
     }
 }
@@ -420,7 +424,7 @@ mod tests {
         assert_eq!(changed(Fitness::Unfit), "lb2 is unfit: checks of pool web fail");
         assert_eq!(
             changed(Fitness::Reluctant),
-            "lb2 is reluctant: preferred checks of pool web fail"
+            "lb2 is reluctant: a preferred check of pool web fails, or a required one is not known yet"
         );
         assert_eq!(changed(Fitness::Fit), "lb2 is fit: the checks of pool web pass");
         assert_eq!(

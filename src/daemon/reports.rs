@@ -233,8 +233,9 @@ fn resorted(pool: &str, kept: bool) -> Line {
 
 const fn fitness_level(fitness: Fitness) -> Level {
     match fitness {
-        Fitness::Fit => Level::INFO,
-        Fitness::Reluctant | Fitness::Unfit => Level::WARN,
+        // Every node is reluctant until its first looks; a check that fails has a line of its own.
+        Fitness::Fit | Fitness::Reluctant => Level::INFO,
+        Fitness::Unfit => Level::WARN,
     }
 }
 
