@@ -25,9 +25,9 @@ pub(crate) const TESTS: &[Test] = &[
 /// How long a thawed node may go on with what it no longer owns; for a busy machine.
 const GIVES_WAY_MAX: Duration = Duration::from_millis(1000);
 
-/// The owner's daemon is frozen for three seconds, its kernel is not. The others take over and
-/// the client follows them. Thawed, the daemon gives way at once instead of taking the client
-/// back with old knowledge.
+/// The owner's daemon and guardian are frozen for ten seconds, its kernel is not. The others take
+/// over and the client follows them. Thawed, the daemon gives way at once instead of taking the
+/// client back with old knowledge.
 fn freeze_and_thaw() -> Outcome {
     with(&Shape::default(), |scene| {
         let victim = scene.owner(vip(100))?;
@@ -37,7 +37,7 @@ fn freeze_and_thaw() -> Outcome {
             0 => Ok(()),
             some => Err(format!("it answers for {some}")),
         })?;
-        clock::pause(Duration::from_secs(3));
+        clock::pause(Duration::from_secs(10));
         assert!(scene.cluster.prober.silent(Duration::from_millis(100)).is_empty());
         let thawed = clock::now();
         Fault::Freeze.end(&mut scene.cluster, victim)?;

@@ -162,7 +162,7 @@ fn killed_daemons_stop_answering() -> Outcome {
         scene.cluster.signal(2, Signal::SIGSTOP);
         scene.cluster.signal_family(2, Signal::SIGKILL);
         let killed = clock::now();
-        nobody_answers(scene, killed)?;
+        nobody_answers(scene, killed, Duration::from_secs(2))?;
         let gone = stay.iter().find(|vip| !scene.cluster.watch.holders(**vip).contains(&0));
         assert_eq!(gone, None, "nobody was there to remove it");
         scene.cluster.start_all()?;
@@ -170,7 +170,7 @@ fn killed_daemons_stop_answering() -> Outcome {
     })
 }
 
-/// All daemons stand still for three seconds, then go on. They do not answer before each has
+/// All daemons stand still for ten seconds, then go on. They do not answer before each has
 /// heard from the others.
 fn frozen_daemons_stop_answering() -> Outcome {
     with(&Shape::default(), |scene| {
@@ -178,7 +178,7 @@ fn frozen_daemons_stop_answering() -> Outcome {
             scene.cluster.signal(node, Signal::SIGSTOP);
         }
         let frozen = clock::now();
-        nobody_answers(scene, frozen)?;
+        nobody_answers(scene, frozen, Duration::from_secs(10))?;
         until("the guardians have removed the addresses", SOON, || {
             let holds = |vip| !scene.cluster.watch.holders(vip).is_empty();
             let held = scene.served.iter().filter(|vip| holds(**vip)).count();
@@ -191,9 +191,9 @@ fn frozen_daemons_stop_answering() -> Outcome {
     })
 }
 
-fn nobody_answers(scene: &Scene, since: Instant) -> Outcome {
+fn nobody_answers(scene: &Scene, since: Instant, length: Duration) -> Outcome {
     clock::pause(CLOSED_WITHIN);
-    throughout("nobody answers", Duration::from_secs(2), || {
+    throughout("nobody answers", length, || {
         let answering = scene.cluster.answering(Duration::from_millis(20)).into_iter();
         match answering.filter(|(_, who)| who.is_some()).count() {
             0 => Ok(()),
@@ -272,7 +272,7 @@ fn gate_flushed_by_others() -> Outcome {
             kill_both(scene, node)?;
         }
         let killed = clock::now();
-        nobody_answers(scene, killed)
+        nobody_answers(scene, killed, Duration::from_secs(2))
     })
 }
 

@@ -3,11 +3,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
+use std::{iter, thread};
 
 use buoy::lab::clock;
 use buoy::lab::fault::Fault;
+use buoy::lab::namespace::Namespace;
 use buoy::lab::plan::{Shape, vip, vip6};
 
 use crate::Outcome;
@@ -76,18 +77,36 @@ fn send(mut stream: TcpStream) {
     }
 }
 
-/// Downloads once; says what was wrong.
-fn download(from: IpAddr) -> Result<(), String> {
+/// Downloads once; says what was wrong, and what every host knows of the connection then.
+fn download(client: &Namespace, hosts: &[Namespace], from: IpAddr) -> Result<(), String> {
     let said = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect_timeout(&(from, PORT).into(), HUNG).map_err(said)?;
+    let connect = || TcpStream::connect_timeout(&(from, PORT).into(), HUNG);
+    let mut stream = client.run(connect).map_err(|error| error.to_string())?.map_err(said)?;
     stream.set_read_timeout(Some(HUNG)).map_err(said)?;
+    let port = stream.local_addr().map_err(said)?.port();
     let mut all = Vec::with_capacity(pieces() * PIECE);
-    stream.read_to_end(&mut all).map_err(|error| format!("{error} after {}", all.len()))?;
+    stream.read_to_end(&mut all).map_err(|error| {
+        let known = iter::once(client).chain(hosts).map(|host| known_of(host, port));
+        format!("{error} after {}\n{}", all.len(), known.collect::<String>())
+    })?;
     match all.iter().enumerate().find(|(at, found)| **found != byte(*at)) {
         _ if all.len() != pieces() * PIECE => Err(format!("ended after {}", all.len())),
         Some((at, _)) => Err(format!("byte {at} is wrong")),
         None => Ok(()),
     }
+}
+
+/// What a host knows of the connection from this port, and of its neighbours.
+fn known_of(host: &Namespace, port: u16) -> String {
+    let either = format!("sport = :{port} or dport = :{port}");
+    let asked = [
+        host.output("ss", &["-Htnoi", &either]),
+        host.output("ip", &["neighbour"]),
+        host.output("ip", &["-brief", "address"]),
+        host.output("nft", &["list", "ruleset"]),
+    ];
+    let answers = asked.into_iter().map(|asked| asked.unwrap_or_else(|error| error.to_string()));
+    format!("{}:\n{}", host.name(), answers.collect::<String>())
 }
 
 /// Groups whose connections `node` says that it keeps.
@@ -106,20 +125,19 @@ fn downloads_survive_a_rolling_drain() -> Outcome {
         let (over, done) = (AtomicBool::new(false), AtomicU64::new(0));
         let from = [vip(100), vip(101), vip(102), vip6(0x102)];
         let client = scene.cluster.client().clone();
+        let nodes = 0..scene.cluster.nodes();
+        let hosts: Vec<_> = nodes.map(|node| scene.cluster.namespace(node).clone()).collect();
         let (outcome, broken) = thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|number| {
-                    let (over, done, client) = (&over, &done, &client);
+                    let (over, done, client, hosts) = (&over, &done, &client, &hosts);
                     scope.spawn(move || {
                         let mut broken = Vec::new();
                         while !over.load(Ordering::Relaxed) {
                             let from = from[number % from.len()];
-                            match client.run(|| download(from)) {
-                                Ok(Ok(())) => {
-                                    done.fetch_add(1, Ordering::Relaxed);
-                                }
-                                Ok(Err(said)) => broken.push(format!("{from}: {said}")),
-                                Err(error) => broken.push(error.to_string()),
+                            match download(client, hosts, from) {
+                                Ok(()) => drop(done.fetch_add(1, Ordering::Relaxed)),
+                                Err(said) => broken.push(format!("{from}: {said}")),
                             }
                         }
                         broken
@@ -134,7 +152,7 @@ fn downloads_survive_a_rolling_drain() -> Outcome {
         outcome?;
         let broken: Vec<String> = broken.into_iter().flatten().flatten().collect();
         let done = done.load(Ordering::Relaxed);
-        assert!(broken.is_empty(), "{} of {done} broken: {broken:?}", broken.len());
+        assert!(broken.is_empty(), "{} of {done} broken: {}", broken.len(), broken.join("\n"));
         drop(writeln!(std::io::stdout(), "  {done} downloads, none broken"));
         scene.at_rest()
     })

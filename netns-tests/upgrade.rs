@@ -30,7 +30,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// At least 2000 requests a second, where the machine can do that many.
-const CROWD: Crowd = Crowd { keeping: 26, renewing: 26, every: Duration::from_millis(20) };
+const CROWD: Crowd = Crowd { keeping: 34, renewing: 34, every: Duration::from_millis(20) };
 
 /// How often each node is upgraded: once, or as often as `BUOY_UPGRADES` says.
 fn rounds() -> usize {
@@ -43,24 +43,25 @@ fn before() -> Option<PathBuf> {
 }
 
 fn behind_haproxy() -> Outcome {
-    if before().is_some() {
-        // An earlier version may refuse keys that are new: the file changes after the software.
-        return with_tables(&Shape::default(), "", |scene| upgraded(scene, start_haproxy));
-    }
-    let shape = Shape { cluster: "drain_timeout = \"5s\"", ..Shape::default() };
-    with_tables(&shape, &haproxy_table()?, |scene| upgraded(scene, start_haproxy))
+    upgraded(("drain_timeout = \"5s\"", &haproxy_table()?), start_haproxy)
 }
 
 /// It is told nothing: whoever keeps a connection finds it closed, between two requests.
 fn behind_nginx() -> Outcome {
-    let shape = Shape { cluster: "drain_timeout = \"500ms\"", ..Shape::default() };
-    with_tables(&shape, "", |scene| upgraded(scene, start_nginx))
+    upgraded(("drain_timeout = \"500ms\"", ""), start_nginx)
 }
 
 type Start = fn(&Scene, usize) -> Result<Process, Box<dyn std::error::Error>>;
 
-/// Upgrades every node while a crowd asks.
-fn upgraded(scene: &mut Scene, balancer: Start) -> Outcome {
+/// Upgrades every node of a cluster with these keys and tables while a crowd asks.
+fn upgraded((cluster, tables): (&'static str, &str), balancer: Start) -> Outcome {
+    // An earlier version may refuse keys that are new: the file changes after the software.
+    let (cluster, tables) = if before().is_some() { ("", "") } else { (cluster, tables) };
+    let shape = Shape { cluster, ..Shape::default() };
+    with_tables(&shape, tables, |scene| upgrade_all(scene, balancer))
+}
+
+fn upgrade_all(scene: &mut Scene, balancer: Start) -> Outcome {
     let balancers = (0..scene.cluster.nodes()).map(|node| balancer(scene, node));
     let _balancers = balancers.collect::<Result<Vec<_>, _>>()?;
     let program = before().unwrap_or_else(|| PathBuf::from(PROGRAM));

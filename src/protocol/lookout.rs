@@ -88,16 +88,21 @@ impl Lookout {
 
     /// Who has claimed the group lately although it is held here.
     pub(super) fn claimant(&self, now: Instant) -> Option<HardwareAddress> {
-        self.claimant.filter(|(_, at)| now.since(*at) < SHOWN).map(|(hardware, _)| hardware)
+        self.claimant_within(now, SHOWN)
+    }
+
+    fn claimant_within(&self, now: Instant, length: Duration) -> Option<HardwareAddress> {
+        let (hardware, at) = self.claimant?;
+        (now.since(at) <= length).then_some(hardware)
     }
 
     /// Whether a stranger has been heard, and he may be there still.
     pub(super) fn is_disputed(&self, now: Instant, detection: Duration) -> bool {
-        let claimed = self.claimant.is_some_and(|(_, at)| now.since(at) <= detection);
-        claimed || self.stranger(now).is_some()
+        self.claimant_within(now, detection).is_some() || self.stranger(now).is_some()
     }
 
-    /// The process before took the group then; a stranger may say yet that he was first (seed 2456).
+    /// The process before has had the group since then; a stranger may say yet that he was first
+    /// (seed 2456). A group that was given counts as one that was taken: that is not remembered.
     pub(super) fn recall_taking(&mut self, at: Instant) {
         self.took_at = Some(at);
     }
@@ -300,8 +305,7 @@ impl Node {
         let force = self.configuration.groups.get(&group).is_none_or(|group| group.force);
         let lately = self.configuration.timing.detection();
         let Some(here) = self.groups.get(&group) else { return };
-        if let Some((hardware, at)) = here.lookout.claimant
-            && self.now.since(at) <= lately
+        if let Some(hardware) = here.lookout.claimant_within(self.now, lately)
             && !force
             && self.holds(Rule::StrangerNotDisplaced)
         {
