@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::action::Report;
 use super::identity::{GroupKey, NodeId, PoolId};
 use super::instant::Instant;
-use super::message::MoveReason;
+use super::message::{MoveReason, NodePhase};
 use super::node::Node;
 use super::rules::Rule;
 
@@ -66,7 +66,7 @@ pub(super) struct Record {
 struct Entry {
     fitness: Fitness,
     since: Instant,
-    /// When it became worse lately; the oldest first.
+    /// When it became worse lately, after its first looks; the oldest first.
     falls: VecDeque<Instant>,
 }
 
@@ -75,7 +75,7 @@ impl Record {
     pub(super) fn of(now: Instant, list: &FitnessList) -> Self {
         let list: Vec<(PoolId, Fitness)> = list.iter().map(|(pool, it)| (*pool, *it)).collect();
         let mut record = Self::default();
-        record.hear(now, &list);
+        record.hear(now, &list, false);
         record
     }
 
@@ -90,11 +90,13 @@ impl Record {
         all.filter(|(_, fitness)| *fitness != Fitness::Fit)
     }
 
-    /// Takes in a full list; tells what has changed.
+    /// Takes in a full list; tells what has changed. What a peer says that has just `begun` is no
+    /// fall: before its first looks it is reluctant, and nobody has given it anything.
     pub(super) fn hear(
         &mut self,
         now: Instant,
         list: &[(PoolId, Fitness)],
+        begun: bool,
     ) -> Vec<(PoolId, Fitness)> {
         if list.is_empty() && self.pools.is_empty() {
             return Vec::new();
@@ -105,7 +107,7 @@ impl Record {
         let all = all.chain(better.map(|pool| (*pool, Fitness::Fit)));
         let changed: Vec<_> = all.filter(|(pool, is)| self.fitness(*pool) != *is).collect();
         for (pool, fitness) in &changed {
-            self.note(now, *pool, *fitness);
+            self.note(now, (*pool, *fitness), begun);
         }
         while self.pools.len() > REMEMBERED_MAX {
             let fit = self.pools.iter().filter(|(_, entry)| entry.fitness == Fitness::Fit);
@@ -116,13 +118,13 @@ impl Record {
         changed
     }
 
-    fn note(&mut self, now: Instant, pool: PoolId, fitness: Fitness) {
+    fn note(&mut self, now: Instant, (pool, fitness): (PoolId, Fitness), begun: bool) {
         let entry = self.pools.entry(pool).or_insert_with(|| Entry {
             fitness: Fitness::Fit,
             since: now,
             falls: VecDeque::new(),
         });
-        if fitness > entry.fitness {
+        if fitness > entry.fitness && !begun {
             if entry.falls.len() == FALLS_MAX {
                 entry.falls.pop_front();
             }
@@ -197,7 +199,8 @@ impl Node {
     pub(super) fn hear_checks(&mut self, from: NodeId, list: &[(PoolId, Fitness)]) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let changed = peer.checks.hear(now, list);
+        let begun = peer.said.phase == Some(NodePhase::Listening);
+        let changed = peer.checks.hear(now, list, begun);
         if changed.is_empty() {
             return;
         }

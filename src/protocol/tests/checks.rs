@@ -49,6 +49,33 @@ fn a_change_is_told_by_every_node_once() {
     assert!(causes.contains("Some(Checks(NodeId(2)))"), "{causes:?}");
 }
 
+/// Every node is reluctant until its first looks. In a run of all tests peers that had heard that
+/// counted it as one of three falls in a minute, and offered the node nothing.
+#[test]
+fn reluctance_before_the_first_looks_is_no_fall() {
+    let mut cluster = Cluster::settled(3, 6);
+    let flaps = |cluster: &Cluster| cluster.nodes[&NodeId(1)].checks_flap(NodeId(2), web());
+    let fall = |cluster: &mut Cluster| {
+        cluster.check(2, Fitness::Unfit);
+        cluster.run(Duration::from_secs(2));
+        cluster.check(2, Fitness::Fit);
+        cluster.run(Duration::from_secs(2));
+    };
+    cluster.kill(NodeId(2));
+    cluster.restart(2, 3, 6);
+    cluster.check(2, Fitness::Reluctant);
+    cluster.run(Duration::from_millis(300));
+    let heard = cluster.nodes[&NodeId(1)].fitness_of(NodeId(2), web());
+    assert_eq!(heard, Fitness::Reluctant);
+    cluster.check(2, Fitness::Fit);
+    cluster.run(Duration::from_secs(5));
+    fall(&mut cluster);
+    fall(&mut cluster);
+    assert!(!flaps(&cluster), "it has failed twice");
+    fall(&mut cluster);
+    assert!(flaps(&cluster), "it has failed three times");
+}
+
 #[test]
 fn explanations_put_the_unfit_last_unless_all_are() {
     let mut cluster = Cluster::settled(3, 3);
