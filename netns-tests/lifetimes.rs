@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::fence::kill_both;
+use crate::majority::{CLOSED_WITHIN, nobody_answers};
 use crate::refusal::{refused, run_arguments};
 use crate::runner::Test;
 use crate::scene::{BALANCED_MAX, PROGRAM, SOON, Scene, with, with_unstarted};
@@ -157,15 +158,8 @@ fn majority_is_answered_through_its_own_door() -> Outcome {
         for node in (0..3).filter(|node| *node != owner) {
             kill_both(scene, node)?;
         }
-        let answered = || {
-            let answering = scene.cluster.answering(Duration::from_millis(20)).into_iter();
-            match answering.filter(|(_, who)| who.is_some()).count() {
-                0 => Ok(()),
-                some => Err(format!("{some} are answered")),
-            }
-        };
-        until("nobody answers", SOON, answered)?;
-        throughout("nobody answers", Duration::from_secs(2), answered)?;
+        clock::pause(CLOSED_WITHIN);
+        nobody_answers(scene)?;
         scene.cluster.start_all()?;
         scene.at_rest()
     })

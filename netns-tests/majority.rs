@@ -33,7 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
 /// The longest promise of a voter, and what a busy machine may add; the bench measures it.
 const TAKEN_WITHIN: Duration = Duration::from_millis(1500);
 /// The lease, and what the kernel's timers and the probes may add.
-const CLOSED_WITHIN: Duration = Duration::from_millis(600 + 20);
+pub(crate) const CLOSED_WITHIN: Duration = Duration::from_millis(600 + 20);
 
 fn shape() -> Shape {
     Shape { pool: "mode = \"majority\"", ..Shape::default() }
@@ -123,7 +123,7 @@ fn lost_and_back(
     })
 }
 
-fn nobody_answers(scene: &Scene) -> Outcome {
+pub(crate) fn nobody_answers(scene: &Scene) -> Outcome {
     throughout("nobody answers", Duration::from_secs(2), || {
         let answering = scene.cluster.answering(Duration::from_millis(20));
         match answering.iter().filter(|(_, who)| who.is_some()).count() {

@@ -1,11 +1,13 @@
-//! Whether the machine itself stood still during a test.
+//! Whether the machine itself stood still during a test, or lost its processors to other guests.
 //!
 //! The tests measure time. Where the whole machine does not run for a third of a second, as virtual
 //! ones at times do, every bound fails and says nothing of buoy. `runner` asks for the longest pause
-//! that was seen, and runs a test that failed beside a long one again; a fault of ours fails again
-//! without it. Each processor is watched by a thread of its own: one may stand still while the
-//! other runs, and those on it are not moved away.
+//! that was seen, and for the share of the processors that the host gave to others; a test that
+//! failed beside a long pause or a large share runs again, and a fault of ours fails again without
+//! them. Each processor is watched by a thread of its own: one may stand still while the other runs,
+//! and those on it are not moved away.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -56,5 +58,32 @@ impl Stalls {
     /// The longest pause since this was last asked.
     pub(crate) fn longest(&self) -> Duration {
         Duration::from_millis(self.0.swap(0, Ordering::Relaxed))
+    }
+}
+
+/// What the processors have done since the machine began, in ticks (proc_stat(5)).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Processors {
+    all: u64,
+    stolen: u64,
+}
+
+impl Processors {
+    pub(crate) fn now() -> std::io::Result<Self> {
+        Ok(Self::parse(&fs::read_to_string("/proc/stat")?))
+    }
+
+    fn parse(text: &str) -> Self {
+        /// user nice system idle iowait irq softirq steal; guests are part of user and nice.
+        const FIELDS: usize = 8;
+        let ticks = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+        let ticks: Vec<u64> = ticks.take(FIELDS).map_while(|word| word.parse().ok()).collect();
+        Self { all: ticks.iter().sum(), stolen: ticks.get(FIELDS - 1).copied().unwrap_or(0) }
+    }
+
+    /// How much of them other guests have had since then, in hundredths.
+    pub(crate) fn stolen_since(self, before: Self) -> u64 {
+        let all = self.all.saturating_sub(before.all).max(1);
+        self.stolen.saturating_sub(before.stolen) * 100 / all
     }
 }
