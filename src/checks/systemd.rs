@@ -15,7 +15,7 @@ const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const ACTIVE: [&str; 3] = ["active", "reloading", "refreshing"];
 
 /// Where looks ask. The connection is kept from one look to the next, and dropped with a look that
-/// failed or was cancelled: the bus may have been started again, an answer may be on its way.
+/// failed or was cancelled: the bus may have been started again.
 pub(super) struct Manager {
     /// Another bus than the system's, for tests.
     address: Option<String>,

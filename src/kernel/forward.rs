@@ -74,12 +74,19 @@ impl Forwards {
     /// Ends, if it has begun.
     pub(super) fn end(&mut self, gate: &mut Gate, group: GroupKey) {
         let Some(number) = self.0.remove(&group) else { return };
-        let removed = gate.change(|batch| remove(remove_hook(batch, number), number));
-        // The kernel removes a chain with its device.
-        let removed = removed.or_else(|_| gate.change(|batch| remove(batch, number)));
-        if let Err(error) = removed {
+        if gate.change(|batch| remove(remove_hook(batch, number), number)).is_ok() {
+            return;
+        }
+        // The kernel removes the hook with its device. Without it nothing is forwarded, also if
+        // somebody has made use of the rest, which then has to stay.
+        let hook = gate.change(|batch| remove_hook(batch, number));
+        match gate.change(|batch| remove(batch, number)) {
+            Ok(()) => {}
+            Err(error) if hook.is_ok() => {
+                tracing::warn!(%error, number, "rules for a former owner stay, nothing uses them");
+            }
             // Gone with the table, if somebody has flushed it.
-            tracing::debug!(%error, "the rules for a former owner could not be removed");
+            Err(error) => tracing::debug!(%error, "the rules for a former owner are gone"),
         }
     }
 

@@ -4,7 +4,8 @@
 //! connection is unknown at the new owner, whose kernel resets it as soon as the client says
 //! anything; so the new owner has it say something (`kernel/tickle`). What is decided here is who
 //! is told of what, and when that is done: after the first announcement of a group that was not
-//! handed over.
+//! handed over. A former owner that still serves connections tells whoever forwards to it, which has
+//! them told when it stops that because the former owner is gone (`preservation`).
 //!
 //! A list is told without acknowledgement and adds to what was told before; the kernel side tells
 //! every connection again from time to time, and forgets what is not told again. Lost are
@@ -40,20 +41,27 @@ pub struct Connection {
 }
 
 impl Node {
-    /// Tells the heirs of a group of connections to it; as many as fit one message, of one family.
+    /// Tells who would have to tell their clients of connections to a group; as many as fit one
+    /// message, of one family.
     pub(super) fn share_connections(&mut self, group: GroupKey, connections: &[Connection]) {
-        let held = self
-            .groups
-            .get(&group)
-            .is_some_and(|here| matches!(here.holding, Holding::Held { .. }));
-        let claim = self.claims.latest(group).filter(|claim| held && self.ours(claim));
-        let Some(claim) = claim.filter(|_| self.holds(Rule::ShareConnections)) else { return };
+        if !self.holds(Rule::ShareConnections) {
+            return;
+        }
         let living = |node: &NodeId| self.peers.get(node).is_some_and(super::peers::Peer::alive);
-        let heirs: Vec<NodeId> = claim.heirs.into_iter().flatten().filter(living).collect();
-        for to in heirs {
+        let those: Vec<NodeId> = self.those_to_tell(group).filter(living).collect();
+        for to in those {
             let message = Message::Connections(connections.to_vec());
             self.actions.push(Action::Send { to, message });
         }
+    }
+
+    /// The heirs of a group that is held, or whoever forwards to this node what it still serves.
+    fn those_to_tell(&self, group: GroupKey) -> impl Iterator<Item = NodeId> + use<> {
+        let here = self.groups.get(&group);
+        let held = here.is_some_and(|here| matches!(here.holding, Holding::Held { .. }));
+        let claim = self.claims.latest(group).filter(|claim| held && self.ours(claim));
+        let heirs = claim.map(|claim| claim.heirs).unwrap_or_default();
+        heirs.into_iter().flatten().chain(self.kept_for(group))
     }
 
     /// Hands on what a peer tells; the kernel side keeps it for a while.

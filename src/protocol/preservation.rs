@@ -15,7 +15,7 @@
 //!
 //! The old owner decides when it ends: it counts. The new owner ends it by itself when it hears
 //! nothing for [`KEPT_FORGOTTEN`], or the old owner is gone: then its own kernel resets what it
-//! does not know. There is one former owner at most: a group rests until what its former owner
+//! does not know, and clients that only read are told (`connections`). There is one former owner at most: a group rests until what its former owner
 //! keeps has ended (`Rule::OneKeeper`). A stop does not wait; what it moves is reset.
 
 use std::collections::BTreeMap;
@@ -72,6 +72,13 @@ pub(super) struct Forwarding {
     from: NodeId,
     until: Instant,
     connections: Option<u32>,
+}
+
+impl Forwarding {
+    /// Whether the former owner has said that nothing is left.
+    fn is_done(&self) -> bool {
+        self.connections == Some(0)
+    }
 }
 
 /// All that a node has to do with connections of former owners, its own included.
@@ -145,9 +152,8 @@ impl Node {
         for kept in list {
             let known = self.preservation.forwarding.get_mut(&kept.group);
             if let Some(forwarding) = known.filter(|known| known.from == from) {
-                let over = kept.connections == Some(0);
                 forwarding.connections = kept.connections;
-                forwarding.until = if over { self.now } else { until };
+                forwarding.until = if forwarding.is_done() { self.now } else { until };
             }
         }
     }
@@ -157,6 +163,11 @@ impl Node {
         self.phase != NodePhase::Leaving
             && self.preservation.forwarding.contains_key(&group)
             && self.holds(Rule::OneKeeper)
+    }
+
+    /// Who forwards to this node what it still serves of a group.
+    pub(super) fn kept_for(&self, group: GroupKey) -> Option<NodeId> {
+        self.preservation.keeping.get(&group).map(|keeping| keeping.to)
     }
 
     /// Who still serves connections to a group that others, or none, have now.
@@ -223,15 +234,20 @@ impl Node {
 
     fn revise_forwarding(&mut self) {
         let lives = |node: NodeId| self.peers.get(&node).is_some_and(super::peers::Peer::alive);
-        let gone = |(group, known): &(&GroupKey, &Forwarding)| {
+        let over = |(group, known): (&GroupKey, &Forwarding)| {
             let holding = self.groups.get(group).map_or(Holding::Idle, |here| here.holding);
-            self.now >= known.until || !lives(known.from) || holding == Holding::Idle
+            let over = self.now >= known.until || !lives(known.from) || holding == Holding::Idle;
+            // Who has it told in good order that it is over has ended the connections itself.
+            let left = !known.is_done() && matches!(holding, Holding::Held { .. });
+            over.then_some((*group, left))
         };
-        let over: Vec<GroupKey> =
-            self.preservation.forwarding.iter().filter(gone).map(|(group, _)| *group).collect();
-        for group in over {
+        let over: Vec<_> = self.preservation.forwarding.iter().filter_map(over).collect();
+        for (group, left) in over {
             self.preservation.forwarding.remove(&group);
             self.actions.push(Action::Forward { group, to: None });
+            if left {
+                self.actions.push(Action::Tickle { group });
+            }
         }
     }
 

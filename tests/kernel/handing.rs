@@ -191,6 +191,28 @@ fn downloads_survive_a_move_and_newcomers_go_to_the_new_owner() {
     });
 }
 
+/// Somebody goes to the rules for a former owner from rules of his own, so that the kernel does not
+/// let them be removed: nothing is forwarded all the same.
+#[test]
+fn forwarding_ends_also_where_its_rules_are_made_use_of() {
+    isolated("handing::forwarding_ends_also_where_its_rules_are_made_use_of", |_client| {
+        let (owner, _lease) = owner();
+        let nft = |words: &str| crate::namespace::run("nft", words);
+        let forwards = || nft("list ruleset").contains("chain forward");
+        acquire(&owner, Ticket(1));
+        owner.kernel.forward(key(WEB), Some(OLD));
+        until("it forwards", forwards);
+        let rules = nft("list ruleset");
+        let (_, chain) = rules.split_once("chain flow4_").expect("there is one");
+        let number = chain.split_whitespace().next().expect("it has a number");
+        nft("add chain netdev buoy_handing others");
+        nft(&format!("add rule netdev buoy_handing others goto flow4_{number}"));
+        owner.kernel.forward(key(WEB), None);
+        until("it does not", || !forwards());
+        owner.stop();
+    });
+}
+
 /// After it was handed over an address answers no question and lets nothing begin; what was there
 /// goes on, and what its host asks on behalf of it names another address.
 #[test]

@@ -67,6 +67,7 @@ fn a_planned_move_keeps_connections_until_the_last_has_ended() {
     assert_eq!(cluster.forwarded.last(), Some(&(two, group, None)));
     assert_eq!([1, 2].map(|node| preserved(&cluster, node, group)), [None, None]);
     assert_eq!(cluster.owner(group), [two]);
+    assert_eq!(cluster.tickled, [], "the former owner has ended them itself");
 }
 
 #[test]
@@ -99,7 +100,27 @@ fn nothing_is_forwarded_to_a_former_owner_that_has_died() {
     left(&mut cluster, group, 3);
     cluster.kill(FIRST);
     cluster.run(Duration::from_millis(400));
-    assert_eq!(cluster.forwarded.last(), Some(&(NodeId(2), group, None)));
+    assert!(cluster.forwarded.contains(&(NodeId(2), group, None)));
+    assert!(cluster.tickled.contains(&(NodeId(2), group)), "its clients may only read");
+}
+
+/// Whoever forwards has to tell their clients when the former owner dies; nobody else has.
+#[test]
+fn who_forwards_is_told_of_the_connections_that_are_kept() {
+    let mut cluster = preserving(3);
+    let group = moved(&mut cluster, 2);
+    let (address, client) = ([10, 0, 0, 100].into(), [10, 0, 0, 9].into());
+    let connections = vec![Connection { address, port: 80, client, client_port: 40_000 }];
+    let found = || KernelEvent::Connections { group, connections: connections.clone() };
+    cluster.remembered.clear();
+    cluster.step(FIRST, Event::Kernel(found()));
+    cluster.run(Duration::from_millis(5));
+    assert_eq!(cluster.remembered, [(NodeId(2), FIRST, connections.clone())]);
+    left(&mut cluster, group, 0);
+    cluster.remembered.clear();
+    cluster.step(FIRST, Event::Kernel(found()));
+    cluster.run(Duration::from_millis(5));
+    assert_eq!(cluster.remembered, [], "it keeps nothing any more");
 }
 
 #[test]
