@@ -1,5 +1,6 @@
 //! Who else has an address of ours: asked before it is taken, noticed while it is held.
 
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use buoy::protocol::{HardwareAddress, KernelEvent, Ticket};
@@ -24,6 +25,15 @@ fn start(addresses: &[&str]) -> Fixture {
 fn hold(fixture: &Fixture, first: &str) {
     fixture.kernel.acquire(key(first), Ticket(1));
     assert_eq!(fixture.next(), KernelEvent::Present { group: key(first), ticket: Ticket(1) });
+}
+
+/// The neighbour asks for a third host in the name of the address.
+fn ask_as_owner(neighbour: &Neighbour) {
+    neighbour.perform(|| {
+        let socket = UdpSocket::bind("10.77.0.100:0").expect("the address is there");
+        // It is not sent before that host has answered, which is not there.
+        socket.send_to(b"?", "10.77.0.77:9").expect("it waits for the neighbour's answer");
+    });
 }
 
 #[test]
@@ -71,10 +81,7 @@ fn a_second_claimant_is_noticed_by_his_first_frame() {
         fixture.kernel.announce(key("10.77.0.100"));
         assert_eq!(fixture.next_within(SILENCE), None, "our own frames are no claim");
         neighbour.ip("addr add 10.77.0.100/32 dev eth0");
-        // He asks for a third host in the name of the address.
-        neighbour.perform(|| {
-            drop(crate::namespace::try_run("ping", "-c 1 -W 1 -I 10.77.0.100 10.77.0.77"));
-        });
+        ask_as_owner(neighbour);
         assert_eq!(fixture.next(), claimed("10.77.0.100", NEIGHBOUR));
         fixture.stop();
     });
@@ -87,9 +94,7 @@ fn claims_of_what_is_not_here_and_was_not_asked_for_are_not_told() {
         |neighbour| {
             let fixture = start(&["10.77.0.100/32"]);
             neighbour.ip("addr add 10.77.0.100/32 dev eth0");
-            neighbour.perform(|| {
-                drop(crate::namespace::try_run("ping", "-c 1 -W 1 -I 10.77.0.100 10.77.0.77"));
-            });
+            ask_as_owner(neighbour);
             assert_eq!(fixture.next_within(SILENCE), None);
             assert!(fixture.kernel.counters().claims_heard.value() > 0, "none was heard");
             fixture.stop();
