@@ -1,6 +1,6 @@
 //! Does the faults of a schedule to a cluster, and keeps what was true when.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -35,6 +35,29 @@ pub(crate) struct Node {
     pub(crate) unlinked: bool,
     /// It is drained, or may be.
     pub(crate) drained: bool,
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = 0..=NODES;
+        for (from, to) in hosts.clone().flat_map(|a| hosts.clone().map(move |b| (a, b))) {
+            if self.cut[from][to] {
+                write!(out, "{from}-/->{to} ")?;
+            }
+        }
+        if self.lossy {
+            write!(out, "loss ")?;
+        }
+        for (number, node) in self.nodes.iter().enumerate() {
+            let Node { down, frozen, unlinked, drained } = *node;
+            let wrong =
+                [(down, "down"), (frozen, "frozen"), (unlinked, "unlinked"), (drained, "drained")];
+            for (_, word) in wrong.iter().filter(|(is, _)| *is) {
+                write!(out, "{number}:{word} ")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The cluster with what is being done to it.
@@ -318,7 +341,7 @@ impl<'a> Stage<'a> {
         let begin = self.history.first().map(|(at, _)| *at);
         for (at, world) in &self.history {
             let since = begin.map_or(0.0, |begin| at.duration_since(begin).as_secs_f64());
-            let _ = writeln!(text, "{since:7.3} s {world:?}");
+            let _ = writeln!(text, "{since:7.3} s {world}");
         }
         text
     }
