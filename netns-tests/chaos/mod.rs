@@ -116,10 +116,10 @@ fn run(schedule: &[Fault], mode: Mode) -> Outcome {
         host.interfaces.push(Interface { name, network: 2, addresses: Vec::new() });
     }
     with_plan(plan, |scene| {
-        // The third network is the first one's wire.
-        scene.cluster.network.switch().ip("link add x0 type veth peer name x2\n\
-             link set x0 master n0 up\n\
-             link set x2 master n2 up\n")?;
+        // The third card hangs on the first one's wire.
+        let ports = scene.cluster.network.hosts().iter().take(NODES).map(|host| host.port(2));
+        let moves: String = ports.map(|port| format!("link set {port} master n0\n")).collect();
+        scene.cluster.network.switch().ip(&moves)?;
         scene.cluster.start_all()?;
         scene.at_rest()?;
         let addresses = scene.served.clone();
