@@ -15,7 +15,7 @@
 //! It cannot outlive its use: without a daemon it acts and ends. It is not told of signals that
 //! are meant for the daemon. If it is killed the daemon starts another.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::clock;
 use super::realtime;
-use super::will::{Farewell, Line};
+use super::will::{Farewell, Line, Word};
 use crate::kernel::{self, Door, Lease, Renewal};
 use crate::protocol::Instant;
 
@@ -65,6 +65,8 @@ struct Guard {
     gate: Option<Lease>,
     table: Option<String>,
     farewells: Vec<Farewell>,
+    /// When the daemon last said that it lives.
+    alive_at: Instant,
     /// Until when the daemon may be silent.
     until: Option<Instant>,
     /// The file that another process takes, and until when it may.
@@ -146,7 +148,10 @@ impl Guard {
             }
             Line::Forget => self.farewells.clear(),
             Line::Farewell(farewell) => self.farewells.push(farewell),
-            Line::Alive(until) => self.until = Some(Instant::from_nanos(until)),
+            Line::Alive(until) => {
+                self.until = Some(Instant::from_nanos(until));
+                self.alive_at = clock::now();
+            }
             Line::Done => return Watch::Over,
             Line::StandBy(file, until) => {
                 self.stand_by = Some((file, Instant::from_nanos(until)));
@@ -158,6 +163,11 @@ impl Guard {
     /// The daemon does not run, or is stuck; its lease is over. It may go on.
     fn stuck(&mut self) {
         self.until = None;
+        // First, so that whoever misses an address finds out who took it.
+        let unrenewed = clock::now().since(self.alive_at).as_nanos();
+        let word = Word::Removing { unrenewed: u64::try_from(unrenewed).unwrap_or(u64::MAX) };
+        // A daemon that has not read a thousand of these does not wonder who it was.
+        let _ = io::stdout().write_all(word.text().as_bytes());
         let _ = kernel::remove_leftovers();
     }
 

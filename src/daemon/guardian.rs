@@ -77,7 +77,7 @@ impl Guardian {
 
     fn spawn_with(
         parts: Parts,
-        start: impl Fn() -> io::Result<(Child, File)> + Send + 'static,
+        start: impl Fn() -> io::Result<Started> + Send + 'static,
     ) -> io::Result<(Self, Pulse)> {
         let ending = Arc::new(AtomicBool::new(false));
         let (told, ended) = channel();
@@ -136,6 +136,15 @@ impl Pulse {
     }
 }
 
+/// A guardian that was started.
+struct Started {
+    child: Child,
+    /// What it is told.
+    pipe: File,
+    /// What it says.
+    said: Option<File>,
+}
+
 /// What the thread works with.
 struct Care {
     parts: Parts,
@@ -149,7 +158,7 @@ impl Care {
     fn look_after(
         mut self,
         (ending, last_words): (&AtomicBool, &OnceLock<Line>),
-        start: &impl Fn() -> io::Result<(Child, File)>,
+        start: &impl Fn() -> io::Result<Started>,
     ) {
         while !ending.load(Ordering::Relaxed) {
             if let Some(farewells) =
@@ -185,10 +194,11 @@ impl Care {
         }
     }
 
-    fn begin(&mut self, started: io::Result<(Child, File)>) {
-        let started = started.and_then(|(child, pipe)| Ok((child, pipe.try_clone()?, pipe)));
+    fn begin(&mut self, started: io::Result<Started>) {
+        let started = started.and_then(|started| Ok((started.pipe.try_clone()?, started)));
         match started {
-            Ok((child, copy, pipe)) => {
+            Ok((copy, Started { child, pipe, said })) => {
+                said.into_iter().for_each(|said| self.parts.vital.removals.hear(said));
                 self.parts.vital.guardian.store(u64::from(child.id()), Ordering::Relaxed);
                 self.running = Some((child, pipe));
                 self.tell(&Line::Gate(self.parts.gate.clone()));
@@ -217,17 +227,19 @@ impl Care {
 }
 
 /// The same program, in a process group of its own, so that the keyboard's Ctrl-C is ours alone.
-fn start() -> io::Result<(Child, File)> {
+fn start() -> io::Result<Started> {
     let mut child = Command::new("/proc/self/exe")
         .arg(COMMAND)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .process_group(0)
         .spawn()?;
     let Some(stdin) = child.stdin.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
-    let pipe = File::from(OwnedFd::from(stdin));
+    let Some(stdout) = child.stdout.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+    let (pipe, said) = (File::from(OwnedFd::from(stdin)), File::from(OwnedFd::from(stdout)));
     fcntl(pipe.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((child, pipe))
+    fcntl(said.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(Started { child, pipe, said: Some(said) })
 }
 
 #[cfg(test)]
@@ -259,7 +271,7 @@ mod tests {
             disk.recv_timeout(PATIENCE).map_err(io::Error::other)?;
             let (child, pipe, said) = parrot();
             give.send(said).unwrap();
-            Ok((child, pipe))
+            Ok(Started { child, pipe, said: None })
         })
         .unwrap();
         // With a guardian that is started by the caller this would not return, nor be told.
@@ -286,7 +298,7 @@ mod tests {
             let (mut child, pipe, _) = parrot();
             child.kill()?;
             child.wait()?;
-            Ok((child, pipe))
+            Ok(Started { child, pipe, said: None })
         })
         .unwrap();
         pulse.pipe = Some(pulse.pipes.recv_timeout(PATIENCE).unwrap());

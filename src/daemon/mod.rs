@@ -36,11 +36,13 @@ mod local_words;
 mod loopback_test;
 mod realtime;
 mod refused;
+mod removals;
 mod reports;
 mod runtime_directory;
 mod service_notify;
 mod setup;
 mod state_file;
+mod vital;
 mod will;
 
 use std::path::PathBuf;
@@ -114,6 +116,10 @@ impl KernelOrders for Arc<Kernel> {
 
     fn release(&self, group: GroupKey, ticket: Ticket) {
         Kernel::release(self, group, ticket);
+    }
+
+    fn withdraw(&self, group: GroupKey) {
+        Kernel::withdraw(self, group);
     }
 
     fn let_finish(&self, group: GroupKey) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::event_loop::Vital;
+use super::realtime;
 use super::state_file::Estate;
 use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::names::{GroupName, Names, NodeName};
@@ -54,6 +55,11 @@ pub(crate) fn kernel(
 ) -> kernel::Settings {
     let said = Arc::clone(vital);
     let vouched = Arc::new(move || said.deadlines.last().since(clock::now()));
+    let guardian = Arc::clone(vital);
+    let ward = kernel::Ward {
+        removal: Some(Arc::new(move || guardian.removals.take())),
+        turn: Some(realtime::allowance()),
+    };
     let required = config.kernel_lease == KernelLease::Required;
     kernel::Settings {
         groups: groups(config, me),
@@ -64,6 +70,7 @@ pub(crate) fn kernel(
             lifetime: (!required).then(|| lifetime(config.timing.lease())),
             preserve: config.preserve.is_some(),
         }),
+        ward,
         adopted: estate.iter().flat_map(|estate| estate.memory.tickets()).collect(),
     }
 }

@@ -42,6 +42,30 @@ pub(crate) enum Line {
     StandBy(PathBuf, u64),
 }
 
+/// One line of the other direction: what the guardian says, before it does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// The addresses are being removed: for so many nanoseconds nobody said that the daemon lives.
+    Removing {
+        /// So long.
+        unrenewed: u64,
+    },
+}
+
+impl Word {
+    /// With its end.
+    pub(crate) fn text(&self) -> String {
+        let mut text = serde_json::to_string(self).expect("a word is plain data");
+        text.push('\n');
+        text
+    }
+
+    /// `None` for what this version does not know.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
 impl Line {
     /// With its end.
     pub(crate) fn text(&self) -> String {

@@ -30,8 +30,9 @@ use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
-use super::{EventSink, Fenced, Order, Settings, StartError};
-use crate::protocol::{GroupKey, Instant, KernelEvent, Mode};
+use super::withdrawals::Withdrawals;
+use super::{EventSink, Fenced, Order, Settings, StartError, Ward};
+use crate::protocol::{GroupKey, Instant, KernelEvent, Mode, Remover};
 
 /// Changes asked for at once. More would only fill the sockets' buffers.
 const CHANGES_MAX: usize = 64;
@@ -44,13 +45,14 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Dumps after which what still bears our mark is taken to be irremovable.
 const SWEEPS_MAX: usize = 5;
 
+type Shared = (Arc<Counters>, Connections, Withdrawals);
 type Ready = blocking::Sender<Result<(Fenced, Option<String>), StartError>>;
 
 /// The body of the thread.
 pub(super) fn run(
     settings: Settings,
     events: EventSink,
-    (counters, connections): (Arc<Counters>, Connections),
+    (counters, connections, withdrawals): Shared,
     (orders, ready): (UnboundedReceiver<Order>, Ready),
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -61,7 +63,8 @@ pub(super) fn run(
         }
     };
     runtime.block_on(async {
-        match Shell::open(settings, events, counters, connections).await {
+        let shared = (counters, connections, withdrawals);
+        match Shell::open(settings, events, shared).await {
             Ok(mut shell) => {
                 drop(ready.send(Ok((shell.fence.in_force(), shell.fence.no_preserving()))));
                 shell.serve(orders).await;
@@ -90,6 +93,8 @@ struct Shell {
     events: EventSink,
     counters: Arc<Counters>,
     connections: Connections,
+    withdrawals: Withdrawals,
+    ward: Ward,
     probes: Probes,
     verifier: Verifier,
     /// The connection broke; open it anew then.
@@ -104,8 +109,7 @@ impl Shell {
     async fn open(
         settings: Settings,
         events: EventSink,
-        counters: Arc<Counters>,
-        connections: Connections,
+        (counters, connections, withdrawals): Shared,
     ) -> Result<Self, StartError> {
         announce::permitted()?;
         let handle = addresses::connect().map_err(StartError::Netlink)?;
@@ -130,6 +134,8 @@ impl Shell {
             events,
             counters,
             connections,
+            withdrawals,
+            ward: settings.ward,
             verifier: Verifier::new(settings.peer_addresses.clone()),
             probes: Probes::new(settings.peer_addresses),
             broken: None,
@@ -164,6 +170,7 @@ impl Shell {
     /// Works until told to stop, or until nobody can order anything any more.
     async fn serve(&mut self, mut orders: UnboundedReceiver<Order>) {
         loop {
+            self.ward.turn();
             self.claimants.note_time(self.now());
             let deadline = self.deadline();
             tokio::select! {
@@ -353,6 +360,10 @@ impl Shell {
             }
             let now = self.now();
             self.reconciler.set_closed(!self.fence.may_add());
+            let lapsed = self.fence.lapsed().then_some(Remover::Lifetime);
+            if let Some(remover) = self.ward.removal().or(lapsed) {
+                self.reconciler.note_removal(remover, now);
+            }
             let mut settled = self.reconciler.settle(now);
             self.fence.cover(&mut settled.changes, &mut self.reconciler, now);
             // Connections are ended while their address is still there.
@@ -384,13 +395,15 @@ impl Shell {
     fn tell(&self, event: KernelEvent) {
         let name = |group: &GroupKey| self.reconciler.name(*group);
         match &event {
-            KernelEvent::Repaired { group } => {
+            KernelEvent::Repaired { group, .. } => {
                 self.counters.repairs.add(1);
                 tracing::debug!(group = name(group), "addresses put back");
             }
-            KernelEvent::Failed { group, failure, .. } => {
+            KernelEvent::Failed { group, failure, ticket } => {
+                self.withdrawals.gone(*group, *ticket);
                 tracing::debug!(group = name(group), ?failure, "not present");
             }
+            KernelEvent::Absent { group, ticket } => self.withdrawals.gone(*group, *ticket),
             KernelEvent::Usable { group, usable } => {
                 tracing::debug!(group = name(group), usable, "links changed");
             }
@@ -401,7 +414,6 @@ impl Shell {
             KernelEvent::Present { .. }
             | KernelEvent::Keepable { .. }
             | KernelEvent::Kept(_)
-            | KernelEvent::Absent { .. }
             | KernelEvent::Reach(_)
             | KernelEvent::Claimed { .. }
             | KernelEvent::Hardware(_)

@@ -96,7 +96,11 @@ impl Destroyer {
                     return Ok(if complete { Rest::Nothing } else { Rest::Work });
                 }
             }
-            let conversation = self.conversation.as_mut().expect("a look leaves one");
+            let conversation = match self.conversation.as_mut() {
+                Some(conversation) => conversation,
+                // A look between two slices failed, and what an earlier one found is still there.
+                None => self.conversation.insert(Conversation::open(NETLINK_SOCK_DIAG)?),
+            };
             let batch = self.found.split_off(self.found.len().saturating_sub(BATCH));
             conversation.send(&destruction(&batch))?;
             let refusals = conversation.refusals();

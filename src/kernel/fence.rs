@@ -150,6 +150,11 @@ impl Fence {
         self.lifetimes.as_ref().map(Refresher::seconds)
     }
 
+    /// Whether addresses may have ended by themselves because they were not prolonged in time.
+    pub(super) fn lapsed(&self) -> bool {
+        self.lifetimes.as_ref().is_some_and(Refresher::lapsed)
+    }
+
     /// Whether an address may come now, or come back. While nobody vouches for this node its
     /// guardian removes what is here, and that must stay so until the node is sure of itself.
     pub(super) fn may_add(&self) -> bool {

@@ -48,6 +48,8 @@ pub(super) struct Refresher {
     seconds: u32,
     vouched: Vouched,
     conversation: Conversation,
+    /// When the last round began.
+    begun: Moment,
     /// When the next round begins.
     due: Moment,
     /// Of the round that goes on.
@@ -58,12 +60,18 @@ impl Refresher {
     /// Prolongs nothing yet.
     pub(super) fn new(seconds: u32, vouched: Vouched) -> io::Result<Self> {
         let conversation = Conversation::open(NETLINK_ROUTE)?;
-        Ok(Self { seconds, vouched, conversation, due: Moment::now(), waiting: VecDeque::new() })
+        let (begun, due) = (Moment::now(), Moment::now());
+        Ok(Self { seconds, vouched, conversation, begun, due, waiting: VecDeque::new() })
     }
 
     /// How long an address lives, in seconds.
     pub(super) const fn seconds(&self) -> u32 {
         self.seconds
+    }
+
+    /// Whether what was prolonged in the last round may have ended since.
+    pub(super) fn lapsed(&self) -> bool {
+        self.begun.elapsed() >= Duration::from_secs(self.seconds.into())
     }
 
     /// When [`Refresher::proceed`] has to be called.
@@ -83,6 +91,7 @@ impl Refresher {
         }
         if self.waiting.is_empty() {
             self.waiting = reconciler.held().collect();
+            self.begun = Moment::now();
         }
         let portion = self.waiting.drain(..self.waiting.len().min(PORTION));
         // What has begun to go since the round began must go.

@@ -13,8 +13,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::netlink::{Message, attributes, u32_at};
+use crate::protocol::{Instant, Remover};
 
 /// `IFA_PROTO` of every address that this daemon adds.
 pub(super) const PROTOCOL_TAG: u8 = 0xb0;
@@ -219,7 +221,12 @@ pub(super) struct Host {
     connected: Vec<Connected>,
     /// Nothing may be added for now.
     pub(super) closed: bool,
+    /// Who of this daemon's own has removed addresses of late, and when that was known.
+    pub(super) removed: Option<(Remover, Instant)>,
 }
+
+/// What goes missing within this time after the daemon's own have removed addresses is their doing.
+const REMOVED_LATELY: Duration = Duration::from_secs(2);
 
 impl Host {
     /// Takes in one observation. Returns whether links, or addresses that are not ours, differ
@@ -260,7 +267,7 @@ impl Host {
 
     /// Forgets everything and takes in a complete dump.
     pub(super) fn replace(&mut self, observations: Vec<Observation>) {
-        *self = Self { closed: self.closed, ..Self::default() };
+        *self = Self { closed: self.closed, removed: self.removed, ..Self::default() };
         for observation in observations {
             match observation {
                 Observation::Link(link) => {
@@ -273,6 +280,12 @@ impl Host {
             }
         }
         self.reconnect();
+    }
+
+    /// Who has removed what is found to be missing now.
+    pub(super) fn remover(&self, now: Instant) -> Remover {
+        let lately = self.removed.filter(|(_, at)| now.since(*at) < REMOVED_LATELY);
+        lately.map_or(Remover::Somebody, |(remover, _)| remover)
     }
 
     fn reconnect(&mut self) {
