@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::Mark;
+
 /// A datagram sealed in advance, for one peer on one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Farewell {
@@ -24,11 +26,30 @@ pub(crate) struct Farewell {
     pub(crate) datagram: Vec<u8>,
 }
 
+/// What the guardian has to do with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Host {
+    /// The table of the cluster, which its mark follows from.
+    pub(crate) table: String,
+    /// Whether the table is the gate; else there is none.
+    pub(crate) gate: bool,
+    /// Whether addresses that earlier versions added are ours.
+    pub(crate) earlier: bool,
+}
+
+impl Host {
+    /// What the addresses bear.
+    pub(crate) fn mark(&self) -> Mark {
+        let mark = Mark::of(&self.table);
+        if self.earlier { mark.with_earlier() } else { mark }
+    }
+}
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Line {
-    /// The table that is the gate, if there is one.
-    Gate(Option<String>),
+    /// Whose host this is.
+    Host(Host),
     /// Farewells that follow replace all earlier ones.
     Forget,
     /// To be sent when the daemon is dead.
@@ -92,8 +113,7 @@ mod tests {
             datagram: vec![255; 400],
         };
         let lines = [
-            Line::Gate(Some("buoy_edge".to_owned())),
-            Line::Gate(None),
+            Line::Host(Host { table: "buoy_edge".to_owned(), gate: true, earlier: false }),
             Line::Forget,
             Line::Farewell(longest),
             Line::Alive(u64::MAX),

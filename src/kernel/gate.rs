@@ -80,13 +80,6 @@ impl Door {
     }
 }
 
-/// The name of the table of a cluster, another one for each: of what names of clusters are made
-/// of, `nft` does not read the colon, and reads the slash, which they do not have.
-#[must_use]
-pub fn table_name(cluster: &str) -> String {
-    format!("buoy_{}", cluster.replace(':', "/"))
-}
-
 /// The table, as the kernel thread keeps it.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -454,9 +447,21 @@ impl Lease {
     pub fn close(&mut self, door: Door) -> Renewal {
         let batch = Batch::new(Family::Netdev, &self.table).delete(door.lease(), &LEASED);
         match carry_out(&mut self.conversation, batch) {
-            Err(error) if is_missing(&error) => self.look(),
+            Err(error) if is_missing(&error) => self.close_each(door),
             closed => renewal(closed),
         }
+    }
+
+    /// The elements of a lease may end a tick apart: those that are left are deleted one by one.
+    fn close_each(&mut self, door: Door) -> Renewal {
+        for key in LEASED {
+            let batch = Batch::new(Family::Netdev, &self.table).delete(door.lease(), &[key]);
+            match carry_out(&mut self.conversation, batch) {
+                Err(error) if !is_missing(&error) => return Renewal::Failed(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.look()
     }
 
     /// Looks whether the gate is there, whatever its doors are.
@@ -474,20 +479,5 @@ pub(super) fn renewal(outcome: io::Result<()>) -> Renewal {
         Ok(()) => Renewal::Done,
         Err(error) if is_missing(&error) => Renewal::Gone,
         Err(error) => Renewal::Failed(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::table_name;
-
-    #[test]
-    fn clusters_with_similar_names_have_tables_of_their_own() {
-        let clusters = ["a-b", "a_b", "a.b", "a:b", "ab", "A_b"];
-        let tables: BTreeSet<String> = clusters.map(table_name).into();
-        assert_eq!(tables.len(), clusters.len(), "{tables:?}");
-        assert!(tables.iter().all(|table| !table.contains(':')), "{tables:?}");
     }
 }

@@ -41,9 +41,12 @@ mod handing;
 mod leftovers;
 mod lifetimes;
 mod links;
+mod mark;
 mod mute;
 mod ndp;
 mod neighbours;
+mod orphans;
+mod presence;
 mod probe;
 mod questions;
 mod reach;
@@ -56,6 +59,7 @@ mod stage;
 mod start_error;
 #[cfg(test)]
 mod stories;
+mod sweep;
 mod tickle;
 mod verify;
 mod vicinity;
@@ -75,8 +79,11 @@ use tokio::sync::mpsc;
 pub use self::adoption::whole_groups;
 use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
-pub use self::gate::{Door, Lease, Renewal, remove_gate, table_name};
+pub use self::gate::{Door, Lease, Renewal, remove_gate};
 pub use self::leftovers::remove_leftovers;
+pub use self::mark::{Mark, table_name};
+pub use self::orphans::earlier_are_ours;
+pub use self::presence::{Found, Presence, is_running};
 pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
 };
@@ -113,6 +120,8 @@ pub struct Settings {
     pub peer_addresses: Vec<IpAddr>,
     /// What is to end the answers of a dead daemon's addresses; `None` for nothing.
     pub fence: Option<FenceSettings>,
+    /// What the addresses of this daemon bear.
+    pub mark: Mark,
     /// What surrounds the thread in its daemon.
     pub ward: Ward,
     /// Groups that a process before this one holds and this one goes on with; their addresses
