@@ -116,11 +116,14 @@ impl Doors {
 
     /// Brings every door to where it shall be; returns when to look again if not at the usual pace.
     fn keep(&mut self, vital: &Vital, kernel: &Kernel) -> Option<Duration> {
+        // What is another node's first: nothing may hold that up.
+        let withdrawn = self.lease.withdraw();
         let kept = Door::ALL.map(|door| self.keep_door(door, vital));
         // A flushed gate holds nothing back, also while nothing is to be let through.
         let looked = if self.open.contains(&true) { Renewal::Done } else { self.lease.look() };
-        let gone = kept.iter().chain([&looked]).any(|kept| matches!(kept, Renewal::Gone));
-        for kept in kept.into_iter().chain([looked]) {
+        let all = kept.into_iter().chain([looked, withdrawn]).collect::<Vec<_>>();
+        let gone = all.iter().any(|kept| matches!(kept, Renewal::Gone));
+        for kept in all {
             if let Renewal::Failed(error) = kept {
                 tracing::warn!(%error, "the kernel's lease cannot be renewed");
             }
@@ -132,6 +135,7 @@ impl Doors {
             }
             return None;
         }
+        self.lease.forget();
         if self.gone.is_multiple_of(BACK_MAX) {
             kernel.rebuild_gate();
         }
@@ -143,6 +147,7 @@ impl Doors {
         let mut allowed = WRITE;
         loop {
             let begun = clock::now();
+            vital.removals.renewal_begins(begun);
             let left = left(vital.deadlines.until(door), begun, allowed);
             let open = &mut self.open[door as usize];
             let renewal = match left {
@@ -153,6 +158,7 @@ impl Doors {
                 None if *open => self.lease.close(door),
                 None => return Renewal::Done,
             };
+            vital.removals.renewal_ended(clock::now());
             if left.is_none() {
                 *open = matches!(renewal, Renewal::Failed(_));
                 return renewal;

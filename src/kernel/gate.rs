@@ -11,6 +11,8 @@
 //!     set vouched { type ether_type; flags timeout }       the lease: arp, ip, ip6
 //!     chain vouched { meta protocol @vouched accept; drop }
 //!     sets and chain of the other door: granted4, granted6, granted
+//!     set withdrawn4, withdrawn6                           addresses that another host has
+//!     chain withdrawn { tcp flags rst accept; drop }       asked before all doors
 //!     set hushed4, hushed6 { flags timeout }               addresses that are about to go
 //!     chain inN { hook ingress device "eth0"; tcp syn to hushed4 or 6: drop; arp daddr ip, ip daddr, nd target, ip6 daddr
 //!                 in vouched4 or 6: goto vouched; in granted4 or 6: goto granted }
@@ -31,6 +33,7 @@ use std::time::Duration;
 
 use super::mute;
 use super::ruleset::{ARP, Cover, HUSHED, IPV4, IPV6, PRIORITY, each_set, layout, octets, rules};
+use super::withdrawals::Withdrawals;
 use crate::netlink::Conversation;
 use crate::netlink::nftables::{self, Batch, Family, Hook, carry_out};
 use crate::protocol::Mode;
@@ -44,7 +47,7 @@ const NOT_WANTED: &str = "it is not configured";
 /// so long that it would matter if they stay after all.
 const HUSH: Duration = Duration::from_millis(250);
 /// Addresses covered by one batch: a list of elements holds 64 KiB, which are 2000 of IPv6.
-const COVERED_AT_ONCE: usize = 1000;
+pub(super) const COVERED_AT_ONCE: usize = 1000;
 
 /// Which lease opens the gate for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,13 +78,6 @@ impl Door {
             Self::Granted => "granted",
         }
     }
-}
-
-/// The name of the table of a cluster, another one for each: of what names of clusters are made
-/// of, `nft` does not read the colon, and reads the slash, which they do not have.
-#[must_use]
-pub fn table_name(cluster: &str) -> String {
-    format!("buoy_{}", cluster.replace(':', "/"))
 }
 
 /// The table, as the kernel thread keeps it.
@@ -402,8 +398,11 @@ pub enum Renewal {
 /// it waits for nobody.
 #[derive(Debug)]
 pub struct Lease {
-    table: String,
-    conversation: Conversation,
+    pub(super) table: String,
+    pub(super) conversation: Conversation,
+    pub(super) withdrawals: Withdrawals,
+    /// Addresses that the table holds as withdrawn.
+    pub(super) withdrawn: BTreeSet<IpAddr>,
 }
 
 impl Lease {
@@ -413,7 +412,18 @@ impl Lease {
     ///
     /// When the kernel cannot be spoken to.
     pub fn open(table: &str) -> io::Result<Self> {
-        Ok(Self { table: table.to_owned(), conversation: nftables::open()? })
+        Ok(Self {
+            table: table.to_owned(),
+            conversation: nftables::open()?,
+            withdrawals: Withdrawals::default(),
+            withdrawn: BTreeSet::new(),
+        })
+    }
+
+    /// From now on [`Lease::withdraw`] goes by these.
+    pub(super) fn follow(mut self, withdrawals: Withdrawals) -> Self {
+        self.withdrawals = withdrawals;
+        self
     }
 
     /// Opens a door for so long from now, in whole milliseconds, rounded down. The old elements go
@@ -437,9 +447,21 @@ impl Lease {
     pub fn close(&mut self, door: Door) -> Renewal {
         let batch = Batch::new(Family::Netdev, &self.table).delete(door.lease(), &LEASED);
         match carry_out(&mut self.conversation, batch) {
-            Err(error) if is_missing(&error) => self.look(),
+            Err(error) if is_missing(&error) => self.close_each(door),
             closed => renewal(closed),
         }
+    }
+
+    /// The elements of a lease may end a tick apart: those that are left are deleted one by one.
+    fn close_each(&mut self, door: Door) -> Renewal {
+        for key in LEASED {
+            let batch = Batch::new(Family::Netdev, &self.table).delete(door.lease(), &[key]);
+            match carry_out(&mut self.conversation, batch) {
+                Err(error) if !is_missing(&error) => return Renewal::Failed(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.look()
     }
 
     /// Looks whether the gate is there, whatever its doors are.
@@ -452,25 +474,10 @@ fn is_missing(error: &io::Error) -> bool {
     error.raw_os_error() == Some(ENOENT)
 }
 
-fn renewal(outcome: io::Result<()>) -> Renewal {
+pub(super) fn renewal(outcome: io::Result<()>) -> Renewal {
     match outcome {
         Ok(()) => Renewal::Done,
         Err(error) if is_missing(&error) => Renewal::Gone,
         Err(error) => Renewal::Failed(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::table_name;
-
-    #[test]
-    fn clusters_with_similar_names_have_tables_of_their_own() {
-        let clusters = ["a-b", "a_b", "a.b", "a:b", "ab", "A_b"];
-        let tables: BTreeSet<String> = clusters.map(table_name).into();
-        assert_eq!(tables.len(), clusters.len(), "{tables:?}");
-        assert!(tables.iter().all(|table| !table.contains(':')), "{tables:?}");
     }
 }

@@ -22,9 +22,16 @@ const BEGINNINGS: [&[u8]; 2] = [&[0x02], &[0xc2]];
 /// Addresses that are about to go.
 pub(super) const HUSHED: [&str; 2] = ["hushed4", "hushed6"];
 
+/// The chain of addresses that are withdrawn.
+const WITHDRAWN: &str = "withdrawn";
+/// A segment that resets its connection.
+const RESETS: Step<'static> = Step::Masked(Field::Transport(13), 0x04, 0x04);
+
 /// What decides on the frames of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cover {
+    /// Another host has it; only the ends of connections leave, until it has gone from here.
+    Withdrawn,
     /// They pass while this door is open.
     Behind(Door),
     /// It is another host's: only connections that were there go on (see `mute`).
@@ -32,17 +39,19 @@ pub(super) enum Cover {
 }
 
 impl Cover {
-    /// All there are.
-    pub(super) const ALL: [Self; 3] =
-        [Self::Behind(Door::Vouched), Self::Behind(Door::Granted), Self::Muted];
+    /// All there are; the first that an address is under decides.
+    pub(super) const ALL: [Self; 4] =
+        [Self::Withdrawn, Self::Behind(Door::Vouched), Self::Behind(Door::Granted), Self::Muted];
     /// Those where nothing is muted.
-    pub(super) const DOORS: [Self; 2] = [Self::Behind(Door::Vouched), Self::Behind(Door::Granted)];
+    pub(super) const DOORS: [Self; 3] =
+        [Self::Withdrawn, Self::Behind(Door::Vouched), Self::Behind(Door::Granted)];
 
     /// The chain that decides.
     const fn chain(self) -> &'static str {
         match self {
             Self::Behind(door) => door.lease(),
             Self::Muted => mute::CHAIN,
+            Self::Withdrawn => WITHDRAWN,
         }
     }
 
@@ -53,6 +62,8 @@ impl Cover {
             (Self::Behind(Door::Vouched), true) => "vouched6",
             (Self::Behind(Door::Granted), false) => "granted4",
             (Self::Behind(Door::Granted), true) => "granted6",
+            (Self::Withdrawn, false) => "withdrawn4",
+            (Self::Withdrawn, true) => "withdrawn6",
             (Self::Muted, false) => mute::ADDRESSES_V4,
             (Self::Muted, true) => mute::ADDRESSES_V6,
         }
@@ -66,6 +77,10 @@ pub(super) fn layout<'a>(batch: Batch<'a>, covers: &[Cover]) -> Batch<'a> {
         let (v4, v6) = (cover.addresses(false), cover.addresses(true));
         batch = batch.new_set(v4, Key::Ipv4, false).new_set(v6, Key::Ipv6, false);
     }
+    batch = batch
+        .new_chain(WITHDRAWN, None)
+        .new_rule(WITHDRAWN, &[Step::Carries(TCP), RESETS, Step::Accept])
+        .new_rule(WITHDRAWN, &[Step::Drop]);
     for lease in Door::ALL.map(Door::lease) {
         batch = batch
             .new_set(lease, Key::EtherType, true)

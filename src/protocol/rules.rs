@@ -88,6 +88,11 @@ rules! {
     OneKeeper,
     /// Kept connections end when a third node has the group.
     KeptForReceiver,
+    /// A group that this node gives way for is not answered any more, however late its kernel is
+    /// with the removal.
+    WithdrawAtOnce,
+    /// What the guardian or the end of a lifetime removed does not count as somebody's doing.
+    OwnRemovalsExcused,
     /// A put-back address is announced again.
     AnnounceRepaired,
     /// A group whose link is down is let go.

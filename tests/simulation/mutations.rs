@@ -62,6 +62,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::RankFallback, "list_differs"),
     (Rule::ReceiverChecksBalance, "split_and_heal"),
     (Rule::RefusedKeepPlace, "checks_pass_at_once"),
+    (Rule::OwnRemovalsExcused, "guardian_acts_often"),
     (Rule::Relay, "bridge_and_death"),
     (Rule::Retransmission, "split_and_heal"),
     (Rule::SelfTest, "deaf_owner"),
@@ -78,6 +79,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::VerifyAfterStall, "thawed_owner_knows_nothing"),
     (Rule::VerifyFollowing, "broadcasts_held_back"),
     (Rule::VotersAgree, "voters_differ"),
+    (Rule::WithdrawAtOnce, "slow_kernel_of_a_loser"),
 ];
 
 /// The story that misses the rule, and how it ended.

@@ -28,12 +28,12 @@ stories! {
         steady_loss lossy_pair burst one_way_cut deaf_owner deaf_owner_hears_again
         mute_owner mute_heir bridge bridge_and_death split_and_heal split_of_two
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
-        address_removed link_down_second_path link_back alone_link_down_and_up
+        address_removed guardian_acts_often link_down_second_path link_back alone_link_down_and_up
     }
     neighbour_stories { broadcasts_held_back readers_of_the_dead }
     host_stories {
         host_death guarded_daemon freeze_and_thaw thawed_owner_knows_nothing machine_pause
-        machine_pause_before_a_repeat
+        machine_pause_before_a_repeat slow_kernel_of_a_loser
         short_machine_pause past_life reborn_owner
         cold_boot boot_into_busy_cluster lone_boot lone_boot_with_evidence flapping_node
         mass_failover kernel_refuses owner_and_heir_die owner_and_both_heirs_die
