@@ -284,7 +284,8 @@ pub enum Report {
         /// For how many groups.
         groups: u16,
     },
-    /// A peer is silent, but its kernel still answers for its groups: they are not taken.
+    /// A peer is silent, but its kernel still answers for its groups although its lease must have
+    /// ended: its daemon runs, and its groups are not taken.
     KernelAnswers {
         /// The peer.
         peer: NodeId,

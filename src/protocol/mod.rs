@@ -7,7 +7,7 @@
 //! | module | decides |
 //! |---|---|
 //! | `membership` | who lives: silence, corroborated |
-//! | `silent_kernel` | whether a silent peer is dead where nobody else could know |
+//! | `silent_kernel` | whether a silent peer is dead, by what its kernel answers |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims`, `gossip` | who claims what, and how claims travel |
 //! | `succession` | whether a group is vacant and who is next |

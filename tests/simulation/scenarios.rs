@@ -56,11 +56,13 @@ stories! {
     }
     restart_stories {
         restart_in_place restart_in_place_knows_nothing restart_in_place_gives_way
+        restart_in_place_takes_nothing
         restart_in_place_comes_too_late restart_in_place_while_busy
     }
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
     stranger_stories {
-        heartbeats_cut_of_two frozen_of_two stranger_before_the_start stranger_at_a_takeover
+        heartbeats_cut_of_two heartbeats_cut_of_many frozen_of_two frozen_of_many
+        freed_without_heartbeats stranger_before_the_start stranger_at_a_takeover
         stranger_who_comes_later stranger_displaced_by_force
     }
 }
