@@ -104,8 +104,21 @@ impl Node {
             Verdict::Up if self.isolated_since(peer, claim) && self.holds(Rule::IsolatedIsGone) => {
                 Some(Cause::Deaf(owner))
             }
+            Verdict::Up if self.cannot_lease(peer, claim) && self.holds(Rule::HeardByHolder) => {
+                Some(Cause::Deaf(owner))
+            }
             Verdict::Up | Verdict::Suspect | Verdict::Indirect => None,
         }
+    }
+
+    /// Whether the owner of a group in mode majority has said since its claim came that it hears no
+    /// majority of the voters. It cannot answer then, and a node with such a majority can (L7).
+    fn cannot_lease(&self, peer: &super::peers::Peer, claim: &Claim) -> bool {
+        let known = self.claims.entry(claim.group).map(|entry| entry.since);
+        peer.lacks_voters
+            && peer.heartbeat_at > known
+            && self.strict(claim.group)
+            && self.majority_in_touch()
     }
 
     /// Whether the owner has said that it is isolated since its claim came: an isolated node takes

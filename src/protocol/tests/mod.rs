@@ -12,8 +12,10 @@ mod claimants;
 mod connections;
 mod continuation;
 mod drain;
+mod electorate;
 mod faults;
 mod gates;
+mod majority;
 mod moves;
 mod neighbours;
 mod preservation;
@@ -269,6 +271,9 @@ impl Cluster {
                 | Action::WatchConnections(_)
                 | Action::Tickle { .. }) => self.note(node, other),
                 Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
+                Action::RememberVoters(_) => {
+                    self.post(soon, node, Event::VotersRemembered { stored: true });
+                }
                 Action::RememberDraining(_) | Action::LetFinish { .. } => {}
             }
         }
