@@ -179,8 +179,7 @@ pub(super) struct Run {
     /// Directory for the control socket; each daemon on a host needs its own
     #[arg(long, value_name = "DIRECTORY", default_value = "/run/buoy")]
     pub(super) runtime_dir: PathBuf,
-    /// Directory for what must outlast a reboot [default: that of the service manager, else
-    /// /var/lib/buoy with the default runtime directory, else the runtime directory]
+    /// Directory for what must outlast a reboot [default: see buoy(8)]
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) state_dir: Option<PathBuf>,
     /// How log lines look [default: text, or json with --json]

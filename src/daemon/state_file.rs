@@ -1,11 +1,11 @@
 //! The state file: what a process that rests leaves to the next one, as text.
 //!
 //! ```text
-//!   buoy-state 2 2f5d...(SHA-256 of the rest, 64 hexadecimal digits)
+//!   buoy-state 1 2f5d...(SHA-256 of the rest, 64 hexadecimal digits)
 //!   {"software":"0.1.0","cluster":"edge","node":...,"boot":"...", ...}      one line of JSON
 //! ```
 //!
-//! 2 is the version of this layout; times in 1 are of a clock that is slewed. Fields may be added, and a reader skips what it does not know,
+//! 1 is the version of this layout. Fields may be added, and a reader skips what it does not know,
 //! so that neighbouring versions read each other's files; what an old reader must not overlook
 //! needs a new number. Claims are written as on the wire. Nothing in it is secret, but whoever can
 //! write it can make a node claim addresses: it lies in the runtime directory, mode 0600.
@@ -30,7 +30,7 @@ use crate::protocol::{
 use crate::wire::{Issued, decode, encode};
 
 const MAGIC: &str = "buoy-state";
-const LAYOUT: &str = "2";
+const LAYOUT: &str = "1";
 
 /// What one process leaves to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,7 +57,7 @@ impl Node {
             let silence = self.silence(longest);
             self.voter.be_silent_until(now + silence);
         }
-        if let Some(record) = self.electorate.to_store(now, self.voter.longest(now)) {
+        if let Some(record) = self.electorate.store_next(now, self.voter.longest(now)) {
             self.actions.push(Action::RememberVoters(record));
         }
         self.ask_lists();
@@ -66,7 +66,7 @@ impl Node {
     /// Asks who has voted under lists that are remembered what they go by.
     fn ask_lists(&mut self) {
         let lease = self.configuration.timing.lease();
-        for voter in self.electorate.to_ask(self.now) {
+        for voter in self.electorate.ask_next(self.now) {
             if self.peers.contains_key(&voter) {
                 let request = LeaseRequest {
                     asked_at: self.now.as_nanos(),

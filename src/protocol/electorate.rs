@@ -17,7 +17,7 @@
 //! What others go by is known from answers to questions of now: an answer counts for [`FRESH`] from
 //! when it was asked for, and a node that has changed its list waits [`SETTLING`], which is longer,
 //! before it votes. So of two nodes that each rely on what the other went by a moment ago, and that
-//! have both changed back since, one is always the later, and it finds the other (H66).
+//! have both changed back since, one is always the later, and it finds the other.
 //!
 //! Pure; what is stored on disk is done by the shell, which says when it is done. `majority` feeds
 //! this. Nothing that peers say makes it grow: statements are kept of configured nodes only.
@@ -161,7 +161,7 @@ impl Electorate {
     }
 
     /// What must be stored now, if anything: it is to be told by [`Electorate::stored`].
-    pub(super) fn to_store(&mut self, now: Instant, running: Duration) -> Option<VoterRecord> {
+    pub(super) fn store_next(&mut self, now: Instant, running: Duration) -> Option<VoterRecord> {
         if self.unreadable || self.storing.is_some() || self.failed.is_some_and(|at| at > now) {
             return None;
         }
@@ -263,7 +263,7 @@ impl Electorate {
     }
 
     /// Voters of lists that are remembered, to be asked now what they go by.
-    pub(super) fn to_ask(&mut self, now: Instant) -> Vec<NodeId> {
+    pub(super) fn ask_next(&mut self, now: Instant) -> Vec<NodeId> {
         if now < self.asks_at() {
             return Vec::new();
         }

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!   request: LEASE   asked_at u64, voters u64, base u32, upto u32
-//!            WISHES  of { version u32, group u64, wanted u8 }
 //!            BID     lease u64 in nanoseconds, answered u64 or 0; optional
+//!            WISHES  of { version u32, group u64, wanted u8 }
 //!   grant:   LEASE   asked_at u64, have u32, vote u8, upto u32
-//!            GROUPS  refused, of u64
 //!            BACKING lease u64, after u32, longest u64; optional
 //!            LISTS   of u64; optional
+//!            GROUPS  refused, of u64
 //! ```
 
 use std::time::Duration;
@@ -34,13 +34,13 @@ pub(super) fn encode_request(request: &LeaseRequest, out: &mut Vec<u8>) {
         out.extend(request.base.to_be_bytes());
         out.extend(request.upto.to_be_bytes());
     });
-    field::put_list(out, field::WISHES, request.wishes.iter().map(wish_record));
     if let Some(bid) = request.bid {
         field::put(out, field::BID, |out| {
             out.extend(nanos(bid.lease).to_be_bytes());
             out.extend(bid.answered.unwrap_or(0).to_be_bytes());
         });
     }
+    field::put_list(out, field::WISHES, request.wishes.iter().map(wish_record));
 }
 
 fn nanos(length: Duration) -> u64 {
@@ -70,15 +70,16 @@ pub(super) fn encode_grant(grant: &LeaseGrant, out: &mut Vec<u8>) {
         out.push(code::vote(grant.vote));
         out.extend(grant.upto.to_be_bytes());
     });
+    if let Some(backing) = &grant.backing {
+        check_count(backing.lists.len(), LISTS_MAX);
+        field::put(out, field::BACKING, |out| {
+            out.extend(nanos(backing.lease).to_be_bytes());
+            out.extend(backing.after.to_be_bytes());
+            out.extend(nanos(backing.longest).to_be_bytes());
+        });
+        field::put_list(out, field::LISTS, backing.lists.iter().map(|list| list.to_be_bytes()));
+    }
     field::put_list(out, field::GROUPS, grant.refused.iter().map(|group| group.0.to_be_bytes()));
-    let Some(backing) = &grant.backing else { return };
-    field::put(out, field::BACKING, |out| {
-        out.extend(nanos(backing.lease).to_be_bytes());
-        out.extend(backing.after.to_be_bytes());
-        out.extend(nanos(backing.longest).to_be_bytes());
-    });
-    check_count(backing.lists.len(), LISTS_MAX);
-    field::put_list(out, field::LISTS, backing.lists.iter().map(|list| list.to_be_bytes()));
 }
 
 pub(super) fn decode_request(bytes: &[u8]) -> Result<LeaseRequest, DecodeError> {

@@ -72,7 +72,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::ShareNeighbours, "broadcasts_held_back"),
     (Rule::SilentKernel, "everybody_alone"),
     (Rule::Solicitation, "lossy_pair"),
-    (Rule::SlewMargin, "minority_closes"),
+    (Rule::SlewMargin, "strict_freeze"),
     (Rule::SoloWait, "lone_boot"),
     (Rule::StrangerNotDisplaced, "stranger_before_the_start"),
     (Rule::Support, "split_and_heal"),

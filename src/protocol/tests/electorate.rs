@@ -64,14 +64,14 @@ impl World {
         let mut asks = Vec::new();
         for (node, host) in &mut self.hosts {
             let _ = host.lists.allow(now, LEASE);
-            if let Some(record) = host.lists.to_store(now, Duration::ZERO) {
+            if let Some(record) = host.lists.store_next(now, Duration::ZERO) {
                 host.disk = Recollection::Record(record);
                 host.lists.stored(now, true);
             }
             if host.lists.proceed(now, *node, self.settled).is_some() {
                 host.speaks_at = now + SILENCE;
             }
-            asks.extend(host.lists.to_ask(now).into_iter().map(|to| (*node, to)));
+            asks.extend(host.lists.ask_next(now).into_iter().map(|to| (*node, to)));
         }
         for (from, to) in asks {
             let Some(host) = self.hosts.get(&to).filter(|_| !self.cut.contains(&(from, to))) else {
@@ -214,22 +214,22 @@ fn nothing_counts_that_is_not_stored() {
     let mut lists = Electorate::recall(now, Recollection::Nothing);
     lists.go_by(list(&[1, 2, 3]));
     assert_eq!(lists.allow(now, LEASE), Duration::ZERO);
-    let record = lists.to_store(now, Duration::ZERO).unwrap();
+    let record = lists.store_next(now, Duration::ZERO).unwrap();
     assert_eq!((record.lists.len(), record.longest), (1, LEASE));
-    assert_eq!(lists.to_store(now, Duration::ZERO), None, "it is being stored");
+    assert_eq!(lists.store_next(now, Duration::ZERO), None, "it is being stored");
     assert_eq!(lists.proceed(now, NodeId(1), true), None);
     assert_eq!((lists.standing(), lists.lists()), (Standing::Unwritten, Vec::new()));
     lists.stored(now, false);
     assert_eq!(lists.standing(), Standing::Unable);
-    assert_eq!(lists.to_store(now, Duration::ZERO), None, "not again at once");
+    assert_eq!(lists.store_next(now, Duration::ZERO), None, "not again at once");
     let later = now + Duration::from_secs(10);
-    assert_eq!(lists.to_store(later, Duration::ZERO), Some(record));
+    assert_eq!(lists.store_next(later, Duration::ZERO), Some(record));
     lists.stored(later, true);
     let _ = lists.proceed(later, NodeId(1), true);
     assert_eq!(lists.standing(), Standing::Voting);
     assert_eq!(lists.allow(later, LEASE), LEASE);
     let mut unreadable = Electorate::recall(now, Recollection::Unreadable);
     unreadable.go_by(list(&[1, 2, 3]));
-    assert_eq!(unreadable.to_store(now, LEASE), None);
+    assert_eq!(unreadable.store_next(now, LEASE), None);
     assert_eq!(unreadable.standing(), Standing::Unable);
 }

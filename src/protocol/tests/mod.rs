@@ -22,6 +22,9 @@ mod preservation;
 mod rules;
 mod small_model;
 
+/// What disks say, at once.
+const STORED: Event = Event::VotersRemembered { stored: true };
+
 struct Cluster {
     now: Instant,
     nodes: BTreeMap<NodeId, Node>,
@@ -209,8 +212,7 @@ impl Cluster {
 
     fn step(&mut self, node: NodeId, event: Event) {
         if let Some(waiting) = self.frozen.get_mut(&node) {
-            waiting.push(event);
-            return;
+            return waiting.push(event);
         }
         if let Event::Kernel(KernelEvent::Absent { group, .. }) = &event {
             self.open.entry(*group).or_default().retain(|owner| *owner != node);
@@ -271,9 +273,7 @@ impl Cluster {
                 | Action::WatchConnections(_)
                 | Action::Tickle { .. }) => self.note(node, other),
                 Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
-                Action::RememberVoters(_) => {
-                    self.post(soon, node, Event::VotersRemembered { stored: true });
-                }
+                Action::RememberVoters(_) => self.post(soon, node, STORED),
                 Action::RememberDraining(_) | Action::LetFinish { .. } => {}
             }
         }
