@@ -33,6 +33,7 @@ mod takeover;
 mod telling;
 mod until;
 mod upgrade;
+mod voters;
 mod web;
 mod witness;
 
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         following::TESTS,
         lifetimes::TESTS,
         majority::TESTS,
+        voters::TESTS,
         meddling::TESTS,
         refusal::TESTS,
         witness::TESTS,

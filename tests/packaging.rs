@@ -13,7 +13,7 @@ use buoy::protocol::Timing;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
 const CONTRACT: [(&str, &[&str]); 12] = [
-    ("run", &["--config", "--node", "--runtime-dir", "--log-format"]),
+    ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
     ("status", &[]),
     ("events", &["--follow", "--group", "--since"]),
     ("explain", &[]),
@@ -58,6 +58,8 @@ fn unit_has_every_directive_buoy_relies_on() {
         ("Service", "RuntimeDirectory", "buoy"),
         ("Service", "RuntimeDirectoryMode", "0750"),
         ("Service", "RuntimeDirectoryPreserve", "restart"),
+        ("Service", "StateDirectory", "buoy"),
+        ("Service", "StateDirectoryMode", "0750"),
         ("Service", "ProtectSystem", "strict"),
         ("Service", "ProtectHome", "yes"),
         ("Service", "MemoryDenyWriteExecute", "yes"),
@@ -80,7 +82,8 @@ fn the_template_is_the_unit_but_for_its_paths() {
     let text = read("packaging/systemd/buoy.service")
         .replace("/etc/buoy/buoy.toml", "/etc/buoy/%i.toml")
         .replace("/run/buoy", "/run/buoy-%i")
-        .replace("RuntimeDirectory=buoy", "RuntimeDirectory=buoy-%i");
+        .replace("RuntimeDirectory=buoy", "RuntimeDirectory=buoy-%i")
+        .replace("StateDirectory=buoy", "StateDirectory=buoy-%i");
     let mut expected = parse_unit(&text);
     let mut template = parse_unit(&read("packaging/systemd/buoy@.service"));
     let description = ("Unit".to_owned(), "Description".to_owned());

@@ -179,6 +179,9 @@ pub(super) struct Run {
     /// Directory for the control socket; each daemon on a host needs its own
     #[arg(long, value_name = "DIRECTORY", default_value = "/run/buoy")]
     pub(super) runtime_dir: PathBuf,
+    /// Directory for what must outlast a reboot [default: see buoy(8)]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) state_dir: Option<PathBuf>,
     /// How log lines look [default: text, or json with --json]
     #[arg(long, value_name = "FORMAT")]
     pub(super) log_format: Option<LogFormat>,

@@ -128,6 +128,7 @@ fn run_daemon(
         config,
         node: run.node,
         runtime_dir: run.runtime_dir,
+        state_dir: run.state_dir,
         log_format,
         verbose: u8::from(run.verbose),
     };

@@ -1,8 +1,7 @@
 //! What is different between two files, for `buoy reload` and its report.
 //!
 //! The daemon applies exactly these; a group that no change names is not touched. Everything may
-//! change while the daemon runs but the name of the cluster, which its sessions are bound to, and
-//! the voters under mode `majority`.
+//! change while the daemon runs but the name of the cluster, which its sessions are bound to.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,9 +23,8 @@ pub enum Change {
         /// Name in the file.
         to: String,
     },
-    /// Others vote on the leases of pools in mode `majority`. A running daemon cannot apply this:
-    /// while some nodes have the one list and some the other, two majorities may have no voter in
-    /// common.
+    /// Others vote on the leases of pools in mode `majority`. Each node votes under the new list when
+    /// a majority of the voters of the old one goes by it.
     Voters {
         /// Names in use.
         from: String,
@@ -129,7 +127,7 @@ impl Change {
     /// Whether a running daemon must not apply this; its text says what to do instead.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        matches!(self, Self::Cluster { .. } | Self::Voters { .. })
+        matches!(self, Self::Cluster { .. })
     }
 }
 
@@ -141,8 +139,8 @@ impl fmt::Display for Change {
             }
             Self::Voters { from, to } => write!(
                 out,
-                "voters changed from {from} to {to} under mode majority: reload every node with \
-                 mode = \"availability\" first, then with the other voters, then with \"majority\""
+                "voters changed from {from} to {to} under mode majority: they vote when a majority \
+                 of the old ones has reloaded"
             ),
             Self::Port { from, to } => write!(out, "port changed from {from} to {to}"),
             Self::KernelLease { from, to } => {

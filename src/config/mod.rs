@@ -59,6 +59,7 @@ pub use key_file::{KEYS_MAX, KeyFileFault, Keys, LineFault, read_keys, write_new
 pub use nodes::{NodeConfig, PATHS_MAX, Role};
 pub use pools::{ADDRESSES_MAX, ADDRESSES_PER_GROUP_MAX, GroupConfig};
 pub use restart::Restart;
+pub(crate) use voters::voters_refused;
 
 use fault::Findings;
 

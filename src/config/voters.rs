@@ -1,12 +1,13 @@
-//! Who votes: how many voters mode `majority` takes, and why their list is not changed under way.
+//! Who votes: how many voters mode `majority` takes, and which other list may follow.
 //!
 //! A lease counts when a majority of the voters has granted it, so two leases for the same group
-//! would need two majorities without a voter in common. That is impossible in one list, and
-//! possible in two: one node of each list is enough to be misled. An even number is refused since
-//! it outlasts no more deaths than the odd number below it. Called by `pools` while a file is
-//! checked and by `difference` at a reload; changes nothing.
+//! would need two majorities without a voter in common. That is impossible in one list. Between
+//! lists those see to it who have voted under the old one (`protocol::electorate`); so one of them
+//! must be in every majority of the new one. An even number is refused since it outlasts no more
+//! deaths than the odd number below it. Called by `pools` while a file is checked, by `difference`
+//! at a reload and by `daemon` at both; changes nothing.
 
-use crate::protocol::Mode;
+use crate::protocol::{Mode, NodeId, Recollection};
 
 use super::Config;
 use super::fault::{Findings, Place};
@@ -68,6 +69,31 @@ fn counted(count: usize) -> String {
         1 => "is 1".to_owned(),
         _ => format!("are {count}"),
     }
+}
+
+/// Why a node that remembers these lists of voters must not go by the list of this file, if so: a
+/// majority of the new list might be of nodes that none of a former list is among, and these do not
+/// know of what that one has granted.
+pub(crate) fn voters_refused(config: &Config, remembered: &Recollection) -> Option<String> {
+    let Recollection::Record(record) = remembered else { return None };
+    if config.groups.iter().all(|group| group.mode != Mode::Majority) {
+        return None;
+    }
+    let voters: Vec<_> = config.nodes.iter().filter(|node| node.role.votes()).collect();
+    let kept = |list: &[NodeId]| voters.iter().filter(|node| list.contains(&node.id)).count();
+    let former = record.lists.iter().find(|list| kept(list) <= voters.len() / 2)?;
+    let names = |wanted: bool| {
+        let names = voters.iter().filter(|node| former.contains(&node.id) == wanted);
+        let names: Vec<&str> = names.map(|node| node.name.as_str()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    Some(format!(
+        "a majority of the voters would be new under mode majority: of those that this node has \
+         voted with the file keeps {}, and {} would be new: change the list in steps, each with \
+         fewer than half new, and let every node reload before the next step",
+        names(true),
+        names(false)
+    ))
 }
 
 /// The voters before and after, if they differ while leases are being granted under both files.

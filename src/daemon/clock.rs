@@ -1,12 +1,18 @@
 //! The only reader of clocks.
 //!
-//! Two clocks are read and never mixed up: `CLOCK_BOOTTIME` for everything that is decided (it
-//! never steps, and unlike `CLOCK_MONOTONIC` it counts a suspended host, whose peers went on
-//! without it), and `CLOCK_REALTIME` for what people read and for the one place where the kernel
-//! speaks it: the receive time of a datagram. That time is turned into an age at once, so that a
-//! step of the wall clock can spoil at most the age of the datagrams then in the queue, and
-//! those only within [`RECEIVE_AGE_MAX`].
+//! Two times are read and never mixed up. What is decided goes by `CLOCK_MONOTONIC_RAW` and the time
+//! that the host was suspended, which its peers went on through: it never steps, and unlike
+//! `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` it is not slewed, by up to a tenth, so that two hosts
+//! count leases and promises alike. `CLOCK_REALTIME` is for what people read and for the one place
+//! where the kernel speaks it: the receive time of a datagram. That time is turned into an age at
+//! once, so that a step of the wall clock can spoil at most the age of the datagrams then in the
+//! queue, and those only within [`RECEIVE_AGE_MAX`].
+//!
+//! What the kernel is asked to wait for (`ppoll`, timers) it counts by `CLOCK_MONOTONIC`: whoever
+//! waits looks at this clock again and waits for the rest. Its sets of nf_tables count in jiffies,
+//! which are slewed as well: see [`shortened`](crate::protocol::shortened).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -18,10 +24,38 @@ use crate::protocol::Instant;
 /// that the wall clock was stepped while the datagram waited.
 pub(crate) const RECEIVE_AGE_MAX: Duration = Duration::from_secs(60);
 
+/// How long the host has been suspended since it was booted, as far as this process has seen: the
+/// most that two clocks read one after the other have shown.
+static SUSPENDED: AtomicU64 = AtomicU64::new(0);
+/// Readings further apart than this were interrupted; they are taken again, so often at most.
+const READ_WITHIN: Duration = Duration::from_micros(200);
+const READINGS: u32 = 16;
+
 /// The time of now, for the protocol.
 pub(crate) fn now() -> Instant {
-    let nanos = since_zero(ClockId::CLOCK_BOOTTIME).as_nanos();
-    Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    let suspended = SUSPENDED.fetch_max(suspended(), Ordering::Relaxed);
+    let suspended = suspended.max(SUSPENDED.load(Ordering::Relaxed));
+    Instant::from_nanos(nanos(since_zero(ClockId::CLOCK_MONOTONIC_RAW)).saturating_add(suspended))
+}
+
+/// By how much `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`, which only a suspension changes, and
+/// never more than that: the clock that is behind is read last.
+fn suspended() -> u64 {
+    let mut most = 0;
+    for _ in 0..READINGS {
+        let before = since_zero(ClockId::CLOCK_MONOTONIC);
+        let all = since_zero(ClockId::CLOCK_BOOTTIME);
+        let after = since_zero(ClockId::CLOCK_MONOTONIC);
+        most = most.max(nanos(all.saturating_sub(after)));
+        if after.saturating_sub(before) <= READ_WITHIN {
+            break;
+        }
+    }
+    most
+}
+
+fn nanos(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Wall-clock time since the Unix epoch.
@@ -81,6 +115,24 @@ mod tests {
         let second = now();
         assert!(second >= first);
         assert!(first > Instant::START);
+    }
+
+    #[test]
+    fn the_clock_shows_what_is_not_slewed_and_the_time_of_suspensions() {
+        let raw = || nanos(since_zero(ClockId::CLOCK_MONOTONIC_RAW));
+        let boot = || since_zero(ClockId::CLOCK_BOOTTIME);
+        let mut last = Instant::START;
+        for _ in 0..10_000 {
+            // What two clocks say that are read one after the other is too much by the time between.
+            let (before, earlier) = (raw(), boot());
+            let monotonic = monotonic();
+            let shown = now();
+            let most = nanos(boot().saturating_sub(monotonic)) + raw();
+            assert!(shown >= last, "{shown:?} after {last:?}");
+            assert!(shown.as_nanos() >= before && earlier >= monotonic.saturating_sub(READ_WITHIN));
+            assert!(shown.as_nanos() <= most, "{shown:?}, {most}");
+            last = shown;
+        }
     }
 
     #[test]

@@ -17,6 +17,13 @@ pub enum Error {
     Configuration(config::Refused),
     /// The file does not tell which of its nodes this host is.
     WhoAmI(config::WhoAmI),
+    /// The file names other voters than those under whom this host has voted.
+    Voters {
+        /// Whom, and what to do.
+        refusal: String,
+        /// Where it is remembered.
+        file: PathBuf,
+    },
     /// The keys of the file do not go together.
     Keys(KeyRingError),
     /// The directory for the control socket cannot be made or used.
@@ -53,7 +60,7 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) | Self::WhoAmI(_) | Self::Keys(_) => 3,
+            Self::Configuration(_) | Self::WhoAmI(_) | Self::Voters { .. } | Self::Keys(_) => 3,
             Self::RuntimeDirectory { .. }
             | Self::AlreadyRunning { .. }
             | Self::Bind(_)
@@ -70,6 +77,12 @@ impl fmt::Display for Error {
         match self {
             Self::Configuration(refused) => refused.fmt(out),
             Self::WhoAmI(unclear) => unclear.fmt(out),
+            Self::Voters { refusal, file } => write!(
+                out,
+                "{refusal}; if none of these nodes will vote again, stop buoy at every node and \
+                 remove {} there",
+                file.display()
+            ),
             Self::Keys(fault) => write!(out, "cluster keys: {fault}; make a key with buoy keygen"),
             Self::RuntimeDirectory { path, source } => write!(
                 out,

@@ -17,6 +17,7 @@
 //! most.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -26,20 +27,20 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
-use super::inbox::{Inbox, Input};
+use super::inbox::{Inbox, Input, Reconfiguration};
 use super::lateness::Lateness;
 use super::realtime;
 use super::refused::Refused;
 use super::state_file::Estate;
 pub(crate) use super::vital::Vital;
 use super::will::Farewell;
-use crate::kernel::Door;
+use crate::kernel::{Door, GroupAddresses};
 use crate::protocol::{
-    Action, Configuration, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour,
-    Node, NodeId, Refusal, Report, Status, Ticket,
+    Action, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour, Node, NodeId,
+    Refusal, Report, Status, Ticket, VoterRecord,
 };
-use crate::transport::{BindError, Counters, Path, Transport};
-use crate::wire::{KeyRing, Opened, RefusedDatagram, Sessions};
+use crate::transport::{Counters, Transport};
+use crate::wire::{Opened, RefusedDatagram, Sessions};
 
 /// Datagrams opened in one turn: two heartbeats of each of 32 peers, about 1 ms of work.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -55,6 +56,8 @@ const STACK: usize = 256 * 1024;
 
 /// What the loop asks of the kernel module. A seam: tests put their own behind it.
 pub(crate) trait KernelOrders: Send + 'static {
+    /// Groups and addresses of other nodes are these from now on.
+    fn reconfigure(&self, groups: Vec<GroupAddresses>, peer_addresses: Vec<IpAddr>);
     /// Make every address of the group present.
     fn acquire(&self, group: GroupKey, ticket: Ticket);
     /// Remove every address of the group.
@@ -120,20 +123,6 @@ pub(crate) enum Told {
     NoPrecedence(String),
 }
 
-/// A changed configuration on its way into the loop.
-pub(crate) struct Reconfiguration {
-    /// For the core.
-    pub protocol: Configuration,
-    /// For the transport.
-    pub paths: Vec<Path>,
-    /// For the sessions.
-    pub peers: Vec<NodeId>,
-    /// For the sessions.
-    pub ring: KeyRing,
-    /// Told when it is in force, or why nothing changed.
-    pub answer: oneshot::Sender<Result<(), BindError>>,
-}
-
 /// What the loop knows, for people.
 #[derive(Clone, Debug)]
 pub(crate) struct Picture {
@@ -156,6 +145,8 @@ pub(crate) struct Outbox {
     pub draining: watch::Sender<bool>,
     /// Farewells for the guardian; the last ones count.
     pub will: std::sync::mpsc::Sender<Vec<Farewell>>,
+    /// What must be remembered of the lists of voters.
+    pub voters: std::sync::mpsc::Sender<VoterRecord>,
     /// Shared with other threads.
     pub vital: Arc<Vital>,
 }
@@ -326,6 +317,9 @@ impl<K: KernelOrders> EventLoop<K> {
                 let _ = answer.send(self.node.explain(now, group));
             }
             Input::Reconfigure(change) => self.reconfigure(now, *change),
+            Input::VotersRemembered(stored) => {
+                self.step(now, Event::VotersRemembered { stored });
+            }
             Input::Stop => self.step(now, Event::Stop),
             Input::Rest => self.step(now, Event::Rest),
             Input::Abandon => self.ended = true,
@@ -352,6 +346,8 @@ impl<K: KernelOrders> EventLoop<K> {
             return;
         }
         self.sessions.reconfigure(&change.peers, change.ring);
+        // Before what the core asks of new groups; what the kernel says of it the core hears after.
+        self.kernel.reconfigure(change.groups, change.peer_addresses);
         self.step(now, Event::Reconfigured(Box::new(change.protocol)));
         self.bequeath();
         let _ = change.answer.send(Ok(()));
@@ -459,6 +455,10 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::Report(report) => self.tell(Told::Report { at: clock::wall(), report }),
             Action::RememberDraining(on) => {
                 self.outbox.draining.send_replace(on);
+            }
+            Action::RememberVoters(record) => {
+                // The thread that stores lives for as long as this one.
+                let _ = self.outbox.voters.send(record);
             }
             Action::Stopped => self.ended = true,
             Action::GoOn(memory) => {

@@ -13,11 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 
 use super::attendant::Calls;
-use super::event_loop::{Picture, Reconfiguration, Told, Vital};
+use super::event_loop::{Picture, Told, Vital};
 use super::in_place::{self, Parting};
-use super::inbox::{Input, Mailbox};
+use super::inbox::{Input, Mailbox, Reconfiguration};
 use super::runtime_directory::RuntimeDirectory;
 use super::service_notify::ServiceNotify;
+use super::voter_record::VoterFile;
 use super::{
     Asked, Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, local_words,
     reports, setup,
@@ -55,6 +56,8 @@ pub(crate) struct FrontDesk {
     pub(crate) notify: ServiceNotify,
     /// Ours while we run.
     pub(crate) directory: RuntimeDirectory,
+    /// What is remembered of lists of voters.
+    pub(crate) voters: VoterFile,
     /// Checks and hooks.
     pub(crate) calls: Option<Calls>,
 }
@@ -289,13 +292,6 @@ impl FrontDesk {
         outcome
     }
 
-    fn reconfigure_kernel(&self, config: &Config) {
-        let (groups, peers) =
-            (setup::groups(config, self.me), setup::peer_addresses(config, self.me));
-        self.kernel.reconfigure(groups, peers);
-        self.kernel.share_connections(config.tickle_connections_max);
-    }
-
     async fn apply_file(&mut self, mailbox: &Mailbox) -> Result<Vec<String>, Vec<String>> {
         let path = self.options.config.clone();
         let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
@@ -313,6 +309,9 @@ impl FrontDesk {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
+        if let Some(refusal) = config::voters_refused(&config, &self.voters.known()) {
+            return Err(vec![refusal]);
+        }
         if let Some(refusal) = setup::refusal(&config, self.me, self.kernel.fence()) {
             return Err(vec![refusal]);
         }
@@ -323,7 +322,6 @@ impl FrontDesk {
             )]);
         }
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
-        self.reconfigure_kernel(&config);
         let mut protocol =
             config.protocol(self.me, Incarnation(0), 0, super::host::software(), false);
         if self.kernel.no_preserving().is_some() {
@@ -332,23 +330,22 @@ impl FrontDesk {
         let (answer, applied) = oneshot::channel();
         let change = Reconfiguration {
             protocol,
+            groups: setup::groups(&config, self.me),
+            peer_addresses: setup::peer_addresses(&config, self.me),
             paths: setup::paths(&config, self.me),
             peers: setup::peers(&config, self.me),
             ring,
             answer,
         };
-        let unchanged = |reason: String| {
-            self.reconfigure_kernel(&self.config);
-            vec![reason]
-        };
         mailbox
             .offer(Input::Reconfigure(Box::new(change)))
-            .map_err(|_| unchanged("the protocol thread is too busy; try again".to_owned()))?;
+            .map_err(|_| vec!["the protocol thread is too busy; try again".to_owned()])?;
         match applied.await {
             Ok(Ok(())) => {}
-            Ok(Err(refused)) => return Err(unchanged(refused.to_string())),
-            Err(_) => return Err(unchanged("the daemon is ending".to_owned())),
+            Ok(Err(refused)) => return Err(vec![refused.to_string()]),
+            Err(_) => return Err(vec!["the daemon is ending".to_owned()]),
         }
+        self.kernel.share_connections(config.tickle_connections_max);
         self.names.replace(setup::names(&config, self.me));
         if let Some(calls) = &self.calls {
             calls.reconfigure(&config).await;

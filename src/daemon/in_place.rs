@@ -123,5 +123,8 @@ pub(crate) fn tell(unusable: &Unusable, recorder: &Recorder, names: &Names) {
 
 fn origin(config: &Config, me: NodeId) -> std::io::Result<Origin> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+    // Times in the file are of a clock that versions before 0.2 did not go by: neither reads what the
+    // other wrote for its own.
+    let boot = format!("{boot} raw");
     Ok(Origin { cluster: config.cluster.clone(), node: me, boot })
 }

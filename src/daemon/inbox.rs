@@ -6,6 +6,7 @@
 //! people is offered, and refused when the queue is full. Once the loop has ended, deliveries
 //! return at once and offers are refused, so that nobody hangs on a dead loop.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -13,11 +14,14 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
-use super::event_loop::{Picture, Reconfiguration};
+use super::event_loop::Picture;
+use crate::kernel::GroupAddresses;
 use crate::protocol::{
-    Explanation, Fitness, GROUPS_MAX, GroupKey, KernelEvent, Measure, Node, Order, PoolId, Refusal,
-    Ticket,
+    Configuration, Explanation, Fitness, GROUPS_MAX, GroupKey, KernelEvent, Measure, Node, NodeId,
+    Order, PoolId, Refusal, Ticket,
 };
+use crate::transport::{BindError, Path};
+use crate::wire::KeyRing;
 
 /// Inputs that may wait. While the daemon starts nobody takes any, and the kernel side may say of
 /// every group that its link is missing before it is ready; besides these there is room for what
@@ -57,12 +61,32 @@ pub(crate) enum Input {
     },
     /// The configuration changed.
     Reconfigure(Box<Reconfiguration>),
+    /// What must be remembered of the lists of voters is stored, or could not be.
+    VotersRemembered(bool),
     /// The daemon shall end: hand over first.
     Stop,
     /// The daemon shall end and leave all to its next process.
     Rest,
     /// The daemon shall end now, whatever is not handed over.
     Abandon,
+}
+
+/// A changed configuration on its way into the loop.
+pub(crate) struct Reconfiguration {
+    /// For the core.
+    pub protocol: Configuration,
+    /// For the kernel side.
+    pub groups: Vec<GroupAddresses>,
+    /// For the kernel side: addresses of other nodes.
+    pub peer_addresses: Vec<IpAddr>,
+    /// For the transport.
+    pub paths: Vec<Path>,
+    /// For the sessions.
+    pub peers: Vec<NodeId>,
+    /// For the sessions.
+    pub ring: KeyRing,
+    /// Told when it is in force, or why nothing changed.
+    pub answer: oneshot::Sender<Result<(), BindError>>,
 }
 
 /// The queue is full, or the loop has ended.

@@ -24,7 +24,7 @@ use super::event_loop::Vital;
 use super::guardian::Pulse;
 use super::realtime;
 use crate::kernel::{Door, Kernel, Lease, Renewal};
-use crate::protocol::Instant;
+use crate::protocol::{Instant, shortened};
 
 /// Between two renewals: a fifth of what is left of the shorter lease, so that four may fail, but
 /// not so often that an idle daemon costs more than it must (each takes about 30 us), nor so seldom
@@ -172,9 +172,10 @@ impl Doors {
     }
 }
 
-/// For how long a door may be opened by a write that takes no longer than allowed.
+/// For how long a door may be opened by a write that takes no longer than allowed, by the clock of
+/// the kernel's sets.
 fn left(until: Instant, now: Instant, allowed: Duration) -> Option<Duration> {
-    let left = until.since(now).saturating_sub(allowed);
+    let left = shortened(until.since(now).saturating_sub(allowed));
     (left >= Duration::from_millis(1)).then_some(left)
 }
 
@@ -204,10 +205,10 @@ mod tests {
     fn a_door_is_never_opened_for_longer_than_is_left() {
         let millis = Duration::from_millis;
         let now = Instant::from_millis(10_000);
-        assert_eq!(left(Instant::from_millis(10_600), now, millis(1)), Some(millis(599)));
-        assert_eq!(left(Instant::from_millis(10_600), now, millis(400)), Some(millis(200)));
+        assert_eq!(left(Instant::from_millis(10_601), now, millis(1)), Some(millis(540)));
+        assert_eq!(left(Instant::from_millis(10_600), now, millis(400)), Some(millis(180)));
         assert_eq!(left(Instant::from_millis(10_600), now, millis(600)), None);
-        assert_eq!(left(Instant::from_millis(10_001), now, millis(1)), None);
+        assert_eq!(left(Instant::from_millis(10_002), now, millis(1)), None);
         assert_eq!(left(Instant::START, now, millis(1)), None);
     }
 }

@@ -2,7 +2,7 @@
 //! a kernel that only says what it was told.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -12,11 +12,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
-use super::event_loop::{
-    EventLoop, KernelOrders, Outbox, Parts, Picture, Reconfiguration, Told, Vital,
-};
-use super::inbox::{Input, Mailbox, inbox};
+use super::event_loop::{EventLoop, KernelOrders, Outbox, Parts, Picture, Told, Vital};
+use super::inbox::{Input, Mailbox, Reconfiguration, inbox};
 use super::state_file::Estate;
+use crate::kernel::GroupAddresses;
 use crate::protocol::{
     Configuration, Connection, Epoch, Group, GroupKey, HardwareAddress, Incarnation, KernelEvent,
     LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal,
@@ -54,6 +53,7 @@ impl Obedient {
 
 impl KernelOrders for Obedient {
     fn withdraw(&self, _: GroupKey) {}
+    fn reconfigure(&self, _: Vec<GroupAddresses>, _: Vec<IpAddr>) {}
 
     fn acquire(&self, group: GroupKey, ticket: Ticket) {
         drop(self.jam.lock().unwrap());
@@ -129,7 +129,15 @@ impl Running {
         let (answer, applied) = oneshot::channel();
         let protocol = configuration(self.me);
         let peers = vec![other(self.me)];
-        let change = Reconfiguration { protocol, paths, peers, ring: ring(), answer };
+        let change = Reconfiguration {
+            protocol,
+            groups: Vec::new(),
+            peer_addresses: Vec::new(),
+            paths,
+            peers,
+            ring: ring(),
+            answer,
+        };
         self.mailbox.offer(Input::Reconfigure(Box::new(change))).unwrap();
         applied.blocking_recv().unwrap()
     }
@@ -197,7 +205,8 @@ fn start(me: NodeId, transport: Transport, done: &Sender<Done>) -> Running {
     let (told, reports) = mpsc::channel(64);
     let (draining, drains) = watch::channel(false);
     let (will, _) = channel();
-    let outbox = Outbox { told, draining, will, vital: Arc::clone(&vital) };
+    let (voters, _) = channel();
+    let outbox = Outbox { told, draining, will, voters, vital: Arc::clone(&vital) };
     let ended = EventLoop::new(parts, inbox, outbox).spawn().unwrap();
     Running { me, mailbox, ended: Some(ended), told: reports, draining: drains, vital, jam }
 }

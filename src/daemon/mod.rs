@@ -43,8 +43,10 @@ mod service_notify;
 mod setup;
 mod state_file;
 mod vital;
+mod voter_record;
 mod will;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -77,6 +79,7 @@ use lease::LeaseKeeper;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
 use state_file::{Estate, Unusable};
+use voter_record::VoterFile;
 use will::{Farewell, Host};
 
 /// From the signal to the end; the service manager is told a little more.
@@ -97,6 +100,8 @@ pub struct Options {
     pub node: Option<String>,
     /// Where the control socket lies.
     pub runtime_dir: PathBuf,
+    /// Where what outlasts a reboot lies, if told.
+    pub state_dir: Option<PathBuf>,
     /// How log lines look.
     pub log_format: logging::Format,
     /// How many `-v`.
@@ -114,6 +119,10 @@ struct Running {
 }
 
 impl KernelOrders for Arc<Kernel> {
+    fn reconfigure(&self, groups: Vec<kernel::GroupAddresses>, peer_addresses: Vec<IpAddr>) {
+        Kernel::reconfigure(self, groups, peer_addresses);
+    }
+
     fn acquire(&self, group: GroupKey, ticket: Ticket) {
         Kernel::acquire(self, group, ticket);
     }
@@ -186,6 +195,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     let me = config::find_me(&config, options.node.as_deref(), &addresses, &host::name())
         .map_err(Error::WhoAmI)?;
     let directory = RuntimeDirectory::open(&options.runtime_dir)?;
+    let voters = open_voters(&options, &config, me)?;
     if let Err(refused) = realtime::lock_memory() {
         tracing::info!("{refused}");
     }
@@ -193,14 +203,33 @@ pub fn run(options: Options) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(system("event loop"))?;
-    runtime.block_on(serve(options, config, me, directory))
+    runtime.block_on(serve(options, config, me, (directory, voters)))
+}
+
+/// Reads under which lists of voters this host has voted, and refuses a list that has little to do
+/// with those.
+fn open_voters(options: &Options, config: &config::Config, me: NodeId) -> Result<VoterFile, Error> {
+    let state_dir =
+        voter_record::state_directory(options.state_dir.as_deref(), &options.runtime_dir);
+    let file = state_dir.join("voters");
+    let voters = VoterFile::open(state_dir, (&config.cluster, me), |why| {
+        tracing::error!(
+            "this node does not vote in mode majority: {}: {why}; stop buoy at every node and \
+             remove the file, or put back what was there",
+            file.display()
+        );
+    });
+    match config::voters_refused(config, &voters.known()) {
+        Some(refusal) => Err(Error::Voters { refusal, file: voters.path() }),
+        None => Ok(voters),
+    }
 }
 
 async fn serve(
     options: Options,
     config: config::Config,
     me: NodeId,
-    directory: RuntimeDirectory,
+    (directory, voters): (RuntimeDirectory, VoterFile),
 ) -> Result<(), Error> {
     let system = |wanted| move |source| Error::System { wanted, source };
     let mut stop = StopSignals::new().map_err(system("signals"))?;
@@ -221,7 +250,7 @@ async fn serve(
     let left = in_place::take(&directory, &config, me, (host.mark(), tell));
     let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital, &host), left, tell)?;
     host.gate = kernel.gate().is_some();
-    let start = Start { estate, draining: directory.draining() };
+    let start = Start { estate, draining: directory.draining(), voters: voters.clone() };
 
     let (inquiries, asked) = mpsc::channel(server::INQUIRIES_MAX);
     let settings = server::Settings {
@@ -265,6 +294,7 @@ async fn serve(
                 kernel: Arc::clone(&kernel),
                 notify,
                 directory,
+                voters,
                 calls,
             };
             let outcome = desk.serve(running, asked, &mut stop, &mut reload).await;
@@ -308,6 +338,7 @@ struct Start {
     /// Of the process before, if this one goes on with its life.
     estate: Option<Estate>,
     draining: bool,
+    voters: VoterFile,
 }
 
 /// Starts the kernel side, with what the process before has left if the kernel lets us; if not,
@@ -408,7 +439,7 @@ fn leave_kernel(kernel: Arc<Kernel>) {
 
 fn start_protocol(
     (config, me): (&config::Config, NodeId),
-    Start { estate, draining }: Start,
+    Start { estate, draining, voters }: Start,
     (mailbox, inbox): (Mailbox, inbox::Inbox),
     (transport, kernel, vital): (Transport, &Arc<Kernel>, Arc<Vital>),
 ) -> Result<Running, Error> {
@@ -432,15 +463,20 @@ fn start_protocol(
     let (told, reports) = mpsc::channel(TOLD_MAX);
     let (draining, drains) = watch::channel(draining);
     let (will, left) = std::sync::mpsc::channel();
-    let (node, sessions) = match estate {
+    let recollection = voters.known();
+    let voters = voters
+        .keep(mailbox.clone())
+        .map_err(|source| Error::System { wanted: "voters thread", source })?;
+    let (mut node, sessions) = match estate {
         Some(Estate { memory, issued, .. }) => (
             Node::go_on(clock::now(), configuration, &memory),
             Sessions::go_on(local, ring, issued),
         ),
         None => (Node::new(clock::now(), configuration), Sessions::new(local, ring)),
     };
+    node.recall_voters(recollection);
     let parts = Parts { node, sessions, transport, kernel: Arc::clone(kernel) };
-    let outbox = Outbox { told, draining, will, vital: Arc::clone(&vital) };
+    let outbox = Outbox { told, draining, will, voters, vital: Arc::clone(&vital) };
     let ended = EventLoop::new(parts, inbox, outbox)
         .spawn()
         .map_err(|source| Error::System { wanted: "protocol thread", source })?;

@@ -249,7 +249,8 @@ fn written_claims(claims: &[Claim]) -> String {
     hex(&bytes)
 }
 
-fn digest(body: &str) -> String {
+/// What the head of a file says of the rest.
+pub(crate) fn digest(body: &str) -> String {
     hex(&Sha256::digest(body.as_bytes()))
 }
 

@@ -54,11 +54,11 @@ pub(crate) enum Line {
     Forget,
     /// To be sent when the daemon is dead.
     Farewell(Farewell),
-    /// The daemon lives, and its kernel may answer until then, in nanoseconds of `CLOCK_BOOTTIME`.
+    /// The daemon lives, and its kernel may answer until then, in nanoseconds of the daemon's clock.
     Alive(u64),
     /// The daemon has let go of everything by itself.
     Done,
-    /// When the daemon has ended, wait until then, in nanoseconds of `CLOCK_BOOTTIME`, for another
+    /// When the daemon has ended, wait until then, in nanoseconds of the daemon's clock, for another
     /// process to take this file, and only then act.
     StandBy(PathBuf, u64),
 }

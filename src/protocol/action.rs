@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::connections::Connection;
 use super::continuation::{Memory, Obstacle};
+use super::electorate::VoterRecord;
 use super::event::{Convergence, Failure, Remover, Ticket};
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId, PoolId};
@@ -137,6 +138,10 @@ pub enum Action {
     Report(Report),
     /// Whether this node drains has changed; it should still be so after a restart.
     RememberDraining(bool),
+    /// Store this for [`Node::recall_voters`](super::Node::recall_voters) of the next process, so that it is there
+    /// after a loss of power, in place of what was stored before. Ends in
+    /// [`Event::VotersRemembered`](super::Event::VotersRemembered).
+    RememberVoters(VoterRecord),
     /// Nothing is held any more, good-byes are said: the daemon may end.
     Stopped,
     /// All stays as it is: this process may end, and another go on from here. The last action.

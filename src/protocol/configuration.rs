@@ -169,26 +169,35 @@ impl Timing {
     /// so short that an ordinary stall of a machine does (69 ms seen at full load).
     #[must_use]
     pub fn lease(&self) -> Duration {
-        lease(self.detection())
+        lease_of(self.detection())
     }
 }
 
-impl Timing {
-    /// How long a voter keeps what it has promised after it last said so: longer than a lease by
-    /// what two clocks may drift apart, each by one part in a thousand, twice what time daemons
-    /// correct; and by a tick of the kernel's timers and some scheduling.
-    #[must_use]
-    pub fn promise(&self) -> Duration {
-        self.lease() * 1001 / 999 + PROMISE_SLACK
-    }
+/// The lease of a node whose death is known after this time.
+pub(super) fn lease_of(detection: Duration) -> Duration {
+    (detection * 2).clamp(LEASE_MIN, LEASE_MAX)
 }
 
-/// The lease of a node that counts others as dead after this detection time; see [`Timing::lease`].
-pub(super) fn lease(detection: Duration) -> Duration {
-    (detection * 2).max(LEASE_MIN)
+/// How long a voter keeps what it has promised for a lease after it last said so: longer than the
+/// lease by what two clocks may drift apart, each by one part in a thousand; and by how late a
+/// kernel may close its gate. Protocol time is not slewed, so 0.1 % is ten times what crystals are
+/// off; jiffies are, and what the kernel is given for it is [`shortened`].
+#[must_use]
+pub fn promise(lease: Duration) -> Duration {
+    lease * 1001 / 999 + PROMISE_SLACK
 }
 
-/// See [`Timing::promise`].
-const PROMISE_SLACK: Duration = Duration::from_millis(10);
+/// For how long the kernel is told to answer of what is left of a lease. It counts in jiffies, which
+/// a time daemon slows by up to a twelfth (chrony: 83333 ppm), and adjtimex by up to a tenth.
+#[must_use]
+pub fn shortened(left: Duration) -> Duration {
+    left * 9 / 10
+}
+
+/// The clock of the kernel's timers is late by five ticks at most when the processor that drives it
+/// is not run (`MAX_STALLED_JIFFIES`), and rounds by one: 60 ms at HZ=100.
+const PROMISE_SLACK: Duration = Duration::from_millis(60);
 /// See [`Timing::lease`].
 const LEASE_MIN: Duration = Duration::from_millis(300);
+/// The longest lease that a configuration makes: twice 20 heartbeats of 10 s.
+pub const LEASE_MAX: Duration = Duration::from_secs(400);

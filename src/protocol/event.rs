@@ -53,6 +53,12 @@ pub enum Event {
     Load(Option<Measure>),
     /// The configuration changed. Only the difference is acted upon.
     Reconfigured(Box<Configuration>),
+    /// What [`Action::RememberVoters`](super::Action::RememberVoters) asked for is on disk, or
+    /// could not be put there. Until then it does not count.
+    VotersRemembered {
+        /// Whether it is.
+        stored: bool,
+    },
     /// The daemon shall end: hand over, then say [`Action::Stopped`](super::Action::Stopped).
     Stop,
     /// The daemon shall end and another process go on with this life: be at rest and say

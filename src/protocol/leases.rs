@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
-use super::message::{LeaseGrant, LeaseRequest, Vote, WISHES_PER_MESSAGE, Wish};
+use super::message::{Bid, LeaseGrant, LeaseRequest, Vote, WISHES_PER_MESSAGE, Wish};
 use super::random::mix;
 
 /// Voters at most: with more, a lease costs more than it is worth.
@@ -46,6 +46,8 @@ struct Voice {
     asked_at: Option<Instant>,
     /// The last wish it was told.
     told: u32,
+    /// The latest request of ours of which an answer has arrived.
+    heard: Option<Instant>,
 }
 
 /// The leases of one node.
@@ -61,26 +63,19 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// Follows the list of voters. A grant of one that is on the list no more counts no more.
-    pub(super) fn set_voters(&mut self, voters: Vec<NodeId>) {
+    /// Follows the list of voters. What was granted under another one, or is on its way, counts no
+    /// more: a majority of the one list is none of the other.
+    pub(super) fn set_voters(&mut self, now: Instant, voters: Vec<NodeId>) {
+        let voters: Vec<NodeId> = voters.into_iter().take(VOTERS_MAX).collect();
         if voters == self.voters {
             return;
         }
-        let places: Vec<Option<usize>> = voters
-            .iter()
-            .take(VOTERS_MAX)
-            .map(|voter| self.voters.iter().position(|before| before == voter))
-            .collect();
-        for wanted in self.groups.values_mut() {
-            let before = wanted.until;
-            wanted.until = [Instant::START; VOTERS_MAX];
-            for (place, was) in places.iter().enumerate() {
-                wanted.until[place] = was.map_or(Instant::START, |was| before[was]);
-            }
-        }
+        self.forget(now);
         self.voices.retain(|voter, _| voters.contains(voter));
+        for voice in self.voices.values_mut() {
+            voice.answered = None;
+        }
         self.voters = voters;
-        self.voters.truncate(VOTERS_MAX);
     }
 
     /// The list of voters.
@@ -95,7 +90,7 @@ impl Leases {
 
     /// Stands for the list, so that voters can tell whether theirs is the same.
     pub(super) fn digest(&self) -> u64 {
-        self.voters.iter().fold(0, |digest, voter| mix(digest ^ u64::from(voter.0)))
+        digest(&self.voters)
     }
 
     /// Wants a group from now on. No grant from before counts for it.
@@ -158,10 +153,16 @@ impl Leases {
     }
 
     /// What to ask a voter now: at least one request, with the wishes that it lacks.
-    pub(super) fn requests(&mut self, now: Instant, voter: NodeId) -> Vec<LeaseRequest> {
+    pub(super) fn requests(
+        &mut self,
+        now: Instant,
+        voter: NodeId,
+        lease: Duration,
+    ) -> Vec<LeaseRequest> {
         let (asked_at, voters) = (now.as_nanos(), self.digest());
         let voice = self.voices.entry(voter).or_default();
         voice.asked_at = Some(now);
+        let bid = Some(Bid { lease, answered: voice.heard.map(Instant::as_nanos) });
         let mut base = voice.have;
         let mut requests = Vec::new();
         loop {
@@ -174,7 +175,7 @@ impl Leases {
                 .collect();
             let upto = wishes.last().map_or(self.version, |wish| wish.version);
             voice.told = voice.told.max(upto);
-            requests.push(LeaseRequest { asked_at, voters, base, upto, wishes });
+            requests.push(LeaseRequest { asked_at, voters, base, upto, wishes, bid });
             if upto >= self.version || requests.len() == REQUESTS_MAX {
                 return requests;
             }
@@ -191,7 +192,10 @@ impl Leases {
             // Not an answer to anything that this life has asked.
             return;
         }
-        if voice.answered.is_none_or(|(latest, _)| latest <= asked_at) {
+        voice.heard = voice.heard.max(Some(asked_at));
+        if voice.answered.is_none_or(|(latest, _)| latest <= asked_at)
+            && asked_at >= self.forgotten_until
+        {
             voice.answered = Some((asked_at, grant.vote));
             voice.have = grant.have;
         }
@@ -200,7 +204,9 @@ impl Leases {
         }
         let refused: BTreeSet<GroupKey> = grant.refused.iter().copied().collect();
         let until = terms.from.unwrap_or(asked_at) + terms.lease;
-        let known = |it: &Wanted| it.version <= grant.upto || !terms.floored;
+        let after = grant.backing.as_ref().map_or(0, |backing| backing.after);
+        let known =
+            |it: &Wanted| (it.version <= grant.upto || !terms.floored) && it.version > after;
         for (_, it) in self
             .groups
             .iter_mut()
@@ -222,7 +228,8 @@ impl Leases {
         place.and_then(|place| until.get(place)).copied().unwrap_or(Instant::START)
     }
 
-    /// Our clock has stood still for a while until now, so it cannot tell which lease is over.
+    /// What was granted for what was asked before now counts no more: our clock has stood still, so
+    /// it cannot tell which lease is over, or there are other voters.
     pub(super) fn forget(&mut self, now: Instant) {
         self.forgotten_until = now;
         for it in self.groups.values_mut() {
@@ -240,4 +247,9 @@ pub(super) struct GrantTerms {
     pub(super) from: Option<Instant>,
     /// Whether it counts only for wishes that the voter had; the other mistake.
     pub(super) floored: bool,
+}
+
+/// Stands for a list of voters.
+pub(super) fn digest(voters: &[NodeId]) -> u64 {
+    voters.iter().fold(0, |digest, voter| mix(digest ^ u64::from(voter.0)))
 }

@@ -20,18 +20,17 @@
 use std::time::Duration;
 
 use super::action::{Action, Report};
-use super::configuration::Mode;
+use super::configuration::{Mode, promise};
 use super::group::{Holding, Occurrence, Purpose};
 use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
 use super::leases::GrantTerms;
-use super::message::{LeaseGrant, LeaseRequest, Message, Vote};
+use super::message::{LeaseGrant, Message, Vote};
 use super::node::Node;
 use super::rules::Rule;
-use super::voter::{Holder, Terms};
 
 /// A voter that goes by another list is asked again after so many heartbeats: files are mended.
-const AGREED_AFTER: u32 = 10;
+const AGREED_AFTER: u32 = 3;
 
 /// How it stands with the gate of the groups in mode majority.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +42,7 @@ pub(super) struct Door {
     /// Whether it was open when last looked at.
     open: bool,
     /// Whether there is any group of that mode.
-    needed: bool,
+    pub(super) needed: bool,
     /// When a majority that is in touch will have been so for long enough.
     settles: Option<Instant>,
     /// Whether it has.
@@ -67,17 +66,19 @@ impl Node {
         voter == self.configuration.me || self.hears_and_is_heard(voter)
     }
 
-    /// Whether a voter goes by another list of voters, as far as it has said.
+    /// Whether a voter goes by another list of voters, or waits for others to go by the same, as far
+    /// as it has said.
     fn disagrees(&self, voter: NodeId) -> bool {
-        matches!(self.leases.answered(voter), Some((_, Vote::VotersDiffer)))
+        let answered = self.leases.answered(voter);
+        matches!(answered, Some((_, Vote::VotersDiffer | Vote::Waiting)))
             && self.holds(Rule::VotersAgree)
     }
 
-    /// Whether so many disagree that no group can ever have a lease.
+    /// Whether no group here can have a lease while those who are near disagree: others may.
     fn majority_disagrees(&self) -> bool {
-        let voters = self.leases.voters();
-        let against = voters.iter().filter(|voter| self.disagrees(**voter)).count();
-        voters.len() - against < self.leases.majority()
+        let mut voters = self.leases.voters().iter();
+        let against = voters.any(|voter| self.is_near(*voter) && self.disagrees(*voter));
+        against && !self.majority_in_touch()
     }
 
     /// Follows whether a majority is in touch. Of nodes that come back together one is heard first:
@@ -86,6 +87,7 @@ impl Node {
         if !self.door.needed {
             return;
         }
+        self.watch_hearing();
         let wait = self.configuration.timing.heartbeat * 2;
         self.door.settles = if self.majority_in_touch() {
             Some(self.door.settles.unwrap_or(self.now + wait))
@@ -97,6 +99,20 @@ impl Node {
             self.door.settled = settled;
             self.door.stale = true;
             self.evaluate = true;
+        }
+    }
+
+    /// Follows which peers say that they hear no majority of the voters.
+    fn watch_hearing(&mut self) {
+        let (voters, majority) = (self.leases.voters().to_vec(), self.leases.majority());
+        let ours = self.configuration.timing.detection();
+        for (node, peer) in &mut self.peers {
+            let within = peer.detection(ours);
+            let heard = |voter: &&NodeId| **voter == *node || peer.hears(**voter, None, within);
+            let lacks =
+                peer.heartbeat_at.is_some() && voters.iter().filter(heard).count() < majority;
+            self.evaluate |= peer.lacks_voters != lacks;
+            peer.lacks_voters = lacks;
         }
     }
 
@@ -121,28 +137,30 @@ impl Node {
         (until > self.now).then(|| until.since(self.now))
     }
 
-    /// Follows the list of voters.
+    /// Follows the list of voters, and which groups there are in this mode.
     pub(super) fn enlist(&mut self) {
         let nodes = &self.configuration.nodes;
         let voters = nodes.iter().filter(|(_, member)| member.votes).map(|(node, _)| *node);
-        let before = self.leases.digest();
-        self.leases.set_voters(voters.collect());
-        if self.leases.digest() != before {
-            self.voter.be_silent_until(self.now + self.silence());
-        }
+        self.leases.set_voters(self.now, voters.collect());
+        self.electorate.go_by(self.leases.voters().to_vec());
         self.door.stale = true;
         let mut groups = self.configuration.groups.values();
         self.door.needed = groups.any(|group| group.mode == Mode::Majority);
+        self.align_wishes();
     }
 
-    /// How long a voter that knows nothing of its promises makes none.
-    fn silence(&self) -> Duration {
-        if self.holds(Rule::BootSilence) { self.promise() } else { Duration::ZERO }
-    }
-
-    fn promise(&self) -> Duration {
-        let timing = &self.configuration.timing;
-        if self.holds(Rule::DriftMargin) { timing.promise() } else { timing.lease() }
+    /// Wants a lease for what is here of every group in this mode and for no other group, whatever
+    /// the configuration said when it came here.
+    fn align_wishes(&mut self) {
+        let here: Vec<(GroupKey, Holding)> =
+            self.groups.iter().map(|(group, here)| (*group, here.holding)).collect();
+        for (group, holding) in here {
+            if holding != Holding::Idle && self.strict(group) {
+                self.leases.want(group);
+            } else if !self.strict(group) && self.configuration.groups.contains_key(&group) {
+                self.leases.give_up(group);
+            }
+        }
     }
 
     /// Asks every voter that is due: each heartbeat, at once when there is something new, and
@@ -155,10 +173,12 @@ impl Node {
             }
             // Whether a majority is in touch may have changed without anything else.
             self.door.stale |= self.asking;
-            for request in self.leases.requests(self.now, voter) {
+            let lease = self.configuration.timing.lease();
+            for request in self.leases.requests(self.now, voter, lease) {
                 if voter == self.configuration.me {
-                    let grant = self.vote(voter, &request);
-                    self.on_lease_grant(voter, &grant);
+                    for grant in self.vote(voter, &request) {
+                        self.on_lease_grant(voter, &grant);
+                    }
                 } else {
                     let message = Message::LeaseRequest(request);
                     self.actions.push(Action::Send { to: voter, message });
@@ -179,7 +199,9 @@ impl Node {
             // Asked although nothing is wanted, a voter says whether it goes by the same list.
             return match self.leases.answered(voter) {
                 None => asked_at + timing.heartbeat,
-                Some((_, Vote::VotersDiffer)) => asked_at + timing.heartbeat * AGREED_AFTER,
+                Some((_, Vote::VotersDiffer | Vote::Waiting)) => {
+                    asked_at + timing.heartbeat * AGREED_AFTER
+                }
                 Some((_, Vote::Granted | Vote::Starting)) => Instant::NEVER,
             };
         }
@@ -191,7 +213,8 @@ impl Node {
         if contested.is_some_and(|since| asked_at < since) {
             return self.now;
         }
-        let urgent = self.leases.lacks(voter) || self.asking || contested.is_some();
+        let unheard = matches!(self.leases.answered(voter), Some((_, Vote::Starting)));
+        let urgent = self.leases.lacks(voter) || self.asking || contested.is_some() || unheard;
         asked_at + if urgent && self.is_near(voter) { timing.retry } else { timing.heartbeat }
     }
 
@@ -204,29 +227,33 @@ impl Node {
         times.into_iter().flatten().min().unwrap_or(Instant::NEVER)
     }
 
-    /// A peer asks this node as a voter.
-    pub(super) fn on_lease_request(&mut self, from: NodeId, request: &LeaseRequest) {
-        let grant = self.vote(from, request);
-        self.actions.push(Action::Send { to: from, message: Message::LeaseGrant(grant) });
-    }
-
-    fn vote(&mut self, from: NodeId, request: &LeaseRequest) -> LeaseGrant {
-        let life = self.peers.get(&from).and_then(|peer| peer.incarnation);
-        let incarnation = life.unwrap_or(self.configuration.incarnation);
-        let terms = Terms { promise: self.promise(), voters: self.leases.digest() };
-        self.voter.answer(self.now, Holder { node: from, incarnation }, request, terms)
-    }
-
     /// A voter has answered.
     pub(super) fn on_lease_grant(&mut self, from: NodeId, grant: &LeaseGrant) {
         let before = self.leases.answered(from).map(|(_, vote)| vote);
         let from_receipt = (!self.holds(Rule::LeaseFromAsking)).then_some(self.now);
-        let lease = self.configuration.timing.lease();
+        if let Some(backing) = &grant.backing {
+            self.electorate.note(from, Instant::from_nanos(grant.asked_at).min(self.now), backing);
+        }
+        let lease = self.backed(from, grant);
         let floored = self.holds(Rule::LeaseFloor);
         self.leases.grant(from, grant, GrantTerms { lease, from: from_receipt, floored });
         self.door.stale = true;
-        if grant.vote == Vote::VotersDiffer && before != Some(Vote::VotersDiffer) {
+        let vote = self.leases.answered(from).map(|(_, vote)| vote);
+        if vote == Some(Vote::VotersDiffer) && before != Some(Vote::VotersDiffer) {
             self.report(Report::VotersDiffer { voter: from });
+        }
+    }
+
+    /// How long a lease is that follows from a grant: as long as the voter vouches for it.
+    fn backed(&self, from: NodeId, grant: &LeaseGrant) -> Duration {
+        let lease = self.configuration.timing.lease();
+        if !self.holds(Rule::LeaseStated) {
+            return lease;
+        }
+        match &grant.backing {
+            Some(backing) => lease.min(backing.lease),
+            // Older software promises for its own lease, and for kernels that are never late.
+            None => lease.min(self.lease_of_peer(from)).saturating_sub(promise(Duration::ZERO)),
         }
     }
 
@@ -306,13 +333,5 @@ impl Node {
             self.leases.want(group);
             self.door.stale = true;
         }
-    }
-
-    /// A peer has said good-bye, or its guardian has: its kernel has let go of everything.
-    pub(super) fn release_promises(&mut self, node: NodeId) {
-        let Some(incarnation) = self.peers.get(&node).and_then(|peer| peer.incarnation) else {
-            return;
-        };
-        self.voter.release(Holder { node, incarnation });
     }
 }

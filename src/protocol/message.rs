@@ -309,6 +309,18 @@ pub struct LeaseRequest {
     pub upto: u32,
     /// At most [`WISHES_PER_MESSAGE`], by number.
     pub wishes: Vec<Wish>,
+    /// What software before 0.2 does not say.
+    pub bid: Option<Bid>,
+}
+
+/// For how long a node asks to be vouched for, and that it hears the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bid {
+    /// The length of the sender's lease; at most [`LEASE_MAX`](super::LEASE_MAX).
+    pub lease: Duration,
+    /// When the sender asked what the receiver has last answered to it; `None` before the first
+    /// answer has arrived.
+    pub answered: Option<u64>,
 }
 
 /// Wishes that fit one datagram of 1200 bytes.
@@ -338,7 +350,27 @@ pub struct LeaseGrant {
     pub upto: u32,
     /// Wanted, but promised to another; at most [`REFUSED_PER_MESSAGE`].
     pub refused: Vec<GroupKey>,
+    /// What software before 0.2 does not say.
+    pub backing: Option<Backing>,
 }
+
+/// How far a voter vouches, and on what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Backing {
+    /// The longest lease that the promise outlasts; a shorter one of the receiver's is shorter.
+    pub lease: Duration,
+    /// The grant is for wishes with a number above this; more of them may be refused than one
+    /// message can name.
+    pub after: u32,
+    /// The longest lease that this voter has granted to anybody and that may run.
+    pub longest: Duration,
+    /// Digests of the lists of voters that the sender remembers: first the one it goes by. Empty
+    /// while it goes by none; at most [`LISTS_MAX`].
+    pub lists: Vec<u64>,
+}
+
+/// Lists of voters that one node remembers at most.
+pub const LISTS_MAX: usize = 8;
 
 /// Refused groups that are named in one message.
 pub const REFUSED_PER_MESSAGE: usize = 128;
@@ -348,10 +380,13 @@ pub const REFUSED_PER_MESSAGE: usize = 128;
 pub enum Vote {
     /// For a lease from when it was asked.
     Granted,
-    /// Not yet: it has just started and does not know what it promised in its former life.
+    /// Not yet: it has just started and does not know what it promised in its former life, or it
+    /// does not know whether the node that asks hears it.
     Starting,
     /// Not while its list of voters is another one.
     VotersDiffer,
+    /// Not while those who voted under a list that it remembers may go on under that.
+    Waiting,
 }
 
 /// What an operator may order.

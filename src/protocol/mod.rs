@@ -32,6 +32,7 @@
 mod action;
 mod announcements;
 mod balance;
+mod ballot;
 mod bucket;
 mod claims;
 mod configuration;
@@ -39,6 +40,7 @@ mod conflict;
 mod connections;
 mod continuation;
 mod drain;
+mod electorate;
 mod event;
 mod fitness;
 mod gates;
@@ -73,11 +75,13 @@ mod voter;
 
 pub use action::{Action, Inability, Report, Verdict};
 pub use configuration::{
-    Configuration, GROUPS_MAX, Group, Member, Mode, NODES_MAX, Strategy, Timing,
+    Configuration, GROUPS_MAX, Group, LEASE_MAX, Member, Mode, NODES_MAX, Strategy, Timing,
+    promise, shortened,
 };
 pub use connections::{CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Connection};
 pub use continuation::{Acquaintance, Memory, Misfit, Obstacle};
 pub use drain::Waiting;
+pub use electorate::{Recollection, VoterRecord};
 pub use event::{
     Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Remover, Ticket,
 };
@@ -87,10 +91,10 @@ pub use instant::Instant;
 pub use leases::VOTERS_MAX;
 pub use load::{Load, Measure};
 pub use message::{
-    CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Errand, ErrandAnswer, GROUPS_PER_OFFER,
-    Heard, Heartbeat, LeaseGrant, LeaseRequest, LogPosition, Message, MoveReason, NodePhase, Offer,
-    OfferAnswer, Order, REFUSED_PER_MESSAGE, Refusal, SoftwareVersion, Tenure, Vote,
-    WISHES_PER_MESSAGE, Wish,
+    Backing, Bid, CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Errand, ErrandAnswer,
+    GROUPS_PER_OFFER, Heard, Heartbeat, LISTS_MAX, LeaseGrant, LeaseRequest, LogPosition, Message,
+    MoveReason, NodePhase, Offer, OfferAnswer, Order, REFUSED_PER_MESSAGE, Refusal,
+    SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Wish,
 };
 pub use neighbours::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use node::Node;

@@ -14,6 +14,7 @@ use super::bucket::Bucket;
 use super::claims::ClaimTable;
 use super::configuration::Configuration;
 use super::drain::Patience;
+use super::electorate::{Electorate, Recollection};
 use super::event::Event;
 use super::fitness::FitnessList;
 use super::gates::Gate;
@@ -96,6 +97,7 @@ pub struct Node {
     pub(super) deal: Deal,
     pub(super) errands: BTreeMap<u64, ErrandOut>,
 
+    pub(super) electorate: Electorate,
     pub(super) voter: Voter,
     pub(super) leases: Leases,
     pub(super) door: Door,
@@ -155,6 +157,7 @@ impl Node {
             heirs_among: Vec::new(),
             deal: Deal::default(),
             errands: BTreeMap::new(),
+            electorate: Electorate::default(),
             voter: Voter::new(now),
             leases: Leases::default(),
             door: Door::default(),
@@ -167,6 +170,7 @@ impl Node {
         };
         node.regroup();
         node.repeer();
+        node.recall_voters(Recollection::Nothing);
         node
     }
 
@@ -190,6 +194,7 @@ impl Node {
             Event::GateOpened { group, ticket } => self.gate_opened(group, ticket),
             Event::Load(measure) => self.measured(measure),
             Event::Reconfigured(configuration) => self.reconfigure(*configuration),
+            Event::VotersRemembered { stored } => self.voters_stored(stored),
             Event::Stop => self.leave(),
             Event::Rest => self.rest(),
         }
@@ -238,6 +243,7 @@ impl Node {
         self.pursue_offers();
         self.plan_moves();
         self.revise_heirs();
+        self.follow_lists();
         self.ask_voters();
         self.revise_leases();
         self.proceed_leaving();
@@ -274,6 +280,7 @@ impl Node {
             self.errand_deadline(),
             self.gossip_deadline(),
             self.lease_deadline(),
+            self.lists_deadline(),
             self.leave_deadline(),
         ]
         .into_iter()

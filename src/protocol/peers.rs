@@ -57,6 +57,8 @@ pub(super) struct Peer {
     pub(super) declined_until: Instant,
     /// When its solicitation was last answered.
     pub(super) answered_at: Instant,
+    /// Whether it says that it hears no majority of the voters: it can have no lease.
+    pub(super) lacks_voters: bool,
     /// When it was last solicited.
     pub(super) solicited_at: Instant,
     /// The hardware addresses it last told.
@@ -154,6 +156,7 @@ impl Peer {
             flaps: VecDeque::new(),
             declined_until: Instant::START,
             answered_at: Instant::START,
+            lacks_voters: false,
             solicited_at: Instant::START,
             hardware: Vec::new(),
             load: None,
@@ -204,7 +207,7 @@ impl Peer {
 
     /// How long its kernel answers for it after its last step, as it follows from what it tells.
     pub(super) fn lease(&self) -> Duration {
-        super::configuration::lease(self.said.interval * u32::from(self.said.misses))
+        super::configuration::lease_of(self.said.interval * u32::from(self.said.misses))
     }
 
     /// Whether the peer hears `node` in that life, as of its last heartbeat.

@@ -137,6 +137,15 @@ rules! {
     BootSilence,
     /// A voter's promise outlasts the lease by what clocks may drift apart.
     DriftMargin,
+    /// A promise is as long as the lease that is asked for, whatever the voter's own would be, and a
+    /// lease no longer than what it was promised for.
+    LeaseStated,
+    /// The kernel is given less than what is left of a lease: its timers may be slewed.
+    SlewMargin,
+    /// A promise is not renewed for who does not hear the answers.
+    HeardByHolder,
+    /// A voter votes under another list only when a majority of each former one has changed to it.
+    ListsSettled,
     /// Whoever has the lease does not give way to a later claim.
     LeaseInsists,
     /// A node without a majority of the voters does not claim groups in mode majority.

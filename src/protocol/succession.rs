@@ -104,6 +104,9 @@ impl Node {
             Verdict::Up if self.isolated_since(peer, claim) && self.holds(Rule::IsolatedIsGone) => {
                 Some(Cause::Deaf(owner))
             }
+            Verdict::Up if self.cannot_lease(peer, claim) && self.holds(Rule::HeardByHolder) => {
+                Some(Cause::Deaf(owner))
+            }
             Verdict::Suspect if self.is_unprotected(owner, peer, claim.group) => {
                 Some(Cause::Silence(owner))
             }
@@ -115,6 +118,16 @@ impl Node {
     fn is_unprotected(&self, owner: NodeId, peer: &super::peers::Peer, group: GroupKey) -> bool {
         peer.kernel.stands_in()
             && (self.taken_at_once(group, owner) || self.is_without(peer, group))
+    }
+
+    /// Whether the owner of a group in mode majority has said since its claim came that it hears no
+    /// majority of the voters. It cannot answer then, and a node with such a majority can (L7).
+    fn cannot_lease(&self, peer: &super::peers::Peer, claim: &Claim) -> bool {
+        let known = self.claims.entry(claim.group).map(|entry| entry.since);
+        peer.lacks_voters
+            && peer.heartbeat_at > known
+            && self.strict(claim.group)
+            && self.majority_in_touch()
     }
 
     /// Whether the owner has said that it is isolated since its claim came: an isolated node takes

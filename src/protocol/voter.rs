@@ -8,10 +8,16 @@
 //! ```
 //!
 //! The holder counts its lease `L` from when it asked, the voter its promise `W` from when it
-//! answers, and `W` is longer than `L` by more than two clocks drift apart, so a promise is never
-//! over before the lease that follows from it. What was promised is not kept over a restart:
-//! therefore a voter that has just started promises nothing for `W`. A node that says that its
-//! kernel has let go, or of which a good-bye has come, is owed nothing any more.
+//! answers. `W` follows from the longer one of what the holder says its lease is and what the
+//! voter's own would be; it is longer than `L` by more than two clocks drift apart and kernels are
+//! late, so a promise is never over before the lease that follows from it. What was promised is not
+//! kept over a restart: therefore a voter that has just started promises nothing for as long as the
+//! longest promise of its former life may run (`electorate`). A node that says that its kernel has
+//! let go, or of which a good-bye has come, is owed nothing any more.
+//!
+//! A request says which answer has come last. Who does not hear the answers cannot use what it is
+//! promised, so for a holder whose last answer is older than half a lease nothing is renewed (L7):
+//! it hears that, if it hears, and is promised again with the next request.
 //!
 //! Pure, without a clock of its own; `majority` feeds it. Nothing that a peer says makes it grow
 //! beyond [`CLAIMS_MAX`] groups for each of few lives of each node.
@@ -22,7 +28,7 @@ use std::time::Duration;
 use super::claims::CLAIMS_MAX;
 use super::identity::{GroupKey, Incarnation, NodeId};
 use super::instant::Instant;
-use super::message::{LeaseGrant, LeaseRequest, REFUSED_PER_MESSAGE, Vote};
+use super::message::{Backing, Bid, LeaseGrant, LeaseRequest, REFUSED_PER_MESSAGE, Vote};
 
 /// One life of a node, to which something may be promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,12 +38,22 @@ pub(super) struct Holder {
 }
 
 /// On what a voter promises.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Terms {
+    /// `L`, as far as this voter vouches for it.
+    pub(super) lease: Duration,
     /// `W`: how long a promise runs after an answer.
     pub(super) promise: Duration,
-    /// Digest of the list of voters here.
-    pub(super) voters: u64,
+    /// Why it does not vouch at all, if so.
+    pub(super) refusal: Option<Vote>,
+    /// Whether the holder is known to hear nobody.
+    pub(super) isolated: bool,
+    /// Whether who does not hear the answers is promised nothing.
+    pub(super) heard: bool,
+    /// The longest lease that was granted here to anybody and may run.
+    pub(super) longest: Duration,
+    /// Digests of the lists of voters that are remembered here.
+    pub(super) lists: Vec<u64>,
 }
 
 /// What one life wants, and until when it is promised what it got.
@@ -49,6 +65,21 @@ struct Wishes {
     /// Those of them that are promised to others.
     waiting: BTreeSet<GroupKey>,
     promised_until: Instant,
+    /// The longest lease that was promised for.
+    lease: Duration,
+    /// Until then it need not have heard of the first promise.
+    first_until: Instant,
+}
+
+impl Wishes {
+    /// Whether the holder hears what it is promised, as far as it says.
+    fn hears(&self, now: Instant, asked_at: u64, bid: Option<Bid>) -> bool {
+        let Some(bid) = bid else { return true };
+        let Some(answered) = bid.answered else {
+            return self.promised_until == Instant::START || now <= self.first_until;
+        };
+        u128::from(asked_at.saturating_sub(answered)) <= bid.lease.as_nanos() / 2
+    }
 }
 
 /// The voter of one node.
@@ -70,29 +101,32 @@ impl Voter {
         self.silent_until = self.silent_until.max(until);
     }
 
-    /// Takes in a request and answers it.
+    /// Takes in a request and answers it: with one grant, or more if more is refused than one can
+    /// name.
     pub(super) fn answer(
         &mut self,
         now: Instant,
         holder: Holder,
         request: &LeaseRequest,
-        terms: Terms,
-    ) -> LeaseGrant {
+        terms: &Terms,
+    ) -> Vec<LeaseGrant> {
         self.forget_former_lives(now, holder);
         self.note_wishes(holder, request);
         let wishes = self.lives.entry(holder).or_default();
-        let asked_at = request.asked_at;
-        let no = |vote, have| LeaseGrant { asked_at, have, vote, upto: 0, refused: Vec::new() };
-        if request.voters != terms.voters {
-            return no(Vote::VotersDiffer, wishes.have);
-        }
-        if now < self.silent_until {
-            return no(Vote::Starting, wishes.have);
+        let (have, first) = (wishes.have, wishes.promised_until == Instant::START);
+        let hears = wishes.hears(now, request.asked_at, request.bid) && !terms.isolated;
+        let starting = now < self.silent_until || !hears && terms.heard;
+        let refusal = terms.refusal.or(starting.then_some(Vote::Starting));
+        if let Some(vote) = refusal {
+            return vec![grant(request, terms, (have, vote))];
         }
         if !wishes.wanted.is_empty() {
             wishes.promised_until = wishes.promised_until.max(now + terms.promise);
+            wishes.lease = wishes.lease.max(terms.lease);
+            if first {
+                wishes.first_until = now + terms.lease / 2;
+            }
         }
-        let (have, mut upto) = (wishes.have, wishes.have);
         let mut refused: Vec<(u32, GroupKey)> = Vec::new();
         for group in wishes.waiting.clone() {
             if !self.promise(now, group, holder) {
@@ -101,13 +135,13 @@ impl Voter {
             }
         }
         refused.sort_unstable();
-        if let Some((number, _)) = refused.get(REFUSED_PER_MESSAGE) {
-            // Not all can be named: it is as if the wishes from there on had not come.
-            upto = number.saturating_sub(1);
-            refused.truncate(REFUSED_PER_MESSAGE);
-        }
-        let refused = refused.into_iter().map(|(_, group)| group).collect();
-        LeaseGrant { asked_at, have, vote: Vote::Granted, upto, refused }
+        grants(&grant(request, terms, (have, Vote::Granted)), &refused)
+    }
+
+    /// The longest lease that a promise of now was made for.
+    pub(super) fn longest(&self, now: Instant) -> Duration {
+        let running = self.lives.values().filter(|wishes| wishes.promised_until > now);
+        running.map(|wishes| wishes.lease).max().unwrap_or_default()
     }
 
     /// Promises a group that a life waits for, if it may; says whether it did.
@@ -178,5 +212,37 @@ impl Voter {
         for life in over {
             self.release(life);
         }
+    }
+}
+
+/// What a voter says if it refuses nothing.
+fn grant(request: &LeaseRequest, terms: &Terms, (have, vote): (u32, Vote)) -> LeaseGrant {
+    let backing = request.bid.map(|_| Backing {
+        lease: terms.lease,
+        after: 0,
+        longest: terms.longest,
+        lists: terms.lists.clone(),
+    });
+    let upto = if vote == Vote::Granted { have } else { 0 };
+    LeaseGrant { asked_at: request.asked_at, have, vote, upto, refused: Vec::new(), backing }
+}
+
+/// The same with what is refused, by number: each part names some, and is for the wishes from one
+/// of these to the next.
+fn grants(whole: &LeaseGrant, refused: &[(u32, GroupKey)]) -> Vec<LeaseGrant> {
+    let mut parts = Vec::new();
+    let mut after = 0;
+    let mut rest = refused;
+    loop {
+        let (named, later) = rest.split_at(rest.len().min(REFUSED_PER_MESSAGE));
+        let upto = later.first().map_or(whole.have, |(number, _)| number.saturating_sub(1));
+        let refused = named.iter().map(|(_, group)| *group).collect();
+        let backing = whole.backing.clone().map(|backing| Backing { after, ..backing });
+        parts.push(LeaseGrant { upto, refused, backing, ..whole.clone() });
+        if later.is_empty() || whole.backing.is_none() {
+            // Older software takes a second part for all there is.
+            return parts;
+        }
+        (after, rest) = (upto, later);
     }
 }

@@ -97,6 +97,7 @@ pub(super) const fn vote(vote: Vote) -> u8 {
         Vote::Granted => 1,
         Vote::Starting => 2,
         Vote::VotersDiffer => 3,
+        Vote::Waiting => 4,
     }
 }
 
@@ -105,6 +106,7 @@ pub(super) const fn vote_of(code: u8) -> Option<Vote> {
         1 => Vote::Granted,
         2 => Vote::Starting,
         3 => Vote::VotersDiffer,
+        4 => Vote::Waiting,
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr};
 
-use buoy::protocol::{GroupKey, Incarnation, KernelEvent, Message, NodeId, Ticket};
+use buoy::protocol::{GroupKey, Incarnation, KernelEvent, Message, NodeId, Ticket, VoterRecord};
 
 use crate::clients::Client;
 use crate::clock::Clock;
@@ -41,6 +41,8 @@ pub(crate) enum Happening {
     Broadcast { host: usize, life: u64, group: usize },
     /// The kernel thread sees the state of the links.
     SeeLinks { host: usize, life: u64 },
+    /// The record of lists of voters is on the disk of a host.
+    Stored { host: usize, life: u64, record: VoterRecord },
     /// The gate of the groups in mode majority may close by itself.
     CloseDoor { host: usize },
     /// The kernel thread looks who is around.
@@ -141,7 +143,7 @@ impl Cluster {
             index: hosts.iter().enumerate().map(|(index, host)| (host.id, index)).collect(),
             group_index: groups.iter().enumerate().map(|(index, key)| (*key, index)).collect(),
             open: vec![Vec::new(); universe],
-            safety: Safety::new(nodes, universe, options.timing.heartbeat),
+            safety: Safety::new(nodes, universe, options.slowest().heartbeat),
             faults: Faults::default(),
             strangers: Strangers::default(),
             trace: Trace::new(options.traced),
@@ -246,6 +248,7 @@ impl Cluster {
                     self.end_reach_test(host);
                 }
             }
+            Happening::Stored { host, life, record } => self.stored_voters(host, life, record),
             Happening::CloseDoor { host } => self.close_door(host),
             Happening::Question { host, life, group } => {
                 if self.lets_run(host, life, || Happening::Question { host, life, group }) {

@@ -58,10 +58,12 @@ pub(crate) enum Kind {
     Stranger,
     /// Checks of a host fail for a while, or those of all hosts.
     Checks,
+    /// The file of a host says other times: its daemon reloads or starts again (A1).
+    Profile,
 }
 
 impl Kind {
-    /// All but strangers and checks, drawn apart.
+    /// All but strangers, checks and profiles, drawn apart.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Crash,
         Self::DaemonKill,
@@ -191,6 +193,7 @@ impl Cluster {
             Kind::Move => self.move_some_group(host, other),
             Kind::Rollout => self.roll_out(),
             Kind::CleanStop => self.stop(host, Some(length)),
+            Kind::Profile => self.change_profile(host),
             Kind::Checks => self.fail_checks_at_random(host, length),
             Kind::Stranger => self.let_stranger_come(length),
         }
@@ -273,7 +276,7 @@ impl Cluster {
         self.hosts[host].end_daemon();
         self.hosts[host].powered = false;
         self.hosts[host].memory = None;
-        self.hosts[host].granted_until = buoy::protocol::Instant::START;
+        self.hosts[host].granted_until = 0;
         for group in groups {
             self.refresh_open(host, group);
         }
@@ -351,8 +354,12 @@ impl Cluster {
         }
         self.hosts[host].machine_paused = false;
         self.hosts[host].clock.go_on(self.now);
-        self.plan_closing(host);
         let length = self.now - self.hosts[host].paused_at;
+        if self.hosts[host].granted_until > self.hosts[host].paused_at {
+            // Its jiffies stood still as well.
+            self.hosts[host].granted_until += length;
+        }
+        self.plan_closing(host);
         self.safety.note_machine_resumed(host, self.now, length);
         self.refresh_host(host);
         let received_at = self.hosts[host].clock.read(self.now);

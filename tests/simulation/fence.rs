@@ -4,12 +4,15 @@
 
 use std::time::Duration;
 
-use buoy::protocol::{Message, Node};
+use buoy::protocol::{Message, Node, Recollection, Rule, VoterRecord, shortened};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MICROSECOND, MILLISECOND};
+use crate::host::Inbound;
 use crate::trace::note;
 
+/// A kernel may close its gate so much later than it counts (five ticks at HZ=100).
+const JIFFIES_LATE: u64 = 50 * MILLISECOND;
 /// Farewells of a guardian to each peer.
 const FAREWELLS: u32 = 3;
 
@@ -32,22 +35,36 @@ impl Cluster {
     /// The gate of the groups in mode majority is open for as long as the daemon said last.
     fn follow_grant(&mut self, host: usize) {
         let was_open = self.is_open(host);
-        let this = &mut self.hosts[host];
-        let now = this.clock.read(self.now);
+        let this = &self.hosts[host];
         let left = this.node.as_ref().and_then(Node::granted);
-        this.granted_until = left.map_or(buoy::protocol::Instant::START, |left| now + left);
+        self.hosts[host].granted_until = left.map_or(0, |left| self.now + self.jiffies(host, left));
         if self.is_open(host) != was_open {
             self.refresh_host(host);
         }
         self.plan_closing(host);
     }
 
+    /// How long the kernel takes for what is left of a lease: it counts in jiffies, which a time
+    /// daemon slews, and which are late when the processor that drives them is not run.
+    fn jiffies(&mut self, host: usize, left: Duration) -> u64 {
+        if self.draw.chance(10_000) {
+            let most = self.options.slew;
+            self.hosts[host].slew = self.draw.pick(&[0, most, most / 2, -most, most, most]);
+        }
+        let margin = self.options.broken != Some(Rule::SlewMargin);
+        let given = if margin { shortened(left) } else { left };
+        let given = i64::try_from(given.as_nanos()).expect("at most minutes");
+        let run = i128::from(given) * 1_000_000 / i128::from(1_000_000 - self.hosts[host].slew);
+        let late = if self.options.slew > 0 { self.draw.between(0, JIFFIES_LATE) } else { 0 };
+        u64::try_from(run).expect("it is slowed by a twelfth at most") + late
+    }
+
     /// Schedules the moment at which that gate closes by itself.
     pub(crate) fn plan_closing(&mut self, host: usize) {
         let this = &mut self.hosts[host];
-        if !this.closing && this.granted_until > buoy::protocol::Instant::START {
+        if !this.closing && this.granted_until > 0 {
             this.closing = true;
-            let at = this.clock.moment(this.granted_until);
+            let at = this.granted_until;
             self.schedule(at, Happening::CloseDoor { host });
         }
     }
@@ -70,7 +87,23 @@ impl Cluster {
             return self.is_gate_open(host);
         }
         let this = &self.hosts[host];
-        this.clock.read(self.now) < this.granted_until
+        self.now < this.granted_until
+    }
+
+    /// What a daemon must remember of lists of voters is written, and synced.
+    pub(crate) fn store_voters(&mut self, host: usize, record: VoterRecord) {
+        let at = self.now + self.draw.between(100 * MICROSECOND, 20 * MILLISECOND);
+        let life = self.hosts[host].life;
+        self.schedule(at, Happening::Stored { host, life, record });
+    }
+
+    /// It is on the disk; a daemon that has died meanwhile may have left it there or not.
+    pub(crate) fn stored_voters(&mut self, host: usize, life: u64, record: VoterRecord) {
+        if self.hosts[host].life != life {
+            return;
+        }
+        self.hosts[host].disk = Recollection::Record(record);
+        self.hand_over(host, Inbound::Stored);
     }
 
     /// S1: in mode majority no two hosts answer for a group, whatever happens; but one whose clock
@@ -88,8 +121,8 @@ impl Cluster {
 
     /// The clock of a host has stood still so lately that a lease of before may count for it.
     fn is_excused(&self, host: usize) -> bool {
-        let lease = u64::try_from(self.options.timing.lease().as_nanos()).expect("seconds");
-        let slack = u64::try_from(Duration::from_millis(1).as_nanos()).expect("small");
+        let lease = u64::try_from(self.options.slowest().lease().as_nanos()).expect("seconds");
+        let slack = JIFFIES_LATE + MILLISECOND;
         let memory = &self.safety.hosts[host];
         memory.pause > 0 && self.now <= memory.resumed_at + lease + slack
     }

@@ -19,6 +19,7 @@ impl Cluster {
             self.hosts[host].kernel.interface = true;
             self.link_changed(host);
             self.power_on(host);
+            self.set_profile(host, None);
             let plan = self.plans.len() - 1;
             self.adopt(host, plan);
         }

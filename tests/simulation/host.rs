@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use buoy::protocol::{
     Configuration, Failure, Fitness, Incarnation, Instant, KernelEvent, Measure, Memory, Message,
-    Node, NodeId, Order, PoolId, Remover, Ticket,
+    Node, NodeId, Order, PoolId, Recollection, Remover, Ticket, Timing,
 };
 
 use crate::clock::Clock;
@@ -44,6 +44,8 @@ pub(crate) enum Inbound {
     Measured(Measure),
     /// From an operator.
     Ordered { ticket: u64, order: Order },
+    /// The record of lists of voters is on disk.
+    Stored,
     /// A reload.
     Reconfigured(Box<Configuration>),
     /// SIGTERM.
@@ -163,8 +165,11 @@ pub(crate) struct Host {
     pub(crate) kernel: Kernel,
     /// Until when the gate is open.
     pub(crate) lease_until: u64,
-    /// Until when the gate of the groups in mode majority is open, by the host's own clock.
-    pub(crate) granted_until: Instant,
+    /// Until when the gate of the groups in mode majority is open: a moment of the simulator, or
+    /// what is left of it while the machine stands still.
+    pub(crate) granted_until: u64,
+    /// By how many millionths jiffies are slow (chrony: up to 83333), or fast if negative.
+    pub(crate) slew: i64,
     /// Whether its closing is scheduled.
     pub(crate) closing: bool,
     /// What waits for the daemon's loop.
@@ -187,6 +192,10 @@ pub(crate) struct Host {
     pub(crate) draining: bool,
     /// What its checks say of pools that are not fit.
     pub(crate) fitness: BTreeMap<PoolId, Fitness>,
+    /// What is on its disk.
+    pub(crate) disk: Recollection,
+    /// Times that its file says, if not those of all.
+    pub(crate) timing: Option<Timing>,
     /// The configuration it has, by number.
     pub(crate) plan: usize,
     /// When it was told to stop.
@@ -214,7 +223,8 @@ impl Host {
             clock,
             kernel: Kernel::new(groups),
             lease_until: 0,
-            granted_until: Instant::START,
+            granted_until: 0,
+            slew: 0,
             closing: false,
             inbox: VecDeque::new(),
             datagrams: 0,
@@ -226,6 +236,8 @@ impl Host {
             sessions: vec![None; hosts],
             draining: false,
             fitness: BTreeMap::new(),
+            disk: Recollection::Nothing,
+            timing: None,
             plan: 0,
             stopping_since: None,
             memory: None,

@@ -1,7 +1,7 @@
 //! What must come about once everything is healed: each group on exactly one host, every client
 //! right, loads even, and then no move any more. The rules are those of PROTOCOL.md 3.11.
 
-use buoy::protocol::{Order, Strategy, Verdict};
+use buoy::protocol::{Order, Strategy, Timing, Verdict, promise};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -73,10 +73,10 @@ impl Cluster {
     }
 
     pub(crate) fn coverage_bound(&self) -> u64 {
-        let timing = &self.options.timing;
+        let timing = &self.options.slowest();
         let mut bound = timing.maturity_max + timing.detection() * 2 + timing.offer_wait * 4;
         if self.options.strict.is_some() {
-            bound += timing.promise() * 2;
+            bound += promise(timing.lease()) * 2 + promise(Timing::VM.lease());
         }
         if self.hosts.len() == 1 {
             bound += timing.solo_wait;

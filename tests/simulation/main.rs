@@ -14,7 +14,8 @@
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
 //! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
-//! | `majority_stories`, `stranger_stories` | more of them |
+//! | `majority_stories`, `voter_stories`, `stranger_stories` | more of them |
+//! | `profiles` | hosts with other times than others |
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
 //! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
@@ -50,6 +51,7 @@ mod options;
 mod overlaps;
 mod plan;
 mod process;
+mod profiles;
 mod restart_stories;
 mod restarts;
 mod run;
@@ -61,3 +63,4 @@ mod story;
 mod stranger_stories;
 mod strangers;
 mod trace;
+mod voter_stories;

@@ -317,7 +317,7 @@ pub(crate) fn slow_way(broken: Option<Rule>) -> Outcome {
 /// disturbed; with the file of the others it gets its share.
 pub(crate) fn voters_differ(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::new(strict(4, 8, false, broken));
-    let other = Plan { first_vote: true, ..cluster.plans[0].clone() };
+    let other = Plan { other_voters: true, ..cluster.plans[0].clone() };
     cluster.plans.push(other);
     cluster.hosts[0].powered = false;
     cluster.wait_until("H24", 5 * SECOND, Cluster::uncovered)?;

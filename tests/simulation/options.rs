@@ -12,6 +12,9 @@ use crate::faults::Kind;
 use crate::loads::Loads;
 use crate::network::Weather;
 
+/// chrony's `maxslewrate`.
+const SLEW: i64 = 83_333;
+
 /// Who votes: the last so many hosts; and whether the last one is a witness.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Voting {
@@ -66,6 +69,10 @@ pub(crate) struct Options {
     pub(crate) strict: Option<Voting>,
     /// The most that a clock runs fast, in parts per million.
     pub(crate) drift: u64,
+    /// The most that jiffies are slewed, in parts per million; they are late as well then.
+    pub(crate) slew: i64,
+    /// Whether hosts have profiles of their own.
+    pub(crate) profiles: bool,
     /// Whether daemons are restarted in place instead of stopped and started.
     pub(crate) in_place: bool,
     /// Whether connections are kept through planned moves; they end within three seconds.
@@ -113,6 +120,8 @@ impl Options {
             fenced: true,
             strict: None,
             drift: 300,
+            slew: 0,
+            profiles: false,
             in_place: false,
             preserve: false,
             start_spread: 5 * MILLISECOND,
@@ -196,6 +205,11 @@ impl Options {
     fn be_strict(&mut self, draw: &mut Draw) {
         self.fenced = true;
         self.drift = draw.pick(&[300, 2_000]);
+        self.slew = SLEW;
+        if draw.chance(300_000) {
+            self.profiles = true;
+            self.faults.push(Kind::Profile);
+        }
         let witness = self.nodes == 2 || (self.nodes == 3 && draw.chance(200_000));
         if self.nodes == 2 {
             self.nodes = 3;
@@ -220,7 +234,12 @@ impl Options {
             weights[nodes - 1] = 0;
         }
         let strict = Some(Voting { voters: 3, witness });
-        Self { strict, weights, ..Self::calm(nodes, groups) }
+        Self { strict, weights, slew: SLEW, ..Self::calm(nodes, groups) }
+    }
+
+    /// The slowest times that a host may have.
+    pub(crate) fn slowest(&self) -> Timing {
+        if self.profiles { Timing::VM } else { self.timing }
     }
 
     /// A big run: few faults, many nodes or groups.

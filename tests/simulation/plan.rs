@@ -20,8 +20,8 @@ pub(crate) struct Plan {
     pub(crate) groups: BTreeMap<GroupKey, Group>,
     /// Weight by host.
     pub(crate) weights: Vec<u16>,
-    /// Whether the first hosts vote instead of the last.
-    pub(crate) first_vote: bool,
+    /// Whether the first host votes instead of another, or fewer do where all vote.
+    pub(crate) other_voters: bool,
     /// For how long connections are kept through planned moves, if they are.
     pub(crate) preserve: Option<Duration>,
 }
@@ -41,7 +41,7 @@ impl Plan {
             .map(|key| (*key, group(options, *key, &ids, draw)))
             .collect();
         let preserve = options.preserve.then_some(Duration::from_secs(600));
-        Self { groups, weights: options.weights.clone(), first_vote: false, preserve }
+        Self { groups, weights: options.weights.clone(), other_voters: false, preserve }
     }
 
     /// A later version: a group more or less, or another weight.
@@ -49,7 +49,13 @@ impl Plan {
         let mut next = self.clone();
         let ids: Vec<NodeId> = cluster.hosts.iter().map(|host| host.id).collect();
         let key = cluster.groups[cluster.draw.index(cluster.groups.len())];
-        if cluster.draw.chance(300_000) {
+        let alternative = match cluster.options.strict {
+            Some(voting) => voting.voters < ids.len() || voting.voters > 3,
+            None => false,
+        };
+        if alternative && cluster.draw.chance(300_000) {
+            next.other_voters = !next.other_voters;
+        } else if cluster.draw.chance(300_000) {
             let host = cluster.draw.index(ids.len());
             let weight = cluster.draw.pick(&[1, 50, 100, 200, 1000]);
             if next.weights[host] > 0 {
@@ -108,7 +114,7 @@ impl Cluster {
                 .collect(),
             groups: plan.groups.clone(),
             load_aware: self.options.loads.is_some(),
-            timing: self.options.timing,
+            timing: this.timing.unwrap_or(self.options.timing),
             drain_timeout: Duration::ZERO,
             preserve: plan.preserve,
             draining: this.draining,
@@ -119,8 +125,13 @@ impl Cluster {
     fn member(&self, plan: &Plan, host: usize, weight: u16) -> Member {
         let Some(voting) = self.options.strict else { return Member::of_weight(weight) };
         let from_the_end = self.hosts.len() - 1 - host;
-        let place = if plan.first_vote { host } else { from_the_end };
-        let votes = place < voting.voters;
+        let votes = if !plan.other_voters {
+            from_the_end < voting.voters
+        } else if voting.voters < self.hosts.len() {
+            from_the_end + 1 < voting.voters || host == 0
+        } else {
+            from_the_end < voting.voters.max(5) - 2
+        };
         Member { weight: weight.max(1), owns: weight > 0, votes }
     }
 

@@ -30,11 +30,13 @@ impl Cluster {
         this.incarnation = incarnation;
         this.kernel.usable = true;
         this.kernel.busy_until = self.now;
-        this.granted_until = Instant::START;
+        this.granted_until = 0;
         self.safety.begin_life(host, self.now, self.hosts[host].plan);
         let configuration = self.configuration(host);
         let now = self.hosts[host].clock.read(self.now);
-        self.hosts[host].node = Some(Node::new(now, configuration));
+        let mut node = Node::new(now, configuration);
+        node.recall_voters(self.hosts[host].disk.clone());
+        self.hosts[host].node = Some(node);
         note!(self, "n{host} starts");
         self.begin_looking_after(host);
     }
@@ -164,6 +166,7 @@ impl Cluster {
                 self.tell_usable(host);
                 Some(Event::Reconfigured(configuration))
             }
+            Inbound::Stored => Some(Event::VotersRemembered { stored: true }),
             Inbound::Stop => Some(Event::Stop),
             Inbound::Rest => Some(Event::Rest),
         }
@@ -291,6 +294,7 @@ impl Cluster {
                 note!(self, "n{host} reports {report:?}");
                 self.check_report(host, &report);
             }
+            Action::RememberVoters(record) => self.store_voters(host, record),
             Action::RememberDraining(draining) => self.hosts[host].draining = draining,
             Action::GoOn(memory) => self.leave_to_next(host, memory),
             Action::Stopped => {
@@ -422,6 +426,7 @@ fn kind(action: &Action) -> u64 {
         Action::Answer { ticket, .. } => 6 ^ ticket.rotate_left(8),
         Action::Report(_) => 7,
         Action::RememberDraining(draining) => 8 + u64::from(*draining),
+        Action::RememberVoters(record) => 22 ^ u64::try_from(record.lists.len()).unwrap_or(0),
         Action::Stopped => 10,
         Action::GoOn(_) => 18,
         Action::Probe { group } => 13 ^ group.0,

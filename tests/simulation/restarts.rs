@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use buoy::protocol::{Instant, Memory, Misfit, Node};
+use buoy::protocol::{Memory, Misfit, Node};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::MILLISECOND;
@@ -63,7 +63,7 @@ impl Cluster {
         this.end_daemon();
         this.kernel.usable = true;
         this.kernel.busy_until = self.now;
-        this.granted_until = Instant::START;
+        this.granted_until = 0;
         for (group, ticket) in memory.tickets() {
             let group = self.group_index[&group];
             this.kernel.acquired.insert(group, ticket);
@@ -78,7 +78,9 @@ impl Cluster {
                 self.refresh_open(host, group);
             }
         }
-        self.hosts[host].node = Some(Node::go_on(now, configuration, memory));
+        let mut node = Node::go_on(now, configuration, memory);
+        node.recall_voters(self.hosts[host].disk.clone());
+        self.hosts[host].node = Some(node);
         note!(self, "n{host} goes on after {} ms", silence / MILLISECOND);
         self.begin_looking_after(host);
         Ok(())

@@ -232,12 +232,12 @@ impl Cluster {
 
     /// Heartbeat interval in nanoseconds.
     pub(crate) fn heartbeat(&self) -> u64 {
-        u64::try_from(self.options.timing.heartbeat.as_nanos()).expect("at most 10 s")
+        u64::try_from(self.options.slowest().heartbeat.as_nanos()).expect("at most 10 s")
     }
 
     /// Detection time in nanoseconds.
     pub(crate) fn detection(&self) -> u64 {
-        u64::try_from(self.options.timing.detection().as_nanos()).expect("at most 200 s")
+        u64::try_from(self.options.slowest().detection().as_nanos()).expect("at most 200 s")
     }
 
     /// A host has become OPEN. S2: in calm nobody else is.
@@ -367,13 +367,15 @@ impl Cluster {
         let memory = &self.safety.hosts[host];
         let since = self.now - memory.resumed_at;
         let phase = memory.phase;
+        let own = self.timing_of(host).detection().as_nanos();
+        let detection = u64::try_from(own).expect("at most 200 s");
         // Lateness is counted from the deadline asked for, which is a heartbeat away at most.
         let stalled = memory.stall > 2 * self.heartbeat() + SLACK;
         let sick =
             matches!(phase, NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated);
         if sick {
             self.flag("S6", format!("n{host} declares n{peer} dead while it is {phase:?}"));
-        } else if stalled && since + MILLISECOND < self.detection() {
+        } else if stalled && since + MILLISECOND < detection {
             self.flag("S6", format!("n{host} declares n{peer} dead just after its own stop"));
         }
         if self.hosts[peer].is_running() && self.network.connects(peer, host) {

@@ -5,7 +5,7 @@ use buoy::protocol::Rule;
 use crate::story::Story;
 use crate::{
     check_stories, host_stories, load_stories, majority_stories, neighbour_stories,
-    network_stories, operator_stories, restart_stories, stranger_stories,
+    network_stories, operator_stories, restart_stories, stranger_stories, voter_stories,
 };
 
 macro_rules! stories {
@@ -48,6 +48,11 @@ stories! {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
         clocks_drift late_grants slow_way voters_differ
+    }
+    voter_stories {
+        profiles_differ profile_of_a_voter_that_starts_again deaf_strict_owner
+        one_way_cuts_of_every_length split_while_voters_are_added voters_are_added_and_removed
+        voters_go_to_and_fro
     }
     check_stories {
         checks_fail_at_owner strict_checks_fail_at_owner checks_fail_everywhere

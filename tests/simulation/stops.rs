@@ -33,13 +33,17 @@ impl Cluster {
     /// that a peer answers for which has been heard.
     pub(crate) fn check_verified(&mut self, host: usize, group: usize) {
         let memory = &self.safety.hosts[host];
-        let (heartbeat, since) = (self.heartbeat(), self.now - memory.resumed_at);
+        let timing = self.timing_of(host);
+        let nanos =
+            |length: std::time::Duration| u64::try_from(length.as_nanos()).expect("minutes");
+        let (heartbeat, detection) = (nanos(timing.heartbeat), nanos(timing.detection()));
+        let since = self.now - memory.resumed_at;
         // A machine that stood still with its clock learns of it from the clocks of the others.
         let runs = |other: &usize| *other != host && self.hosts[*other].is_running();
         let told = (0..self.hosts.len()).filter(runs).all(|other| memory.clocks.contains(&other));
         let stop = if told { memory.stall.max(memory.pause) } else { memory.stall };
         // Lateness is counted from the deadline asked for, which is a heartbeat away at most.
-        if stop < self.detection() - heartbeat * 3 / 2 + heartbeat {
+        if stop < detection - heartbeat * 3 / 2 + heartbeat {
             return;
         }
         let calm = |other: &usize| {
@@ -51,7 +55,7 @@ impl Cluster {
         };
         let reachable = (0..self.hosts.len()).filter(calm).count();
         let tame = self.network.weather.is_tame() && self.options.weather.loss == 0;
-        if reachable > 0 && memory.fresh.is_empty() && since < self.detection() {
+        if reachable > 0 && memory.fresh.is_empty() && since < detection {
             let text = format!("n{host} announces g{group} after a stop and has heard nobody");
             self.flag("S5", text);
         } else if tame

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use buoy::protocol::{
-    Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, Fitness, GroupKey,
-    HardwareAddress, Heard, Heartbeat, Incarnation, Kept, LeaseGrant, LeaseRequest, Load,
-    LogPosition, Message, MoveReason, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order,
-    PoolId, Refusal, SoftwareVersion, Tenure, Vote, Waiting, Wish,
+    Backing, Bid, Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer,
+    Fitness, GroupKey, HardwareAddress, Heard, Heartbeat, Incarnation, Kept, LeaseGrant,
+    LeaseRequest, Load, LogPosition, Message, MoveReason, Neighbour, NodeId, NodePhase, Offer,
+    OfferAnswer, Order, PoolId, Refusal, SoftwareVersion, Tenure, Vote, Waiting, Wish,
 };
 
 pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
@@ -312,6 +312,7 @@ fn lease_vectors() -> Vec<(Message, &'static str)> {
                     Wish { version: 3, group, wanted: true },
                     Wish { version: 4, group: other, wanted: false },
                 ],
+                bid: None,
             }),
             "08930018010203040506070811121314151617180000000200000004\
              94001b0d0000000301020304050607080100000004111213141516171800",
@@ -323,8 +324,40 @@ fn lease_vectors() -> Vec<(Message, &'static str)> {
                 vote: Vote::Granted,
                 upto: 4,
                 refused: vec![other],
+                backing: None,
             }),
             "0993001101020304050607080000000401000000048e0009081112131415161718",
+        ),
+        (
+            Message::LeaseRequest(LeaseRequest {
+                asked_at: 0x0102_0304_0506_0708,
+                voters: 0x1112_1314_1516_1718,
+                base: 0,
+                upto: 0,
+                wishes: Vec::new(),
+                bid: Some(Bid { lease: Duration::from_millis(600), answered: Some(0x0506) }),
+            }),
+            "08930018010203040506070811121314151617180000000000000000\
+             2000100000000023c346000000000000000506\
+             9400010d",
+        ),
+        (
+            Message::LeaseGrant(LeaseGrant {
+                asked_at: 0x0102_0304_0506_0708,
+                have: 4,
+                vote: Vote::Waiting,
+                upto: 0,
+                refused: Vec::new(),
+                backing: Some(Backing {
+                    lease: Duration::from_millis(600),
+                    after: 2,
+                    longest: Duration::from_secs(4),
+                    lists: vec![0x2122_2324_2526_2728],
+                }),
+            }),
+            "0993001101020304050607080000000404000000\
+             002100140000000023c346000000000200000000ee6b2800\
+             2200090821222324252627288e000108",
         ),
     ]
 }

@@ -12,13 +12,18 @@ mod claimants;
 mod connections;
 mod continuation;
 mod drain;
+mod electorate;
 mod faults;
 mod gates;
+mod majority;
 mod moves;
 mod neighbours;
 mod preservation;
 mod rules;
 mod small_model;
+
+/// What disks say, at once.
+const STORED: Event = Event::VotersRemembered { stored: true };
 
 struct Cluster {
     now: Instant,
@@ -207,8 +212,7 @@ impl Cluster {
 
     fn step(&mut self, node: NodeId, event: Event) {
         if let Some(waiting) = self.frozen.get_mut(&node) {
-            waiting.push(event);
-            return;
+            return waiting.push(event);
         }
         if let Event::Kernel(KernelEvent::Absent { group, .. }) = &event {
             self.open.entry(*group).or_default().retain(|owner| *owner != node);
@@ -270,6 +274,7 @@ impl Cluster {
                 | Action::WatchConnections(_)
                 | Action::Tickle { .. }) => self.note(node, other),
                 Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
+                Action::RememberVoters(_) => self.post(soon, node, STORED),
                 Action::RememberDraining(_) | Action::LetFinish { .. } => {}
             }
         }

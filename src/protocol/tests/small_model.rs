@@ -103,7 +103,7 @@ fn id(node: usize) -> NodeId {
 fn life(holder: usize, number: u64, world: World) -> Life {
     let node = id(holder);
     let mut leases = Leases::default();
-    leases.set_voters((0..world.voters).map(id).collect());
+    leases.set_voters(Instant::START, (0..world.voters).map(id).collect());
     Life {
         me: Holder { node, incarnation: Incarnation(number) },
         leases,
@@ -190,7 +190,8 @@ impl World {
         for voter in 0..self.voters {
             let it = &mut state.holders[holder];
             let me = it.me;
-            for request in it.leases.requests(at(now), id(voter)) {
+            let lease = Duration::from_millis(LEASE);
+            for request in it.leases.requests(at(now), id(voter), lease) {
                 let datagram = Datagram::Request(voter, me, request);
                 if voter == holder && self.voters > 1 {
                     // Its own voter is asked without a network.
@@ -209,10 +210,19 @@ impl World {
         let now = state.now;
         match datagram {
             Datagram::Request(voter, from, request) => {
-                let voters = state.holders[0].leases.digest();
-                let terms = Terms { promise: Duration::from_millis(self.promise), voters };
-                let grant = state.voters[voter].answer(at(now), from, &request, terms);
-                state.on_the_way.push((now, Datagram::Grant(voter, from, grant)));
+                let lease = Duration::from_millis(LEASE);
+                let terms = Terms {
+                    lease,
+                    promise: Duration::from_millis(self.promise),
+                    refusal: None,
+                    isolated: false,
+                    heard: true,
+                    longest: lease,
+                    lists: Vec::new(),
+                };
+                for grant in state.voters[voter].answer(at(now), from, &request, &terms) {
+                    state.on_the_way.push((now, Datagram::Grant(voter, from, grant)));
+                }
             }
             Datagram::Grant(voter, to, grant) => {
                 let it = &mut state.holders[usize::try_from(to.node.0).unwrap()];

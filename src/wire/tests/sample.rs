@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::protocol::{
-    CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims, ClaimsAck,
-    Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Fitness, GROUPS_PER_OFFER, GroupKey,
-    HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation, KEPT_MAX, Kept, LeaseGrant,
-    LeaseRequest, Load, LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
-    Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, PoolId, REFUSED_PER_MESSAGE, Random,
-    Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
+    Backing, Bid, CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims,
+    ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Fitness, GROUPS_PER_OFFER,
+    GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation, KEPT_MAX, Kept,
+    LISTS_MAX, LeaseGrant, LeaseRequest, Load, LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX,
+    NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, PoolId,
+    REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE,
+    Waiting, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -229,6 +230,38 @@ fn wish(random: &mut Random) -> Wish {
     Wish { version, group, wanted: random.below(2) == 1 }
 }
 
+fn random_request(random: &mut Random) -> Message {
+    Message::LeaseRequest(LeaseRequest {
+        asked_at: random.next_u64(),
+        voters: random.next_u64(),
+        base: low(random, 32),
+        upto: low(random, 32),
+        wishes: (0..small(random, WISHES_PER_MESSAGE as u64 + 1)).map(|_| wish(random)).collect(),
+        bid: (small(random, 2) == 1).then(|| Bid {
+            lease: Duration::from_millis(small(random, 400_001) as u64),
+            answered: Some(random.next_u64()).filter(|_| small(random, 2) == 1),
+        }),
+    })
+}
+
+fn random_grant(random: &mut Random) -> Message {
+    const VOTES: [Vote; 4] = [Vote::Granted, Vote::Starting, Vote::VotersDiffer, Vote::Waiting];
+    let count = small(random, REFUSED_PER_MESSAGE as u64 + 1);
+    Message::LeaseGrant(LeaseGrant {
+        asked_at: random.next_u64(),
+        have: low(random, 32),
+        vote: VOTES[small(random, 4)],
+        upto: low(random, 32),
+        refused: groups(random, count),
+        backing: (small(random, 2) == 1).then(|| Backing {
+            lease: Duration::from_millis(small(random, 400_001) as u64),
+            after: low(random, 32),
+            longest: Duration::from_millis(small(random, 400_001) as u64),
+            lists: (0..small(random, LISTS_MAX as u64 + 1)).map(|_| random.next_u64()).collect(),
+        }),
+    })
+}
+
 /// Any message, lists of any length up to their limits.
 pub(super) fn random_message(random: &mut Random) -> Message {
     const OUTCOMES: [Result<(), Refusal>; 11] = [
@@ -269,26 +302,8 @@ pub(super) fn random_message(random: &mut Random) -> Message {
             let orders = [Order::Drain(to), Order::DrainNow(to), Order::Undrain(to), moved];
             Message::Errand(Errand { ticket: random.next_u64(), order: orders[small(random, 4)] })
         }
-        6 => Message::LeaseRequest(LeaseRequest {
-            asked_at: random.next_u64(),
-            voters: random.next_u64(),
-            base: low(random, 32),
-            upto: low(random, 32),
-            wishes: (0..small(random, WISHES_PER_MESSAGE as u64 + 1))
-                .map(|_| wish(random))
-                .collect(),
-        }),
-        7 => {
-            const VOTES: [Vote; 3] = [Vote::Granted, Vote::Starting, Vote::VotersDiffer];
-            let count = small(random, REFUSED_PER_MESSAGE as u64 + 1);
-            Message::LeaseGrant(LeaseGrant {
-                asked_at: random.next_u64(),
-                have: low(random, 32),
-                vote: VOTES[small(random, 3)],
-                upto: low(random, 32),
-                refused: groups(random, count),
-            })
-        }
+        6 => random_request(random),
+        7 => random_grant(random),
         8 => {
             let v4 = small(random, NEIGHBOURS_V4_MAX as u64 + 1);
             let v6 = small(random, NEIGHBOURS_V6_MAX as u64 + 1);

@@ -1,0 +1,149 @@
+//! This node as a voter: what it answers to those who ask for leases, and what it remembers.
+//!
+//! `voter` keeps the promises, `electorate` the lists of voters; here is what both need to know of
+//! the node. PROTOCOL.md, section 11.
+
+use std::time::Duration;
+
+use super::action::Action;
+use super::configuration::{Timing, lease_of, promise};
+use super::electorate::{Electorate, Recollection, Standing};
+use super::identity::NodeId;
+use super::instant::Instant;
+use super::message::{Bid, LeaseGrant, LeaseRequest, Message, NodePhase, Vote};
+use super::node::Node;
+use super::rules::Rule;
+use super::voter::{Holder, Terms, Voter};
+
+impl Node {
+    /// Tells a node that has just been made what the process before it has stored for
+    /// [`Action::RememberVoters`]. Called before the first step, if at all.
+    pub fn recall_voters(&mut self, recollection: Recollection) {
+        let voters = self.leases.voters().to_vec();
+        self.electorate = Electorate::recall(self.now, recollection);
+        self.electorate.go_by(voters);
+        // Where nothing is known: as long as in the slowest profile.
+        let slowest = Timing::VM.lease().max(self.configuration.timing.lease());
+        let silence = self.silence(self.electorate.longest().unwrap_or(slowest));
+        self.voter = Voter::new(self.now + silence);
+    }
+
+    /// How long a voter is silent while leases of this length may run that it does not know of.
+    fn silence(&self, lease: Duration) -> Duration {
+        if self.holds(Rule::BootSilence) { self.promise(lease) } else { Duration::ZERO }
+    }
+
+    fn promise(&self, lease: Duration) -> Duration {
+        if self.holds(Rule::DriftMargin) { promise(lease) } else { lease }
+    }
+
+    /// The lease of a peer, by what its heartbeats say.
+    pub(super) fn lease_of_peer(&self, peer: NodeId) -> Duration {
+        let said =
+            self.peers.get(&peer).map(|peer| peer.said.interval * u32::from(peer.said.misses));
+        said.map_or_else(|| self.configuration.timing.lease(), lease_of)
+    }
+
+    /// Has stored what must be remembered, and follows whether this node may vote.
+    pub(super) fn follow_lists(&mut self) {
+        self.electorate.concerned |= self.door.needed;
+        if !self.electorate.concerned {
+            return;
+        }
+        let (now, me) = (self.now, self.configuration.me);
+        let _ = self.electorate.allow(now, self.configuration.timing.lease());
+        let settled = self.holds(Rule::ListsSettled);
+        if let Some(longest) = self.electorate.proceed(now, me, settled) {
+            let silence = self.silence(longest);
+            self.voter.be_silent_until(now + silence);
+        }
+        if let Some(record) = self.electorate.store_next(now, self.voter.longest(now)) {
+            self.actions.push(Action::RememberVoters(record));
+        }
+        self.ask_lists();
+    }
+
+    /// Asks who has voted under lists that are remembered what they go by.
+    fn ask_lists(&mut self) {
+        let lease = self.configuration.timing.lease();
+        for voter in self.electorate.ask_next(self.now) {
+            if self.peers.contains_key(&voter) {
+                let request = LeaseRequest {
+                    asked_at: self.now.as_nanos(),
+                    voters: self.leases.digest(),
+                    base: 0,
+                    upto: 0,
+                    wishes: Vec::new(),
+                    bid: Some(Bid { lease, answered: None }),
+                };
+                let message = Message::LeaseRequest(request);
+                self.actions.push(Action::Send { to: voter, message });
+            }
+        }
+    }
+
+    /// What was to be remembered is stored, or could not be.
+    pub(super) fn voters_stored(&mut self, done: bool) {
+        self.electorate.stored(self.now, done);
+        self.door.stale = true;
+    }
+
+    /// When [`Node::follow_lists`] has something to do.
+    pub(super) fn lists_deadline(&self) -> Instant {
+        if self.electorate.concerned { self.electorate.deadline() } else { Instant::NEVER }
+    }
+
+    /// A peer asks this node as a voter.
+    pub(super) fn on_lease_request(&mut self, from: NodeId, request: &LeaseRequest) {
+        for grant in self.vote(from, request) {
+            self.actions.push(Action::Send { to: from, message: Message::LeaseGrant(grant) });
+        }
+    }
+
+    pub(super) fn vote(&mut self, from: NodeId, request: &LeaseRequest) -> Vec<LeaseGrant> {
+        self.electorate.concerned = true;
+        let peer = self.peers.get(&from);
+        let incarnation = peer.and_then(|peer| peer.incarnation);
+        let incarnation = incarnation.unwrap_or(self.configuration.incarnation);
+        let isolated = peer.is_some_and(|peer| peer.said.phase == Some(NodePhase::Isolated));
+        let own = self.configuration.timing.lease();
+        // Older software says only in its heartbeats what its lease is, and its clock is slewed.
+        let asked = request.bid.map_or_else(|| self.lease_of_peer(from) * 5 / 4, |bid| bid.lease);
+        let stated = if self.holds(Rule::LeaseStated) { asked } else { own };
+        let lease = self.electorate.allow(self.now, own.max(stated));
+        let heard = self.holds(Rule::HeardByHolder);
+        let terms = Terms {
+            lease,
+            promise: self.promise(lease),
+            refusal: self.refusal(request, lease < stated),
+            isolated,
+            heard,
+            longest: self.electorate.longest().unwrap_or_default(),
+            lists: self.electorate.lists(),
+        };
+        self.voter.answer(self.now, Holder { node: from, incarnation }, request, &terms)
+    }
+
+    /// Why this node grants nothing at all, if so; `short` if not what is asked for.
+    fn refusal(&self, request: &LeaseRequest, short: bool) -> Option<Vote> {
+        let older = request.bid.is_none();
+        if request.voters != self.leases.digest() {
+            return Some(Vote::VotersDiffer);
+        }
+        match self.electorate.standing() {
+            Standing::Voting if older && short => Some(Vote::Starting),
+            Standing::Voting => None,
+            Standing::Unwritten => Some(Vote::Starting),
+            Standing::Waiting | Standing::Unable if older => Some(Vote::VotersDiffer),
+            Standing::Waiting | Standing::Unable => Some(Vote::Waiting),
+        }
+    }
+
+    /// A peer has said good-bye, or its guardian has: its kernel has let go of everything.
+    pub(super) fn release_promises(&mut self, node: NodeId) {
+        let Some(incarnation) = self.peers.get(&node).and_then(|peer| peer.incarnation) else {
+            return;
+        };
+        self.voter.release(Holder { node, incarnation });
+    }
+}
