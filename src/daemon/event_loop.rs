@@ -55,8 +55,8 @@ const STACK: usize = 256 * 1024;
 
 /// What the loop asks of the kernel module. A seam: tests put their own behind it.
 pub(crate) trait KernelOrders: Send + 'static {
-    /// Make every address of the group present.
-    fn acquire(&self, group: GroupKey, ticket: Ticket);
+    /// Make the first address of the group and these further ones present.
+    fn acquire(&self, group: GroupKey, ticket: Ticket, further: Vec<GroupKey>);
     /// Remove every address of the group.
     fn release(&self, group: GroupKey, ticket: Ticket);
     /// Let requests end before the group goes.
@@ -438,8 +438,8 @@ impl<K: KernelOrders> EventLoop<K> {
                     self.transport.send(to, &self.sealed);
                 }
             }
-            Action::Acquire { group, ticket } => {
-                self.kernel.acquire(group, ticket);
+            Action::Acquire { group, ticket, further } => {
+                self.kernel.acquire(group, ticket, further);
                 self.tell(Told::Ordered { group, acquire: true });
             }
             Action::Release { group, ticket } => {

@@ -108,8 +108,8 @@ struct Running {
 }
 
 impl KernelOrders for Arc<Kernel> {
-    fn acquire(&self, group: GroupKey, ticket: Ticket) {
-        Kernel::acquire(self, group, ticket);
+    fn acquire(&self, group: GroupKey, ticket: Ticket, further: Vec<GroupKey>) {
+        Kernel::acquire_with(self, group, ticket, further);
     }
 
     fn release(&self, group: GroupKey, ticket: Ticket) {

@@ -44,6 +44,7 @@ mod links;
 mod mute;
 mod ndp;
 mod neighbours;
+mod owners;
 mod probe;
 mod questions;
 mod reach;
@@ -55,12 +56,13 @@ mod sockets;
 mod stage;
 #[cfg(test)]
 mod stories;
+mod survey;
 mod tickle;
 mod verify;
 mod vicinity;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -249,7 +251,7 @@ pub type EventSink = Box<dyn Fn(KernelEvent) + Send>;
 /// What is asked of the thread.
 #[derive(Debug)]
 enum Order {
-    Acquire(GroupKey, Ticket),
+    Acquire(GroupKey, Ticket, Option<BTreeSet<GroupKey>>),
     Release(GroupKey, Ticket),
     LetFinish(GroupKey),
     Hand(GroupKey, Ticket),
@@ -309,11 +311,6 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
 }
 
 impl Kernel {
-    /// Makes every address of the group present; ends in `Present` or `Failed`.
-    pub fn acquire(&self, group: GroupKey, ticket: Ticket) {
-        self.order(Order::Acquire(group, ticket));
-    }
-
     /// Removes every address of the group and ends its connections; ends in `Absent`.
     pub fn release(&self, group: GroupKey, ticket: Ticket) {
         self.order(Order::Release(group, ticket));

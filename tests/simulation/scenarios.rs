@@ -4,7 +4,7 @@ use buoy::protocol::Rule;
 
 use crate::story::Story;
 use crate::{
-    check_stories, host_stories, load_stories, majority_stories, neighbour_stories,
+    check_stories, host_stories, layout_stories, load_stories, majority_stories, neighbour_stories,
     network_stories, operator_stories, restart_stories, stranger_stories,
 };
 
@@ -48,6 +48,10 @@ stories! {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
         clocks_drift late_grants slow_way voters_differ
+    }
+    layout_stories {
+        regrouped strict_regrouped merged_on_the_owner strict_merged_on_the_owner
+        interrupted_rollout strict_interrupted_rollout strict_regrouped_and_cut whole_groups_move
     }
     check_stories {
         checks_fail_at_owner strict_checks_fail_at_owner checks_fail_everywhere
