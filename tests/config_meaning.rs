@@ -83,7 +83,7 @@ fn the_protocol_gets_what_the_file_says() {
     assert_eq!((given.digest, given.timing, given.draining), (config.digest, Timing::LAN, true));
     assert_eq!(given.nodes[&NodeId::from_name("lb2")].weight, 2);
     assert_eq!(given.groups.len(), 3);
-    assert_eq!(given.groups[&config.groups[1].key].addresses, 2);
+    assert_eq!(given.groups[&config.groups[1].key].addresses.len(), 2);
     assert_eq!(given.groups[&config.groups[2].key].prefer, config.groups[2].prefer);
 }
 

@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::{
-    Configuration, Group, Incarnation, Member, NodeId, PoolId, SoftwareVersion, Timing,
+    Configuration, Group, GroupKey, Incarnation, Member, NodeId, PoolId, SoftwareVersion, Timing,
 };
 
 pub use addresses::Vip;
@@ -189,10 +189,10 @@ impl Config {
         draining: bool,
     ) -> Configuration {
         let groups = self.groups.iter().map(|group| {
-            let addresses = u16::try_from(group.vips.len()).unwrap_or(u16::MAX);
+            let keys = group.vips.iter().map(|vip| GroupKey::from_first_address(vip.address));
             let placed = Group {
                 pool: PoolId::from_name(&group.pool),
-                addresses,
+                addresses: keys.collect(),
                 mode: group.mode,
                 strategy: group.strategy,
                 prefer: group.prefer.clone(),

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// Addresses in all; the kernel's cost per address grows with their number (KERNEL.md C).
+pub use crate::protocol::ADDRESSES_MAX;
 use crate::protocol::{GROUPS_MAX, GroupKey, LastResort, Mode, NodeId, Strategy};
 
 use super::addresses::{Vip, vip};
@@ -19,8 +21,6 @@ use super::voters::check_voters;
 
 /// Addresses of one group; each move handles all of them at once.
 pub const ADDRESSES_PER_GROUP_MAX: usize = 1024;
-/// Addresses in all; the kernel's cost per address grows with their number (KERNEL.md C).
-pub const ADDRESSES_MAX: usize = 8192;
 /// The word for [`Mode::Majority`].
 const MAJORITY: &str = "majority";
 /// Interface names of Linux (IFNAMSIZ with its closing zero).

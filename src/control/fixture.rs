@@ -83,6 +83,7 @@ pub(super) fn owned(first: &str, owner: &str, cause: Cause) -> GroupStatus {
         converged: None,
         unable_here: None,
         claimant: None,
+        withheld: None,
         preserved: None,
     }
 }

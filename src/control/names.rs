@@ -110,6 +110,14 @@ impl Names {
         )
     }
 
+    /// The address with this key: of a group, or a further one of it.
+    #[must_use]
+    pub fn address(&self, key: GroupKey) -> String {
+        let mut addresses = self.groups.values().flat_map(|placed| &placed.name.addresses);
+        let found = addresses.find(|address| GroupKey::from_first_address(**address) == key);
+        found.map_or_else(|| key.to_string(), ToString::to_string)
+    }
+
     /// The name of a pool.
     #[must_use]
     pub fn pool(&self, pool: PoolId) -> String {

@@ -200,6 +200,8 @@ impl Ring {
             | Report::Released { .. }
             | Report::GaveWay { .. }
             | Report::Unable { .. }
+            | Report::AddressWithheld { .. }
+            | Report::AddressAdmitted { .. }
             | Report::Repaired { .. }
             | Report::Converged { .. }
             | Report::NotConverged { .. }

@@ -214,6 +214,10 @@ fn why(group: &Group) -> String {
         (None, Some(hardware)) => format!("{} ({hardware} claims it too)", group.reason),
         (None, None) => group.reason.clone(),
     };
+    let why = match &group.withheld {
+        None => why,
+        Some(withheld) => format!("{why} ({withheld})"),
+    };
     match &group.preserved {
         None => why,
         Some(Preserved { by, connections: None }) => {

@@ -225,6 +225,10 @@ pub struct Group {
     /// although the asked node has it; `null` if none has.
     #[serde(default)]
     pub claimant: Option<String>,
+    /// What of it the asked node, which has it, does not answer for and why; left out if it answers
+    /// for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
     /// Its former owner, which still serves connections to it; told by that node and by the present
     /// owner, else, and if there is none, `null`.
     #[serde(default)]
@@ -300,7 +304,7 @@ pub struct Event {
     /// Wall-clock time, RFC 3339, UTC, milliseconds.
     pub time: String,
     /// What kind: `peer_changed`, `peer_restarted`, `phase_changed`, `owner_changed`, `acquired`,
-    /// `released`, `gave_way`, `unable`, `repaired`, `converged`, `not_converged`, `stalled`,
+    /// `released`, `gave_way`, `address_withheld`, `address_admitted`, `unable`, `repaired`, `converged`, `not_converged`, `stalled`,
     /// `offer_failed`, `kept_ended`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
     /// `kernel_answers`, `second_claimant`, `check_changed`, `hook_failed`, `hooks_dropped`,
     /// `gate_overdue`, `balancer_failed`, `balancer_back`,

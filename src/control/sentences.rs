@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::duration_text::precise;
+use super::layout_words;
 use super::names::Names;
 use super::restart_words;
 use crate::protocol::{
@@ -75,6 +76,10 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::GaveWay { group, to, .. } => {
             format!("{me} gave way to {} for {}", names.node(to), names.group(group).group)
         }
+        Report::AddressWithheld { group, address, owner } => {
+            layout_words::withheld(address, owner, group, names)
+        }
+        Report::AddressAdmitted { group, address } => layout_words::admitted(address, group, names),
         Report::Unable { group, why } => {
             format!("{me} cannot hold {}: {}", names.group(group).group, inability(why))
         }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::inquiry::Snapshot;
+use super::layout_words;
 use super::local::Notice;
 use super::names::Names;
 use super::response::{self, NodeState, SCHEMA};
@@ -121,6 +122,7 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         connections: None,
         unable_here: one.unable_here.map(sentences::inability),
         claimant: one.claimant.map(|hardware| hardware.to_string()),
+        withheld: one.withheld.map(|withheld| layout_words::missing(&withheld, names)),
         preserved: one.preserved.map(|preserved| response::Preserved {
             by: names.node(preserved.by),
             connections: preserved.connections,
@@ -254,6 +256,10 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.to = Some(names.node(to));
             event.epoch = Some(epoch.0);
         }
+        Report::AddressWithheld { owner, .. } => {
+            event.node = me();
+            event.from = Some(names.node(owner));
+        }
         Report::Unable { why, .. } => {
             event.node = me();
             event.cause = Some(sentences::inability(why));
@@ -277,7 +283,8 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.node = me();
             event.to = Some(names.node(to));
         }
-        Report::Repaired { .. }
+        Report::AddressAdmitted { .. }
+        | Report::Repaired { .. }
         | Report::GateOverdue { .. }
         | Report::Stalled { .. }
         | Report::MajorityLost { .. }
@@ -307,6 +314,8 @@ fn kind(report: &Report) -> &'static str {
         Report::Acquired { .. } => "acquired",
         Report::Released { .. } => "released",
         Report::GaveWay { .. } => "gave_way",
+        Report::AddressWithheld { .. } => "address_withheld",
+        Report::AddressAdmitted { .. } => "address_admitted",
         Report::Unable { .. } => "unable",
         Report::Repaired { .. } => "repaired",
         Report::Converged { .. } => "converged",
@@ -336,6 +345,8 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::Released { group, .. }
         | Report::GaveWay { group, .. }
         | Report::KeptEnded { group, .. }
+        | Report::AddressWithheld { group, .. }
+        | Report::AddressAdmitted { group, .. }
         | Report::Unable { group, .. }
         | Report::KernelAnswers { group, .. }
         | Report::SecondClaimant { group, .. }

@@ -58,8 +58,8 @@ const STACK: usize = 256 * 1024;
 pub(crate) trait KernelOrders: Send + 'static {
     /// Groups and addresses of other nodes are these from now on.
     fn reconfigure(&self, groups: Vec<GroupAddresses>, peer_addresses: Vec<IpAddr>);
-    /// Make every address of the group present.
-    fn acquire(&self, group: GroupKey, ticket: Ticket);
+    /// Make the first address of the group and these further ones present.
+    fn acquire(&self, group: GroupKey, ticket: Ticket, further: Vec<GroupKey>);
     /// Remove every address of the group.
     fn release(&self, group: GroupKey, ticket: Ticket);
     /// Answer for the group no more, from now on.
@@ -419,8 +419,8 @@ impl<K: KernelOrders> EventLoop<K> {
                     self.transport.send(to, &self.sealed);
                 }
             }
-            Action::Acquire { group, ticket } => {
-                self.kernel.acquire(group, ticket);
+            Action::Acquire { group, ticket, further } => {
+                self.kernel.acquire(group, ticket, further);
                 self.outbox.vital.deadlines.wake_reader();
                 self.tell(Told::Ordered { group, acquire: true });
             }

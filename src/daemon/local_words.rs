@@ -150,6 +150,8 @@ pub(super) fn occasion(report: &Report) -> Option<Occasion> {
         Report::Draining { .. } => Some(Occasion::Draining),
         Report::PeerRestarted { .. }
         | Report::GaveWay { .. }
+        | Report::AddressWithheld { .. }
+        | Report::AddressAdmitted { .. }
         | Report::Repaired { .. }
         | Report::Converged { .. }
         | Report::NotConverged { .. }

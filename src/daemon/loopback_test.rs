@@ -55,7 +55,7 @@ impl KernelOrders for Obedient {
     fn withdraw(&self, _: GroupKey) {}
     fn reconfigure(&self, _: Vec<GroupAddresses>, _: Vec<IpAddr>) {}
 
-    fn acquire(&self, group: GroupKey, ticket: Ticket) {
+    fn acquire(&self, group: GroupKey, ticket: Ticket, _further: Vec<GroupKey>) {
         drop(self.jam.lock().unwrap());
         self.answer(KernelEvent::Present { group, ticket }, true);
     }
@@ -154,7 +154,7 @@ fn ring() -> KeyRing {
 fn configuration(me: NodeId) -> Configuration {
     let group = Group {
         pool: PoolId::from_name("web"),
-        addresses: 1,
+        addresses: vec![GROUP],
         mode: Mode::Availability,
         strategy: Strategy::Balance,
         prefer: vec![],

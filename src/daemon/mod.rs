@@ -123,8 +123,8 @@ impl KernelOrders for Arc<Kernel> {
         Kernel::reconfigure(self, groups, peer_addresses);
     }
 
-    fn acquire(&self, group: GroupKey, ticket: Ticket) {
-        Kernel::acquire(self, group, ticket);
+    fn acquire(&self, group: GroupKey, ticket: Ticket, further: Vec<GroupKey>) {
+        Kernel::acquire_with(self, group, ticket, further);
     }
 
     fn release(&self, group: GroupKey, ticket: Ticket) {

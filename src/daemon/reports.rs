@@ -170,6 +170,18 @@ fn line(report: Report, names: &Names) -> Line {
         Report::GaveWay { group, to, epoch } => of_group(Level::WARN, "gave way", group)
             .epoch(epoch)
             .because(format!("{} has the better claim", names.node(to))),
+        Report::AddressWithheld { group, address, owner } => Line {
+            peer: Some(names.node(owner)),
+            ..of_group(Level::WARN, "address withheld", group).because(format!(
+                "{} has {} in another group: reload the older file",
+                names.node(owner),
+                names.address(address)
+            ))
+        },
+        Report::AddressAdmitted { group, address } => {
+            of_group(Level::INFO, "address admitted", group)
+                .because(format!("no other node has {}", names.address(address)))
+        }
         Report::Unable { group, why } => {
             of_group(Level::WARN, "this node cannot hold the group", group).because(inability(why))
         }

@@ -4,6 +4,8 @@
 //! [`CHANGES_MAX`] at once), events are read when they are there, dumps are answered by the kernel
 //! within the call. Any future may be dropped at any time: what it did is seen by the events.
 
+mod acquiring;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
@@ -234,10 +236,7 @@ impl Shell {
     fn obey(&mut self, order: Order) -> bool {
         let now = self.now();
         match order {
-            Order::Acquire(group, ticket) => {
-                self.handing.end(group, true, (&self.reconciler, &mut self.fence));
-                self.reconciler.acquire(group, ticket, now);
-            }
+            Order::Acquire(group, ticket, further) => self.acquire((group, ticket), further, now),
             Order::Hand(group, ticket) => {
                 self.verifier.stop(group);
                 self.connections.stop(group);

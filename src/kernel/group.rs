@@ -17,14 +17,18 @@
 //! because a place at which a change is under way is left alone until its effect has been seen.
 //! Whatever of ours is in the wrong place is removed in every state. Pure: `reconcile` feeds it.
 
+mod composition;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::GroupAddresses;
 use super::links::{Host, Link, Place, Readiness};
+use super::owners::Owners;
 use super::reconcile::{Change, UnderWay};
-use crate::protocol::{Failure, Instant, KernelEvent, Mode, Remover, Ticket};
+use super::survey::Survey;
+use crate::protocol::{Failure, GroupKey, Instant, KernelEvent, Mode, Remover, Ticket};
 
 /// Adding, and putting back, must have ended after this.
 const ADD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -80,43 +84,21 @@ pub(super) struct Outcome {
     pub(super) again: Option<Instant>,
 }
 
-/// How the host differs from the wanted presence of a group.
-#[derive(Debug, Default)]
-struct Survey {
-    /// To be added, on links that can carry it.
-    missing: Vec<Place>,
-    /// Some address has no link, or is missing on a link that cannot carry it.
-    stuck: bool,
-    /// Some address has no link at all.
-    homeless: bool,
-    /// Some link is missing or cannot carry its addresses, or nothing may be added.
-    blocked: bool,
-    /// Some address is not usable yet, or a change is under way.
-    unsettled: bool,
-    /// Duplicate address detection failed.
-    duplicate: bool,
-    /// Some address is on this host without being ours.
-    foreign: bool,
-    /// Such an address stands exactly where ours should be.
-    supplanted: bool,
-    /// Ours, but not where it belongs; with whether the address itself is no longer wanted.
-    misplaced: Vec<(Place, bool)>,
-}
-
-impl Survey {
-    fn whole(&self) -> bool {
-        self.missing.is_empty() && !self.blocked && !self.unsettled && self.misplaced.is_empty()
-    }
-}
-
 /// One group.
 #[derive(Debug)]
 pub(super) struct Group {
+    /// As it is in the file.
+    whole: GroupAddresses,
+    /// Of its further addresses those that may be here; all if not said.
+    admitted: Option<BTreeSet<GroupKey>>,
+    /// The group with just its first address and these.
     configured: GroupAddresses,
-    /// Addresses that the group had before a reconfiguration and that may still be here.
+    /// Addresses that the group had before and that may still be here.
     former: BTreeSet<IpAddr>,
     /// No longer configured; forgotten once nothing of it is here.
     retired: bool,
+    /// What is not configured any more stays until then, or until an order says what becomes of it.
+    until_told: Option<Instant>,
     state: State,
     /// Where each address belongs; keeps the last known link.
     links: Vec<Option<u32>>,
@@ -135,9 +117,12 @@ impl Group {
     pub(super) fn new(configured: GroupAddresses) -> Self {
         Self {
             links: vec![None; configured.addresses.len()],
+            whole: configured.clone(),
+            admitted: None,
             configured,
             former: BTreeSet::new(),
             retired: false,
+            until_told: None,
             state: State::Idle,
             usable: Some(true),
             repaired: None,
@@ -148,7 +133,13 @@ impl Group {
 
     pub(super) fn acquire(&mut self, ticket: Ticket, now: Instant) {
         self.refusal = self.retired.then_some(Failure::Refused);
-        self.state = State::Adding { ticket, deadline: now + self.add_timeout() };
+        self.until_told = None;
+        let deadline = now + self.add_timeout();
+        self.state = if let State::Held { .. } = self.state {
+            State::Held { ticket, repair: Repair::Growing { deadline } }
+        } else {
+            State::Adding { ticket, deadline }
+        };
     }
 
     /// A process before this one has added it; nothing is to be told but what changes.
@@ -158,6 +149,7 @@ impl Group {
 
     pub(super) fn release(&mut self, ticket: Option<Ticket>) {
         self.refusal = None;
+        self.until_told = None;
         self.state = State::Removing { ticket };
     }
 
@@ -167,38 +159,9 @@ impl Group {
         self.state = State::Handed;
     }
 
-    /// Takes in the new configuration of the group.
-    pub(super) fn reconfigure(&mut self, configured: GroupAddresses, now: Instant) {
-        if std::mem::take(&mut self.retired) {
-            self.usable = None;
-        }
-        if self.configured == configured {
-            return;
-        }
-        self.former.extend(self.configured.addresses.iter().map(|(address, _)| *address));
-        for (address, _) in &configured.addresses {
-            self.former.remove(address);
-        }
-        self.links = vec![None; configured.addresses.len()];
-        self.configured = configured;
-        if let State::Held { ticket, .. } = self.state {
-            let repair = Repair::Growing { deadline: now + self.add_timeout() };
-            self.state = State::Held { ticket, repair };
-        }
-    }
-
     fn add_timeout(&self) -> Duration {
         let shares = self.configured.addresses.len().div_ceil(ADDRESSES_PER_TIMEOUT).max(1);
         ADD_TIMEOUT * u32::try_from(shares).unwrap_or(u32::MAX)
-    }
-
-    /// The group is no longer configured.
-    pub(super) fn retire(&mut self) {
-        self.retired = true;
-        match self.state {
-            State::Adding { .. } | State::Held { .. } | State::Handed => self.release(None),
-            State::Idle | State::Removing { .. } | State::Withdrawing { .. } => {}
-        }
     }
 
     /// Whether nothing is lost by forgetting the group.
@@ -300,8 +263,14 @@ impl Group {
     }
 
     /// Compares wanted with present.
-    pub(super) fn settle(&mut self, host: &Host, under_way: &UnderWay, now: Instant) -> Outcome {
+    pub(super) fn settle(
+        &mut self,
+        host: &Host,
+        (under_way, owners): (&UnderWay, &Owners),
+        now: Instant,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
+        self.note_time(now);
         let usable = self.places(host).all(|(_, _, link)| link.is_some_and(|link| link.usable));
         if self.usable != Some(usable) && !self.retired {
             self.usable = Some(usable);
@@ -309,12 +278,12 @@ impl Group {
         }
         match self.state {
             State::Adding { ticket, deadline } => {
-                let survey = self.survey(host, under_way);
+                let survey = self.survey(host, (under_way, owners));
                 self.settle_adding(ticket, deadline, &survey, now);
                 self.apply(&survey, under_way, &mut outcome);
             }
             State::Held { ticket, repair } => {
-                let survey = self.survey(host, under_way);
+                let survey = self.survey(host, (under_way, owners));
                 let whole = matches!(repair, Repair::None | Repair::Untold { .. });
                 if whole && (survey.stuck || !survey.missing.is_empty()) {
                     self.remover = host.remover(now);
@@ -325,11 +294,18 @@ impl Group {
             State::Idle | State::Handed | State::Removing { .. } | State::Withdrawing { .. } => {}
         }
         self.tell(now, &mut outcome);
-        self.settle_gone(host, under_way, &mut outcome);
+        self.settle_gone(host, (under_way, owners), &mut outcome);
+        let told = self.until_told.into_iter();
+        outcome.again = outcome.again.into_iter().chain(told).min();
         outcome
     }
 
-    fn survey(&self, host: &Host, under_way: &UnderWay) -> Survey {
+    /// Whether another group has the address now.
+    fn is_anothers(&self, address: IpAddr, owners: &Owners) -> bool {
+        owners.get(&address).is_some_and(|owner| *owner != self.configured.key)
+    }
+
+    fn survey(&self, host: &Host, (under_way, owners): (&UnderWay, &Owners)) -> Survey {
         let mut survey = Survey::default();
         for (address, place, link) in self.places(host) {
             survey.foreign |= host.places(address).any(|found| !found.ours);
@@ -352,7 +328,8 @@ impl Group {
                 None => {}
             }
         }
-        for address in &self.former {
+        let goes = |it: &&IpAddr| self.until_told.is_none() && !self.is_anothers(**it, owners);
+        for address in self.former.iter().filter(goes) {
             let ours = host.places(*address).filter(|it| it.ours);
             survey.misplaced.extend(ours.map(|it| (it.place, true)));
         }
@@ -417,7 +394,9 @@ impl Group {
             | Repair::Growing { .. }
             | Repair::Untold { .. } => repair,
         };
-        let repair = if survey.stuck { Repair::Waiting } else { next };
+        // That it has grown has to be told, however long it has to wait.
+        let waits = survey.stuck && !matches!(next, Repair::Growing { .. });
+        let repair = if waits { Repair::Waiting } else { next };
         self.state = State::Held { ticket, repair };
     }
 
@@ -451,6 +430,9 @@ impl Group {
                     if outcome.events.contains(&KernelEvent::Present { group, ticket }) =>
                 {
                     self.state = State::Held { ticket, repair: Repair::None };
+                    if self.until_told.is_none() {
+                        self.former.clear();
+                    }
                 }
                 Repair::Untold { at } if at <= now => {
                     let remover = self.remover;
@@ -460,7 +442,9 @@ impl Group {
                 }
                 Repair::Untold { at: later }
                 | Repair::Missing { deadline: later }
-                | Repair::Growing { deadline: later } => outcome.again = Some(later),
+                | Repair::Growing { deadline: later } => {
+                    outcome.again = Some(later).filter(|later| *later > now);
+                }
                 Repair::None | Repair::Waiting => {}
             },
             State::Idle | State::Handed | State::Removing { .. } | State::Withdrawing { .. } => {}
@@ -468,7 +452,12 @@ impl Group {
     }
 
     /// Removes everything of ours if nothing shall be here, and tells when nothing is.
-    fn settle_gone(&mut self, host: &Host, under_way: &UnderWay, outcome: &mut Outcome) {
+    fn settle_gone(
+        &mut self,
+        host: &Host,
+        (under_way, owners): (&UnderWay, &Owners),
+        outcome: &mut Outcome,
+    ) {
         let group = self.configured.key;
         let told = match self.state {
             State::Adding { .. } | State::Held { .. } | State::Handed => return,
@@ -481,7 +470,7 @@ impl Group {
             }
         };
         let mut gone = true;
-        for address in self.addresses() {
+        for address in self.addresses().filter(|it| !self.is_anothers(*it, owners)) {
             gone &= !under_way.touches(address);
             for found in host.places(address).filter(|found| found.ours) {
                 gone = false;

@@ -46,6 +46,7 @@ mod mute;
 mod ndp;
 mod neighbours;
 mod orphans;
+mod owners;
 mod presence;
 mod probe;
 mod questions;
@@ -59,6 +60,7 @@ mod stage;
 mod start_error;
 #[cfg(test)]
 mod stories;
+mod survey;
 mod sweep;
 mod tickle;
 mod verify;
@@ -66,7 +68,7 @@ mod vicinity;
 mod watch;
 mod withdrawals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -208,7 +210,7 @@ pub type EventSink = Box<dyn Fn(KernelEvent) + Send>;
 /// What is asked of the thread.
 #[derive(Debug)]
 enum Order {
-    Acquire(GroupKey, Ticket),
+    Acquire(GroupKey, Ticket, Option<BTreeSet<GroupKey>>),
     Release(GroupKey, Ticket),
     LetFinish(GroupKey),
     Hand(GroupKey, Ticket),
@@ -270,12 +272,6 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
 }
 
 impl Kernel {
-    /// Makes every address of the group present; ends in `Present` or `Failed`.
-    pub fn acquire(&self, group: GroupKey, ticket: Ticket) {
-        self.withdrawals.acquire(group);
-        self.order(Order::Acquire(group, ticket));
-    }
-
     /// Removes every address of the group and ends its connections; ends in `Absent`.
     pub fn release(&self, group: GroupKey, ticket: Ticket) {
         self.withdrawals.release(group, ticket);

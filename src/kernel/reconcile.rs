@@ -16,6 +16,7 @@ use super::GroupAddresses;
 pub(super) use super::change::{Change, Refusal};
 use super::group::Group;
 use super::links::{Host, Link, Observation, Place, Readiness};
+use super::owners::Owners;
 use crate::protocol::{
     Failure, GroupKey, HARDWARE_MAX, HardwareAddress, Instant, KernelEvent, Mode, Remover, Ticket,
 };
@@ -160,8 +161,7 @@ pub(super) struct Settled {
 pub(super) struct Reconciler {
     host: Host,
     pub(super) groups: BTreeMap<GroupKey, Group>,
-    /// The group that has, or had, each address.
-    owners: BTreeMap<IpAddr, GroupKey>,
+    owners: Owners,
     under_way: UnderWay,
     /// Groups to be settled.
     dirty: BTreeSet<GroupKey>,
@@ -191,7 +191,7 @@ impl Reconciler {
         let kept: BTreeSet<GroupKey> = groups.iter().map(|group| group.key).collect();
         for (key, group) in &mut self.groups {
             if !kept.contains(key) {
-                group.retire();
+                group.retire(now);
                 self.dirty.insert(*key);
             }
         }
@@ -202,26 +202,35 @@ impl Reconciler {
                 .or_insert_with(|| Group::new(configured.clone()))
                 .reconfigure(configured, now);
         }
-        self.rebuild_owners();
+        self.owners.rebuild(&self.groups);
         self.relocate();
     }
 
-    fn rebuild_owners(&mut self) {
-        let pairs = |(key, group): (&GroupKey, &Group)| {
-            group.addresses().map(|address| (address, *key)).collect::<Vec<_>>()
-        };
-        self.owners = self.groups.iter().flat_map(pairs).collect();
-    }
-
-    /// The group shall be here.
-    pub(super) fn acquire(&mut self, key: GroupKey, ticket: Ticket, now: Instant) {
-        if let Some(group) = self.groups.get_mut(&key) {
-            group.acquire(ticket, now);
-            self.dirty.insert(key);
-        } else {
+    /// The group shall be here, with these of its further addresses or with all. Returns whether the
+    /// addresses of groups are others than before.
+    pub(super) fn acquire(
+        &mut self,
+        (key, ticket): (GroupKey, Ticket),
+        further: Option<BTreeSet<GroupKey>>,
+        now: Instant,
+    ) -> bool {
+        let Some(group) = self.groups.get_mut(&key) else {
             let failure = Failure::Refused;
             self.answers.push(KernelEvent::Failed { group: key, ticket, failure });
+            return false;
+        };
+        let other = group.admit(further, now);
+        group.acquire(ticket, now);
+        self.dirty.insert(key);
+        if other {
+            group.relocate(&self.host);
+            self.moved = true;
         }
+        if other || self.owners.shared() {
+            self.owners.rebuild(&self.groups);
+            self.dirty.extend(self.groups.keys().filter(|_| self.owners.shared()));
+        }
+        other
     }
 
     /// These groups are here already and shall stay, as of these tickets.
@@ -239,6 +248,10 @@ impl Reconciler {
         if let Some(group) = self.groups.get_mut(&key) {
             group.release(Some(ticket));
             self.dirty.insert(key);
+            if self.owners.shared() {
+                self.owners.rebuild(&self.groups);
+                self.dirty.extend(self.groups.keys());
+            }
         } else {
             self.answers.push(KernelEvent::Absent { group: key, ticket });
         }
@@ -290,7 +303,7 @@ impl Reconciler {
     /// Whether the address is here and is to stay.
     pub(super) fn holds(&self, place: &Place) -> bool {
         let ours = self.host.at(place).is_some_and(|found| found.ours);
-        ours && !self.under_way.contains(place) && self.owners.contains_key(&place.address)
+        ours && !self.under_way.contains(place) && self.owners.get(&place.address).is_some()
     }
 
     /// Every address that is here and is to stay.
@@ -363,7 +376,7 @@ impl Reconciler {
             Settled { events: std::mem::take(&mut self.answers), ..Settled::default() };
         for key in std::mem::take(&mut self.dirty) {
             let Some(group) = self.groups.get_mut(&key) else { continue };
-            let outcome = group.settle(&self.host, &self.under_way, now);
+            let outcome = group.settle(&self.host, (&self.under_way, &self.owners), now);
             for change in &outcome.changes {
                 self.under_way.begin(change, key, now);
                 self.limits.insert((now + ANSWER_TIMEOUT, change.place()));
@@ -373,7 +386,9 @@ impl Reconciler {
             self.wakes.extend(outcome.again.map(|again| (again, key)));
             if group.is_forgettable() {
                 self.groups.remove(&key);
-                self.rebuild_owners();
+            }
+            if self.owners.shared() || !self.groups.contains_key(&key) {
+                self.owners.rebuild(&self.groups);
             }
         }
         settled
@@ -471,6 +486,6 @@ impl Reconciler {
 
     /// The addresses of all groups.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.owners.keys().copied()
+        self.owners.addresses()
     }
 }

@@ -112,7 +112,9 @@ impl Stage {
         let ticket = || Ticket(words[1].parse().unwrap());
         let now = self.now;
         match words[0] {
-            "acquire" => self.reconciler.acquire(KEY, ticket(), now),
+            "acquire" => {
+                let _ = self.reconciler.acquire((KEY, ticket()), None, now);
+            }
             "hand" => self.reconciler.hand(KEY),
             "release" => self.reconciler.release(KEY, ticket()),
             "sees" => self.reconciler.observe(address(words[1], words.get(2))),

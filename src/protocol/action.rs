@@ -24,16 +24,19 @@ pub enum Action {
         /// What to say.
         message: Message,
     },
-    /// Make every address of the group present. Ends in `Present` or `Failed` with the ticket;
-    /// a later order for the same group replaces it.
+    /// Make the first address of the group and these further ones present, and no other of it.
+    /// Ends in `Present` or `Failed` with the ticket; a later order for the same group replaces it.
     Acquire {
         /// The group.
         group: GroupKey,
         /// Comes back with the outcome.
         ticket: Ticket,
+        /// Of its further addresses those that this node may answer for.
+        further: Vec<GroupKey>,
     },
-    /// Remove every address of the group and end its connections. Ends in `Absent` with the
-    /// ticket; is repeated by the shell until the kernel confirms it.
+    /// Remove every address of the group and end its connections, but for those that another group
+    /// has been acquired with. Ends in `Absent` with the ticket; is repeated by the shell until
+    /// the kernel confirms it.
     Release {
         /// The group.
         group: GroupKey,
@@ -209,6 +212,23 @@ pub enum Report {
         to: NodeId,
         /// Under which epoch the other holds it.
         epoch: Epoch,
+    },
+    /// An address of a group that this node holds is not added, or taken out again, because another
+    /// node has it in another group.
+    AddressWithheld {
+        /// The group that has it by the file of this node.
+        group: GroupKey,
+        /// The address.
+        address: GroupKey,
+        /// Who has it.
+        owner: NodeId,
+    },
+    /// An address that was withheld is free: this node answers for it with its group.
+    AddressAdmitted {
+        /// The group.
+        group: GroupKey,
+        /// The address.
+        address: GroupKey,
     },
     /// This node cannot hold the group for a while.
     Unable {

@@ -8,14 +8,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::configuration::GROUPS_MAX;
+use super::configuration::ADDRESSES_MAX;
 use super::identity::{Epoch, GroupKey, NodeId};
 use super::instant::Instant;
 use super::message::{Claim, Tenure};
 
-/// Claims kept at most. Twice the groups of a configuration: during a rollout peers may know
-/// groups that are not in ours.
-pub(super) const CLAIMS_MAX: usize = 2 * GROUPS_MAX;
+/// Claims kept at most. Twice the addresses of a configuration, each of which is claimed: during a
+/// rollout peers may know addresses that are not in ours.
+pub(super) const CLAIMS_MAX: usize = 2 * ADDRESSES_MAX;
 
 /// A claim and when it changed here.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,8 @@ use super::message::SoftwareVersion;
 pub const NODES_MAX: usize = 64;
 /// Most groups that may be configured.
 pub const GROUPS_MAX: usize = 4096;
+/// Most addresses that may be configured, in all groups together.
+pub const ADDRESSES_MAX: usize = 8192;
 
 /// Everything a node is told at its start and at each reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +71,8 @@ impl Member {
 pub struct Group {
     /// Its pool: the checks of a pool are those of each of its groups.
     pub pool: PoolId,
-    /// How many addresses it has; announcements are paced by these.
-    pub addresses: u16,
+    /// Its addresses, the first of which names the group; at least one.
+    pub addresses: Vec<GroupKey>,
     /// What must not happen to it.
     pub mode: Mode,
     /// Where it should be.
@@ -85,6 +87,19 @@ pub struct Group {
     pub last_resort: LastResort,
     /// How long a planned move of it may be held by what is to be done first; `None` if nothing is.
     pub gate: Option<Duration>,
+}
+
+impl Group {
+    /// How many addresses it has; announcements are paced by these.
+    #[must_use]
+    pub fn address_count(&self) -> u16 {
+        u16::try_from(self.addresses.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Its addresses but for the first.
+    pub(super) fn further(&self) -> &[GroupKey] {
+        self.addresses.get(1..).unwrap_or_default()
+    }
 }
 
 /// What a group is given up for when nodes cannot talk to each other.

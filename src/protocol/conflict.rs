@@ -26,8 +26,12 @@ impl Node {
     /// unless it is on the larger side: then the contest is settled as soon as it is known
     /// whether the other hears this node at all.
     pub(super) fn challenged(&mut self, claim: &Claim) {
-        let Some(here) = self.groups.get(&claim.group) else { return };
+        let group = self.group_of(claim.group);
+        let Some(here) = self.groups.get(&group) else { return };
         if here.holding == Holding::Idle || !self.holds(Rule::GiveWay) {
+            return;
+        }
+        if self.is_further(claim.group) && !self.has_further(claim.group) {
             return;
         }
         let until = self.now + self.contest_length();
@@ -46,7 +50,7 @@ impl Node {
             } else if claim.owner == self.configuration.me {
                 // A claim of a former life of this node: nobody holds it any more.
                 self.contests.remove(&group);
-                if self.groups.get(&group).is_some_and(|here| here.holding.meant()) {
+                if self.here(group).is_some_and(|here| here.holding.meant()) {
                     self.renew(&claim);
                 }
             } else if !self.stronger(&claim) && !self.may_be_confirmed(&claim, until) {
@@ -67,7 +71,7 @@ impl Node {
 
     /// Whether this node may take again over a later claim of another.
     fn stronger(&self, claim: &Claim) -> bool {
-        let here = self.groups.get(&claim.group);
+        let here = self.here(claim.group);
         if self.strict(claim.group) {
             let can = here.is_some_and(|here| here.usable && here.holding.meant());
             let confirmed = self.leases.until(claim.group)
@@ -84,7 +88,7 @@ impl Node {
 
     /// Whether the voters may still confirm a lease that this node has, as far as it knows.
     fn may_be_confirmed(&self, claim: &Claim, until: Instant) -> bool {
-        let here = self.groups.get(&claim.group);
+        let here = self.here(claim.group);
         self.strict(claim.group)
             && self.now < until
             && self.leased(claim.group)
@@ -113,6 +117,9 @@ impl Node {
     }
 
     fn give_way(&mut self, claim: &Claim) {
+        if self.is_further(claim.group) {
+            return self.withhold(claim.group);
+        }
         let to = holder(claim).unwrap_or(claim.owner);
         self.report(Report::GaveWay { group: claim.group, to, epoch: claim.epoch });
         self.let_go(claim.group, Purpose::GiveWay);
@@ -139,18 +146,24 @@ impl Node {
             cause: if former { Cause::Restart(over.owner) } else { Cause::Conflict(over.owner) },
         };
         self.publish(claim);
+        if self.is_further(over.group) {
+            return self.announce_if_held(self.group_of(over.group));
+        }
         self.occur(over.group, Occurrence::Renew(claim.epoch));
     }
 
     /// A claim that does not outrank ours has come: its writer may answer for the group until it
     /// hears of ours, so clients are told again.
     pub(super) fn outranks(&mut self, claim: &Claim) {
-        let held = self
-            .groups
-            .get(&claim.group)
-            .is_some_and(|here| matches!(here.holding, Holding::Held { .. }));
-        if held && claim.tenure == Tenure::Held && self.holds(Rule::AnnounceAfterSplit) {
-            self.start_announcing(claim.group);
+        if claim.tenure == Tenure::Held && self.holds(Rule::AnnounceAfterSplit) {
+            self.announce_if_held(self.group_of(claim.group));
+        }
+    }
+
+    fn announce_if_held(&mut self, group: GroupKey) {
+        let here = self.groups.get(&group);
+        if here.is_some_and(|here| matches!(here.holding, Holding::Held { .. })) {
+            self.start_announcing(group);
         }
     }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use super::action::{Action, Report, Verdict};
 use super::announcements::jittered;
-use super::configuration::{Configuration, Mode};
+use super::configuration::{Configuration, Group, Mode};
 use super::event::Ticket;
 use super::fitness::Fitness;
 use super::group::Holding;
@@ -155,9 +155,13 @@ impl Node {
             node.recall(*peer, known);
         }
         for ((group, ticket), epoch) in memory.tickets().zip(memory.held.values()) {
-            let addresses = node.configuration.groups.get(&group).map_or(1, |it| it.addresses);
+            let addresses = node.configuration.groups.get(&group).map_or(1, Group::address_count);
+            let wanted = node.configuration.groups.get(&group);
+            let further =
+                wanted.map(|it| it.further().iter().copied().collect()).unwrap_or_default();
             let Some(here) = node.groups.get_mut(&group) else { continue };
             here.holding = Holding::Held { ticket, epoch: *epoch };
+            here.further.admitted = further;
             // Whoever had to be told was told in the process before.
             here.tickled = *epoch;
             let since = node.claims.entry(group).map_or(memory.at, |entry| entry.since);
@@ -211,7 +215,7 @@ impl Node {
     }
 
     fn obstacle_to_rest(&self) -> Option<Obstacle> {
-        let majority = |group: &super::configuration::Group| group.mode == Mode::Majority;
+        let majority = |group: &Group| group.mode == Mode::Majority;
         if self.phase != NodePhase::Active {
             return Some(Obstacle::Phase(self.phase));
         }
@@ -220,6 +224,7 @@ impl Node {
         }
         let settled = |holding| matches!(holding, Holding::Idle | Holding::Held { .. });
         let calm = self.groups.values().all(|here| settled(here.holding))
+            && self.is_whole()
             && self.offers.is_empty()
             && self.promises.is_empty()
             && self.contests.is_empty()

@@ -70,7 +70,7 @@ impl Node {
         let Acceptance::Newer(previous) = acceptance else { return acceptance };
         let (was, is) = (previous.as_ref().and_then(writer), writer(&claim));
         let learning = self.phase == NodePhase::Listening;
-        if was != is && !learning {
+        if was != is && !learning && !self.is_further(claim.group) {
             self.report(Report::OwnerChanged {
                 group: claim.group,
                 from: was,

@@ -54,6 +54,8 @@ pub(super) enum Occurrence {
     Renew(Epoch),
     /// This node decided to let it go.
     LetGo(Ticket, Purpose),
+    /// Other addresses of it than before are to be here.
+    Reshape(Ticket),
     /// The kernel has all addresses.
     Present(Ticket),
     /// The kernel has none.
@@ -100,7 +102,9 @@ impl Holding {
                 (Self::Adding { ticket, epoch }, C::Acquire(ticket))
             }
             (Self::Idle, O::Ask(epoch)) => (Self::Asking { epoch }, C::None),
-            (Self::Idle, O::Granted(_) | O::Renew(_) | O::LetGo(..)) => (self, C::None),
+            (Self::Idle, O::Granted(_) | O::Renew(_) | O::LetGo(..) | O::Reshape(_)) => {
+                (self, C::None)
+            }
             (Self::Idle, O::Present(_) | O::Absent(_) | O::Failed(..)) => (self, C::None),
 
             (Self::Asking { epoch }, O::Granted(ticket)) => {
@@ -110,7 +114,12 @@ impl Holding {
             (Self::Asking { .. }, O::LetGo(_, purpose)) => (Self::Idle, C::Withdrawn(purpose)),
             (
                 Self::Asking { .. },
-                O::Take(..) | O::Ask(_) | O::Present(_) | O::Absent(_) | O::Failed(..),
+                O::Take(..)
+                | O::Ask(_)
+                | O::Reshape(_)
+                | O::Present(_)
+                | O::Absent(_)
+                | O::Failed(..),
             ) => (self, C::None),
 
             (
@@ -134,6 +143,14 @@ impl Holding {
             (Self::Removing { .. }, O::LetGo(_, Purpose::MoveTo(_) | Purpose::Free)) => {
                 (self, C::None)
             }
+
+            (Self::Adding { epoch, .. }, O::Reshape(ticket)) => {
+                (Self::Adding { ticket, epoch }, C::Acquire(ticket))
+            }
+            (Self::Held { epoch, .. }, O::Reshape(ticket)) => {
+                (Self::Held { ticket, epoch }, C::Acquire(ticket))
+            }
+            (Self::Removing { .. }, O::Reshape(_)) => (self, C::None),
 
             (Self::Adding { ticket, epoch }, O::Present(of)) if of == ticket => {
                 (Self::Held { ticket, epoch }, C::Opened(epoch))
@@ -190,6 +207,11 @@ mod tests {
             (asking, O::Present(T1), asking, C::None),
             (asking, O::Absent(T1), asking, C::None),
             (asking, O::Failed(T1, WHY), asking, C::None),
+            (idle, O::Reshape(T2), idle, C::None),
+            (asking, O::Reshape(T2), asking, C::None),
+            (adding, O::Reshape(T2), Holding::Adding { ticket: T2, epoch: E1 }, C::Acquire(T2)),
+            (held, O::Reshape(T2), Holding::Held { ticket: T2, epoch: E1 }, C::Acquire(T2)),
+            (removing(MOVE), O::Reshape(T2), removing(MOVE), C::None),
             (adding, O::Ask(E2), adding, C::None),
             (adding, O::Granted(T2), adding, C::None),
             (held, O::Ask(E2), held, C::None),

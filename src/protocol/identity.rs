@@ -31,7 +31,9 @@ impl fmt::Display for NodeId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
-/// A VIP group, the unit of ownership, by the hash of its first address.
+/// A VIP group, the unit of ownership, by the hash of its first address; or one of its further
+/// addresses, which is claimed and leased by the same kind of key, since another file may have it in
+/// another group (see `layout`).
 ///
 /// Deliberately not by its name or pool: renaming a group or moving it to another pool must not
 /// make two owners of one address while the new file is rolled out.
@@ -39,7 +41,7 @@ pub struct Incarnation(pub u64);
 pub struct GroupKey(pub u64);
 
 impl GroupKey {
-    /// Derives the key from the first address of the group.
+    /// Derives the key of an address; that of the first address of a group is the group's.
     #[must_use]
     pub fn from_first_address(address: IpAddr) -> Self {
         match address {

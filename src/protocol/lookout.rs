@@ -19,6 +19,7 @@
 use std::time::Duration;
 
 use super::action::{Action, Inability, Report, Verdict};
+use super::configuration::Group;
 use super::group::Holding;
 use super::identity::{GroupKey, HardwareAddress, NodeId};
 use super::instant::Instant;
@@ -227,7 +228,7 @@ impl Node {
     /// nobody had answered. Tells whether it has been asked.
     pub(super) fn ask(&mut self, group: GroupKey) -> bool {
         let (now, rate) = (self.now, self.pace().rate);
-        let addresses = self.configuration.groups.get(&group).map_or(1, |group| group.addresses);
+        let addresses = self.configuration.groups.get(&group).map_or(1, Group::address_count);
         let Some(here) = self.groups.get_mut(&group) else { return false };
         here.lookout.ask_at = None;
         here.lookout.asked_at = Some(now);

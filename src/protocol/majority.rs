@@ -52,7 +52,8 @@ pub(super) struct Door {
 impl Node {
     /// Whether a group may be answered only under a lease.
     pub(super) fn strict(&self, group: GroupKey) -> bool {
-        self.configuration.groups.get(&group).is_some_and(|it| it.mode == Mode::Majority)
+        let group = self.configuration.groups.get(&self.group_of(group));
+        group.is_some_and(|it| it.mode == Mode::Majority)
     }
 
     /// Whether a majority of the voters would grant this node anything, as far as it can tell.
@@ -124,7 +125,7 @@ impl Node {
 
     /// Whether a group is one of those that this node has a lease for.
     pub(super) fn leased(&self, group: GroupKey) -> bool {
-        self.leases.until(group) > self.now
+        self.leased_until(group) > self.now
     }
 
     /// For how long the kernel may answer for the groups in mode majority without hearing from
@@ -269,11 +270,12 @@ impl Node {
         let (in_touch, opposed) = (self.majority_in_touch(), self.majority_disagrees());
         for group in wanted {
             let Some(here) = self.groups.get(&group) else { continue };
-            let (holding, until) = (here.holding, self.leases.until(group));
+            let (holding, until) = (here.holding, self.leased_until(group));
             match holding {
                 Holding::Asking { .. } if until > self.now => {
                     // It has waited: who else has the group is asked again, and counted from here.
                     self.look_while_taking(group);
+                    self.admit_with(group);
                     let ticket = self.ticket();
                     self.occur(group, Occurrence::Granted(ticket));
                     behind = Some(behind.map_or(until, |least| least.min(until)));
@@ -284,6 +286,7 @@ impl Node {
                     self.let_go(group, Purpose::Free);
                 }
                 Holding::Adding { .. } | Holding::Held { .. } | Holding::Removing { .. } => {
+                    self.admit(group);
                     behind = Some(behind.map_or(until, |least| least.min(until)));
                 }
                 Holding::Idle => {}
@@ -327,10 +330,13 @@ impl Node {
     /// Follows a group that has begun, or ceased, to be in the kernel or on its way there.
     pub(super) fn note_holding(&mut self, group: GroupKey, holding: Holding) {
         if holding == Holding::Idle {
-            self.leases.give_up(group);
+            if !self.is_elsewhere(group, group) {
+                self.leases.give_up(group);
+            }
             self.door.stale = true;
         } else if self.strict(group) && holding.meant() {
             self.leases.want(group);
+            self.want_further(group);
             self.door.stale = true;
         }
     }

@@ -14,6 +14,8 @@
 //! | `group`, `ownership` | the machine of one group; taking, letting go |
 //! | `conflict` | which of two owners gives way |
 //! | `majority`, `leases`, `voter` | mode majority: asking for leases, having them, granting them |
+//! | `layout` | addresses that files have in different groups |
+//! | `regrouping` | reloads of a file that has them in other groups |
 //! | `lookout` | who outside the cluster has a group, before taking and while holding it |
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `load` | how busy nodes are |
@@ -50,6 +52,7 @@ mod handover;
 mod health;
 mod identity;
 mod instant;
+mod layout;
 mod leases;
 mod load;
 mod lookout;
@@ -65,6 +68,7 @@ mod picture;
 mod plan;
 mod preservation;
 mod random;
+mod regrouping;
 mod remedy;
 mod rules;
 mod silent_kernel;
@@ -75,8 +79,8 @@ mod voter;
 
 pub use action::{Action, Inability, Report, Verdict};
 pub use configuration::{
-    Configuration, GROUPS_MAX, Group, LEASE_MAX, Member, Mode, NODES_MAX, Strategy, Timing,
-    promise, shortened,
+    ADDRESSES_MAX, Configuration, GROUPS_MAX, Group, LEASE_MAX, Member, Mode, NODES_MAX, Strategy,
+    Timing, promise, shortened,
 };
 pub use connections::{CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Connection};
 pub use continuation::{Acquaintance, Memory, Misfit, Obstacle};
@@ -102,7 +106,9 @@ pub use plan::{Hypothesis, PlanReason, PlannedMove};
 pub use preservation::{KEPT_MAX, Kept, Preserved};
 pub use random::{Random, mix};
 pub use rules::Rule;
-pub use status::{Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status};
+pub use status::{
+    Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status, Withheld,
+};
 
 #[cfg(test)]
 mod tests;

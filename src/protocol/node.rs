@@ -66,6 +66,10 @@ pub struct Node {
     /// Something is to be sent to peers.
     pub(super) gossip: bool,
     pub(super) groups: BTreeMap<GroupKey, GroupHere>,
+    /// The group of each address that is not the first of one, by the file of this node.
+    pub(super) covering: BTreeMap<GroupKey, GroupKey>,
+    /// Further addresses that were given to a node, and when it should have claimed them.
+    pub(super) parted: BTreeMap<GroupKey, Instant>,
     /// Something that ownership depends on has changed.
     pub(super) evaluate: bool,
     pub(super) takes_due: Instant,
@@ -136,6 +140,8 @@ impl Node {
             claims: ClaimTable::default(),
             gossip: false,
             groups: BTreeMap::new(),
+            covering: BTreeMap::new(),
+            parted: BTreeMap::new(),
             evaluate: true,
             takes_due: Instant::NEVER,
             asks_due: Instant::NEVER,
@@ -230,6 +236,7 @@ impl Node {
         self.settle_contests();
         self.greet_returned();
         self.watch_majority();
+        self.free_what_was_not_taken();
         for _ in 0..2 {
             if std::mem::take(&mut self.evaluate) {
                 self.evaluate();
@@ -281,6 +288,7 @@ impl Node {
             self.gossip_deadline(),
             self.lease_deadline(),
             self.lists_deadline(),
+            self.parted_deadline(),
             self.leave_deadline(),
         ]
         .into_iter()

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use super::action::{Action, Inability, Report};
 use super::claims::holder;
+use super::configuration::Group;
 use super::connections::NEVER_TICKLED;
 use super::event::{KernelEvent, Remover, Ticket};
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::handover::Promise;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
 use super::instant::Instant;
+use super::layout::Further;
 use super::lookout::Lookout;
 use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::neighbours::Following;
@@ -45,6 +47,8 @@ pub(super) struct GroupHere {
     vacant_since: Option<Instant>,
     /// When this node should take it.
     pub(super) take_at: Instant,
+    /// Its addresses but for the first.
+    pub(super) further: Further,
     /// Who else answers for it.
     pub(super) lookout: Lookout,
     /// Whether the neighbours resolve it to this node, while it is held.
@@ -67,6 +71,7 @@ impl GroupHere {
             repairs: VecDeque::new(),
             vacant_since: None,
             take_at: Instant::NEVER,
+            further: Further::default(),
             lookout: Lookout::default(),
             following: Following::new(Instant::START),
             keeper: None,
@@ -106,7 +111,7 @@ impl Node {
         let groups: Vec<GroupKey> = self.configuration.groups.keys().copied().collect();
         for group in groups {
             let at = self.consider(group);
-            let at = self.look_ahead(group, at);
+            let at = self.look_ahead(group, at).min(self.revise_further(group));
             if let Some(here) = self.groups.get_mut(&group) {
                 here.take_at = at;
             }
@@ -188,6 +193,7 @@ impl Node {
             self.forward(group, from, keeper);
         }
         self.publish(claim);
+        self.take_further(&claim);
         if self.strict(group) && self.holds(Rule::LeaseFirst) {
             self.occur(group, Occurrence::Ask(epoch));
         } else {
@@ -242,13 +248,17 @@ impl Node {
         self.note_holding(group, holding);
         match consequence {
             Consequence::None => {}
-            Consequence::Acquire(ticket) => self.actions.push(Action::Acquire { group, ticket }),
+            Consequence::Acquire(ticket) => {
+                let further = self.admitted(group);
+                self.actions.push(Action::Acquire { group, ticket, further });
+            }
             Consequence::Release(ticket) => {
                 self.announcements.stop(group);
                 let action = self.parting(group, ticket);
                 self.actions.push(action);
             }
             Consequence::Opened(epoch) => {
+                self.confirm_shape(group);
                 if let Some(here) = self.groups.get_mut(&group) {
                     here.failures = 0;
                     here.following = Following::new(self.now);
@@ -259,12 +269,14 @@ impl Node {
             Consequence::Closed(epoch, purpose) => {
                 self.report(Report::Released { group, epoch });
                 self.remember_claimant(group);
+                self.release_further(group, purpose);
                 if self.holds(Rule::BreakBeforeMake) {
                     self.published_release(group, purpose);
                 }
                 self.evaluate = true;
             }
             Consequence::Withdrawn(purpose) => {
+                self.release_further(group, purpose);
                 self.published_release(group, purpose);
                 self.evaluate = true;
             }
@@ -272,6 +284,7 @@ impl Node {
                 self.announcements.stop(group);
                 self.report(Report::Released { group, epoch });
                 self.disable(group, Inability::Kernel(failure));
+                self.release_further(group, Purpose::Free);
                 self.published_release(group, Purpose::Free);
             }
         }
@@ -281,11 +294,17 @@ impl Node {
     fn published_release(&mut self, group: GroupKey, purpose: Purpose) {
         let tenure = match purpose {
             Purpose::MoveTo(to) => Tenure::MovingTo(to),
-            Purpose::Free => Tenure::Free,
+            Purpose::Free => self.successor(group),
             Purpose::GiveWay => return,
         };
+        if self.is_elsewhere(group, group) {
+            return;
+        }
         let Some(claim) = self.claims.latest(group).copied() else { return };
         if self.ours(&claim) && claim.tenure == Tenure::Held {
+            if tenure != Tenure::Free && !self.configuration.groups.contains_key(&group) {
+                return self.give_further(&claim, tenure);
+            }
             let revised = self.revised(&claim, tenure);
             self.publish(revised);
         }
@@ -395,7 +414,7 @@ impl Node {
             // When it has a lease again it is announced.
             return;
         }
-        let addresses = self.configuration.groups.get(&group).map_or(1, |group| group.addresses);
+        let addresses = self.configuration.groups.get(&group).map_or(1, Group::address_count);
         self.announcements.start(self.now, group, addresses);
     }
 
@@ -447,6 +466,7 @@ impl Node {
         for group in groups {
             self.groups.entry(group).or_insert_with(GroupHere::new);
         }
+        self.relayout();
         let removed: BTreeMap<GroupKey, Holding> = self
             .groups
             .iter()

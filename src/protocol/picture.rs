@@ -36,7 +36,8 @@ impl Node {
     }
 
     fn node_status(&self, now: Instant, node: NodeId) -> NodeStatus {
-        let owns = self.claims.iter().filter(|claim| holder(claim) == Some(node)).count();
+        let groups = self.claims.iter().filter(|claim| !self.is_further(claim.group));
+        let owns = groups.filter(|claim| holder(claim) == Some(node)).count();
         let owns = u16::try_from(owns).unwrap_or(u16::MAX);
         let weight = self.weight(node);
         let Some(peer) = self.peers.get(&node) else {
@@ -112,6 +113,7 @@ impl Node {
             converged: held.and_then(|here| here.following.converged()),
             unable_here: self.groups.get(&group).and_then(|here| here.inability(now)),
             claimant: self.groups.get(&group).and_then(|here| here.lookout.claimant(now)),
+            withheld: self.withheld(group),
             preserved: self.preserved(group),
         }
     }

@@ -166,6 +166,10 @@ rules! {
     StrangerNotDisplaced,
     /// A group that a stranger claims too is announced again.
     Defence,
+    /// Each address of a group is claimed by itself: files may have it in different groups.
+    AddressesClaimed,
+    /// In mode majority each address of a group needs a lease.
+    AddressesLeased,
 }
 
 impl Node {

@@ -80,9 +80,22 @@ pub struct GroupStatus {
     pub unable_here: Option<Inability>,
     /// The stranger who has claimed it lately although this node holds it.
     pub claimant: Option<HardwareAddress>,
+    /// What of it this node, which has it, does not answer for; `None` if it does for all.
+    pub withheld: Option<Withheld>,
     /// The former owner, which still serves connections, as this node, which is either it or the
     /// owner, knows it.
     pub preserved: Option<Preserved>,
+}
+
+/// Addresses that a node withholds from a group that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// One of them.
+    pub address: GroupKey,
+    /// Who has that one, by its file in another group; `None` while nobody has and it is asked for.
+    pub owner: Option<NodeId>,
+    /// How many they are.
+    pub count: u16,
 }
 
 /// How a group stands.

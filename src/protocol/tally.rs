@@ -183,7 +183,7 @@ impl Node {
         for node in nodes {
             tally.enter(node, self.weight(node), self.counted_load(node));
         }
-        for claim in self.claims.iter() {
+        for claim in self.claims.iter().filter(|claim| !self.is_further(claim.group)) {
             let stands = claim.tenure != Tenure::Held || self.gone(claim).is_none();
             let balanced = |wanted: &Group| wanted.strategy == Strategy::Balance;
             match holder(claim).filter(|_| stands) {

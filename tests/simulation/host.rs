@@ -68,8 +68,10 @@ pub(crate) struct Session {
 /// The address table and the thread that works on it.
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
-    /// Whether all addresses of the group are in the table.
+    /// Whether the address is in the table. A group goes by the index of its first address.
     pub(crate) present: Vec<bool>,
+    /// The addresses that each group that is held has in the table.
+    pub(crate) bears: BTreeMap<usize, BTreeSet<usize>>,
     /// The order that a group waits for.
     pub(crate) pending: BTreeMap<usize, Pending>,
     /// Ticket of the last acquisition of a group that is held.
@@ -93,12 +95,14 @@ pub(crate) struct Kernel {
 }
 
 /// An order under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pending {
     /// Names it.
     pub(crate) ticket: Ticket,
     /// Add or delete.
     pub(crate) acquire: bool,
+    /// What is to be added beside the first address of the group.
+    pub(crate) further: BTreeSet<usize>,
 }
 
 impl Kernel {
@@ -123,9 +127,44 @@ impl Kernel {
         self.failing.filter(|_| self.failing_mask & (1 << (group % 4)) != 0)
     }
 
-    /// Whether the daemon has told the kernel to let go of the group.
-    pub(crate) fn is_releasing(&self, group: usize) -> bool {
-        self.pending.get(&group).is_some_and(|pending| !pending.acquire)
+    /// Whether the daemon has told the kernel to let go of the address.
+    pub(crate) fn is_releasing(&self, address: usize) -> bool {
+        let goes = |group: &usize| {
+            self.pending.get(group).is_some_and(|pending| {
+                !pending.acquire || *group != address && !pending.further.contains(&address)
+            })
+        };
+        let mut bearers = self.bearers(address).peekable();
+        bearers.peek().is_some() && bearers.all(|group| goes(&group))
+    }
+
+    fn bearers(&self, address: usize) -> impl Iterator<Item = usize> + '_ {
+        let bears = self.bears.iter().filter(move |(_, addresses)| addresses.contains(&address));
+        bears.map(|(group, _)| *group)
+    }
+
+    /// Whether the group that has the address in the table is another host's.
+    pub(crate) fn is_withdrawn(&self, address: usize) -> bool {
+        self.bearers(address).any(|group| self.withdrawn.contains(&group))
+    }
+
+    /// A group that has the address in the table.
+    pub(crate) fn bearer(&self, address: usize) -> Option<usize> {
+        self.bearers(address).next()
+    }
+
+    /// From now on the group has these addresses in the table; tells which changed. What another
+    /// group has too stays.
+    pub(crate) fn bear(&mut self, group: usize, addresses: BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut changed = self.bears.remove(&group).unwrap_or_default();
+        changed.extend(&addresses);
+        if !addresses.is_empty() {
+            self.bears.insert(group, addresses);
+        }
+        for address in &changed {
+            self.present[*address] = self.bearer(*address).is_some();
+        }
+        changed
     }
 
     /// Empties the table; tells which groups were in it.
@@ -136,6 +175,7 @@ impl Kernel {
         self.withdrawn.clear();
         let held = (0..self.present.len()).filter(|group| self.present[*group]).collect();
         self.present.fill(false);
+        self.bears.clear();
         held
     }
 }

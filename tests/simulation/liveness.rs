@@ -139,7 +139,7 @@ impl Cluster {
         let plan = &self.plans[self.plans.len() - 1];
         (0..self.groups.len()).find_map(|group| {
             let open = &self.open[group];
-            let wanted = usize::from(plan.groups.contains_key(&self.groups[group]));
+            let wanted = usize::from(plan.has(&self.groups[group]));
             (open.len() != wanted).then(|| format!("g{group} is answered for by {open:?}"))
         })
     }
@@ -164,7 +164,7 @@ impl Cluster {
         let plan = &self.plans[self.plans.len() - 1];
         for client in 0..self.clients.len() {
             for (group, key) in self.groups.iter().enumerate() {
-                if plan.groups.contains_key(key) && !self.is_served(client, group) {
+                if plan.has(key) && !self.is_served(client, group) {
                     let entry = self.clients[client].entries[group].host;
                     let open = &self.open[group];
                     return Some(format!(

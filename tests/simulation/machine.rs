@@ -1,6 +1,8 @@
 //! What a host's kernel does: executes orders, loses links, announces, answers clients; and who
 //! is OPEN, which is what all checks look at: power, machine not stopped, link up, address there.
 
+use std::collections::BTreeSet;
+
 use buoy::protocol::{KernelEvent, Reach, Remover};
 
 use crate::cluster::{Cluster, Happening};
@@ -19,21 +21,23 @@ impl Cluster {
             return;
         }
         let Some(pending) = kernel.pending.remove(&group) else { return };
-        let event = if !pending.acquire {
-            kernel.present[group] = false;
+        let (event, mut addresses) = if !pending.acquire {
             kernel.withdrawn.remove(&group);
             kernel.acquired.remove(&group);
-            KernelEvent::Absent { group: key, ticket }
+            (KernelEvent::Absent { group: key, ticket }, BTreeSet::new())
         } else if let Some(failure) = kernel.failure(group) {
-            kernel.present[group] = false;
             kernel.acquired.remove(&group);
-            KernelEvent::Failed { group: key, ticket, failure }
+            (KernelEvent::Failed { group: key, ticket, failure }, BTreeSet::new())
         } else {
-            kernel.present[group] = true;
             kernel.acquired.insert(group, ticket);
-            KernelEvent::Present { group: key, ticket }
+            (KernelEvent::Present { group: key, ticket }, pending.further)
         };
-        self.refresh_open(host, group);
+        if matches!(event, KernelEvent::Present { .. }) {
+            addresses.insert(group);
+        }
+        for address in kernel.bear(group, addresses) {
+            self.refresh_open(host, address);
+        }
         if self.options.preserve && matches!(event, KernelEvent::Present { .. }) {
             let hardware = crate::strangers::hardware(host);
             self.tell_soon(host, KernelEvent::Keepable { group: key, hardware });
@@ -56,7 +60,7 @@ impl Cluster {
         self.hand_over(host, crate::host::Inbound::Kernel(event));
     }
 
-    /// Somebody else removes the addresses of a group.
+    /// Somebody else removes an address.
     pub(crate) fn remove_address(&mut self, host: usize, group: usize) {
         self.hosts[host].kernel.present[group] = false;
         self.refresh_open(host, group);
@@ -75,20 +79,24 @@ impl Cluster {
 
     /// The kernel thread puts them back.
     pub(crate) fn restore(&mut self, host: usize, group: usize) {
-        let key = self.groups[group];
+        let address = group;
         let kernel = &mut self.hosts[host].kernel;
+        let Some(group) = kernel.bearer(address) else { return };
+        let key = self.groups[group];
         let Some(ticket) = kernel.acquired.get(&group).copied() else { return };
-        if kernel.present[group] || kernel.pending.contains_key(&group) {
+        if kernel.present[address] || kernel.pending.contains_key(&group) {
             return;
         }
         if let Some(failure) = kernel.failure(group) {
             kernel.acquired.remove(&group);
+            let gone = kernel.bear(group, BTreeSet::new());
+            gone.into_iter().for_each(|address| self.refresh_open(host, address));
             self.tell_soon(host, KernelEvent::Failed { group: key, ticket, failure });
             return;
         }
-        kernel.present[group] = true;
-        self.refresh_open(host, group);
-        let remover = self.hosts[host].kernel.remover.remove(&group).unwrap_or(Remover::Somebody);
+        kernel.present[address] = true;
+        self.refresh_open(host, address);
+        let remover = self.hosts[host].kernel.remover.remove(&address).unwrap_or(Remover::Somebody);
         self.tell_soon(host, KernelEvent::Repaired { group: key, remover });
     }
 
@@ -140,16 +148,25 @@ impl Cluster {
         if !self.hosts[host].kernel.present[group] || !self.hosts[host].kernel.interface {
             return;
         }
-        self.overhear(host, group);
+        let addresses = self.hosts[host].kernel.bears.get(&group).cloned().unwrap_or_default();
+        for address in addresses {
+            if self.hosts[host].kernel.present[address] {
+                self.broadcast_address(host, address);
+            }
+        }
+        self.verify_round(host, group);
+    }
+
+    fn broadcast_address(&mut self, host: usize, address: usize) {
+        self.overhear(host, address);
         let loss = self.network.weather.loss.max(self.network.weather.announcement_loss);
         for client in 0..self.clients.len() {
             let hears = !self.options.muffled && self.network.reaches_client(host, client);
             if hears && !self.draw.chance(loss) {
-                self.clients[client].hear_announcement(self.now, group, host);
-                self.note_client(client, group);
+                self.clients[client].hear_announcement(self.now, address, host);
+                self.note_client(client, address);
             }
         }
-        self.verify_round(host, group);
     }
 
     /// The daemon asks whether anybody outside the cluster answers.
@@ -184,7 +201,7 @@ impl Cluster {
             && !this.machine_paused
             && this.kernel.interface
             && this.kernel.present[group]
-            && !this.kernel.withdrawn.contains(&group)
+            && !this.kernel.is_withdrawn(group)
             && self.is_open(host)
             && self.network.has_link(host)
     }

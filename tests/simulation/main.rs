@@ -15,6 +15,7 @@
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
 //! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
 //! | `majority_stories`, `voter_stories`, `stranger_stories` | more of them |
+//! | `layout_stories` | files that have addresses in different groups |
 //! | `profiles` | hosts with other times than others |
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
@@ -35,6 +36,7 @@ mod fence;
 mod healing;
 mod host;
 mod host_stories;
+mod layout_stories;
 mod liveness;
 mod load_stories;
 mod loads;

@@ -21,6 +21,8 @@ const SEEDS: u64 = 400;
 /// Told first: which story missed the rule when that was last looked at. A line that is wrong, or not
 /// there, costs time and nothing else: the others are told then.
 const LIKELY: &[(Rule, &str)] = &[
+    (Rule::AddressesClaimed, "merged_on_the_owner"),
+    (Rule::AddressesLeased, "strict_regrouped_and_cut"),
     (Rule::AnnounceAfterSplit, "split_and_heal"),
     (Rule::AnnounceConfirmed, "steady_loss"),
     (Rule::AnnouncePacing, "mass_failover"),

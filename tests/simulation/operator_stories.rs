@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buoy::protocol::{Event, HardwareAddress, KernelEvent, Order, Rule};
+use buoy::protocol::{Event, Group, HardwareAddress, KernelEvent, Order, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
@@ -30,7 +30,8 @@ pub(crate) fn calm_hour(broken: Option<Rule>) -> Outcome {
 pub(crate) fn list_differs(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(Options { groups_spare: 1, ..calm(3, 3, broken) })?;
     let mut plan = cluster.plans[0].clone();
-    plan.groups.insert(cluster.groups[3], plan.groups[&cluster.groups[0]].clone());
+    let (key, like) = (cluster.groups[3], plan.groups[&cluster.groups[0]].clone());
+    plan.groups.insert(key, Group { addresses: vec![key], ..like });
     cluster.plans.push(plan);
     cluster.adopt(0, 1);
     cluster.wait_until("H24", 2 * SECOND, Cluster::uncovered)?;

@@ -77,6 +77,8 @@ pub(crate) struct Options {
     pub(crate) in_place: bool,
     /// Whether connections are kept through planned moves; they end within three seconds.
     pub(crate) preserve: bool,
+    /// Whether later configurations have addresses in other groups.
+    pub(crate) layouts: bool,
     /// Daemons start within so long.
     pub(crate) start_spread: u64,
     /// Faults in the mix.
@@ -124,6 +126,7 @@ impl Options {
             profiles: false,
             in_place: false,
             preserve: false,
+            layouts: false,
             start_spread: 5 * MILLISECOND,
             faults: Vec::new(),
             fault_gap: SECOND,
@@ -176,6 +179,7 @@ impl Options {
             // Not drawn: the other seeds stay what they were.
             in_place: seed.is_multiple_of(4),
             preserve: seed.is_multiple_of(6),
+            layouts: seed % 3 == 1,
             traced: false,
             ..Self::calm(nodes, groups)
         };
@@ -187,6 +191,9 @@ impl Options {
         }
         if options.nodes > 1 && draw.chance(400_000) {
             options.be_strict(&mut draw);
+        }
+        if options.layouts && !options.faults.contains(&Kind::Rollout) {
+            options.faults.push(Kind::Rollout);
         }
         if draw.chance(200_000) {
             options.faults.push(Kind::Stranger);

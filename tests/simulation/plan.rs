@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, Group, GroupKey, Member, Mode, NodeId, SoftwareVersion, Strategy,
+    Configuration, Group, GroupKey, Member, Mode, NodeId, SoftwareVersion, Strategy, mix,
 };
 
 use crate::checks::pool_of;
@@ -24,9 +24,17 @@ pub(crate) struct Plan {
     pub(crate) other_voters: bool,
     /// For how long connections are kept through planned moves, if they are.
     pub(crate) preserve: Option<Duration>,
+    /// What else is other in this version than the rest of a plan says.
+    pub(crate) adjust: Option<fn(&mut Configuration)>,
 }
 
 impl Plan {
+    /// Whether any group has the address.
+    pub(crate) fn has(&self, address: &GroupKey) -> bool {
+        self.groups.contains_key(address)
+            || self.groups.values().any(|group| group.addresses.contains(address))
+    }
+
     /// The file that all hosts start with.
     pub(crate) fn first(
         options: &Options,
@@ -41,11 +49,20 @@ impl Plan {
             .map(|key| (*key, group(options, *key, &ids, draw)))
             .collect();
         let preserve = options.preserve.then_some(Duration::from_secs(600));
-        Self { groups, weights: options.weights.clone(), other_voters: false, preserve }
+        Self {
+            groups,
+            weights: options.weights.clone(),
+            other_voters: false,
+            preserve,
+            adjust: None,
+        }
     }
 
     /// A later version: a group more or less, or another weight.
     pub(crate) fn changed(&self, cluster: &mut Cluster) -> Self {
+        if cluster.options.layouts && cluster.draw.chance(600_000) {
+            return self.regrouped(&mut cluster.draw);
+        }
         let mut next = self.clone();
         let ids: Vec<NodeId> = cluster.hosts.iter().map(|host| host.id).collect();
         let key = cluster.groups[cluster.draw.index(cluster.groups.len())];
@@ -63,9 +80,76 @@ impl Plan {
             }
         } else if next.groups.len() > 1 && next.groups.contains_key(&key) {
             next.groups.remove(&key);
-        } else {
+        } else if !next.has(&key) {
             let group = group(&cluster.options, key, &ids, &mut cluster.draw);
             next.groups.insert(key, group);
+        }
+        next
+    }
+}
+
+impl Plan {
+    /// A version in which an address is in another place: two groups are one, one is two, an address
+    /// is in another group, or another address is the first of its group.
+    fn regrouped(&self, draw: &mut Draw) -> Self {
+        let keys: Vec<GroupKey> = self.groups.keys().copied().collect();
+        let (one, other) = (draw.pick(&keys), draw.pick(&keys));
+        match draw.between(0, 3) {
+            0 => self.merged(one, other),
+            1 => self.split(one, draw.index(4)),
+            2 => self.moved(one, other, draw.index(4)),
+            _ => self.turned(one),
+        }
+    }
+
+    /// The second group is part of the first.
+    pub(crate) fn merged(&self, one: GroupKey, other: GroupKey) -> Self {
+        let mut next = self.clone();
+        if one != other
+            && let Some(other) = next.groups.remove(&other)
+            && let Some(one) = next.groups.get_mut(&one)
+        {
+            one.addresses.extend(other.addresses);
+        }
+        next
+    }
+
+    /// The group ends before one of its further addresses, and a group begins there.
+    pub(crate) fn split(&self, one: GroupKey, place: usize) -> Self {
+        let mut next = self.clone();
+        if let Some(group) = next.groups.get_mut(&one)
+            && group.addresses.len() > 1
+        {
+            let place = 1 + place % (group.addresses.len() - 1);
+            let rest = group.addresses.split_off(place);
+            let group = Group { addresses: rest.clone(), ..group.clone() };
+            next.groups.insert(rest[0], group);
+        }
+        next
+    }
+
+    /// One address of the first group, whose name may be another then, is at the end of the second.
+    pub(crate) fn moved(&self, one: GroupKey, other: GroupKey, place: usize) -> Self {
+        let mut next = self.clone();
+        if one != other
+            && self.groups[&one].addresses.len() > 1
+            && let Some(mut group) = next.groups.remove(&one)
+        {
+            let address = group.addresses.remove(place % group.addresses.len());
+            next.groups.insert(group.addresses[0], group);
+            if let Some(other) = next.groups.get_mut(&other) {
+                other.addresses.push(address);
+            }
+        }
+        next
+    }
+
+    /// The last address of the group is its first.
+    pub(crate) fn turned(&self, one: GroupKey) -> Self {
+        let mut next = self.clone();
+        if let Some(mut group) = next.groups.remove(&one) {
+            group.addresses.rotate_right(1);
+            next.groups.insert(group.addresses[0], group);
         }
         next
     }
@@ -74,7 +158,10 @@ impl Plan {
 fn group(options: &Options, key: GroupKey, ids: &[NodeId], draw: &mut Draw) -> Group {
     let owners = ids.len() - usize::from(options.strict.is_some_and(|voting| voting.witness));
     let ids = &ids[..owners];
-    let addresses = if draw.chance(200_000) { 5 } else { 1 };
+    let many = draw.chance(200_000) && !options.layouts;
+    let count = if many { 5 } else { 1 };
+    let made_up = |place: u64| GroupKey(mix(key.0 ^ place));
+    let addresses = [key].into_iter().chain((1..count).map(made_up)).collect();
     let (pool, last_resort) = pool_of(options, key);
     let mut group = Group {
         pool,
@@ -102,7 +189,7 @@ impl Cluster {
         let seed = self.draw.bits();
         let (plan, this) = (&self.plans[self.hosts[host].plan], &self.hosts[host]);
         let members = self.hosts.iter().zip(&plan.weights);
-        Configuration {
+        let mut configuration = Configuration {
             me: this.id,
             incarnation: this.incarnation,
             seed,
@@ -119,7 +206,11 @@ impl Cluster {
             preserve: plan.preserve,
             draining: this.draining,
             broken: self.options.broken,
+        };
+        if let Some(adjust) = plan.adjust {
+            adjust(&mut configuration);
         }
+        configuration
     }
 
     fn member(&self, plan: &Plan, host: usize, weight: u16) -> Member {
@@ -138,6 +229,10 @@ impl Cluster {
     /// The group's configured number of addresses, in the newest file that has it.
     pub(crate) fn addresses(&self, group: usize) -> u16 {
         let key = &self.groups[group];
-        self.plans.iter().rev().find_map(|plan| plan.groups.get(key)).map_or(1, |it| it.addresses)
+        self.plans
+            .iter()
+            .rev()
+            .find_map(|plan| plan.groups.get(key))
+            .map_or(1, Group::address_count)
     }
 }

@@ -1,6 +1,8 @@
 //! The daemon's loop on a simulated host: what wakes it, what it hands to the core, and what
 //! becomes of the core's actions. The core runs unmodified.
 
+use std::collections::BTreeSet;
+
 use buoy::protocol::{
     Action, Event, GroupKey, Incarnation, Instant, KernelEvent, Message, Node, NodeId, NodePhase,
     Ticket, mix,
@@ -241,22 +243,24 @@ impl Cluster {
         self.trace.mix(mix(u64::try_from(host).unwrap_or(0)), kind(&action));
         match action {
             Action::Send { to, message } => self.send(host, to, message),
-            Action::Acquire { group, ticket } => {
+            Action::Acquire { group, ticket, further } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
-                note!(self, "n{host} acquires g{group}");
+                let further = further.iter().filter_map(|key| self.group_index.get(key).copied());
+                let further: BTreeSet<usize> = further.collect();
+                note!(self, "n{host} acquires g{group} with {further:?}");
                 self.hosts[host].kernel.kept.remove(&group);
                 self.hosts[host].kernel.withdrawn.remove(&group);
-                self.check_acquire(host, group);
-                self.check_stranger(host, group);
+                self.check_acquires(host, group, &further);
                 self.safety.hosts[host].ordered[group] = Some(ticket);
-                self.order_kernel(host, (group, ticket, true));
+                self.order_kernel(host, group, Pending { ticket, acquire: true, further });
             }
             Action::Release { group, ticket } => self.give_back(host, (group, ticket), false),
             Action::Withdraw { group } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} withdraws g{group}");
                 self.hosts[host].kernel.withdrawn.insert(group);
-                self.refresh_open(host, group);
+                let borne = self.hosts[host].kernel.bears.get(&group).cloned().unwrap_or_default();
+                borne.into_iter().for_each(|address| self.refresh_open(host, address));
             }
             Action::Hand { group, ticket } => self.give_back(host, (group, ticket), true),
             Action::Forward { .. } => {}
@@ -330,7 +334,8 @@ impl Cluster {
         self.stop_verifying(host, group);
         self.safety.hosts[host].confirmed[group] = false;
         self.safety.hosts[host].ordered[group] = None;
-        self.order_kernel(host, (group, ticket, false));
+        let further = BTreeSet::new();
+        self.order_kernel(host, group, Pending { ticket, acquire: false, further });
     }
 
     pub(crate) fn send(&mut self, host: usize, to: NodeId, message: Message) {
@@ -360,13 +365,12 @@ impl Cluster {
         self.schedule(at, Happening::Arrive { from: host, to, life, sent_at, message });
     }
 
-    fn order_kernel(&mut self, host: usize, order: (usize, Ticket, bool)) {
-        let (group, ticket, acquire) = order;
+    fn order_kernel(&mut self, host: usize, group: usize, pending: Pending) {
+        let (ticket, acquire) = (pending.ticket, pending.acquire);
         let slow = self.draw.chance(self.options.kernel_slow);
         let extra = if slow { self.draw.between(0, 30 * MILLISECOND) } else { 0 };
         let addresses = u64::from(self.addresses(group));
         let (now, this) = (self.now, &mut self.hosts[host]);
-        let pending = Pending { ticket, acquire };
         this.kernel.pending.insert(group, pending);
         let at = this.kernel.schedule(now, addresses, acquire, extra);
         let life = this.life;
@@ -419,7 +423,7 @@ impl Cluster {
 fn kind(action: &Action) -> u64 {
     match action {
         Action::Send { to, message } => 1 + 16 * u64::from(to.0) + 2 * message_kind(message),
-        Action::Acquire { group, ticket } => 2 ^ group.0 ^ ticket.0.rotate_left(40),
+        Action::Acquire { group, ticket, .. } => 2 ^ group.0 ^ ticket.0.rotate_left(40),
         Action::Release { group, ticket } => 3 ^ group.0 ^ ticket.0.rotate_left(40),
         Action::Announce { group } => 4 ^ group.0,
         Action::TestReach => 5,

@@ -1,9 +1,9 @@
 //! Restarts in place: the daemon rests, its addresses stay, and another process goes on with its
 //! life. What stands between is a file; here it is kept by the host, and is lost with its power.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use buoy::protocol::{Memory, Misfit, Node};
+use buoy::protocol::{GroupKey, Memory, Misfit, Node};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::MILLISECOND;
@@ -53,8 +53,11 @@ impl Cluster {
         let configuration = self.configuration(host);
         let this = &self.hosts[host];
         let now = this.clock.read(self.now);
-        let held = self.groups.iter().zip(&this.kernel.present).filter(|(_, present)| **present);
-        let present: BTreeSet<_> = held.map(|(group, _)| *group).collect();
+        let is_here = |key: &GroupKey| {
+            self.group_index.get(key).is_none_or(|address| this.kernel.present[*address])
+        };
+        let whole = configuration.groups.iter().filter(|(_, it)| it.addresses.iter().all(is_here));
+        let present: BTreeSet<GroupKey> = whole.map(|(group, _)| *group).collect();
         memory.fits(now, &configuration, &present)?;
         let silence = self.now - this.paused_at;
         self.safety.begin_life(host, self.now, self.hosts[host].plan);
@@ -64,14 +67,19 @@ impl Cluster {
         this.kernel.usable = true;
         this.kernel.busy_until = self.now;
         this.granted_until = 0;
+        let mut bears = BTreeMap::new();
         for (group, ticket) in memory.tickets() {
             let group = self.group_index[&group];
             this.kernel.acquired.insert(group, ticket);
+            let addresses = configuration.groups[&self.groups[group]].addresses.iter();
+            let addresses = addresses.filter_map(|key| self.group_index.get(key).copied());
+            bears.insert(group, addresses.collect::<BTreeSet<usize>>());
             self.safety.hosts[host].ordered[group] = Some(ticket);
             self.safety.hosts[host].confirmed[group] = true;
         }
         // What is in the kernel and is not held goes, as with any start.
-        let kept: BTreeSet<usize> = this.kernel.acquired.keys().copied().collect();
+        let kept: BTreeSet<usize> = bears.values().flatten().copied().collect();
+        this.kernel.bears = bears;
         for group in 0..self.groups.len() {
             if self.hosts[host].kernel.present[group] && !kept.contains(&group) {
                 self.hosts[host].kernel.present[group] = false;

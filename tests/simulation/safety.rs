@@ -263,11 +263,23 @@ impl Cluster {
         }
     }
 
+    /// The same of a group and of the further addresses that come with it.
+    pub(crate) fn check_acquires(&mut self, host: usize, group: usize, further: &BTreeSet<usize>) {
+        let has = |address: &usize| self.hosts[host].kernel.present[*address];
+        let news: Vec<usize> = further.iter().copied().filter(|it| !has(it)).collect();
+        if !has(&group) {
+            self.check_stranger(host, group);
+        }
+        for address in news.into_iter().chain([group]) {
+            self.check_acquire(host, address);
+        }
+    }
+
     /// S10, S13: nobody takes from a live owner, or what it does not know.
     pub(crate) fn check_acquire(&mut self, host: usize, group: usize) {
         self.safety.acquisitions += 1;
         let plan = &self.plans[self.safety.hosts[host].plan];
-        if !plan.groups.contains_key(&self.groups[group]) {
+        if !plan.has(&self.groups[group]) {
             self.flag("S13", format!("n{host} acquires g{group}, which its file has not"));
         }
         let key = self.groups[group];
@@ -276,7 +288,7 @@ impl Cluster {
                 && self.is_calm(*other)
                 && self.now - self.safety.opened[&(group, *other)] > 3 * self.heartbeat()
                 && !self.hosts[*other].kernel.is_releasing(group)
-                && self.plans[self.safety.hosts[*other].plan].groups.contains_key(&key)
+                && self.plans[self.safety.hosts[*other].plan].has(&key)
                 && self
                     .safety
                     .audible_since(host, *other, self.now)
@@ -343,6 +355,8 @@ impl Cluster {
             | Report::PeerRestarted { .. }
             | Report::OwnerChanged { .. }
             | Report::GaveWay { .. }
+            | Report::AddressWithheld { .. }
+            | Report::AddressAdmitted { .. }
             | Report::Unable { .. }
             | Report::Repaired { .. }
             | Report::Stalled { .. }
@@ -449,7 +463,7 @@ impl Cluster {
         let kernel = &self.hosts[host].kernel;
         let held =
             (0..self.groups.len()).filter(|g| kernel.present[*g] && !kernel.is_releasing(*g));
-        let mut wrong = held.filter(|g| cut || !plan.groups.contains_key(&self.groups[*g]));
+        let mut wrong = held.filter(|g| cut || !plan.has(&self.groups[*g]));
         if let Some(group) = wrong.next() {
             let rule = if cut { "S16" } else { "S13" };
             self.flag(rule, format!("n{host} keeps g{group}, which it should not have"));

@@ -4,7 +4,7 @@ use buoy::protocol::Rule;
 
 use crate::story::Story;
 use crate::{
-    check_stories, host_stories, load_stories, majority_stories, neighbour_stories,
+    check_stories, host_stories, layout_stories, load_stories, majority_stories, neighbour_stories,
     network_stories, operator_stories, restart_stories, stranger_stories, voter_stories,
 };
 
@@ -53,6 +53,10 @@ stories! {
         profiles_differ profile_of_a_voter_that_starts_again deaf_strict_owner
         one_way_cuts_of_every_length split_while_voters_are_added voters_are_added_and_removed
         voters_go_to_and_fro
+    }
+    layout_stories {
+        regrouped strict_regrouped merged_on_the_owner strict_merged_on_the_owner
+        interrupted_rollout strict_interrupted_rollout strict_regrouped_and_cut whole_groups_move
     }
     check_stories {
         checks_fail_at_owner strict_checks_fail_at_owner checks_fail_everywhere

@@ -79,7 +79,8 @@ impl Cluster {
     /// A frame that claims a group reaches a host, if it is not lost.
     fn claim_to(&mut self, host: usize, group: usize, hardware: HardwareAddress) {
         if !self.draw.chance(self.network.weather.loss) {
-            let group = self.groups[group];
+            let bearer = self.hosts[host].kernel.bearer(group).unwrap_or(group);
+            let group = self.groups[bearer];
             self.tell_soon(host, KernelEvent::Claimed { group, hardware });
         }
     }

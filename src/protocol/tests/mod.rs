@@ -106,7 +106,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
             .map(|group| {
                 let wanted = Group {
                     pool: PoolId::from_name("web"),
-                    addresses: 1,
+                    addresses: vec![GroupKey(mix(group))],
                     strategy: Strategy::Balance,
                     mode: Mode::Availability,
                     prefer: Vec::new(),
@@ -236,13 +236,13 @@ impl Cluster {
                         Event::Heard { from: node, incarnation, received_at: soon, message };
                     self.post(soon, to, event);
                 }
-                Action::Acquire { group, ticket } if self.refusing.contains(&node) => {
+                Action::Acquire { group, ticket, .. } if self.refusing.contains(&node) => {
                     self.acquired += 1;
                     let failure = Failure::Refused;
                     let event = KernelEvent::Failed { group, ticket, failure };
                     self.post(soon, node, Event::Kernel(event));
                 }
-                Action::Acquire { group, ticket } => {
+                Action::Acquire { group, ticket, .. } => {
                     self.kept.remove(&(node, group));
                     self.acquired += 1;
                     self.open.entry(group).or_default().push(node);

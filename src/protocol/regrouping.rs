@@ -1,0 +1,118 @@
+//! A reload of a file that has the same addresses in other groups.
+//!
+//! What this node's kernel has, and this life has claimed, it goes on to have, in whichever group it
+//! is now: nothing is removed and added again. What is in no group of this node any more, or in one
+//! that another node has, is let go. `layout` tells what else follows from that.
+
+use std::collections::BTreeSet;
+
+use super::action::Action;
+use super::group::{Holding, Occurrence};
+use super::identity::GroupKey;
+use super::node::Node;
+use super::rules::Rule;
+
+impl Node {
+    /// Follows a new list of groups: what this node has of them already it goes on to have, in
+    /// whichever group it is now.
+    pub(super) fn relayout(&mut self) {
+        let groups = &self.configuration.groups;
+        let pairs = groups
+            .iter()
+            .flat_map(|(group, wanted)| wanted.further().iter().map(|address| (*address, *group)));
+        self.covering = pairs.collect();
+        let here = self.in_kernel();
+        let wanted: Vec<GroupKey> = self.configuration.groups.keys().copied().collect();
+        for group in &wanted {
+            self.go_on_with(*group, &here);
+        }
+        for group in wanted {
+            self.drop_what_is_not_configured(group);
+        }
+        self.merge_away();
+    }
+
+    /// The addresses that this node's kernel has and that this life has claimed.
+    fn in_kernel(&self) -> BTreeSet<GroupKey> {
+        let held = self.groups.iter().filter(|(_, here)| {
+            matches!(here.holding, Holding::Adding { .. } | Holding::Held { .. })
+        });
+        held.flat_map(|(group, here)| {
+            let further = here.further.admitted.iter().copied();
+            further.chain([*group]).collect::<Vec<_>>()
+        })
+        .filter(|address| self.claimed_here(*address))
+        .collect()
+    }
+
+    /// A group of which this node has the first address as a further one of another group begins
+    /// with that; one that it has already gets what it has of others.
+    fn go_on_with(&mut self, group: GroupKey, in_kernel: &BTreeSet<GroupKey>) {
+        let Some(holding) = self.groups.get(&group).map(|here| here.holding) else { return };
+        let further = self.further(group);
+        let claims = self.holds(Rule::AddressesClaimed);
+        let comes = |address: &GroupKey| !claims || in_kernel.contains(address);
+        let comes: Vec<GroupKey> = further.into_iter().filter(comes).collect();
+        match holding {
+            Holding::Idle if in_kernel.contains(&group) => {
+                let epoch = self.claims.latest(group).map(|claim| claim.epoch).unwrap_or_default();
+                self.admit_these(group, &comes);
+                let lacks_lease = self.strict(group) && self.leases.until(group) <= self.now;
+                let occurrence = if lacks_lease && self.holds(Rule::LeaseFirst) {
+                    Occurrence::Ask(epoch)
+                } else {
+                    Occurrence::Take(self.ticket(), epoch)
+                };
+                self.occur(group, occurrence);
+            }
+            Holding::Adding { .. } | Holding::Held { .. } => {
+                let Some(here) = self.groups.get(&group) else { return };
+                let news = comes.iter().any(|address| !here.further.admitted.contains(address));
+                if news {
+                    self.admit_these(group, &comes);
+                    self.reshape(group);
+                }
+            }
+            Holding::Idle | Holding::Asking { .. } | Holding::Removing { .. } => {}
+        }
+    }
+
+    /// What the group does not have any more leaves the kernel, unless another group has it.
+    fn drop_what_is_not_configured(&mut self, group: GroupKey) {
+        let further: BTreeSet<GroupKey> = self.further(group).into_iter().collect();
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        here.further.withheld.retain(|address, _| further.contains(address));
+        here.further.vacant_since.retain(|address, _| further.contains(address));
+        let (stay, go) = here.further.admitted.iter().partition(|it| further.contains(it));
+        here.further.admitted = stay;
+        let go: BTreeSet<GroupKey> = go;
+        if !go.is_empty() {
+            here.further.leaving.extend(go);
+            self.reshape(group);
+        }
+    }
+
+    /// A group that is configured no more and whose addresses all are in other groups here is
+    /// forgotten without being let go.
+    fn merge_away(&mut self) {
+        let gone: Vec<GroupKey> = self
+            .groups
+            .iter()
+            .filter(|(group, here)| {
+                let held = matches!(here.holding, Holding::Adding { .. } | Holding::Held { .. });
+                let all = here.further.in_kernel().chain([**group]);
+                !self.configuration.groups.contains_key(group)
+                    && held
+                    && all.into_iter().all(|address| self.is_elsewhere(address, **group))
+            })
+            .map(|(group, _)| *group)
+            .collect();
+        for group in gone {
+            self.groups.remove(&group);
+            self.announcements.stop(group);
+            // The kernel side keeps what another group has been acquired with.
+            let ticket = self.ticket();
+            self.actions.push(Action::Release { group, ticket });
+        }
+    }
+}
