@@ -12,11 +12,13 @@ mod crowd;
 mod dead_owner;
 mod draining;
 mod fence;
+mod flood;
 mod following;
 mod hooking;
 mod lifetimes;
 mod majority;
 mod meddling;
+mod membership;
 mod partition;
 mod planned;
 mod preserving;
@@ -55,10 +57,12 @@ fn main() -> ExitCode {
         fence::TESTS,
         stuck::TESTS,
         strangers::TESTS,
+        flood::TESTS,
         following::TESTS,
         lifetimes::TESTS,
         majority::TESTS,
         meddling::TESTS,
+        membership::TESTS,
         refusal::TESTS,
         witness::TESTS,
         restarting::TESTS,

@@ -19,6 +19,7 @@ mod connection;
 mod duration_text;
 mod inquiry;
 pub mod local;
+pub(crate) mod membership_words;
 pub mod names;
 pub mod plan;
 pub mod recorder;

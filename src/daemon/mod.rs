@@ -35,12 +35,15 @@ mod local_words;
 #[cfg(test)]
 mod loopback_test;
 mod realtime;
+mod reception;
 mod refused;
 mod reports;
 mod runtime_directory;
 mod service_notify;
 mod setup;
+mod state_directory;
 mod state_file;
+mod whereabouts;
 mod will;
 
 use std::path::PathBuf;
@@ -74,7 +77,9 @@ use inbox::{Input, Mailbox};
 use lease::LeaseKeeper;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
+use state_directory::state_directory;
 use state_file::{Estate, Unusable};
+use whereabouts::Whereabouts;
 use will::Farewell;
 
 /// From the signal to the end; the service manager is told a little more.
@@ -200,7 +205,8 @@ async fn serve(
         ServiceNotify::nobody()
     });
 
-    let transport = Transport::bind(setup::paths(&config, me)).map_err(Error::Bind)?;
+    let whereabouts = Whereabouts::within(&state_directory(None, &options.runtime_dir));
+    let transport = bind(&config, me, &whereabouts)?;
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
     let vital = Arc::new(Vital::default());
     let names = NamesInForce::new(setup::names(&config, me));
@@ -249,6 +255,7 @@ async fn serve(
                 kernel: Arc::clone(&kernel),
                 notify,
                 directory,
+                whereabouts,
                 calls,
             };
             let outcome = desk.serve(running, asked, &mut stop, &mut reload).await;
@@ -260,6 +267,13 @@ async fn serve(
     };
     stop_all(kernel, kept, attendant, outcome.as_ref().ok().and_then(Parting::stand_by)).await;
     outcome.map(|_| ())
+}
+
+/// Binds the paths, and those of the process before that others may still use.
+fn bind(config: &config::Config, me: NodeId, last: &Whereabouts) -> Result<Transport, Error> {
+    let mut transport = Transport::bind(setup::paths(config, me)).map_err(Error::Bind)?;
+    transport.recall(last.recall());
+    Ok(transport)
 }
 
 /// What a process begins with.

@@ -7,6 +7,8 @@
 //! | module | decides |
 //! |---|---|
 //! | `membership` | who lives: silence, corroborated |
+//! | `heartbeats` | what a node says of itself |
+//! | `unlisted` | members that files do not agree on |
 //! | `silent_kernel` | whether a silent peer is dead where nobody else could know |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims`, `gossip` | who claims what, and how claims travel |
@@ -46,6 +48,7 @@ mod gossip;
 mod group;
 mod handover;
 mod health;
+mod heartbeats;
 mod identity;
 mod instant;
 mod leases;
@@ -69,6 +72,7 @@ mod silent_kernel;
 mod status;
 mod succession;
 mod tally;
+mod unlisted;
 mod voter;
 
 pub use action::{Action, Inability, Report, Verdict};

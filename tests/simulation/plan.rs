@@ -1,6 +1,6 @@
 //! Configurations as operators roll them out: each host may have another one for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use buoy::protocol::{
@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) first_vote: bool,
     /// For how long connections are kept through planned moves, if they are.
     pub(crate) preserve: Option<Duration>,
+    /// Hosts that are not listed.
+    pub(crate) absent: BTreeSet<usize>,
 }
 
 impl Plan {
@@ -41,15 +43,23 @@ impl Plan {
             .map(|key| (*key, group(options, *key, &ids, draw)))
             .collect();
         let preserve = options.preserve.then_some(Duration::from_secs(600));
-        Self { groups, weights: options.weights.clone(), first_vote: false, preserve }
+        let (weights, absent) = (options.weights.clone(), BTreeSet::new());
+        Self { groups, weights, first_vote: false, preserve, absent }
     }
 
-    /// A later version: a group more or less, or another weight.
+    /// A later version: a group more or less, another weight, a host less or again.
     pub(crate) fn changed(&self, cluster: &mut Cluster) -> Self {
         let mut next = self.clone();
         let ids: Vec<NodeId> = cluster.hosts.iter().map(|host| host.id).collect();
         let key = cluster.groups[cluster.draw.index(cluster.groups.len())];
-        if cluster.draw.chance(300_000) {
+        let strict = cluster.options.strict.is_some();
+        if !strict && ids.len() > 2 && cluster.draw.chance(250_000) {
+            if next.absent.is_empty() {
+                next.absent.insert(cluster.draw.index(ids.len()));
+            } else {
+                next.absent.clear();
+            }
+        } else if cluster.draw.chance(300_000) {
             let host = cluster.draw.index(ids.len());
             let weight = cluster.draw.pick(&[1, 50, 100, 200, 1000]);
             if next.weights[host] > 0 {
@@ -100,10 +110,12 @@ impl Cluster {
             me: this.id,
             incarnation: this.incarnation,
             seed,
+            name: String::new(),
             software: SoftwareVersion::default(),
             digest: u64::try_from(this.plan).expect("few plans"),
             nodes: members
                 .enumerate()
+                .filter(|(place, _)| !plan.absent.contains(place))
                 .map(|(place, (host, weight))| (host.id, self.member(plan, place, *weight)))
                 .collect(),
             groups: plan.groups.clone(),

@@ -359,6 +359,7 @@ impl Cluster {
             | Report::NotConverged { .. }
             | Report::WentOn { .. }
             | Report::NotInPlace { .. }
+            | Report::Unlisted { .. }
             | Report::Draining { .. } => {}
         }
     }
