@@ -13,11 +13,13 @@ mod crowd;
 mod dead_owner;
 mod draining;
 mod fence;
+mod flood;
 mod following;
 mod hooking;
 mod lifetimes;
 mod majority;
 mod meddling;
+mod membership;
 mod partition;
 mod planned;
 mod preserving;
@@ -57,11 +59,13 @@ fn main() -> ExitCode {
         fence::TESTS,
         stuck::TESTS,
         strangers::TESTS,
+        flood::TESTS,
         following::TESTS,
         lifetimes::TESTS,
         majority::TESTS,
         voters::TESTS,
         meddling::TESTS,
+        membership::TESTS,
         refusal::TESTS,
         witness::TESTS,
         restarting::TESTS,

@@ -207,11 +207,13 @@ impl Config {
             let (owns, votes) = (node.role.owns(), node.role.votes());
             (node.id, Member { owns, votes, ..Member::of_weight(node.weight) })
         };
+        let name = self.nodes.iter().find(|node| node.id == me);
         Configuration {
             me,
             incarnation,
             seed,
             software,
+            name: name.map(|node| node.name.clone()).unwrap_or_default(),
             digest: self.digest,
             nodes: self.nodes.iter().map(member).collect(),
             groups: groups.collect(),

@@ -54,6 +54,8 @@ pub(super) fn names() -> Names {
 
 fn node_status(name: &str, verdict: Verdict, owns: u16) -> NodeStatus {
     NodeStatus {
+        listed: true,
+        unlists_me: false,
         node: node(name),
         verdict,
         phase: Some(NodePhase::Active),

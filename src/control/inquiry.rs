@@ -92,6 +92,10 @@ pub struct Snapshot {
     pub counters: Vec<(&'static str, u64)>,
     /// Features that peers do not tell to understand, and that are not used towards them.
     pub held_back: BTreeMap<NodeId, Vec<&'static str>>,
+    /// What keeps peers from being heard, and what is wrong with this node's name, in words.
+    pub obstacles: BTreeMap<NodeId, String>,
+    /// The UDP port of the cluster; `None` where it is not known.
+    pub port: Option<u16>,
     /// The checks of this node.
     pub checks: Vec<Check>,
     /// The hooks of this node.
@@ -102,8 +106,19 @@ impl From<protocol::Status> for Snapshot {
     fn from(status: protocol::Status) -> Self {
         let (fence, connections, counters) = (Fence::default(), BTreeMap::new(), Vec::new());
         let (held_back, checks, hooks) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let not_preserving = None;
-        Self { status, fence, not_preserving, connections, counters, held_back, checks, hooks }
+        let (not_preserving, obstacles, port) = (None, BTreeMap::new(), None);
+        Self {
+            obstacles,
+            port,
+            status,
+            fence,
+            not_preserving,
+            connections,
+            counters,
+            held_back,
+            checks,
+            hooks,
+        }
     }
 }
 

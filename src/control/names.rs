@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::protocol::{GroupKey, Mode, NodeId, PoolId};
+use crate::protocol::{GroupKey, Mode, NODES_MAX, NodeId, PoolId};
+
+/// Nodes that are remembered by name though the file does not have them.
+const LEARNED_MAX: usize = 2 * NODES_MAX;
 
 /// Names of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Names {
     me: NodeId,
     nodes: BTreeMap<NodeId, Placed<NodeName>>,
     groups: BTreeMap<GroupKey, Placed<GroupName>>,
+    /// Nodes that the file does not have, or had: as they call themselves, or were called.
+    learned: BTreeMap<NodeId, String>,
 }
 
 /// How the operator names one node, and what it is there for.
@@ -68,7 +73,8 @@ impl Names {
         nodes: Vec<(NodeId, NodeName)>,
         groups: Vec<(GroupKey, GroupName)>,
     ) -> Self {
-        Self { cluster, me, nodes: placed(nodes), groups: placed(groups) }
+        let (nodes, groups, learned) = (placed(nodes), placed(groups), BTreeMap::new());
+        Self { cluster, me, nodes, groups, learned }
     }
 
     /// The cluster's name.
@@ -86,13 +92,15 @@ impl Names {
     /// The name of a node.
     #[must_use]
     pub fn node(&self, node: NodeId) -> String {
-        self.nodes.get(&node).map_or_else(|| node.to_string(), |placed| placed.name.node.clone())
+        let listed = self.nodes.get(&node).map(|placed| &placed.name.node);
+        let name = listed.or_else(|| self.learned.get(&node));
+        name.cloned().unwrap_or_else(|| node.to_string())
     }
 
     /// What the node is there for; a node that is not configured counts as an ordinary one.
     #[must_use]
     pub fn role(&self, node: NodeId) -> NodeName {
-        let unknown = || NodeName::member(&node.to_string());
+        let unknown = || NodeName::member(&self.node(node));
         self.nodes.get(&node).map_or_else(unknown, |placed| placed.name.clone())
     }
 
@@ -212,8 +220,24 @@ impl NamesInForce {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts the names of a new configuration in force.
-    pub fn replace(&self, names: Names) {
+    /// Takes in the name of a node that the file does not have.
+    pub fn learn(&self, node: NodeId, name: String) {
+        let mut names = Names::clone(&self.current());
+        if names.learned.len() < LEARNED_MAX {
+            names.learned.insert(node, name);
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
+        }
+    }
+
+    /// Puts the names of a new configuration in force. Nodes that it has no more keep theirs.
+    pub fn replace(&self, mut names: Names) {
+        let before = self.current();
+        names.learned.clone_from(&before.learned);
+        for (node, placed) in &before.nodes {
+            if !names.nodes.contains_key(node) && names.learned.len() < LEARNED_MAX {
+                names.learned.insert(*node, placed.name.node.clone());
+            }
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
     }
 }

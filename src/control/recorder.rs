@@ -218,6 +218,7 @@ impl Ring {
             | Report::LastResort { .. }
             | Report::WentOn { .. }
             | Report::NotInPlace { .. }
+            | Report::Unlisted { .. }
             | Report::Draining { .. } => None,
         }
     }

@@ -43,6 +43,9 @@ pub fn status(status: &Status) -> String {
     if let Some(reason) = &status.not_preserving {
         text.push_str(&format!("\nplanned moves off {} end connections: {reason}\n", status.node));
     }
+    for problem in status.nodes.iter().flat_map(|node| &node.problems) {
+        text.push_str(&format!("\n{problem}\n"));
+    }
     for node in &status.nodes {
         text.push_str(&checks(node));
     }

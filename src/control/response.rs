@@ -116,6 +116,9 @@ pub struct Node {
     /// that nothing of it is taken; `null` if that is not so.
     #[serde(default)]
     pub kernel_answers: Option<String>,
+    /// What is wrong between it and the asked node, with the remedy; left out if nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// How much of what the host can bear is used, per mille, as it says; `null` if it does not.
     #[serde(default)]
     pub load_permille: Option<u16>,

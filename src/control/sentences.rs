@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::duration_text::precise;
 use super::layout_words;
+use super::membership_words;
 use super::names::Names;
 use super::restart_words;
 use crate::protocol::{
@@ -129,6 +130,7 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
         Report::LastResort { pool, kept, .. } => last_resort(&names.pool(pool), kept),
         Report::Draining { on } => draining(&me, on),
+        Report::Unlisted { by, on } => membership_words::unlisted(&me, &names.node(by), on),
         Report::WentOn { groups, after } => restart_words::went_on(&me, groups, after),
         Report::NotInPlace { why } => restart_words::not_in_place(&me, why, names),
     }

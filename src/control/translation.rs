@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::inquiry::Snapshot;
 use super::layout_words;
 use super::local::Notice;
+use super::membership_words::problems;
 use super::names::Names;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
@@ -70,6 +71,7 @@ fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node 
         kernel_answers: one
             .kernel_answers
             .map(|(group, hardware)| format!("{} ({hardware})", names.group(group).group)),
+        problems: problems(one, snapshot, names),
     }
 }
 
@@ -278,6 +280,10 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.node = me();
             event.pool = Some(names.pool(pool));
         }
+        Report::Unlisted { by, .. } => {
+            event.node = me();
+            event.from = Some(names.node(by));
+        }
         Report::VotersDiffer { voter } => event.node = Some(names.node(voter)),
         Report::KeptEnded { to, .. } | Report::OfferFailed { to, .. } => {
             event.node = me();
@@ -328,6 +334,7 @@ fn kind(report: &Report) -> &'static str {
         Report::MajorityLost { .. } => "majority_lost",
         Report::MajorityBack { .. } => "majority_back",
         Report::Draining { .. } => "draining",
+        Report::Unlisted { .. } => "unlisted",
         Report::WentOn { .. } => "went_on",
         Report::NotInPlace { .. } => "not_in_place",
         Report::KernelAnswers { .. } => "kernel_answers",
@@ -366,6 +373,7 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::LastResort { .. }
         | Report::WentOn { .. }
         | Report::NotInPlace { .. }
+        | Report::Unlisted { .. }
         | Report::Draining { .. } => None,
     }
 }

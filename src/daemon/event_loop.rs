@@ -27,10 +27,10 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
-use super::inbox::{Inbox, Input, Reconfiguration};
+use super::inbox::{Inbox, Input, Reconfiguration, Unchanged};
 use super::lateness::Lateness;
 use super::realtime;
-use super::refused::Refused;
+use super::refused::{Obstacle, Refused};
 use super::state_file::Estate;
 pub(crate) use super::vital::Vital;
 use super::will::Farewell;
@@ -39,11 +39,11 @@ use crate::protocol::{
     Action, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour, Node, NodeId,
     Refusal, Report, Status, Ticket, VoterRecord,
 };
-use crate::transport::{Counters, Transport};
-use crate::wire::{Opened, RefusedDatagram, Sessions};
+use crate::transport::{Counters, Path, Transport};
+use crate::wire::{RefusedDatagram, Sessions};
 
 /// Datagrams opened in one turn: two heartbeats of each of 32 peers, about 1 ms of work.
-const DATAGRAMS_PER_TURN: usize = 64;
+pub(super) const DATAGRAMS_PER_TURN: usize = 64;
 
 /// Inputs taken in one turn; a hundred kernel events are about 1 ms of work too.
 const INPUTS_PER_TURN: usize = 128;
@@ -98,10 +98,24 @@ pub(crate) enum Told {
         /// What.
         report: Report,
     },
+    /// A peer knows another node of this one's name.
+    Twin {
+        /// Who.
+        by: NodeId,
+    },
+    /// The name of a node that the file does not list.
+    Named {
+        /// The node.
+        node: NodeId,
+        /// Its name.
+        name: String,
+    },
+    /// Peers, or this node, are elsewhere than before, or known to be.
+    Whereabouts(Vec<Path>),
     /// Datagrams were refused since this was last told.
     Refused {
-        /// Why the last of them was refused.
-        reason: RefusedDatagram,
+        /// The last of them.
+        what: Obstacle,
         /// How many.
         count: u64,
     },
@@ -128,6 +142,10 @@ pub(crate) enum Told {
 pub(crate) struct Picture {
     /// From the core.
     pub status: Status,
+    /// What keeps peers from being heard.
+    pub obstacles: Vec<Obstacle>,
+    /// Who knows another node of this one's name.
+    pub twin: Option<NodeId>,
     /// Datagrams refused, by reason.
     pub refused: [u64; RefusedDatagram::COUNT],
     /// From the transport.
@@ -154,8 +172,8 @@ pub(crate) struct Outbox {
 /// The thread's whole state. Built by the main thread, then given away to [`EventLoop::spawn`].
 pub(crate) struct EventLoop<K> {
     node: Node,
-    sessions: Sessions,
-    transport: Transport,
+    pub(super) sessions: Sessions,
+    pub(super) transport: Transport,
     kernel: K,
     inbox: Inbox,
     outbox: Outbox,
@@ -163,7 +181,7 @@ pub(crate) struct EventLoop<K> {
     order_last: u64,
     lateness: Lateness,
     turn_began: Instant,
-    refused: Refused,
+    pub(super) refused: Refused,
     sealed: Vec<u8>,
     inputs_left: bool,
     ended: bool,
@@ -222,7 +240,7 @@ impl<K: KernelOrders> EventLoop<K> {
             Ok(()) => self.outbox.vital.real_time.store(true, Ordering::Relaxed),
             Err(refused) => self.tell(Told::NoPrecedence(refused.to_string())),
         }
-        self.bequeath();
+        self.tell_whereabouts();
         while !self.ended {
             self.turn();
         }
@@ -253,7 +271,7 @@ impl<K: KernelOrders> EventLoop<K> {
 
     /// Seals what is to be said when this process is dead. At the start and after a reload, not in
     /// the course of things.
-    fn bequeath(&mut self) {
+    pub(super) fn bequeath(&mut self) {
         let message = self.node.farewell();
         let mut sealed: BTreeMap<NodeId, Vec<u8>> = BTreeMap::new();
         let mut farewells = Vec::new();
@@ -341,7 +359,9 @@ impl<K: KernelOrders> EventLoop<K> {
     }
 
     fn reconfigure(&mut self, now: Instant, change: Reconfiguration) {
-        if let Err(refused) = self.transport.reconfigure(change.paths) {
+        let keys = self.sessions.refusal(now, &change.ring).map(Unchanged::Keys);
+        let paths = || self.transport.reconfigure(change.paths).err().map(Unchanged::Bind);
+        if let Some(refused) = keys.or_else(paths) {
             let _ = change.answer.send(Err(refused));
             return;
         }
@@ -349,49 +369,22 @@ impl<K: KernelOrders> EventLoop<K> {
         // Before what the core asks of new groups; what the kernel says of it the core hears after.
         self.kernel.reconfigure(change.groups, change.peer_addresses);
         self.step(now, Event::Reconfigured(Box::new(change.protocol)));
-        self.bequeath();
+        self.tell_whereabouts();
         let _ = change.answer.send(Ok(()));
     }
 
     fn picture(&self, now: Instant) -> Picture {
         Picture {
             status: self.node.status(now),
+            obstacles: self.refused.obstacles(now),
+            twin: self.refused.lately_twin(now),
             refused: self.refused.counts,
             transport: self.transport.counters().clone(),
             held_back: self.sessions.held_back(),
         }
     }
 
-    /// Opens what has arrived first and acts upon it afterwards, because acting sends through
-    /// the sockets that are being read.
-    fn take_datagrams(&mut self) {
-        let (now, wall_now) = (clock::now(), clock::wall());
-        let mut events = Vec::new();
-        let mut replies = Vec::new();
-        let (sessions, refused) = (&mut self.sessions, &mut self.refused);
-        self.transport.receive(DATAGRAMS_PER_TURN, |received| {
-            match sessions.open(now, received.datagram) {
-                Opened::Message { from, incarnation, message } => {
-                    let received_at = clock::received_at(now, wall_now, received.kernel_time);
-                    events.push(Event::Heard { from, incarnation, received_at, message });
-                }
-                Opened::Reply { to, datagram } => replies.push((to, datagram)),
-                Opened::Consumed => {}
-                Opened::Refused(reason) => refused.note(reason),
-            }
-        });
-        for (to, datagram) in replies {
-            self.transport.send(to, &datagram);
-        }
-        for event in events {
-            self.step(clock::now(), event);
-        }
-        if let Some((reason, count)) = self.refused.due(now) {
-            self.tell(Told::Refused { reason, count });
-        }
-    }
-
-    fn step(&mut self, now: Instant, event: Event) {
+    pub(super) fn step(&mut self, now: Instant, event: Event) {
         let actions = self.node.step(now, event);
         // First, so that a door is on its way to where it shall be before anybody hears why.
         self.vouch(now);
@@ -453,6 +446,7 @@ impl<K: KernelOrders> EventLoop<K> {
                 }
             }
             Action::Report(report) => self.tell(Told::Report { at: clock::wall(), report }),
+            Action::Named { node, name } => self.tell(Told::Named { node, name }),
             Action::RememberDraining(on) => {
                 self.outbox.draining.send_replace(on);
             }
@@ -470,7 +464,7 @@ impl<K: KernelOrders> EventLoop<K> {
         }
     }
 
-    fn tell(&self, told: Told) {
+    pub(super) fn tell(&self, told: Told) {
         if self.outbox.told.try_send(told).is_err() {
             self.outbox.vital.reports_dropped.fetch_add(1, Ordering::Relaxed);
         }

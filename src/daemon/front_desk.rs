@@ -4,6 +4,7 @@
 //! people an answer and the protocol nothing. A reload that is refused leaves the old
 //! configuration in force and says everything that is wrong with the new one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -15,23 +16,27 @@ use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 use super::attendant::Calls;
 use super::event_loop::{Picture, Told, Vital};
 use super::in_place::{self, Parting};
-use super::inbox::{Input, Mailbox, Reconfiguration};
+use super::inbox::{Input, Mailbox, Reconfiguration, Unchanged};
+use super::refused::Obstacle;
 use super::runtime_directory::RuntimeDirectory;
 use super::service_notify::ServiceNotify;
 use super::voter_record::VoterFile;
+use super::whereabouts::Whereabouts;
 use super::{
     Asked, Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, local_words,
     reports, setup,
 };
 use crate::config::{self, Config, Occasion, Restart};
-use crate::control::names::NamesInForce;
+use crate::control::membership_words;
+use crate::control::names::{Names, NamesInForce};
 use crate::control::recorder::Recorder;
 use crate::control::response::Fence;
 use crate::control::server::{Inquiry, Snapshot};
 use crate::hooks::Happening;
 use crate::kernel::Kernel;
 use crate::protocol::{Incarnation, NodeId, Refusal};
-use crate::wire::RefusedDatagram;
+use crate::transport::Path;
+use crate::wire::{RefusedDatagram, RingRefusal};
 
 /// A protocol thread that does not answer within this is told as counters of zero.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -58,6 +63,8 @@ pub(crate) struct FrontDesk {
     pub(crate) directory: RuntimeDirectory,
     /// What is remembered of lists of voters.
     pub(crate) voters: VoterFile,
+    /// What the next process is told of addresses.
+    pub(crate) whereabouts: Whereabouts,
     /// Checks and hooks.
     pub(crate) calls: Option<Calls>,
 }
@@ -150,6 +157,22 @@ impl FrontDesk {
         }
     }
 
+    fn remember_paths(&self, paths: &[Path]) {
+        if let Err(error) = self.whereabouts.remember(paths) {
+            tracing::warn!(%error, "another port or address at the next start may not be found");
+        }
+    }
+
+    fn in_words(&self, refused: Unchanged) -> String {
+        match refused {
+            Unchanged::Bind(refused) => refused.to_string(),
+            Unchanged::Keys(RingRefusal::Replaced(id)) => membership_words::key_replaced(id),
+            Unchanged::Keys(RingRefusal::InUse { key, by }) => {
+                membership_words::key_in_use(key, &self.names.current().node(by))
+            }
+        }
+    }
+
     fn remember_draining(&self, on: bool) {
         if let Err(error) = self.directory.remember_draining(on) {
             tracing::warn!(%error, "draining will be forgotten at a restart");
@@ -169,9 +192,13 @@ impl FrontDesk {
                 }
                 self.recorder.record(SystemTime::UNIX_EPOCH + at, report);
             }
-            Told::Refused { reason, count } => {
-                tracing::warn!(%reason, count, "datagrams refused");
+            Told::Refused { what, count } => tell_refused(&what, count, &names),
+            Told::Twin { by } => {
+                let because = membership_words::twin_of_me(&names.node(self.me), &names.node(by));
+                tracing::warn!(because, "second node of this name");
             }
+            Told::Named { node, name } => self.names.learn(node, name),
+            Told::Whereabouts(paths) => self.remember_paths(&paths),
             Told::Gate { group, ticket } => {
                 let group = names.group(group);
                 let group = (group.pool, group.group);
@@ -206,12 +233,15 @@ impl FrontDesk {
                     let counters = self.counters(&running.vital);
                     let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
                     let calls = self.calls.clone();
+                    let (names, port) = (self.names.current(), Some(self.config.port));
                     let connections = self.kernel.connections();
                     let wanted = self.config.preserve.and(self.kernel.no_preserving());
                     let not_preserving = wanted.map(str::to_owned);
                     tokio::spawn(async move {
                         let Ok(picture) = picture.await else { return };
+                        let obstacles = obstacles(&picture, &names);
                         let counted = snapshot(picture, fence, counters);
+                        let counted = Snapshot { obstacles, port, ..counted };
                         let mut told = Snapshot { connections, not_preserving, ..counted };
                         if let Some(calls) = calls {
                             // A thread that does not answer leaves its tables out.
@@ -342,7 +372,7 @@ impl FrontDesk {
             .map_err(|_| vec!["the protocol thread is too busy; try again".to_owned()])?;
         match applied.await {
             Ok(Ok(())) => {}
-            Ok(Err(refused)) => return Err(vec![refused.to_string()]),
+            Ok(Err(refused)) => return Err(vec![self.in_words(refused)]),
             Err(_) => return Err(vec!["the daemon is ending".to_owned()]),
         }
         self.kernel.share_connections(config.tickle_connections_max);
@@ -352,6 +382,50 @@ impl FrontDesk {
         }
         self.config = config;
         Ok(changes.iter().map(ToString::to_string).collect())
+    }
+}
+
+fn tell_refused(what: &Obstacle, count: u64, names: &Names) {
+    let peer = what.peer.map(|peer| names.node(peer));
+    let because = what.peer.and_then(|peer| obstacle(what, &names.node(peer)));
+    let (reason, from) = (what.reason, what.from);
+    tracing::warn!(%reason, count, %from, peer, because, "datagrams refused");
+}
+
+/// What keeps peers from being heard, and what is wrong with this node's name.
+fn obstacles(picture: &Picture, names: &Names) -> BTreeMap<NodeId, String> {
+    let of = |what: &Obstacle| Some((what.peer?, obstacle(what, &names.node(what.peer?))?));
+    let mut obstacles: BTreeMap<NodeId, String> = picture.obstacles.iter().filter_map(of).collect();
+    if let Some(by) = picture.twin {
+        let me = names.me();
+        let words = membership_words::twin_of_me(&names.node(me), &names.node(by));
+        obstacles.insert(me, words);
+    }
+    obstacles
+}
+
+/// What keeps a peer from being heard, with the remedy.
+fn obstacle(what: &Obstacle, peer: &str) -> Option<String> {
+    match what.reason {
+        RefusedDatagram::BadSeal | RefusedDatagram::UnknownKey => {
+            Some(membership_words::sealed_otherwise(peer, what.from))
+        }
+        RefusedDatagram::OtherCluster => Some(membership_words::other_cluster(peer, what.from)),
+        RefusedDatagram::UnknownVersion => Some(membership_words::other_version(peer, what.from)),
+        RefusedDatagram::DuplicateNode => Some(membership_words::twins(peer, what.from)),
+        RefusedDatagram::TooShort
+        | RefusedDatagram::TooLong
+        | RefusedDatagram::BadMagic
+        | RefusedDatagram::UnknownClass
+        | RefusedDatagram::WrongLength
+        | RefusedDatagram::NotForMe
+        | RefusedDatagram::UnknownSource
+        | RefusedDatagram::Duplicate
+        | RefusedDatagram::TooOld
+        | RefusedDatagram::TooManyLives
+        | RefusedDatagram::Malformed(_)
+        | RefusedDatagram::TooManyHellos
+        | RefusedDatagram::IncumbentHeard => None,
     }
 }
 

@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 
+use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::gethostname;
 
 use crate::protocol::SoftwareVersion;
@@ -29,8 +32,16 @@ pub(crate) fn name() -> String {
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
-/// Random bytes that nobody can guess.
+/// Random bytes that nobody can guess. Waits, early at boot, until the kernel has collected enough
+/// for that: `/dev/random` is readable then, and `/dev/urandom` does not wait by itself.
 pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let ready = File::open("/dev/random")?;
+    let mut wanted = [PollFd::new(ready.as_fd(), PollFlags::POLLIN)];
+    while let Err(error) = poll(&mut wanted, PollTimeout::NONE) {
+        if error != Errno::EINTR {
+            return Err(error.into());
+        }
+    }
     let mut bytes = [0; N];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes)

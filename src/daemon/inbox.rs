@@ -21,7 +21,7 @@ use crate::protocol::{
     Order, PoolId, Refusal, Ticket,
 };
 use crate::transport::{BindError, Path};
-use crate::wire::KeyRing;
+use crate::wire::{KeyRing, RingRefusal};
 
 /// Inputs that may wait. While the daemon starts nobody takes any, and the kernel side may say of
 /// every group that its link is missing before it is ready; besides these there is room for what
@@ -86,7 +86,16 @@ pub(crate) struct Reconfiguration {
     /// For the sessions.
     pub ring: KeyRing,
     /// Told when it is in force, or why nothing changed.
-    pub answer: oneshot::Sender<Result<(), BindError>>,
+    pub answer: oneshot::Sender<Result<(), Unchanged>>,
+}
+
+/// Why a configuration is not in force.
+#[derive(Debug)]
+pub(crate) enum Unchanged {
+    /// A path cannot be bound.
+    Bind(BindError),
+    /// Peers could not be heard any more.
+    Keys(RingRefusal),
 }
 
 /// The queue is full, or the loop has ended.

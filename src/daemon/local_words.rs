@@ -149,6 +149,7 @@ pub(super) fn occasion(report: &Report) -> Option<Occasion> {
         Report::PhaseChanged { .. } => Some(Occasion::PhaseChanged),
         Report::Draining { .. } => Some(Occasion::Draining),
         Report::PeerRestarted { .. }
+        | Report::Unlisted { .. }
         | Report::GaveWay { .. }
         | Report::AddressWithheld { .. }
         | Report::AddressAdmitted { .. }

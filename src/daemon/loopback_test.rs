@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
 use super::event_loop::{EventLoop, KernelOrders, Outbox, Parts, Picture, Told, Vital};
-use super::inbox::{Input, Mailbox, Reconfiguration, inbox};
+use super::inbox::{Input, Mailbox, Reconfiguration, Unchanged, inbox};
 use super::state_file::Estate;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{
@@ -21,7 +21,7 @@ use crate::protocol::{
     LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal,
     SoftwareVersion, Strategy, Ticket, Timing,
 };
-use crate::transport::{BindError, Path, Transport};
+use crate::transport::{Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
 
 const A: NodeId = NodeId(1);
@@ -125,7 +125,7 @@ impl Running {
         outcome.blocking_recv().unwrap()
     }
 
-    fn reconfigure(&self, paths: Vec<Path>) -> Result<(), BindError> {
+    fn reconfigure(&self, paths: Vec<Path>) -> Result<(), Unchanged> {
         let (answer, applied) = oneshot::channel();
         let protocol = configuration(self.me);
         let peers = vec![other(self.me)];
@@ -168,6 +168,7 @@ fn configuration(me: NodeId) -> Configuration {
         incarnation: Incarnation(u64::from(me.0)),
         seed: 1,
         software: SoftwareVersion::default(),
+        name: String::new(),
         digest: 1,
         nodes: [A, B].map(|node| (node, Member::of_weight(1))).into(),
         groups: [(GROUP, group)].into(),

@@ -35,15 +35,18 @@ mod local_words;
 #[cfg(test)]
 mod loopback_test;
 mod realtime;
+mod reception;
 mod refused;
 mod removals;
 mod reports;
 mod runtime_directory;
 mod service_notify;
 mod setup;
+mod state_directory;
 mod state_file;
 mod vital;
 mod voter_record;
+mod whereabouts;
 mod will;
 
 use std::net::IpAddr;
@@ -78,8 +81,10 @@ use inbox::{Input, Mailbox};
 use lease::LeaseKeeper;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
+use state_directory::state_directory;
 use state_file::{Estate, Unusable};
 use voter_record::VoterFile;
+use whereabouts::Whereabouts;
 use will::{Farewell, Host};
 
 /// From the signal to the end; the service manager is told a little more.
@@ -239,7 +244,8 @@ async fn serve(
         ServiceNotify::nobody()
     });
 
-    let transport = Transport::bind(setup::paths(&config, me)).map_err(Error::Bind)?;
+    let whereabouts = Whereabouts::within(&state_directory(None, &options.runtime_dir));
+    let transport = bind(&config, me, &whereabouts)?;
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
     let vital = Arc::new(Vital::default());
     let names = NamesInForce::new(setup::names(&config, me));
@@ -295,6 +301,7 @@ async fn serve(
                 notify,
                 directory,
                 voters,
+                whereabouts,
                 calls,
             };
             let outcome = desk.serve(running, asked, &mut stop, &mut reload).await;
@@ -331,6 +338,13 @@ async fn take_presence(mark: Mark) -> Option<Presence> {
             }
         }
     }
+}
+
+/// Binds the paths, and those of the process before that others may still use.
+fn bind(config: &config::Config, me: NodeId, last: &Whereabouts) -> Result<Transport, Error> {
+    let mut transport = Transport::bind(setup::paths(config, me)).map_err(Error::Bind)?;
+    transport.recall(last.recall());
+    Ok(transport)
 }
 
 /// What a process begins with.

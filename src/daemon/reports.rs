@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
+use crate::control::membership_words;
 use crate::control::names::Names;
 use crate::control::restart_words;
 use crate::control::sentences::{
@@ -220,10 +221,19 @@ fn line(report: Report, names: &Names) -> Line {
         },
         Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
         Report::LastResort { pool, kept, .. } => resorted(&names.pool(pool), kept),
+        Report::Unlisted { by, on } => unlisted(by, on, names),
         Report::Draining { on } => Line::new(Level::INFO, draining(on)),
         Report::WentOn { groups, after } => went_on(groups, after),
         Report::NotInPlace { why } => not_in_place(why, names),
     }
+}
+
+fn unlisted(by: NodeId, on: bool, names: &Names) -> Line {
+    let (me, peer) = (names.node(names.me()), names.node(by));
+    let level = if on { Level::WARN } else { Level::INFO };
+    let message = if on { "not in the file of a peer" } else { "in the file of the peer" };
+    let because = membership_words::unlisted(&me, &peer, on);
+    Line { peer: Some(peer), ..Line::new(level, message).because(because) }
 }
 
 fn went_on(groups: u16, after: Duration) -> Line {

@@ -139,6 +139,13 @@ pub enum Action {
     },
     /// Tell whoever wants to know.
     Report(Report),
+    /// The name of a node that the file does not list.
+    Named {
+        /// The node.
+        node: NodeId,
+        /// Its name.
+        name: String,
+    },
     /// Whether this node drains has changed; it should still be so after a restart.
     RememberDraining(bool),
     /// Store this for [`Node::recall_voters`](super::Node::recall_voters) of the next process, so that it is there
@@ -357,6 +364,13 @@ pub enum Report {
     NotInPlace {
         /// Why.
         why: Obstacle,
+    },
+    /// A living peer does not list this node in its file, or does again.
+    Unlisted {
+        /// The peer.
+        by: NodeId,
+        /// Whether it is so now.
+        on: bool,
     },
     /// Draining was switched on or off.
     Draining {

@@ -103,7 +103,7 @@ impl Node {
 
     /// Looks for groups that should be elsewhere and offers them.
     pub(super) fn plan_moves(&mut self) {
-        if self.draining || self.phase == NodePhase::Leaving {
+        if self.drains() || self.phase == NodePhase::Leaving {
             if matches!(self.phase, NodePhase::Active | NodePhase::Leaving) {
                 self.give_everything();
             }

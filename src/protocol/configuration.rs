@@ -25,6 +25,8 @@ pub struct Configuration {
     pub seed: u64,
     /// Version to advertise.
     pub software: SoftwareVersion,
+    /// Name of this node, for peers whose files do not list it.
+    pub name: String,
     /// Digest of the file, to tell when files differ.
     pub digest: u64,
     /// Every configured node, this one included; at most [`NODES_MAX`].

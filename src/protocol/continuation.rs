@@ -152,6 +152,7 @@ impl Node {
             let _ = node.claims.accept(*since, *claim);
         }
         for (peer, known) in &memory.peers {
+            node.enrol(*peer);
             node.recall(*peer, known);
         }
         for ((group, ticket), epoch) in memory.tickets().zip(memory.held.values()) {

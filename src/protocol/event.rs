@@ -28,6 +28,12 @@ pub enum Event {
         /// What.
         message: Message,
     },
+    /// Something came that was sealed under the cluster's key, by a life of this node that has not
+    /// shown to be the present one. Nothing that it says is known.
+    Sensed {
+        /// Who.
+        from: NodeId,
+    },
     /// The kernel did, or noticed, something.
     Kernel(KernelEvent),
     /// An operator wants something. Answered by exactly one

@@ -91,6 +91,9 @@ impl Node {
                 peer.outbound.target = version;
             }
         }
+        if claim.tenure != Tenure::Free {
+            self.enrol_owner(&claim);
+        }
         self.evaluate = true;
         self.gossip = true;
         acceptance

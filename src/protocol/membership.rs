@@ -16,11 +16,11 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Report, Verdict};
+use super::action::{Report, Verdict};
 use super::health::ReachState;
 use super::identity::{Incarnation, NodeId};
 use super::instant::Instant;
-use super::message::{Heard, Heartbeat, Message, NodePhase};
+use super::message::{Heard, Heartbeat, NodePhase};
 use super::node::Node;
 use super::rules::Rule;
 
@@ -126,6 +126,7 @@ impl Node {
         if lost_some && self.holds(Rule::Relay) {
             self.restart_log(from);
         }
+        self.learn_name(from, beat.name);
         if moved {
             self.recognise(&beat.hardware);
         }
@@ -143,8 +144,11 @@ impl Node {
         }
         let detection = self.configuration.timing.detection();
         for line in heard.iter().filter(|line| line.node != witness) {
-            let Some(peer) = self.peers.get_mut(&line.node) else { continue };
             let at = received_at.before(line.age);
+            if line.age <= detection {
+                self.enrol(line.node);
+            }
+            let Some(peer) = self.peers.get_mut(&line.node) else { continue };
             if peer.incarnation_low != Some(line.incarnation_low) {
                 // Another life: believed only where our own ears have been deaf to it for long.
                 let deaf = peer.heard_at.is_none_or(|heard| at.since(heard) > detection);
@@ -173,83 +177,6 @@ impl Node {
         peer.answered_at = now;
         self.send_heartbeat(from, false);
         self.resend_log(from);
-    }
-
-    /// Sends one heartbeat to one peer.
-    pub(super) fn send_heartbeat(&mut self, to: NodeId, solicit: bool) {
-        let now = self.now;
-        let heard =
-            self.peers.iter().filter(|(node, _)| **node != to).filter_map(|(node, peer)| {
-                Some(Heard {
-                    node: *node,
-                    incarnation_low: low(peer.incarnation?),
-                    age: now.since(peer.heard_at?),
-                })
-            });
-        let mut heard: Vec<Heard> = heard.collect();
-        let Some(peer) = self.peers.get(&to) else { return };
-        if let (Some(incarnation), Some(at)) = (peer.incarnation, peer.heard_at) {
-            let age = now.since(at);
-            heard.push(Heard { node: to, incarnation_low: low(incarnation), age });
-        }
-        let timing = &self.configuration.timing;
-        let beat = Heartbeat {
-            phase: self.phase,
-            draining: self.draining,
-            solicit,
-            interval: timing.heartbeat,
-            misses: timing.misses,
-            weight: self.weight(self.configuration.me),
-            software: self.configuration.software,
-            config_digest: self.configuration.digest,
-            loop_lag: self.loop_lag,
-            clock_ms: now.as_millis(),
-            log: super::message::LogPosition {
-                stream: peer.outbound.stream,
-                version: peer.outbound.target,
-            },
-            acknowledged: peer.inbound.have,
-            heard,
-            waiting: self.waiting(now),
-            hardware: self.hardware.clone(),
-            fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
-            load: self.meter.load(now),
-        };
-        self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
-    }
-
-    /// Sends a heartbeat to every peer now and plans the next.
-    pub(super) fn beat(&mut self, solicit: bool) {
-        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
-        for peer in peers {
-            self.send_heartbeat(peer, solicit);
-        }
-    }
-
-    /// What a guardian says for this node when it cannot any more; the same to every peer, at any
-    /// time of this life.
-    #[must_use]
-    pub fn farewell(&self) -> Message {
-        let timing = &self.configuration.timing;
-        Message::Heartbeat(Heartbeat {
-            phase: NodePhase::Left,
-            draining: self.draining,
-            solicit: false,
-            interval: timing.heartbeat,
-            misses: timing.misses,
-            weight: self.weight(self.configuration.me),
-            software: self.configuration.software,
-            config_digest: self.configuration.digest,
-            loop_lag: Duration::ZERO,
-            clock_ms: 0,
-            log: super::message::LogPosition::default(),
-            acknowledged: super::message::LogPosition::default(),
-            heard: Vec::new(),
-            waiting: None,
-            hardware: Vec::new(),
-            fitness: Vec::new(),
-            load: None,
-        })
     }
 
     /// Revises the verdict on every peer and solicits where silence is suspicious.
@@ -460,7 +387,7 @@ impl Node {
         self.peers.get(&node).filter(heard).is_some_and(|peer| self.touches(peer))
     }
 
-    fn touches(&self, peer: &super::peers::Peer) -> bool {
+    pub(super) fn touches(&self, peer: &super::peers::Peer) -> bool {
         let within = self.configuration.timing.detection();
         let life = low(self.configuration.incarnation);
         match peer.verdict {
@@ -484,7 +411,7 @@ impl Node {
             any = true;
             self.touches(peer)
         });
-        any && !heard
+        (any && !heard) || (self.senses_only() && self.holds(Rule::SensedIsThere))
     }
 }
 

@@ -132,6 +132,12 @@ pub struct Heartbeat {
     pub fitness: Vec<(PoolId, Fitness)>,
     /// How busy the sender is, if it knows.
     pub load: Option<Load>,
+    /// Whether the sender's file does not list the receiver. Older software neither sends nor
+    /// reads this.
+    pub unlisted: bool,
+    /// Name of the sender, told to a receiver whose file does not list it; checked by `wire`
+    /// against the sender's id.
+    pub name: Option<String>,
 }
 
 /// One line of a heartbeat's table of peers.

@@ -7,6 +7,8 @@
 //! | module | decides |
 //! |---|---|
 //! | `membership` | who lives: silence, corroborated |
+//! | `heartbeats` | what a node says of itself |
+//! | `unlisted` | members that files do not agree on |
 //! | `silent_kernel` | whether a silent peer is dead, by what its kernel answers |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims`, `gossip` | who claims what, and how claims travel |
@@ -50,6 +52,7 @@ mod gossip;
 mod group;
 mod handover;
 mod health;
+mod heartbeats;
 mod identity;
 mod instant;
 mod layout;
@@ -75,6 +78,7 @@ mod silent_kernel;
 mod status;
 mod succession;
 mod tally;
+mod unlisted;
 mod voter;
 
 pub use action::{Action, Inability, Report, Verdict};

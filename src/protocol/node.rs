@@ -58,6 +58,12 @@ pub struct Node {
     pub(super) given: Given,
 
     pub(super) peers: BTreeMap<NodeId, Peer>,
+    /// Peers forgotten so far: one that comes back is sent a log of another number.
+    pub(super) forgotten: u32,
+    /// Living peers whose file does not list this node, as last told to people.
+    pub(super) unlisted_by: Vec<NodeId>,
+    /// Who has sent what was sealed by a life that is not proven, and when last.
+    pub(super) sensed: BTreeMap<NodeId, Instant>,
     pub(super) support: Support,
     pub(super) reach: ReachTest,
     pub(super) heartbeat_due: Instant,
@@ -134,6 +140,9 @@ impl Node {
             meter: Meter::default(),
             given: Given::new(),
             peers: BTreeMap::new(),
+            forgotten: 0,
+            unlisted_by: Vec::new(),
+            sensed: BTreeMap::new(),
             support: Support::ALONE,
             reach: ReachTest::default(),
             heartbeat_due: now,
@@ -189,11 +198,13 @@ impl Node {
         match event {
             Event::Timer => {}
             Event::Heard { from, incarnation, received_at, message } => {
+                self.enrol(from);
                 if self.peers.contains_key(&from) {
                     self.hear(from, incarnation, received_at);
                     self.listen(from, received_at, message);
                 }
             }
+            Event::Sensed { from } => self.sensed(from),
             Event::Kernel(event) => self.on_kernel(event),
             Event::Ordered { ticket, order } => self.ordered_here(ticket, order),
             Event::Fitness(unfit) => self.checked(unfit),
@@ -231,6 +242,7 @@ impl Node {
     /// Everything that is due, in the order in which one thing may follow from another.
     fn proceed(&mut self) {
         self.judge();
+        self.revise_listing();
         self.revise_phase();
         self.revise_support();
         self.settle_contests();
@@ -274,6 +286,7 @@ impl Node {
             again,
             self.heartbeat_due,
             self.verdict_deadline(),
+            self.sensed_deadline(),
             self.phase_deadline(),
             self.takes_due,
             self.asks_due,
@@ -328,20 +341,20 @@ impl Node {
 
     /// Follows the configured list of nodes.
     fn repeer(&mut self) {
+        self.forget_unlisted_peers();
         let me = self.configuration.me;
-        let timing = self.configuration.timing;
-        let stream = super::gossip::first_stream(self.configuration.incarnation);
-        let nodes = &self.configuration.nodes;
-        self.peers.retain(|node, _| nodes.contains_key(node));
+        let nodes = self.configuration.nodes.clone();
         self.offers.retain(|node, _| nodes.contains_key(node));
         for (node, member) in nodes.iter().filter(|(node, _)| **node != me) {
-            self.peers.entry(*node).or_insert_with(|| {
-                Peer::new(self.now, member.weight, timing.heartbeat, timing.misses, stream)
-            });
+            let fresh = self.new_peer(member.weight);
+            self.peers.entry(*node).or_insert(fresh);
         }
         for (node, peer) in &mut self.peers {
-            peer.owns = nodes.get(node).is_none_or(|member| member.owns);
+            peer.listed = nodes.contains_key(node);
+            peer.owns = nodes.get(node).is_some_and(|member| member.owns);
         }
+        // Who is not listed any more is told at once.
+        self.heartbeat_due = self.now;
         self.enlist();
     }
 

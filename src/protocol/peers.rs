@@ -21,8 +21,12 @@ const FLAPS_WINDOW: Duration = Duration::from_secs(60);
 /// One peer.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
-    /// Whether it may own groups; a witness may not.
+    /// Whether it may own groups; a witness may not, nor a node that the file does not list.
     pub(super) owns: bool,
+    /// Whether the file of this node lists it.
+    pub(super) listed: bool,
+    /// Its name as it tells it, if the file of this node does not list it.
+    pub(super) name: Option<String>,
     /// The life last heard directly.
     pub(super) incarnation: Option<Incarnation>,
     /// Low half of the life last heard of, directly or by relay.
@@ -85,6 +89,8 @@ pub(super) struct Said {
     pub(super) software: Option<SoftwareVersion>,
     pub(super) config_digest: u64,
     pub(super) loop_lag: Duration,
+    /// Its file does not list this node.
+    pub(super) unlisted: bool,
 }
 
 /// The peer's claim log as it has come here.
@@ -127,6 +133,8 @@ impl Peer {
     ) -> Self {
         Self {
             owns: true,
+            listed: true,
+            name: None,
             incarnation: None,
             incarnation_low: None,
             heard_at: None,
@@ -146,6 +154,7 @@ impl Peer {
                 software: None,
                 config_digest: 0,
                 loop_lag: Duration::ZERO,
+                unlisted: false,
             },
             hears: BTreeMap::new(),
             clock_ahead: None,
@@ -230,6 +239,7 @@ impl Peer {
             software: Some(heartbeat.software),
             config_digest: heartbeat.config_digest,
             loop_lag: heartbeat.loop_lag,
+            unlisted: heartbeat.unlisted,
         };
         self.load = heartbeat.load;
         before != (self.said.phase, self.said.draining, self.said.weight)

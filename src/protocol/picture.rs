@@ -24,6 +24,7 @@ impl Node {
                 .configuration
                 .nodes
                 .keys()
+                .chain(self.living_unlisted())
                 .map(|node| self.node_status(now, *node))
                 .collect(),
             groups: self
@@ -46,7 +47,9 @@ impl Node {
                 verdict: Verdict::Up,
                 phase: Some(self.phase),
                 last_heard: Some(std::time::Duration::ZERO),
-                draining: self.draining,
+                draining: self.drains(),
+                listed: true,
+                unlists_me: false,
                 waiting: self.waiting(now),
                 load: self.load_of(node),
                 unfit: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
@@ -64,6 +67,8 @@ impl Node {
             phase: peer.said.phase,
             last_heard: peer.heard_at.map(|at| now.since(at)),
             draining: peer.said.draining,
+            listed: peer.listed,
+            unlists_me: peer.said.unlisted && peer.alive(),
             waiting: peer.said.waiting,
             load: self.load_of(node),
             unfit: peer.checks.unfit().collect(),
@@ -164,7 +169,7 @@ impl Node {
     fn obstacle(&self, now: Instant, group: GroupKey, node: NodeId) -> Option<Standing> {
         if node == self.configuration.me {
             let here = self.groups.get(&group).and_then(|here| here.inability(now));
-            return if self.draining {
+            return if self.drains() {
                 Some(Standing::Draining)
             } else if self.phase != super::message::NodePhase::Active {
                 Some(Standing::NotActive(self.phase))

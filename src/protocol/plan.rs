@@ -221,7 +221,7 @@ impl Node {
         former.verdict = Verdict::Up;
         former.up_since = real.active_since;
         former.said.phase = Some(real.phase);
-        former.said.draining = real.draining;
+        former.said.draining = real.drains();
         former.said.software = Some(real.configuration.software);
         former.load = real.meter.load(real.now);
         former.checks = Record::of(real.now, &real.fitness);
@@ -230,6 +230,7 @@ impl Node {
         self.configuration.incarnation = peer.incarnation.unwrap_or(Incarnation(0));
         self.phase = peer.said.phase.unwrap_or(NodePhase::Listening);
         self.draining = peer.said.draining;
+        self.unlisted_by.clear();
         self.fitness = peer.checks.unfit().collect();
         self.meter = Meter::told(real.now, peer.load);
         if let Some(member) = self.configuration.nodes.get_mut(&node) {

@@ -38,6 +38,12 @@ rules! {
     IsolatedIsGone,
     /// A node that no peer hears takes nothing.
     MuteTakesNothing,
+    /// A node that senses others and that nobody hears does not think itself alone.
+    SensedIsThere,
+    /// Who is heard under the cluster's key counts, listed in the own file or not.
+    UnlistedCounts,
+    /// A node that a living peer does not list in its file hands everything over.
+    UnlistedDrains,
     /// A claim of a former life of its owner holds nothing.
     IncarnationChecked,
     /// A holder that hears of a later claim gives way, unless it wins by support.

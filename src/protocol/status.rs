@@ -38,6 +38,10 @@ pub struct NodeStatus {
     pub last_heard: Option<Duration>,
     /// Whether the operator keeps groups off it.
     pub draining: bool,
+    /// Whether the file of the asked node lists it.
+    pub listed: bool,
+    /// Whether it says that its file does not list the asked node.
+    pub unlists_me: bool,
     /// What it waits for before it gives its groups away, if it drains and waits.
     pub waiting: Option<Waiting>,
     /// The pools that its checks do not find fit.

@@ -90,7 +90,7 @@ impl Node {
             return (!this_life).then_some(Cause::Restart(owner));
         }
         let Some(peer) = self.peers.get(&owner) else {
-            return Some(Cause::Departure(owner));
+            return Some(Cause::Silence(owner));
         };
         let same_life = peer.incarnation_low.is_none_or(|life| life == low(claim.incarnation));
         match peer.verdict {
@@ -139,14 +139,14 @@ impl Node {
 
     /// Whether this node may own more: acting, not draining, heard by others.
     pub(super) fn may_take(&self) -> bool {
-        let draining = self.draining && self.holds(Rule::DrainingTakesNothing);
+        let draining = self.drains() && self.holds(Rule::DrainingTakesNothing);
         let mute = self.mute() && self.holds(Rule::MuteTakesNothing);
         self.owns(self.configuration.me) && self.phase == NodePhase::Active && !draining && !mute
     }
 
     /// Whether a node may own groups at all; a witness may not.
     pub(super) fn owns(&self, node: NodeId) -> bool {
-        self.configuration.nodes.get(&node).is_none_or(|member| member.owns)
+        self.configuration.nodes.get(&node).is_some_and(|member| member.owns)
     }
 
     /// Those who can take the group, the next first, as this node sees it. Of peers it is known

@@ -32,7 +32,7 @@ pub struct PathCounters {
     pub send_other: u64,
     /// Datagrams received from peers' addresses.
     pub received: u64,
-    /// Datagrams received from other addresses, and dropped.
+    /// Datagrams received from other addresses.
     pub strangers: u64,
     /// Errors while receiving; most are echoes of failed sends.
     pub receive_errors: u64,

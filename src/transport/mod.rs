@@ -15,8 +15,11 @@
 //!    peer ---- path 1 ----> socket 1 --+--> receive: one of each in turn, up to a limit
 //! ```
 //!
-//! Nothing is trusted that came in; datagrams from addresses of no peer are dropped here, so
-//! that a stranger who does not forge addresses never reaches `wire`.
+//! Nothing is trusted that came in, least of all the address that it came from: who sent it shows
+//! in `wire`. A peer is sent to at its configured address, and besides where it was last heard
+//! from, because files that name ports and addresses reach the hosts one after the other.
+//! For the same reason a path whose local address or port a reload takes away goes on as it was,
+//! until every peer has been heard from where the new file has it.
 
 mod counters;
 mod receive;
@@ -36,6 +39,9 @@ pub use receive::Received;
 pub use socket::BindError;
 
 use receive::Intake;
+
+/// Paths kept that the configuration has no more.
+const FORMER_MAX: usize = 4;
 
 /// One network that carries heartbeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +65,11 @@ pub struct Transport {
 struct BoundPath {
     path: Path,
     socket: UdpSocket,
+    /// Where peers were last heard from, if that is not their configured address.
+    heard: BTreeMap<NodeId, SocketAddr>,
+    /// Of a path that the configuration has no more: peers that were not yet heard from where the
+    /// configuration has them now.
+    awaited: Option<BTreeSet<NodeId>>,
 }
 
 impl Transport {
@@ -79,7 +90,8 @@ impl Transport {
     }
 
     /// Changes the paths. A path whose local address stays keeps its socket, with everything
-    /// that waits in it, and its counters.
+    /// that waits in it, and its counters. Peers that were somewhere else before are sent to there
+    /// as well, until they are heard from where they are now.
     ///
     /// # Errors
     ///
@@ -91,26 +103,108 @@ impl Transport {
                 fresh.insert(path.local, socket::open(path.local)?);
             }
         }
-        let peers = paths.iter().flat_map(|path| path.peers.values());
-        self.peer_addresses = peers.map(|peer| peer.ip().to_canonical()).collect();
-
+        let peers: BTreeSet<NodeId> =
+            paths.iter().flat_map(|path| path.peers.keys().copied()).collect();
         let mut bound = Vec::with_capacity(paths.len());
         let mut counters = Vec::with_capacity(paths.len());
         for mut path in paths {
+            let mut heard = BTreeMap::new();
             let (socket, counted) = if let Some(at) = self.at(path.local) {
-                (self.paths.swap_remove(at).socket, self.counters.paths.swap_remove(at))
+                let before = self.paths.remove(at);
+                heard = before.moved(&path);
+                (before.socket, self.counters.paths.remove(at))
             } else if let Some(opened) = fresh.remove(&path.local) {
                 path.local = opened.local;
                 (opened.socket, PathCounters::new(opened.receive_buffer))
             } else {
                 continue; // The same local address twice is one path.
             };
-            bound.push(BoundPath { path, socket });
+            bound.push(BoundPath { path, socket, heard, awaited: None });
+            counters.push(counted);
+        }
+        let former = self.paths.drain(..).zip(self.counters.paths.drain(..));
+        for (path, counted) in former.filter(|_| !peers.is_empty()).take(FORMER_MAX) {
+            bound.push(BoundPath { awaited: Some(peers.clone()), ..path });
             counters.push(counted);
         }
         self.paths = bound;
         self.counters.paths = counters;
+        self.know_addresses();
         Ok(())
+    }
+
+    /// Binds what a process before this one used, as far as that can be bound: the paths of now
+    /// are then a change from these.
+    pub fn recall(&mut self, paths: Vec<Path>) {
+        let configured: Vec<Path> = self.paths.iter().map(|bound| bound.path.clone()).collect();
+        for path in paths.into_iter().take(FORMER_MAX) {
+            if let Some(at) = self.at(path.local) {
+                self.paths[at].path.peers = path.peers;
+            } else if let Ok(opened) = socket::open(path.local) {
+                let (socket, heard) = (opened.socket, BTreeMap::new());
+                self.paths.push(BoundPath { path, socket, heard, awaited: None });
+                self.counters.paths.push(PathCounters::new(opened.receive_buffer));
+            }
+        }
+        // Nothing new is bound by this.
+        let _ = self.reconfigure(configured);
+    }
+
+    /// The paths with where each peer was last: what [`recall`](Self::recall) wants.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<Path> {
+        let used = |bound: &BoundPath| {
+            let mut path = bound.path.clone();
+            path.peers.extend(bound.heard.clone());
+            path
+        };
+        self.paths.iter().map(used).collect()
+    }
+
+    /// Takes in where an authentic datagram of a peer came from; whether anything has changed by
+    /// it that [`destinations`](Self::destinations) tells.
+    pub fn heard(&mut self, peer: NodeId, path: usize, from: SocketAddr) -> bool {
+        let Some(bound) = self.paths.get_mut(path) else { return false };
+        if bound.path.peers.get(&peer) != Some(&from) {
+            let elsewhere = self.is_configured(peer, from);
+            let Some(bound) = self.paths.get_mut(path).filter(|_| !elsewhere) else { return false };
+            let changed = bound.heard.insert(peer, from) != Some(from);
+            if changed {
+                self.know_addresses();
+            }
+            return changed;
+        }
+        let mut changed = bound.heard.remove(&peer).is_some();
+        if bound.awaited.is_none() {
+            for former in self.paths.iter_mut().filter_map(|bound| bound.awaited.as_mut()) {
+                former.remove(&peer);
+            }
+            changed |= self.close_former();
+        }
+        changed
+    }
+
+    fn is_configured(&self, peer: NodeId, address: SocketAddr) -> bool {
+        self.paths.iter().any(|bound| bound.path.peers.get(&peer) == Some(&address))
+    }
+
+    fn close_former(&mut self) -> bool {
+        let before = self.paths.len();
+        for at in (0..before).rev() {
+            if self.paths[at].awaited.as_ref().is_some_and(BTreeSet::is_empty) {
+                self.paths.remove(at);
+                self.counters.paths.remove(at);
+            }
+        }
+        self.paths.len() != before
+    }
+
+    fn know_addresses(&mut self) {
+        let addresses = |bound: &BoundPath| {
+            let all = bound.path.peers.values().chain(bound.heard.values());
+            all.map(|peer| peer.ip().to_canonical()).collect::<Vec<_>>()
+        };
+        self.peer_addresses = self.paths.iter().flat_map(addresses).collect();
     }
 
     fn at(&self, local: SocketAddr) -> Option<usize> {
@@ -127,7 +221,7 @@ impl Transport {
     pub fn destinations(&self) -> Vec<(NodeId, SocketAddr, SocketAddr)> {
         let ways = |bound: &BoundPath| {
             let local = bound.path.local;
-            let peers = bound.path.peers.iter();
+            let peers = bound.path.peers.iter().chain(&bound.heard);
             peers.map(move |(peer, address)| (*peer, local, *address)).collect::<Vec<_>>()
         };
         self.paths.iter().flat_map(ways).collect()
@@ -153,14 +247,30 @@ impl Transport {
                     idle = 0;
                     left -= 1;
                 }
-                receive::Outcome::Datagram { length, kernel_time, from } => {
+                receive::Outcome::Datagram { length, kernel_time, from, known } => {
                     idle = 0;
                     left -= 1;
                     let datagram = self.intake.datagram(length);
-                    take(Received { datagram, kernel_time, from, path });
+                    take(Received { datagram, kernel_time, from, known, path });
                 }
             }
             path = (path + 1) % self.paths.len();
+        }
+    }
+
+    /// Answers a datagram: on every path that leads to the peer, and to where it came from.
+    pub fn reply(&mut self, to: NodeId, datagram: &[u8], (path, from): (usize, SocketAddr)) {
+        self.send(to, datagram);
+        let there = |(node, local, address): &(NodeId, SocketAddr, SocketAddr)| {
+            *node == to
+                && *address == from
+                && self.paths.get(path).map(|it| it.path.local) == Some(*local)
+        };
+        if !self.destinations().iter().any(there)
+            && let (Some(bound), Some(counters)) =
+                (self.paths.get(path), self.counters.paths.get_mut(path))
+        {
+            bound.send(&from, datagram, counters);
         }
     }
 
@@ -168,17 +278,8 @@ impl Transport {
     /// counted.
     pub fn send(&mut self, to: NodeId, datagram: &[u8]) {
         for (bound, counters) in self.paths.iter().zip(&mut self.counters.paths) {
-            let Some(address) = bound.path.peers.get(&to) else {
-                continue;
-            };
-            let mut outcome = bound.socket.send_to(datagram, address);
-            if matches!(&outcome, Err(error) if counters::is_old_news(error)) {
-                // The answer to an earlier datagram; this one has not been tried yet.
-                outcome = bound.socket.send_to(datagram, address);
-            }
-            match outcome {
-                Ok(_) => counters.sent += 1,
-                Err(error) => counters.count_send_error(&error),
+            for address in bound.path.peers.get(&to).into_iter().chain(bound.heard.get(&to)) {
+                bound.send(address, datagram, counters);
             }
         }
     }
@@ -187,5 +288,26 @@ impl Transport {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+}
+
+impl BoundPath {
+    /// Where peers were that the new paths have elsewhere, or not at all.
+    fn moved(&self, to: &Path) -> BTreeMap<NodeId, SocketAddr> {
+        let before = self.path.peers.iter().chain(&self.heard);
+        let elsewhere = before.filter(|(peer, address)| to.peers.get(*peer) != Some(*address));
+        elsewhere.map(|(peer, address)| (*peer, *address)).collect()
+    }
+
+    fn send(&self, address: &SocketAddr, datagram: &[u8], counters: &mut PathCounters) {
+        let mut outcome = self.socket.send_to(datagram, address);
+        if matches!(&outcome, Err(error) if counters::is_old_news(error)) {
+            // The answer to an earlier datagram; this one has not been tried yet.
+            outcome = self.socket.send_to(datagram, address);
+        }
+        match outcome {
+            Ok(_) => counters.sent += 1,
+            Err(error) => counters.count_send_error(&error),
+        }
     }
 }

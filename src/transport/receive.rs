@@ -25,6 +25,8 @@ pub struct Received<'a> {
     pub kernel_time: Option<Duration>,
     /// Who sent it, as far as its header can be believed.
     pub from: SocketAddr,
+    /// Whether that is an address of a peer.
+    pub known: bool,
     /// On which path it came.
     pub path: usize,
 }
@@ -41,10 +43,10 @@ pub(super) struct Intake {
 pub(super) enum Outcome {
     /// Nothing waits.
     Empty,
-    /// Something waited, but not from a peer.
+    /// Something waited, but no datagram.
     Dropped,
-    /// A datagram from a peer's address, at the front of the buffer.
-    Datagram { length: usize, kernel_time: Option<Duration>, from: SocketAddr },
+    /// A datagram, at the front of the buffer.
+    Datagram { length: usize, kernel_time: Option<Duration>, from: SocketAddr, known: bool },
 }
 
 impl Intake {
@@ -86,14 +88,13 @@ impl Intake {
             }
         }
         match message.address.as_ref().and_then(socket_address) {
-            Some(from) if known(from.ip()) => {
-                counters.received += 1;
-                Outcome::Datagram { length: message.bytes, kernel_time, from }
+            Some(from) => {
+                let known = known(from.ip());
+                let counter = if known { &mut counters.received } else { &mut counters.strangers };
+                *counter += 1;
+                Outcome::Datagram { length: message.bytes, kernel_time, from, known }
             }
-            Some(_) | None => {
-                counters.strangers += 1;
-                Outcome::Dropped
-            }
+            None => Outcome::Dropped,
         }
     }
 }

@@ -105,7 +105,7 @@ fn a_limit_leaves_the_rest_for_later_and_paths_take_turns() {
 }
 
 #[test]
-fn strangers_are_dropped_and_counted_and_count_towards_the_limit() {
+fn strangers_are_told_apart_and_counted_and_count_towards_the_limit() {
     let (mut a, mut b) = pair(&[("127.0.1.1:0", "127.0.1.2:0")]);
     let stranger = UdpSocket::bind("127.0.9.9:0").unwrap();
     for _ in 0..3 {
@@ -113,10 +113,64 @@ fn strangers_are_dropped_and_counted_and_count_towards_the_limit() {
     }
     a.send(B, b"hello");
     let mut came = 0;
-    b.receive(2, |_| came += 1);
-    assert_eq!((came, b.counters().paths[0].strangers), (0, 2));
-    assert_eq!(take(&mut b, 1)[0].0, b"hello");
+    b.receive(2, |received| came += u32::from(!received.known));
+    assert_eq!((came, b.counters().paths[0].strangers), (2, 2));
+    assert_eq!(take(&mut b, 2)[1].0, b"hello");
     assert_eq!(b.counters().paths[0].strangers, 3);
+}
+
+/// A peer whose address the file has wrong is sent to where it was heard from, and no more when it
+/// is heard from where the file has it.
+#[test]
+fn a_peer_is_sent_to_where_it_was_last_heard() {
+    let (mut a, mut b) = pair(&[("127.0.1.1:0", "127.0.1.2:0")]);
+    let (at_a, at_b) = (a.locals().next().unwrap(), b.locals().next().unwrap());
+    let wrong: SocketAddr = "127.0.1.9:9".parse().unwrap();
+    let path = |to| vec![Path { local: at_a, peers: BTreeMap::from([(B, to)]) }];
+    let mut a = {
+        a.reconfigure(path(wrong)).unwrap();
+        a
+    };
+    // Where it was before the reload is not forgotten.
+    a.send(B, b"still there");
+    assert_eq!(take(&mut b, 1)[0].0, b"still there");
+    assert_eq!(a.destinations().len(), 2);
+    assert!(!a.heard(B, 0, at_b), "known already");
+    let elsewhere: SocketAddr = "127.0.1.3:7".parse().unwrap();
+    assert!(a.heard(B, 0, elsewhere));
+    assert!(a.destinations().contains(&(B, at_a, elsewhere)));
+    assert!(a.heard(B, 0, wrong), "heard from where the file has it");
+    assert_eq!(a.destinations(), [(B, at_a, wrong)]);
+}
+
+/// The port is changed: the old one is listened on until each peer has been heard from its new
+/// address on the new one, by the next process too.
+#[test]
+fn a_former_port_goes_on_until_every_peer_is_heard_on_the_new_one() {
+    const C: NodeId = NodeId(3);
+    let (mut a, mut b) = pair(&[("127.0.1.1:0", "127.0.1.2:0")]);
+    let (old_a, old_b) = (a.locals().next().unwrap(), b.locals().next().unwrap());
+    let spare = |host: &str| UdpSocket::bind((host, 0)).unwrap().local_addr().unwrap();
+    let (new_a, new_b, new_c) = (spare("127.0.1.1"), spare("127.0.1.2"), spare("127.0.1.3"));
+    let peers = BTreeMap::from([(B, new_b), (C, new_c)]);
+    let new = vec![Path { local: new_a, peers }];
+    a.reconfigure(new.clone()).unwrap();
+    assert_eq!(a.locals().collect::<Vec<_>>(), [new_a, old_a]);
+    b.send(A, b"to the old port");
+    assert_eq!(take(&mut a, 1)[0].0, b"to the old port");
+    a.send(B, b"both");
+    assert_eq!(take(&mut b, 1)[0].2, old_a);
+
+    let remembered = a.in_use();
+    drop(a);
+    let mut a = Transport::bind(new).unwrap();
+    a.recall(remembered);
+    assert_eq!(a.locals().collect::<Vec<_>>(), [new_a, old_a]);
+    assert!(a.destinations().contains(&(B, old_a, old_b)));
+    a.heard(B, 0, new_b);
+    assert_eq!(a.locals().count(), 2, "the other is not there yet");
+    assert!(a.heard(C, 0, new_c));
+    assert_eq!(a.locals().collect::<Vec<_>>(), [new_a]);
 }
 
 #[test]

@@ -120,9 +120,11 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         field::FITNESS,
         field::LOAD,
         field::WAITING,
+        field::NAME,
     ];
-    let [state, log, heard, software, digest, lag, hardware, features, fitness, load, waiting] =
-        gather(bytes, known)?;
+    let found = gather(bytes, known)?;
+    let [state, log, heard, software, digest, lag, hardware, features, fitness, load, ..] = found;
+    let [.., waiting, name] = found;
 
     let mut state = required(state, field::STATE)?;
     let phase = code::phase_of(state.u8()?).ok_or(state.out_of_range())?;
@@ -171,6 +173,8 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
             list.list::<FITNESS_LENGTH, _>(FITNESS_MAX, read_fitness)
         })?,
         load: load.map(read_load).transpose()?,
+        unlisted: flags & encode::UNLISTED != 0,
+        name: name.and_then(read_name),
     };
     Ok((heartbeat, features))
 }
@@ -178,6 +182,14 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
 fn read_waiting(mut value: Value<'_>) -> Result<Waiting, DecodeError> {
     let connections = Some(value.u32()?).filter(|count| *count != u32::MAX);
     Ok(Waiting { connections, left: Duration::from_millis(value.u32()?.into()) })
+}
+
+/// A name that a file could give a node; anything else is as good as none.
+fn read_name(value: Value<'_>) -> Option<String> {
+    let bytes = value.bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    let valid = (1..=encode::NAME_MAX).contains(&bytes.len()) && bytes.iter().all(plain);
+    valid.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn read_load(mut load: Value<'_>) -> Result<Load, DecodeError> {

@@ -28,9 +28,12 @@ pub(super) const KEPT: u8 = 12;
 
 pub(super) const DRAINING: u8 = 1;
 pub(super) const SOLICIT: u8 = 2;
+pub(super) const UNLISTED: u8 = 0x10;
 
 /// Bytes of one line of the table of peers.
 pub(super) const HEARD_LENGTH: usize = 10;
+/// Longest name of a node.
+pub(super) const NAME_MAX: usize = 63;
 /// Connections that nobody has counted.
 pub(super) const UNKNOWN: u32 = u32::MAX;
 /// Bytes of one pool that is not fit.
@@ -120,8 +123,12 @@ pub fn encoded_length(message: &Message) -> usize {
 
 fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
     check_count(heartbeat.heard.len(), HEARD_MAX);
-    let flags =
-        if heartbeat.draining { DRAINING } else { 0 } | if heartbeat.solicit { SOLICIT } else { 0 };
+    let said = [
+        (heartbeat.draining, DRAINING),
+        (heartbeat.solicit, SOLICIT),
+        (heartbeat.unlisted, UNLISTED),
+    ];
+    let flags = said.iter().filter(|(is, _)| *is).fold(0, |flags, (_, bit)| flags | bit);
     out.push(HEARTBEAT);
     field::put(out, field::STATE, |out| {
         out.push(code::phase(heartbeat.phase));
@@ -165,6 +172,9 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
             out.extend(load.groups.to_be_bytes());
             out.extend(load.connections.unwrap_or(UNKNOWN).to_be_bytes());
         });
+    }
+    if let Some(name) = heartbeat.name.as_ref().filter(|name| name.len() <= NAME_MAX) {
+        field::put(out, field::NAME, |out| out.extend(name.as_bytes()));
     }
     field::put_list(out, field::HEARD, heartbeat.heard.iter().map(heard_record));
 }

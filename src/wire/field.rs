@@ -29,6 +29,9 @@ pub(super) const FORWARDS: u8 = 0x0e;
 pub(super) const BID: u8 = 0x20;
 pub(super) const BACKING: u8 = 0x21;
 pub(super) const LISTS: u8 = 0x22;
+pub(super) const NAME: u8 = 0x23;
+pub(super) const IN_CLEAR: u8 = 0x24;
+pub(super) const TWIN: u8 = 0x25;
 pub(super) const SLICE: u8 = 0x89;
 pub(super) const CLAIMS: u8 = 0x8a;
 pub(super) const POSITION: u8 = 0x8b;
@@ -84,6 +87,11 @@ impl<'a> Value<'a> {
         };
         self.rest = rest;
         Ok(*taken)
+    }
+
+    /// All that is left of it.
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.rest
     }
 
     pub(super) fn u8(&mut self) -> Result<u8, DecodeError> {

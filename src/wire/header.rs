@@ -17,6 +17,9 @@ pub(super) enum Class {
     Message,
     /// Part of the handshake that shows that a life is the present one.
     Hello,
+    /// A hello in front of which stands in clear the challenge that it answers: only who has
+    /// that challenge can have sent it, which is seen without deriving a key.
+    Answer,
 }
 
 /// Everything in front of the body.
@@ -41,6 +44,7 @@ impl Header {
         let class = match self.class {
             Class::Message => 0,
             Class::Hello => 1,
+            Class::Answer => 2,
         };
         let mut bytes = [0; HEADER_LENGTH];
         bytes[0..2].copy_from_slice(&MAGIC);
@@ -76,6 +80,7 @@ impl Header {
         let class = match bytes[3] {
             0 => Class::Message,
             1 => Class::Hello,
+            2 => Class::Answer,
             _ => return Err(RefusedDatagram::UnknownClass),
         };
         if usize::from(u16::from_be_bytes(chunk(bytes, 6))) != datagram.len() {

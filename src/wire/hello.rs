@@ -15,6 +15,10 @@
 //!    | life of B accepted                 |
 //! ```
 //!
+//! Who forges lives by the thousand makes this node run out of keys that it may derive. Then it
+//! calls the peer with a challenge that is to be sent back in clear as well: the answer, of a class
+//! of its own, is known from the forgeries by that, and has a budget of its own.
+//!
 //! A challenge is good for one answer. It names no life: it goes to the addresses of the peer,
 //! and whichever life is there answers, so recordings cannot crowd out the real one.
 
@@ -37,6 +41,11 @@ pub(super) struct Hello {
     pub(super) challenge: Option<Challenge>,
     /// What the receiver asked to be sent back.
     pub(super) answer: Option<Challenge>,
+    /// The receiver shall answer with the challenge in clear before the seal. Older software does
+    /// not look at this.
+    pub(super) in_clear: bool,
+    /// Another node of the receiver's name was here first.
+    pub(super) twin: bool,
 }
 
 impl Hello {
@@ -46,11 +55,19 @@ impl Hello {
                 field::put(out, field, |out| out.extend(value));
             }
         }
+        for (field, is) in [(field::IN_CLEAR, self.in_clear), (field::TWIN, self.twin)] {
+            if is {
+                field::put(out, field, |_| {});
+            }
+        }
     }
 
     pub(super) fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let [challenge, answer] = gather(bytes, [field::CHALLENGE, field::ANSWER])?;
+        let known = [field::CHALLENGE, field::ANSWER, field::IN_CLEAR, field::TWIN];
+        let [challenge, answer, in_clear, twin] = gather(bytes, known)?;
         Ok(Self {
+            in_clear: in_clear.is_some(),
+            twin: twin.is_some(),
             challenge: challenge.map(|mut value| value.take()).transpose()?,
             answer: answer.map(|mut value| value.take()).transpose()?,
         })

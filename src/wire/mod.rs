@@ -39,6 +39,7 @@ mod kept;
 mod keys;
 mod lease;
 mod limiter;
+mod lives;
 mod neighbour;
 mod open;
 mod refused;
@@ -52,7 +53,7 @@ pub use encode::{encode, encoded_length};
 pub use keys::{KEYS_MAX, Key, KeyRing, KeyRingError};
 pub use refused::RefusedDatagram;
 pub use replay::REPLAY_WINDOW;
-pub use sessions::{Issued, Local, Opened, Sessions};
+pub use sessions::{Issued, Local, Opened, RingRefusal, Sessions};
 
 /// Longest datagram: passes every link that IPv6 may use (1280 bytes) with room for tunnels.
 pub const DATAGRAM_MAX: usize = 1200;

@@ -13,30 +13,29 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use chacha20poly1305::ChaCha20Poly1305;
 use chacha20poly1305::aead::AeadInPlace;
-use chacha20poly1305::{ChaCha20Poly1305, Tag};
 
-use crate::protocol::{Errand, Heartbeat, Incarnation, Instant, Message, NodeId, NodePhase, Order};
+use crate::protocol::{Errand, Incarnation, Instant, Message, NODES_MAX, NodeId, Order};
 
 use super::encode::encode;
 use super::header::{Class, Header};
 use super::hello::{Challenge, Hello, challenge};
 use super::keys::{KeyRing, cipher, cluster_hash};
 use super::limiter::Limiter;
+use super::lives::Peer;
 use super::refused::RefusedDatagram;
-use super::replay::ReplayWindow;
 use super::{
     DATAGRAM_MAX, FEATURE_CONNECTIONS, FEATURE_DRAIN_NOW, FEATURE_NAMES, FEATURE_NEIGHBOURS,
     HEADER_LENGTH, TAG_LENGTH,
 };
 
-/// Assumed of a peer until its first heartbeat tells.
-const INTERVAL_ASSUMED: Duration = Duration::from_millis(500);
+/// Datagrams to one peer in a millisecond at most: more than any processor seals.
+const ISSUED_PER_MILLISECOND: u64 = 1_000;
 
-/// Unproven lives of one peer whose key is kept, so that asking again costs no derivation.
-const CANDIDATES_MAX: usize = 4;
+/// Above this are the sequences of last words.
+const SEQUENCE_MAX: u64 = u64::MAX >> 1;
 
 /// Who this node is.
 #[derive(Clone)]
@@ -65,17 +64,35 @@ pub enum Opened {
         /// What.
         message: Message,
     },
-    /// Part of a handshake; this is to be sent to the peer on every path.
+    /// Part of a handshake; this is to be sent to the peer on every path, and to where the
+    /// datagram came from.
     Reply {
         /// To whom.
         to: NodeId,
         /// What, sealed.
         datagram: Vec<u8>,
+        /// Whether what came was sealed under the cluster's key, by a life that has not shown to
+        /// be the present one: somebody is there, and nothing that it says is known.
+        sensed: bool,
     },
     /// Part of a handshake; nothing is to be done.
     Consumed,
     /// Dropped.
     Refused(RefusedDatagram),
+}
+
+/// Why keys must not be changed so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingRefusal {
+    /// Another key under this id: nodes with the one could not read those with the other.
+    Replaced(u8),
+    /// A key is missing with which a node seals that is heard.
+    InUse {
+        /// Id of the key.
+        key: u8,
+        /// The node.
+        by: NodeId,
+    },
 }
 
 /// The sessions of one node with all its peers.
@@ -85,7 +102,11 @@ pub struct Sessions {
     pub(super) ring: KeyRing,
     sealer: ChaCha20Poly1305,
     pub(super) peers: BTreeMap<NodeId, Peer>,
-    issued: BTreeMap<NodeId, Issued>,
+    pub(super) issued: BTreeMap<NodeId, Issued>,
+    /// Keys derived for datagrams of nodes that are not peers.
+    pub(super) others: Limiter,
+    /// A peer that knows another node of this one's name.
+    pub(super) twin: Option<NodeId>,
 }
 
 /// What must never be issued twice in this life. Outlives the peer's place in the configuration:
@@ -100,39 +121,6 @@ pub struct Issued {
     pub round: u64,
 }
 
-/// One configured peer.
-pub(super) struct Peer {
-    /// Its present life.
-    pub(super) session: Option<Session>,
-    /// Lives that were well sealed but have not shown to be the present one, oldest first.
-    candidates: Vec<Candidate>,
-    /// The life that last showed to be present beside the one in `session`, and since when.
-    newcomer: Option<(Incarnation, Instant)>,
-    /// Keys of unknown lives derived: a forged header costs an attacker nothing.
-    derivations: Limiter,
-    /// Hellos sent to lives that are not proven: a recording costs an attacker nothing.
-    pub(super) hellos: Limiter,
-}
-
-/// A life that is proven to be the present one.
-pub(super) struct Session {
-    pub(super) incarnation: Incarnation,
-    ciphers: Vec<(u8, ChaCha20Poly1305)>,
-    window: ReplayWindow,
-    last_heard: Instant,
-    interval: Duration,
-    /// What it can read, as it says; `None` before its first heartbeat.
-    features: Option<u64>,
-    left: bool,
-}
-
-struct Candidate {
-    incarnation: Incarnation,
-    key: u8,
-    cipher: ChaCha20Poly1305,
-    highest: u64,
-}
-
 impl Sessions {
     /// Sessions with nobody yet.
     #[must_use]
@@ -140,7 +128,8 @@ impl Sessions {
         let cluster = cluster_hash(&local.cluster);
         let sealer = cipher(ring.active(), &local.cluster, local.me, local.incarnation);
         let peers = local.peers.iter().map(|peer| (*peer, Peer::new())).collect();
-        Self { local, cluster, ring, sealer, peers, issued: BTreeMap::new() }
+        let (issued, others) = (BTreeMap::new(), Limiter::new());
+        Self { local, cluster, ring, sealer, peers, issued, others, twin: None }
     }
 
     /// Sessions of a life that another process has begun, with what it has issued. That process
@@ -156,13 +145,43 @@ impl Sessions {
         &self.issued
     }
 
-    /// Changes the set of peers and the keys. Peers that stay notice nothing.
+    /// Whether the configuration names this node.
+    #[must_use]
+    pub fn is_listed(&self, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(|peer| peer.listed)
+    }
+
+    /// Why the keys must not become these now: a peer that is heard could not be heard any more.
+    #[must_use]
+    pub fn refusal(&self, now: Instant, ring: &KeyRing) -> Option<RingRefusal> {
+        let replaced = self
+            .ring
+            .keys()
+            .iter()
+            .find(|key| ring.key(key.id).is_some_and(|other| other.secret != key.secret));
+        if let Some(key) = replaced {
+            return Some(RingRefusal::Replaced(key.id));
+        }
+        let heard =
+            self.peers.iter().filter_map(|(node, peer)| Some((node, peer.session.as_ref()?)));
+        let mut heard = heard.filter(|(_, session)| !session.is_silent(now));
+        let (node, session) = heard.find(|(_, session)| ring.key(session.key).is_none())?;
+        Some(RingRefusal::InUse { key: session.key, by: *node })
+    }
+
+    /// Changes the set of peers and the keys. Peers that stay notice nothing; one that is taken
+    /// out and has not said good-bye stays too, as one that is not listed.
     pub fn reconfigure(&mut self, peers: &[NodeId], ring: KeyRing) {
         self.local.peers = peers.to_vec();
-        self.peers.retain(|peer, _| peers.contains(peer));
+        let lives = |peer: &Peer| peer.session.as_ref().is_some_and(|session| !session.left);
+        self.peers.retain(|node, peer| peers.contains(node) || lives(peer));
         for peer in peers {
             self.peers.entry(*peer).or_insert_with(Peer::new);
         }
+        for (node, peer) in &mut self.peers {
+            peer.listed = peers.contains(node);
+        }
+        while self.peers.len() >= NODES_MAX && self.forget_unlisted() {}
         let local = &self.local;
         self.sealer = cipher(ring.active(), &local.cluster, local.me, local.incarnation);
         for (node, peer) in &mut self.peers {
@@ -172,6 +191,12 @@ impl Sessions {
             }
         }
         self.ring = ring;
+    }
+
+    /// A peer that has said, since this was last asked, that it knows another node of this one's
+    /// name: a cloned machine, or a name used twice.
+    pub fn take_twin(&mut self) -> Option<NodeId> {
+        self.twin.take()
     }
 
     /// The life of a peer that is known to be the present one.
@@ -233,6 +258,28 @@ impl Sessions {
         out
     }
 
+    /// Answers a hello; in clear as well if it asks for that.
+    pub(super) fn seal_answer(&mut self, to: NodeId, hello: &Hello, asked: &Hello) -> Vec<u8> {
+        let Some(echo) = asked.challenge.filter(|_| asked.in_clear) else {
+            return self.seal_hello(to, hello);
+        };
+        let issued = self.issued.entry(to).or_default();
+        issued.sequence += 1;
+        let sequence = issued.sequence;
+        let mut out = Vec::new();
+        let write = |body: &mut Vec<u8>| hello.write(body);
+        self.seal_front((to, Class::Answer, sequence), &echo, write, &mut out);
+        out
+    }
+
+    /// Forgets a node that is not listed, one that is silent first; whether there was one.
+    pub(super) fn forget_unlisted(&mut self) -> bool {
+        let unlisted = self.peers.iter().filter(|(_, peer)| !peer.listed);
+        let heard = |peer: &Peer| peer.session.as_ref().map(|it| (!it.left, it.last_heard));
+        let oldest = unlisted.min_by_key(|(_, peer)| heard(peer)).map(|(node, _)| *node);
+        oldest.is_some_and(|node| self.peers.remove(&node).is_some())
+    }
+
     fn seal_body(
         &mut self,
         to: NodeId,
@@ -253,6 +300,17 @@ impl Sessions {
         write: impl FnOnce(&mut Vec<u8>),
         out: &mut Vec<u8>,
     ) {
+        self.seal_front((to, class, sequence), &[], write, out);
+    }
+
+    /// Seals what stands after the header and `clear`, and these with it.
+    fn seal_front(
+        &self,
+        (to, class, sequence): (NodeId, Class, u64),
+        clear: &[u8],
+        write: impl FnOnce(&mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) {
         let header = Header {
             class,
             key: self.ring.active().id,
@@ -264,15 +322,16 @@ impl Sessions {
         };
         out.clear();
         out.resize(HEADER_LENGTH, 0);
+        out.extend(clear);
         write(out);
         let length = out.len() + TAG_LENGTH;
         assert!(length <= DATAGRAM_MAX, "a datagram of {length} bytes exceeds {DATAGRAM_MAX}");
         let length = u16::try_from(length).expect("a datagram is short");
-        let front = header.bytes(length);
-        out[..HEADER_LENGTH].copy_from_slice(&front);
+        out[..HEADER_LENGTH].copy_from_slice(&header.bytes(length));
+        let (front, body) = out.split_at_mut(HEADER_LENGTH + clear.len());
         let tag = self
             .sealer
-            .encrypt_in_place_detached(&header.nonce().into(), &front, &mut out[HEADER_LENGTH..])
+            .encrypt_in_place_detached(&header.nonce().into(), front, body)
             .expect("a datagram is far below the limit of the cipher");
         out.extend(tag);
     }
@@ -280,7 +339,26 @@ impl Sessions {
     /// The challenge that is out for a peer.
     pub(super) fn challenge(&mut self, peer: NodeId) -> Challenge {
         let round = self.issued.entry(peer).or_default().round;
-        challenge(&self.local, peer, round)
+        let kept = self.peers.get(&peer).and_then(|peer| peer.challenge);
+        if let Some((_, kept)) = kept.filter(|(of, _)| *of == round) {
+            return kept;
+        }
+        let made = challenge(&self.local, peer, round);
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.challenge = Some((round, made));
+        }
+        made
+    }
+
+    /// Leaves out all that may have been issued in so many milliseconds that this host does not
+    /// know of: a virtual machine that was put back to a snapshot would issue it again, and say
+    /// two things under one nonce.
+    pub(super) fn skip(&mut self, milliseconds: u64) {
+        let most = milliseconds.saturating_mul(ISSUED_PER_MILLISECOND);
+        for issued in self.issued.values_mut() {
+            issued.sequence = issued.sequence.saturating_add(most).min(SEQUENCE_MAX);
+            issued.round = issued.round.saturating_add(most);
+        }
     }
 
     /// The challenge that was out for a peer has been answered; the next will be another.
@@ -318,149 +396,4 @@ pub(super) fn ciphers(
     incarnation: Incarnation,
 ) -> Vec<(u8, ChaCha20Poly1305)> {
     ring.keys().iter().map(|key| (key.id, cipher(key, cluster, node, incarnation))).collect()
-}
-
-impl Peer {
-    const fn new() -> Self {
-        Self {
-            session: None,
-            candidates: Vec::new(),
-            newcomer: None,
-            derivations: Limiter::new(),
-            hellos: Limiter::new(),
-        }
-    }
-
-    /// The session with the life that this header names.
-    pub(super) fn session_of(&mut self, header: &Header) -> Option<&mut Session> {
-        self.session.as_mut().filter(|session| session.incarnation == header.incarnation)
-    }
-
-    /// Opens a datagram of a life that is not proven. `derive` makes its key, which is limited
-    /// unless this life was well sealed before.
-    pub(super) fn open_unproven<'a>(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        datagram: &'a mut [u8],
-        derive: impl FnOnce() -> ChaCha20Poly1305,
-    ) -> Result<&'a [u8], RefusedDatagram> {
-        let known = self.candidates.iter_mut().find(|candidate| {
-            candidate.incarnation == header.incarnation && candidate.key == header.key
-        });
-        if let Some(candidate) = known {
-            if header.sequence <= candidate.highest {
-                return Err(RefusedDatagram::Duplicate);
-            }
-            let body = unseal(&candidate.cipher, header, datagram)?;
-            candidate.highest = header.sequence;
-            return Ok(body);
-        }
-        if !self.derivations.allow(now) {
-            return Err(RefusedDatagram::TooManyLives);
-        }
-        let cipher = derive();
-        let body = unseal(&cipher, header, datagram)?;
-        if self.candidates.len() == CANDIDATES_MAX {
-            self.candidates.remove(0);
-        }
-        self.candidates.push(Candidate {
-            incarnation: header.incarnation,
-            key: header.key,
-            cipher,
-            highest: header.sequence,
-        });
-        Ok(body)
-    }
-
-    /// Takes a life that has answered a challenge for the present one, unless another life was
-    /// heard so lately that it may still be there.
-    pub(super) fn admit(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        ciphers: Vec<(u8, ChaCha20Poly1305)>,
-    ) -> Result<(), RefusedDatagram> {
-        if let Some(incumbent) = &self.session
-            && !incumbent.is_silent(now)
-        {
-            let since = match self.newcomer {
-                Some((incarnation, since)) if incarnation == header.incarnation => since,
-                Some(_) | None => now,
-            };
-            self.newcomer = Some((header.incarnation, since));
-            return Err(if incumbent.last_heard > since {
-                RefusedDatagram::DuplicateNode
-            } else {
-                RefusedDatagram::IncumbentHeard
-            });
-        }
-        self.newcomer = None;
-        self.candidates.retain(|candidate| candidate.incarnation != header.incarnation);
-        self.session = Some(Session {
-            incarnation: header.incarnation,
-            ciphers,
-            window: ReplayWindow::after(header.sequence),
-            last_heard: now,
-            interval: INTERVAL_ASSUMED,
-            features: None,
-            left: false,
-        });
-        Ok(())
-    }
-}
-
-impl Session {
-    /// Opens a datagram of the present life and takes its sequence.
-    pub(super) fn open<'a>(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        datagram: &'a mut [u8],
-    ) -> Result<&'a [u8], RefusedDatagram> {
-        self.window.check(header.sequence)?;
-        let (_, cipher) = self
-            .ciphers
-            .iter()
-            .find(|(key, _)| *key == header.key)
-            .ok_or(RefusedDatagram::UnknownKey)?;
-        let body = unseal(cipher, header, datagram)?;
-        self.window.mark(header.sequence);
-        self.last_heard = now;
-        Ok(body)
-    }
-
-    /// Remembers how often this life means to be heard, what it can read, and whether it said
-    /// good-bye.
-    pub(super) fn note(&mut self, heartbeat: &Heartbeat, features: u64) {
-        self.features = Some(features);
-        self.interval = heartbeat.interval;
-        self.left = heartbeat.phase == NodePhase::Left;
-    }
-
-    /// Whether this life has been silent for two intervals, or has said good-bye: one lost
-    /// heartbeat does not open the door to a clone, and a restart is recognised before the
-    /// silence counts as death.
-    fn is_silent(&self, now: Instant) -> bool {
-        self.left || now.since(self.last_heard) >= self.interval * 2
-    }
-}
-
-/// Checks the seal and decrypts in place; the datagram is untouched when the seal is bad.
-fn unseal<'a>(
-    cipher: &ChaCha20Poly1305,
-    header: &Header,
-    datagram: &'a mut [u8],
-) -> Result<&'a [u8], RefusedDatagram> {
-    let Some((front, rest)) = datagram.split_at_mut_checked(HEADER_LENGTH) else {
-        return Err(RefusedDatagram::TooShort);
-    };
-    let Some((body, tag)) = rest.split_last_chunk_mut::<TAG_LENGTH>() else {
-        return Err(RefusedDatagram::TooShort);
-    };
-    let tag = Tag::from(*tag);
-    cipher
-        .decrypt_in_place_detached(&header.nonce().into(), front, body, &tag)
-        .map_err(|_| RefusedDatagram::BadSeal)?;
-    Ok(body)
 }

@@ -12,6 +12,11 @@ impl Cluster {
         self.network.heal();
         self.network.weather = crate::network::Weather::fair();
         self.strangers.groups.clear();
+        let mut last = self.plans[self.plans.len() - 1].clone();
+        if !last.absent.is_empty() {
+            last.absent.clear();
+            self.plans.push(last);
+        }
         for host in 0..self.hosts.len() {
             self.resume(host);
             self.resume_machine(host);

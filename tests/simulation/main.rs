@@ -42,6 +42,7 @@ mod load_stories;
 mod loads;
 mod machine;
 mod majority_stories;
+mod membership_stories;
 mod mutations;
 mod neighbour_stories;
 mod neighbourhood;

@@ -1,6 +1,6 @@
 //! Configurations as operators roll them out: each host may have another one for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use buoy::protocol::{
@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) preserve: Option<Duration>,
     /// What else is other in this version than the rest of a plan says.
     pub(crate) adjust: Option<fn(&mut Configuration)>,
+    /// Hosts that are not listed.
+    pub(crate) absent: BTreeSet<usize>,
 }
 
 impl Plan {
@@ -49,16 +51,11 @@ impl Plan {
             .map(|key| (*key, group(options, *key, &ids, draw)))
             .collect();
         let preserve = options.preserve.then_some(Duration::from_secs(600));
-        Self {
-            groups,
-            weights: options.weights.clone(),
-            other_voters: false,
-            preserve,
-            adjust: None,
-        }
+        let (weights, absent) = (options.weights.clone(), BTreeSet::new());
+        Self { groups, weights, other_voters: false, preserve, adjust: None, absent }
     }
 
-    /// A later version: a group more or less, or another weight.
+    /// A later version: a group more or less, another weight, a host less or again.
     pub(crate) fn changed(&self, cluster: &mut Cluster) -> Self {
         if cluster.options.layouts && cluster.draw.chance(600_000) {
             return self.regrouped(&mut cluster.draw);
@@ -70,8 +67,15 @@ impl Plan {
             Some(voting) => voting.voters < ids.len() || voting.voters > 3,
             None => false,
         };
+        let strict = cluster.options.strict.is_some();
         if alternative && cluster.draw.chance(300_000) {
             next.other_voters = !next.other_voters;
+        } else if !strict && ids.len() > 2 && cluster.draw.chance(250_000) {
+            if next.absent.is_empty() {
+                next.absent.insert(cluster.draw.index(ids.len()));
+            } else {
+                next.absent.clear();
+            }
         } else if cluster.draw.chance(300_000) {
             let host = cluster.draw.index(ids.len());
             let weight = cluster.draw.pick(&[1, 50, 100, 200, 1000]);
@@ -193,10 +197,12 @@ impl Cluster {
             me: this.id,
             incarnation: this.incarnation,
             seed,
+            name: String::new(),
             software: SoftwareVersion::default(),
             digest: u64::try_from(this.plan).expect("few plans"),
             nodes: members
                 .enumerate()
+                .filter(|(place, _)| !plan.absent.contains(place))
                 .map(|(place, (host, weight))| (host.id, self.member(plan, place, *weight)))
                 .collect(),
             groups: plan.groups.clone(),

@@ -58,7 +58,8 @@ impl Cluster {
 
     /// A configuration arrives at a host; its daemon reloads.
     pub(crate) fn adopt(&mut self, host: usize, plan: usize) {
-        if plan <= self.hosts[host].plan {
+        // A file that does not have the host itself is refused there.
+        if plan <= self.hosts[host].plan || self.plans[plan].absent.contains(&host) {
             return;
         }
         self.hosts[host].plan = plan;
@@ -139,7 +140,8 @@ impl Cluster {
             Inbound::Datagram { from, life, sent_at, received_at, message } => {
                 self.hosts[host].datagrams -= 1;
                 if !self.session_admits(host, from, life) {
-                    return None;
+                    let over = self.hosts[host].sessions[from].is_some_and(|it| it.over);
+                    return (!over).then_some(Event::Sensed { from: self.hosts[from].id });
                 }
                 let arrived_at = self.hosts[host].clock.moment(received_at);
                 self.safety.note_heard((host, from), (sent_at, arrived_at), self.now);
@@ -299,6 +301,7 @@ impl Cluster {
                 self.check_report(host, &report);
             }
             Action::RememberVoters(record) => self.store_voters(host, record),
+            Action::Named { .. } => {}
             Action::RememberDraining(draining) => self.hosts[host].draining = draining,
             Action::GoOn(memory) => self.leave_to_next(host, memory),
             Action::Stopped => {
@@ -431,6 +434,7 @@ fn kind(action: &Action) -> u64 {
         Action::Report(_) => 7,
         Action::RememberDraining(draining) => 8 + u64::from(*draining),
         Action::RememberVoters(record) => 22 ^ u64::try_from(record.lists.len()).unwrap_or(0),
+        Action::Named { node, .. } => 23 ^ u64::from(node.0).rotate_left(8),
         Action::Stopped => 10,
         Action::GoOn(_) => 18,
         Action::Probe { group } => 13 ^ group.0,

@@ -373,6 +373,7 @@ impl Cluster {
             | Report::NotConverged { .. }
             | Report::WentOn { .. }
             | Report::NotInPlace { .. }
+            | Report::Unlisted { .. }
             | Report::Draining { .. } => {}
         }
     }

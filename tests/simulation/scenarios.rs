@@ -4,8 +4,9 @@ use buoy::protocol::Rule;
 
 use crate::story::Story;
 use crate::{
-    check_stories, host_stories, layout_stories, load_stories, majority_stories, neighbour_stories,
-    network_stories, operator_stories, restart_stories, stranger_stories, voter_stories,
+    check_stories, host_stories, layout_stories, load_stories, majority_stories,
+    membership_stories, neighbour_stories, network_stories, operator_stories, restart_stories,
+    stranger_stories, voter_stories,
 };
 
 macro_rules! stories {
@@ -67,6 +68,10 @@ stories! {
         restart_in_place restart_in_place_knows_nothing restart_in_place_gives_way
         restart_in_place_takes_nothing
         restart_in_place_comes_too_late restart_in_place_while_busy
+    }
+    membership_stories {
+        removed_while_running removed_by_one_and_listed_again removed_by_restarts
+        senses_but_is_not_heard
     }
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
     stranger_stories {

@@ -50,7 +50,7 @@ fn a_later_version_is_understood() {
     let growth = [
         (
             "810011 02 02 000186a0 03 0002 0000000012345678",
-            "810013 02 f2 000186a0 03 0002 0000000012345678 ffff",
+            "810013 02 e2 000186a0 03 0002 0000000012345678 ffff",
         ),
         ("070002 0101", "070002 0102"),
         ("080008 0000000000000007", "080008 ffffffffffffffff 7e0003 010203"),
@@ -76,6 +76,27 @@ fn a_later_version_is_understood() {
     assert_eq!(slice.claims[0].cause, Cause::Drain(C));
 }
 
+/// To a node that the sender's file does not list, and from one that the receiver's does not.
+#[test]
+fn a_heartbeat_says_that_the_receiver_is_not_listed_and_who_sends_it() {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    let name = Some("lb1".to_owned());
+    let told = Message::Heartbeat(Heartbeat { unlisted: true, name, ..bare });
+    let flags = changed(&told, "810011 02 12 000186a0", "810011 02 02 000186a0");
+    let (was, becomes) = ("200003 6c6231 830015", "830015");
+    assert_eq!(hex(&flags).replace(&hex(&unhex(was)), &hex(&unhex(becomes))), {
+        let mut body = Vec::new();
+        encode(&heartbeat(), &mut body);
+        hex(&body)
+    });
+    assert_eq!(decode(&changed(&told, was, was)), Ok(told.clone()));
+    // A name that no file could have is none.
+    let Ok(Message::Heartbeat(odd)) = decode(&changed(&told, was, "200003 6c0a31 830015")) else {
+        panic!("not a heartbeat")
+    };
+    assert_eq!(odd.name, None);
+}
+
 /// An earlier version looks at the front of a record and of a field.
 #[test]
 fn an_earlier_version_understands_what_has_a_detail() {
@@ -92,6 +113,8 @@ fn an_earlier_version_is_understood() {
     let wanted = Heartbeat {
         software: SoftwareVersion::default(),
         config_digest: 0,
+        unlisted: false,
+        name: None,
         loop_lag: Duration::ZERO,
         ..whole
     };
@@ -348,7 +371,7 @@ fn datagrams_are_refused_for_these_reasons() {
     expect(&mut b, 1001, vec![0; DATAGRAM_MAX + 1], RefusedDatagram::TooLong);
     expect(&mut b, 1001, with(STORY[4], 0, "6278"), RefusedDatagram::BadMagic);
     expect(&mut b, 1001, with(STORY[4], 2, "02"), RefusedDatagram::UnknownVersion);
-    expect(&mut b, 1001, with(STORY[4], 3, "02"), RefusedDatagram::UnknownClass);
+    expect(&mut b, 1001, with(STORY[4], 3, "03"), RefusedDatagram::UnknownClass);
     expect(&mut b, 1001, with(STORY[4], 6, "0001"), RefusedDatagram::WrongLength);
     expect(&mut b, 1001, with(STORY[4], 8, "00000000"), RefusedDatagram::OtherCluster);
     expect(&mut b, 1001, with(STORY[4], 16, "0c0c0c0c"), RefusedDatagram::NotForMe);

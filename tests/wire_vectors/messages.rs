@@ -37,6 +37,8 @@ pub(crate) fn heartbeat() -> Message {
         weight: 2,
         software: SoftwareVersion { major: 1, minor: 2, patch: 3 },
         config_digest: 0x1122_3344_5566_7788,
+        unlisted: false,
+        name: None,
         loop_lag: Duration::from_micros(250),
         log: LogPosition { stream: 5, version: 6 },
         acknowledged: LogPosition { stream: 7, version: 8 },

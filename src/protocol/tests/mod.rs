@@ -100,6 +100,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
         incarnation: Incarnation(1000 + u64::from(me)),
         seed: u64::from(me),
         software: SoftwareVersion::default(),
+        name: String::new(),
         digest: 0,
         nodes: (1..=nodes).map(|node| (NodeId(node), Member::of_weight(1))).collect(),
         groups: (1..=groups)
@@ -275,7 +276,7 @@ impl Cluster {
                 | Action::Tickle { .. }) => self.note(node, other),
                 Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
                 Action::RememberVoters(_) => self.post(soon, node, STORED),
-                Action::RememberDraining(_) | Action::LetFinish { .. } => {}
+                Action::Named { .. } | Action::RememberDraining(_) | Action::LetFinish { .. } => {}
             }
         }
         for (group, owners) in &self.open {

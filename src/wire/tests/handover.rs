@@ -42,7 +42,7 @@ fn what_is_held_back_from_an_older_peer_is_named() {
     assert!(exchange(100, &mut b, &mut a));
     assert!(a.held_back().is_empty(), "it is the same release");
     let session = a.peers.get_mut(&B).and_then(|peer| peer.session.as_mut()).unwrap();
-    session.note(&beat(), FEATURE_NEIGHBOURS);
+    session.note(at(0), &beat(), FEATURE_NEIGHBOURS);
     assert_eq!(a.held_back(), [(B, vec!["connections", "drain --now"])].into());
     let mut datagram = Vec::new();
     a.seal(B, &Message::Connections(Vec::new()), &mut datagram);

@@ -114,7 +114,7 @@ fn lost_hellos_are_made_good_by_the_next_heartbeats() {
                 }
                 let receiver = if to == A { &mut a } else { &mut b };
                 match receiver.open(at(turn * 100), &mut datagram) {
-                    Opened::Reply { to, datagram } => queue.push_back((to, datagram)),
+                    Opened::Reply { to, datagram, .. } => queue.push_back((to, datagram)),
                     Opened::Message { .. } | Opened::Consumed => {}
                     Opened::Refused(reason) => panic!("losses {losses:b}: {reason}"),
                 }
@@ -226,14 +226,26 @@ fn a_used_answer_is_no_answer() {
 fn an_answer_from_before_a_reload_is_no_answer() {
     let (mut a, mut b) = (a(10), b(20));
     let mut hello = reply(b.open(at(0), &mut sealed(&mut a, B)));
-    let mut answer = reply(a.open(at(0), &mut hello));
+    let answer = reply(a.open(at(0), &mut hello));
     reply(b.open(at(0), &mut answer.clone()));
     assert_eq!(b.present(A), Some(Incarnation(10)));
-    b.reconfigure(&[], ring(&[1], 1));
-    b.reconfigure(&[A], ring(&[1], 1));
-    let opened = b.open(at(1), &mut answer);
-    assert!(matches!(opened, Opened::Reply { .. }), "{opened:?}");
-    assert_eq!(b.present(A), None);
+    // One that lives stays a peer meanwhile; one that has left is forgotten.
+    let mut farewell = Vec::new();
+    a.seal(B, &beat(100, NodePhase::Left), &mut farewell);
+    for left in [false, true] {
+        if left {
+            assert!(is_message(&b.open(at(1), &mut farewell)));
+        }
+        b.reconfigure(&[], ring(&[1], 1));
+        b.reconfigure(&[A], ring(&[1], 1));
+        let opened = b.open(at(1), &mut answer.clone());
+        match opened {
+            Opened::Refused(_) if !left => {}
+            Opened::Reply { .. } if left => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(b.present(A), (!left).then_some(Incarnation(10)));
+    }
 }
 
 #[test]
@@ -316,7 +328,9 @@ fn another_cluster_another_destination_a_stranger() {
     assert_eq!(opened, refused(RefusedDatagram::OtherCluster));
     let opened = b.open(at(0), &mut sealed(&mut a(10), NodeId(3)));
     assert_eq!(opened, refused(RefusedDatagram::NotForMe));
-    let opened = b.open(at(0), &mut sealed(&mut sessions(9, 1, &[2]), B));
+    let mut stranger = sessions(9, 1, &[2]);
+    stranger.reconfigure(&[B], ring(&[2], 2));
+    let opened = b.open(at(0), &mut sealed(&mut stranger, B));
     assert_eq!(opened, refused(RefusedDatagram::UnknownSource));
 }
 

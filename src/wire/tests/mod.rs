@@ -2,6 +2,7 @@
 
 mod handover;
 mod handshake;
+mod members;
 mod rotation;
 mod round_trip;
 mod sample;

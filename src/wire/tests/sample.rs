@@ -110,6 +110,8 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
             groups: low(random, 16),
             connections: Some(low(random, 32)).filter(|count| *count != u32::MAX),
         }),
+        unlisted: random.below(2) == 1,
+        name: (random.below(2) == 1).then(|| "lb-1.example_2".to_owned()),
         fitness: (0..small(random, FITNESS_MAX as u64 + 1))
             .map(|_| {
                 (PoolId(random.next_u64()), [Fitness::Reluctant, Fitness::Unfit][small(random, 2)])

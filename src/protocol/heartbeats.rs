@@ -1,0 +1,89 @@
+//! What a node says of itself: every heartbeat interval to every peer, and at the end.
+
+use std::time::Duration;
+
+use super::action::Action;
+use super::identity::NodeId;
+use super::membership::low;
+use super::message::{Heard, Heartbeat, LogPosition, Message, NodePhase};
+use super::node::Node;
+
+impl Node {
+    /// Sends one heartbeat to one peer.
+    pub(super) fn send_heartbeat(&mut self, to: NodeId, solicit: bool) {
+        let now = self.now;
+        let heard =
+            self.peers.iter().filter(|(node, _)| **node != to).filter_map(|(node, peer)| {
+                Some(Heard {
+                    node: *node,
+                    incarnation_low: low(peer.incarnation?),
+                    age: now.since(peer.heard_at?),
+                })
+            });
+        let mut heard: Vec<Heard> = heard.collect();
+        let Some(peer) = self.peers.get(&to) else { return };
+        if let (Some(incarnation), Some(at)) = (peer.incarnation, peer.heard_at) {
+            let age = now.since(at);
+            heard.push(Heard { node: to, incarnation_low: low(incarnation), age });
+        }
+        let timing = &self.configuration.timing;
+        let beat = Heartbeat {
+            phase: self.phase,
+            draining: self.drains(),
+            solicit,
+            interval: timing.heartbeat,
+            misses: timing.misses,
+            weight: self.weight(self.configuration.me),
+            software: self.configuration.software,
+            config_digest: self.configuration.digest,
+            loop_lag: self.loop_lag,
+            clock_ms: now.as_millis(),
+            log: LogPosition { stream: peer.outbound.stream, version: peer.outbound.target },
+            acknowledged: peer.inbound.have,
+            heard,
+            waiting: self.waiting(now),
+            hardware: self.hardware.clone(),
+            fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
+            load: self.meter.load(now),
+            unlisted: !peer.listed,
+            name: self.name_for(peer),
+        };
+        self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
+    }
+
+    /// Sends a heartbeat to every peer now and plans the next.
+    pub(super) fn beat(&mut self, solicit: bool) {
+        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.send_heartbeat(peer, solicit);
+        }
+    }
+
+    /// What a guardian says for this node when it cannot any more; the same to every peer, at any
+    /// time of this life.
+    #[must_use]
+    pub fn farewell(&self) -> Message {
+        let timing = &self.configuration.timing;
+        Message::Heartbeat(Heartbeat {
+            phase: NodePhase::Left,
+            draining: self.draining,
+            solicit: false,
+            interval: timing.heartbeat,
+            misses: timing.misses,
+            weight: self.weight(self.configuration.me),
+            software: self.configuration.software,
+            config_digest: self.configuration.digest,
+            loop_lag: Duration::ZERO,
+            clock_ms: 0,
+            log: LogPosition::default(),
+            acknowledged: LogPosition::default(),
+            heard: Vec::new(),
+            waiting: None,
+            hardware: Vec::new(),
+            fitness: Vec::new(),
+            load: None,
+            unlisted: false,
+            name: None,
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Members that files do not agree on.
+//!
+//! A file that names one node less, or more, reaches the hosts one after the other. So every node
+//! that is heard under the cluster's key is a peer, listed in the own file or not: its claims count
+//! while it lives. It is counted in no placement and given nothing, and every heartbeat to it says
+//! that it is not listed. A node that a living peer does not list hands over what it has and takes
+//! nothing, as if it were drained, until all who live list it.
+//!
+//! ```text
+//!    lb1, lb2: "you are not in my file" ---> lb3: offers its groups, holds nothing, runs on
+//!    lb1 reloads a file with lb3 -----------> lb3: as long as lb2 does not list it, the same
+//!    lb2 reloads a file with lb3 -----------> lb3: takes its share again
+//! ```
+
+use super::action::{Action, Report};
+use super::configuration::NODES_MAX;
+use super::identity::NodeId;
+use super::instant::Instant;
+use super::membership::low;
+use super::message::Claim;
+use super::node::Node;
+use super::peers::Peer;
+use super::rules::Rule;
+
+/// A heartbeat with more peers than this has no room for a name.
+const NAMED_MAX: usize = 48;
+
+impl Node {
+    /// Whether this node is to own nothing: drained, or not listed by a peer that lives.
+    pub(super) fn drains(&self) -> bool {
+        self.draining || (!self.unlisted_by.is_empty() && self.holds(Rule::UnlistedDrains))
+    }
+
+    /// Peers that live and whose files do not list this node.
+    #[must_use]
+    pub fn unlisted_by(&self) -> &[NodeId] {
+        &self.unlisted_by
+    }
+
+    /// Follows what living peers say of their files.
+    pub(super) fn revise_listing(&mut self) {
+        self.revise_sensed();
+        let says = |(_, peer): &(&NodeId, &Peer)| peer.alive() && peer.said.unlisted;
+        let now: Vec<NodeId> = self.peers.iter().filter(says).map(|(node, _)| *node).collect();
+        if now == self.unlisted_by {
+            return;
+        }
+        let turned = now.is_empty() != self.unlisted_by.is_empty();
+        for peer in now.iter().filter(|peer| !self.unlisted_by.contains(peer)) {
+            self.actions.push(Action::Report(Report::Unlisted { by: *peer, on: true }));
+        }
+        for peer in self.unlisted_by.iter().filter(|peer| !now.contains(peer)) {
+            self.actions.push(Action::Report(Report::Unlisted { by: *peer, on: false }));
+        }
+        self.unlisted_by = now;
+        if turned {
+            self.evaluate = true;
+            self.beat(false);
+        }
+    }
+
+    /// Peers that live and that the file does not list.
+    pub(super) fn living_unlisted(&self) -> impl Iterator<Item = &NodeId> {
+        self.peers.iter().filter(|(_, peer)| !peer.listed && peer.alive()).map(|(node, _)| node)
+    }
+
+    /// The own name, for a peer that does not list this node.
+    pub(super) fn name_for(&self, peer: &Peer) -> Option<String> {
+        let room = self.peers.len() <= NAMED_MAX;
+        (peer.said.unlisted && room).then(|| self.configuration.name.clone())
+    }
+
+    /// Takes in how a peer that is not listed calls itself.
+    pub(super) fn learn_name(&mut self, from: NodeId, name: Option<String>) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if let Some(name) = name.filter(|name| !peer.listed && peer.name.as_ref() != Some(name)) {
+            peer.name = Some(name.clone());
+            self.actions.push(Action::Named { node: from, name });
+        }
+    }
+
+    /// Takes in that a datagram has come that was sealed under the cluster's key by a life that
+    /// has not shown to be the present one: somebody may be there, and not hear this node.
+    pub(super) fn sensed(&mut self, from: NodeId) {
+        let heard = self.peers.get(&from).is_some_and(Peer::alive);
+        let room = self.sensed.len() < NODES_MAX || self.sensed.contains_key(&from);
+        if !heard && room {
+            self.sensed.insert(from, self.now);
+        }
+    }
+
+    /// Whether somebody of the cluster is there who cannot be talked with, and nobody hears this
+    /// node.
+    pub(super) fn senses_only(&self) -> bool {
+        !self.sensed.is_empty() && !self.peers.values().any(|peer| self.touches(peer))
+    }
+
+    /// When the last sign of somebody who cannot be talked with counts no more.
+    pub(super) fn sensed_deadline(&self) -> Instant {
+        let within = self.configuration.timing.detection();
+        self.sensed.values().map(|at| *at + within).min().unwrap_or(Instant::NEVER)
+    }
+
+    fn revise_sensed(&mut self) {
+        let (now, within) = (self.now, self.configuration.timing.detection());
+        let before = self.sensed.len();
+        let peers = &self.peers;
+        self.sensed.retain(|node, at| {
+            now.since(*at) < within && !peers.get(node).is_some_and(Peer::alive)
+        });
+        self.evaluate |= self.sensed.len() != before;
+    }
+
+    /// Makes a peer of a node that is heard, or heard of, and that the file does not list.
+    pub(super) fn enrol(&mut self, node: NodeId) {
+        let known = node == self.configuration.me || self.peers.contains_key(&node);
+        if known || !self.holds(Rule::UnlistedCounts) || !self.make_room() {
+            return;
+        }
+        let mut peer = self.new_peer(1);
+        (peer.listed, peer.owns) = (false, false);
+        self.peers.insert(node, peer);
+        self.restart_log(node);
+    }
+
+    /// An owner that is neither listed nor heard is given a detection time to be heard: somebody
+    /// has just told of it.
+    pub(super) fn enrol_owner(&mut self, claim: &Claim) {
+        if self.peers.contains_key(&claim.owner) {
+            return;
+        }
+        self.enrol(claim.owner);
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&claim.owner) {
+            peer.incarnation_low = Some(low(claim.incarnation));
+            peer.relayed_at = Some(now);
+        }
+    }
+
+    /// Keeps of the peers that the file does not list those that live.
+    pub(super) fn forget_unlisted_peers(&mut self) {
+        let counts = self.holds(Rule::UnlistedCounts);
+        let nodes = &self.configuration.nodes;
+        let before = self.peers.len();
+        self.peers.retain(|node, peer| nodes.contains_key(node) || (counts && peer.alive()));
+        let unheard = nodes.keys().filter(|node| !self.peers.contains_key(node)).count();
+        // This node is one of those.
+        while self.peers.len() + unheard > NODES_MAX && self.forget_unlisted(true) {}
+        self.note_forgotten(before);
+    }
+
+    /// Whether one peer more has a place; makes it by forgetting one that is dead and not listed.
+    fn make_room(&mut self) -> bool {
+        let before = self.peers.len();
+        let room = before + 1 < NODES_MAX || self.forget_unlisted(false);
+        self.note_forgotten(before);
+        room
+    }
+
+    fn forget_unlisted(&mut self, living: bool) -> bool {
+        let unlisted = self.peers.iter().filter(|(_, peer)| !peer.listed);
+        let unlisted = unlisted.filter(|(_, peer)| living || !peer.alive());
+        let last = unlisted.min_by_key(|(_, peer)| (peer.alive(), peer.heard_at));
+        let Some(node) = last.map(|(node, _)| *node) else { return false };
+        self.peers.remove(&node).is_some()
+    }
+
+    fn note_forgotten(&mut self, before: usize) {
+        let gone = before.saturating_sub(self.peers.len());
+        self.forgotten = self.forgotten.wrapping_add(u32::try_from(gone).unwrap_or(u32::MAX));
+    }
+
+    /// A peer of which nothing is known yet.
+    pub(super) fn new_peer(&self, weight: u16) -> Peer {
+        let timing = &self.configuration.timing;
+        let first = super::gossip::first_stream(self.configuration.incarnation);
+        let stream = first.wrapping_add(self.forgotten);
+        Peer::new(self.now, weight, timing.heartbeat, timing.misses, stream)
+    }
+}

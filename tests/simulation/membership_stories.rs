@@ -1,0 +1,93 @@
+//! Stories of files that do not agree on who is a member.
+
+use buoy::protocol::Rule;
+
+use crate::cluster::Cluster;
+use crate::draw::{MILLISECOND, SECOND};
+use crate::plan::Plan;
+use crate::story::{Outcome, calm};
+use crate::trace::Violation;
+
+/// A group handed over is away for no longer than this.
+const HANDED_OVER_WITHIN: u64 = 20 * MILLISECOND;
+
+/// Three hosts, and a second file without the last of them.
+fn without_the_last(broken: Option<Rule>) -> Result<Cluster, Violation> {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    let first = cluster.plans[0].clone();
+    cluster.plans.push(Plan { absent: [2].into(), ..first });
+    Ok(cluster)
+}
+
+/// Nothing is answered twice, or by the host that is not listed, for a while.
+fn stays_out(cluster: &mut Cluster, length: u64) -> Result<(), Violation> {
+    cluster.watch("B1", length, |this| this.doubled().or_else(|| this.not_empty(2)))
+}
+
+/// B1: a host is taken out of the file of the two others, which reload 10 ms apart, and runs on. It
+/// gives all that it has away, as for a drain, and nobody has anything twice at any time.
+pub(crate) fn removed_while_running(broken: Option<Rule>) -> Outcome {
+    let mut cluster = without_the_last(broken)?;
+    cluster.expect("B1", cluster.not_empty(2).is_some(), "the last host has nothing")?;
+    for host in 0..2 {
+        cluster.adopt(host, 1);
+        cluster.watch("B1", 10 * MILLISECOND, Cluster::doubled)?;
+    }
+    cluster.wait_until("B1", SECOND, |this| this.doubled().or_else(|| this.not_empty(2)))?;
+    cluster.wait_until("B1", SECOND, Cluster::uncovered)?;
+    stays_out(&mut cluster, 60 * SECOND)?;
+    cluster.expect_outage("B1", HANDED_OVER_WITHIN)?;
+    cluster.expect("B1", cluster.safety.accusations == 0, "somebody was accused")?;
+    // A host of the new file dies: the other takes over, and not the one that is not listed.
+    cluster.crash(0, None);
+    cluster.wait_until("B1", 2 * SECOND, Cluster::uncovered)?;
+    stays_out(&mut cluster, 10 * SECOND)?;
+    Ok(())
+}
+
+/// The file reaches one host only, for a long time, and is taken back there.
+pub(crate) fn removed_by_one_and_listed_again(broken: Option<Rule>) -> Outcome {
+    let mut cluster = without_the_last(broken)?;
+    cluster.adopt(0, 1);
+    cluster.wait_until("B1", SECOND, |this| this.doubled().or_else(|| this.not_empty(2)))?;
+    cluster.wait_until("B1", SECOND, Cluster::uncovered)?;
+    stays_out(&mut cluster, 600 * SECOND)?;
+    let again = cluster.plans[0].clone();
+    cluster.plans.push(again);
+    cluster.adopt(0, 2);
+    cluster.wait_until("B1", 30 * SECOND, |this| {
+        this.not_empty(2).is_none().then(|| "the last host has nothing".to_owned())
+    })?;
+    cluster.expect_outage("B1", HANDED_OVER_WITHIN)?;
+    cluster.settle()?;
+    Ok(())
+}
+
+/// The same by restarts: who starts with the new file has never heard of the host that it does not
+/// list, but of its claims.
+pub(crate) fn removed_by_restarts(broken: Option<Rule>) -> Outcome {
+    let mut cluster = without_the_last(broken)?;
+    for host in 0..2 {
+        cluster.hosts[host].plan = 1;
+        cluster.stop(host, Some(SECOND));
+        cluster.watch("B1", 12 * SECOND, Cluster::doubled)?;
+    }
+    stays_out(&mut cluster, 30 * SECOND)?;
+    cluster.expect_outage("B1", HANDED_OVER_WITHIN)?;
+    Ok(())
+}
+
+/// L6: a host starts that hears its peers and is not heard by them, so that no handshake is ever
+/// done. It takes nothing, and when it is heard it takes its share.
+pub(crate) fn senses_but_is_not_heard(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    cluster.crash(2, None);
+    cluster.wait_until("L6", 2 * SECOND, Cluster::uncovered)?;
+    cluster.network.mute(2);
+    cluster.power_on(2);
+    cluster.watch("L6", 60 * SECOND, |this| this.holds_any(2))?;
+    cluster.network.heal();
+    cluster.settle()?;
+    cluster.expect("L6", cluster.not_empty(2).is_some(), "the last host has nothing")?;
+    Ok(())
+}
