@@ -28,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("start_without_permission_is_refused", start_without_permission_is_refused),
     ("start_on_a_busy_port_is_refused", start_on_a_busy_port_is_refused),
     ("start_with_a_bad_key_file_is_refused", start_with_a_bad_key_file_is_refused),
+    ("no_answer_and_no_log_shows_a_key", no_answer_and_no_log_shows_a_key),
 ];
 
 const PORT: u16 = 4748;
@@ -265,4 +266,65 @@ fn datagram(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
     packet.extend([0, 0]);
     packet.extend(payload);
     packet
+}
+
+/// Whoever may use the socket, and may not read the key, is told nothing of it: not by a plan, and
+/// not when the file in force is replaced by the key, or by a FIFO, and loaded again.
+fn no_answer_and_no_log_shows_a_key() -> Outcome {
+    with(&Shape { nodes: 2, ..Shape::default() }, |scene| {
+        let file = scene.cluster.configuration_file(0);
+        let good = fs::read_to_string(&file)?;
+        let key_file = file.parent().ok_or("a directory")?.join("cluster.key");
+        let text = fs::read_to_string(&key_file)?;
+        let words = text.split_whitespace();
+        let key = words.filter(|word| word.len() == 64).last().ok_or("a key")?.to_owned();
+        let socket = scene.cluster.runtime_directory(0).join("control.sock");
+        let texts = [
+            key.clone(),
+            text.clone(),
+            format!("key = {key}\n"),
+            format!("{key} = \"{key}\"\n"),
+            format!("{good}\n{key}\n"),
+            good.replace("name = \"", &format!("name = \"{key}")),
+        ];
+        let mut said = String::new();
+        for text in &texts {
+            let request = serde_json::json!({ "request": "plan", "text": text });
+            said.push_str(&ask(&socket, &request.to_string())?);
+        }
+        let by_path = serde_json::json!({ "request": "plan", "config": key_file });
+        let refused = ask(&socket, &by_path.to_string())?;
+        assert!(refused.contains("path_refused"), "{refused}");
+        said.push_str(&refused);
+        for text in &texts {
+            fs::write(&file, text)?;
+            said.push_str(&ask(&socket, r#"{"request":"reload"}"#)?);
+        }
+        fs::remove_file(&file)?;
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU)?;
+        let refused = ask(&socket, r#"{"request":"reload"}"#)?;
+        assert!(refused.contains("is not a regular file"), "{refused}");
+        scene.cluster.signal(0, nix::sys::signal::Signal::SIGHUP);
+        until("the log tells of it", SOON, || {
+            let told = scene.cluster.log(0).contains("is not a regular file");
+            if told { Ok(()) } else { Err("not told".to_owned()) }
+        })?;
+        said.push_str(&ask(&socket, r#"{"request":"status"}"#)?);
+        said.push_str(&scene.cluster.log(0));
+        assert_eq!(said.matches("refused").count().min(12), 12, "{said}");
+        let pieces = (0..=key.len() - 8).map(|start| &key[start..start + 8]);
+        let shown: Vec<&str> = pieces.filter(|piece| said.contains(piece)).collect();
+        assert!(shown.is_empty(), "{shown:?} of the key in\n{said}");
+        Ok(())
+    })
+}
+
+fn ask(socket: &Path, request: &str) -> io::Result<String> {
+    use std::io::{BufRead, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(SOON + Duration::from_secs(10)))?;
+    stream.write_all(format!("{request}\n").as_bytes())?;
+    let mut answer = String::new();
+    io::BufReader::new(stream).read_line(&mut answer)?;
+    Ok(answer)
 }

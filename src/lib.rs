@@ -29,5 +29,6 @@ pub mod logging;
 mod netlink;
 pub mod programs;
 pub mod protocol;
+mod redaction;
 pub mod transport;
 pub mod wire;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  config -----------> protocol <-- wire <-- transport
+//!  config, control --> redaction
 //!  kernel, control --> protocol              (transport names protocol too)
 //!  checks, hooks ----> config programs       (checks names protocol and kernel too)
 //!  balancer ---------> config
@@ -70,7 +71,7 @@ const TABLE: &[Module] = &[
     // One file to one checked value.
     Module {
         name: "config",
-        modules: &["protocol"],
+        modules: &["protocol", "redaction"],
         crates: &["nix", "serde", "sha2", "toml"],
         refused: &["process", "thread"],
     },
@@ -126,7 +127,7 @@ const TABLE: &[Module] = &[
     },
     Module {
         name: "control",
-        modules: &["protocol"],
+        modules: &["protocol", "redaction"],
         crates: &["nix", "serde", "serde_json", "socket2", "tokio", "tracing"],
         refused: &["process"],
     },
@@ -179,6 +180,8 @@ const TABLE: &[Module] = &[
         refused: &[],
     },
     Module { name: "exit", modules: &[], crates: &[], refused: &[] },
+    // What every message that repeats what was read passes through.
+    Module { name: "redaction", modules: &[], crates: &[], refused: &["env", "fs", "io", "os"] },
     Module { name: "cli", modules: EVERYTHING, crates: EVERYTHING, refused: &[] },
 ];
 

@@ -278,3 +278,120 @@ fn lab_refuses_a_bad_file_with_3_and_builds_nothing() {
         assert!(err(&output).contains("node[1].wieght"), "{}", err(&output));
     }
 }
+
+/// 64 hex digits in which no run of eight stands twice.
+const KEY: &str = "5f0c93b7a1e2d4867b3c9d0e1f2a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c";
+
+/// Texts that have a key, or a piece of one, where it may have come by mistake.
+fn texts_with_the_key() -> Vec<String> {
+    let upper = KEY.to_uppercase();
+    let (half, nearly) = (&KEY[..32], &KEY[..63]);
+    let mut texts = vec![
+        KEY.to_owned(),
+        format!("{KEY}\n"),
+        format!("1 {KEY} active\n2 {upper}\n"),
+        format!("# a comment\n\n1 {KEY} active\n"),
+        format!("key = {KEY}\n"),
+        format!("\"{KEY}\" = \"{KEY}\"\n"),
+        format!("{KEY} = 1\n[{KEY}]\n[[{KEY}]]\n"),
+        format!("[cluster]\n{KEY} = {{ {KEY} = [\"{KEY}\"] }}\n"),
+        format!("{GOOD}{KEY}\n"),
+        format!("{GOOD}1 {KEY} active\n"),
+        format!("{GOOD}interface = \"\"\"{KEY}\n{KEY}\n\"\"\"\n"),
+        format!("{GOOD}interface = '{KEY}\n"),
+        format!("{GOOD}[timing]\nheartbeat = 0x{}\n", &KEY[..16]),
+        format!("{GOOD}[timing]\nmisses = \"0x{KEY}\"\n"),
+        format!("{GOOD}[{KEY}]\nname = \"x\"\n"),
+        GOOD.replace("cluster.key", KEY),
+        GOOD.replace("cluster.key", &format!("{KEY}/{KEY}.key")),
+    ];
+    for word in ["edge", "lb1", "web", "192.0.2.11", "192.0.2.100", "2001:db8::101"] {
+        texts.extend([KEY, half, nearly, &upper].map(|key| GOOD.replace(word, key)));
+    }
+    for setting in
+        ["interface", "mode", "strategy", "failback", "force", "last_resort", "prefer", "vips"]
+    {
+        texts.push(format!("{GOOD}{setting} = \"{KEY}\"\n"));
+        texts.push(format!("{GOOD}{setting} = [\"{KEY}\", \"{nearly}\"]\n"));
+    }
+    for (table, key) in [
+        ("timing", "heartbeat"),
+        ("[check]", "type"),
+        ("[check]", "name"),
+        ("[hook]", "on"),
+        ("[hook]", "command"),
+        ("[hook]", "name"),
+        ("haproxy", "socket"),
+        ("[node]", "role"),
+    ] {
+        texts.push(format!("{GOOD}[{table}]\n{key} = \"{KEY}\"\n"));
+        texts.push(format!("{GOOD}[{table}]\n{key} = [\"{KEY}\"]\nname = \"{KEY}\"\n"));
+    }
+    texts
+}
+
+/// The first piece of the key, of eight digits, that stands in a text.
+fn piece_of_the_key(text: &str) -> Option<&'static str> {
+    let text = text.to_lowercase();
+    (0..=KEY.len() - 8).map(|start| &KEY[start..start + 8]).find(|piece| text.contains(piece))
+}
+
+#[test]
+fn no_message_about_a_file_shows_a_key_that_stands_in_it() {
+    let here = with_files("keys_in_files");
+    for (number, text) in texts_with_the_key().iter().enumerate() {
+        let (as_file, key_file) = (format!("{number}.toml"), format!("{number}.key"));
+        fs::write(here.join(&as_file), text).unwrap();
+        fs::write(here.join(&key_file), text).unwrap();
+        fs::set_permissions(here.join(&key_file), fs::Permissions::from_mode(0o600)).unwrap();
+        let keyed = format!("{number}.keyed.toml");
+        fs::write(here.join(&keyed), GOOD.replace("cluster.key", &key_file)).unwrap();
+        let runs: [&[&str]; 6] = [
+            &["check", &as_file],
+            &["check", "--json", &as_file],
+            &["check", &keyed],
+            &["check", "--json", &keyed],
+            &["plan", "--socket", "absent.sock", "--config", &as_file],
+            &["run", "--runtime-dir", "run", "--config", &as_file],
+        ];
+        for arguments in runs {
+            let output = buoy(&here, arguments);
+            let said = format!("{}{}", out(&output), err(&output));
+            assert!(code(&output) != 0 || arguments.contains(&keyed.as_str()), "{text}: {said}");
+            let shown = piece_of_the_key(&said);
+            assert_eq!(shown, None, "{arguments:?} of {text:?} says {said}");
+        }
+    }
+}
+
+#[test]
+fn a_file_is_a_regular_file() {
+    let here = with_files("fifos");
+    nix::unistd::mkfifo(&here.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::write(here.join("keyed.toml"), GOOD.replace("cluster.key", "fifo")).unwrap();
+    for arguments in [
+        ["check", "fifo"].as_slice(),
+        &["check", "keyed.toml"],
+        &["check", "/dev/zero"],
+        &["check", "/"],
+        &["plan", "--config", "fifo"],
+        &["run", "--config", "fifo"],
+    ] {
+        let output = buoy(&here, arguments);
+        assert_eq!(code(&output), 3, "{arguments:?}: {output:?}");
+        assert!(err(&output).contains("is not a regular file"), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_plan_is_made_of_the_text_of_the_file() {
+    let here = with_files("plan_text");
+    // Whoever plans need not be able to read the key.
+    fs::remove_file(here.join("cluster.key")).unwrap();
+    let daemon =
+        canned(&here.join("a.sock"), "{\"schema\":1,\"node\":\"lb1\",\"moves\":[],\"stays\":[]}\n");
+    let output = buoy(&here, &["plan", "--config", "good.toml", "--socket", "a.sock"]);
+    assert_eq!((code(&output), out(&output).as_str()), (0, "nothing would move\n"), "{output:?}");
+    let asked: Value = serde_json::from_str(&daemon.join().unwrap()).unwrap();
+    assert_eq!((&asked["text"], asked.get("config")), (&GOOD.into(), None));
+}

@@ -108,6 +108,8 @@ fn times_of_the_unit_fit_those_of_the_protocol() {
     assert!(time("RestartSec") < detection, "a restart should sweep before peers take over");
     assert!(time("WatchdogSec") > Timing::VM.detection(), "the watchdog must not end a busy host");
     assert!(time("TimeoutStopSec") > LEAVING_MAX, "the hand-over at stop would be cut short");
+    let hooks = buoy::daemon::HOOKS_END_WITHIN + Duration::from_millis(500);
+    assert!(time("TimeoutStopSec") > hooks, "hooks would be killed unnamed");
 }
 
 #[test]

@@ -6,13 +6,13 @@
 //! process that was found last is looked at first, because reading all of `/proc` each time took
 //! 3 ms on a host with 300 processes.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Look;
 use super::stream::short;
-use crate::config::{FileWanted, ProcessNamed};
+use crate::config::{FileWanted, ProcessNamed, RegularFile};
 
 /// Bytes read of a file that holds a number.
 const NUMBER_MAX: u64 = 64;
@@ -103,12 +103,7 @@ async fn read_number(file: PathBuf) -> Result<i64, String> {
 }
 
 fn read_short(file: &Path) -> io::Result<String> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // A FIFO in its place must not be waited for.
-    let mut options = File::options();
-    let file = options.read(true).custom_flags(nix::libc::O_NONBLOCK).open(file)?;
-    let mut bytes = Vec::new();
-    Read::take(file, NUMBER_MAX).read_to_end(&mut bytes)?;
+    let bytes = RegularFile::open(file)?.read_beginning(NUMBER_MAX)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -4,7 +4,6 @@
 //! a failure: so a renewed authority is taken up without a reload.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::stream::{Stream, short};
-use crate::config::Tls;
+use crate::config::{RegularFile, Tls, Unread};
 
 /// Where distributions keep what their system trusts: Debian and Arch, Red Hat, SUSE, Alpine.
 const SYSTEM: [&str; 4] = [
@@ -94,11 +93,11 @@ fn config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
 
 fn roots(path: &Path) -> Result<RootCertStore, String> {
     let unread = |error: &dyn fmt::Display| format!("{} cannot be used: {error}", path.display());
-    let metadata = fs::metadata(path).map_err(|error| unread(&short(&error)))?;
-    if !metadata.is_file() || metadata.len() > FILE_MAX {
-        return Err(unread(&"it is no file, or too large"));
-    }
-    let bytes = fs::read(path).map_err(|error| unread(&short(&error)))?;
+    let bytes = RegularFile::open(path).and_then(|file| file.read(FILE_MAX));
+    let bytes = bytes.map_err(|refused| match refused {
+        Unread::Unreadable(error) => unread(&short(&error)),
+        Unread::NotAFile | Unread::TooLarge => unread(&"it is no file, or too large"),
+    })?;
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bytes).take(CERTIFICATES_MAX) {
         let certificate = certificate.map_err(|error| unread(&error))?;

@@ -47,8 +47,8 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// The daemon, in the foreground
     ///
-    /// SIGTERM and SIGINT hand every address to a live peer, then end it (2 s at most). SIGHUP
-    /// reads the configuration again.
+    /// SIGTERM and SIGINT hand every address to a live peer (2 s at most), let the hooks of that
+    /// end (4 s at most, from the signal) and end it. SIGHUP reads the configuration again.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy run\n  buoy run --config ./buoy.toml --node lb1 \
         --runtime-dir /tmp/lb1 -v")]
@@ -108,9 +108,9 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  buoy plan --without lb1,lb2\n  buoy plan --config \
         ./new.toml")]
     Plan {
-        /// Nodes to do without, separated by commas
+        /// Nodes to do without, separated by commas; this or --config is needed
         #[arg(long, value_name = "NODE", value_delimiter = ',')]
-        #[arg(required_unless_present = "config", conflicts_with = "config")]
+        #[arg(conflicts_with = "config")]
         without: Vec<String>,
     },
     /// Check a configuration file, without the daemon
@@ -208,7 +208,7 @@ pub(super) struct Events {
     /// Only what concerns this group
     #[arg(long, value_name = "GROUP")]
     pub(super) group: Option<String>,
-    /// Only the last so much time, such as 90s, 10m or 2h
+    /// Only the last so much time, such as 90s, 10m, 2h or 1d
     #[arg(long, value_name = "DURATION", value_parser = since)]
     pub(super) since: Option<Duration>,
 }
@@ -225,5 +225,9 @@ pub(super) struct Target {
 
 /// A duration, or why it is none and what to type.
 fn since(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|fault| format!("{fault}; write it like 90s, 10m or 2h"))
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    if let Some(days) = days {
+        return Ok(Duration::from_secs(u64::from(days) * 86_400));
+    }
+    parse_duration(text).map_err(|fault| format!("{fault}; write it like 90s, 10m, 2h or 1d"))
 }

@@ -228,7 +228,7 @@ fn milliseconds(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn refused_json(refused: &Refused) -> Value {
+pub(super) fn refused_json(refused: &Refused) -> Value {
     let faults: Vec<Value> = refused.faults.iter().map(fault_json).collect();
     json!({ "schema": 1, "valid": false, "file": refused.path, "faults": faults, "warnings": [] })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::control::client;
 use crate::exit::Exit;
 
-use super::Streams;
+use super::{Failure, Streams};
 
 /// Asks the daemon behind `socket` and writes what it answers.
 pub(super) fn run(
@@ -18,10 +18,16 @@ pub(super) fn run(
     let Err(error) = client::run(question, socket, json, streams.out) else {
         return Ok(Exit::Done);
     };
-    writeln!(streams.err, "buoy: {error}")?;
-    Ok(match error.exit_code() {
+    let exit = match error.exit_code() {
         4 => Exit::Unreachable,
         5 => Exit::Refused,
         _ => Exit::Failed,
-    })
+    };
+    writeln!(streams.err, "buoy: {error}")?;
+    // A refusal of the daemon has been passed on already.
+    if json && !matches!(error, client::Error::Refused(_) | client::Error::Output(_)) {
+        let failure = Failure { code: error.code(), details: error.details() };
+        failure.write(exit, &error.to_string(), streams)?;
+    }
+    Ok(exit)
 }

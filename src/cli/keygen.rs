@@ -10,27 +10,24 @@ use serde_json::json;
 use crate::config::write_new_key;
 use crate::exit::Exit;
 
-use super::Streams;
+use super::{Failure, Streams};
 
 /// Writes the key and says what to do with it; the secret itself is never shown.
 pub(super) fn run(path: &Path, json: bool, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let mut secret = [0; 32];
     if let Err(error) = OsRng.try_fill_bytes(&mut secret) {
-        writeln!(streams.err, "buoy: the system gives no random bytes: {error}")?;
-        return Ok(Exit::Failed);
+        let reason = format!("the system gives no random bytes: {error}");
+        return failed("no_random_bytes", &reason, json, streams);
     }
     let shown = path.display();
     if let Err(error) = write_new_key(path, &secret) {
-        if error.kind() == io::ErrorKind::AlreadyExists {
-            writeln!(
-                streams.err,
-                "buoy: {shown} exists and is not overwritten; name another file, or remove it if \
-                 no node uses it"
-            )?;
+        let (code, reason) = if error.kind() == io::ErrorKind::AlreadyExists {
+            let remedy = "name another file, or remove it if no node uses it";
+            ("exists", format!("{shown} exists and is not overwritten; {remedy}"))
         } else {
-            writeln!(streams.err, "buoy: {shown} cannot be written: {error}")?;
-        }
-        return Ok(Exit::Failed);
+            ("not_written", format!("{shown} cannot be written: {error}"))
+        };
+        return failed(code, &reason, json, streams);
     }
     if json {
         writeln!(streams.out, "{}", json!({ "schema": 1, "path": path, "id": 1 }))?;
@@ -38,4 +35,12 @@ pub(super) fn run(path: &Path, json: bool, streams: &mut Streams<'_>) -> io::Res
         writeln!(streams.out, "wrote {shown}; copy it to every node, mode 0600 there too")?;
     }
     Ok(Exit::Done)
+}
+
+fn failed(code: &str, reason: &str, json: bool, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    writeln!(streams.err, "buoy: {reason}")?;
+    if json {
+        Failure { code, details: &[] }.write(Exit::Failed, reason, streams)?;
+    }
+    Ok(Exit::Failed)
 }

@@ -14,6 +14,7 @@ mod inquiry;
 mod keygen;
 mod lab;
 mod panics;
+mod plan;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use serde_json::json;
 
 use crate::control::client::Command as Question;
 use crate::exit::Exit;
@@ -54,6 +56,25 @@ pub fn main() -> ExitCode {
 struct Streams<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
+}
+
+/// What went wrong, for scripts.
+struct Failure<'a> {
+    /// One word.
+    code: &'a str,
+    /// More sentences.
+    details: &'a [String],
+}
+
+impl Failure<'_> {
+    /// Writes it as one object, the answer to a command with `--json`.
+    fn write(&self, exit: Exit, reason: &str, streams: &mut Streams<'_>) -> io::Result<()> {
+        let Self { code, details } = self;
+        let error = json!({
+            "code": code, "reason": reason, "details": details, "exit": exit.code()
+        });
+        writeln!(streams.out, "{}", json!({ "schema": 1, "error": error }))
+    }
 }
 
 /// Help and version are asked for; everything else is wrong usage.
@@ -91,13 +112,23 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         Command::Move { group, node, no_wait } => {
             ask(Question::Move { group, node, wait: !no_wait }, streams)
         }
+        Command::Plan { without } if without.is_empty() && config.is_none() => {
+            let words = "say what to plan: --without NODE,... or --config FILE";
+            writeln!(streams.err, "error: {words}\n\nFor more, try 'buoy plan --help'.")?;
+            Ok(Exit::Usage)
+        }
         Command::Plan { without } => {
-            let new = config.clone().map(|path| std::path::absolute(&path).unwrap_or(path));
-            if let Some(Err(refused)) = new.as_ref().map(|path| crate::config::load(path)) {
-                writeln!(streams.err, "buoy: {refused}")?;
-                return Ok(Exit::Configuration);
-            }
-            ask(Question::Plan { without, config: new }, streams)
+            let text = match config.as_deref().map(plan::text).transpose() {
+                Ok(text) => text,
+                Err(refused) => {
+                    writeln!(streams.err, "buoy: {refused}")?;
+                    if json {
+                        writeln!(streams.out, "{}", check::refused_json(&refused))?;
+                    }
+                    return Ok(Exit::Configuration);
+                }
+            };
+            ask(Question::Plan { without, text }, streams)
         }
         Command::Reload => ask(Question::Reload, streams),
         Command::Guard => {

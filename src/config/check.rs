@@ -17,11 +17,17 @@ use super::{Config, checks, connections, hooks, kernel_lease, nodes, pools, rest
 /// Default of `[cluster] port`: not registered for anything, below the ephemeral range.
 const PORT: u16 = 4748;
 
-/// Checks the whole file. `path` is that of the file: the key file is relative to it.
-pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option<Config> {
+/// Checks the whole file. `path` is that of the file: the key file is relative to it, and read
+/// unless there are keys to take instead.
+pub(super) fn check(
+    file: &File,
+    (path, keys): (&Path, Option<Keys>),
+    findings: &mut Findings,
+) -> Option<Config> {
     let cluster = &file.cluster;
     let name = cluster.name.as_ref().filter(|name| nodes::valid_name(name, findings));
-    let key = cluster.key_file.as_ref().and_then(|key_file| check_key(key_file, path, findings));
+    let key =
+        cluster.key_file.as_ref().and_then(|key_file| check_key(key_file, (path, keys), findings));
     let port = cluster
         .port
         .as_ref()
@@ -77,11 +83,14 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings) -> Option
 
 fn check_key(
     key_file: &At<String>,
-    path: &Path,
+    (path, keys): (&Path, Option<Keys>),
     findings: &mut Findings,
 ) -> Option<(PathBuf, Keys)> {
     let directory = path.parent().unwrap_or(Path::new(""));
     let full = directory.join(&key_file.value);
+    if let Some(keys) = keys {
+        return Some((full, keys));
+    }
     match read_keys(&full) {
         Ok(keys) => Some((full, keys)),
         Err(fault) => {

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::fault::{At, Findings, Place};
+use crate::redaction::redact;
 
 /// Characters of a value that are shown in a fault.
 const SHOWN_MAX: usize = 60;
@@ -36,22 +37,22 @@ impl<'a> Source<'a> {
         let line = self.line(span.start);
         let text = self.text.get(span).unwrap_or_default();
         let first = text.lines().next().unwrap_or_default();
-        let mut shown: String = first.chars().take(SHOWN_MAX).collect();
-        if shown.len() < text.len() {
+        // Before it is shortened: the rest of a key is a part of it.
+        let whole = redact(first);
+        let mut shown: String = whole.chars().take(SHOWN_MAX).collect();
+        if shown.len() < whole.len() || first.len() < text.len() {
             shown.push_str("...");
         }
         Place { line, key, shown }
     }
-}
 
-impl Source<'_> {
-    /// The place of a fault of TOML itself: the line, as it is.
-    pub(super) fn line_place(&self, offset: usize) -> Place {
+    /// Line and column of a fault of TOML itself, both from 1. What stands there is not shown: that
+    /// it cannot be read leaves open what it is.
+    pub(super) fn line_and_column(&self, offset: usize) -> (usize, usize) {
         let line = self.line(offset);
         let start = self.line_starts.get(line - 1).copied().unwrap_or(offset);
-        let text = self.text.get(start..).unwrap_or_default();
-        let text = text.lines().next().unwrap_or_default().trim();
-        Place { line, key: String::new(), shown: text.chars().take(SHOWN_MAX).collect() }
+        let before = self.text.get(start..offset).unwrap_or_default();
+        (line, before.chars().count() + 1)
     }
 }
 

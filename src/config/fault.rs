@@ -2,7 +2,8 @@
 //!
 //! Checking never stops at the first fault. Everything found goes into one [`Refused`], sorted by
 //! line, so that one run of `buoy check` shows all there is to mend. A [`Warning`] does not
-//! refuse anything: the file is used and the warning is shown and logged.
+//! refuse anything: the file is used and the warning is shown and logged. What may be part of a key
+//! is in neither: the file may be a key file, and whoever reads this need not be who may read that.
 //!
 //! ```text
 //! line 12: pool[0].vips[1] = "10.77.0.300"
@@ -12,6 +13,8 @@
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+use crate::redaction::redact;
 
 /// Columns for a problem and its remedy; longer ones get a line each.
 const WIDTH: usize = 90;
@@ -23,7 +26,8 @@ pub struct Fault {
     pub line: usize,
     /// Path of the key, such as `pool[0].vips[1]`; empty if the fault is not that of a key.
     pub key: String,
-    /// What stands there, as written; empty if nothing does.
+    /// What stands there, as written, shortened and without keys; empty if nothing does, and in
+    /// faults of TOML itself.
     pub value: String,
     /// What is wrong with it.
     pub problem: String,
@@ -110,19 +114,20 @@ impl Findings {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) {
+        // The value is without keys already: it was shortened after that.
         self.faults.push(Fault {
             line: place.line,
-            key: place.key.clone(),
+            key: redact(&place.key),
             value: place.shown.clone(),
-            problem: problem.into(),
-            remedy: remedy.into(),
+            problem: redact(&problem.into()),
+            remedy: redact(&remedy.into()),
         });
     }
 
     /// Notes something that is taken all the same.
     pub(super) fn warn(&mut self, place: &Place, text: impl Into<String>) {
-        let key = place.key.clone();
-        self.warnings.push(Warning { line: place.line, key, text: text.into() });
+        let (key, text) = (redact(&place.key), redact(&text.into()));
+        self.warnings.push(Warning { line: place.line, key, text });
     }
 
     /// Sorts both lists by place. The order within a line stays that of finding.
@@ -139,7 +144,7 @@ pub(super) struct Place {
     pub(super) line: usize,
     /// Path of the key.
     pub(super) key: String,
-    /// The value as written, shortened; empty for tables and for what is absent.
+    /// The value as written, shortened and without keys; empty for tables and for what is absent.
     pub(super) shown: String,
 }
 

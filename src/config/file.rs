@@ -214,11 +214,12 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<File> {
             findings.refuse(&place, "stands here a second time", remedy);
             continue;
         }
-        let place = source.line_place(span.start);
+        let (line, column) = source.line_and_column(span.start);
         // What follows on the same line mostly follows from the first fault.
-        if !unreadable.contains(&place.line) {
-            unreadable.push(place.line);
-            let problem = format!("is not TOML: {}", error.message());
+        if !unreadable.contains(&line) {
+            unreadable.push(line);
+            let place = Place { line, ..Place::default() };
+            let problem = format!("is not TOML at column {column}: {}", error.message());
             findings.refuse(&place, problem, "mend it; the rest is checked once this can be read");
         }
     }

@@ -16,11 +16,11 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use nix::fcntl::OFlag;
+use super::regular_file::{RegularFile, Unread};
 
 /// Keys accepted at once: the old, the new, and room for a rotation that was left half done.
 pub const KEYS_MAX: usize = 8;
@@ -34,6 +34,14 @@ pub struct Keys {
     pub all: Vec<(u8, [u8; 32])>,
     /// Id of the one to seal with; it is among them.
     pub active: u8,
+}
+
+impl Keys {
+    /// In place of keys that whoever checks a file may not read, and does not need.
+    #[must_use]
+    pub fn withheld() -> Self {
+        Self { all: Vec::new(), active: 0 }
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -154,26 +162,22 @@ impl fmt::Display for LineFault {
 /// # Errors
 /// When it is absent, unreadable, readable by others, or not a key file.
 pub fn read_keys(path: &Path) -> Result<Keys, KeyFileFault> {
-    // Without O_NONBLOCK, opening a pipe would wait for a writer that never comes.
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path)
-        .map_err(KeyFileFault::Unreadable)?;
-    let metadata = file.metadata().map_err(KeyFileFault::Unreadable)?;
-    if !metadata.is_file() {
-        return Err(KeyFileFault::NotAFile);
-    }
-    let mode = metadata.permissions().mode() & 0o7777;
+    let file = RegularFile::open(path)?;
+    let mode = file.metadata().permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeyFileFault::Exposed(mode));
     }
-    let mut text = Vec::new();
-    Read::take(&mut file, SIZE_MAX + 1).read_to_end(&mut text).map_err(KeyFileFault::Unreadable)?;
-    if text.len() as u64 > SIZE_MAX {
-        return Err(KeyFileFault::TooLarge);
+    parse_keys(&String::from_utf8_lossy(&file.read(SIZE_MAX)?))
+}
+
+impl From<Unread> for KeyFileFault {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Unreadable(error) => Self::Unreadable(error),
+            Unread::NotAFile => Self::NotAFile,
+            Unread::TooLarge => Self::TooLarge,
+        }
     }
-    parse_keys(&String::from_utf8_lossy(&text))
 }
 
 /// Writes a new file that only its owner may read, and never over an existing one.

@@ -29,12 +29,12 @@ mod kernel_lease;
 mod key_file;
 mod nodes;
 mod pools;
+mod regular_file;
 mod restart;
 mod timing;
 mod voters;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,6 +58,7 @@ pub use kernel_lease::KernelLease;
 pub use key_file::{KEYS_MAX, KeyFileFault, Keys, LineFault, read_keys, write_new_key};
 pub use nodes::{NodeConfig, PATHS_MAX, Role};
 pub use pools::{ADDRESSES_MAX, ADDRESSES_PER_GROUP_MAX, GroupConfig};
+pub use regular_file::{RegularFile, Unread};
 pub use restart::Restart;
 pub(crate) use voters::voters_refused;
 
@@ -124,9 +125,23 @@ pub fn load(path: &Path) -> Result<Config, Refused> {
 /// # Errors
 /// With everything that is wrong with it.
 pub fn parse(text: &str, path: &Path) -> Result<Config, Refused> {
+    checked(text, path, None)
+}
+
+/// Checks a text as if it stood in the file `path`, with these keys instead of those of its key
+/// file: opens nothing. For a text from somebody who may not have files read by who checks it, or
+/// who may not read the key file.
+///
+/// # Errors
+/// With everything that is wrong with it.
+pub fn parse_with_keys(text: &str, path: &Path, keys: Keys) -> Result<Config, Refused> {
+    checked(text, path, Some(keys))
+}
+
+fn checked(text: &str, path: &Path, keys: Option<Keys>) -> Result<Config, Refused> {
     let mut findings = Findings::default();
     let file = file::read(text, &mut findings);
-    let config = file.and_then(|file| check::check(&file, path, &mut findings));
+    let config = file.and_then(|file| check::check(&file, (path, keys), &mut findings));
     findings.sort();
     match config {
         Some(config) => Ok(config),
@@ -134,30 +149,40 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Refused> {
     }
 }
 
-fn read(path: &Path) -> Result<String, Refused> {
-    let unreadable = |error: io::Error| {
-        let remedy = if error.kind() == io::ErrorKind::NotFound {
-            "write it there, or name another one with --config"
-        } else if error.kind() == io::ErrorKind::PermissionDenied {
-            "let the user that the daemon runs as read it"
-        } else {
-            "name the configuration file with --config"
-        };
-        Refused::whole(path, format!("cannot be read: {error}"), remedy)
-    };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    Read::take(file, FILE_SIZE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_SIZE_MAX {
-        let problem = format!("is larger than {FILE_SIZE_MAX} bytes");
-        return Err(Refused::whole(path, problem, "use two clusters"));
-    }
+/// Reads the text of a file, unchecked.
+///
+/// # Errors
+/// When it is no regular file, cannot be read, or is too large.
+pub fn read(path: &Path) -> Result<String, Refused> {
+    let bytes = RegularFile::open(path).and_then(|file| file.read(FILE_SIZE_MAX));
+    let bytes = bytes.map_err(|unread| match unread {
+        Unread::Unreadable(error) => unreadable(path, &error),
+        Unread::NotAFile => {
+            let problem = "cannot be read: it is not a regular file".to_owned();
+            Refused::whole(path, problem, "name the configuration file with --config")
+        }
+        Unread::TooLarge => {
+            let problem = format!("is larger than {FILE_SIZE_MAX} bytes");
+            Refused::whole(path, problem, "use two clusters")
+        }
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = before.filter(|byte| **byte == b'\n').count() + 1;
         let problem = format!("is not UTF-8 text (line {line})");
         Refused::whole(path, problem, "save it as UTF-8")
     })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Refused {
+    let remedy = if error.kind() == io::ErrorKind::NotFound {
+        "write it there, or name another one with --config"
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "let the user that the daemon runs as read it"
+    } else {
+        "name the configuration file with --config"
+    };
+    Refused::whole(path, format!("cannot be read: {error}"), remedy)
 }
 
 impl Config {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::protocol::{NODES_MAX, NodeId};
+use crate::redaction::has_key;
 
 use super::addresses::node_address;
 use super::fault::{At, Findings, Place};
@@ -231,6 +232,16 @@ pub(super) fn valid_name(name: &At<String>, findings: &mut Findings) -> bool {
     if !valid {
         let remedy = format!("write 1 to {NAME_MAX} of letters, digits, and . _ - :");
         findings.refuse(&name.place, "is not a name", remedy);
+        return false;
     }
-    valid
+    let key = has_key(&name.value);
+    if key {
+        // Names are shown to everybody.
+        findings.refuse(
+            &name.place,
+            "looks like a key",
+            "write a name; keys stand in the key file",
+        );
+    }
+    !key
 }

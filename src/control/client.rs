@@ -15,18 +15,20 @@
 //! output that goes away (`buoy events | head`) ends the command in good order. Blocking, without
 //! a runtime and without a clock: where it waits, the daemon paces it with statuses.
 
-use std::fmt;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::failure::unreachable;
 use super::request::Request;
-use super::response::{Applied, Done, Event, Explanation, Refused, Rejected, Status};
+use super::response::{Applied, Done, Event, Explanation, Rejected, SCHEMA, Status};
 use super::wait::{self, Goal};
 use super::{plan, recorder, render};
+
+pub use super::failure::Error;
 
 /// Longer than the daemon itself waits for an answer, so that its own refusal is heard.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -82,41 +84,11 @@ pub enum Command {
     Plan {
         /// Nodes to do without.
         without: Vec<String>,
-        /// A file to plan with, by its absolute path.
-        config: Option<PathBuf>,
+        /// The text of a file to plan with.
+        text: Option<String>,
     },
     /// `buoy reload`.
     Reload,
-}
-
-/// Why a command did not do what it should.
-#[derive(Debug)]
-pub enum Error {
-    /// There is no socket.
-    Missing(PathBuf),
-    /// The socket is there, but nobody listens.
-    NobodyListens(PathBuf),
-    /// The caller may not use the socket.
-    NotPermitted(PathBuf),
-    /// The socket cannot be used for another reason.
-    Unreachable(PathBuf, io::Error),
-    /// The daemon took the connection but says nothing.
-    NoAnswer(PathBuf),
-    /// The daemon ended the connection before it had answered.
-    Lost(PathBuf),
-    /// The daemon refused; nothing changed.
-    Refused(Refused),
-    /// The order is in force but does not come to its end.
-    Stuck {
-        /// What was waited for.
-        waited_for: String,
-        /// Why it does not come, one sentence for each group.
-        reasons: Vec<String>,
-    },
-    /// The answer is none that this version knows.
-    NotUnderstood(serde_json::Error),
-    /// The answer could not be written.
-    Output(io::Error),
 }
 
 /// Runs one command against the daemon at `socket` and writes its answer to `out`.
@@ -141,8 +113,9 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
             let answer = ask(socket, &request, ANSWER_WAIT, output)?;
             output.answer(&answer, |told: &Explanation| render::explanation(told))
         }
-        Command::Plan { without, config } => {
-            let request = Request::Plan { without: without.clone(), config: config.clone() };
+        Command::Plan { without, text } => {
+            let (without, text) = (without.clone(), text.clone());
+            let request = Request::Plan { without, text, config: None };
             let answer = ask(socket, &request, RELOAD_WAIT, output)?;
             output.answer(&answer, plan::text)
         }
@@ -254,7 +227,7 @@ impl Output<'_> {
         if let Err(Error::Refused(refused)) = &line
             && self.json
         {
-            let rejected = Rejected { refused: refused.clone() };
+            let rejected = Rejected { refused: refused.clone(), schema: SCHEMA };
             let text = serde_json::to_string(&rejected).map_err(Error::NotUnderstood)?;
             self.write(&text)?;
             self.write("\n")?;
@@ -322,150 +295,10 @@ impl Link {
     }
 }
 
-fn unreachable(socket: &Path, error: io::Error) -> Error {
-    let socket = socket.to_owned();
-    if error.kind() == ErrorKind::NotFound {
-        Error::Missing(socket)
-    } else if error.kind() == ErrorKind::ConnectionRefused {
-        Error::NobodyListens(socket)
-    } else if error.kind() == ErrorKind::PermissionDenied {
-        Error::NotPermitted(socket)
-    } else {
-        Error::Unreachable(socket, error)
-    }
-}
-
 fn ended(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 pub(super) fn understand<T: DeserializeOwned>(line: &str) -> Result<T, Error> {
     serde_json::from_str(line).map_err(Error::NotUnderstood)
-}
-
-impl Error {
-    /// The exit code of the contract: 4 not reachable, 5 refused, 1 anything else.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Missing(_)
-            | Self::NobodyListens(_)
-            | Self::NotPermitted(_)
-            | Self::Unreachable(..)
-            | Self::NoAnswer(_)
-            | Self::Lost(_) => 4,
-            Self::Refused(_) => 5,
-            Self::Stuck { .. } | Self::NotUnderstood(_) | Self::Output(_) => 1,
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(socket) => write!(
-                out,
-                "no daemon: the socket {} does not exist; start it (systemctl start buoy), or \
-                 name the right socket with --socket",
-                socket.display()
-            ),
-            Self::NobodyListens(socket) => write!(
-                out,
-                "no daemon: nobody listens at {}, whoever made it has died; start the daemon \
-                 (systemctl start buoy)",
-                socket.display()
-            ),
-            Self::NotPermitted(socket) => write!(
-                out,
-                "no permission to use {}; run this as root, or as a member of the group that \
-                 owns it (ls -l {0})",
-                socket.display()
-            ),
-            Self::Unreachable(socket, source) => {
-                write!(out, "no daemon at {}: {source}", socket.display())
-            }
-            Self::NoAnswer(socket) => write!(
-                out,
-                "the daemon at {} takes connections but does not answer; see its log",
-                socket.display()
-            ),
-            Self::Lost(socket) => write!(
-                out,
-                "the daemon at {} ended the connection; it is stopping, or this reader was too \
-                 slow",
-                socket.display()
-            ),
-            Self::Refused(refused) => {
-                write!(out, "refused: {}", refused.reason)?;
-                refused.details.iter().try_for_each(|detail| write!(out, "\n  {detail}"))
-            }
-            Self::Stuck { waited_for, reasons } => {
-                write!(out, "{waited_for}")?;
-                reasons.iter().try_for_each(|reason| write!(out, "\n  {reason}"))
-            }
-            Self::NotUnderstood(source) => write!(
-                out,
-                "the daemon's answer is not understood ({source}); is it of another version?"
-            ),
-            Self::Output(source) => write!(out, "the answer could not be written: {source}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreachable(_, source) | Self::Output(source) => Some(source),
-            Self::NotUnderstood(source) => Some(source),
-            Self::Missing(_)
-            | Self::NobodyListens(_)
-            | Self::NotPermitted(_)
-            | Self::NoAnswer(_)
-            | Self::Lost(_)
-            | Self::Refused(_)
-            | Self::Stuck { .. } => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_way_not_to_reach_the_daemon_names_its_remedy() {
-        let socket = Path::new("/run/buoy/control.sock");
-        let told = |kind: ErrorKind| {
-            let error = unreachable(socket, io::Error::from(kind));
-            assert_eq!(error.exit_code(), 4);
-            error.to_string()
-        };
-        assert_eq!(
-            told(ErrorKind::NotFound),
-            "no daemon: the socket /run/buoy/control.sock does not exist; start it (systemctl \
-             start buoy), or name the right socket with --socket"
-        );
-        assert_eq!(
-            told(ErrorKind::ConnectionRefused),
-            "no daemon: nobody listens at /run/buoy/control.sock, whoever made it has died; \
-             start the daemon (systemctl start buoy)"
-        );
-        assert_eq!(
-            told(ErrorKind::PermissionDenied),
-            "no permission to use /run/buoy/control.sock; run this as root, or as a member of \
-             the group that owns it (ls -l /run/buoy/control.sock)"
-        );
-    }
-
-    #[test]
-    fn refusals_show_all_their_details() {
-        let mut refused = Rejected::new("configuration", "the file was not applied").refused;
-        refused.details = vec!["line 3: first".to_owned(), "line 9: second".to_owned()];
-        let error = Error::Refused(refused);
-        assert_eq!(error.exit_code(), 5);
-        assert_eq!(
-            error.to_string(),
-            "refused: the file was not applied\n  line 3: first\n  line 9: second"
-        );
-    }
 }

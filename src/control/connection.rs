@@ -26,6 +26,7 @@ use super::names::NamesInForce;
 use super::recorder::{Filter, Recorder};
 use super::request::{REQUEST_BYTES_MAX, Request};
 use super::response::{End, Rejected};
+use crate::redaction::redact;
 
 /// A client that takes longer to read an answer is dropped.
 pub(super) const WRITE_WAIT: Duration = Duration::from_secs(1);
@@ -100,6 +101,7 @@ impl Connection {
             let answered = match serde_json::from_slice(&line) {
                 Ok(request) => self.answer(request).await,
                 Err(error) => {
+                    let error = redact(&error.to_string());
                     let reason = format!("this is not a request: {error}");
                     self.say(&Rejected::new("malformed", reason)).await
                 }
@@ -136,9 +138,13 @@ impl Connection {
                 self.note_order(&request);
                 self.tell(desk.inquirer.move_group(group, node).await).await
             }
-            Request::Plan { without, config } => {
-                let plan = desk.inquirer.plan(without, config.as_deref());
-                self.tell(plan.await).await
+            Request::Plan { config: Some(_), .. } => {
+                let reason = "the daemon reads no file for a client; send the text of the file as \
+                     \"text\" (buoy plan --config FILE of this version does)";
+                self.say(&Rejected::new("path_refused", reason)).await
+            }
+            Request::Plan { without, text, config: None } => {
+                self.tell(desk.inquirer.plan(without, text.clone()).await).await
             }
             Request::Reload {} => {
                 self.note_order(&request);
@@ -148,7 +154,10 @@ impl Connection {
     }
 
     fn note_order(&self, request: &Request) {
-        tracing::info!(order = request.word(), ?request, user = self.user, "operator's order");
+        // Names are as the client wrote them.
+        let request_text = redact(&format!("{request:?}"));
+        let (order, user) = (request.word(), self.user);
+        tracing::info!(order, request = request_text, user, "operator's order");
     }
 
     fn since(&self, since_ms: Option<u64>) -> Option<SystemTime> {

@@ -215,7 +215,7 @@ impl World {
                             })
                             .collect()
                     }
-                    PlanWanted::Config(_) => Vec::new(),
+                    PlanWanted::Text(_) => Vec::new(),
                 };
                 reply.send(Ok(Foreseen { moves, names: None })).ok();
             }

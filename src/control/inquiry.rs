@@ -7,7 +7,6 @@
 //! it is given again, and while one is being asked for, the others wait for the same one.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +15,13 @@ use tokio::time::{Instant, timeout};
 
 use super::names::{Names, NamesInForce, Unresolved};
 use super::plan::{self, Foreseen, Plan};
-use super::response::{Applied, Check, Done, Explanation, Fence, Hook, Rejected, SCHEMA};
+use super::request::PLAN_TEXT_BYTES_MAX;
+use super::response::{
+    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, SCHEMA,
+};
 use super::{refusals, translation};
 use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
+use crate::redaction::redact;
 
 /// Depth of the channel to the daemon: one inquiry for each client there can be.
 pub const INQUIRIES_MAX: usize = super::server::CLIENTS_MAX;
@@ -26,6 +29,8 @@ pub const INQUIRIES_MAX: usize = super::server::CLIENTS_MAX;
 pub const STATUS_AGE_MAX: Duration = Duration::from_millis(20);
 /// A daemon that has not answered by then is stuck; a hand-over between nodes takes less.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// Groups of a pool that are named to who took it for a group.
+const GROUPS_SHOWN: usize = 8;
 /// A plan for the most groups and nodes takes seconds, beside everything else.
 const PLAN_WAIT: Duration = Duration::from_secs(30);
 /// A reload reads files, which may lie on a slow disk.
@@ -72,8 +77,8 @@ pub enum Inquiry {
 pub enum PlanWanted {
     /// These nodes drain.
     Without(Vec<NodeId>),
-    /// This file is in force.
-    Config(PathBuf),
+    /// This text stands in the configuration file.
+    Text(String),
 }
 
 /// What the node knows, and what the daemon around it counted.
@@ -205,11 +210,15 @@ impl Inquirer {
     pub(super) async fn plan(
         &self,
         without: &[String],
-        config: Option<&Path>,
+        text: Option<String>,
     ) -> Result<Plan, Rejected> {
         let names = self.names.current();
-        let wanted = match config {
-            Some(path) => PlanWanted::Config(path.to_owned()),
+        let wanted = match text {
+            Some(text) if text.len() > PLAN_TEXT_BYTES_MAX => {
+                let reason = format!("a plan takes a file of {PLAN_TEXT_BYTES_MAX} bytes at most");
+                return Err(Rejected::new("request_too_long", reason));
+            }
+            Some(text) => PlanWanted::Text(text),
             None if without.is_empty() => {
                 let reason = "say which nodes to do without, or name the file to plan with";
                 return Err(Rejected::new("nothing_to_plan", reason));
@@ -254,7 +263,7 @@ impl Inquirer {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(Rejected::new("ending", "the daemon is ending; ask another node")),
             Err(_) => Err(Rejected::new(
-                "no_answer",
+                NO_ANSWER,
                 format!("the daemon did not answer within {} s; see its log", wait.as_secs()),
             )),
         }
@@ -264,7 +273,16 @@ impl Inquirer {
 /// A group by the name an operator gave.
 pub(super) fn find_group(names: &Names, group: &str) -> Result<GroupKey, Rejected> {
     names.find_group(group).map_err(|unresolved| match unresolved {
-        Unresolved::Unknown => unknown_group(group),
+        Unresolved::Unknown => match names.groups_of(group).as_slice() {
+            [] => unknown_group(group),
+            groups => {
+                let shown =
+                    groups.iter().take(GROUPS_SHOWN).copied().collect::<Vec<_>>().join(", ");
+                let more = if groups.len() > GROUPS_SHOWN { ", ..." } else { "" };
+                let reason = format!("'{group}' is a pool; its groups are {shown}{more}");
+                Rejected::new("pool_named", reason)
+            }
+        },
         Unresolved::Ambiguous => Rejected::new(
             "ambiguous_group",
             format!("several pools have a group '{group}'; write it as POOL/{group}"),
@@ -273,6 +291,7 @@ pub(super) fn find_group(names: &Names, group: &str) -> Result<GroupKey, Rejecte
 }
 
 fn unknown_group(group: &str) -> Rejected {
+    let group = redact(group);
     Rejected::new(
         "unknown_group",
         format!("the configuration has no group '{group}'; 'buoy status' lists them"),
@@ -282,7 +301,7 @@ fn unknown_group(group: &str) -> Rejected {
 fn find_node(names: &Names, node: Option<&str>) -> Result<NodeId, Rejected> {
     let Some(name) = node else { return Ok(names.me()) };
     names.find_node(name).ok_or_else(|| {
-        let known = names.node_names().join(", ");
+        let (name, known) = (redact(name), names.node_names().join(", "));
         Rejected::new(
             "unknown_node",
             format!("the configuration has no node '{name}'; its nodes are {known}"),

@@ -11,7 +11,7 @@ use super::client::{self, Command, Error};
 use super::fake_daemon::{DEADLINE, Directory, FakeDaemon, RawClient, now, settings};
 use super::fixture::{group, node};
 use super::recorder::EVENTS_MAX;
-use super::request::{REQUEST_BYTES_MAX, Request};
+use super::request::{PLAN_TEXT_BYTES_MAX, REQUEST_BYTES_MAX, Request};
 use super::server::{BindError, CLIENTS_MAX, Server};
 use crate::protocol::{Cause, Epoch, Report};
 
@@ -249,4 +249,47 @@ fn watching_repeats_the_status() {
     for _ in 0..3 {
         assert!(client.line().starts_with("{\"schema\":1,"));
     }
+}
+
+#[test]
+fn no_answer_repeats_what_may_be_a_key() {
+    const KEY: &str = "5f0c93b7a1e2d4867b3c9d0e1f2a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c";
+    let daemon = FakeDaemon::start();
+    let mut client = daemon.connect();
+    for request in [
+        format!("1 {KEY} active"),
+        format!(r#""{KEY}""#),
+        format!(r#"{{"request":"{KEY}"}}"#),
+        format!(r#"{{"request":"status","{KEY}":1}}"#),
+        format!(r#"{{"request":"status","watch_ms":"{KEY}"}}"#),
+        format!(r#"{{"request":"explain","group":"{KEY}"}}"#),
+        format!(r#"{{"request":"explain","group":"web/{KEY}"}}"#),
+        format!(r#"{{"request":"events","group":"{KEY}"}}"#),
+        format!(r#"{{"request":"move","group":"{KEY}","node":"{KEY}"}}"#),
+        format!(r#"{{"request":"move","group":"10.77.0.100","node":"{KEY}"}}"#),
+        format!(r#"{{"request":"drain","node":"{KEY}"}}"#),
+        format!(r#"{{"request":"plan","without":["{KEY}"]}}"#),
+        format!(r#"{{"request":"plan","config":"/{KEY}"}}"#),
+    ] {
+        client.say(format!("{request}\n").as_bytes());
+        let answer = client.line();
+        assert!(answer.starts_with(r#"{"refused":"#), "{request}: {answer}");
+        let shown = (0..=KEY.len() - 8).map(|start| &KEY[start..start + 8]);
+        let shown: Vec<&str> = shown.filter(|piece| answer.contains(piece)).collect();
+        assert!(shown.is_empty(), "{request}: {answer}");
+    }
+}
+
+#[test]
+fn the_daemon_reads_no_file_for_a_client() {
+    let daemon = FakeDaemon::start();
+    let mut client = daemon.connect();
+    client.say(b"{\"request\":\"plan\",\"config\":\"/etc/buoy/cluster.key\"}\n");
+    assert_refused(&mut client, "path_refused");
+    let plan = |text: String| Request::Plan { without: Vec::new(), text: Some(text), config: None };
+    client.ask(&plan("x".repeat(PLAN_TEXT_BYTES_MAX + 1)));
+    assert_refused(&mut client, "request_too_long");
+    // The longest text fits a request, with a line end in each second place.
+    client.ask(&plan("#\n".repeat(PLAN_TEXT_BYTES_MAX / 2)));
+    assert!(client.line().starts_with("{\"schema\":1,"));
 }

@@ -17,6 +17,7 @@
 pub mod client;
 mod connection;
 mod duration_text;
+mod failure;
 mod inquiry;
 pub mod layout_words;
 pub mod local;

@@ -1,8 +1,8 @@
 //! What the operator calls the things that the protocol knows by number.
 //!
-//! Made by the daemon from the configuration, replaced as a whole at a reload. A number that the
-//! configuration does not have (a peer with a newer file speaks of a group we do not know yet) is
-//! shown as the number itself, never hidden.
+//! Made by the daemon from the configuration, replaced as a whole at a reload; what the new one has
+//! no more keeps its last name. A number that no configuration of this daemon had (a peer with a
+//! newer file speaks of a group we do not know yet) is shown as the number itself, never hidden.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,9 +20,23 @@ pub struct Names {
     me: NodeId,
     nodes: BTreeMap<NodeId, Placed<NodeName>>,
     groups: BTreeMap<GroupKey, Placed<GroupName>>,
-    /// Nodes that the file does not have, or had: as they call themselves, or were called.
+    /// Nodes that no file has had, as they call themselves.
     learned: BTreeMap<NodeId, String>,
+    /// Interfaces that the file names for groups.
+    links: BTreeMap<GroupKey, String>,
+    /// What earlier files had: events of what they took away still come, and stay to be read.
+    former: Former,
 }
+
+/// Names that are not in force any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Former {
+    nodes: BTreeMap<NodeId, NodeName>,
+    groups: BTreeMap<GroupKey, GroupName>,
+}
+
+/// Former names kept: as many as one file may have. Then the oldest files' are forgotten.
+const FORMER_MAX: usize = 4096;
 
 /// How the operator names one node, and what it is there for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +88,38 @@ impl Names {
         groups: Vec<(GroupKey, GroupName)>,
     ) -> Self {
         let (nodes, groups, learned) = (placed(nodes), placed(groups), BTreeMap::new());
-        Self { cluster, me, nodes, groups, learned }
+        let (links, former) = (BTreeMap::new(), Former::default());
+        Self { cluster, me, nodes, groups, learned, links, former }
+    }
+
+    /// With the interfaces that the file names for groups.
+    #[must_use]
+    pub fn with_links(self, links: BTreeMap<GroupKey, String>) -> Self {
+        Self { links, ..self }
+    }
+
+    /// The interface that the file names for a group.
+    #[must_use]
+    pub fn link(&self, group: GroupKey) -> Option<&str> {
+        self.links.get(&group).map(String::as_str)
+    }
+
+    /// With what the names before these had, and these do not.
+    fn after(mut self, before: &Self) -> Self {
+        self.learned.clone_from(&before.learned);
+        let nodes = before.nodes.iter().map(|(node, placed)| (*node, placed.name.clone()));
+        self.former.nodes = before.former.nodes.clone();
+        self.former.nodes.extend(nodes);
+        self.former.nodes.retain(|node, _| !self.nodes.contains_key(node));
+        let groups = before.groups.iter().map(|(group, placed)| (*group, placed.name.clone()));
+        let groups: BTreeMap<_, _> =
+            groups.filter(|(group, _)| !self.groups.contains_key(group)).collect();
+        if before.former.groups.len() + groups.len() <= FORMER_MAX {
+            self.former.groups = before.former.groups.clone();
+        }
+        self.former.groups.extend(groups);
+        self.former.groups.retain(|group, _| !self.groups.contains_key(group));
+        self
     }
 
     /// The cluster's name.
@@ -94,6 +139,7 @@ impl Names {
     pub fn node(&self, node: NodeId) -> String {
         let listed = self.nodes.get(&node).map(|placed| &placed.name.node);
         let name = listed.or_else(|| self.learned.get(&node));
+        let name = name.or_else(|| self.former.nodes.get(&node).map(|name| &name.node));
         name.cloned().unwrap_or_else(|| node.to_string())
     }
 
@@ -107,15 +153,14 @@ impl Names {
     /// Pool, name and addresses of a group.
     #[must_use]
     pub fn group(&self, group: GroupKey) -> GroupName {
-        self.groups.get(&group).map_or_else(
-            || GroupName {
-                pool: "unknown".to_owned(),
-                group: group.to_string(),
-                addresses: Vec::new(),
-                mode: Mode::default(),
-            },
-            |placed| placed.name.clone(),
-        )
+        let name = self.groups.get(&group).map(|placed| &placed.name);
+        let unknown = || GroupName {
+            pool: "unknown".to_owned(),
+            group: group.to_string(),
+            addresses: Vec::new(),
+            mode: Mode::default(),
+        };
+        name.or_else(|| self.former.groups.get(&group)).cloned().unwrap_or_else(unknown)
     }
 
     /// The address with this key: of a group, or a further one of it.
@@ -129,7 +174,8 @@ impl Names {
     /// The name of a pool.
     #[must_use]
     pub fn pool(&self, pool: PoolId) -> String {
-        let mut pools = self.groups.values().map(|placed| &placed.name.pool);
+        let groups = self.groups.values().map(|placed| &placed.name);
+        let mut pools = groups.chain(self.former.groups.values()).map(|name| &name.pool);
         let named = pools.find(|name| PoolId::from_name(name) == pool);
         named.cloned().unwrap_or_else(|| pool.to_string())
     }
@@ -152,6 +198,15 @@ impl Names {
         let mut nodes: Vec<_> = self.nodes.values().collect();
         nodes.sort_by_key(|placed| placed.place);
         nodes.into_iter().map(|placed| placed.name.node.as_str()).collect()
+    }
+
+    /// The groups of a pool, in the order of the file.
+    #[must_use]
+    pub fn groups_of(&self, pool: &str) -> Vec<&str> {
+        let mut groups: Vec<_> =
+            self.groups.values().filter(|placed| placed.name.pool == pool).collect();
+        groups.sort_by_key(|placed| placed.place);
+        groups.into_iter().map(|placed| placed.name.group.as_str()).collect()
     }
 
     /// Finds a node by its name.
@@ -229,16 +284,10 @@ impl NamesInForce {
         }
     }
 
-    /// Puts the names of a new configuration in force. Nodes that it has no more keep theirs.
-    pub fn replace(&self, mut names: Names) {
-        let before = self.current();
-        names.learned.clone_from(&before.learned);
-        for (node, placed) in &before.nodes {
-            if !names.nodes.contains_key(node) && names.learned.len() < LEARNED_MAX {
-                names.learned.insert(*node, placed.name.node.clone());
-            }
-        }
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
+    /// Puts the names of a new configuration in force.
+    pub fn replace(&self, names: Names) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(names.after(&current));
     }
 }
 
@@ -281,6 +330,24 @@ mod tests {
         assert_eq!(names.node(NodeId(0xbeef)), "node-0000beef");
         assert_eq!(names.group(GroupKey(1)).group, "group-0000000000000001");
         assert_eq!(names.group_place(GroupKey(1)), usize::MAX);
+    }
+
+    #[test]
+    fn what_a_reload_took_away_keeps_its_last_name() {
+        let held = NamesInForce::new(fixture::names());
+        let (group, node) = (fixture::group("10.77.0.100"), fixture::node("lb3"));
+        let empty = || Names::new("edge".to_owned(), fixture::node("lb1"), Vec::new(), Vec::new());
+        for _ in 0..2 {
+            held.replace(empty());
+            let names = held.current();
+            assert_eq!(names.group(group).group, "10.77.0.100");
+            assert_eq!((names.group(group).pool, names.node(node)), ("web".into(), "lb3".into()));
+            assert_eq!(names.pool(PoolId::from_name("web")), "web");
+            assert_eq!(names.find_group("10.77.0.100"), Err(Unresolved::Unknown));
+            assert_eq!(names.find_node("lb3"), None);
+        }
+        held.replace(fixture::names());
+        assert_eq!(*held.current(), fixture::names(), "it is in force again, and former no more");
     }
 
     #[test]

@@ -47,7 +47,10 @@ pub(super) fn refusal(refusal: Refusal, order: Order, names: &Names) -> (&'stati
         ),
         Refusal::ReceiverDeclined => (
             "receiver_declined",
-            format!("{node} did not take {group}; see why with 'buoy explain {group}' there"),
+            format!(
+                "{node} did not take {group}; 'buoy explain {group}' at its owner says why if \
+                 {node} has said so, and at {node} in any case"
+            ),
         ),
         Refusal::Busy => {
             ("busy", format!("{group} is already being moved; try again when that is done"))

@@ -112,11 +112,11 @@ fn nodes(status: &Status) -> String {
         numbers("GROUPS"),
         numbers("WEIGHT"),
         words("DRAIN"),
-        numbers("LAG"),
+        numbers("LAG/1m"),
         words("VERSION"),
     ]);
     for node in &status.nodes {
-        let known = node.version.is_some();
+        let known = node.version.is_some() && node.phase.is_some();
         table.row(vec![
             node.name.clone(),
             role(node).to_owned(),
@@ -351,10 +351,10 @@ mod tests {
 cluster edge, seen by lb1 (active)
 without its daemon this host goes on answering
 
-NODE  ROLE     STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN                LAG  VERSION
-lb1   member   up       active      -       1       1  -                  180us  0.1.0
-lb2   no vote  up       active   42ms       1       2  waits for 12, 25s  180us  0.1.0
-lb3   witness  unknown  -       never       0       1  -                      -  -
+NODE  ROLE     STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN              LAG/1m  VERSION
+lb1   member   up       active      -       1       1  -                   180us  0.1.0
+lb2   no vote  up       active   42ms       1       2  waits for 12, 25s   180us  0.1.0
+lb3   witness  unknown  -       never       0       1  -                       -  -
 
 lb2 has another configuration than lb1: compare the files, then 'buoy reload'
 
@@ -363,7 +363,7 @@ lb2 is unfit: checks of pool web fail
 POOL  GROUP        ADDRESSES              MODE          OWNER  STATE    EPOCH  SINCE  CONVERGED  CONNECTIONS  WHY
 web   10.77.0.100  10.77.0.100            availability  lb1    owned        7  1m21s       12ms         2000  lb3 fell silent
 web   10.77.0.101  10.77.0.101            availability  lb2    owned        7  1m21s          -            -  handed over by lb1 for balance
-web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s          -            -  nobody has claimed it yet (cannot be here: its link is down or missing)
+web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s          -            -  nobody has claimed it yet (cannot be here: no interface that is up has a network with it; name its interface, or bring the link up)
 ";
         assert_eq!(status(&answer), golden, "\n{}", status(&answer));
     }

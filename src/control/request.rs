@@ -4,18 +4,21 @@
 //! {"request":"status"}                          {"request":"explain","group":"10.77.0.100"}
 //! {"request":"events","since_ms":600000}        {"request":"drain","node":"lb1"}
 //! {"request":"move","group":"10.77.0.100","node":"lb2"}            {"request":"reload"}
-//! {"request":"plan","without":["lb1"]}          {"request":"plan","config":"/etc/buoy/new.toml"}
+//! {"request":"plan","without":["lb1"]}          {"request":"plan","text":"[cluster] ..."}
 //! ```
 //!
 //! Unknown requests and unknown fields are refused, so that a misspelt filter is never taken for
 //! none. Names are those of the configuration; a group may also be named by any of its addresses.
-
-use std::path::PathBuf;
+//! The daemon opens no file that a client names: it may read more than the client may.
 
 use serde::{Deserialize, Serialize};
 
-/// Longest request, newline included. The longest sensible one has two names.
-pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Longest request, newline included: a plan with the longest text. JSON writes two bytes for each
+/// quotation mark and each end of a line.
+pub const REQUEST_BYTES_MAX: usize = 2 * PLAN_TEXT_BYTES_MAX + 64 * 1024;
+/// Longest text of a configuration to plan with: 4096 groups in the long form are 400 KB. All
+/// clients together can have the daemon hold no more than 70 MB.
+pub const PLAN_TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// One question or order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,9 +77,12 @@ pub enum Request {
         /// These nodes drained.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         without: Vec<String>,
-        /// This file were in force; an absolute path, read by the daemon.
+        /// This text stood in the configuration file, at most [`PLAN_TEXT_BYTES_MAX`] bytes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        config: Option<PathBuf>,
+        text: Option<String>,
+        /// The path that earlier versions sent instead of the text. Refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        config: Option<String>,
     },
     /// Read the configuration file again. Answered by [`Applied`](super::response::Applied).
     Reload {},
@@ -113,6 +119,11 @@ mod tests {
         serde_json::from_str(line).map_err(|error| error.to_string())
     }
 
+    fn plan(without: &[&str], text: Option<&str>) -> Request {
+        let without = without.iter().map(|node| (*node).to_owned()).collect();
+        Request::Plan { without, text: text.map(str::to_owned), config: None }
+    }
+
     #[test]
     fn every_request_has_its_golden_line() {
         let group = || "10.77.0.100".to_owned();
@@ -134,14 +145,8 @@ mod tests {
                 r#"{"request":"move","group":"10.77.0.100","node":"lb2"}"#,
                 Request::Move { group: group(), node: "lb2".to_owned() },
             ),
-            (
-                r#"{"request":"plan","without":["lb1","lb2"]}"#,
-                Request::Plan { without: vec!["lb1".to_owned(), "lb2".to_owned()], config: None },
-            ),
-            (
-                r#"{"request":"plan","config":"/etc/buoy/new.toml"}"#,
-                Request::Plan { without: Vec::new(), config: Some("/etc/buoy/new.toml".into()) },
-            ),
+            (r#"{"request":"plan","without":["lb1","lb2"]}"#, plan(&["lb1", "lb2"], None)),
+            (r#"{"request":"plan","text":"[cluster]\n"}"#, plan(&[], Some("[cluster]\n"))),
             (r#"{"request":"reload"}"#, Request::Reload {}),
         ];
         for (line, request) in golden {

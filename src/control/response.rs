@@ -394,7 +394,13 @@ pub struct Applied {
 pub struct Rejected {
     /// Why.
     pub refused: Refused,
+    /// [`SCHEMA`]. Behind the other, which is what a line is known by.
+    #[serde(default)]
+    pub schema: u32,
 }
+
+/// Code of a refusal that says that the daemon came to no answer in time.
+pub const NO_ANSWER: &str = "no_answer";
 
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -413,6 +419,7 @@ impl Rejected {
     #[must_use]
     pub fn new(code: &str, reason: impl Into<String>) -> Self {
         let details = Vec::new();
-        Self { refused: Refused { code: code.to_owned(), reason: reason.into(), details } }
+        let refused = Refused { code: code.to_owned(), reason: reason.into(), details };
+        Self { refused, schema: SCHEMA }
     }
 }

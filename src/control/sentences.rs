@@ -82,7 +82,11 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         }
         Report::AddressAdmitted { group, address } => layout_words::admitted(address, group, names),
         Report::Unable { group, why } => {
-            format!("{me} cannot hold {}: {}", names.group(group).group, inability(why))
+            format!(
+                "{me} cannot hold {}: {}",
+                names.group(group).group,
+                inability(why, group, names)
+            )
         }
         Report::Repaired { group, remover: Remover::Somebody, times } => format!(
             "somebody removed an address of {} on {me}; it was put back ({times} in a minute)",
@@ -107,10 +111,7 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         ),
         Report::Stalled { length } => format!("{me} did not run for {}", precise(length)),
         Report::KeptEnded { group, to, left } => kept_ended(group, (to, left), names),
-        Report::OfferFailed { to, groups } => {
-            let groups = counted(u64::from(groups), "group");
-            format!("{} did not take {groups}, which stay at {me}", names.node(to))
-        }
+        Report::OfferFailed { to, groups, why } => not_taken(&me, to, (groups, why), names),
         Report::GateOverdue { group } => gate_overdue(&me, &names.group(group).group),
         Report::VotersDiffer { voter } => format!(
             "{} goes by another list of voters and grants nothing: reload the same file on both",
@@ -134,6 +135,24 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::WentOn { groups, after } => restart_words::went_on(&me, groups, after),
         Report::NotInPlace { why } => restart_words::not_in_place(&me, why, names),
     }
+}
+
+fn not_taken(
+    me: &str,
+    to: NodeId,
+    (groups, why): (u16, Option<(GroupKey, Inability)>),
+    names: &Names,
+) -> String {
+    let (to, stay) = (names.node(to), if groups == 1 { "stays" } else { "stay" });
+    let groups = counted(u64::from(groups), "group");
+    let why = why.map_or_else(String::new, |why| format!(": {}", declined(why, names)));
+    format!("{to} did not take {groups}, which {stay} at {me}{why}")
+}
+
+/// What the receiver of an offer has said of a group that it did not take.
+#[must_use]
+pub fn declined((group, why): (GroupKey, Inability), names: &Names) -> String {
+    format!("it cannot hold {}: {}", names.group(group).group, inability(why, group, names))
 }
 
 fn second_claimant(
@@ -241,25 +260,32 @@ fn owner_changed(
 
 /// Why a node cannot hold a group.
 #[must_use]
-pub fn inability(why: Inability) -> String {
-    let text = match why {
-        Inability::Stranger(hardware) => {
+pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
+    let text = match (why, names.link(group)) {
+        (Inability::Stranger(hardware), _) => {
             return format!("a host outside the cluster answers for it ({hardware})");
         }
-        Inability::LinkDown => "its link is down or missing",
-        Inability::Kernel(Failure::NoInterface) => "the interface does not exist",
-        Inability::Kernel(Failure::NotPermitted) => {
+        (Inability::LinkDown, Some(link)) => return format!("its link {link} is down or missing"),
+        (Inability::LinkDown, None) => {
+            "no interface that is up has a network with it; name its interface, or bring the \
+             link up"
+        }
+        (Inability::Kernel(Failure::NoInterface), Some(link)) => {
+            return format!("its interface {link} does not exist");
+        }
+        (Inability::Kernel(Failure::NoInterface), None) => "the interface does not exist",
+        (Inability::Kernel(Failure::NotPermitted), _) => {
             "the daemon lacks the permission (CAP_NET_ADMIN)"
         }
-        Inability::Kernel(Failure::ForeignAddress) => {
+        (Inability::Kernel(Failure::ForeignAddress), _) => {
             "the address is already on this host and is not ours"
         }
-        Inability::Kernel(Failure::Duplicate) => {
+        (Inability::Kernel(Failure::Duplicate), _) => {
             "duplicate address detection found the address elsewhere"
         }
-        Inability::Kernel(Failure::Refused) => "the kernel refused the address",
-        Inability::Kernel(Failure::Timeout) => "the kernel did not answer in time",
-        Inability::FlushWar => "somebody keeps removing the address",
+        (Inability::Kernel(Failure::Refused), _) => "the kernel refused the address",
+        (Inability::Kernel(Failure::Timeout), _) => "the kernel did not answer in time",
+        (Inability::FlushWar, _) => "somebody keeps removing the address",
     };
     text.to_owned()
 }
@@ -289,7 +315,8 @@ pub fn removed_by(remover: Remover, times: u32) -> String {
 
 /// Why a node would, or would not, be next for a group of this pool.
 #[must_use]
-pub fn standing(standing: Standing, pool: &str) -> String {
+pub fn standing(standing: Standing, group: GroupKey, names: &Names) -> String {
+    let pool = &names.group(group).pool;
     match standing {
         Standing::Heir(1) => "first heir in the owner's claim".to_owned(),
         Standing::Heir(2) => "second heir in the owner's claim".to_owned(),
@@ -300,7 +327,7 @@ pub fn standing(standing: Standing, pool: &str) -> String {
         Standing::Down(is) => format!("not up: {}", verdict(is)),
         Standing::Draining => "draining: kept free by the operator".to_owned(),
         Standing::NotActive(is) => format!("not active: {}", phase(is)),
-        Standing::Unable(why) => format!("cannot hold it: {}", inability(why)),
+        Standing::Unable(why) => format!("cannot hold it: {}", inability(why, group, names)),
         Standing::Reluctant => fitness(Fitness::Reluctant, pool),
         Standing::Unfit => fitness(Fitness::Unfit, pool),
         Standing::LastResort => {
@@ -430,6 +457,27 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_blamed_only_by_its_name() {
+        let group = group("10.77.0.100");
+        let names = names();
+        let told = |names: &Names| standing(Standing::Unable(Inability::LinkDown), group, names);
+        assert_eq!(
+            told(&names),
+            "cannot hold it: no interface that is up has a network with it; name its \
+             interface, or bring the link up"
+        );
+        let names = names.with_links([(group, "eth0".to_owned())].into());
+        assert_eq!(told(&names), "cannot hold it: its link eth0 is down or missing");
+        let why = Some((group, Inability::LinkDown));
+        let failed = Report::OfferFailed { to: node("lb2"), groups: 1, why };
+        assert_eq!(
+            report(&failed, None, &names),
+            "lb2 did not take 1 group, which stays at lb1: it cannot hold 10.77.0.100: its link \
+             eth0 is down or missing"
+        );
+    }
+
+    #[test]
     fn hosts_outside_the_cluster_are_named_by_their_hardware() {
         let names = names();
         let (group, hardware) = (group("10.77.0.100"), HardwareAddress([2, 0, 0, 0, 0, 0xab]));
@@ -470,7 +518,8 @@ mod tests {
             cause(Cause::Checks(node("lb1")), None, &names),
             "handed over by lb1: its checks fail"
         );
-        assert_eq!(standing(Standing::Unfit, "web"), "unfit: checks of pool web fail");
+        let group = group("10.77.0.100");
+        assert_eq!(standing(Standing::Unfit, group, &names), "unfit: checks of pool web fail");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::names::Names;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
 use crate::protocol::{
-    Explanation, Fitness, GroupState, GroupStatus, Mode, NodeStatus, Report, SoftwareVersion,
-    Verdict,
+    Explanation, Fitness, GroupState, GroupStatus, Mode, NodePhase, NodeStatus, Report,
+    SoftwareVersion, Verdict,
 };
 
 /// The whole status.
@@ -47,6 +47,12 @@ fn counters(snapshot: &Snapshot) -> BTreeMap<String, u64> {
 fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node {
     let held_back = snapshot.held_back.get(&one.node).into_iter().flatten();
     let role = names.role(one.node);
+    // What the dead said last is not what they do.
+    let phase = match one.verdict {
+        Verdict::Up | Verdict::Suspect | Verdict::Indirect => one.phase,
+        Verdict::Left => Some(NodePhase::Left),
+        Verdict::Unknown | Verdict::Dead => None,
+    };
     response::Node {
         name: names.node(one.node),
         state: node_state(one.verdict),
@@ -61,7 +67,7 @@ fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node 
         reluctant: pools(one, Fitness::Reluctant, names),
         version: one.software.map(version),
         held_back: held_back.map(|feature| (*feature).to_owned()).collect(),
-        phase: one.phase.map(|phase| sentences::phase(phase).to_owned()),
+        phase: phase.map(|phase| sentences::phase(phase).to_owned()),
         role: if role.owns { response::Role::Member } else { response::Role::Witness },
         voter: role.votes,
         weight: one.weight,
@@ -122,7 +128,7 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         reason: reason(one, names),
         converged_ms: one.converged.map(millis),
         connections: None,
-        unable_here: one.unable_here.map(sentences::inability),
+        unable_here: one.unable_here.map(|why| sentences::inability(why, one.group, names)),
         claimant: one.claimant.map(|hardware| hardware.to_string()),
         withheld: one.withheld.map(|withheld| layout_words::missing(&withheld, names)),
         preserved: one.preserved.map(|preserved| response::Preserved {
@@ -161,14 +167,13 @@ fn reason(one: &GroupStatus, names: &Names) -> String {
 /// Why a group is where it is.
 pub(super) fn explanation(explanation: &Explanation, names: &Names) -> response::Explanation {
     let mut place = 0;
-    let pool = names.group(explanation.group.group).pool;
     let line = explanation.candidates.iter().map(|candidate| {
         let takes = sentences::would_take(candidate.standing);
         place += u32::from(takes);
         response::Candidate {
             place: takes.then_some(place),
             node: names.node(candidate.node),
-            reason: sentences::standing(candidate.standing, &pool),
+            reason: sentences::standing(candidate.standing, explanation.group.group, names),
         }
     });
     let line = line.collect();
@@ -262,9 +267,9 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.node = me();
             event.from = Some(names.node(owner));
         }
-        Report::Unable { why, .. } => {
+        Report::Unable { why, group } => {
             event.node = me();
-            event.cause = Some(sentences::inability(why));
+            event.cause = Some(sentences::inability(why, group, names));
         }
         Report::KernelAnswers { peer, .. } => event.node = Some(names.node(peer)),
         Report::SecondClaimant { node, hardware, .. } => {
@@ -415,7 +420,7 @@ mod tests {
             r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
             r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
-            r#""converged_ms":null,"connections":null,"unable_here":"its link is down or missing","claimant":null,"preserved":null}],"#,
+            r#""converged_ms":null,"connections":null,"unable_here":"no interface that is up has a network with it; name its interface, or bring the link up","claimant":null,"preserved":null}],"#,
             r#""fence":{"kind":"gate","bound_ms":600},"not_preserving":null,"checks":[],"hooks":[],"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );

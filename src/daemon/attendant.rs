@@ -10,8 +10,10 @@
 //!
 //! Checks speak to servers and files that may be slow or mad, hooks are programs of others: here
 //! they can delay each other and nothing else. What the checks found goes to the protocol's inbox
-//! by the shortest way; if that is full it is offered again, the newest list only. At the end hooks
-//! that wait are run for [`HOOKS_WITHIN`] at most, checks end at once.
+//! by the shortest way; if that is full it is offered again, the newest list only. At the start hooks
+//! are told of every group that this process begins without: the one before it may have died with
+//! it. At the end hooks that wait are run for a bounded time, and each that was not run to its end is
+//! told; checks end at once.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -27,7 +29,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::clock;
 use super::inbox::{Input, Mailbox};
 use super::local_words::{
-    balancer_said, changed, check_row, group_of, happened, hook_row, log_change, trouble,
+    at_start, balancer_said, changed, check_row, group_of, happened, hook_row, log_change, trouble,
 };
 use crate::balancer::{Balancer, Wanted};
 use crate::checks::{Change, Watch};
@@ -45,8 +47,6 @@ const ORDERS_MAX: usize = 4096;
 const WAITING_THREADS_MAX: usize = 48;
 /// How often a full inbox is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
-/// How long hooks may take at the end: the service manager allows 5 s for all of it.
-const HOOKS_WITHIN: Duration = Duration::from_secs(1);
 /// Programs that are killed then are waited for so long.
 const REAPED_WITHIN: Duration = Duration::from_millis(300);
 /// Then the runtime is given so long to let go of what waits for a disk.
@@ -58,7 +58,8 @@ enum Order {
     Draining(bool),
     Reconfigure(Box<Local>),
     Look(oneshot::Sender<(Vec<Check>, Vec<Hook>)>),
-    Stop,
+    /// Hooks may take so long.
+    Stop(Duration),
 }
 
 /// What the file says of this host itself.
@@ -91,6 +92,23 @@ pub(super) struct Parts {
     pub(super) names: NamesInForce,
     /// Whether this node drains at the start.
     pub(super) draining: bool,
+    /// The groups that this process begins without, in the order of the file.
+    pub(super) without: Vec<GroupKey>,
+}
+
+impl Parts {
+    /// Writes something to the log and the flight recorder.
+    fn note(&self, notice: Notice) {
+        match notice.kind {
+            "balancer_back" | "balancer_told" => tracing::info!("{}", notice.sentence),
+            _ => {
+                let names = self.names.current();
+                let node = names.node(names.me());
+                tracing::warn!(node, because = notice.cause, "{}", notice.sentence);
+            }
+        }
+        self.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
+    }
 }
 
 /// The running thread.
@@ -133,10 +151,10 @@ impl Attendant {
         self.calls.clone()
     }
 
-    /// Ends it: hooks first, for a bounded time.
-    pub(super) async fn stop(self) {
+    /// Ends it: hooks first, for so long at most.
+    pub(super) async fn stop(self, hooks_within: Duration) {
         // Refused when it has ended.
-        let _ = self.calls.0.send(Order::Stop).await;
+        let _ = self.calls.0.send(Order::Stop(hooks_within)).await;
         let thread = self.thread;
         let ended = tokio::task::spawn_blocking(move || thread.join());
         let _ = ended.await;
@@ -196,15 +214,16 @@ impl Care {
             untold: !checks.is_empty(),
             gates: Vec::new(),
         };
+        care.tell_start();
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let hooks_within = loop {
             care.tell_unfit();
             care.tell_gates();
             tokio::select! {
                 change = care.watch.next() => care.changed(&change),
                 news = care.hooks.next() => care.tell(news),
-                news = care.balancer.next() => care.note(balancer_said(&news, &care.parts.names.current())),
+                news = care.balancer.next() => care.parts.note(balancer_said(&news, &care.parts.names.current())),
                 order = orders.recv() => match order {
                     Some(Order::Happened(happening)) => care.hooks.tell(*happening),
                     Some(Order::Draining(on)) => care.balancer.change(|it| it.draining = on),
@@ -215,15 +234,28 @@ impl Care {
                         // Whoever asked may have gone.
                         let _ = answer.send((checks, hooks));
                     }
-                    Some(Order::Stop) | None => break,
+                    Some(Order::Stop(within)) => break within,
+                    None => break Duration::ZERO,
                 },
                 _ = again.tick(), if care.untold || !care.gates.is_empty() => {}
             }
-        }
+        };
         // Checks end here; nobody acts upon them any more.
         drop(care.watch);
-        care.hooks.finish(HOOKS_WITHIN).await;
+        let names = care.parts.names.current();
+        for found in care.hooks.finish(hooks_within).await {
+            care.parts.note(trouble(&found, &names));
+        }
         programs::all_reaped(REAPED_WITHIN).await;
+    }
+
+    /// Hooks that knew another state from the process before are told the one that holds.
+    fn tell_start(&mut self) {
+        let names = self.parts.names.current();
+        for group in std::mem::take(&mut self.parts.without) {
+            let group = names.group(group);
+            self.hooks.tell(at_start((group.pool, group.group), &names));
+        }
     }
 
     fn reconfigure(&mut self, local: Local) {
@@ -233,15 +265,6 @@ impl Care {
             (wanted.haproxy, wanted.addresses) = (local.haproxy, local.addresses);
         });
         self.untold = true;
-    }
-
-    /// Writes something to the log and the flight recorder.
-    fn note(&self, notice: Notice) {
-        match notice.kind {
-            "balancer_back" | "balancer_told" => tracing::info!("{}", notice.sentence),
-            _ => tracing::warn!(because = notice.cause, "{}", notice.sentence),
-        }
-        self.parts.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
     }
 
     fn changed(&mut self, change: &Change) {
@@ -261,7 +284,7 @@ impl Care {
         match news {
             News::Trouble(found) => {
                 let notice = trouble(&found, &names);
-                self.note(notice);
+                self.parts.note(notice);
             }
             News::Gate(done) => {
                 // A group that a reload took away has no gate any more.

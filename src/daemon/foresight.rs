@@ -1,11 +1,12 @@
 //! `buoy plan` at the daemon: a copy of the core, asked what it would do.
 //!
-//! The protocol thread gives a copy of itself and goes on; the file is read and the copy asked on a
-//! thread for things that take long, so neither heartbeats nor other answers wait for a plan. A file
-//! that a reload would refuse is refused here with the same words. Nothing changes, whatever
-//! happens; whoever asked and has gone loses the answer.
+//! The protocol thread gives a copy of itself and goes on; the text is checked and the copy asked on
+//! a thread for things that take long, so neither heartbeats nor other answers wait for a plan. A
+//! text that a reload would refuse is refused here with the same words; the keys are taken to be
+//! those in force, and no file is opened, because whoever asks may not read what the daemon may.
+//! Nothing changes, whatever happens; whoever asked and has gone loses the answer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
 
@@ -24,7 +25,7 @@ type Answer = Result<Foreseen, Vec<String>>;
 /// Has a plan made; the answer comes by itself. Dropped if the protocol thread is too busy.
 pub(super) fn foresee(
     mailbox: &Mailbox,
-    in_force: &Config,
+    (in_force, path): (&Config, &Path),
     me: NodeId,
     wanted: PlanWanted,
     reply: oneshot::Sender<Answer>,
@@ -33,24 +34,24 @@ pub(super) fn foresee(
     if mailbox.offer(Input::Copy(answer)).is_err() {
         return;
     }
-    let in_force = in_force.clone();
+    let (in_force, path): (Config, PathBuf) = (in_force.clone(), path.to_owned());
     tokio::spawn(async move {
         let Ok(node) = copy.await else { return };
-        let work = move || plan(*node, &in_force, me, wanted);
+        let work = move || plan(*node, (&in_force, &path), me, wanted);
         if let Ok(answer) = tokio::task::spawn_blocking(work).await {
             let _ = reply.send(answer);
         }
     });
 }
 
-fn plan(node: Node, in_force: &Config, me: NodeId, wanted: PlanWanted) -> Answer {
+fn plan(node: Node, (in_force, path): (&Config, &Path), me: NodeId, wanted: PlanWanted) -> Answer {
     match wanted {
         PlanWanted::Without(nodes) => {
             let moves = node.foresee(clock::now(), Hypothesis::Without(nodes));
             Ok(Foreseen { moves, names: None })
         }
-        PlanWanted::Config(path) => {
-            let config = loaded(&path, in_force, me)?;
+        PlanWanted::Text(text) => {
+            let config = checked(&text, path, in_force, me)?;
             let protocol = config.protocol(me, Incarnation(0), 0, software(), false);
             let hypothesis = Hypothesis::Reconfigured(Box::new(protocol));
             let moves = node.foresee(clock::now(), hypothesis);
@@ -59,9 +60,9 @@ fn plan(node: Node, in_force: &Config, me: NodeId, wanted: PlanWanted) -> Answer
     }
 }
 
-/// The file, if a reload would take it.
-fn loaded(path: &Path, in_force: &Config, me: NodeId) -> Result<Config, Vec<String>> {
-    let config = config::load(path)
+/// What the text means where the file in force lies, if a reload would take it.
+fn checked(text: &str, path: &Path, in_force: &Config, me: NodeId) -> Result<Config, Vec<String>> {
+    let config = config::parse_with_keys(text, path, in_force.keys.clone())
         .map_err(|refused| refused.faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     if !config.nodes.iter().any(|node| node.id == me) {
         return Err(vec!["the file no longer has this node".to_owned()]);

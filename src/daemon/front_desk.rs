@@ -18,6 +18,7 @@ use super::event_loop::{Picture, Told, Vital};
 use super::in_place::{self, Parting};
 use super::inbox::{Input, Mailbox, Reconfiguration, Unchanged};
 use super::refused::Obstacle;
+use super::reload::{Asker, Loaded, Outcome, Reloads};
 use super::runtime_directory::RuntimeDirectory;
 use super::service_notify::ServiceNotify;
 use super::voter_record::VoterFile;
@@ -80,6 +81,7 @@ impl FrontDesk {
     ) -> Result<Parting, Error> {
         let mut watchdog = interval(self.notify.watchdog_interval().unwrap_or(IDLE_LOOK));
         let mut turns_seen = u64::MAX;
+        let mut reloads = Reloads::new(self.options.config.clone());
         // Ends with the runtime; once the loop has ended nobody takes its measures any more.
         tokio::spawn(host_load::measure(running.mailbox.clone()));
         loop {
@@ -87,8 +89,14 @@ impl FrontDesk {
                 asked = stop.recv() => {
                     return Ok(self.stop(running, asked).await);
                 }
-                _ = reload.recv() => self.reload_by_signal(&running.mailbox).await,
-                Some(inquiry) = asked.recv() => self.answer(&running, inquiry).await,
+                _ = reload.recv() => self.ask_for_reload(&mut reloads, Asker::Signal),
+                Some(inquiry) = asked.recv() => match inquiry {
+                    Inquiry::Reload { reply } => {
+                        self.ask_for_reload(&mut reloads, Asker::Client(reply));
+                    }
+                    inquiry => self.answer(&running, inquiry),
+                },
+                loaded = reloads.next() => self.reload(loaded, &running.mailbox).await,
                 Some(told) = running.told.recv() => self.tell(told),
                 Ok(()) = running.draining.changed() => {
                     let on = *running.draining.borrow_and_update();
@@ -217,14 +225,15 @@ impl FrontDesk {
 
     fn happened(&self, occasion: Occasion, happening: impl FnOnce() -> Happening) {
         let wanted = self.config.hooks.iter().any(|hook| hook.on.contains(&occasion));
-        if let (true, Some(calls)) = (wanted, &self.calls)
-            && !calls.happened(happening())
-        {
-            tracing::warn!("hooks are not run: too much happens at once");
+        let (true, Some(calls)) = (wanted, &self.calls) else { return };
+        let happening = happening();
+        let event = happening.words();
+        if !calls.happened(happening) {
+            tracing::warn!(event, "hooks are not run: too much happens at once");
         }
     }
 
-    async fn answer(&mut self, running: &Running, inquiry: Inquiry) {
+    fn answer(&self, running: &Running, inquiry: Inquiry) {
         // Whoever asked may have gone; whoever is refused sees its reply dropped.
         match inquiry {
             Inquiry::Status { reply } => {
@@ -256,16 +265,16 @@ impl FrontDesk {
                 let _ = running.mailbox.offer(Input::Explain { group, answer: reply });
             }
             Inquiry::Plan { wanted, reply } => {
-                foresight::foresee(&running.mailbox, &self.config, self.me, wanted, reply);
+                let in_force = (&self.config, self.options.config.as_path());
+                foresight::foresee(&running.mailbox, in_force, self.me, wanted, reply);
             }
             Inquiry::Order { order, reply } => {
                 if let Err(reply) = running.mailbox.offer_order(order, reply) {
                     let _ = reply.send(Err(Refusal::Busy));
                 }
             }
-            Inquiry::Reload { reply } => {
-                let _ = reply.send(self.reload(&running.mailbox).await);
-            }
+            // Has its own way, because it is not answered at once.
+            Inquiry::Reload { reply } => drop(reply),
         }
     }
 
@@ -300,18 +309,17 @@ impl FrontDesk {
         ]
     }
 
-    async fn reload_by_signal(&mut self, mailbox: &Mailbox) {
-        if let Err(faults) = self.reload(mailbox).await {
-            for fault in faults {
-                tracing::warn!("{fault}");
-            }
-        }
+    fn ask_for_reload(&self, reloads: &mut Reloads, asker: Asker) {
+        self.notify.reloading();
+        reloads.ask(asker);
     }
 
-    /// Applies the difference between the file and what is in force.
-    async fn reload(&mut self, mailbox: &Mailbox) -> Result<Vec<String>, Vec<String>> {
-        self.notify.reloading();
-        let outcome = self.apply_file(mailbox).await;
+    /// Applies the difference between the file and what is in force, and tells who asked.
+    async fn reload(&mut self, Loaded { askers, config }: Loaded, mailbox: &Mailbox) {
+        let outcome = match config {
+            Ok(config) => self.apply_file(config, mailbox).await,
+            Err(faults) => Err(faults),
+        };
         match &outcome {
             Ok(changes) => tracing::info!(changes = changes.len(), "reloaded"),
             Err(_) => tracing::warn!("reload refused, the old configuration stays in force"),
@@ -319,15 +327,20 @@ impl FrontDesk {
         let names = self.names.current();
         let node = names.node(self.me);
         self.notify.ready(&format!("node {node} of cluster {}", self.config.cluster));
-        outcome
+        for asker in askers {
+            match asker {
+                // Whoever asked may have gone.
+                Asker::Client(reply) => drop(reply.send(outcome.clone())),
+                Asker::Signal => {
+                    for fault in outcome.as_ref().err().into_iter().flatten() {
+                        tracing::warn!("{fault}");
+                    }
+                }
+            }
+        }
     }
 
-    async fn apply_file(&mut self, mailbox: &Mailbox) -> Result<Vec<String>, Vec<String>> {
-        let path = self.options.config.clone();
-        let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
-        let config = loaded.map_err(|error| vec![error.to_string()])?.map_err(|refused| {
-            refused.faults.iter().map(ToString::to_string).collect::<Vec<_>>()
-        })?;
+    async fn apply_file(&mut self, config: Config, mailbox: &Mailbox) -> Outcome {
         let changes = config::difference(&self.config, &config);
         if !config.nodes.iter().any(|node| node.id == self.me) {
             let name = self.names.current().node(self.me);

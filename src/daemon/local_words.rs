@@ -102,6 +102,12 @@ pub(super) fn trouble(trouble: &Trouble, names: &Names) -> Notice {
         Trouble::Dropped { hook, happening } => {
             ("hooks_dropped", hook, happening, "was not run: too much waits for it")
         }
+        Trouble::CutOff { hook, happening, began: true } => {
+            ("hook_failed", hook, happening, "was killed before its end: the daemon stops")
+        }
+        Trouble::CutOff { hook, happening, began: false } => {
+            ("hooks_dropped", hook, happening, "was not run: the daemon stops")
+        }
     };
     Notice {
         kind,
@@ -211,6 +217,14 @@ pub(super) fn ordered(
     let sentence = format!("{} {does} {group}", names.node(names.me()));
     let fields = Fields { sentence, ..Fields::default() };
     happening(occasion, (Some(pool), Some(group)), fields, names)
+}
+
+/// That this process begins without a group: whatever one before it had, and however that ended.
+pub(super) fn at_start((pool, group): (String, String), names: &Names) -> Happening {
+    let sentence = format!("{} starts and does not have {group}", names.node(names.me()));
+    let fields =
+        Fields { cause: Some("the daemon started".to_owned()), sentence, ..Fields::default() };
+    happening(Occasion::Released, (Some(pool), Some(group)), fields, names)
 }
 
 /// That a planned move of a group waits for its gate.

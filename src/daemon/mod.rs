@@ -12,7 +12,8 @@
 //!
 //! Start: file, identity, runtime directory, sockets, sweep of leftovers, protocol, control
 //! socket, ready. Stop: the protocol hands over and says so, the kernel side removes all that is
-//! ours, done; bounded by [`STOP_WITHIN`]. A start that fails leaves nothing behind. If the
+//! ours, bounded by [`STOP_WITHIN`]; then hooks are run to their end, bounded by
+//! [`HOOKS_END_WITHIN`]. A start that fails leaves nothing behind. If the
 //! protocol thread should ever end by itself the daemon ends with an error, and the kernel side
 //! still removes every address.
 
@@ -37,6 +38,7 @@ mod loopback_test;
 mod realtime;
 mod reception;
 mod refused;
+mod reload;
 mod removals;
 mod reports;
 mod runtime_directory;
@@ -56,6 +58,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant as Deadline;
 
 use crate::config;
 use crate::control::names::NamesInForce;
@@ -93,6 +96,11 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(2);
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// How often to look.
 const ENDS_LOOK: Duration = Duration::from_millis(2);
+/// From the signal to the end of hooks that are not done by themselves. The unit gives 5 s; what is
+/// left is for killing them, for naming them in the log, and for writing that.
+pub const HOOKS_END_WITHIN: Duration = Duration::from_secs(4);
+/// Then threads that wait for something get so long to end.
+const THREADS_WITHIN: Duration = Duration::from_millis(100);
 /// Reports that may wait for the main thread: a failover of a thousand groups makes two each.
 const TOLD_MAX: usize = 4096;
 
@@ -208,14 +216,16 @@ pub fn run(options: Options) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(system("event loop"))?;
-    runtime.block_on(serve(options, config, me, (directory, voters)))
+    let outcome = runtime.block_on(serve(options, config, me, (directory, voters)));
+    // What still waits for a disk, or for an answer that nobody wants any more, is left behind.
+    runtime.shutdown_timeout(THREADS_WITHIN);
+    outcome
 }
 
 /// Reads under which lists of voters this host has voted, and refuses a list that has little to do
 /// with those.
 fn open_voters(options: &Options, config: &config::Config, me: NodeId) -> Result<VoterFile, Error> {
-    let state_dir =
-        voter_record::state_directory(options.state_dir.as_deref(), &options.runtime_dir);
+    let state_dir = state_directory(options.state_dir.as_deref(), &options.runtime_dir);
     let file = state_dir.join("voters");
     let voters = VoterFile::open(state_dir, (&config.cluster, me), |why| {
         tracing::error!(
@@ -244,7 +254,8 @@ async fn serve(
         ServiceNotify::nobody()
     });
 
-    let whereabouts = Whereabouts::within(&state_directory(None, &options.runtime_dir));
+    let whereabouts =
+        Whereabouts::within(&state_directory(options.state_dir.as_deref(), &options.runtime_dir));
     let transport = bind(&config, me, &whereabouts)?;
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
     let vital = Arc::new(Vital::default());
@@ -255,6 +266,7 @@ async fn serve(
     let presence = take_presence(host.mark()).await;
     let left = in_place::take(&directory, &config, me, (host.mark(), tell));
     let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital, &host), left, tell)?;
+    let without = setup::groups_without(&config, me, estate.as_ref());
     host.gate = kernel.gate().is_some();
     let start = Start { estate, draining: directory.draining(), voters: voters.clone() };
 
@@ -281,6 +293,7 @@ async fn serve(
             recorder,
             names,
             draining: directory.draining(),
+            without,
         };
         attendant = Some(Attendant::spawn(&config, parts).map_err(system("checks and hooks"))?);
     }
@@ -311,6 +324,7 @@ async fn serve(
         (Err(error), _) => Err(error),
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
+    let attendant = attendant.map(|attendant| (attendant, stop.began()));
     stop_all(kernel, kept, attendant, outcome.as_ref().ok().and_then(Parting::stand_by)).await;
     outcome.map(|_| ())
 }
@@ -387,7 +401,7 @@ fn start_kernel(
 async fn stop_all(
     kernel: Arc<Kernel>,
     kept: Option<(LeaseKeeper, Guardian)>,
-    attendant: Option<Attendant>,
+    attendant: Option<(Attendant, Deadline)>,
     stand_by: Option<StandBy>,
 ) {
     let guardian = kept.map(|(keeper, guardian)| {
@@ -408,8 +422,8 @@ async fn stop_all(
             }
         }
     }
-    if let Some(attendant) = attendant {
-        attendant.stop().await;
+    if let Some((attendant, began)) = attendant {
+        attendant.stop((began + HOOKS_END_WITHIN).saturating_duration_since(Deadline::now())).await;
     }
 }
 
@@ -511,20 +525,30 @@ struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     restart: Signal,
+    /// When the first of them came.
+    heard: Option<Deadline>,
 }
 
 impl StopSignals {
     fn new() -> std::io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { terminate, interrupt, restart: signal(SignalKind::user_defined2())? })
+        let restart = signal(SignalKind::user_defined2())?;
+        Ok(Self { terminate, interrupt, restart, heard: None })
+    }
+
+    /// When the daemon began to end.
+    fn began(&self) -> Deadline {
+        self.heard.unwrap_or_else(Deadline::now)
     }
 
     async fn recv(&mut self) -> Asked {
-        tokio::select! {
+        let asked = tokio::select! {
             _ = self.terminate.recv() => Asked::Leave,
             _ = self.interrupt.recv() => Asked::Leave,
             _ = self.restart.recv() => Asked::Rest,
-        }
+        };
+        self.heard.get_or_insert_with(Deadline::now);
+        asked
     }
 }

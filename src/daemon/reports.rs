@@ -13,11 +13,11 @@ use crate::control::membership_words;
 use crate::control::names::Names;
 use crate::control::restart_words;
 use crate::control::sentences::{
-    astray, cause as because, fitness, inability, last_resort, phase, removed_by, verdict,
+    astray, cause as because, declined, fitness, inability, last_resort, phase, removed_by, verdict,
 };
 use crate::protocol::{
-    Cause, Convergence, Epoch, Fitness, GroupKey, NodeId, NodePhase, Obstacle, PoolId, Report,
-    Verdict,
+    Cause, Convergence, Epoch, Fitness, GroupKey, Inability, NodeId, NodePhase, Obstacle, PoolId,
+    Report, Verdict,
 };
 
 /// One line. Fields that do not apply are absent.
@@ -137,8 +137,15 @@ const NOT_MOVED: &str = "planned move did not happen";
 const VOTERS_DIFFER: &str = "voter goes by another list of voters";
 const NO_LEASE: &str = "it grants this node no lease until both have loaded the same file";
 
-fn not_taken(groups: u16) -> String {
-    format!("the offer of {groups} groups was declined or not answered")
+fn not_taken(groups: u16, why: Option<(GroupKey, Inability)>, names: &Names) -> String {
+    match why {
+        Some(why) => declined(why, names),
+        None => format!("it declined or did not answer the offer of {}", counted(groups)),
+    }
+}
+
+fn counted(groups: u16) -> String {
+    if groups == 1 { "1 group".to_owned() } else { format!("{groups} groups") }
 }
 
 /// Words one report.
@@ -156,8 +163,8 @@ fn line(report: Report, names: &Names) -> Line {
         Report::KeptEnded { group, to, left } => {
             of_group(Level::INFO, ENDED, group).kept(names.node(to), left)
         }
-        Report::OfferFailed { to, groups } => {
-            of_peer(Level::INFO, NOT_MOVED, to).because(not_taken(groups))
+        Report::OfferFailed { to, groups, why } => {
+            of_peer(Level::INFO, NOT_MOVED, to).because(not_taken(groups, why, names))
         }
         Report::GateOverdue { group } => {
             of_group(Level::WARN, "gate overdue", group).because(OVERDUE)
@@ -184,7 +191,8 @@ fn line(report: Report, names: &Names) -> Line {
                 .because(format!("no other node has {}", names.address(address)))
         }
         Report::Unable { group, why } => {
-            of_group(Level::WARN, "this node cannot hold the group", group).because(inability(why))
+            of_group(Level::WARN, "this node cannot hold the group", group)
+                .because(inability(why, group, names))
         }
         Report::Repaired { group, remover, times } => {
             of_group(Level::WARN, "address put back", group).because(removed_by(remover, times))

@@ -1,5 +1,6 @@
 //! What each module needs to know of the configuration file.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::names::{GroupName, Names, NodeName};
 use crate::control::response::{Fence, FenceKind};
 use crate::kernel::{self, Fenced, GateWanted};
-use crate::protocol::{Mode, NodeId};
+use crate::protocol::{GroupKey, Mode, NodeId};
 use crate::transport::Path;
 use crate::wire::{Key, KeyRing, KeyRingError};
 
@@ -127,6 +128,18 @@ pub(crate) fn groups(config: &Config, me: NodeId) -> Vec<kernel::GroupAddresses>
     config.groups.iter().map(group).collect()
 }
 
+/// The groups that a process begins without: all, but for those that one before it has left to it.
+pub(crate) fn groups_without(
+    config: &Config,
+    me: NodeId,
+    estate: Option<&Estate>,
+) -> Vec<GroupKey> {
+    let had: BTreeSet<GroupKey> =
+        estate.iter().flat_map(|left| left.memory.tickets()).map(|(group, _)| group).collect();
+    let groups = groups(config, me).into_iter().map(|group| group.key);
+    groups.filter(|group| !had.contains(group)).collect()
+}
+
 /// The names that operators use.
 pub(crate) fn names(config: &Config, me: NodeId) -> Names {
     let node = |node: &NodeConfig| {
@@ -143,7 +156,10 @@ pub(crate) fn names(config: &Config, me: NodeId) -> Names {
         (group.key, name)
     };
     let (nodes, groups) = (config.nodes.iter().map(node), config.groups.iter().map(group));
+    let links =
+        config.groups.iter().filter_map(|group| Some((group.key, group.interface.clone()?)));
     Names::new(config.cluster.clone(), me, nodes.collect(), groups.collect())
+        .with_links(links.collect())
 }
 
 /// What ends the answers of this host without its daemon, for people.

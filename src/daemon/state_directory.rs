@@ -1,7 +1,7 @@
 //! The directory of what must survive a restart of the host.
 //!
-//! What the command line says, else `$STATE_DIRECTORY`, which the service manager sets, else `/var/lib/buoy` for the daemon with
-//! the usual runtime directory, else the runtime directory itself.
+//! What the command line says, else `$STATE_DIRECTORY`, which the service manager sets, else
+//! `/var/lib/buoy` for the daemon with the usual runtime directory, else the runtime directory.
 
 use std::env;
 use std::ffi::OsString;

@@ -15,7 +15,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -49,23 +49,6 @@ struct Written {
     /// In nanoseconds.
     longest: u64,
     lists: Vec<Vec<u32>>,
-}
-
-/// Where state that outlasts a reboot is kept: where the command line says, else where the service
-/// manager does, else next to the default runtime directory, else in the runtime directory.
-pub(crate) fn state_directory(asked: Option<&Path>, runtime: &Path) -> PathBuf {
-    let managed = || {
-        let told = std::env::var_os("STATE_DIRECTORY")?;
-        let first = std::env::split_paths(&told).next()?;
-        (!first.as_os_str().is_empty()).then_some(first)
-    };
-    asked.map(Path::to_owned).or_else(managed).unwrap_or_else(|| {
-        if runtime == Path::new("/run/buoy") {
-            PathBuf::from("/var/lib/buoy")
-        } else {
-            runtime.to_owned()
-        }
-    })
 }
 
 impl VoterFile {
@@ -242,17 +225,5 @@ mod tests {
         let file = VoterFile::open("/proc/nothing".into(), (CLUSTER, NodeId(1)), |_| {});
         assert!(file.store(&VoterRecord::default()).is_err());
         assert_eq!(file.known(), Recollection::Nothing);
-    }
-
-    #[test]
-    fn the_directory_follows_the_runtime_directory() {
-        let at = |asked: Option<&str>, runtime| {
-            state_directory(asked.map(Path::new), Path::new(runtime))
-        };
-        assert_eq!(at(Some("/a"), "/run/buoy"), Path::new("/a"));
-        if std::env::var_os("STATE_DIRECTORY").is_none() {
-            assert_eq!(at(None, "/run/buoy"), Path::new("/var/lib/buoy"));
-            assert_eq!(at(None, "/tmp/lab"), Path::new("/tmp/lab"));
-        }
     }
 }

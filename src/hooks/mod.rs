@@ -10,7 +10,8 @@
 //! Promised: for one group hooks run in the order in which things happened, and in the order of the
 //! file for each, never two at once; so the last one that ran was told the state that holds. A hook
 //! that does not end is killed with its process group after its timeout and the next one begins.
-//! What does not fit the queues is dropped, counted and told. What a hook does, or fails to do, is
+//! What does not fit the queues is dropped, counted and told; at the end of the daemon whatever was
+//! not run to its end is told one by one ([`Trouble::CutOff`]). What a hook does, or fails to do, is
 //! not waited for by the protocol: `before_acquire` and `before_release` tell that a change has been
 //! ordered and run beside it. The one exception is `gate`: when all its hooks for a group have ended,
 //! or were dropped, that is told ([`News::Gate`]); for how long it is waited for is the protocol's.
@@ -38,6 +39,8 @@ use queues::{Job, Queues};
 
 /// Jobs at once over all groups: a failover of a thousand groups must not be a thousand processes.
 const RUNNING_MAX: usize = 8;
+/// As many at the end of the daemon, when there is little time and little else to do.
+const RUNNING_AT_END_MAX: usize = 32;
 /// For keepalived's scripts, which want a number; buoy has no priorities.
 const PRIORITY: &str = "100";
 
@@ -95,6 +98,15 @@ pub enum Trouble {
         /// For what it was not run.
         happening: Arc<Happening>,
     },
+    /// The daemon had to end before it had.
+    CutOff {
+        /// Its name.
+        hook: String,
+        /// For what it was, or should have been, run.
+        happening: Arc<Happening>,
+        /// Whether it ran; then it was killed.
+        began: bool,
+    },
 }
 
 /// What is known of one hook.
@@ -117,7 +129,7 @@ pub struct Row {
 }
 
 /// All hooks of this node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hooks {
     configured: Vec<Arc<HookConfig>>,
     queues: Queues,
@@ -128,6 +140,7 @@ pub struct Hooks {
     dropped: Vec<Trouble>,
     /// Happenings with a ticket whose hooks have ended.
     ended: Vec<Arc<Happening>>,
+    running_max: usize,
 }
 
 /// A job that has ended.
@@ -142,7 +155,16 @@ impl Hooks {
     /// With these hooks.
     #[must_use]
     pub fn new(hooks: &[HookConfig]) -> Self {
-        let mut all = Self::default();
+        let mut all = Self {
+            configured: Vec::new(),
+            queues: Queues::default(),
+            running: JoinSet::new(),
+            known: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            dropped: Vec::new(),
+            ended: Vec::new(),
+            running_max: RUNNING_MAX,
+        };
         all.reconfigure(hooks);
         all
     }
@@ -225,19 +247,27 @@ impl Hooks {
         self.configured.iter().map(row).collect()
     }
 
-    /// Lets what waits be done for so long, then kills what runs. For the end of the daemon.
-    pub async fn finish(mut self, limit: Duration) {
+    /// Lets what waits be done for so long, then kills what runs. For the end of the daemon. Tells
+    /// of every hook that has failed meanwhile, was killed or was not begun.
+    pub async fn finish(mut self, limit: Duration) -> Vec<Trouble> {
+        self.running_max = RUNNING_AT_END_MAX;
+        self.begin();
+        let mut troubles = std::mem::take(&mut self.dropped);
         let idle = async {
             while let Some(done) = self.running.join_next().await {
-                if let Ok(done) = done {
-                    self.note(done);
-                }
+                troubles.extend(done.ok().and_then(|done| self.note(done)));
             }
         };
         if timeout(limit, idle).await.is_err() {
             // What was run is killed as soon as nobody waits for it.
             self.running.shutdown().await;
         }
+        let cut_off = |(job, began): (Job, bool)| {
+            let (hook, happening) = (job.hook.name.clone(), job.happening);
+            Trouble::CutOff { hook, happening, began }
+        };
+        troubles.extend(self.queues.take_all().into_iter().map(cut_off));
+        troubles
     }
 
     fn note(&mut self, done: Done) -> Option<Trouble> {
@@ -264,7 +294,7 @@ impl Hooks {
     }
 
     fn begin(&mut self) {
-        while self.running.len() < RUNNING_MAX {
+        while self.running.len() < self.running_max {
             let Some(job) = self.queues.next() else { return };
             let line = self.lines.get(&job.hook.name).cloned();
             self.running.spawn(do_job(job, line));

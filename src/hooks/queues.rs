@@ -38,8 +38,8 @@ pub(super) struct Queues {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Job>,
-    /// The hook that runs.
-    running: Option<String>,
+    /// What runs.
+    running: Option<Job>,
 }
 
 impl Queues {
@@ -65,7 +65,7 @@ impl Queues {
     pub(super) fn next(&mut self) -> Option<Job> {
         let queue = self.groups.get_mut(&self.ready.pop_front()?)?;
         let job = queue.waiting.pop_front()?;
-        queue.running = Some(job.hook.name.clone());
+        queue.running = Some(job.clone());
         self.waiting -= 1;
         Some(job)
     }
@@ -94,7 +94,18 @@ impl Queues {
         let queues = || self.groups.values();
         let waiting = queues().flat_map(|queue| &queue.waiting);
         let waiting = waiting.filter(|job| job.hook.name == hook).count();
-        (waiting as u64, queues().any(|queue| queue.running.as_deref() == Some(hook)))
+        let mut running = queues().filter_map(|queue| queue.running.as_ref());
+        (waiting as u64, running.any(|job| job.hook.name == hook))
+    }
+
+    /// Takes all that runs or waits, by group and in its order; tells of each whether it runs.
+    pub(super) fn take_all(&mut self) -> Vec<(Job, bool)> {
+        let groups = std::mem::take(self).groups.into_values();
+        let jobs = |queue: Queue| {
+            let waiting = queue.waiting.into_iter().map(|job| (job, false));
+            queue.running.map(|job| (job, true)).into_iter().chain(waiting)
+        };
+        groups.flat_map(jobs).collect()
     }
 }
 

@@ -116,6 +116,7 @@ fn a_hook_that_hangs_or_dies_is_told_and_the_next_one_runs() {
             .map(|trouble| match trouble {
                 Trouble::Failed { hook, words, .. } => format!("{hook} {words}"),
                 Trouble::Dropped { hook, .. } => format!("{hook} dropped"),
+                Trouble::CutOff { hook, .. } => format!("{hook} cut off"),
             })
             .collect();
         assert_eq!(
@@ -165,6 +166,7 @@ fn a_gate_is_told_once_when_its_last_hook_has_ended() {
         News::Gate(happening) => format!("gate {:?}", happening.ticket),
         News::Trouble(Trouble::Failed { words, .. }) => words,
         News::Trouble(Trouble::Dropped { .. }) => "dropped".to_owned(),
+        News::Trouble(Trouble::CutOff { .. }) => "cut off".to_owned(),
     };
     block_on(async {
         let mut hooks = Hooks::new(&configured);
@@ -180,4 +182,69 @@ fn a_gate_is_told_once_when_its_last_hook_has_ended() {
         hooks.tell(gate(8));
         assert_eq!(told(hooks.next().await), "gate Some(8)");
     });
+}
+
+#[test]
+fn at_the_end_what_was_not_run_to_its_end_is_told_one_by_one() {
+    let slow = hook("slow", "exec tail -f /dev/null", PATIENCE, Style::Buoy);
+    let fails = hook("fails", "exit 3", PATIENCE, Style::Buoy);
+    block_on(async {
+        let mut hooks = Hooks::new(&[fails, slow]);
+        for group in ["10.77.0.100", "10.77.0.101"] {
+            hooks.tell(happening(Occasion::Acquired, group));
+            hooks.tell(happening(Occasion::Released, group));
+        }
+        let told = |trouble: &Trouble| match trouble {
+            Trouble::Failed { hook, happening, words } => {
+                format!("{hook} for {} {words}", happening.words())
+            }
+            Trouble::CutOff { hook, happening, began } => {
+                format!("{hook} for {} began {began}", happening.words())
+            }
+            Trouble::Dropped { hook, .. } => format!("{hook} dropped"),
+        };
+        // Long enough for the first hooks of both groups, whatever else the machine does.
+        let mut hooks = timeout(PATIENCE, async {
+            while hooks.known["fails"].runs < 2 {
+                if let Some(Ok(done)) = hooks.running.join_next().await {
+                    let trouble = hooks.note(done).unwrap();
+                    hooks.dropped.push(trouble);
+                }
+            }
+            hooks.finish(Duration::from_millis(10)).await
+        })
+        .await
+        .expect("the end is bounded");
+        let mut all: Vec<String> = hooks.drain(..).map(|trouble| told(&trouble)).collect();
+        all.sort();
+        let due = |group: &str| {
+            [
+                format!("fails for acquired {group} ended with status 3"),
+                format!("fails for released {group} began false"),
+                format!("slow for acquired {group} began true"),
+                format!("slow for released {group} began false"),
+            ]
+        };
+        let mut expected = [due("10.77.0.100"), due("10.77.0.101")].concat();
+        expected.sort();
+        assert_eq!(all, expected);
+    });
+}
+
+#[test]
+fn at_the_end_hooks_of_many_groups_run_beside_each_other() {
+    // Each waits until all have begun: with fewer at once none would end.
+    let file = place("many");
+    let script = format!(
+        "echo x >> {0}; while [ $(wc -l < {0}) -lt {RUNNING_AT_END_MAX} ]; do sleep 0.02; done",
+        file.display()
+    );
+    block_on(async {
+        let mut hooks = Hooks::new(&[hook("all", &script, PATIENCE, Style::Buoy)]);
+        for last in 0..RUNNING_AT_END_MAX {
+            hooks.tell(happening(Occasion::Released, &format!("10.77.0.{last}")));
+        }
+        assert_eq!(hooks.finish(PATIENCE).await, []);
+    });
+    fs::remove_file(&file).unwrap();
 }

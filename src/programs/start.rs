@@ -1,15 +1,18 @@
 //! The start of a program: user, environment, group, pipes. May wait for a disk or a directory
 //! service, so it is called in a thread that may block.
 //!
-//! Capabilities that systemd gives the daemon as ambient ones would pass to every program. They
-//! are per thread: [`shed_capabilities`] takes them from the thread that calls it, before it makes
-//! the threads that call [`start`].
+//! Capabilities would pass to programs in three ways: ambient and inheritable ones, which systemd or
+//! a container gives the daemon, and the bounding set, all of which a program of root has. Sets are
+//! per thread: [`shed_capabilities`] takes the first two from the thread that calls it, before it
+//! makes the threads that call [`start`]; that empties the bounding set of a thread of its own. A
+//! program whose `user` is root by the word of the file keeps that set: it is meant to have it.
 
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, User};
@@ -66,12 +69,17 @@ impl std::error::Error for Refused {
 /// # Errors
 /// When the kernel refuses; then programs would have the daemon's rights.
 pub fn shed_capabilities() -> Result<(), io::Error> {
-    caps::clear(None, caps::CapSet::Ambient).map_err(io::Error::other)
+    for set in [caps::CapSet::Ambient, caps::CapSet::Inheritable] {
+        caps::clear(None, set).map_err(io::Error::other)?;
+    }
+    Ok(())
 }
 
 /// Starts the program; returns it with the reading end of what it prints.
 pub(super) fn start(program: &Program) -> Result<(Child, OwnedFd), Refused> {
-    let user = program.user.as_deref().map(look_up).transpose()?.flatten();
+    let named = program.user.as_deref().map(look_up).transpose()?;
+    let is_root = named.is_some_and(|(uid, _)| uid.is_root());
+    let user = named.filter(|(uid, _)| *uid != Uid::effective());
     let (reader, writer) = io::pipe().map_err(Refused::NotRun)?;
     let again = writer.try_clone().map_err(Refused::NotRun)?;
     // A command without words is refused by the configuration; the kernel refuses it as well.
@@ -91,13 +99,27 @@ pub(super) fn start(program: &Program) -> Result<(Child, OwnedFd), Refused> {
         // As root this drops the supplementary groups too.
         command.uid(uid.as_raw()).gid(gid.as_raw());
     }
-    let child = command.spawn().map_err(Refused::NotRun)?;
-    Ok((child, OwnedFd::from(reader)))
+    let child = if is_root { command.spawn() } else { spawn_bounded(&mut command) };
+    Ok((child.map_err(Refused::NotRun)?, OwnedFd::from(reader)))
 }
 
-/// The numbers of a user; nothing if that is who we are.
-fn look_up(name: &str) -> Result<Option<(Uid, Gid)>, Refused> {
+/// Starts it from a thread that has no bounding set, and so leaves none to it.
+fn spawn_bounded(command: &mut Command) -> io::Result<Child> {
+    thread::scope(|scope| {
+        let spawn = || {
+            // Only root may. Without that right a program gets nothing out of the set either, but
+            // by executables whose files say so.
+            let _ = caps::clear(None, caps::CapSet::Bounding);
+            command.spawn()
+        };
+        let thread = thread::Builder::new().spawn_scoped(scope, spawn)?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it ended")))
+    })
+}
+
+/// The numbers of a user.
+fn look_up(name: &str) -> Result<(Uid, Gid), Refused> {
     let found = User::from_name(name).map_err(|error| Refused::UserUnknown(name.into(), error))?;
     let user = found.ok_or_else(|| Refused::NoSuchUser(name.to_owned()))?;
-    Ok((user.uid != Uid::effective()).then_some((user.uid, user.gid)))
+    Ok((user.uid, user.gid))
 }

@@ -51,6 +51,26 @@ fn output_status_and_environment_come_through() {
 }
 
 #[test]
+fn programs_inherit_no_capability() {
+    if !nix::unistd::Uid::effective().is_root() {
+        println!("not root: there is nothing to inherit");
+    }
+    let script = "grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status";
+    let outcome = std::thread::spawn(move || {
+        // As systemd or a container may have given them to the daemon.
+        let mine = caps::read(None, caps::CapSet::Permitted).unwrap();
+        let _ = caps::set(None, caps::CapSet::Inheritable, &mine);
+        let _ = caps::set(None, caps::CapSet::Ambient, &mine);
+        shed_capabilities().unwrap();
+        run(&program(script, PATIENCE))
+    });
+    let output = outcome.join().unwrap().output;
+    let sets: Vec<&str> =
+        output.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(sets, ["0000000000000000"; 4], "{output}");
+}
+
+#[test]
 fn programs_inherit_no_descriptor_of_ours() {
     // Whatever this test was started with is inherited by every child.
     let script = "ls -l /proc/self/fd";

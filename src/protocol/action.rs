@@ -294,6 +294,8 @@ pub enum Report {
         to: NodeId,
         /// How many groups stay.
         groups: u16,
+        /// One of them that the receiver could not hold, and why, if it said so.
+        why: Option<(GroupKey, Inability)>,
     },
     /// What was to be done before the group may be given away has not ended in time: it may go.
     GateOverdue {

@@ -110,7 +110,7 @@ impl Node {
             match self.start_move(None, group, to) {
                 // Another offer is under way: as long as the gate is open there is time.
                 Err(Err(Refusal::Busy)) => continue,
-                Err(Err(_)) => self.report(Report::OfferFailed { to, groups: 1 }),
+                Err(Err(_)) => self.report(Report::OfferFailed { to, groups: 1, why: None }),
                 Err(Ok(())) | Ok(()) => {}
             }
             if let Some(gate) = self.gates.get_mut(&group) {

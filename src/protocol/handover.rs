@@ -135,7 +135,7 @@ impl Node {
         let Some(offer) = self.offers.remove(&to) else { return };
         let groups = u16::try_from(offer.groups.len()).unwrap_or(u16::MAX);
         self.declined(to);
-        self.report(Report::OfferFailed { to, groups });
+        self.report(Report::OfferFailed { to, groups, why: None });
         if let Some(requester) = offer.requester {
             self.answer(requester, Err(Refusal::ReceiverDeclined));
         }
@@ -175,7 +175,14 @@ impl Node {
                 accepted.push(*group);
             }
         }
-        let message = Message::OfferAnswer(OfferAnswer { token: offer.token, accepted, forwards });
+        let obstacle = |group: &GroupKey| {
+            let here = self.groups.get(group)?;
+            Some((*group, here.obstacle(self.now)?))
+        };
+        let declined = offer.groups.iter().filter(|group| !accepted.contains(group));
+        let unable = declined.filter_map(obstacle).collect();
+        let token = offer.token;
+        let message = Message::OfferAnswer(OfferAnswer { token, accepted, forwards, unable });
         self.actions.push(Action::Send { to: from, message });
     }
 
@@ -185,6 +192,9 @@ impl Node {
             return;
         }
         let Some(offer) = self.offers.remove(&from) else { return };
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.note_answer(self.now, &offer.groups, &answer.unable);
+        }
         let mut given = 0_usize;
         let accepted = |(_, group): &(usize, &GroupKey)| answer.accepted.contains(group);
         for (index, group) in offer.groups.iter().enumerate().filter(accepted) {
@@ -204,7 +214,8 @@ impl Node {
         if kept > 0 {
             self.declined(from);
             let groups = u16::try_from(kept).unwrap_or(u16::MAX);
-            self.report(Report::OfferFailed { to: from, groups });
+            let why = answer.unable.first().copied();
+            self.report(Report::OfferFailed { to: from, groups, why });
         }
         if let Some(requester) = offer.requester {
             let outcome = if given > 0 { Ok(()) } else { Err(Refusal::ReceiverDeclined) };

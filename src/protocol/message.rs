@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use super::action::Inability;
 use super::connections::Connection;
 use super::drain::Waiting;
 use super::fitness::Fitness;
@@ -280,6 +281,8 @@ pub struct OfferAnswer {
     pub accepted: Vec<GroupKey>,
     /// Whether the sender will forward what belongs to connections that are kept.
     pub forwards: bool,
+    /// Declined groups that the sender could not hold, and why. Software before 0.2 tells none.
+    pub unable: Vec<(GroupKey, Inability)>,
 }
 
 /// An order under way to the node that can execute it. Repeated until answered.

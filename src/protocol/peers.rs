@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::action::Verdict;
+use super::action::{Inability, Verdict};
 use super::drain::Waiting;
 use super::fitness::Record;
 use super::identity::{GroupKey, HardwareAddress, Incarnation, NodeId};
@@ -17,6 +17,10 @@ use super::silent_kernel::{SilentKernel, Unanswered};
 const FLAPS_MAX: usize = 3;
 /// See [`FLAPS_MAX`]. A node that dies less often than this costs less than watching it.
 const FLAPS_WINDOW: Duration = Duration::from_secs(60);
+
+/// What a peer has said of a group that it was offered is shown for so long: while an owner that
+/// drains offers it again and again it is renewed.
+const UNABLE_BELIEVED: Duration = Duration::from_secs(60);
 
 /// One peer.
 #[derive(Clone, Debug)]
@@ -59,6 +63,8 @@ pub(super) struct Peer {
     flaps: VecDeque<Instant>,
     /// It declined an offer: no other before this.
     pub(super) declined_until: Instant,
+    /// Groups that it said it could not hold, why, and until when that is believed.
+    unable: BTreeMap<GroupKey, (Inability, Instant)>,
     /// When its solicitation was last answered.
     pub(super) answered_at: Instant,
     /// Whether it says that it hears no majority of the voters: it can have no lease.
@@ -164,6 +170,7 @@ impl Peer {
             outbound: Outbound { stream, ..Outbound::default() },
             flaps: VecDeque::new(),
             declined_until: Instant::START,
+            unable: BTreeMap::new(),
             answered_at: Instant::START,
             lacks_voters: false,
             solicited_at: Instant::START,
@@ -173,6 +180,23 @@ impl Peer {
             kernel: SilentKernel::UNKNOWN,
             unanswered: BTreeMap::new(),
         }
+    }
+
+    /// Takes in what it said to an offer of these groups.
+    pub(super) fn note_answer(
+        &mut self,
+        now: Instant,
+        offered: &[GroupKey],
+        unable: &[(GroupKey, Inability)],
+    ) {
+        self.unable.retain(|group, (_, until)| *until > now && !offered.contains(group));
+        let known = unable.iter().filter(|(group, _)| offered.contains(group));
+        self.unable.extend(known.map(|(group, why)| (*group, (*why, now + UNABLE_BELIEVED))));
+    }
+
+    /// Why it could not hold a group, as it has said lately.
+    pub(super) fn unable(&self, now: Instant, group: GroupKey) -> Option<Inability> {
+        self.unable.get(&group).filter(|(_, until)| *until > now).map(|(why, _)| *why)
     }
 
     /// Whether it counts as living: nobody may take its groups.

@@ -185,7 +185,7 @@ impl Node {
             Some(phase) if phase != super::message::NodePhase::Active => {
                 Some(Standing::NotActive(phase))
             }
-            Some(_) => None,
+            Some(_) => peer.unable(now, group).map(Standing::Unable),
         }
     }
 }

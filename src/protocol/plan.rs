@@ -1,7 +1,8 @@
 //! What would move, before it does: the same functions, on a copy.
 //!
 //! A copy of this node is shown to itself as each living node in turn: with that node's groups,
-//! phase, checks and load, and with all others as peers. What `balance` and `remedy` would offer
+//! phase, checks and load, and with all others as peers. First the groups that nobody has are dealt,
+//! because that is what happens first. What `balance` and `remedy` would offer
 //! then is taken as done, and it is the next node's turn, until nobody offers anything any more. So
 //! there is no second opinion on placement that could differ from the first; what may differ is the
 //! world, which goes on. Called on a copy of a node, on a thread that nobody waits for; nothing
@@ -75,19 +76,12 @@ impl Node {
         let (before, load) = (self.owners(), self.meter.load(self.now));
         let mut reasons: BTreeMap<GroupKey, PlanReason> = BTreeMap::new();
         let leaving = self.suppose(hypothesis);
+        self.suppose_dealt(&mut reasons);
         for _ in 0..ROUNDS_MAX {
             self.now = self.now + ROUND;
             self.meter = Meter::told(self.now, load);
             if !self.suppose_moves(&mut reasons) {
                 break;
-            }
-        }
-        for group in self.configuration.groups.clone().into_keys() {
-            if self.claims.latest(group).and_then(holder).is_none()
-                && let Some(first) = self.as_seen_by(self.configuration.me).first_in_line(group)
-            {
-                self.suppose_owner(group, first, Cause::FirstClaim);
-                reasons.insert(group, PlanReason::New);
             }
         }
         let after = self.owners();
@@ -136,6 +130,21 @@ impl Node {
         }
     }
 
+    /// Gives each group that nobody has to the first in its line. Before time goes on in the copy: in
+    /// a minute in which nobody is heard this node would think that nobody hears it.
+    fn suppose_dealt(&mut self, reasons: &mut BTreeMap<GroupKey, PlanReason>) {
+        let mut view = self.as_seen_by(self.configuration.me);
+        view.deal();
+        for group in self.configuration.groups.clone().into_keys() {
+            if self.claims.latest(group).and_then(holder).is_none()
+                && let Some(first) = view.line(group).first()
+            {
+                self.suppose_owner(group, *first, Cause::FirstClaim);
+                reasons.insert(group, PlanReason::New);
+            }
+        }
+    }
+
     /// Lets each living node offer what it would, and takes it as done; tells whether any did.
     fn suppose_moves(&mut self, reasons: &mut BTreeMap<GroupKey, PlanReason>) -> bool {
         let me = self.configuration.me;
@@ -179,11 +188,6 @@ impl Node {
     fn life_of(&self, node: NodeId) -> Incarnation {
         let peer = self.peers.get(&node).and_then(|peer| peer.incarnation);
         peer.unwrap_or(self.configuration.incarnation)
-    }
-
-    fn first_in_line(mut self, group: GroupKey) -> Option<NodeId> {
-        self.deal();
-        self.line(group).first().copied()
     }
 
     /// This node as if it were another one, which knows what this one knows.

@@ -151,7 +151,7 @@ pub enum Standing {
     Draining,
     /// Starting, resuming, isolated or leaving.
     NotActive(NodePhase),
-    /// This node knows that it could not hold it.
+    /// It could not hold it: known to this node of itself, or said by a peer that was offered it.
     Unable(Inability),
     /// A preferred check of the pool fails there: behind those at which it passes.
     Reluctant,

@@ -15,7 +15,7 @@ use crate::protocol::{
 use super::claim::{self, CLAIM_LENGTH};
 use super::encode::{self, FITNESS_LENGTH, HEARD_LENGTH};
 use super::field::{self, Value, gather, required};
-use super::{BODY_MAX, HEARD_MAX, code, connection, kept, lease, neighbour};
+use super::{BODY_MAX, HEARD_MAX, code, connection, kept, lease, neighbour, unable};
 
 /// Longest heartbeat interval believed; six times what the configuration allows.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -242,11 +242,11 @@ fn decode_offer(bytes: &[u8]) -> Result<Offer, DecodeError> {
 }
 
 fn decode_offer_answer(bytes: &[u8]) -> Result<OfferAnswer, DecodeError> {
-    let known = [field::OFFER_ANSWER, field::GROUPS, field::FORWARDS];
-    let [answer, groups, forwards] = gather(bytes, known)?;
-    let forwards = forwards.is_some();
+    let known = [field::OFFER_ANSWER, field::GROUPS, field::FORWARDS, field::UNABLE];
+    let [answer, groups, forwards, unable] = gather(bytes, known)?;
+    let (forwards, unable) = (forwards.is_some(), unable::read(unable)?);
     let token = required(answer, field::OFFER_ANSWER)?.u32()?;
-    Ok(OfferAnswer { token, accepted: read_groups(groups)?, forwards })
+    Ok(OfferAnswer { token, accepted: read_groups(groups)?, forwards, unable })
 }
 
 fn decode_errand(bytes: &[u8]) -> Result<Errand, DecodeError> {

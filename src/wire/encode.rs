@@ -11,7 +11,7 @@ use crate::protocol::{
 };
 
 use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
-use super::{claim, code, connection, field, kept, lease, neighbour};
+use super::{claim, code, connection, field, kept, lease, neighbour, unable};
 
 pub(super) const HEARTBEAT: u8 = 1;
 pub(super) const CLAIMS: u8 = 2;
@@ -70,6 +70,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             if answer.forwards {
                 field::put(out, field::FORWARDS, |_| {});
             }
+            unable::write(&answer.unable, out);
             put_groups(out, &answer.accepted);
         }
         Message::Errand(errand) => {

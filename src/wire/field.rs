@@ -26,6 +26,7 @@ pub(super) const LOAD: u8 = 0x0b;
 pub(super) const WAITING: u8 = 0x0c;
 pub(super) const KEEPERS: u8 = 0x0d;
 pub(super) const FORWARDS: u8 = 0x0e;
+pub(super) const UNABLE: u8 = 0x18;
 pub(super) const BID: u8 = 0x20;
 pub(super) const BACKING: u8 = 0x21;
 pub(super) const LISTS: u8 = 0x22;

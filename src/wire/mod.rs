@@ -47,6 +47,7 @@ mod replay;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod unable;
 
 pub use decode::{DecodeError, decode};
 pub use encode::{encode, encoded_length};

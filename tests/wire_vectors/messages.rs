@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use buoy::protocol::{
     Backing, Bid, Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer,
-    Fitness, GroupKey, HardwareAddress, Heard, Heartbeat, Incarnation, Kept, LeaseGrant,
+    Fitness, GroupKey, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Kept, LeaseGrant,
     LeaseRequest, Load, LogPosition, Message, MoveReason, Neighbour, NodeId, NodePhase, Offer,
     OfferAnswer, Order, PoolId, Refusal, SoftwareVersion, Tenure, Vote, Waiting, Wish,
 };
@@ -123,7 +123,25 @@ pub(crate) fn vectors() -> Vec<(Message, &'static str)> {
     all.extend(lease_vectors());
     all.extend(connection_vectors());
     all.extend(check_vectors());
+    all.extend(unable_vectors());
     all
+}
+
+/// Declined groups with the reason, which earlier software does not tell.
+fn unable_vectors() -> Vec<(Message, &'static str)> {
+    vec![(
+        Message::OfferAnswer(OfferAnswer {
+            token: 8,
+            accepted: vec![GroupKey(3)],
+            forwards: false,
+            unable: vec![
+                (GroupKey(1), Inability::LinkDown),
+                (GroupKey(2), Inability::Stranger(HardwareAddress([2, 0, 0, 0, 0, 9]))),
+            ],
+        }),
+        "058d00040000000818001f0f000000000000000101000000000000\
+             0000000000000002030200000000098e0009080000000000000003",
+    )]
 }
 
 fn first_vectors() -> Vec<(Message, &'static str)> {
@@ -161,11 +179,21 @@ fn first_vectors() -> Vec<(Message, &'static str)> {
             "048c000500000007028e00110801020304050607081112131415161718",
         ),
         (
-            Message::OfferAnswer(OfferAnswer { token: 7, accepted: groups, forwards: false }),
+            Message::OfferAnswer(OfferAnswer {
+                token: 7,
+                accepted: groups,
+                forwards: false,
+                unable: vec![],
+            }),
             "058d0004000000078e00110801020304050607081112131415161718",
         ),
         (
-            Message::OfferAnswer(OfferAnswer { token: 8, accepted: vec![], forwards: false }),
+            Message::OfferAnswer(OfferAnswer {
+                token: 8,
+                accepted: vec![],
+                forwards: false,
+                unable: vec![],
+            }),
             "058d0004000000088e000108",
         ),
         (
@@ -243,7 +271,12 @@ fn connection_vectors() -> Vec<(Message, &'static str)> {
              8e00110800000000000000010000000000000002",
         ),
         (
-            Message::OfferAnswer(OfferAnswer { token: 8, accepted: vec![], forwards: true }),
+            Message::OfferAnswer(OfferAnswer {
+                token: 8,
+                accepted: vec![],
+                forwards: true,
+                unable: vec![],
+            }),
             "058d0004000000080e00008e000108",
         ),
         (

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::protocol::{
     Backing, Bid, CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims,
-    ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Fitness, GROUPS_PER_OFFER,
-    GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation, KEPT_MAX, Kept,
-    LISTS_MAX, LeaseGrant, LeaseRequest, Load, LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX,
-    NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, PoolId,
-    REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE,
-    Waiting, Wish,
+    ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Failure, Fitness,
+    GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability,
+    Incarnation, KEPT_MAX, Kept, LISTS_MAX, LeaseGrant, LeaseRequest, Load, LogPosition, Message,
+    MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
+    OfferAnswer, Order, PoolId, REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure,
+    Vote, WISHES_PER_MESSAGE, Waiting, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -160,6 +160,24 @@ pub(super) fn random_claims(random: &mut Random, count: usize) -> Message {
     })
 }
 
+fn random_offer_answer(random: &mut Random, count: usize) -> Message {
+    let (accepted, forwards) = (groups(random, count), count % 2 == 1);
+    let unable = groups(random, GROUPS_PER_OFFER - count);
+    let unable = unable.into_iter().map(|group| (group, inability(random))).collect();
+    Message::OfferAnswer(OfferAnswer { token: low(random, 32), accepted, forwards, unable })
+}
+
+fn inability(random: &mut Random) -> Inability {
+    let hardware = HardwareAddress(random.next_u64().to_be_bytes()[..6].try_into().unwrap());
+    let all = [
+        Inability::LinkDown,
+        Inability::Stranger(hardware),
+        Inability::Kernel(Failure::Duplicate),
+        Inability::FlushWar,
+    ];
+    all[small(random, all.len() as u64)]
+}
+
 pub(super) fn random_offer(random: &mut Random, count: usize) -> Message {
     const REASONS: [MoveReason; 5] = [
         MoveReason::Balance,
@@ -295,8 +313,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
         }
         4 => {
             let count = small(random, GROUPS_PER_OFFER as u64 + 1);
-            let (accepted, forwards) = (groups(random, count), count % 2 == 1);
-            Message::OfferAnswer(OfferAnswer { token: low(random, 32), accepted, forwards })
+            random_offer_answer(random, count)
         }
         5 => {
             let to = node(random);
