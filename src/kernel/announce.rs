@@ -124,7 +124,7 @@ impl Announcer {
                 sent => return sent,
             }
         }
-        let mut sender = open(link)?;
+        let mut sender = open_on(&link.name, link.index)?;
         let sent = send_on(&mut sender, frame);
         self.senders.insert(link.index, sender);
         sent
@@ -135,11 +135,12 @@ fn send_on(sender: &mut Box<dyn DataLinkSender>, frame: &[u8]) -> io::Result<()>
     sender.send_to(frame, None).unwrap_or(Ok(()))
 }
 
-fn open(link: &Link) -> io::Result<Box<dyn DataLinkSender>> {
+/// Opens a way to send frames on a device.
+pub(super) fn open_on(name: &str, index: u32) -> io::Result<Box<dyn DataLinkSender>> {
     let interface = NetworkInterface {
-        name: link.name.clone(),
+        name: name.to_owned(),
         description: String::new(),
-        index: link.index,
+        index,
         mac: None,
         ips: Vec::new(),
         flags: 0,

@@ -30,7 +30,7 @@ use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
-use super::{EventSink, Fenced, Order, Settings, StartError};
+use super::{EventSink, Order, Settings, StartError, Started};
 use crate::protocol::{GroupKey, Instant, KernelEvent, Mode};
 
 /// Changes asked for at once. More would only fill the sockets' buffers.
@@ -44,7 +44,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Dumps after which what still bears our mark is taken to be irremovable.
 const SWEEPS_MAX: usize = 5;
 
-type Ready = blocking::Sender<Result<(Fenced, Option<String>), StartError>>;
+type Ready = blocking::Sender<Result<Started, StartError>>;
 
 /// The body of the thread.
 pub(super) fn run(
@@ -63,7 +63,11 @@ pub(super) fn run(
     runtime.block_on(async {
         match Shell::open(settings, events, counters, connections).await {
             Ok(mut shell) => {
-                drop(ready.send(Ok((shell.fence.in_force(), shell.fence.no_preserving()))));
+                drop(ready.send(Ok(Started {
+                    fence: shell.fence.in_force(),
+                    no_preserving: shell.fence.no_preserving(),
+                    tables: shell.fence.tables(),
+                })));
                 shell.serve(orders).await;
                 if !shell.leaving {
                     shell.remove_everything().await;
@@ -261,11 +265,7 @@ impl Shell {
                 self.probes.reconfigure(peer_addresses, now);
                 self.fence.change_doors(&mut self.reconciler);
             }
-            Order::RebuildGate => {
-                self.counters.gates_rebuilt.add(1);
-                self.fence.rebuild(&mut self.reconciler);
-            }
-            Order::RestoreGate => self.fence.restore(),
+            Order::LoseGate => self.fence.is_lost(&mut self.reconciler),
             Order::Stop => return false,
             Order::Leave => {
                 self.leaving = true;
@@ -395,7 +395,7 @@ impl Shell {
                 tracing::debug!(group = name(group), usable, "links changed");
             }
             KernelEvent::Present { group, .. } if self.fence.no_preserving().is_none() => {
-                let keepable = handing::keepable(*group, &self.reconciler);
+                let keepable = handing::keepable(*group, &self.reconciler, &self.fence);
                 keepable.into_iter().for_each(|event| (self.events)(event));
             }
             KernelEvent::Present { .. }

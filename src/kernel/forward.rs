@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use super::gate::Gate;
 use super::mute::{BEGINS, DESTINATION_UNREACHABLE, ICMP, PACKET_TOO_BIG, TCP};
 use super::ruleset::{ICMPV6, IPV4, IPV6, octets};
-use crate::netlink::nftables::{Batch, Field, Hook, Key, Step};
+use crate::netlink::nftables::{Batch, Family, Field, Hook, Key, Step};
 use crate::protocol::GroupKey;
 
 /// Before the gate and before other tables.
@@ -66,7 +66,7 @@ impl Forwards {
     ) -> io::Result<()> {
         self.end(gate, group);
         let number = gate.number();
-        gate.change(|batch| forward.rules(batch, number))?;
+        gate.change_at_devices(|batch| forward.rules(batch, number))?;
         self.0.insert(group, number);
         Ok(())
     }
@@ -74,13 +74,13 @@ impl Forwards {
     /// Ends, if it has begun.
     pub(super) fn end(&mut self, gate: &mut Gate, group: GroupKey) {
         let Some(number) = self.0.remove(&group) else { return };
-        if gate.change(|batch| remove(remove_hook(batch, number), number)).is_ok() {
+        if gate.change_at_devices(|batch| remove(remove_hook(batch, number), number)).is_ok() {
             return;
         }
         // The kernel removes the hook with its device. Without it nothing is forwarded, also if
         // somebody has made use of the rest, which then has to stay.
-        let hook = gate.change(|batch| remove_hook(batch, number));
-        match gate.change(|batch| remove(batch, number)) {
+        let hook = gate.change_at_devices(|batch| remove_hook(batch, number));
+        match gate.change_at_devices(|batch| remove(batch, number)) {
             Ok(()) => {}
             Err(error) if hook.is_ok() => {
                 tracing::warn!(%error, number, "rules for a former owner stay, nothing uses them");
@@ -89,11 +89,13 @@ impl Forwards {
             Err(error) => tracing::debug!(%error, "the rules for a former owner are gone"),
         }
     }
+}
 
-    /// The table is gone.
-    pub(super) fn forget(&mut self) {
-        self.0.clear();
-    }
+/// Tries whether the kernel takes the rules.
+pub(super) fn attempt(gate: &mut Gate) -> io::Result<()> {
+    let forward = Forward::trial();
+    gate.change_at_devices(|batch| forward.rules(batch, 0))?;
+    gate.change(|batch| batch.of(Family::Netdev).delete_table())
 }
 
 /// The names of chain and sets, for IPv6 or not.
@@ -120,14 +122,14 @@ fn remove(mut batch: Batch<'_>, number: u32) -> Batch<'_> {
 
 impl Forward {
     /// One that does nothing, to see whether the kernel takes it.
-    pub(super) fn trial() -> Self {
+    fn trial() -> Self {
         // The loopback device has this index in every network namespace.
         let device = (1, "lo".to_owned());
         Self { addresses: Vec::new(), device, own: [2, 0, 0, 0, 0, 1], theirs: [2, 0, 0, 0, 0, 2] }
     }
 
     /// Makes chains and sets.
-    pub(super) fn rules<'a>(&self, batch: Batch<'a>, number: u32) -> Batch<'a> {
+    fn rules<'a>(&self, batch: Batch<'a>, number: u32) -> Batch<'a> {
         let chain = hook(number);
         let place = Hook::Ingress(&self.device.1);
         let mut batch = batch.new_chain(&chain, Some((place, PRIORITY)));

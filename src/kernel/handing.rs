@@ -45,6 +45,9 @@ impl Handing {
         let muted = match place.and_then(|(link, addresses)| {
             Some((disguise(reconciler, link, &addresses)?, addresses))
         }) {
+            Some((_, addresses)) if !kept_silent(reconciler, fence, &addresses) => {
+                Err(std::io::ErrorKind::Unsupported.into())
+            }
             Some((link, addresses)) => fence.mute(&addresses, &link),
             None => Err(std::io::ErrorKind::AddrNotAvailable.into()),
         };
@@ -93,11 +96,23 @@ impl Reconciler {
 }
 
 /// Where the connections of a group that is held could be kept, if it were handed over.
-pub(super) fn keepable(group: GroupKey, reconciler: &Reconciler) -> Option<KernelEvent> {
+pub(super) fn keepable(
+    group: GroupKey,
+    reconciler: &Reconciler,
+    fence: &Fence,
+) -> Option<KernelEvent> {
     let (link, addresses) = reconciler.place_of_held(group)?;
+    if !kept_silent(reconciler, fence, &addresses) {
+        return None;
+    }
     disguise(reconciler, link, &addresses)?;
     let hardware = HardwareAddress(reconciler.host().link(link)?.hardware?);
     Some(KernelEvent::Keepable { group, hardware })
+}
+
+/// Whether the addresses of a group will be as silent as its mode promises.
+fn kept_silent(reconciler: &Reconciler, fence: &Fence, addresses: &[IpAddr]) -> bool {
+    addresses.iter().all(|address| fence.preserves(reconciler.mode(*address)))
 }
 
 /// Has what is not this host's go on to the former owner; told if it cannot be done.
@@ -126,8 +141,7 @@ pub(super) fn forward(
 fn disguise(reconciler: &Reconciler, link: u32, addresses: &[IpAddr]) -> Option<Disguise> {
     let host = reconciler.host();
     let (own4, own6) = host.own_on(link);
-    let name = host.link(link)?.name.clone();
     let v4 = own4.is_some() || !addresses.iter().any(IpAddr::is_ipv4);
     let v6 = own6.is_some() || !addresses.iter().any(IpAddr::is_ipv6);
-    (v4 && v6).then_some(Disguise { index: link, name, own4, own6 })
+    (v4 && v6).then_some(Disguise { index: link, own4, own6 })
 }

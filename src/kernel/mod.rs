@@ -48,6 +48,7 @@ mod probe;
 mod questions;
 mod reach;
 mod reconcile;
+mod renewal;
 mod ruleset;
 mod sharing;
 mod sockets;
@@ -55,6 +56,7 @@ mod sockets;
 mod stage;
 #[cfg(test)]
 mod stories;
+mod tables;
 mod tickle;
 mod verify;
 mod vicinity;
@@ -73,11 +75,14 @@ use tokio::sync::mpsc;
 pub use self::adoption::whole_groups;
 use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
-pub use self::gate::{Door, Lease, Renewal, remove_gate, table_name};
+pub use self::gate::{Door, table_name};
 pub use self::leftovers::remove_leftovers;
 pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
 };
+pub use self::renewal::{Lease, Renewal};
+use self::tables::Shared;
+pub use self::tables::remove_gate;
 use self::verify::Wish;
 use crate::protocol::{
     Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Mode, Neighbour, NodeId, Ticket,
@@ -221,8 +226,9 @@ impl fmt::Display for StartError {
             Self::NoGate { table, wanted, source } => write!(
                 out,
                 "no gate can be made in nf_tables ({source}), and {wanted}: load the kernel's \
-                 module nf_tables with its netdev family, grant CAP_NET_ADMIN, and let nobody else \
-                 own the table netdev {table}"
+                 module nf_tables with its families inet and arp, grant CAP_NET_ADMIN, and let \
+                 nobody else own the table inet {table}, table arp {table} or table netdev \
+                 {table}"
             ),
             Self::Thread(error) => write!(out, "no thread for the kernel's events: {error}"),
             Self::Leftovers { count } => {
@@ -262,8 +268,7 @@ enum Order {
     Tickle(GroupKey),
     Tell(KernelEvent),
     Reconfigure(Vec<GroupAddresses>, Vec<IpAddr>),
-    RebuildGate,
-    RestoreGate,
+    LoseGate,
     Stop,
     Leave,
 }
@@ -277,6 +282,14 @@ pub struct Kernel {
     connections: Connections,
     fence: Fenced,
     no_preserving: Option<String>,
+    tables: Option<Shared>,
+}
+
+/// What the thread says of itself when it has started.
+struct Started {
+    fence: Fenced,
+    no_preserving: Option<String>,
+    tables: Option<Shared>,
 }
 
 /// Starts the thread in the network namespace of the caller.
@@ -300,8 +313,8 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
     match ready.recv() {
-        Ok(Ok((fence, no_preserving))) => {
-            Ok(Kernel { orders, thread, counters, connections, fence, no_preserving })
+        Ok(Ok(Started { fence, no_preserving, tables })) => {
+            Ok(Kernel { orders, thread, counters, connections, fence, no_preserving, tables })
         }
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StartError::Thread(io::Error::other("the thread ended at once"))),
@@ -405,15 +418,14 @@ impl Kernel {
         self.order(Order::Reconfigure(groups, peer_addresses));
     }
 
-    /// Builds the gate anew, because somebody has removed it. It holds nothing back before
-    /// [`Kernel::restore_gate`], so that its doors can be opened first.
-    pub fn rebuild_gate(&self) {
-        self.order(Order::RebuildGate);
+    /// Notes that somebody had changed the gate and [`Lease::repair`] has put it back.
+    pub fn gate_is_back(&self) {
+        self.counters.gates_rebuilt.add(1);
     }
 
-    /// Puts a gate that was built anew before all that it covered.
-    pub fn restore_gate(&self) {
-        self.order(Order::RestoreGate);
+    /// Gives up groups in mode `Majority`, because the gate is gone and cannot be put back.
+    pub fn lose_gate(&self) {
+        self.order(Order::LoseGate);
     }
 
     /// What ends the answers of our addresses without the daemon.
@@ -437,7 +449,7 @@ impl Kernel {
     ///
     /// When the kernel cannot be spoken to.
     pub fn lease(&self) -> io::Result<Option<Lease>> {
-        self.gate().map(Lease::open).transpose()
+        self.tables.as_ref().map(Lease::of).transpose()
     }
 
     /// What the thread has counted.
