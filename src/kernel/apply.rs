@@ -153,6 +153,7 @@ impl Shell {
             shell.resynchronise();
             Fence::adopt(settings.fence, &shell.reconciler)?
         };
+        shell.announcer.vouched = shell.fence.vouched();
         shell.kept.clear();
         shell.reconciler.doubt();
         shell.settle();

@@ -165,6 +165,11 @@ impl Fence {
         self.vouched.as_ref().is_none_or(Vouched::holds)
     }
 
+    /// Who tells whether anybody vouches for this node.
+    pub(super) fn vouched(&self) -> Option<Vouched> {
+        self.vouched.clone()
+    }
+
     /// When to look again whether anything has changed with time, and to [`Fence::prolong`].
     pub(super) fn deadline(&self) -> Option<Moment> {
         let lifetimes = self.lifetimes.as_ref().map(Refresher::deadline);

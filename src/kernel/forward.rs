@@ -1,8 +1,8 @@
 //! Sends the former owner of a group the segments of connections that it still serves.
 //!
 //! The new owner knows its own connections by their first segment, which it has seen. Whatever else
-//! comes over TCP for the group goes on to the hardware address of the former owner, out of the
-//! device by which it came, before anything else of this host sees it: no route, no connection
+//! comes over TCP for the group, by any card, goes on to the hardware address of the former owner,
+//! out of the device that bears the group, before anything else of this host sees it: no route, no connection
 //! tracking, no check of its source. That host answers the client directly (see `handing`).
 //!
 //! ```text
@@ -46,6 +46,8 @@ pub(super) struct Forward {
     pub(super) addresses: Vec<IpAddr>,
     /// Index and name of the device.
     pub(super) device: (u32, String),
+    /// Others by which segments may come, because the host answers for the group there as well.
+    pub(super) others: Vec<String>,
     /// Its hardware address.
     pub(super) own: [u8; 6],
     /// That of the former owner.
@@ -66,7 +68,12 @@ impl Forwards {
     ) -> io::Result<()> {
         self.end(gate, group);
         let number = gate.number();
-        gate.change_at_devices(|batch| forward.rules(batch, number))?;
+        let all = gate.change_at_devices(|batch| forward.rules(batch, number));
+        if all.is_err() {
+            // One of them may have gone just now, or this kernel takes one for a hook.
+            let own = Forward { others: Vec::new(), ..forward.clone() };
+            gate.change_at_devices(|batch| own.rules(batch, number))?;
+        }
         self.0.insert(group, number);
         Ok(())
     }
@@ -125,13 +132,21 @@ impl Forward {
     fn trial() -> Self {
         // The loopback device has this index in every network namespace.
         let device = (1, "lo".to_owned());
-        Self { addresses: Vec::new(), device, own: [2, 0, 0, 0, 0, 1], theirs: [2, 0, 0, 0, 0, 2] }
+        Self {
+            addresses: Vec::new(),
+            device,
+            others: Vec::new(),
+            own: [2, 0, 0, 0, 0, 1],
+            theirs: [2, 0, 0, 0, 0, 2],
+        }
     }
 
     /// Makes chains and sets.
     fn rules<'a>(&self, batch: Batch<'a>, number: u32) -> Batch<'a> {
         let chain = hook(number);
-        let place = Hook::Ingress(&self.device.1);
+        let devices: Vec<&str> =
+            [&self.device.1].into_iter().chain(&self.others).map(String::as_str).collect();
+        let place = Hook::Ingress(&devices);
         let mut batch = batch.new_chain(&chain, Some((place, PRIORITY)));
         batch = batch.new_rule(&chain, &[Step::Is(SOURCE, &self.theirs), Step::Accept]);
         for v6 in [false, true] {
@@ -160,7 +175,7 @@ impl Forward {
         let (chain, [flow, flows, to]) = (hook(number), names(number, v6));
         let family = Step::EtherType(if v6 { IPV6 } else { IPV4 });
         let (offset, length) = if v6 { (24, 16) } else { (16, 4) };
-        let ours = Step::Is(DESTINATION, &self.own);
+        let ours = Step::Addressed;
         let addressed = Step::In(Field::Network(offset), length, &to);
         let (protocol, kind): (u8, &[u8]) =
             if v6 { (ICMPV6, &[PACKET_TOO_BIG]) } else { (ICMP, &[DESTINATION_UNREACHABLE]) };

@@ -115,6 +115,9 @@ fn kept_silent(reconciler: &Reconciler, fence: &Fence, addresses: &[IpAddr]) -> 
     addresses.iter().all(|address| fence.preserves(reconciler.mode(*address)))
 }
 
+/// Cards by which segments for a former owner may come; the kernel takes 256.
+const CARDS_MAX: usize = 64;
+
 /// Has what is not this host's go on to the former owner; told if it cannot be done.
 pub(super) fn forward(
     group: GroupKey,
@@ -125,7 +128,17 @@ pub(super) fn forward(
     let Some(HardwareAddress(theirs)) = to else { return fence.stop_forwarding(group) };
     let forward = reconciler.place(group).and_then(|(index, addresses)| {
         let link = reconciler.host().link(index)?;
-        Some(Forward { addresses, device: (index, link.name.clone()), own: link.hardware?, theirs })
+        let others = reconciler
+            .host()
+            .links()
+            .filter(|other| other.hardware.is_some() && !other.loopback && other.index != index);
+        Some(Forward {
+            addresses,
+            device: (index, link.name.clone()),
+            others: others.map(|other| other.name.clone()).take(CARDS_MAX).collect(),
+            own: link.hardware?,
+            theirs,
+        })
     });
     let done = match forward {
         Some(forward) => fence.forward(group, &forward),

@@ -38,6 +38,7 @@ mod forward;
 mod gate;
 mod group;
 mod handing;
+mod hardware;
 mod leftovers;
 mod lifetimes;
 mod links;

@@ -24,6 +24,8 @@ pub(super) fn of(step: &Step<'_>) -> Vec<u8> {
     const META_INPUT_NAME: u32 = 6;
     const META_OUTPUT_NAME: u32 = 7;
     const META_L4_PROTOCOL: u32 = 16;
+    const META_PACKET_TYPE: u32 = 19;
+    const PACKET_HOST: u8 = 0;
     match step {
         Step::EtherType(kind) => [meta(META_PROTOCOL), equals(&kind.to_be_bytes())].concat(),
         Step::Carries(protocol) => [meta(META_L4_PROTOCOL), equals(&[*protocol])].concat(),
@@ -35,6 +37,7 @@ pub(super) fn of(step: &Step<'_>) -> Vec<u8> {
         Step::GoesBy(device) => [meta(META_OUTPUT_NAME), equals(&padded(device))].concat(),
         Step::OneIn(some) => [random_below(*some), equals(&[0; 4])].concat(),
         Step::In(field, length, set) => [payload(*field, *length), lookup(set)].concat(),
+        Step::Addressed => [meta(META_PACKET_TYPE), equals(&[PACKET_HOST])].concat(),
         Step::CameIn(device) => [meta(META_INPUT), equals(&device.to_ne_bytes())].concat(),
         Step::GoesOut(device) => [meta(META_OUTPUT), equals(&device.to_ne_bytes())].concat(),
         Step::Holds(set, number) => [load(&number.to_be_bytes()), lookup(set)].concat(),

@@ -65,8 +65,8 @@ impl Family {
 /// Where a chain looks at frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook<'a> {
-    /// What comes in at this device.
-    Ingress(&'a str),
+    /// What comes in at these devices.
+    Ingress(&'a [&'a str]),
     /// What comes to this host, before anything is done with it (IPv4 and IPv6).
     Prerouting,
     /// What processes and the kernel of this host send, before it has left them.
@@ -82,14 +82,14 @@ pub(crate) enum Hook<'a> {
 }
 
 impl<'a> Hook<'a> {
-    const fn number_and_device(self) -> (u32, Option<&'a str>) {
+    const fn number_and_devices(self) -> (u32, &'a [&'a str]) {
         match self {
-            Self::Ingress(device) => (0, Some(device)),
-            Self::Prerouting | Self::ArpInput => (0, None),
-            Self::ArpOutput => (1, None),
-            Self::Forward => (2, None),
-            Self::Output => (3, None),
-            Self::Postrouting => (4, None),
+            Self::Ingress(devices) => (0, devices),
+            Self::Prerouting | Self::ArpInput => (0, &[]),
+            Self::ArpOutput => (1, &[]),
+            Self::Forward => (2, &[]),
+            Self::Output => (3, &[]),
+            Self::Postrouting => (4, &[]),
         }
     }
 }
@@ -142,6 +142,8 @@ pub(crate) enum Step<'a> {
     CameIn(u32),
     /// It goes out by the one with this index.
     GoesOut(u32),
+    /// It was sent to this host's hardware address.
+    Addressed,
     /// The packet carries this protocol.
     Carries(u8),
     /// These bytes are there, 16 at most.
@@ -292,10 +294,19 @@ impl<'a> Batch<'a> {
         let mut body = text(1, self.table);
         body.extend(text(3, name));
         if let Some((hook, priority)) = hook {
-            let (number, device) = hook.number_and_device();
+            let (number, devices) = hook.number_and_devices();
             let mut place = number_attribute(1, number);
             place.extend(attribute(2, &priority.to_be_bytes()));
-            place.extend(device.map(|device| text(3, device)).unwrap_or_default());
+            match devices {
+                [] => {}
+                [device] => place.extend(text(3, device)),
+                // Several in one hook: Linux 5.5.
+                devices => {
+                    let names: Vec<u8> =
+                        devices.iter().flat_map(|device| text(1, device)).collect();
+                    place.extend(attribute(4 | NESTED, &names));
+                }
+            }
             body.extend(attribute(4 | NESTED, &place));
             body.extend(text(7, "filter"));
         }
