@@ -6,6 +6,7 @@
 
 mod balancer;
 mod beats;
+mod chaos;
 mod checking;
 mod crash;
 mod crowd;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         balancer::TESTS,
         telling::TESTS,
         upgrade::TESTS,
+        chaos::TESTS,
     ]
     .concat();
     runner::main(&tests)

@@ -96,29 +96,35 @@ fn run(tests: &[Test], arguments: &Arguments, out: &mut impl Write) -> io::Resul
     }
     let begin = clock::now();
     let mut failures = Vec::new();
+    let mut repeats = Vec::new();
     let stalls = Stalls::watch()?;
     for (name, test) in &wanted {
         write!(out, "test {name} ... ")?;
         out.flush()?;
         let begin = clock::now();
-        let failure = run_undisturbed(*test, &stalls, out)?;
+        let failure = run_undisturbed((name, *test), &stalls, (out, &mut repeats))?;
         let took = clock::now().duration_since(begin).as_secs_f64();
         let word = if failure.is_none() { "ok" } else { "FAILED" };
         writeln!(out, "{word} ({took:.1} s)")?;
         failures.extend(failure.map(|failure| (*name, failure)));
     }
     let took = clock::now().duration_since(begin).as_secs_f64();
+    writeln!(out, "\n{} tests were run again", repeats.len())?;
+    for repeat in &repeats {
+        writeln!(out, "    {repeat}")?;
+    }
     summary(out, (tests.len(), wanted.len()), &failures, took)
 }
 
-/// Tells why it failed, also without a disturbance of the machine if there is such a run.
+/// Returns why it failed, also without a disturbance of the machine if there is such a run; each
+/// repeat is written at once and noted with its reason.
 fn run_undisturbed(
-    test: fn() -> Outcome,
+    (name, test): (&str, fn() -> Outcome),
     stalls: &Stalls,
-    out: &mut impl Write,
+    (out, repeats): (&mut impl Write, &mut Vec<String>),
 ) -> io::Result<Option<String>> {
     let mut failure = None;
-    for _ in 0..RUNS_MAX {
+    for run in 1..=RUNS_MAX {
         let (_, processors) = (stalls.longest(), Processors::now()?);
         failure = run_once(test);
         let stall = stalls.longest();
@@ -126,10 +132,14 @@ fn run_undisturbed(
         let Some(said) = failure.as_ref().filter(|_| stall >= STALL || stolen >= STOLEN) else {
             break;
         };
+        if run == RUNS_MAX {
+            break;
+        }
         let said = said.lines().next().unwrap_or_default();
-        write!(out, "(failed: {said}; the machine stood still for {stall:?}, ")?;
-        write!(out, "others had {stolen}% of it: again) ")?;
+        let why = format!("the machine stood still for {stall:?}, others had {stolen}% of it");
+        write!(out, "(failed: {said}; {why}: again) ")?;
         out.flush()?;
+        repeats.push(format!("{name} (run {run} failed: {said}; {why})"));
     }
     Ok(failure)
 }

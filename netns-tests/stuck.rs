@@ -7,17 +7,23 @@ use std::time::Duration;
 use buoy::lab::clock;
 use buoy::lab::plan::{Shape, vip};
 use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::Outcome;
+use crate::fence::freeze_both;
 use crate::runner::Test;
 use crate::scene::{PLANNED_OUTAGE_MAX, SOON, Scene, with};
 use crate::until::until;
 
 /// What there is to run here.
-pub(crate) const TESTS: &[Test] =
-    &[("deadlocked_loop", deadlocked_loop), ("killed_for_its_memory", killed_for_its_memory)];
+pub(crate) const TESTS: &[Test] = &[
+    ("deadlocked_loop", deadlocked_loop),
+    ("kernel_thread_that_comes_late", kernel_thread_that_comes_late),
+    ("stalls_of_the_last_node", stalls_of_the_last_node),
+    ("killed_for_its_memory", killed_for_its_memory),
+];
 
 /// Detection by silence, for a busy machine.
 const OUTAGE_MAX: Duration = Duration::from_secs(1);
@@ -56,6 +62,66 @@ fn nothing_is_left(scene: &Scene, node: usize) -> Outcome {
     })
 }
 
+/// One exchange of claims between hosts that hear each other.
+const EXCHANGE: Duration = Duration::from_millis(10);
+
+/// The thread of the owner that changes addresses gets no processor, and the whole daemon stands
+/// still for half a second, so that its groups are taken. When it goes on it gives way; its
+/// addresses stay, because nobody removes them, and are not answered all the same.
+fn kernel_thread_that_comes_late() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let victim = scene.owner(vip(100))?;
+        let pid = scene.cluster.process(victim).ok_or("it does not run")?.pid();
+        let begin = clock::now();
+        // A guardian that ran would remove them, as it must.
+        let guardian = freeze_both(scene, victim)?;
+        clock::pause(Duration::from_millis(500));
+        let thread = thread_of(pid, "kernel")?;
+        ptrace::seize(thread, ptrace::Options::empty())?;
+        ptrace::interrupt(thread)?;
+        waitpid(thread, Some(WaitPidFlag::__WALL))?;
+        kill(Pid::from_raw(pid), Signal::SIGCONT)?;
+        let outcome = scene.served_by_others(victim);
+        let held = scene.cluster.kernel(victim)?;
+        let held = scene.served.iter().filter(|vip| held.holds(**vip)).count();
+        let figures = scene.figures(begin);
+        // Before anything may fail: a thread that is held cannot be ended.
+        ptrace::detach(thread, None)?;
+        kill(guardian, Signal::SIGCONT)?;
+        outcome?;
+        assert!(held > 0, "it has removed its addresses: this shows nothing");
+        assert!(figures.both_answer <= EXCHANGE, "two for {:?}", figures.both_answer);
+        scene.back(victim)
+    })
+}
+
+/// The last node alive stands still for 0.9 s, seven times in a row. Its guardian removes the
+/// addresses each time, the daemon puts them back and says who it was; the groups stay.
+fn stalls_of_the_last_node() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let last = scene.owner(vip(100))?;
+        for other in (0..3).filter(|other| *other != last) {
+            scene.cluster.signal(other, Signal::SIGTERM);
+        }
+        scene.at_rest()?;
+        let pid = Pid::from_raw(scene.cluster.process(last).ok_or("it does not run")?.pid());
+        for _ in 0..7 {
+            kill(pid, Signal::SIGSTOP)?;
+            until("the guardian has removed the address", SOON, || {
+                let holders = scene.cluster.watch.holders(vip(100));
+                if holders.is_empty() { Ok(()) } else { Err(format!("held by {holders:?}")) }
+            })?;
+            kill(pid, Signal::SIGCONT)?;
+            scene.at_rest()?;
+        }
+        let told = scene.command(last, &["events"])?;
+        assert!(told.contains("the guardian removed the address"), "{told}");
+        assert!(!told.contains("somebody"), "somebody is blamed:\n{told}");
+        assert!(!told.contains("cannot hold"), "a group was given up:\n{told}");
+        Ok(())
+    })
+}
+
 /// A thread of a process, by its name.
 fn thread_of(pid: i32, name: &str) -> Result<Pid, Box<dyn std::error::Error>> {
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -74,7 +140,7 @@ fn killed_for_its_memory() -> Outcome {
     with(&Shape::default(), |scene| {
         let victim = scene.owner(vip(100))?;
         let confined = Confined::new()?;
-        scene.cluster.signal(victim, nix::sys::signal::Signal::SIGTERM);
+        scene.cluster.signal(victim, Signal::SIGTERM);
         scene.away(victim)?;
         confined.around(|| scene.cluster.start(victim))??;
         scene.back(victim)?;

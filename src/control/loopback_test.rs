@@ -9,7 +9,7 @@ use super::fake_daemon::{DEADLINE, FakeDaemon, now};
 use super::fixture::{self, group, node};
 use super::response::{Explanation, Status};
 use super::wait::{self, Goal, Patience};
-use crate::protocol::{Candidate, Cause, Order, Refusal, Report, Standing};
+use crate::protocol::{Candidate, Cause, Order, Refusal, Remover, Report, Standing};
 
 const GROUP: &str = "10.77.0.100";
 
@@ -221,7 +221,7 @@ fn reload_prints_the_difference_or_all_faults() {
 fn record_two(daemon: &FakeDaemon) {
     let start = UNIX_EPOCH + Duration::from_secs(1_709_210_096);
     daemon.recorder.record(start, Report::PeerRestarted { peer: node("lb3") });
-    let repaired = Report::Repaired { group: group(GROUP), times: 1 };
+    let repaired = Report::Repaired { group: group(GROUP), remover: Remover::Somebody, times: 1 };
     daemon.recorder.record(now() - Duration::from_secs(5), repaired);
 }
 

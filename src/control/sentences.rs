@@ -11,7 +11,7 @@ use super::names::Names;
 use super::restart_words;
 use crate::protocol::{
     Cause, Convergence, Failure, Fitness, GroupKey, HardwareAddress, Inability, NodeId, NodePhase,
-    PoolId, Report, Standing, Verdict,
+    PoolId, Remover, Report, Standing, Verdict,
 };
 
 /// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
@@ -78,9 +78,14 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::Unable { group, why } => {
             format!("{me} cannot hold {}: {}", names.group(group).group, inability(why))
         }
-        Report::Repaired { group, times } => format!(
+        Report::Repaired { group, remover: Remover::Somebody, times } => format!(
             "somebody removed an address of {} on {me}; it was put back ({times} in a minute)",
             names.group(group).group
+        ),
+        Report::Repaired { group, remover, times } => format!(
+            "{} was put back on {me}: {}",
+            names.group(group).group,
+            removed_by(remover, times)
         ),
         Report::Converged { group, hosts, after, .. } => format!(
             "{}: {hosts} of {hosts} neighbours resolve it to {me}, {} after it was added",
@@ -250,6 +255,29 @@ pub fn inability(why: Inability) -> String {
         Inability::FlushWar => "somebody keeps removing the address",
     };
     text.to_owned()
+}
+
+/// Who removed an address, and why if that is known.
+#[must_use]
+pub fn removed_by(remover: Remover, times: u32) -> String {
+    match remover {
+        Remover::Somebody => format!("somebody removed it, {times} times in the last minute"),
+        Remover::Guardian { unrenewed, renewal } => {
+            let why = if renewal.is_zero() {
+                "the daemon did not run".to_owned()
+            } else {
+                format!("nf_tables took {}", precise(renewal))
+            };
+            let unrenewed = precise(unrenewed);
+            format!(
+                "the guardian removed the address: the lease could not be renewed for {unrenewed} \
+                 ({why})"
+            )
+        }
+        Remover::Lifetime => "its lifetime ended, because the daemon did not prolong it in time \
+                              (it did not run)"
+            .to_owned(),
+    }
 }
 
 /// Why a node would, or would not, be next for a group of this pool.

@@ -34,6 +34,11 @@ pub(crate) fn monotonic() -> Duration {
     since_zero(ClockId::CLOCK_MONOTONIC)
 }
 
+/// Processor time that the calling thread has used.
+pub(crate) fn of_this_thread() -> Duration {
+    since_zero(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// When the kernel received a datagram, in the protocol's time; `now` if the kernel did not say.
 ///
 /// `now` and `wall_now` are readings of the same moment.

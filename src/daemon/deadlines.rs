@@ -52,9 +52,14 @@ impl Deadlines {
     fn say(&self, deadline: &AtomicU64, now: Instant, until: Instant) {
         let before = Instant::from_nanos(deadline.swap(until.as_nanos(), Ordering::Relaxed));
         let opens = before <= now && until > now;
-        if (opens || until < before)
-            && let Some(reader) = self.reader.get()
-        {
+        if opens || until < before {
+            self.wake_reader();
+        }
+    }
+
+    /// Has the lease thread look at once, because what it is to do has changed.
+    pub(crate) fn wake_reader(&self) {
+        if let Some(reader) = self.reader.get() {
             reader.wake_by_ref();
         }
     }

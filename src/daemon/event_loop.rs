@@ -18,7 +18,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
-use super::deadlines::Deadlines;
 use super::inbox::{Inbox, Input};
 use super::lateness::Lateness;
 use super::realtime;
 use super::refused::Refused;
 use super::state_file::Estate;
+pub(crate) use super::vital::Vital;
 use super::will::Farewell;
 use crate::kernel::Door;
 use crate::protocol::{
@@ -59,6 +59,8 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn acquire(&self, group: GroupKey, ticket: Ticket);
     /// Remove every address of the group.
     fn release(&self, group: GroupKey, ticket: Ticket);
+    /// Answer for the group no more, from now on.
+    fn withdraw(&self, group: GroupKey);
     /// Let requests end before the group goes.
     fn let_finish(&self, group: GroupKey);
     /// Answer for the group no more, but keep its connections.
@@ -143,23 +145,6 @@ pub(crate) struct Picture {
     pub transport: Counters,
     /// Features that peers do not tell, by name.
     pub held_back: BTreeMap<NodeId, Vec<&'static str>>,
-}
-
-/// What other threads may read of the loop while it runs.
-#[derive(Debug, Default)]
-pub(crate) struct Vital {
-    /// Turns made.
-    pub turns: AtomicU64,
-    /// Reports dropped because nobody took the earlier ones.
-    pub reports_dropped: AtomicU64,
-    /// The process that guards this one, and how many have been lost.
-    pub guardian: AtomicU64,
-    /// See `guardian`.
-    pub guardians_lost: AtomicU64,
-    /// Until when the kernel may answer for our addresses.
-    pub deadlines: Deadlines,
-    /// Whether the thread has real-time priority.
-    pub real_time: AtomicBool,
 }
 
 /// Where the loop puts what it has to say.
@@ -440,11 +425,16 @@ impl<K: KernelOrders> EventLoop<K> {
             }
             Action::Acquire { group, ticket } => {
                 self.kernel.acquire(group, ticket);
+                self.outbox.vital.deadlines.wake_reader();
                 self.tell(Told::Ordered { group, acquire: true });
             }
             Action::Release { group, ticket } => {
                 self.kernel.release(group, ticket);
                 self.tell(Told::Ordered { group, acquire: false });
+            }
+            Action::Withdraw { group } => {
+                self.kernel.withdraw(group);
+                self.outbox.vital.deadlines.wake_reader();
             }
             Action::Hand { group, ticket } => {
                 self.kernel.hand(group, ticket);

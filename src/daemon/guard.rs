@@ -15,9 +15,10 @@
 //! It cannot outlive its use: without a daemon it acts and ends. It is not told of signals that
 //! are meant for the daemon. If it is killed the daemon starts another.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::clock;
 use super::realtime;
-use super::will::{Farewell, Line};
-use crate::kernel::{self, Door, Lease, Renewal};
+use super::will::{Farewell, Host, Line, Word};
+use crate::kernel::{self, Door, Found, Lease, Mark, Presence, Renewal};
 use crate::protocol::Instant;
 
 /// A farewell may be lost: it is sent so often.
@@ -37,6 +38,12 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A guardian that was itself late by more than this has stood still together with the daemon,
 /// and first gives it the time to speak.
 const LATE: Duration = Duration::from_millis(50);
+/// What could not be done is tried again after this,
+const AGAIN: Duration = Duration::from_millis(20);
+/// and given up after this: 4096 addresses of IPv6 took 1.6 s to remove.
+const ACTS_WITHIN: Duration = Duration::from_secs(10);
+/// One that starts has started after this, or has ended (`TimeoutStartSec=` of the unit).
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
 /// How often to look for another process.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -50,7 +57,7 @@ pub fn run() {
     let _ = kept.thread_block();
     let _ = realtime::take_precedence();
     let _ = realtime::lock_memory();
-    let mut guard = Guard::default();
+    let mut guard = Guard { daemon: parent_id(), ..Guard::default() };
     while guard.watch() == Watch::On {}
 }
 
@@ -62,33 +69,19 @@ enum Watch {
 
 #[derive(Default)]
 struct Guard {
+    /// The process that is guarded.
+    daemon: u32,
+    host: Option<Host>,
     gate: Option<Lease>,
-    table: Option<String>,
     farewells: Vec<Farewell>,
+    /// When the daemon last said that it lives.
+    alive_at: Instant,
     /// Until when the daemon may be silent.
     until: Option<Instant>,
     /// The file that another process takes, and until when it may.
     stand_by: Option<(PathBuf, Instant)>,
     /// What has come of a line.
     unread: Vec<u8>,
-}
-
-/// Whether another process has gone on with what the daemon left. Waits until that is certain:
-/// whoever renames the file has it.
-fn taken(file: &Path, until: Instant) -> bool {
-    let marked = file.with_extension("taken");
-    while clock::now() < until {
-        if marked.exists() {
-            return true;
-        }
-        std::thread::park_timeout(until.since(clock::now()).min(LOOK));
-    }
-    let expired = file.with_extension("expired");
-    if std::fs::rename(file, &expired).is_ok() {
-        let _ = std::fs::remove_file(expired);
-        return false;
-    }
-    marked.exists()
 }
 
 impl Guard {
@@ -119,7 +112,8 @@ impl Guard {
         let mut bytes = [0; 4096];
         match io::stdin().lock().read(&mut bytes) {
             Ok(0) => {
-                if self.stand_by.take().is_none_or(|(file, until)| !taken(&file, until)) {
+                let stand_by = self.stand_by.take();
+                if stand_by.is_none_or(|(file, until)| !self.goes_on(&file, until)) {
                     self.dead();
                 }
                 return Watch::Over;
@@ -140,13 +134,17 @@ impl Guard {
 
     fn take(&mut self, line: Line) -> Watch {
         match line {
-            Line::Gate(table) => {
-                self.gate = table.as_deref().and_then(|table| Lease::open(table).ok());
-                self.table = table;
+            Line::Host(host) => {
+                // Without it the addresses have to go first.
+                self.gate = host.gate.then(|| Lease::open(&host.table).ok()).flatten();
+                self.host = Some(host);
             }
             Line::Forget => self.farewells.clear(),
             Line::Farewell(farewell) => self.farewells.push(farewell),
-            Line::Alive(until) => self.until = Some(Instant::from_nanos(until)),
+            Line::Alive(until) => {
+                self.until = Some(Instant::from_nanos(until));
+                self.alive_at = clock::now();
+            }
             Line::Done => return Watch::Over,
             Line::StandBy(file, until) => {
                 self.stand_by = Some((file, Instant::from_nanos(until)));
@@ -157,36 +155,134 @@ impl Guard {
 
     /// The daemon does not run, or is stuck; its lease is over. It may go on.
     fn stuck(&mut self) {
-        self.until = None;
-        let _ = kernel::remove_leftovers();
+        // First, so that whoever misses an address finds out who took it.
+        let unrenewed = clock::now().since(self.alive_at).as_nanos();
+        let word = Word::Removing { unrenewed: u64::try_from(unrenewed).unwrap_or(u64::MAX) };
+        // A daemon that has not read a thousand of these does not wonder who it was.
+        let _ = io::stdout().write_all(word.text().as_bytes());
+        // What could not be removed is tried again, until the daemon goes on.
+        self.until = (!self.remove()).then(|| clock::now() + AGAIN);
     }
 
-    /// The daemon is gone.
+    /// Whether another process goes on with what the daemon left, which it may until then. A file
+    /// that nobody has taken by then is taken here, so that nobody can any more.
+    fn goes_on(&self, file: &Path, until: Instant) -> bool {
+        let Some(mark) = self.host.as_ref().map(Host::mark) else { return false };
+        while clock::now() < until {
+            // One that only starts may yet fail, and then nobody would be there.
+            if kernel::is_running(mark).unwrap_or(false) {
+                return true;
+            }
+            std::thread::park_timeout(until.since(clock::now()).min(LOOK));
+        }
+        let expired = file.with_extension("expired");
+        if std::fs::rename(file, &expired).is_ok()
+            && let Err(error) = std::fs::remove_file(&expired)
+        {
+            // Nobody reads it under this name.
+            tracing::debug!(%error, "the state file stays behind");
+        }
+        false
+    }
+
+    /// The name of the cluster's daemon, if no other process has it: what is here is the dead
+    /// one's then, and no daemon that starts changes anything meanwhile.
+    fn take_over(&self, mark: Mark) -> Takes {
+        let begun = clock::now();
+        loop {
+            // Its files are closed one after the other, and only then is it nobody's parent: a name
+            // that is taken is its own until then.
+            let dying = parent_id() == self.daemon;
+            match Presence::take(mark) {
+                Ok(Found::Nobody(presence)) => return Takes::Over(Some(presence)),
+                Ok(Found::Starting | Found::Running) if dying => return Takes::Over(None),
+                // It has removed what it did not want, and has a guardian of its own.
+                Ok(Found::Running) => return Takes::Nothing,
+                Ok(Found::Starting) if clock::now().since(begun) > STARTED_WITHIN => {
+                    return Takes::Nothing;
+                }
+                Ok(Found::Starting) => std::thread::park_timeout(LOOK),
+                Err(_) => return Takes::Over(None),
+            }
+        }
+    }
+
+    /// The daemon is gone. What is not done is tried again; the gate stays for as long as any
+    /// address does.
     fn dead(&mut self) {
-        let closed = self.gate.as_mut().is_some_and(|gate| {
+        let Some(host) = self.host.clone() else { return };
+        let Takes::Over(mut held) = self.take_over(host.mark()) else { return };
+        let begun = clock::now();
+        let said = std::mem::take(&mut self.farewells);
+        let mut farewells = Farewells::to(&said);
+        loop {
+            let closed = self.close();
+            if closed {
+                farewells.say();
+            }
+            let gone = self.remove();
+            while (closed || gone) && farewells.say() {
+                std::thread::park_timeout(PAUSE);
+            }
+            let ungated = gone && (!host.gate || kernel::remove_gate(&host.table).is_ok());
+            if ungated || clock::now().since(begun) >= ACTS_WITHIN {
+                return;
+            }
+            if held.is_none() {
+                let Takes::Over(taken) = self.take_over(host.mark()) else { return };
+                held = taken;
+            }
+            std::thread::park_timeout(AGAIN);
+        }
+    }
+
+    /// Closes the gate; returns whether that is certain.
+    fn close(&mut self) -> bool {
+        self.gate.as_mut().is_some_and(|gate| {
             let closed = Door::ALL.map(|door| gate.close(door));
             closed.iter().all(|closed| matches!(closed, Renewal::Done))
-        });
-        if !closed {
-            let _ = kernel::remove_leftovers();
+        })
+    }
+
+    /// Removes the addresses; returns whether it is certain that none is left.
+    fn remove(&self) -> bool {
+        let mark = self.host.as_ref().map(Host::mark);
+        mark.is_none_or(|mark| matches!(kernel::remove_leftovers(mark), Ok(0)))
+    }
+}
+
+/// Whether the guardian acts.
+enum Takes {
+    /// It does, and has the name meanwhile if there can be one.
+    Over(Option<Presence>),
+    /// Another daemon of the cluster looks after everything.
+    Nothing,
+}
+
+/// What is said to the peers.
+struct Farewells<'a> {
+    sockets: Vec<(UdpSocket, &'a Farewell)>,
+    left: u32,
+}
+
+impl<'a> Farewells<'a> {
+    fn to(farewells: &'a [Farewell]) -> Self {
+        let socket = |farewell: &'a Farewell| {
+            Some((UdpSocket::bind((farewell.from.ip(), 0)).ok()?, farewell))
+        };
+        Self { sockets: farewells.iter().filter_map(socket).collect(), left: FAREWELLS }
+    }
+
+    /// Says it once more; returns whether it is to be said again.
+    fn say(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
         }
-        let sockets: Vec<(UdpSocket, &Farewell)> = self
-            .farewells
-            .iter()
-            .filter_map(|farewell| Some((UdpSocket::bind((farewell.from.ip(), 0)).ok()?, farewell)))
-            .collect();
-        for round in 0..FAREWELLS {
-            for (socket, farewell) in &sockets {
-                // A network that is down hears nothing; the other path may.
-                let _ = socket.send_to(&farewell.datagram, farewell.to);
-            }
-            if round == 0 {
-                let _ = kernel::remove_leftovers();
-            }
-            std::thread::park_timeout(PAUSE);
+        self.left -= 1;
+        for (socket, farewell) in &self.sockets {
+            // A network that is down hears nothing; the other path may.
+            let _ = socket.send_to(&farewell.datagram, farewell.to);
         }
-        if let Some(table) = &self.table {
-            let _ = kernel::remove_gate(table);
-        }
+        self.left > 0
     }
 }

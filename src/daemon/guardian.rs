@@ -12,6 +12,7 @@
 //! not come to do, can make the guardian believe the daemon stuck. The guardian inherits nothing
 //! of use from this thread: it takes real-time priority by itself.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,13 +29,18 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use super::clock;
 use super::event_loop::Vital;
 use super::in_place::StandBy;
-use super::will::{Farewell, Line};
+use super::will::{Farewell, Host, Line};
 use crate::protocol::Instant;
 
 /// A guardian that cannot live is not started more often.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked after if nobody finds it dead before: the lease thread mostly does.
 const LOOK: Duration = Duration::from_millis(200);
+/// How soon what its pipe did not take is said again.
+const SAY_AGAIN: Duration = Duration::from_millis(5);
+/// What its pipe is to hold: a farewell of 565 bytes for each of 63 peers on each of three paths are
+/// 107 kB, the usual 64 KiB hold 112. The kernel may refuse; then it takes a few turns.
+const PIPE: i32 = 256 * 1024;
 /// A thread that waits for the disk is not waited for at the end; the guardian sees ours.
 const DISMISSED_WITHIN: Duration = Duration::from_secs(1);
 /// The command that the guardian is, hidden from people.
@@ -42,8 +48,8 @@ pub(crate) const COMMAND: &str = "guard";
 
 /// What is needed for a guardian.
 pub(crate) struct Parts {
-    /// The table that is the gate.
-    pub(crate) gate: Option<String>,
+    /// What it has to do with.
+    pub(crate) host: Host,
     /// Brings what is to be sent when the daemon is dead; the last counts.
     pub(crate) will: Option<Receiver<Vec<Farewell>>>,
     /// Where people see which process it is.
@@ -77,7 +83,7 @@ impl Guardian {
 
     fn spawn_with(
         parts: Parts,
-        start: impl Fn() -> io::Result<(Child, File)> + Send + 'static,
+        start: impl Fn() -> io::Result<Started> + Send + 'static,
     ) -> io::Result<(Self, Pulse)> {
         let ending = Arc::new(AtomicBool::new(false));
         let (told, ended) = channel();
@@ -86,7 +92,14 @@ impl Guardian {
         let last_words = Arc::new(OnceLock::new());
         let said = Arc::clone(&last_words);
         let body = move || {
-            let care = Care { parts, give, farewells: Vec::new(), running: None, started_at: None };
+            let care = Care {
+                parts,
+                give,
+                farewells: Vec::new(),
+                unsaid: VecDeque::new(),
+                running: None,
+                started_at: None,
+            };
             care.look_after((&*asked, &*said), &start);
             // Nobody waits for it any more if that took too long.
             let _ = told.send(());
@@ -136,11 +149,22 @@ impl Pulse {
     }
 }
 
+/// A guardian that was started.
+struct Started {
+    child: Child,
+    /// What it is told.
+    pipe: File,
+    /// What it says.
+    said: Option<File>,
+}
+
 /// What the thread works with.
 struct Care {
     parts: Parts,
     give: Sender<File>,
     farewells: Vec<Farewell>,
+    /// What its pipe has not taken yet.
+    unsaid: VecDeque<Line>,
     running: Option<(Child, File)>,
     started_at: Option<Instant>,
 }
@@ -149,7 +173,7 @@ impl Care {
     fn look_after(
         mut self,
         (ending, last_words): (&AtomicBool, &OnceLock<Line>),
-        start: &impl Fn() -> io::Result<(Child, File)>,
+        start: &impl Fn() -> io::Result<Started>,
     ) {
         while !ending.load(Ordering::Relaxed) {
             if let Some(farewells) =
@@ -165,9 +189,10 @@ impl Care {
                 self.started_at = Some(now);
                 self.begin(start());
             }
-            thread::park_timeout(LOOK);
+            self.say();
+            thread::park_timeout(if self.unsaid.is_empty() { LOOK } else { SAY_AGAIN });
         }
-        self.tell(last_words.get().unwrap_or(&Line::Done));
+        self.say_last(last_words.get().unwrap_or(&Line::Done));
         if let Some((mut child, pipe)) = self.running.take() {
             drop(pipe);
             // It ends at once; should it not, nothing is lost by not waiting for it.
@@ -180,18 +205,20 @@ impl Care {
         let Some((child, _)) = &mut self.running else { return };
         if !matches!(child.try_wait(), Ok(None)) {
             self.running = None;
+            self.unsaid.clear();
             self.parts.vital.guardian.store(0, Ordering::Relaxed);
             self.parts.vital.guardians_lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn begin(&mut self, started: io::Result<(Child, File)>) {
-        let started = started.and_then(|(child, pipe)| Ok((child, pipe.try_clone()?, pipe)));
+    fn begin(&mut self, started: io::Result<Started>) {
+        let started = started.and_then(|started| Ok((started.pipe.try_clone()?, started)));
         match started {
-            Ok((child, copy, pipe)) => {
+            Ok((copy, Started { child, pipe, said })) => {
+                said.into_iter().for_each(|said| self.parts.vital.removals.hear(said));
                 self.parts.vital.guardian.store(u64::from(child.id()), Ordering::Relaxed);
                 self.running = Some((child, pipe));
-                self.tell(&Line::Gate(self.parts.gate.clone()));
+                self.unsaid = VecDeque::from([Line::Host(self.parts.host.clone())]);
                 self.tell_farewells();
                 // The lease thread ends before this one; then nobody needs it.
                 let _ = self.give.send(copy);
@@ -200,34 +227,61 @@ impl Care {
         }
     }
 
+    /// Has it told the farewells that are in force, instead of others that it was not told yet.
     fn tell_farewells(&mut self) {
-        self.tell(&Line::Forget);
-        for farewell in self.farewells.clone() {
-            self.tell(&Line::Farewell(farewell));
+        self.unsaid.retain(|line| matches!(line, Line::Host(_)));
+        self.unsaid.push_back(Line::Forget);
+        self.unsaid.extend(self.farewells.iter().cloned().map(Line::Farewell));
+        self.say();
+    }
+
+    /// Says what its pipe takes of what is to be said; the rest stays. A guardian that does not
+    /// read is not waited for, one that is dead is seen by its end.
+    fn say(&mut self) {
+        let Some((_, pipe)) = &mut self.running else { return };
+        while let Some(line) = self.unsaid.front() {
+            // A line is taken as a whole or not at all.
+            if pipe.write_all(line.text().as_bytes()).is_err() {
+                return;
+            }
+            self.unsaid.pop_front();
         }
     }
 
-    fn tell(&mut self, line: &Line) {
-        if let Some((_, pipe)) = &mut self.running {
-            // A guardian that does not read is not waited for; one that is dead is seen by its
-            // end.
-            let _ = pipe.write_all(line.text().as_bytes());
+    /// Says the last, for as long as there is somebody to wait for it.
+    fn say_last(&mut self, line: &Line) {
+        self.unsaid = VecDeque::from([line.clone()]);
+        let begun = clock::now();
+        while !self.unsaid.is_empty() && clock::now().since(begun) < DISMISSED_WITHIN {
+            self.say();
+            self.bury();
+            if self.running.is_none() {
+                return;
+            }
+            if !self.unsaid.is_empty() {
+                thread::park_timeout(SAY_AGAIN);
+            }
         }
     }
 }
 
 /// The same program, in a process group of its own, so that the keyboard's Ctrl-C is ours alone.
-fn start() -> io::Result<(Child, File)> {
+fn start() -> io::Result<Started> {
     let mut child = Command::new("/proc/self/exe")
         .arg(COMMAND)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .process_group(0)
         .spawn()?;
     let Some(stdin) = child.stdin.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
-    let pipe = File::from(OwnedFd::from(stdin));
+    let Some(stdout) = child.stdout.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+    let (pipe, said) = (File::from(OwnedFd::from(stdin)), File::from(OwnedFd::from(stdout)));
     fcntl(pipe.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((child, pipe))
+    if let Err(error) = fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE)) {
+        tracing::debug!(%error, "the guardian's pipe keeps its size");
+    }
+    fcntl(said.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(Started { child, pipe, said: Some(said) })
 }
 
 #[cfg(test)]
@@ -238,6 +292,41 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn host() -> Host {
+        Host { table: "t".to_owned(), gate: true, earlier: false }
+    }
+
+    #[test]
+    fn farewells_that_do_not_fit_into_the_pipe_are_told_by_and_by() {
+        const PEERS: u16 = 63 * 6;
+        let (leave, will) = channel();
+        let farewell = |peer: u16| Farewell {
+            from: "192.0.2.1:4748".parse().unwrap(),
+            to: (std::net::Ipv4Addr::new(192, 0, 2, 2), peer).into(),
+            datagram: vec![255; 120],
+        };
+        let farewells: Vec<Farewell> = (0..PEERS).map(farewell).collect();
+        leave.send(farewells.clone()).unwrap();
+        let parts = Parts { host: host(), will: Some(will), vital: Arc::default() };
+        let (give, parrots) = channel();
+        let (guardian, _pulse) = Guardian::spawn_with(parts, move || {
+            let (child, pipe, said) = parrot();
+            fcntl(pipe.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(4096)).map_err(io::Error::from)?;
+            give.send(said).unwrap();
+            Ok(Started { child, pipe, said: None })
+        })
+        .unwrap();
+        let said = BufReader::new(parrots.recv_timeout(PATIENCE).unwrap()).lines();
+        let lines = said.map(|line| Line::read(&line.unwrap()).unwrap());
+        let heard = lines.filter_map(|line| match line {
+            Line::Farewell(farewell) => Some(farewell),
+            Line::Host(_) | Line::Forget | Line::Alive(_) | Line::Done | Line::StandBy(..) => None,
+        });
+        assert_eq!(heard.take(farewells.len()).collect::<Vec<_>>(), farewells);
+        guardian.dismiss();
+    }
 
     /// A guardian that only repeats what it is told.
     fn parrot() -> (Child, File, ChildStdout) {
@@ -251,7 +340,7 @@ mod tests {
     #[test]
     fn a_guardian_that_does_not_start_holds_up_nobody() {
         let vital = Arc::new(Vital::default());
-        let parts = Parts { gate: Some("t".to_owned()), will: None, vital: Arc::clone(&vital) };
+        let parts = Parts { host: host(), will: None, vital: Arc::clone(&vital) };
         let (release, disk) = channel::<()>();
         let (give, parrots) = channel();
         let (guardian, mut pulse) = Guardian::spawn_with(parts, move || {
@@ -259,7 +348,7 @@ mod tests {
             disk.recv_timeout(PATIENCE).map_err(io::Error::other)?;
             let (child, pipe, said) = parrot();
             give.send(said).unwrap();
-            Ok((child, pipe))
+            Ok(Started { child, pipe, said: None })
         })
         .unwrap();
         // With a guardian that is started by the caller this would not return, nor be told.
@@ -268,7 +357,7 @@ mod tests {
         release.send(()).unwrap();
         let mut said = BufReader::new(parrots.recv_timeout(PATIENCE).unwrap()).lines();
         let mut next = || Line::read(&said.next().unwrap().unwrap());
-        assert_eq!(next(), Some(Line::Gate(Some("t".to_owned()))));
+        assert_eq!(next(), Some(Line::Host(host())));
         assert_eq!(next(), Some(Line::Forget));
         pulse.pipe = Some(pulse.pipes.recv_timeout(PATIENCE).unwrap());
         pulse.alive(Instant::from_nanos(2));
@@ -281,12 +370,12 @@ mod tests {
     #[test]
     fn a_guardian_that_died_is_noticed_by_the_pulse() {
         let vital = Arc::new(Vital::default());
-        let parts = Parts { gate: None, will: None, vital: Arc::clone(&vital) };
+        let parts = Parts { host: host(), will: None, vital: Arc::clone(&vital) };
         let (guardian, mut pulse) = Guardian::spawn_with(parts, || {
             let (mut child, pipe, _) = parrot();
             child.kill()?;
             child.wait()?;
-            Ok((child, pipe))
+            Ok(Started { child, pipe, said: None })
         })
         .unwrap();
         pulse.pipe = Some(pulse.pipes.recv_timeout(PATIENCE).unwrap());

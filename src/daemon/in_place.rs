@@ -9,8 +9,10 @@
 //! ```
 //!
 //! The file is a token: whoever renames it first has it, so either another process goes on with
-//! this life or the guardian ends it, and never both. It is used once: sequences that were issued
-//! under a key must not be issued again. Every failure ends in what would happen without a restart
+//! this life or the guardian ends it, and never both. That the next process goes on is seen by its
+//! name (see `kernel::presence`), not by the file: one that took the file and failed, or runs under
+//! another cluster's name, does not keep the guardian from acting. The file is used once: sequences
+//! that were issued under a key must not be issued again. Every failure ends in what would happen without a restart
 //! in place: the old process hands over, or the new one begins a new life and sweeps.
 
 use std::fs;
@@ -26,7 +28,7 @@ use crate::config::{Config, Restart};
 use crate::control::local::Notice;
 use crate::control::names::Names;
 use crate::control::recorder::Recorder;
-use crate::kernel;
+use crate::kernel::{self, Mark};
 use crate::protocol::{Incarnation, Instant, NodeId};
 
 /// How the daemon ends.
@@ -79,23 +81,23 @@ pub(crate) fn take(
     directory: &RuntimeDirectory,
     config: &Config,
     me: NodeId,
-    tell: impl Fn(&Unusable),
+    (mark, tell): (Mark, impl Fn(&Unusable)),
 ) -> Option<Estate> {
     let estate = match directory.take_state() {
-        Ok(text) => judge(&text?, config, me),
+        Ok(text) => judge(&text?, config, (me, mark)),
         Err(error) => Err(Unusable::Unreadable(error)),
     };
     estate.inspect_err(|why| tell(why)).ok()
 }
 
-fn judge(text: &str, config: &Config, me: NodeId) -> Result<Estate, Unusable> {
+fn judge(text: &str, config: &Config, (me, mark): (NodeId, Mark)) -> Result<Estate, Unusable> {
     if config.restart != Restart::InPlace {
         return Err(Unusable::NotWanted);
     }
     let origin = origin(config, me).map_err(Unusable::Unreadable)?;
     let estate = state_file::read(text, &origin)?;
     let groups = setup::groups(config, me);
-    let present = kernel::whole_groups(&groups).map_err(Unusable::Unreadable)?;
+    let present = kernel::whole_groups(&groups, mark).map_err(Unusable::Unreadable)?;
     let configuration = config.protocol(me, Incarnation(0), 0, host::software(), false);
     let fits = estate.memory.fits(clock::now(), &configuration, &present);
     fits.map_err(Unusable::Misfit)?;

@@ -120,7 +120,9 @@ impl Doors {
         let kept = if self.lost { Vec::new() } else { self.keep_doors(vital) };
         let mut gone = self.lost;
         // A gate that is not whole holds nothing back, also while nothing is to be let through.
-        for kept in kept.into_iter().chain([self.lease.look()]) {
+        // What is another node's is asked for at once, but waits for whoever changes his rules.
+        let withdrawn = if self.lost { Renewal::Done } else { self.lease.withdraw() };
+        for kept in kept.into_iter().chain([withdrawn, self.lease.look()]) {
             match kept {
                 Renewal::Done => {}
                 Renewal::Gone => gone = true,
@@ -176,6 +178,7 @@ impl Doors {
         let mut first = true;
         loop {
             let begun = clock::now();
+            vital.removals.renewal_begins(begun);
             let until = vital.deadlines.until(door);
             let left = left(until, begun, allowed);
             let open = &mut self.open[door as usize];
@@ -187,6 +190,7 @@ impl Doors {
                 None if open.is_some() => self.lease.close(door),
                 None => return Renewal::Done,
             };
+            vital.removals.renewal_ended(clock::now());
             if left.is_none() {
                 if !matches!(renewal, Renewal::Failed(_)) {
                     *open = None;

@@ -53,6 +53,8 @@ impl Obedient {
 }
 
 impl KernelOrders for Obedient {
+    fn withdraw(&self, _: GroupKey) {}
+
     fn acquire(&self, group: GroupKey, ticket: Ticket) {
         drop(self.jam.lock().unwrap());
         self.answer(KernelEvent::Present { group, ticket }, true);

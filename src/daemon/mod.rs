@@ -36,11 +36,13 @@ mod local_words;
 mod loopback_test;
 mod realtime;
 mod refused;
+mod removals;
 mod reports;
 mod runtime_directory;
 mod service_notify;
 mod setup;
 mod state_file;
+mod vital;
 mod will;
 
 use std::path::PathBuf;
@@ -54,7 +56,7 @@ use crate::config;
 use crate::control::names::NamesInForce;
 use crate::control::recorder::Recorder;
 use crate::control::server;
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Found, Kernel, Mark, Presence};
 use crate::logging;
 use crate::protocol::{
     Connection, Epoch, GroupKey, HardwareAddress, Incarnation, Instant, Neighbour, Node, NodeId,
@@ -75,10 +77,14 @@ use lease::LeaseKeeper;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
 use state_file::{Estate, Unusable};
-use will::Farewell;
+use will::{Farewell, Host};
 
 /// From the signal to the end; the service manager is told a little more.
 pub const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// A daemon that has been killed, and its guardian, have ended after this.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+/// How often to look.
+const ENDS_LOOK: Duration = Duration::from_millis(2);
 /// Reports that may wait for the main thread: a failover of a thousand groups makes two each.
 const TOLD_MAX: usize = 4096;
 
@@ -114,6 +120,10 @@ impl KernelOrders for Arc<Kernel> {
 
     fn release(&self, group: GroupKey, ticket: Ticket) {
         Kernel::release(self, group, ticket);
+    }
+
+    fn withdraw(&self, group: GroupKey) {
+        Kernel::withdraw(self, group);
     }
 
     fn let_finish(&self, group: GroupKey) {
@@ -206,8 +216,11 @@ async fn serve(
     let names = NamesInForce::new(setup::names(&config, me));
     let recorder = Arc::new(Recorder::new(names.clone()));
     let tell = |why: &Unusable| in_place::tell(why, &recorder, &names.current());
-    let left = in_place::take(&directory, &config, me, tell);
-    let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital), left, tell)?;
+    let mut host = setup::host(&config);
+    let presence = take_presence(host.mark()).await;
+    let left = in_place::take(&directory, &config, me, (host.mark(), tell));
+    let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital, &host), left, tell)?;
+    host.gate = kernel.gate().is_some();
     let start = Start { estate, draining: directory.draining() };
 
     let (inquiries, asked) = mpsc::channel(server::INQUIRIES_MAX);
@@ -220,8 +233,11 @@ async fn serve(
     };
     let sides = (transport, &kernel, vital);
     let mut running = start_protocol((&config, me), start, (mailbox, inbox), sides);
-    let kept = running.as_mut().ok().map(|running| keep_lease(&kernel, running));
+    let kept = running.as_mut().ok().map(|running| keep_lease(&kernel, running, host));
     let kept = kept.transpose().map_err(system("lease"))?;
+    if let Some(Err(error)) = presence.as_ref().map(Presence::announce) {
+        tracing::warn!(%error, "other processes cannot see that this daemon runs");
+    }
     let mut attendant = None;
     if let Ok(running) = &running {
         let (recorder, names) = (Arc::clone(&recorder), names.clone());
@@ -262,6 +278,31 @@ async fn serve(
     outcome.map(|_| ())
 }
 
+/// Takes the name by which other processes see that a daemon of this cluster lives here. A guardian
+/// that removes what a dead daemon left, or the end of that daemon, is waited for.
+async fn take_presence(mark: Mark) -> Option<Presence> {
+    let begun = clock::now();
+    loop {
+        match Presence::take(mark) {
+            Ok(Found::Nobody(presence)) => return Some(presence),
+            Ok(Found::Starting | Found::Running) if clock::now().since(begun) < ENDS_WITHIN => {
+                tokio::time::sleep(ENDS_LOOK).await;
+            }
+            Ok(Found::Starting | Found::Running) => {
+                tracing::error!(
+                    "another process on this host has the name of a daemon of this cluster: end \
+                     it, or both change the same addresses"
+                );
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "other processes cannot see that this daemon runs");
+                return None;
+            }
+        }
+    }
+}
+
 /// What a process begins with.
 struct Start {
     /// Of the process before, if this one goes on with its life.
@@ -273,7 +314,7 @@ struct Start {
 /// tells why and sweeps.
 fn start_kernel(
     (config, me): (&config::Config, NodeId),
-    (mailbox, vital): (&Mailbox, &Arc<Vital>),
+    (mailbox, vital, host): (&Mailbox, &Arc<Vital>, &Host),
     mut left: Option<Estate>,
     tell: impl Fn(&Unusable),
 ) -> Result<(Arc<Kernel>, Option<Estate>), Error> {
@@ -282,7 +323,7 @@ fn start_kernel(
         vital.deadlines.vouch(clock::now(), until);
         let facts = mailbox.clone();
         let sink = Box::new(move |event| facts.deliver(Input::Kernel(event)));
-        kernel::start(setup::kernel(config, me, vital, estate), sink)
+        kernel::start(setup::kernel((config, me), host, vital, estate), sink)
     };
     let kernel = match start(left.as_ref()) {
         Err(error) if left.take().is_some() => {
@@ -332,9 +373,10 @@ async fn stop_all(
 fn keep_lease(
     kernel: &Arc<Kernel>,
     running: &mut Running,
+    host: Host,
 ) -> std::io::Result<(LeaseKeeper, Guardian)> {
     let (guardian, pulse) = Guardian::spawn(guardian::Parts {
-        gate: kernel.gate().map(str::to_owned),
+        host,
         will: running.will.take(),
         vital: Arc::clone(&running.vital),
     })?;

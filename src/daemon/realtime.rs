@@ -9,13 +9,18 @@
 
 use std::fmt;
 use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
+    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue,
+    ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
+
+use super::clock;
+use crate::protocol::Instant;
 
 /// Above every ordinary thread, below the kernel's own threads for interrupts (50), which we
 /// need in order to receive anything.
@@ -56,13 +61,97 @@ impl fmt::Display for NotPermitted {
 
 /// Gives the calling thread real-time priority.
 pub(crate) fn take_precedence() -> Result<(), NotPermitted> {
-    let value = ThreadPriorityValue::try_from(PRIORITY).expect("PRIORITY is between 0 and 99");
+    take(PRIORITY)
+}
+
+fn take(priority: u8) -> Result<(), NotPermitted> {
+    let value = ThreadPriorityValue::try_from(priority).expect("it is between 0 and 99");
     set_thread_priority_and_policy(
         thread_native_id(),
         ThreadPriority::Crossplatform(value),
         ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin),
     )
     .map_err(NotPermitted::Precedence)
+}
+
+/// For a thread that carries out what those with [`take_precedence`] decide: called at each of its
+/// turns, gives it real-time priority one below theirs, but no more than [`SHARE`] of a processor
+/// over time: thousands of addresses may take the kernel seconds, and the host has other work.
+/// Beyond that the thread goes on as any other until it has rested. Where it is not permitted,
+/// nothing happens.
+pub(crate) fn allowance() -> Arc<dyn Fn() + Send + Sync> {
+    let allowance = Mutex::new(Allowance::default());
+    Arc::new(move || {
+        let mut allowance = allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(wanted) = allowance.note(clock::now(), clock::of_this_thread()) else { return };
+        let refused = match wanted {
+            Wanted::Precedence => take(PRIORITY - 1).is_err(),
+            Wanted::Ordinary => give_up().is_err(),
+        };
+        if refused {
+            allowance.state = State::Refused;
+        }
+    })
+}
+
+fn give_up() -> Result<(), NotPermitted> {
+    let ordinary = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
+    let lowest = ThreadPriority::Crossplatform(ThreadPriorityValue::MIN);
+    set_thread_priority_and_policy(thread_native_id(), lowest, ordinary)
+        .map_err(NotPermitted::Precedence)
+}
+
+/// Of one processor that a thread may use with real-time priority, as one part in so many.
+const SHARE: u32 = 5;
+/// What it may use at once: the removal and addition of a thousand addresses of IPv4.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// What a thread has left of its share.
+#[derive(Debug, Default)]
+struct Allowance {
+    state: State,
+    left: Duration,
+    at: Instant,
+    used: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    New,
+    Precedence,
+    Ordinary,
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Precedence,
+    Ordinary,
+}
+
+impl Allowance {
+    /// Takes in how much processor time the thread has used by now; says what is to change.
+    fn note(&mut self, now: Instant, used: Duration) -> Option<Wanted> {
+        let spent = used.saturating_sub(self.used);
+        let earned = now.since(self.at) / SHARE;
+        (self.at, self.used) = (now, used);
+        self.left = self.left.saturating_add(earned).min(AT_ONCE).saturating_sub(spent);
+        let wanted = match self.state {
+            State::New => Wanted::Precedence,
+            State::Precedence if self.left.is_zero() => Wanted::Ordinary,
+            State::Ordinary if self.left >= AT_ONCE / 2 => Wanted::Precedence,
+            State::Precedence | State::Ordinary | State::Refused => return None,
+        };
+        if self.state == State::New {
+            self.left = AT_ONCE;
+        }
+        self.state = match wanted {
+            Wanted::Precedence => State::Precedence,
+            Wanted::Ordinary => State::Ordinary,
+        };
+        Some(wanted)
+    }
 }
 
 /// Keeps the memory of this process, present and future, from being paged out.
@@ -94,6 +183,21 @@ mod tests {
         let (_, after_name) = stat.rsplit_once(')').unwrap();
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         (fields[37].parse().unwrap(), fields[38].parse().unwrap())
+    }
+
+    #[test]
+    fn a_thread_that_works_too_long_goes_on_as_any_other_until_it_has_rested() {
+        let (at, millis) = (Instant::from_millis, Duration::from_millis);
+        let mut allowance = Allowance::default();
+        assert_eq!(allowance.note(at(5000), millis(40)), Some(Wanted::Precedence), "at its start");
+        assert_eq!(allowance.note(at(5010), millis(50)), None);
+        assert_eq!(allowance.note(at(5100), millis(120)), None, "80 of 100 ms and some earned");
+        assert_eq!(allowance.note(at(5140), millis(180)), Some(Wanted::Ordinary));
+        assert_eq!(allowance.note(at(5300), millis(340)), None, "works on");
+        assert_eq!(allowance.note(at(5400), millis(340)), None, "has rested for too short");
+        assert_eq!(allowance.note(at(5800), millis(341)), Some(Wanted::Precedence));
+        assert_eq!(allowance.note(at(9000), millis(341)), None);
+        assert_eq!(allowance.left, AT_ONCE, "rest is not saved up");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tracing::Level;
 use crate::control::names::Names;
 use crate::control::restart_words;
 use crate::control::sentences::{
-    astray, cause as because, fitness, inability, last_resort, phase, verdict,
+    astray, cause as because, fitness, inability, last_resort, phase, removed_by, verdict,
 };
 use crate::protocol::{
     Cause, Convergence, Epoch, Fitness, GroupKey, NodeId, NodePhase, Obstacle, PoolId, Report,
@@ -173,8 +173,9 @@ fn line(report: Report, names: &Names) -> Line {
         Report::Unable { group, why } => {
             of_group(Level::WARN, "this node cannot hold the group", group).because(inability(why))
         }
-        Report::Repaired { group, times } => of_group(Level::WARN, "address put back", group)
-            .because(format!("somebody removed it, {times} times in the last minute")),
+        Report::Repaired { group, remover, times } => {
+            of_group(Level::WARN, "address put back", group).because(removed_by(remover, times))
+        }
         Report::Converged { group, epoch, hosts, after } => {
             of_group(Level::INFO, "all neighbours follow", group)
                 .epoch(epoch)
@@ -305,7 +306,9 @@ fn milliseconds(length: Duration) -> String {
 mod tests {
     use super::*;
     use crate::control::names::{GroupName, NodeName};
-    use crate::protocol::{Cause, Convergence, GroupKey, HardwareAddress, Inability, Mode, NodeId};
+    use crate::protocol::{
+        Cause, Convergence, GroupKey, HardwareAddress, Inability, Mode, NodeId, Remover,
+    };
 
     fn names() -> Names {
         let node = |name: &str| (NodeId::from_name(name), NodeName::member(name));
@@ -364,7 +367,7 @@ mod tests {
             Report::Released { group, epoch },
             Report::GaveWay { group, to: NodeId(1), epoch },
             Report::Unable { group, why: Inability::LinkDown },
-            Report::Repaired { group, times: 2 },
+            Report::Repaired { group, remover: Remover::Somebody, times: 2 },
             Report::GateOverdue { group },
             Report::KernelAnswers { peer: NodeId(1), group, hardware },
             Report::SecondClaimant { group, hardware, node: None },

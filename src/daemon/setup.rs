@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::clock;
 use super::event_loop::Vital;
+use super::realtime;
 use super::state_file::Estate;
+use super::will::Host;
 use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::names::{GroupName, Names, NodeName};
 use crate::control::response::{Fence, FenceKind};
@@ -45,25 +47,42 @@ pub(crate) fn ring(config: &Config) -> Result<KeyRing, KeyRingError> {
     KeyRing::new(keys.collect(), config.keys.active)
 }
 
+/// What is this cluster's on this host, but for the gate, which shows at the start. Whether
+/// addresses that earlier versions added are ours cannot be told where there is no nf_tables: then
+/// they are.
+pub(crate) fn host(config: &Config) -> Host {
+    let table = kernel::table_name(&config.cluster);
+    let earlier = kernel::earlier_are_ours(&table).unwrap_or(true);
+    Host { table, gate: false, earlier }
+}
+
 /// What the kernel side acts upon.
 pub(crate) fn kernel(
-    config: &Config,
-    me: NodeId,
+    (config, me): (&Config, NodeId),
+    host: &Host,
     vital: &Arc<Vital>,
     estate: Option<&Estate>,
 ) -> kernel::Settings {
+    let table = host.table.clone();
     let said = Arc::clone(vital);
     let vouched = Arc::new(move || said.deadlines.last().since(clock::now()));
+    let guardian = Arc::clone(vital);
+    let ward = kernel::Ward {
+        removal: Some(Arc::new(move || guardian.removals.take())),
+        turn: Some(realtime::allowance()),
+    };
     let required = config.kernel_lease == KernelLease::Required;
     kernel::Settings {
         groups: groups(config, me),
+        mark: host.mark(),
         peer_addresses: peer_addresses(config, me),
         fence: Some(kernel::FenceSettings {
-            table: kernel::table_name(&config.cluster),
+            table,
             vouched: kernel::Vouched(vouched),
             lifetime: (!required).then(|| lifetime(config.timing.lease())),
             preserve: config.preserve.is_some(),
         }),
+        ward,
         adopted: estate.iter().flat_map(|estate| estate.memory.tickets()).collect(),
     }
 }

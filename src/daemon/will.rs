@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::Mark;
+
 /// A datagram sealed in advance, for one peer on one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Farewell {
@@ -24,11 +26,30 @@ pub(crate) struct Farewell {
     pub(crate) datagram: Vec<u8>,
 }
 
+/// What the guardian has to do with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Host {
+    /// The table of the cluster, which its mark follows from.
+    pub(crate) table: String,
+    /// Whether the table is the gate; else there is none.
+    pub(crate) gate: bool,
+    /// Whether addresses that earlier versions added are ours.
+    pub(crate) earlier: bool,
+}
+
+impl Host {
+    /// What the addresses bear.
+    pub(crate) fn mark(&self) -> Mark {
+        let mark = Mark::of(&self.table);
+        if self.earlier { mark.with_earlier() } else { mark }
+    }
+}
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Line {
-    /// The table that is the gate, if there is one.
-    Gate(Option<String>),
+    /// Whose host this is.
+    Host(Host),
     /// Farewells that follow replace all earlier ones.
     Forget,
     /// To be sent when the daemon is dead.
@@ -40,6 +61,30 @@ pub(crate) enum Line {
     /// When the daemon has ended, wait until then, in nanoseconds of `CLOCK_BOOTTIME`, for another
     /// process to take this file, and only then act.
     StandBy(PathBuf, u64),
+}
+
+/// One line of the other direction: what the guardian says, before it does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// The addresses are being removed: for so many nanoseconds nobody said that the daemon lives.
+    Removing {
+        /// So long.
+        unrenewed: u64,
+    },
+}
+
+impl Word {
+    /// With its end.
+    pub(crate) fn text(&self) -> String {
+        let mut text = serde_json::to_string(self).expect("a word is plain data");
+        text.push('\n');
+        text
+    }
+
+    /// `None` for what this version does not know.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
 }
 
 impl Line {
@@ -68,8 +113,7 @@ mod tests {
             datagram: vec![255; 400],
         };
         let lines = [
-            Line::Gate(Some("buoy_edge".to_owned())),
-            Line::Gate(None),
+            Line::Host(Host { table: "buoy_edge".to_owned(), gate: true, earlier: false }),
             Line::Forget,
             Line::Farewell(longest),
             Line::Alive(u64::MAX),

@@ -4,7 +4,7 @@
 //! its answers. An answer is only an answer: that an address is there, or gone, is told by the
 //! events that `watch` reads.
 //!
-//! Every address bears our mark (see `links`) and `NOPREFIXROUTE`, so that it makes no route to a
+//! Every address bears our mark (see `mark`) and `NOPREFIXROUTE`, so that it makes no route to a
 //! network. IPv6 addresses skip duplicate address detection (it would cost more than a second, and
 //! ownership is what the protocol decides) and have no preferred lifetime, so that the host never
 //! chooses them as the source of its own traffic.
@@ -18,7 +18,8 @@ use netlink_packet_route::address::{
 };
 use rtnetlink::Handle;
 
-use super::links::{PRIORITY_TAG, PROTOCOL_TAG, Place};
+use super::links::Place;
+use super::mark::{Mark, PROTOCOL_TAG};
 use super::reconcile::{Change, Refusal};
 
 // Error numbers of Linux, the same on every architecture that Rust supports but MIPS and SPARC,
@@ -39,13 +40,13 @@ pub(super) fn connect() -> io::Result<Handle> {
 pub(super) async fn make(
     handle: Handle,
     change: Change,
-    lifetime: Option<u32>,
+    (mark, lifetime): (Mark, Option<u32>),
 ) -> (Change, Result<(), Refusal>) {
     let place = change.place();
     let done = match change {
         Change::Add(_) => {
             let mut request = handle.address().add(place.link, place.address, place.prefix);
-            mark(request.message_mut(), place.address, lifetime);
+            describe(request.message_mut(), place.address, (mark, lifetime));
             request.execute().await
         }
         Change::Remove { .. } => handle.address().del(named(&place)).execute().await,
@@ -53,7 +54,7 @@ pub(super) async fn make(
     (change, done.map_err(refusal))
 }
 
-fn mark(message: &mut AddressMessage, address: IpAddr, lifetime: Option<u32>) {
+fn describe(message: &mut AddressMessage, address: IpAddr, (mark, lifetime): (Mark, Option<u32>)) {
     let mut flags = AddressFlags::Noprefixroute;
     let attributes = &mut message.attributes;
     if address.is_ipv6() {
@@ -66,7 +67,7 @@ fn mark(message: &mut AddressMessage, address: IpAddr, lifetime: Option<u32>) {
     attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Flags(_)));
     attributes.push(AddressAttribute::Flags(flags));
     attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL_TAG)));
-    attributes.push(AddressAttribute::RoutePriority(PRIORITY_TAG));
+    attributes.push(AddressAttribute::RoutePriority(mark.value()));
 }
 
 /// The message that names the address and nothing else.
@@ -101,6 +102,7 @@ fn refusal(error: rtnetlink::Error) -> Refusal {
 pub(super) async fn permitted(handle: Handle) -> bool {
     let nowhere = Place { address: IpAddr::from([0, 0, 0, 0]), link: 0, prefix: 32 };
     let (_, answer) =
-        make(handle, Change::Remove { place: nowhere, connections: false }, None).await;
+        make(handle, Change::Remove { place: nowhere, connections: false }, Default::default())
+            .await;
     answer != Err(Refusal::NotPermitted)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
-use super::{GroupAddresses, Settings, watch};
+use super::{GroupAddresses, Mark, Settings, watch};
 use crate::protocol::GroupKey;
 
 /// The groups of which every address is on this host and bears our mark.
@@ -15,8 +15,8 @@ use crate::protocol::GroupKey;
 /// # Errors
 ///
 /// When the kernel does not tell its addresses.
-pub fn whole_groups(groups: &[GroupAddresses]) -> io::Result<BTreeSet<GroupKey>> {
-    let observations = watch::dump()?;
+pub fn whole_groups(groups: &[GroupAddresses], mark: Mark) -> io::Result<BTreeSet<GroupKey>> {
+    let observations = watch::dump(mark)?;
     let ours: BTreeSet<IpAddr> = watch::ours(&observations).map(|place| place.address).collect();
     let whole =
         |group: &&GroupAddresses| group.addresses.iter().all(|(address, _)| ours.contains(address));

@@ -25,32 +25,31 @@ use super::connections::Connections;
 use super::counters::Counters;
 use super::fence::Fence;
 use super::handing::{self, Handing};
-use super::links::Place;
+use super::mark::Mark;
+use super::orphans;
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
-use super::{EventSink, Order, Settings, StartError, Started};
-use crate::protocol::{GroupKey, Instant, KernelEvent, Mode};
+use super::withdrawals::Withdrawals;
+use super::{EventSink, Order, Settings, StartError, Started, Ward};
+use crate::protocol::{GroupKey, Instant, KernelEvent, Mode, Remover};
 
 /// Changes asked for at once. More would only fill the sockets' buffers.
-const CHANGES_MAX: usize = 64;
+pub(super) const CHANGES_MAX: usize = 64;
 /// Orders taken before their effects are computed, so that others get their turn as well.
 const ORDERS_MAX: usize = 1024;
 /// A connection to the kernel that broke is opened anew after this.
 const REOPEN: Duration = Duration::from_millis(100);
-/// Removing everything at the end is given up after this; the next start sweeps the rest.
-const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-/// Dumps after which what still bears our mark is taken to be irremovable.
-const SWEEPS_MAX: usize = 5;
 
+type Shared = (Arc<Counters>, Connections, Withdrawals);
 type Ready = blocking::Sender<Result<Started, StartError>>;
 
 /// The body of the thread.
 pub(super) fn run(
     settings: Settings,
     events: EventSink,
-    (counters, connections): (Arc<Counters>, Connections),
+    (counters, connections, withdrawals): Shared,
     (orders, ready): (UnboundedReceiver<Order>, Ready),
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -61,7 +60,8 @@ pub(super) fn run(
         }
     };
     runtime.block_on(async {
-        match Shell::open(settings, events, counters, connections).await {
+        let shared = (counters, connections, withdrawals);
+        match Shell::open(settings, events, shared).await {
             Ok(mut shell) => {
                 drop(ready.send(Ok(Started {
                     fence: shell.fence.in_force(),
@@ -79,27 +79,30 @@ pub(super) fn run(
     });
 }
 
-struct Shell {
+pub(super) struct Shell {
     started: Moment,
-    reconciler: Reconciler,
-    watch: Watch,
-    handle: Handle,
+    pub(super) mark: Mark,
+    pub(super) reconciler: Reconciler,
+    pub(super) watch: Watch,
+    pub(super) handle: Handle,
     announcer: Announcer,
     claimants: Claimants,
-    closing: Closing,
+    pub(super) closing: Closing,
     fence: Fence,
     handing: Handing,
-    running: FuturesUnordered<BoxFuture<'static, (Change, Result<(), Refusal>)>>,
+    pub(super) running: FuturesUnordered<BoxFuture<'static, (Change, Result<(), Refusal>)>>,
     backlog: VecDeque<Change>,
     events: EventSink,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     connections: Connections,
+    withdrawals: Withdrawals,
+    ward: Ward,
     probes: Probes,
     verifier: Verifier,
     /// The connection broke; open it anew then.
     broken: Option<Moment>,
     /// Addresses that a sweep does not remove.
-    kept: BTreeSet<IpAddr>,
+    pub(super) kept: BTreeSet<IpAddr>,
     /// The next process goes on with all that is here.
     leaving: bool,
 }
@@ -108,19 +111,21 @@ impl Shell {
     async fn open(
         settings: Settings,
         events: EventSink,
-        counters: Arc<Counters>,
-        connections: Connections,
+        (counters, connections, withdrawals): Shared,
     ) -> Result<Self, StartError> {
         announce::permitted()?;
         let handle = addresses::connect().map_err(StartError::Netlink)?;
         if !addresses::permitted(handle.clone()).await {
             return Err(StartError::NotPermitted { capability: "CAP_NET_ADMIN" });
         }
-        let watch = Watch::open().map_err(StartError::Netlink)?;
+        let mark = settings.mark;
+        let watch = Watch::open(mark).map_err(StartError::Netlink)?;
         let kept = adoption::kept(&settings);
+        let serves = !settings.groups.is_empty();
         let majority = settings.groups.iter().any(|group| group.mode == Mode::Majority);
         let mut shell = Self {
             started: Moment::now(),
+            mark,
             reconciler: Reconciler::new(settings.groups, Instant::START),
             watch,
             handle,
@@ -134,6 +139,8 @@ impl Shell {
             events,
             counters,
             connections,
+            withdrawals,
+            ward: settings.ward,
             verifier: Verifier::new(settings.peer_addresses.clone()),
             probes: Probes::new(settings.peer_addresses),
             broken: None,
@@ -144,6 +151,11 @@ impl Shell {
         shell.counters.swept.add(swept);
         if swept > 0 {
             tracing::info!(addresses = swept, "removed what a predecessor left");
+        }
+        // A witness has nothing that another daemon's table could hold back.
+        if let Some(fence) = settings.fence.as_ref().filter(|_| serves) {
+            let removed = orphans::remove(&fence.table);
+            shell.counters.swept.add(removed.addresses);
         }
         // Not before the sweep: a predecessor's gate keeps its addresses closed until then.
         shell.fence = if shell.kept.is_empty() {
@@ -169,6 +181,7 @@ impl Shell {
     /// Works until told to stop, or until nobody can order anything any more.
     async fn serve(&mut self, mut orders: UnboundedReceiver<Order>) {
         loop {
+            self.ward.turn();
             self.claimants.note_time(self.now());
             let deadline = self.deadline();
             tokio::select! {
@@ -210,7 +223,7 @@ impl Shell {
         events.into_iter().for_each(|event| (self.events)(event));
     }
 
-    fn deadline(&self) -> Moment {
+    pub(super) fn deadline(&self) -> Moment {
         let far = self.started.elapsed() + Duration::from_secs(3600);
         let wanted = self.reconciler.deadline().into_iter().chain(self.probes.deadline());
         let wanted = wanted.chain(self.claimants.deadline());
@@ -308,7 +321,7 @@ impl Shell {
         }
     }
 
-    fn receive(&mut self) {
+    pub(super) fn receive(&mut self) {
         let reconciler = &mut self.reconciler;
         match self.watch.receive(|observation| reconciler.observe(observation)) {
             Received::All | Received::More => {}
@@ -326,7 +339,7 @@ impl Shell {
         self.broken.get_or_insert(Moment::now() + REOPEN);
     }
 
-    fn answered(&mut self, change: Change, answer: Result<(), Refusal>) {
+    pub(super) fn answered(&mut self, change: Change, answer: Result<(), Refusal>) {
         let now = self.now();
         let mut next = Some((change, answer));
         while let Some((change, answer)) = next {
@@ -346,7 +359,7 @@ impl Shell {
     }
 
     /// Does and tells what follows from all that was taken in.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.reopen();
         loop {
             if self.in_doubt() {
@@ -354,6 +367,10 @@ impl Shell {
             }
             let now = self.now();
             self.reconciler.set_closed(!self.fence.may_add());
+            let lapsed = self.fence.lapsed().then_some(Remover::Lifetime);
+            if let Some(remover) = self.ward.removal().or(lapsed) {
+                self.reconciler.note_removal(remover, now);
+            }
             let mut settled = self.reconciler.settle(now);
             self.fence.cover(&mut settled.changes, &mut self.reconciler, now);
             // Connections are ended while their address is still there.
@@ -366,7 +383,11 @@ impl Shell {
                     self.reconciler.answered(&change, Err(Refusal::Missing), now);
                     continue;
                 }
-                let made = addresses::make(self.handle.clone(), change, self.fence.lifetime());
+                let made = addresses::make(
+                    self.handle.clone(),
+                    change,
+                    (self.mark, self.fence.lifetime()),
+                );
                 self.running.push(made.boxed());
             }
             for event in settled.events {
@@ -385,13 +406,15 @@ impl Shell {
     fn tell(&self, event: KernelEvent) {
         let name = |group: &GroupKey| self.reconciler.name(*group);
         match &event {
-            KernelEvent::Repaired { group } => {
+            KernelEvent::Repaired { group, .. } => {
                 self.counters.repairs.add(1);
                 tracing::debug!(group = name(group), "addresses put back");
             }
-            KernelEvent::Failed { group, failure, .. } => {
+            KernelEvent::Failed { group, failure, ticket } => {
+                self.withdrawals.gone(*group, *ticket);
                 tracing::debug!(group = name(group), ?failure, "not present");
             }
+            KernelEvent::Absent { group, ticket } => self.withdrawals.gone(*group, *ticket),
             KernelEvent::Usable { group, usable } => {
                 tracing::debug!(group = name(group), usable, "links changed");
             }
@@ -402,7 +425,6 @@ impl Shell {
             KernelEvent::Present { .. }
             | KernelEvent::Keepable { .. }
             | KernelEvent::Kept(_)
-            | KernelEvent::Absent { .. }
             | KernelEvent::Reach(_)
             | KernelEvent::Claimed { .. }
             | KernelEvent::Hardware(_)
@@ -421,7 +443,7 @@ impl Shell {
     fn resynchronise(&mut self) {
         let dumped = match self.watch.discard() {
             Received::Broken => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-            Received::All | Received::More | Received::Overrun => watch::dump(),
+            Received::All | Received::More | Received::Overrun => watch::dump(self.mark),
         };
         match dumped {
             Ok(observations) => self.reconciler.resynchronised(observations),
@@ -437,7 +459,7 @@ impl Shell {
         if self.broken.is_none_or(|at| at > Moment::now()) {
             return;
         }
-        match (Watch::open(), addresses::connect()) {
+        match (Watch::open(self.mark), addresses::connect()) {
             (Ok(watch), Ok(handle)) => {
                 (self.watch, self.handle, self.broken) = (watch, handle, None);
                 self.reconciler.doubt();
@@ -446,56 +468,6 @@ impl Shell {
                 tracing::warn!(%error, "netlink cannot be opened again");
                 self.broken = Some(Moment::now() + REOPEN);
             }
-        }
-    }
-
-    /// Removes whatever bears our mark. Returns how many addresses that were.
-    async fn sweep(&mut self) -> Result<usize, StartError> {
-        let mut count = 0;
-        for _ in 0..SWEEPS_MAX {
-            let found = self.marked()?;
-            if found.is_empty() {
-                return Ok(count);
-            }
-            count = count.max(found.len());
-            let remove = |place: &Place| Change::Remove { place: *place, connections: true };
-            let changes: Vec<Change> = found.iter().map(remove).collect();
-            self.closing.proceed_to_the_end(changes.clone(), &self.counters);
-            for chunk in changes.chunks(CHANGES_MAX) {
-                let make = |change: &Change| addresses::make(self.handle.clone(), *change, None);
-                let removals = chunk.iter().map(make);
-                futures::future::join_all(removals).await;
-            }
-        }
-        let found = self.marked()?;
-        if found.is_empty() { Ok(count) } else { Err(StartError::Leftovers { count: found.len() }) }
-    }
-
-    /// What bears our mark and is not kept.
-    fn marked(&self) -> Result<Vec<Place>, StartError> {
-        let observations = watch::dump().map_err(StartError::Netlink)?;
-        let goes = |place: &Place| !self.kept.contains(&place.address);
-        Ok(watch::ours(&observations).filter(goes).collect())
-    }
-
-    /// Removes everything of ours, in good order as far as time allows.
-    async fn remove_everything(&mut self) {
-        self.reconciler.release_everything();
-        self.settle();
-        let given_up = Moment::now() + STOP_TIMEOUT;
-        while !self.reconciler.is_clean() && Moment::now() < given_up {
-            let deadline = self.deadline().min(given_up);
-            tokio::select! {
-                biased;
-                () = self.watch.readable() => self.receive(),
-                Some((change, answer)) = self.running.next() => self.answered(change, answer),
-                () = tokio::task::yield_now(), if self.closing.is_waiting() => {}
-                () = sleep_until(deadline) => {}
-            }
-            self.settle();
-        }
-        if let Err(error) = self.sweep().await {
-            tracing::error!(%error, "addresses of ours stay behind");
         }
     }
 }

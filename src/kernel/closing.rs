@@ -1,17 +1,20 @@
 //! Addresses that are to go, and stay until their connections have been ended.
 //!
 //! While it is here an address answers, so a client loses nothing by its staying: the outage of a
-//! move begins with the removal. What is bounded is how long the others wait for it ([`BUDGET`]),
-//! and how long this thread does nothing else ([`SLICE`]): with few connections all is done within
-//! the call that admits the change, with thousands one slice follows the other, and between them
-//! `apply` does the rest of its work. Removals that end no connections never wait. In a planned move
+//! move begins with the removal. What bounds it is work: every connection that was there is ended,
+//! however late this thread is called, within [`BOUND`]; those that clients begin again meanwhile are
+//! ended for [`BUDGET`]. How long this thread does nothing else is bounded too ([`SLICE`]): with few
+//! connections all is done within the call that admits the change, with thousands one slice follows
+//! the other, and between them `apply` does the rest of its work. Removals that end no connections
+//! never wait. In a planned move
 //! requests that are under way get [`GRACE`] to end by themselves first; new connections are kept
 //! away meanwhile (see `gate`), so that mostly there is nothing left to be ended.
 //!
 //! ```text
 //!   admit --> spared: none left, or the grace is over --+
 //!         \-> waiting <--------------------------------+
-//!             waiting --> one slice after the other --> nothing found, or the budget is spent
+//!             waiting --> one slice after the other --> nothing found, or only newcomers and the
+//!                                                        budget is spent, or the bound is reached
 //!                                                        --> the removals may be made
 //! ```
 
@@ -27,9 +30,13 @@ use super::reconcile::Change;
 
 /// At a stretch. A clean move may take 5 ms in all.
 const SLICE: Duration = Duration::from_millis(3);
-/// Altogether, for the addresses that go at once: a fifth of what an offered move may take in
-/// profile `lan`; 4000 connections with both ends on this host took 37 ms.
+/// For connections that begin while those that were there are ended: clients that were reset and
+/// connect again, to an address that still answers. A fifth of what an offered move may take in
+/// profile `lan`.
 const BUDGET: Duration = Duration::from_millis(50);
+/// For the connections that were there: longer than a starved thread waits for a processor, shorter
+/// than a stopping daemon may take (2 s). 4000 connections with both ends on this host took 37 ms.
+const BOUND: Duration = Duration::from_secs(1);
 
 /// Requests that are under way when an address goes in a planned move may take so long. Balancers
 /// answer most within some milliseconds; whoever has just been sent away tries again a second later.
@@ -137,8 +144,13 @@ impl Closing {
             let begun = *batch.begun.get_or_insert(now);
             let slice = self.destroyer.end(&batch.addresses, until);
             counters.connections_ended.add(slice.ended);
-            let spent = Moment::now() >= begun + BUDGET;
-            if slice.rest == Rest::Work && !spent {
+            let spent = Moment::now().saturating_duration_since(begun);
+            let goes_on = match slice.rest {
+                Rest::Work => spent < BOUND,
+                Rest::Newcomers => spent < BUDGET,
+                Rest::Nothing | Rest::Stuck => false,
+            };
+            if goes_on {
                 break;
             }
             counters.connections_left.add(usize::from(slice.rest != Rest::Nothing));

@@ -11,9 +11,11 @@
 //! ```
 //!
 //! Works in slices, so that `closing` decides how long the address stays for it, and looks again
-//! until nothing is found, because a client that was reset may have connected anew. What is left is
-//! left alone: the next owner's kernel resets it when the client sends something. So it is on
-//! kernels without `CONFIG_INET_DIAG_DESTROY`.
+//! until nothing is found, because a client that was reset may have connected again. A slice always
+//! makes progress, however late the thread is called: a look that the slice cuts short has found
+//! something, and what was found is ended before the next look. What is left is left alone: the next
+//! owner's kernel resets it when the client sends something. So it is on kernels without
+//! `CONFIG_INET_DIAG_DESTROY`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -46,8 +48,10 @@ pub(super) struct Slice {
 pub(super) enum Rest {
     /// A look found no connection.
     Nothing,
-    /// There is more to do, or to look at.
+    /// Connections that were there when the work began may be left.
     Work,
+    /// All that a complete look found have been ended; those that began since then may be left.
+    Newcomers,
     /// What is there cannot be ended.
     Stuck,
 }
@@ -58,6 +62,10 @@ pub(super) struct Destroyer {
     conversation: Option<Conversation>,
     /// Not yet ended.
     found: Vec<Socket>,
+    /// The look that found them saw every socket.
+    complete: bool,
+    /// All that such a look found have been ended since the last [`Destroyer::forget`].
+    through: bool,
     unsupported: bool,
 }
 
@@ -81,6 +89,8 @@ impl Destroyer {
     /// Forgets what was found: the addresses are others from now on.
     pub(super) fn forget(&mut self) {
         self.found.clear();
+        self.complete = false;
+        self.through = false;
     }
 
     fn try_end(
@@ -91,12 +101,15 @@ impl Destroyer {
     ) -> io::Result<Rest> {
         loop {
             if self.found.is_empty() {
-                let complete = self.look(addresses, until)?;
+                self.complete = self.look(addresses, until)?;
                 if self.found.is_empty() {
-                    return Ok(if complete { Rest::Nothing } else { Rest::Work });
+                    return Ok(if self.complete { Rest::Nothing } else { self.left() });
                 }
             }
-            let conversation = self.conversation.as_mut().expect("a look leaves one");
+            let conversation = match &mut self.conversation {
+                Some(conversation) => conversation,
+                none => none.insert(Conversation::open(NETLINK_SOCK_DIAG)?),
+            };
             let batch = self.found.split_off(self.found.len().saturating_sub(BATCH));
             conversation.send(&destruction(&batch))?;
             let refusals = conversation.refusals();
@@ -106,10 +119,15 @@ impl Destroyer {
             if refusals.iter().filter(|code| **code != ENOENT).count() == batch.len() {
                 return Ok(Rest::Stuck);
             }
+            self.through |= self.complete && self.found.is_empty();
             if Moment::now() >= until {
-                return Ok(Rest::Work);
+                return Ok(self.left());
             }
         }
+    }
+
+    const fn left(&self) -> Rest {
+        if self.through { Rest::Newcomers } else { Rest::Work }
     }
 
     /// Whether there is any connection with these local addresses, as far as that can be seen until

@@ -17,6 +17,7 @@ use super::forward::{Forward, Forwards};
 use super::gate::{Door, Gate};
 use super::lifetimes::{CLOSED, Refresher};
 use super::links::Place;
+use super::mark::Mark;
 use super::mute::Disguise;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::ruleset::Cover;
@@ -47,6 +48,7 @@ impl Fence {
         let Some(FenceSettings { table, vouched, lifetime, preserve }) = wanted else {
             return Ok(Self::default());
         };
+        let mark = Mark::of(&table);
         let fence = Self { vouched: Some(vouched.clone()), ..Self::default() };
         let source = match Gate::open(table.clone(), preserve) {
             Ok(gate) => {
@@ -76,7 +78,7 @@ impl Fence {
             "no gate can be made in nf_tables: addresses of a daemon that dies end by themselves \
              after {seconds} s instead"
         );
-        let lifetimes = Refresher::new(seconds, vouched).map_err(StartError::Netlink)?;
+        let lifetimes = Refresher::new(seconds, mark, vouched).map_err(StartError::Netlink)?;
         Ok(Self { lifetimes: Some(lifetimes), ..fence })
     }
 
@@ -157,6 +159,11 @@ impl Fence {
     /// How long an address lives that is added now, in seconds; `None` for ever.
     pub(super) fn lifetime(&self) -> Option<u32> {
         self.lifetimes.as_ref().map(Refresher::seconds)
+    }
+
+    /// Whether addresses may have ended by themselves because they were not prolonged in time.
+    pub(super) fn lapsed(&self) -> bool {
+        self.lifetimes.as_ref().is_some_and(Refresher::lapsed)
     }
 
     /// Whether an address may come now, or come back. While nobody vouches for this node its

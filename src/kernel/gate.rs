@@ -13,6 +13,8 @@
 //!     set vouched { type mark; flags dynamic, timeout }    the lease: holds 1 while it runs
 //!     chain vouched { 1 in @vouched: accept; drop }
 //!     sets and chain of the other door: granted4, granted6, granted
+//!     set withdrawn4, withdrawn6                           addresses that another host has
+//!     chain withdrawn { tcp flags rst accept; drop }       asked before all doors
 //!     set hushed4, hushed6 { flags timeout }               addresses that are about to go
 //!     chain in { hook prerouting; from lo: accept; tcp syn to hushed4 or 6: drop; ip daddr,
 //!                nd target, ip6 daddr in vouched4 or 6: goto vouched; in granted4 or 6: ... }
@@ -46,7 +48,7 @@ const NOT_WANTED: &str = "it is not configured";
 /// so long that it would matter if they stay after all.
 const HUSH: u64 = 250;
 /// Addresses covered by one batch: a list of elements holds 64 KiB, which are 2000 of IPv6.
-const COVERED_AT_ONCE: usize = 1000;
+pub(super) const COVERED_AT_ONCE: usize = 1000;
 const CLOSED: [Option<Duration>; Door::ALL.len()] = [None; Door::ALL.len()];
 
 /// Which lease opens the gate for a group.
@@ -78,13 +80,6 @@ impl Door {
             Self::Granted => "granted",
         }
     }
-}
-
-/// The name of the table of a cluster, another one for each: of what names of clusters are made
-/// of, `nft` does not read the colon, and reads the slash, which they do not have.
-#[must_use]
-pub fn table_name(cluster: &str) -> String {
-    format!("buoy_{}", cluster.replace(':', "/"))
 }
 
 /// The tables, as the kernel thread works with them.
@@ -256,20 +251,5 @@ impl Gate {
     /// Removes the tables, if they are there.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         take(&self.tables).remove()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::table_name;
-
-    #[test]
-    fn clusters_with_similar_names_have_tables_of_their_own() {
-        let clusters = ["a-b", "a_b", "a.b", "a:b", "ab", "A_b"];
-        let tables: BTreeSet<String> = clusters.map(table_name).into();
-        assert_eq!(tables.len(), clusters.len(), "{tables:?}");
-        assert!(tables.iter().all(|table| !table.contains(':')), "{tables:?}");
     }
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::GroupAddresses;
 use super::links::{Host, Link, Place, Readiness};
 use super::reconcile::{Change, UnderWay};
-use crate::protocol::{Failure, Instant, KernelEvent, Mode, Ticket};
+use crate::protocol::{Failure, Instant, KernelEvent, Mode, Remover, Ticket};
 
 /// Adding, and putting back, must have ended after this.
 const ADD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -125,6 +125,8 @@ pub(super) struct Group {
     usable: Option<bool>,
     /// When a repair was last told.
     repaired: Option<Instant>,
+    /// Who took away what is missing.
+    remover: Remover,
     /// What the kernel refused since the last order.
     refusal: Option<Failure>,
 }
@@ -139,6 +141,7 @@ impl Group {
             state: State::Idle,
             usable: Some(true),
             repaired: None,
+            remover: Remover::Somebody,
             refusal: None,
         }
     }
@@ -312,6 +315,10 @@ impl Group {
             }
             State::Held { ticket, repair } => {
                 let survey = self.survey(host, under_way);
+                let whole = matches!(repair, Repair::None | Repair::Untold { .. });
+                if whole && (survey.stuck || !survey.missing.is_empty()) {
+                    self.remover = host.remover(now);
+                }
                 self.settle_held(ticket, repair, &survey, now);
                 self.apply(&survey, under_way, &mut outcome);
             }
@@ -446,7 +453,8 @@ impl Group {
                     self.state = State::Held { ticket, repair: Repair::None };
                 }
                 Repair::Untold { at } if at <= now => {
-                    outcome.events.push(KernelEvent::Repaired { group });
+                    let remover = self.remover;
+                    outcome.events.push(KernelEvent::Repaired { group, remover });
                     self.repaired = Some(now);
                     self.state = State::Held { ticket, repair: Repair::None };
                 }

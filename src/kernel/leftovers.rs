@@ -1,7 +1,7 @@
 //! Removes the addresses of a daemon that cannot do it any more.
 //!
 //! Called by the guardian process, which has no runtime and no state of its own: one dump, then
-//! one message for each address that bears our mark. What is asked for is done within the call.
+//! one message for each address that bears the mark of its cluster. What is asked for is done within the call.
 //!
 //! ```text
 //!   delete (8 bytes): | family | prefix | 0 | 0 | link index 4 |  local address, address
@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::links::Place;
+use super::mark::Mark;
 use super::watch;
 use crate::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 
@@ -24,14 +25,23 @@ const FAMILY_V6: u8 = 10;
 /// Messages sent at once: their refusals must fit into the socket's buffer.
 const BATCH: usize = 64;
 
-/// Removes every address that bears our mark. Returns how many there were.
+/// Removes every address with this mark. Returns how many are still there.
 ///
 /// # Errors
 ///
-/// When the kernel does not tell its addresses, or refuses; some may be gone then.
-pub fn remove_leftovers() -> io::Result<usize> {
-    let observations = watch::dump()?;
-    let places: Vec<Place> = watch::ours(&observations).collect();
+/// When the kernel does not tell its addresses, or takes no messages; some may be gone then.
+pub fn remove_leftovers(mark: Mark) -> io::Result<usize> {
+    let places: Vec<Place> = watch::ours(&watch::dump(mark)?).collect();
+    if places.is_empty() {
+        return Ok(0);
+    }
+    remove(&places)?;
+    Ok(watch::ours(&watch::dump(mark)?).count())
+}
+
+/// Asks for the removal of addresses. That one went by itself meanwhile is no failure; what is left
+/// shows in the next dump.
+pub(super) fn remove(places: &[Place]) -> io::Result<()> {
     let mut conversation = Conversation::open(NETLINK_ROUTE)?;
     for batch in places.chunks(BATCH) {
         let mut datagram = Vec::new();
@@ -39,10 +49,9 @@ pub fn remove_leftovers() -> io::Result<usize> {
             append_message(&mut datagram, DELETE_ADDRESS, REQUEST | ACKNOWLEDGE, 0, &body(place));
         }
         conversation.send(&datagram)?;
-        // An address that went by itself meanwhile is no failure; the next start sweeps the rest.
         drop(conversation.refusals());
     }
-    Ok(places.len())
+    Ok(())
 }
 
 /// The message that names an address and nothing else.

@@ -22,7 +22,8 @@ use tokio::time::Instant as Moment;
 
 use super::Vouched;
 use super::leftovers::{self, DELETE_ADDRESS};
-use super::links::{PRIORITY_TAG, PROTOCOL_TAG, Place};
+use super::links::Place;
+use super::mark::{Mark, PROTOCOL_TAG};
 use super::reconcile::Reconciler;
 use crate::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 
@@ -46,8 +47,11 @@ pub(super) const CLOSED: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Refresher {
     seconds: u32,
+    mark: Mark,
     vouched: Vouched,
     conversation: Conversation,
+    /// When the last round began.
+    begun: Moment,
     /// When the next round begins.
     due: Moment,
     /// Of the round that goes on.
@@ -56,14 +60,20 @@ pub(super) struct Refresher {
 
 impl Refresher {
     /// Prolongs nothing yet.
-    pub(super) fn new(seconds: u32, vouched: Vouched) -> io::Result<Self> {
+    pub(super) fn new(seconds: u32, mark: Mark, vouched: Vouched) -> io::Result<Self> {
         let conversation = Conversation::open(NETLINK_ROUTE)?;
-        Ok(Self { seconds, vouched, conversation, due: Moment::now(), waiting: VecDeque::new() })
+        let (begun, due) = (Moment::now(), Moment::now());
+        Ok(Self { seconds, mark, vouched, conversation, begun, due, waiting: VecDeque::new() })
     }
 
     /// How long an address lives, in seconds.
     pub(super) const fn seconds(&self) -> u32 {
         self.seconds
+    }
+
+    /// Whether what was prolonged in the last round may have ended since.
+    pub(super) fn lapsed(&self) -> bool {
+        self.begun.elapsed() >= Duration::from_secs(self.seconds.into())
     }
 
     /// When [`Refresher::proceed`] has to be called.
@@ -83,6 +93,7 @@ impl Refresher {
         }
         if self.waiting.is_empty() {
             self.waiting = reconciler.held().collect();
+            self.begun = Moment::now();
         }
         let portion = self.waiting.drain(..self.waiting.len().min(PORTION));
         // What has begun to go since the round began must go.
@@ -95,8 +106,8 @@ impl Refresher {
     }
 
     fn prolong(&mut self, places: &[Place]) {
-        let valid = self.seconds;
-        let add = |place: &Place| (NEW_ADDRESS, REPLACE, new_address(place, valid));
+        let (valid, mark) = (self.seconds, self.mark);
+        let add = |place: &Place| (NEW_ADDRESS, REPLACE, new_address(place, valid, mark));
         let mut outcome = self.send(places, add);
         if !self.vouched.holds() {
             // This thread stood still in between, and what it has prolonged may have been gone.
@@ -129,7 +140,7 @@ impl Refresher {
     }
 }
 
-fn new_address(place: &Place, valid: u32) -> Vec<u8> {
+fn new_address(place: &Place, valid: u32, mark: Mark) -> Vec<u8> {
     let mut body = leftovers::body(place);
     let (preferred, flags) = match place.address {
         IpAddr::V4(_) => (valid, FLAG_NO_PREFIX_ROUTE),
@@ -139,7 +150,7 @@ fn new_address(place: &Place, valid: u32) -> Vec<u8> {
     let lifetimes = [preferred, valid, 0, 0].map(u32::to_ne_bytes).concat();
     append_attribute(&mut body, CACHE_INFO, &lifetimes);
     append_attribute(&mut body, FLAGS, &flags.to_ne_bytes());
-    append_attribute(&mut body, PRIORITY, &PRIORITY_TAG.to_ne_bytes());
+    append_attribute(&mut body, PRIORITY, &mark.value().to_ne_bytes());
     append_attribute(&mut body, PROTOCOL, &[PROTOCOL_TAG]);
     body
 }

@@ -3,23 +3,18 @@
 //! Filled by `watch` with what the kernel told (by event or by dump), asked by `reconcile`. Pure:
 //! nothing here talks to the kernel. Reading is lenient, see `netlink`.
 //!
-//! An address is *ours* when it bears our mark. The mark is twofold: the address protocol
-//! [`PROTOCOL_TAG`] (Linux 5.18 and later) and the route priority [`PRIORITY_TAG`] (Linux 4.18 and
-//! later). The second has no effect, because no prefix route is made for our addresses; it lets a
-//! restarted daemon recognise what its predecessor left behind on kernels without the first.
+//! An address is *ours* when it bears the mark of our cluster, see `mark`.
 //!
 //! A link is *usable* when it is up, has carrier, and is not the port of a bridge, bond or team
 //! (addresses stay on such a port but are not reachable there).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
+use super::mark::{self, Mark};
 use crate::netlink::{Message, attributes, u32_at};
-
-/// `IFA_PROTO` of every address that this daemon adds.
-pub(super) const PROTOCOL_TAG: u8 = 0xb0;
-/// `IFA_RT_PRIORITY` of every address that this daemon adds: "buoy".
-pub(super) const PRIORITY_TAG: u32 = u32::from_be_bytes(*b"buoy");
+use crate::protocol::{Instant, Remover};
 
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
@@ -116,13 +111,15 @@ pub(super) enum Observation {
 }
 
 impl Observation {
-    /// Reads a message; `None` if it is none of these.
-    pub(super) fn read(message: &Message<'_>) -> Option<Self> {
+    /// Reads a message; `None` if it is none of these. Addresses with this mark are ours.
+    pub(super) fn read(message: &Message<'_>, mark: Mark) -> Option<Self> {
         match message.kind {
             NEW_LINK => read_link(message.body).map(Self::Link),
             DELETE_LINK => read_link(message.body).map(|link| Self::LinkGone(link.index)),
-            NEW_ADDRESS => read_address(message.body).map(Self::Address),
-            DELETE_ADDRESS => read_address(message.body).map(|it| Self::AddressGone(it.place)),
+            NEW_ADDRESS => read_address(message.body, mark).map(|(it, _)| Self::Address(it)),
+            DELETE_ADDRESS => {
+                read_address(message.body, mark).map(|(it, _)| Self::AddressGone(it.place))
+            }
             _ => None,
         }
     }
@@ -163,17 +160,26 @@ fn read_link(body: &[u8]) -> Option<Link> {
     Some(link)
 }
 
-fn read_address(body: &[u8]) -> Option<Address> {
+/// Reads where an address is that some daemon added, and what it bears.
+pub(super) fn read_mark(message: &Message<'_>) -> Option<(Place, mark::Found)> {
+    if message.kind != NEW_ADDRESS {
+        return None;
+    }
+    let (address, found) = read_address(message.body, Mark::default())?;
+    Some((address.place, found?))
+}
+
+fn read_address(body: &[u8], mark: Mark) -> Option<(Address, Option<mark::Found>)> {
     let family = *body.first()?;
     let mut flags = u32::from(*body.get(2)?);
-    let (mut own, mut network, mut ours) = (None, None, false);
+    let (mut own, mut network, mut priority, mut protocol) = (None, None, None, None);
     for (kind, value) in attributes(body.get(8..)?) {
         match kind {
             ADDRESS_LOCAL => own = ip(family, value),
             ADDRESS_ADDRESS => network = ip(family, value),
             ADDRESS_FLAGS => flags = u32_at(value, 0)?,
-            ADDRESS_PROTOCOL => ours |= value == [PROTOCOL_TAG],
-            ADDRESS_PRIORITY => ours |= u32_at(value, 0) == Some(PRIORITY_TAG),
+            ADDRESS_PROTOCOL => protocol = value.first().copied(),
+            ADDRESS_PRIORITY => priority = u32_at(value, 0),
             _ => {}
         }
     }
@@ -186,7 +192,9 @@ fn read_address(body: &[u8]) -> Option<Address> {
         Readiness::Ready
     };
     let place = Place { address, link: u32_at(body, 4)?, prefix: *body.get(1)? };
-    Some(Address { place, network: network.unwrap_or(address), ours, readiness })
+    let found = Mark::read(priority, protocol);
+    let (network, ours) = (network.unwrap_or(address), mark.owns(found));
+    Some((Address { place, network, ours, readiness }, found))
 }
 
 /// Reads an address of the family.
@@ -219,7 +227,12 @@ pub(super) struct Host {
     connected: Vec<Connected>,
     /// Nothing may be added for now.
     pub(super) closed: bool,
+    /// Who of this daemon's own has removed addresses of late, and when that was known.
+    pub(super) removed: Option<(Remover, Instant)>,
 }
+
+/// What goes missing within this time after the daemon's own have removed addresses is their doing.
+const REMOVED_LATELY: Duration = Duration::from_secs(2);
 
 impl Host {
     /// Takes in one observation. Returns whether links, or addresses that are not ours, differ
@@ -260,7 +273,7 @@ impl Host {
 
     /// Forgets everything and takes in a complete dump.
     pub(super) fn replace(&mut self, observations: Vec<Observation>) {
-        *self = Self { closed: self.closed, ..Self::default() };
+        *self = Self { closed: self.closed, removed: self.removed, ..Self::default() };
         for observation in observations {
             match observation {
                 Observation::Link(link) => {
@@ -273,6 +286,12 @@ impl Host {
             }
         }
         self.reconnect();
+    }
+
+    /// Who has removed what is found to be missing now.
+    pub(super) fn remover(&self, now: Instant) -> Remover {
+        let lately = self.removed.filter(|(_, at)| now.since(*at) < REMOVED_LATELY);
+        lately.map_or(Remover::Somebody, |(remover, _)| remover)
     }
 
     fn reconnect(&mut self) {

@@ -42,9 +42,12 @@ mod hardware;
 mod leftovers;
 mod lifetimes;
 mod links;
+mod mark;
 mod mute;
 mod ndp;
 mod neighbours;
+mod orphans;
+mod presence;
 mod probe;
 mod questions;
 mod reach;
@@ -55,13 +58,16 @@ mod sharing;
 mod sockets;
 #[cfg(test)]
 mod stage;
+mod start_error;
 #[cfg(test)]
 mod stories;
+mod sweep;
 mod tables;
 mod tickle;
 mod verify;
 mod vicinity;
 mod watch;
+mod withdrawals;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -76,17 +82,23 @@ use tokio::sync::mpsc;
 pub use self::adoption::whole_groups;
 use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
-pub use self::gate::{Door, table_name};
+pub use self::gate::Door;
 pub use self::leftovers::remove_leftovers;
+pub use self::mark::{Mark, table_name};
+pub use self::orphans::earlier_are_ours;
+pub use self::presence::{Found, Presence, is_running};
 pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
 };
 pub use self::renewal::{Lease, Renewal};
+pub use self::start_error::{GateWanted, StartError};
 use self::tables::Shared;
 pub use self::tables::remove_gate;
 use self::verify::Wish;
+use self::withdrawals::Withdrawals;
 use crate::protocol::{
-    Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Mode, Neighbour, NodeId, Ticket,
+    Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Mode, Neighbour, NodeId, Remover,
+    Ticket,
 };
 
 /// A group as the kernel thread knows it.
@@ -114,6 +126,10 @@ pub struct Settings {
     pub peer_addresses: Vec<IpAddr>,
     /// What is to end the answers of a dead daemon's addresses; `None` for nothing.
     pub fence: Option<FenceSettings>,
+    /// What the addresses of this daemon bear.
+    pub mark: Mark,
+    /// What surrounds the thread in its daemon.
+    pub ward: Ward,
     /// Groups that a process before this one holds and this one goes on with; their addresses
     /// stay, and so does the gate before them.
     pub adopted: Vec<(GroupKey, Ticket)>,
@@ -133,6 +149,35 @@ pub struct FenceSettings {
     /// Whether connections are to be preserved through planned moves; see
     /// [`Kernel::no_preserving`].
     pub preserve: bool,
+}
+
+/// What the daemon knows and does for the kernel thread; called by it, must not block.
+#[derive(Clone, Default)]
+pub struct Ward {
+    /// Who of the daemon's own has removed addresses since this was last asked. Known before the
+    /// removal can be seen.
+    pub removal: Option<Arc<dyn Fn() -> Option<Remover> + Send + Sync>>,
+    /// Called at each turn of the thread: gives it the priority that its work may have.
+    pub turn: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Ward {
+    fn removal(&self) -> Option<Remover> {
+        self.removal.as_ref().and_then(|ask| ask())
+    }
+
+    fn turn(&self) {
+        if let Some(turn) = &self.turn {
+            turn();
+        }
+    }
+}
+
+impl fmt::Debug for Ward {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { removal, turn } = self;
+        write!(out, "Ward({}, {})", removal.is_some(), turn.is_some())
+    }
 }
 
 /// For how long from now this node's word is good; called by the kernel thread, must not block.
@@ -161,93 +206,6 @@ pub enum Fenced {
     Gate(String),
     /// Lifetimes of so many seconds.
     Lifetimes(u32),
-}
-
-/// What [`start`] can fail of. Nothing was changed on the host, unless said so.
-#[derive(Debug)]
-pub enum StartError {
-    /// A capability is missing.
-    NotPermitted {
-        /// Its name.
-        capability: &'static str,
-    },
-    /// The kernel could not be spoken to.
-    Netlink(io::Error),
-    /// There can be no gate, and nothing else will do.
-    NoGate {
-        /// Its table.
-        table: String,
-        /// Who cannot do without.
-        wanted: GateWanted,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The thread could not be made.
-    Thread(io::Error),
-    /// Addresses that a predecessor left could not be removed (all of them; some may be).
-    Leftovers {
-        /// How many are still there.
-        count: usize,
-    },
-}
-
-/// Why it must be the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GateWanted {
-    /// No other way was allowed.
-    Required,
-    /// A group is in mode `Majority`: lifetimes end too late for what its voters have granted.
-    Majority,
-}
-
-impl fmt::Display for GateWanted {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Required => {
-                "kernel_lease = \"required\" forbids to run without it (kernel_lease = \"auto\" \
-                 makes do with lifetimes of addresses)"
-            }
-            Self::Majority => {
-                "mode \"majority\" cannot do without it (mode \"availability\" makes do with \
-                 lifetimes of addresses)"
-            }
-        })
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotPermitted { capability } => write!(
-                out,
-                "missing capability {capability}: run as root, or grant it (systemd: \
-                 AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW)"
-            ),
-            Self::Netlink(error) => write!(out, "the kernel cannot be asked by netlink: {error}"),
-            Self::NoGate { table, wanted, source } => write!(
-                out,
-                "no gate can be made in nf_tables ({source}), and {wanted}: load the kernel's \
-                 module nf_tables with its families inet and arp, grant CAP_NET_ADMIN, and let \
-                 nobody else own the table inet {table}, table arp {table} or table netdev \
-                 {table}"
-            ),
-            Self::Thread(error) => write!(out, "no thread for the kernel's events: {error}"),
-            Self::Leftovers { count } => {
-                write!(out, "{count} addresses left by a predecessor cannot be removed")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Netlink(source) | Self::Thread(source) | Self::NoGate { source, .. } => {
-                Some(source)
-            }
-            Self::NotPermitted { .. } | Self::Leftovers { .. } => None,
-        }
-    }
 }
 
 /// Takes the events, in the kernel thread; must not block.
@@ -283,6 +241,7 @@ pub struct Kernel {
     connections: Connections,
     fence: Fenced,
     no_preserving: Option<String>,
+    withdrawals: Withdrawals,
     tables: Option<Shared>,
 }
 
@@ -309,14 +268,22 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let heard = orders.downgrade();
     let connections = Connections::start(&settings.groups, heard, Arc::clone(&counters))
         .map_err(StartError::Thread)?;
-    let noted = connections.clone();
-    let body = move || apply::run(settings, events, (counted, noted), (inbox, told));
+    let withdrawals = Withdrawals::new(&settings.groups);
+    let shared = (counted, connections.clone(), withdrawals.clone());
+    let body = move || apply::run(settings, events, shared, (inbox, told));
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
     match ready.recv() {
-        Ok(Ok(Started { fence, no_preserving, tables })) => {
-            Ok(Kernel { orders, thread, counters, connections, fence, no_preserving, tables })
-        }
+        Ok(Ok(Started { fence, no_preserving, tables })) => Ok(Kernel {
+            orders,
+            thread,
+            counters,
+            connections,
+            fence,
+            no_preserving,
+            withdrawals,
+            tables,
+        }),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StartError::Thread(io::Error::other("the thread ended at once"))),
     }
@@ -325,12 +292,20 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
 impl Kernel {
     /// Makes every address of the group present; ends in `Present` or `Failed`.
     pub fn acquire(&self, group: GroupKey, ticket: Ticket) {
+        self.withdrawals.acquire(group);
         self.order(Order::Acquire(group, ticket));
     }
 
     /// Removes every address of the group and ends its connections; ends in `Absent`.
     pub fn release(&self, group: GroupKey, ticket: Ticket) {
+        self.withdrawals.release(group, ticket);
         self.order(Order::Release(group, ticket));
+    }
+
+    /// Has every address of the group closed by [`Lease::withdraw`] until it has gone, or the group
+    /// is acquired again. Only where there is a gate.
+    pub fn withdraw(&self, group: GroupKey) {
+        self.withdrawals.withdraw(group);
     }
 
     /// Lets requests to the group that are under way end when it is released next, for 50 ms at
@@ -416,6 +391,7 @@ impl Kernel {
     /// release is still answered.
     pub fn reconfigure(&self, groups: Vec<GroupAddresses>, peer_addresses: Vec<IpAddr>) {
         self.connections.regroup(&groups);
+        self.withdrawals.regroup(&groups);
         self.order(Order::Reconfigure(groups, peer_addresses));
     }
 
@@ -450,7 +426,8 @@ impl Kernel {
     ///
     /// When the kernel cannot be spoken to.
     pub fn lease(&self) -> io::Result<Option<Lease>> {
-        self.tables.as_ref().map(Lease::of).transpose()
+        let lease = self.tables.as_ref().map(Lease::of).transpose()?;
+        Ok(lease.map(|lease| lease.follow(self.withdrawals.clone())))
     }
 
     /// What the thread has counted.

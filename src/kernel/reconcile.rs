@@ -18,7 +18,7 @@ use super::group::Group;
 use super::hardware;
 use super::links::{Host, Link, Observation, Place, Readiness};
 use crate::protocol::{
-    Failure, GroupKey, HARDWARE_MAX, HardwareAddress, Instant, KernelEvent, Mode, Ticket,
+    Failure, GroupKey, HARDWARE_MAX, HardwareAddress, Instant, KernelEvent, Mode, Remover, Ticket,
 };
 
 /// A change whose effect is not seen after this is looked into.
@@ -281,6 +281,11 @@ impl Reconciler {
         if std::mem::replace(&mut self.host.closed, closed) != closed {
             self.relocate();
         }
+    }
+
+    /// The daemon's own have removed addresses.
+    pub(super) fn note_removal(&mut self, remover: Remover, now: Instant) {
+        self.host.removed = Some((remover, now));
     }
 
     /// Whether the address is here and is to stay.

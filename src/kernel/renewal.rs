@@ -13,8 +13,9 @@
 //! What became of that is read back, which waits for nobody either. Where it did not work the rules
 //! are changed instead.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use pnet_datalink::DataLinkSender;
@@ -22,7 +23,8 @@ use pnet_datalink::DataLinkSender;
 use super::announce;
 use super::gate::Door;
 use super::ruleset::{FAMILIES, LOOPBACK, RUNS, Secret, grade};
-use super::tables::{Known, Shared, is_missing, opening, patiently, take};
+use super::tables::{Known, Shared, Tables, is_missing, opening, patiently, take};
+use super::withdrawals::Withdrawals;
 use crate::netlink::Conversation;
 use crate::netlink::nftables::{self, Batch, Family, carry_out};
 use crate::netlink::tables::{find, remaining};
@@ -50,6 +52,9 @@ pub struct Lease {
     reader: Conversation,
     way: Way,
     packets: Option<Packets>,
+    pub(super) withdrawals: Withdrawals,
+    /// Addresses that the gate holds as withdrawn.
+    pub(super) withdrawn: BTreeSet<IpAddr>,
 }
 
 /// How the rules are changed.
@@ -80,7 +85,7 @@ impl Lease {
     /// When the kernel cannot be spoken to.
     pub fn open(table: &str) -> io::Result<Self> {
         let way = Way::Alone(nftables::open()?);
-        Ok(Self { name: table.to_owned(), reader: nftables::open()?, way, packets: None })
+        Self::by(table.to_owned(), way, None)
     }
 
     /// For the gate of this process.
@@ -93,7 +98,30 @@ impl Lease {
             tracing::debug!(%error, "leases are renewed by changes of the rules only");
         });
         let way = Way::Shared(tables.clone(), secret);
-        Ok(Self { name, reader: nftables::open()?, way, packets: packets.ok() })
+        Self::by(name, way, packets.ok())
+    }
+
+    fn by(name: String, way: Way, packets: Option<Packets>) -> io::Result<Self> {
+        let reader = nftables::open()?;
+        let (withdrawals, withdrawn) = (Withdrawals::default(), BTreeSet::new());
+        Ok(Self { name, reader, way, packets, withdrawals, withdrawn })
+    }
+
+    /// From now on [`Lease::withdraw`] goes by these.
+    pub(super) fn follow(mut self, withdrawals: Withdrawals) -> Self {
+        self.withdrawals = withdrawals;
+        self
+    }
+
+    /// Changes the tables of this process.
+    pub(super) fn change_tables(
+        &mut self,
+        change: impl FnOnce(&mut Tables) -> io::Result<()>,
+    ) -> Renewal {
+        match &self.way {
+            Way::Shared(tables, _) => renewal(change(&mut take(tables))),
+            Way::Alone(_) => renewal(Err(io::ErrorKind::Unsupported.into())),
+        }
     }
 
     /// Opens a door for so long from now, or a little less, never more. No packet finds it closed

@@ -33,16 +33,23 @@ pub(super) const HUSHED: [&str; 2] = ["hushed4", "hushed6"];
 /// The chain of what renews the leases.
 const RENEW: &str = "renew";
 /// For how long a packet can open a door, in milliseconds: these, and ten, a hundred and a thousand
-/// times these. Ten to the decade, so that no more than a fifth of what is left is given away.
+/// times these. Ten to the decade, so that no more than a quarter of what is left is given away.
 const GRADES: [u64; 10] = [10, 12, 16, 20, 25, 31, 40, 50, 63, 80];
 const DECADES: u32 = 4;
 
 /// What a packet that renews a lease has to know: nobody else does.
 pub(super) type Secret = [u8; 16];
 
+/// The chain of addresses that are withdrawn.
+const WITHDRAWN: &str = "withdrawn";
+/// A segment that resets its connection.
+const RESETS: Step<'static> = Step::Masked(Field::Transport(13), 0x04, 0x04);
+
 /// What decides on the packets of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cover {
+    /// Another host has it; only the ends of connections leave, until it has gone from here.
+    Withdrawn,
     /// They pass while this door is open.
     Behind(Door),
     /// It is another host's: only connections that were there go on (see `mute`).
@@ -50,17 +57,19 @@ pub(super) enum Cover {
 }
 
 impl Cover {
-    /// All there are.
-    pub(super) const ALL: [Self; 3] =
-        [Self::Behind(Door::Vouched), Self::Behind(Door::Granted), Self::Muted];
+    /// All there are; the first that an address is under decides.
+    pub(super) const ALL: [Self; 4] =
+        [Self::Withdrawn, Self::Behind(Door::Vouched), Self::Behind(Door::Granted), Self::Muted];
     /// Those where nothing is muted.
-    pub(super) const DOORS: [Self; 2] = [Self::Behind(Door::Vouched), Self::Behind(Door::Granted)];
+    pub(super) const DOORS: [Self; 3] =
+        [Self::Withdrawn, Self::Behind(Door::Vouched), Self::Behind(Door::Granted)];
 
     /// The chain that decides.
     const fn chain(self) -> &'static str {
         match self {
             Self::Behind(door) => door.lease(),
             Self::Muted => mute::CHAIN,
+            Self::Withdrawn => WITHDRAWN,
         }
     }
 
@@ -71,6 +80,8 @@ impl Cover {
             (Self::Behind(Door::Vouched), true) => "vouched6",
             (Self::Behind(Door::Granted), false) => "granted4",
             (Self::Behind(Door::Granted), true) => "granted6",
+            (Self::Withdrawn, false) => "withdrawn4",
+            (Self::Withdrawn, true) => "withdrawn6",
             (Self::Muted, false) => mute::ADDRESSES_V4,
             (Self::Muted, true) => mute::ADDRESSES_V6,
         }
@@ -109,6 +120,7 @@ pub(super) fn layout<'a>(
                 .new_rule(lease, &[Step::Holds(lease, RUNS), Step::Accept])
                 .new_rule(lease, &[Step::Drop]);
         }
+        batch = withdrawing(batch, family);
         if secret.is_some() {
             batch = renewing(batch);
         }
@@ -122,6 +134,16 @@ pub(super) fn layout<'a>(
         Some(secret) => trigger(batch.of(Family::Inet), secret),
         None => batch,
     }
+}
+
+/// What is another host's is not answered; connections to it may be told that they have ended.
+fn withdrawing(batch: Batch<'_>, family: Family) -> Batch<'_> {
+    let batch = batch.new_chain(WITHDRAWN, None);
+    let batch = match family {
+        Family::Arp => batch,
+        _ => batch.new_rule(WITHDRAWN, &[Step::Carries(TCP), RESETS, Step::Accept]),
+    };
+    batch.new_rule(WITHDRAWN, &[Step::Drop])
 }
 
 fn sets(cover: Cover, family: Family) -> Vec<(&'static str, Key)> {

@@ -70,6 +70,8 @@ pub(super) struct Tables {
     secret: Known,
     mutes: bool,
     covered: BTreeMap<IpAddr, Cover>,
+    /// Whatever they are under, another host has these.
+    withdrawn: BTreeSet<IpAddr>,
     disguises: BTreeMap<u32, Disguise>,
     /// What they look like, from [`print`]; `None` if they could not be built.
     built: Option<[u64; FAMILIES.len()]>,
@@ -88,6 +90,7 @@ impl Tables {
             secret: Known::default(),
             mutes,
             covered: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
             disguises: BTreeMap::new(),
             built: None,
             seen: None,
@@ -159,9 +162,7 @@ impl Tables {
         for (door, left) in Door::ALL.into_iter().zip(lefts) {
             batch = opening(batch, door, left);
         }
-        let covered: Vec<(IpAddr, Cover)> =
-            self.covered.iter().map(|(address, cover)| (*address, *cover)).collect();
-        for some in covered.chunks(COVERED_AT_ONCE) {
+        for some in self.wanted().chunks(COVERED_AT_ONCE) {
             if batch.length() > BATCH_MAX {
                 carry_out(&mut self.conversation, batch)?;
                 batch = Batch::new(Family::Inet, &name);
@@ -171,6 +172,31 @@ impl Tables {
         carry_out(&mut self.conversation, batch)?;
         self.secret.set(secret);
         self.learn()
+    }
+
+    /// Everything that is to be in their sets.
+    fn wanted(&self) -> Vec<(IpAddr, Cover)> {
+        let withdrawn = self.withdrawn.iter().map(|address| (*address, Cover::Withdrawn));
+        self.covered().chain(withdrawn).collect()
+    }
+
+    /// Makes these the addresses that another host has.
+    pub(super) fn withdraw(&mut self, wanted: &BTreeSet<IpAddr>) -> io::Result<()> {
+        let under = |address: &IpAddr| (*address, Cover::Withdrawn);
+        let come: Vec<_> = wanted.difference(&self.withdrawn).map(under).collect();
+        let go: Vec<_> = self.withdrawn.difference(wanted).map(under).collect();
+        for some in come.chunks(COVERED_AT_ONCE) {
+            self.change(|batch| {
+                each_set(some, batch, |batch, set, keys| batch.add(set, keys, None))
+            })?;
+            self.withdrawn.extend(some.iter().map(|(address, _)| *address));
+        }
+        for some in go.chunks(COVERED_AT_ONCE) {
+            // What is built anew does not withdraw them.
+            self.withdrawn.retain(|address| wanted.contains(address));
+            self.change(|batch| each_set(some, batch, Batch::delete))?;
+        }
+        Ok(())
     }
 
     /// What addresses may be under here.
@@ -220,8 +246,7 @@ impl Tables {
         if self.built != Some(prints) {
             return Ok(false);
         }
-        let covered: Vec<(IpAddr, Cover)> =
-            self.covered.iter().map(|(address, cover)| (*address, *cover)).collect();
+        let covered = self.wanted();
         for family in FAMILIES {
             for (cover, v6) in
                 self.covers().iter().flat_map(|cover| [(cover, false), (cover, true)])

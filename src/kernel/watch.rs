@@ -12,7 +12,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::links::{Observation, Place};
+use super::links::{self, Observation, Place};
+use super::mark::{Found, Mark};
 use crate::netlink::{Conversation, DATAGRAM_MAX, DUMP, messages};
 
 /// Room for the events of some 10 000 addresses changed at once, while this thread does not run.
@@ -43,11 +44,12 @@ pub(super) enum Received {
 pub(super) struct Watch {
     socket: AsyncFd<Socket>,
     buffer: Vec<u8>,
+    mark: Mark,
 }
 
 impl Watch {
     /// Begins to listen. To be called within the runtime.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(mark: Mark) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         // Forcing needs more rights than a user namespace has; then the host's limit applies.
         if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
@@ -57,7 +59,7 @@ impl Watch {
         socket.bind(&SocketAddr::new(0, GROUPS))?;
         #[expect(deprecated, reason = "the new name is unsafe; this socket owns its descriptor")]
         let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
-        Ok(Self { socket, buffer: vec![0; DATAGRAM_MAX] })
+        Ok(Self { socket, buffer: vec![0; DATAGRAM_MAX], mark })
     }
 
     /// Waits until there is something to read. May be cancelled at any time.
@@ -70,7 +72,7 @@ impl Watch {
     /// Reads what is there, without waiting.
     pub(super) fn receive(&mut self, mut take: impl FnMut(Observation)) -> Received {
         for _ in 0..READ_MAX {
-            let Self { socket, buffer } = self;
+            let Self { socket, buffer, mark } = self;
             let read = socket
                 .try_io(Interest::READABLE, |socket| socket.recv(&mut buffer.as_mut_slice(), 0));
             let length = match read {
@@ -82,7 +84,7 @@ impl Watch {
             };
             let datagram = buffer.get(..length).unwrap_or_default();
             messages(datagram)
-                .filter_map(|message| Observation::read(&message))
+                .filter_map(|message| Observation::read(&message, *mark))
                 .for_each(&mut take);
         }
         Received::More
@@ -100,17 +102,28 @@ impl Watch {
     }
 }
 
-/// Asks for all links and addresses.
-pub(super) fn dump() -> io::Result<Vec<Observation>> {
+/// Asks for all links and addresses; those with this mark are ours.
+pub(super) fn dump(mark: Mark) -> io::Result<Vec<Observation>> {
     let mut conversation = Conversation::open(NETLINK_ROUTE)?;
     let mut found = Vec::new();
     // Both begin with a family, which is 0 for all; what follows may be 0 as well.
     for (kind, body) in [(GET_LINK, [0_u8; 16].as_slice()), (GET_ADDRESS, [0_u8; 8].as_slice())] {
         conversation.ask(kind, DUMP, body, |message| {
-            found.extend(Observation::read(&message));
+            found.extend(Observation::read(&message, mark));
             true
         })?;
     }
+    Ok(found)
+}
+
+/// Asks for all addresses that daemons added, of whatever cluster.
+pub(super) fn dump_marks() -> io::Result<Vec<(Place, Found)>> {
+    let mut conversation = Conversation::open(NETLINK_ROUTE)?;
+    let mut found = Vec::new();
+    conversation.ask(GET_ADDRESS, DUMP, &[0; 8], |message| {
+        found.extend(links::read_mark(&message));
+        true
+    })?;
     Ok(found)
 }
 

@@ -205,6 +205,16 @@ impl Network {
         filter::replace(&self.switch, &self.rules)
     }
 
+    /// Replaces the rules of the switch by these, in one step.
+    ///
+    /// # Errors
+    /// When the kernel refuses them; the old ones stay in force.
+    pub fn set_rules(&mut self, rules: Vec<Rule>) -> Result<(), NamespaceError> {
+        filter::replace(&self.switch, &rules)?;
+        self.rules = rules;
+        Ok(())
+    }
+
     /// Forwards everything again.
     ///
     /// # Errors

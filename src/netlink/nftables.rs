@@ -13,7 +13,10 @@
 
 use std::io;
 
-use super::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message, expressions};
+use super::{
+    ACKNOWLEDGE, Conversation, DUMP, REQUEST, append_attribute, append_message, attributes,
+    expressions,
+};
 
 /// `NETLINK_NETFILTER`.
 const NETFILTER: isize = 12;
@@ -49,6 +52,8 @@ pub(crate) enum Family {
     Netdev,
     /// Frames in a bridge.
     Bridge,
+    /// Any other, by its number.
+    Other(u8),
 }
 
 impl Family {
@@ -58,6 +63,17 @@ impl Family {
             Self::Arp => 3,
             Self::Netdev => 5,
             Self::Bridge => 7,
+            Self::Other(number) => number,
+        }
+    }
+
+    const fn of(number: u8) -> Self {
+        match number {
+            1 => Self::Inet,
+            3 => Self::Arp,
+            5 => Self::Netdev,
+            7 => Self::Bridge,
+            other => Self::Other(other),
         }
     }
 }
@@ -409,6 +425,66 @@ pub(crate) fn carry_out(conversation: &mut Conversation, batch: Batch<'_>) -> io
         }
         None => Ok(()),
     }
+}
+
+/// Every table there is.
+///
+/// # Errors
+///
+/// When the kernel does not tell.
+pub(crate) fn tables(conversation: &mut Conversation) -> io::Result<Vec<(Family, String)>> {
+    let mut found = Vec::new();
+    conversation.ask(SUBSYSTEM << 8 | GET_TABLE, DUMP, &[0; 4], |message| {
+        let family = message.body.first().copied().map(Family::of);
+        let name = attributes(message.body.get(4..).unwrap_or_default())
+            .find_map(|(kind, value)| (kind == 1).then(|| text_of(value)));
+        found.extend(family.zip(name));
+        true
+    })?;
+    Ok(found)
+}
+
+/// Whether there is any element in a set.
+///
+/// # Errors
+///
+/// That the set does not exist, or cannot be asked for.
+pub(crate) fn has_elements(
+    conversation: &mut Conversation,
+    family: Family,
+    table: &str,
+    set: &str,
+) -> io::Result<bool> {
+    const GET_ELEMENTS: u16 = 13;
+    let mut body = vec![family.number(), 0, 0, 0];
+    body.extend(text(1, table));
+    body.extend(text(2, set));
+    let mut found = false;
+    conversation.ask(SUBSYSTEM << 8 | GET_ELEMENTS, DUMP, &body, |message| {
+        let mut lists = attributes(message.body.get(4..).unwrap_or_default());
+        found |= lists.any(|(kind, list)| kind == 3 && !list.is_empty());
+        true
+    })?;
+    Ok(found)
+}
+
+/// Removes a table with all that is in it.
+///
+/// # Errors
+///
+/// What the kernel says; then it is still there.
+pub(crate) fn remove_table(
+    conversation: &mut Conversation,
+    family: Family,
+    table: &str,
+) -> io::Result<()> {
+    carry_out(conversation, Batch::new(family, table).delete_table())
+}
+
+/// A string without its end.
+fn text_of(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }
 
 pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {

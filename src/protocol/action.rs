@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::connections::Connection;
 use super::continuation::{Memory, Obstacle};
-use super::event::{Convergence, Failure, Ticket};
+use super::event::{Convergence, Failure, Remover, Ticket};
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId, PoolId};
 use super::message::{Cause, Message, NodePhase, Refusal};
@@ -38,6 +38,12 @@ pub enum Action {
         group: GroupKey,
         /// Comes back with the outcome.
         ticket: Ticket,
+    },
+    /// Answer for no address of the group from now on, without waiting for the kernel to remove
+    /// them: another node has it. Ends with the removal, or by the next order to acquire the group.
+    Withdraw {
+        /// The group.
+        group: GroupKey,
     },
     /// Answer for no address of the group any more and let no connection to it begin, but go on
     /// serving those that are there, and tell from now on how many they are
@@ -206,11 +212,13 @@ pub enum Report {
         /// Why.
         why: Inability,
     },
-    /// An address was removed by somebody else and put back.
+    /// An address was removed, not by order, and put back.
     Repaired {
         /// The group.
         group: GroupKey,
-        /// How often in the last minute.
+        /// By whom.
+        remover: Remover,
+        /// How often somebody outside of the daemon has done so in the last minute.
         times: u32,
     },
     /// All neighbours that can show it resolve the group to this node.
@@ -276,7 +284,8 @@ pub enum Report {
         /// For how many groups.
         groups: u16,
     },
-    /// A peer is silent, but its kernel still answers for its groups: they are not taken.
+    /// A peer is silent, but its kernel still answers for its groups although its lease must have
+    /// ended: its daemon runs, and its groups are not taken.
     KernelAnswers {
         /// The peer.
         peer: NodeId,

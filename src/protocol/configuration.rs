@@ -169,7 +169,7 @@ impl Timing {
     /// so short that an ordinary stall of a machine does (69 ms seen at full load).
     #[must_use]
     pub fn lease(&self) -> Duration {
-        (self.detection() * 2).max(LEASE_MIN)
+        lease(self.detection())
     }
 }
 
@@ -181,6 +181,11 @@ impl Timing {
     pub fn promise(&self) -> Duration {
         self.lease() * 1001 / 999 + PROMISE_SLACK
     }
+}
+
+/// The lease of a node that counts others as dead after this detection time; see [`Timing::lease`].
+pub(super) fn lease(detection: Duration) -> Duration {
+    (detection * 2).max(LEASE_MIN)
 }
 
 /// See [`Timing::promise`].

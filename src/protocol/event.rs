@@ -64,6 +64,22 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
+/// Who removed an address that was put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remover {
+    /// Somebody outside of the daemon.
+    Somebody,
+    /// The guardian of this daemon, as it must when the lease is over.
+    Guardian {
+        /// How long the lease had not been renewed.
+        unrenewed: Duration,
+        /// How long the kernel took for one renewal of that time; zero if it took none.
+        renewal: Duration,
+    },
+    /// The kernel, because the daemon came too late to prolong the lifetime of the address.
+    Lifetime,
+}
+
 /// Facts from the kernel. Nothing is assumed to have worked until one of these says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelEvent {
@@ -90,10 +106,12 @@ pub enum KernelEvent {
         /// Why.
         failure: Failure,
     },
-    /// Somebody else removed an address of a held group; it is back already.
+    /// An address of a held group was removed, not by order; it is back already.
     Repaired {
         /// The group.
         group: GroupKey,
+        /// By whom.
+        remover: Remover,
     },
     /// Whether the links that the group needs are there and have carrier. Groups start usable.
     Usable {

@@ -224,16 +224,18 @@ impl Node {
     }
 
     /// Asks the network about a group, unless too much has been asked lately: then it is as if
-    /// nobody had answered.
-    pub(super) fn ask(&mut self, group: GroupKey) {
+    /// nobody had answered. Tells whether it has been asked.
+    pub(super) fn ask(&mut self, group: GroupKey) -> bool {
         let (now, rate) = (self.now, self.pace().rate);
         let addresses = self.configuration.groups.get(&group).map_or(1, |group| group.addresses);
-        let Some(here) = self.groups.get_mut(&group) else { return };
+        let Some(here) = self.groups.get_mut(&group) else { return false };
         here.lookout.ask_at = None;
         here.lookout.asked_at = Some(now);
-        if self.holds(Rule::LookBeforeTake) && self.questions.spend(now, addresses, rate) {
+        let asks = self.holds(Rule::LookBeforeTake) && self.questions.spend(now, addresses, rate);
+        if asks {
             self.actions.push(Action::Probe { group });
         }
+        asks
     }
 
     /// Called when a group is about to be taken.

@@ -270,13 +270,14 @@ impl Node {
                 continue;
             }
             let alone = !self.hears_others(node);
-            let answers = self.answering_kernel(node).is_some();
-            if verdict == Verdict::Dead {
+            let answers = verdict == Verdict::Dead && self.answering_kernel(node).is_some();
+            if answers {
                 self.tell_answering_kernel(node);
             }
             let may_accuse = verdict == Verdict::Dead && !answers && self.may_accuse(alone);
             let verdict = if may_accuse { Verdict::Dead } else { Verdict::Suspect };
             self.set_verdict(node, verdict, silence);
+            self.kernel_stands_in(node, answers);
             if verdict == Verdict::Suspect {
                 self.solicit(node);
                 self.ask_kernel(node);

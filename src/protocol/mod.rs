@@ -7,7 +7,7 @@
 //! | module | decides |
 //! |---|---|
 //! | `membership` | who lives: silence, corroborated |
-//! | `silent_kernel` | whether a silent peer is dead where nobody else could know |
+//! | `silent_kernel` | whether a silent peer is dead, by what its kernel answers |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims`, `gossip` | who claims what, and how claims travel |
 //! | `succession` | whether a group is vacant and who is next |
@@ -79,7 +79,7 @@ pub use connections::{CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Connection};
 pub use continuation::{Acquaintance, Memory, Misfit, Obstacle};
 pub use drain::Waiting;
 pub use event::{
-    Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Ticket,
+    Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Remover, Ticket,
 };
 pub use fitness::{FITNESS_MAX, Fitness, LastResort};
 pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::action::{Action, Inability, Report};
 use super::claims::holder;
 use super::connections::NEVER_TICKLED;
-use super::event::{KernelEvent, Ticket};
+use super::event::{KernelEvent, Remover, Ticket};
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::handover::Promise;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
@@ -201,7 +201,14 @@ impl Node {
 
     /// Lets a group go; what for is published when the kernel has confirmed it.
     pub(super) fn let_go(&mut self, group: GroupKey, purpose: Purpose) {
-        if !self.groups.get(&group).is_some_and(|here| here.holding.meant()) {
+        let Some(holding) = self.groups.get(&group).map(|here| here.holding) else { return };
+        if purpose == Purpose::GiveWay
+            && holding != Holding::Idle
+            && self.holds(Rule::WithdrawAtOnce)
+        {
+            self.actions.push(Action::Withdraw { group });
+        }
+        if !holding.meant() {
             if purpose == Purpose::GiveWay {
                 self.occur(group, Occurrence::LetGo(Ticket::default(), purpose));
             }
@@ -316,7 +323,7 @@ impl Node {
                 self.occur(group, Occurrence::Failed(ticket, failure));
                 self.forget_removed(group);
             }
-            KernelEvent::Repaired { group } => self.repaired(group),
+            KernelEvent::Repaired { group, remover } => self.repaired(group, remover),
             KernelEvent::Usable { group, usable } => self.link_changed(group, usable),
             KernelEvent::Reach(reach) => self.reached(reach),
             KernelEvent::Claimed { group, hardware } => self.claimed(group, hardware),
@@ -359,19 +366,23 @@ impl Node {
         }
     }
 
-    /// An address was taken away and put back: clients may have learned otherwise meanwhile.
-    fn repaired(&mut self, group: GroupKey) {
+    /// An address was taken away and put back: clients may have learned otherwise meanwhile. What
+    /// this daemon's own guardian or lifetimes took is nobody's doing.
+    fn repaired(&mut self, group: GroupKey, remover: Remover) {
         let now = self.now;
+        let counts = remover == Remover::Somebody || !self.holds(Rule::OwnRemovalsExcused);
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.repairs.retain(|at| now.since(*at) < REPAIRS_WINDOW);
-        here.repairs.push_back(now);
+        if counts {
+            here.repairs.push_back(now);
+        }
         let (times, held) = (here.repairs.len(), matches!(here.holding, Holding::Held { .. }));
         let reported = u32::try_from(times).unwrap_or(u32::MAX);
-        self.report(Report::Repaired { group, times: reported });
+        self.report(Report::Repaired { group, remover, times: reported });
         if !held {
             return;
         }
-        if times >= REPAIRS_MAX {
+        if counts && times >= REPAIRS_MAX {
             self.disable(group, Inability::FlushWar);
             self.let_go(group, Purpose::Free);
         } else if self.holds(Rule::AnnounceRepaired) {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::action::Verdict;
 use super::drain::Waiting;
 use super::fitness::Record;
-use super::identity::{HardwareAddress, Incarnation, NodeId};
+use super::identity::{GroupKey, HardwareAddress, Incarnation, NodeId};
 use super::instant::Instant;
 use super::load::Load;
 use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
-use super::silent_kernel::SilentKernel;
+use super::silent_kernel::{SilentKernel, Unanswered};
 
 /// Deaths and restarts within [`FLAPS_WINDOW`] that make a node one that flaps.
 const FLAPS_MAX: usize = 3;
@@ -67,6 +67,8 @@ pub(super) struct Peer {
     pub(super) checks: Record,
     /// What its kernel says when it is silent.
     pub(super) kernel: SilentKernel,
+    /// Groups of which its kernel says nothing while it answers for others.
+    pub(super) unanswered: BTreeMap<GroupKey, Unanswered>,
 }
 
 /// What the peer said of itself in its last heartbeat.
@@ -157,6 +159,7 @@ impl Peer {
             load: None,
             checks: Record::default(),
             kernel: SilentKernel::UNKNOWN,
+            unanswered: BTreeMap::new(),
         }
     }
 
@@ -188,6 +191,7 @@ impl Peer {
     pub(super) fn takes(&self) -> bool {
         self.owns
             && self.alive()
+            && !self.kernel.stands_in()
             && self.said.phase == Some(NodePhase::Active)
             && !self.said.draining
     }
@@ -196,6 +200,11 @@ impl Peer {
     /// heartbeats is given its own time (RFC 9568 counts in the advertiser's intervals).
     pub(super) fn detection(&self, ours: Duration) -> Duration {
         ours.max(self.said.interval * u32::from(self.said.misses)).min(Duration::from_secs(60))
+    }
+
+    /// How long its kernel answers for it after its last step, as it follows from what it tells.
+    pub(super) fn lease(&self) -> Duration {
+        super::configuration::lease(self.said.interval * u32::from(self.said.misses))
     }
 
     /// Whether the peer hears `node` in that life, as of its last heartbeat.

@@ -88,6 +88,11 @@ rules! {
     OneKeeper,
     /// Kept connections end when a third node has the group.
     KeptForReceiver,
+    /// A group that this node gives way for is not answered any more, however late its kernel is
+    /// with the removal.
+    WithdrawAtOnce,
+    /// What the guardian or the end of a lifetime removed does not count as somebody's doing.
+    OwnRemovalsExcused,
     /// A put-back address is announced again.
     AnnounceRepaired,
     /// A group whose link is down is let go.
@@ -138,8 +143,14 @@ rules! {
     MajorityToTake,
     /// A node counts as lost to it the voters that go by another list of voters.
     VotersAgree,
-    /// A silent peer that no other node could hear is not dead while its kernel answers.
+    /// A silent peer is not dead while its kernel answers.
     SilentKernel,
+    /// That holds however many other peers do not hear it either.
+    KernelOutweighsPeers,
+    /// What a kernel answers while its lease may run counts little longer than that lease.
+    AnswersUnderLease,
+    /// A group for which a kernel does not answer, while it does for others, is not there.
+    GroupsAskedApart,
     /// Before a group is taken, but by hand-over, the network is asked who answers for it.
     LookBeforeTake,
     /// A group for which a stranger answers is not taken.

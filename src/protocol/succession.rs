@@ -104,8 +104,17 @@ impl Node {
             Verdict::Up if self.isolated_since(peer, claim) && self.holds(Rule::IsolatedIsGone) => {
                 Some(Cause::Deaf(owner))
             }
+            Verdict::Suspect if self.is_unprotected(owner, peer, claim.group) => {
+                Some(Cause::Silence(owner))
+            }
             Verdict::Up | Verdict::Suspect | Verdict::Indirect => None,
         }
+    }
+
+    /// Whether a group may be taken although the kernel of its silent owner answers.
+    fn is_unprotected(&self, owner: NodeId, peer: &super::peers::Peer, group: GroupKey) -> bool {
+        peer.kernel.stands_in()
+            && (self.taken_at_once(group, owner) || self.is_without(peer, group))
     }
 
     /// Whether the owner has said that it is isolated since its claim came: an isolated node takes

@@ -1,13 +1,18 @@
 //! A released address takes its connections along, and no others.
 
+use std::fs;
+use std::hint::spin_loop;
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use buoy::protocol::{KernelEvent, Ticket};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{Neighbour, isolated};
+use crate::namespace::{Neighbour, isolated, run};
 use crate::until::{PATIENCE, until};
 
 /// Lets this process have so many files open, besides those it has.
@@ -106,6 +111,84 @@ fn established_connections_are_counted_by_group() {
         open.remove(0);
         counted([2, 1]);
         drop(open);
+        fixture.stop();
+    });
+}
+
+/// The thread that changes addresses gets a tenth of what each busy thread gets.
+fn starve_the_kernel_thread() {
+    let here = fs::read_link("/proc/thread-self/ns/net").expect("a thread has a namespace");
+    let tasks = fs::read_dir("/proc/self/task").expect("a process lists its threads");
+    let threads = tasks.map(|task| task.expect("a thread").path()).filter(|task| {
+        // A thread of another test may end meanwhile.
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "kernel")
+            && fs::read_link(task.join("ns/net")).is_ok_and(|space| space == here)
+    });
+    let threads: Vec<_> = threads.collect();
+    let [thread] = threads.as_slice() else { panic!("one kernel thread, not {threads:?}") };
+    let number = thread.file_name().expect("a number").to_string_lossy().into_owned();
+    run("chrt", &format!("--other --pid 0 {number}"));
+    run("renice", &format!("--priority 10 --pid {number}"));
+}
+
+/// Keeps every processor busy until dropped.
+struct Busy(Arc<AtomicBool>, Vec<JoinHandle<()>>);
+
+impl Busy {
+    fn start() -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let processors = thread::available_parallelism().map_or(2, usize::from);
+        let spin = |_| {
+            let ended = Arc::clone(&ended);
+            thread::spawn(move || {
+                while !ended.load(Ordering::Relaxed) {
+                    spin_loop();
+                }
+            })
+        };
+        let threads = (0..2 * processors).map(spin).collect();
+        Self(ended, threads)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        for thread in self.1.drain(..) {
+            thread.join().expect("it only spins");
+        }
+    }
+}
+
+/// On a busy host the thread is called late, but what is to be ended is: work is counted, not time.
+#[test]
+fn clients_are_reset_by_a_starved_thread() {
+    const CLIENTS: usize = 2000;
+    isolated("connections::clients_are_reset_by_a_starved_thread", |neighbour| {
+        allow_descriptors(3 * CLIENTS);
+        let fixture = Fixture::start(vec![group("eth0", &["10.77.0.100/32"])]);
+        let web = key("10.77.0.100");
+        fixture.kernel.acquire(web, Ticket(1));
+        assert_eq!(fixture.next(), KernelEvent::Present { group: web, ticket: Ticket(1) });
+        let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        let open = (0..CLIENTS).map(|_| connect(neighbour, &listener, "10.77.0.100"));
+        let (mut clients, served): (Vec<_>, Vec<_>) = open.unzip();
+
+        starve_the_kernel_thread();
+        let busy = Busy::start();
+        fixture.kernel.release(web, Ticket(2));
+        assert_eq!(fixture.next(), KernelEvent::Absent { group: web, ticket: Ticket(2) });
+        drop(busy);
+        let counters = fixture.kernel.counters();
+        assert_eq!(counters.connections_ended.value(), CLIENTS as u64);
+        assert_eq!(counters.connections_left.value(), 0);
+        let reset = |client: &mut TcpStream| {
+            let read = client.read(&mut [0]);
+            read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+        };
+        let hanging = clients.iter_mut().position(|client| !reset(client));
+        assert_eq!(hanging, None, "this client was not reset");
+        drop(served);
         fixture.stop();
     });
 }

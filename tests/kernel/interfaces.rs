@@ -1,6 +1,6 @@
 //! Links go down, vanish and come back.
 
-use buoy::protocol::{Failure, KernelEvent, Ticket};
+use buoy::protocol::{Failure, KernelEvent, Remover, Ticket};
 
 use crate::fixture::{Fixture, group, key};
 use crate::namespace::{ip, isolated};
@@ -20,7 +20,7 @@ fn usable(usable: bool) -> KernelEvent {
 }
 
 fn repaired() -> KernelEvent {
-    KernelEvent::Repaired { group: key("10.77.0.100") }
+    KernelEvent::Repaired { group: key("10.77.0.100"), remover: Remover::Somebody }
 }
 
 fn assert_all_there() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use buoy::kernel::{
     self, FenceSettings, Fenced, GateWanted, GroupAddresses, Settings, StartError, Vouched,
 };
-use buoy::protocol::{KernelEvent, Mode, Ticket};
+use buoy::protocol::{KernelEvent, Mode, Remover, Ticket};
 
 use crate::fixture::{Fixture, group, key};
 use crate::namespace::{Neighbour, ip, isolated, try_run};
@@ -101,7 +101,10 @@ fn addresses_live_as_long_as_the_node_vouches() {
         assert_eq!(here(), [false; 2]);
 
         vouched.store(true, Ordering::Relaxed);
-        assert_eq!(fixture.next(), KernelEvent::Repaired { group: web });
+        assert_eq!(
+            fixture.next(),
+            KernelEvent::Repaired { group: web, remover: Remover::Somebody }
+        );
         reached(neighbour);
         let shown = ip("-6 addr show dev eth0");
         assert!(!shown.contains("tentative"), "{shown}");

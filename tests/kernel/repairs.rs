@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use buoy::kernel::{self, Settings};
-use buoy::protocol::{KernelEvent, Ticket};
+use buoy::protocol::{KernelEvent, Remover, Ticket};
 
 use crate::fixture::{Fixture, group, key};
 use crate::namespace::{ip, isolated};
@@ -26,7 +26,10 @@ fn a_removed_address_is_back_at_once() {
         for (count, gone) in ["10.77.0.100/32", "fd77::100/128"].into_iter().enumerate() {
             ip(&format!("addr del {gone} dev eth0"));
             let removed = Instant::now();
-            assert_eq!(fixture.next(), KernelEvent::Repaired { group: web });
+            assert_eq!(
+                fixture.next(),
+                KernelEvent::Repaired { group: web, remover: Remover::Somebody }
+            );
             assert!(count > 0 || removed.elapsed() < REPAIR_MAX, "{:?}", removed.elapsed());
             assert!(ip("addr show dev eth0").contains(gone));
         }
@@ -47,7 +50,10 @@ fn a_flush_is_undone_and_told_once_or_twice() {
 
         // It gives up when addresses keep coming back, which is what they shall do.
         drop(crate::namespace::try_run("ip", "addr flush dev eth0 to 10.77.0.96/27"));
-        assert_eq!(fixture.next(), KernelEvent::Repaired { group: web });
+        assert_eq!(
+            fixture.next(),
+            KernelEvent::Repaired { group: web, remover: Remover::Somebody }
+        );
         until("all are back", || {
             let shown = ip("addr show dev eth0");
             addresses.iter().all(|address| shown.contains(address))
@@ -73,8 +79,7 @@ fn lost_events_do_not_matter() {
             }
         });
         let groups = vec![group("eth0", &["10.77.0.100/32"])];
-        let settings =
-            Settings { groups, peer_addresses: Vec::new(), fence: None, adopted: Vec::new() };
+        let settings = Settings { groups, ..Settings::default() };
         let kernel = kernel::start(settings, sink).expect("the tests have the permissions");
 
         let closed = gate.lock().expect("nobody panicked");
@@ -86,7 +91,7 @@ fn lost_events_do_not_matter() {
 
         let next = || events.recv_timeout(PATIENCE).expect("an event within the deadline");
         assert_eq!(next(), KernelEvent::Present { group: web, ticket: Ticket(1) });
-        assert_eq!(next(), KernelEvent::Repaired { group: web });
+        assert_eq!(next(), KernelEvent::Repaired { group: web, remover: Remover::Somebody });
         assert!(ip("addr show dev eth0").contains("10.77.0.100/32"));
         assert!(kernel.counters().overruns.value() > 0, "no event was lost: more noise is needed");
         kernel.stop();

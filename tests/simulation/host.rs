@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use buoy::protocol::{
     Configuration, Failure, Fitness, Incarnation, Instant, KernelEvent, Measure, Memory, Message,
-    Node, NodeId, Order, PoolId, Ticket,
+    Node, NodeId, Order, PoolId, Remover, Ticket,
 };
 
 use crate::clock::Clock;
@@ -74,6 +74,10 @@ pub(crate) struct Kernel {
     pub(crate) acquired: BTreeMap<usize, Ticket>,
     /// Groups that were handed over: nothing of them answers but for their connections.
     pub(crate) kept: BTreeSet<usize>,
+    /// Groups that answer no more although their addresses may still be in the table.
+    pub(crate) withdrawn: BTreeSet<usize>,
+    /// Groups whose addresses the daemon's own have removed.
+    pub(crate) remover: BTreeMap<usize, Remover>,
     /// When the thread has done all it was told.
     pub(crate) busy_until: u64,
     /// What every add ends in, if so.
@@ -127,6 +131,7 @@ impl Kernel {
         self.pending.clear();
         self.acquired.clear();
         self.kept.clear();
+        self.withdrawn.clear();
         let held = (0..self.present.len()).filter(|group| self.present[*group]).collect();
         self.present.fill(false);
         held

@@ -99,6 +99,20 @@ pub(crate) fn thawed_owner_knows_nothing(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// An owner stands still for half a second, and when it goes on its kernel thread does not get the
+/// processor. What it gave way for is not answered twice, however late the removal is.
+pub(crate) fn slow_kernel_of_a_loser(broken: Option<Rule>) -> Outcome {
+    for seed in 1..4 {
+        let options = Options { seed, kernel_slow: 1_000_000, ..calm(3, 6, broken) };
+        let mut cluster = Cluster::settled(options)?;
+        let owner = cluster.owner(0);
+        cluster.pause(owner, 500 * MILLISECOND);
+        cluster.run_for(510 * MILLISECOND)?;
+        cluster.watch("L3", 5 * SECOND, Cluster::doubled)?;
+    }
+    Ok(())
+}
+
 /// H13: the machine of an owner is stopped together with its clocks, so that it can not tell by
 /// them. It still gives way as soon as it hears its peers.
 pub(crate) fn machine_pause(broken: Option<Rule>) -> Outcome {

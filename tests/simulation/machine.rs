@@ -1,7 +1,7 @@
 //! What a host's kernel does: executes orders, loses links, announces, answers clients; and who
 //! is OPEN, which is what all checks look at: power, machine not stopped, link up, address there.
 
-use buoy::protocol::{KernelEvent, Reach};
+use buoy::protocol::{KernelEvent, Reach, Remover};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
@@ -21,6 +21,7 @@ impl Cluster {
         let Some(pending) = kernel.pending.remove(&group) else { return };
         let event = if !pending.acquire {
             kernel.present[group] = false;
+            kernel.withdrawn.remove(&group);
             kernel.acquired.remove(&group);
             KernelEvent::Absent { group: key, ticket }
         } else if let Some(failure) = kernel.failure(group) {
@@ -64,6 +65,14 @@ impl Cluster {
         self.schedule(at, Happening::Restore { host, life, group });
     }
 
+    /// The guardian removes the addresses of a group, because the lease was not renewed in time.
+    pub(crate) fn guardian_removes(&mut self, host: usize, group: usize) {
+        let unrenewed = std::time::Duration::from_millis(600);
+        let remover = Remover::Guardian { unrenewed, renewal: std::time::Duration::ZERO };
+        self.hosts[host].kernel.remover.insert(group, remover);
+        self.remove_address(host, group);
+    }
+
     /// The kernel thread puts them back.
     pub(crate) fn restore(&mut self, host: usize, group: usize) {
         let key = self.groups[group];
@@ -79,7 +88,8 @@ impl Cluster {
         }
         kernel.present[group] = true;
         self.refresh_open(host, group);
-        self.tell_soon(host, KernelEvent::Repaired { group: key });
+        let remover = self.hosts[host].kernel.remover.remove(&group).unwrap_or(Remover::Somebody);
+        self.tell_soon(host, KernelEvent::Repaired { group: key, remover });
     }
 
     /// The state of a host's link or interface has changed.
@@ -174,6 +184,7 @@ impl Cluster {
             && !this.machine_paused
             && this.kernel.interface
             && this.kernel.present[group]
+            && !this.kernel.withdrawn.contains(&group)
             && self.is_open(host)
             && self.network.has_link(host)
     }

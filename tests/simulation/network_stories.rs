@@ -280,6 +280,18 @@ pub(crate) fn address_removed(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// The guardian of the last node takes its addresses away again and again, because the host stands
+/// still at times. Nobody is blamed for it, and the group stays.
+pub(crate) fn guardian_acts_often(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(1, 3, broken))?;
+    for _ in 0..7 {
+        cluster.guardian_removes(0, 0);
+        cluster.run_for(3 * SECOND)?;
+    }
+    cluster.expect_outage("L1", 100 * MILLISECOND)?;
+    Ok(())
+}
+
 /// H44: the data cable of an owner is pulled while a second path for heartbeats lives. It says so,
 /// and clients wait for a tenth of a second at most.
 pub(crate) fn link_down_second_path(broken: Option<Rule>) -> Outcome {

@@ -29,9 +29,7 @@ impl Cluster {
 
     fn check_overlap(&mut self, group: usize, pair: (usize, usize), since: u64) {
         let (one, other) = pair;
-        let runs = |host: usize| {
-            self.hosts[host].is_running() && !self.hosts[host].kernel.is_releasing(group)
-        };
+        let runs = |host: usize| self.hosts[host].is_running();
         if !runs(one) || !runs(other) {
             return;
         }

@@ -242,12 +242,19 @@ impl Cluster {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 note!(self, "n{host} acquires g{group}");
                 self.hosts[host].kernel.kept.remove(&group);
+                self.hosts[host].kernel.withdrawn.remove(&group);
                 self.check_acquire(host, group);
                 self.check_stranger(host, group);
                 self.safety.hosts[host].ordered[group] = Some(ticket);
                 self.order_kernel(host, (group, ticket, true));
             }
             Action::Release { group, ticket } => self.give_back(host, (group, ticket), false),
+            Action::Withdraw { group } => {
+                let Some(group) = self.group_index.get(&group).copied() else { return };
+                note!(self, "n{host} withdraws g{group}");
+                self.hosts[host].kernel.withdrawn.insert(group);
+                self.refresh_open(host, group);
+            }
             Action::Hand { group, ticket } => self.give_back(host, (group, ticket), true),
             Action::Forward { .. } => {}
             Action::Announce { group } => {
@@ -426,6 +433,7 @@ fn kind(action: &Action) -> u64 {
         Action::OpenGate { group, ticket } => 18 ^ group.0 ^ ticket.0.rotate_left(40),
         Action::LetFinish { group } => 19 ^ group.0,
         Action::Hand { group, ticket } => 20 ^ group.0 ^ ticket.0.rotate_left(40),
+        Action::Withdraw { group } => 22 ^ group.0,
         Action::Forward { group, to } => 21 ^ group.0 ^ u64::from(to.is_some()).rotate_left(40),
     }
 }

@@ -1,6 +1,6 @@
 //! Stories of restarts in place: nobody notices, and nobody is in doubt who has what.
 
-use buoy::protocol::Rule;
+use buoy::protocol::{Order, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -51,10 +51,8 @@ pub(crate) fn restart_in_place_knows_nothing(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(calm(3, 6, broken))?;
     let host = cluster.owner(0);
     let others: Vec<usize> = (0..3).filter(|other| *other != host).collect();
-    for other in &others {
-        cluster.cut(*other, host);
-        cluster.cut(host, *other);
-    }
+    // The network is parted, so its kernel does not answer the others either.
+    cluster.split(&[host], &[]);
     cluster.restart_in_place(host, 500 * MILLISECOND);
     cluster.run_for(480 * MILLISECOND)?;
     let taken = cluster.doubled().is_some();
@@ -70,7 +68,30 @@ pub(crate) fn restart_in_place_knows_nothing(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
-/// As before, but it hears them when it goes on: it gives way within a round trip or two.
+/// While it is away an owner gives a group to a third node and leaves. The next process hears the
+/// good-bye, and not yet who has the group: it takes nothing before it has heard all who live.
+pub(crate) fn restart_in_place_takes_nothing(broken: Option<Rule>) -> Outcome {
+    for seed in 0..3 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 6, broken) })?;
+        let group = cluster.groups_of(1)[0];
+        cluster.cut(1, 0);
+        cluster.cut(2, 0);
+        cluster.restart_in_place(0, 120 * MILLISECOND);
+        cluster.run_for(10 * MILLISECOND)?;
+        let order = Order::Move { group: cluster.groups[group], to: cluster.hosts[2].id };
+        cluster.order(1, order);
+        cluster.run_for(120 * MILLISECOND)?;
+        cluster.expect("in place", cluster.open[group] == [2], "the group has not moved")?;
+        cluster.network.join(1, 0);
+        cluster.kill_daemon(1, Some(2 * SECOND), true);
+        cluster.watch("in place", 250 * MILLISECOND, Cluster::doubled)?;
+        cluster.heal();
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// It is cut off as in [`restart_in_place_knows_nothing`], but hears the others when it goes on: it gives way within a round trip or two.
 pub(crate) fn restart_in_place_gives_way(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(calm(3, 6, broken))?;
     let host = cluster.owner(0);
@@ -113,7 +134,7 @@ pub(crate) fn restart_in_place_while_busy(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(calm(3, 12, broken))?;
     let host = cluster.owner(0);
     let node = cluster.hosts[host].id;
-    cluster.order(host, buoy::protocol::Order::Drain(node));
+    cluster.order(host, Order::Drain(node));
     cluster.run_for(MILLISECOND)?;
     cluster.restart_in_place(host, 100 * MILLISECOND);
     cluster.wait_until("in place", 2 * SECOND, |this| this.not_empty(host))?;

@@ -28,12 +28,12 @@ stories! {
         steady_loss lossy_pair burst one_way_cut deaf_owner deaf_owner_hears_again
         mute_owner mute_heir bridge bridge_and_death split_and_heal split_of_two
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
-        address_removed link_down_second_path link_back alone_link_down_and_up
+        address_removed guardian_acts_often link_down_second_path link_back alone_link_down_and_up
     }
     neighbour_stories { broadcasts_held_back readers_of_the_dead }
     host_stories {
         host_death guarded_daemon freeze_and_thaw thawed_owner_knows_nothing machine_pause
-        machine_pause_before_a_repeat
+        machine_pause_before_a_repeat slow_kernel_of_a_loser
         short_machine_pause past_life reborn_owner
         cold_boot boot_into_busy_cluster lone_boot lone_boot_with_evidence flapping_node
         mass_failover kernel_refuses owner_and_heir_die owner_and_both_heirs_die
@@ -56,11 +56,13 @@ stories! {
     }
     restart_stories {
         restart_in_place restart_in_place_knows_nothing restart_in_place_gives_way
+        restart_in_place_takes_nothing
         restart_in_place_comes_too_late restart_in_place_while_busy
     }
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
     stranger_stories {
-        heartbeats_cut_of_two frozen_of_two stranger_before_the_start stranger_at_a_takeover
+        heartbeats_cut_of_two heartbeats_cut_of_many frozen_of_two frozen_of_many
+        freed_without_heartbeats stranger_before_the_start stranger_at_a_takeover
         stranger_who_comes_later stranger_displaced_by_force
     }
 }

@@ -1,6 +1,6 @@
 //! Stories of silent hosts whose kernels answer, and of hosts outside the cluster (H7, H10, H36).
 
-use buoy::protocol::Rule;
+use buoy::protocol::{KernelEvent, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -9,8 +9,9 @@ use crate::story::{Outcome, calm};
 
 /// The stranger has gone: he is asked for again within a second, and then what taking takes.
 const TAKEN_WITHIN: u64 = 1_300 * MILLISECOND;
-/// The kernel's lease ends 600 ms after the last step; up to a detection time later that is noticed.
-const UNANSWERED_MOST: u64 = 380 * MILLISECOND;
+/// The kernel's lease ends 600 ms after the last step; that is noticed a heartbeat after the latest
+/// moment at which it may have ended, so two heartbeats later at most, and then the groups are taken.
+const UNANSWERED_MOST: u64 = 240 * MILLISECOND;
 
 /// H7: of a pair only the heartbeats are cut, and clients see both. Nobody takes anything, for as
 /// long as it lasts.
@@ -42,6 +43,76 @@ pub(crate) fn frozen_of_two(broken: Option<Rule>) -> Outcome {
         cluster.watch("H10", 3 * SECOND - MILLISECOND, Cluster::doubled)?;
         cluster.expect("H10", cluster.misled().is_none(), "a client is lost")?;
         cluster.expect_outage("H10", UNANSWERED_MOST)?;
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H7, H55: the heartbeats of one of many are cut (its port was changed, a firewall was closed), its
+/// kernel answers. The others hear each other and not it: nobody takes anything, for as long as it
+/// lasts, also when the next one follows it.
+pub(crate) fn heartbeats_cut_of_many(broken: Option<Rule>) -> Outcome {
+    for (seed, nodes) in [(0, 3), (1, 3), (2, 4), (3, 5)] {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 10, broken) })?;
+        for cut in 0..2 {
+            let owner = cut;
+            for other in (0..nodes).filter(|other| *other != owner) {
+                cluster.cut(owner, other);
+                cluster.cut(other, owner);
+            }
+            if cut == 1 {
+                // These two have the same file again.
+                cluster.network.join(0, 1);
+                cluster.network.join(1, 0);
+            }
+            cluster.watch("H7", 10 * SECOND, Cluster::doubled)?;
+            cluster.expect_moves("H7", 0)?;
+            cluster.expect_outage("H7", 0)?;
+        }
+        cluster.heal();
+        cluster.settle()?;
+        cluster.expect_moves("H7", 0)?;
+    }
+    Ok(())
+}
+
+/// H10: the daemon of one of many stands still with its guardian. Its kernel answers while its lease
+/// runs, and not for a moment do two; then the others take.
+pub(crate) fn frozen_of_many(broken: Option<Rule>) -> Outcome {
+    for (seed, nodes) in (0..10).map(|seed| (seed, 3 + usize::from(seed % 2 == 0) * 2)) {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 10, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.run_for(seed * 13 * MILLISECOND)?;
+        cluster.mark();
+        cluster.pause(owner, 3 * SECOND);
+        cluster.watch("H10", 3 * SECOND - MILLISECOND, Cluster::doubled)?;
+        cluster.expect("H10", cluster.misled().is_none(), "a client is lost")?;
+        cluster.expect_outage("H10", UNANSWERED_MOST)?;
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// H7, H44: the heartbeats of a pair are cut, and one of them cannot hold one of its groups any more.
+/// Nothing says so but that its kernel answers for the others and not for this one.
+pub(crate) fn freed_without_heartbeats(broken: Option<Rule>) -> Outcome {
+    for seed in 0..5 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(2, 12, broken) })?;
+        cluster.cut(0, 1);
+        cluster.cut(1, 0);
+        cluster.run_for(2 * SECOND)?;
+        let owner = cluster.owner(0);
+        let event = KernelEvent::Usable { group: cluster.groups[0], usable: false };
+        cluster.tell_soon(owner, event);
+        cluster.wait_until("H44", 3 * SECOND, |this| {
+            let open = &this.open[0];
+            (*open != [1 - owner]).then(|| format!("g0 is answered for by {open:?}"))
+        })?;
+        cluster.watch("H7", 10 * SECOND, Cluster::doubled)?;
+        cluster.expect_moves("H7", 1)?;
+        let event = KernelEvent::Usable { group: cluster.groups[0], usable: true };
+        cluster.tell_soon(owner, event);
+        cluster.heal();
         cluster.settle()?;
     }
     Ok(())

@@ -21,7 +21,7 @@ fn address_body(flags: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
 }
 
 fn read(kind: u16, body: &[u8]) -> Option<Observation> {
-    Observation::read(&Message { kind, sequence: 0, body })
+    Observation::read(&Message { kind, sequence: 0, body }, Mark::default())
 }
 
 const ALL: u32 = FLAG_UP | FLAG_RUNNING | FLAG_LOWER_UP;

@@ -81,29 +81,74 @@ fn a_kernel_that_stops_answering_is_relieved_within_a_detection_time() {
 }
 
 #[test]
-fn a_dead_host_of_a_pair_is_relieved_as_soon_as_ever() {
-    let took = |broken| {
-        let mut cluster = settled(broken, 2, 9);
+fn a_dead_host_is_relieved_as_soon_as_if_no_kernel_were_asked() {
+    let took = |broken, nodes| {
+        let mut cluster = settled(broken, nodes, 9);
         cluster.kill(NodeId(1));
         let begin = cluster.now;
-        while cluster.share(NodeId(2)) < 9 {
+        while cluster.covered() < 9 {
             cluster.run(Duration::from_millis(1));
         }
         cluster.now.since(begin)
     };
-    assert_eq!(took(None), took(Some(Rule::SilentKernel)));
-    assert_eq!(took(None), took(Some(Rule::LookBeforeTake)));
+    for nodes in [2, 3, 5] {
+        assert_eq!(took(None, nodes), took(Some(Rule::SilentKernel), nodes));
+        assert_eq!(took(None, nodes), took(Some(Rule::LookBeforeTake), nodes));
+        assert_eq!(took(None, nodes), took(Some(Rule::KernelOutweighsPeers), nodes));
+    }
 }
 
 #[test]
-fn who_has_a_live_peer_asks_no_kernel() {
+fn of_many_nobody_takes_while_the_kernel_of_the_silent_answers() {
+    for nodes in [3, 5] {
+        let mut cluster = settled(None, nodes, 15);
+        let before = cluster.open.clone();
+        for other in 2..=nodes {
+            cluster.cut(1, other);
+            cluster.cut(other, 1);
+        }
+        cluster.run(Duration::from_secs(60));
+        assert_eq!(cluster.open, before, "{}", cluster.told());
+        let answers = |report: &Report| matches!(report, Report::KernelAnswers { peer, .. } if *peer == NodeId(1));
+        assert_eq!(told(&cluster, answers), nodes as usize - 1, "once by each");
+        cluster.cut.clear();
+        cluster.run(Duration::from_secs(1));
+        assert_eq!(cluster.open, before, "{}", cluster.told());
+    }
+}
+
+#[test]
+fn the_groups_of_a_frozen_owner_are_taken_when_its_lease_has_ended() {
     let mut cluster = settled(None, 3, 9);
     let theirs = cluster.groups_of(1);
-    cluster.split = true;
     cluster.freeze(NodeId(1));
-    cluster.run(Duration::from_millis(420));
-    for group in theirs {
-        assert_eq!(cluster.owner(group).len(), 2, "it was taken although the kernel answers");
+    cluster.run(Duration::from_millis(599));
+    for group in &theirs {
+        assert_eq!(cluster.owner(*group), [NodeId(1)], "its kernel answers");
+    }
+    (cluster.kernels_answer, cluster.split) = (false, true);
+    cluster.run(Duration::from_millis(220));
+    for group in &theirs {
+        assert_eq!(cluster.owner(*group).len(), 2, "{}", cluster.told());
+    }
+    let answers = |report: &Report| matches!(report, Report::KernelAnswers { .. });
+    assert_eq!(told(&cluster, answers), 0, "its daemon did not run");
+}
+
+/// Of a pair without heartbeats one has had to free a group: its kernel answers for the others.
+#[test]
+fn a_group_that_an_answering_kernel_does_not_have_is_taken() {
+    let mut cluster = settled(None, 2, 9);
+    cut_both_ways(&mut cluster);
+    cluster.run(Duration::from_secs(2));
+    let theirs = cluster.groups_of(1);
+    let down = theirs[0];
+    let event = Event::Kernel(KernelEvent::Usable { group: down, usable: false });
+    cluster.step(NodeId(1), event);
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.owner(down), [NodeId(2)], "{}", cluster.told());
+    for group in &theirs[1..] {
+        assert_eq!(cluster.owner(*group), [NodeId(1)]);
     }
 }
 

@@ -255,6 +255,7 @@ impl Cluster {
                     let event = KernelEvent::Absent { group, ticket };
                     self.post(self.now, node, Event::Kernel(event));
                 }
+                Action::Withdraw { .. } => {}
                 Action::Forward { group, to } => self.forwarded.push((node, group, to)),
                 Action::TestReach => self.test_reach(node),
                 Action::Probe { group } => self.answer(node, group),

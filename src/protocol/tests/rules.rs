@@ -38,7 +38,10 @@ fn a_repaired_address_is_announced() {
         cluster.run(Duration::from_secs(10));
         cluster.announced.clear();
         let group = cluster.groups_of(1)[0];
-        cluster.step(NodeId(1), Event::Kernel(KernelEvent::Repaired { group }));
+        cluster.step(
+            NodeId(1),
+            Event::Kernel(KernelEvent::Repaired { group, remover: Remover::Somebody }),
+        );
         cluster.run(Duration::from_millis(100));
         cluster.announced.iter().any(|(_, _, announced)| *announced == group)
     });

@@ -1,0 +1,25 @@
+//! What the threads of the daemon may know of each other while they run.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use super::deadlines::Deadlines;
+use super::removals::Removals;
+
+/// What other threads may read of the loop while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Vital {
+    /// Turns made.
+    pub turns: AtomicU64,
+    /// Reports dropped because nobody took the earlier ones.
+    pub reports_dropped: AtomicU64,
+    /// The process that guards this one, and how many have been lost.
+    pub guardian: AtomicU64,
+    /// See `guardian`.
+    pub guardians_lost: AtomicU64,
+    /// What the guardian has said, and how the renewals of the lease go.
+    pub removals: Removals,
+    /// Until when the kernel may answer for our addresses.
+    pub deadlines: Deadlines,
+    /// Whether the thread has real-time priority.
+    pub real_time: AtomicBool,
+}

@@ -1,0 +1,142 @@
+//! Removes what dead daemons of other names left: of a cluster that was renamed, or is not run here
+//! any more.
+//!
+//! Called at the start, before anything is added. An address bears the mark of its cluster and a
+//! table its name; the name that goes with either (see `presence`) is free when no daemon and no
+//! guardian of it lives, and is held while what it left is removed. A closed table that nobody
+//! renews would hold back an address that this host serves under another name, for ever.
+//!
+//! A table whose lease runs is somebody's, whatever its name says: a daemon of an earlier version
+//! has no name that could be taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::gate::Door;
+use super::leftovers;
+use super::links::Place;
+use super::mark::{Found, Mark};
+use super::presence::{self, Presence};
+use super::watch;
+use crate::netlink::Conversation;
+use crate::netlink::nftables::{self, Family};
+
+/// What all tables of ours begin with.
+const PREFIX: &str = "buoy_";
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Removed {
+    pub(super) addresses: usize,
+    pub(super) tables: usize,
+}
+
+/// One dead daemon's.
+#[derive(Debug, Default)]
+struct Estate {
+    places: Vec<Place>,
+    tables: Vec<(Family, String)>,
+}
+
+/// Removes it, as far as nobody lives whose it is. What cannot be told or removed stays, and is
+/// told in the log.
+pub(super) fn remove(own_table: &str) -> Removed {
+    let mut removed = Removed::default();
+    let estates = match estates(own_table) {
+        Ok(estates) => estates,
+        Err(error) => {
+            tracing::warn!(%error, "what other daemons left on this host cannot be found");
+            return removed;
+        }
+    };
+    for (value, estate) in estates {
+        match remove_one(value, &estate) {
+            Ok(true) => {
+                removed.addresses += estate.places.len();
+                removed.tables += estate.tables.len();
+                let (addresses, tables) = (estate.places.len(), estate.tables);
+                tracing::warn!(
+                    addresses,
+                    ?tables,
+                    "removed what a dead daemon of another name left"
+                );
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, ?estate, "what a dead daemon of another name left stays");
+            }
+        }
+    }
+    removed
+}
+
+/// Whether addresses that earlier versions added may be taken for ours: nobody else's table is in
+/// use here.
+///
+/// # Errors
+///
+/// When the kernel does not tell.
+pub fn earlier_are_ours(own_table: &str) -> io::Result<bool> {
+    let mut conversation = nftables::open()?;
+    for (family, table) in tables(own_table)? {
+        if in_use(&mut conversation, family, &table) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn tables(own_table: &str) -> io::Result<Vec<(Family, String)>> {
+    let all = nftables::tables(&mut nftables::open()?)?;
+    let others = |(_, name): &(Family, String)| name.starts_with(PREFIX) && name != own_table;
+    Ok(all.into_iter().filter(others).collect())
+}
+
+fn estates(own_table: &str) -> io::Result<BTreeMap<u32, Estate>> {
+    let own = Mark::of(own_table).value();
+    let mut estates: BTreeMap<u32, Estate> = BTreeMap::new();
+    // A kernel without nf_tables has no table of ours, and may have addresses.
+    for (family, table) in tables(own_table).unwrap_or_default() {
+        let value = Mark::of(&table).value();
+        estates.entry(value).or_default().tables.push((family, table));
+    }
+    for (place, found) in watch::dump_marks()? {
+        match found {
+            Found::Of(value) if value != own => {
+                estates.entry(value).or_default().places.push(place);
+            }
+            Found::Of(_) | Found::Earlier => {}
+        }
+    }
+    Ok(estates)
+}
+
+/// Returns whether it was a dead daemon's; then it is gone.
+fn remove_one(value: u32, estate: &Estate) -> io::Result<bool> {
+    let presence::Found::Nobody(_held) = Presence::take_value(value)? else { return Ok(false) };
+    let mut conversation = (!estate.tables.is_empty()).then(nftables::open).transpose()?;
+    if let Some(conversation) = &mut conversation {
+        let used = |(family, table): &(Family, String)| in_use(conversation, *family, table);
+        if estate.tables.iter().any(used) {
+            return Ok(false);
+        }
+    }
+    leftovers::remove(&estate.places)?;
+    let left: BTreeSet<Place> = watch::dump_marks()?.into_iter().map(|(place, _)| place).collect();
+    if estate.places.iter().any(|place| left.contains(place)) {
+        // Its table keeps them closed.
+        return Err(io::Error::other("addresses cannot be removed"));
+    }
+    if let Some(conversation) = &mut conversation {
+        for (family, table) in &estate.tables {
+            nftables::remove_table(conversation, *family, table)?;
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a lease of the table runs.
+fn in_use(conversation: &mut Conversation, family: Family, table: &str) -> bool {
+    let runs = |door: Door| nftables::has_elements(conversation, family, table, door.lease());
+    Door::ALL.map(runs).into_iter().any(|runs| runs.unwrap_or(false))
+}

@@ -1,0 +1,91 @@
+//! Why the kernel thread could not be started, with what to do about it.
+
+use std::fmt;
+use std::io;
+
+/// What [`start`](super::start) can fail of. Nothing was changed on the host, unless said so.
+#[derive(Debug)]
+pub enum StartError {
+    /// A capability is missing.
+    NotPermitted {
+        /// Its name.
+        capability: &'static str,
+    },
+    /// The kernel could not be spoken to.
+    Netlink(io::Error),
+    /// There can be no gate, and nothing else will do.
+    NoGate {
+        /// Its table.
+        table: String,
+        /// Who cannot do without.
+        wanted: GateWanted,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The thread could not be made.
+    Thread(io::Error),
+    /// Addresses that a predecessor left could not be removed (all of them; some may be).
+    Leftovers {
+        /// How many are still there.
+        count: usize,
+    },
+}
+
+/// Why it must be the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateWanted {
+    /// No other way was allowed.
+    Required,
+    /// A group is in mode `Majority`: lifetimes end too late for what its voters have granted.
+    Majority,
+}
+
+impl fmt::Display for GateWanted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Required => {
+                "kernel_lease = \"required\" forbids to run without it (kernel_lease = \"auto\" \
+                 makes do with lifetimes of addresses)"
+            }
+            Self::Majority => {
+                "mode \"majority\" cannot do without it (mode \"availability\" makes do with \
+                 lifetimes of addresses)"
+            }
+        })
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPermitted { capability } => write!(
+                out,
+                "missing capability {capability}: run as root, or grant it (systemd: \
+                 AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW)"
+            ),
+            Self::Netlink(error) => write!(out, "the kernel cannot be asked by netlink: {error}"),
+            Self::NoGate { table, wanted, source } => write!(
+                out,
+                "no gate can be made in nf_tables ({source}), and {wanted}: load the kernel's \
+                 module nf_tables with its families inet and arp, grant CAP_NET_ADMIN, and let \
+                 nobody else own the table inet {table}, table arp {table} or table netdev \
+                 {table}"
+            ),
+            Self::Thread(error) => write!(out, "no thread for the kernel's events: {error}"),
+            Self::Leftovers { count } => {
+                write!(out, "{count} addresses left by a predecessor cannot be removed")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Netlink(source) | Self::Thread(source) | Self::NoGate { source, .. } => {
+                Some(source)
+            }
+            Self::NotPermitted { .. } | Self::Leftovers { .. } => None,
+        }
+    }
+}
