@@ -255,8 +255,8 @@ fn thousand_addresses_of_a_killed_daemon() -> Outcome {
     })
 }
 
-/// Somebody flushes all tables, ours among them. It is back before anybody notices, still open,
-/// and still closes.
+/// Somebody flushes all tables. Ours is another's and stays as it is, or is back before anybody
+/// notices, still open, and still closes.
 fn gate_flushed_by_others() -> Outcome {
     with(&Shape::default(), |scene| {
         let begin = clock::now();

@@ -45,7 +45,7 @@ impl Owner {
             let command = command.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null());
             let child = command.spawn()?;
             if let Some(mut input) = child.stdin.as_ref() {
-                writeln!(input, "add table netdev buoy_lab {{ flags owner; }}")?;
+                writeln!(input, "add table inet buoy_lab {{ flags owner; }}")?;
             }
             Ok::<_, std::io::Error>(child)
         };
@@ -150,7 +150,7 @@ fn majority_is_answered_through_its_own_door() -> Outcome {
     with(&shape, |scene| {
         let owner = scene.owner(vip(100))?;
         let set = |name: &str| {
-            let words = ["list", "set", "netdev", "buoy_lab", name];
+            let words = ["list", "set", "inet", "buoy_lab", name];
             scene.cluster.namespace(owner).output("nft", &words)
         };
         assert!(set("granted4")?.contains("10.77.0.100"), "{}", set("granted4")?);
@@ -172,7 +172,7 @@ fn start_without_a_required_gate_is_refused() -> Outcome {
         let owner = Owner::start(scene, 0)?;
         let (code, said) = refused(scene, Path::new(PROGRAM), &run_arguments(scene, 0))?;
         assert_eq!(code, Some(1), "{said}");
-        for part in ["nf_tables", "kernel_lease", "table netdev buoy_lab"] {
+        for part in ["nf_tables", "kernel_lease", "table inet buoy_lab"] {
             assert!(said.contains(part), "it does not name {part}: {said}");
         }
         drop(owner);

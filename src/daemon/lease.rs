@@ -8,8 +8,9 @@
 //!                                              \-> tell ------------------> the guardian
 //! ```
 //!
-//! A thread of its own, because the way to the kernel may be held up by others who change their
-//! rules, and heartbeats must not be. If it is late, or the protocol thread is, the kernel closes
+//! A thread of its own, because the way to the kernel may be held up, and heartbeats must not be;
+//! that others change their rules does not hold up a renewal (see `kernel::renewal`). It also looks
+//! whether the gate is whole, and puts it back. If it is late, or the protocol thread is, the kernel closes
 //! the doors by itself; nobody has to notice anything for that. No door is ever left open for
 //! longer than its deadline: a write that took long is done again with what is left then.
 
@@ -28,15 +29,14 @@ use crate::protocol::{Instant, shortened};
 
 /// Between two renewals: a fifth of what is left of the shorter lease, so that four may fail, but
 /// not so often that an idle daemon costs more than it must (each takes about 30 us), nor so seldom
-/// that a gate that somebody has flushed lets everything through for long.
-const PACE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(150));
+/// that a gate that somebody has flushed lets everything through for long: it is to be back within
+/// 150 ms.
+const PACE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(100));
 /// What a write to the kernel may take, and is taken off what is left of a lease for that: the
 /// kernel counts from when it carries it out.
 const WRITE: Duration = Duration::from_millis(1);
-/// A gate that was flushed is asked for as often as this until it is back.
-const BACK: Duration = Duration::from_micros(500);
-/// And so many times, then at the usual pace; somebody keeps us from building it.
-const BACK_MAX: u32 = 200;
+/// A gate that cannot be put back is tried again after so long.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What the thread works with.
 pub(crate) struct Parts {
@@ -103,72 +103,123 @@ impl Parts {
 /// What of the kernel this thread holds.
 struct Doors {
     lease: Lease,
-    /// Doors that may be open.
-    open: [bool; Door::ALL.len()],
-    /// How often the gate was asked for since it was found to be gone.
-    gone: u32,
+    /// Until when each door is open, as far as is known; `None` if it is closed.
+    open: [Option<Instant>; Door::ALL.len()],
+    /// The gate is gone and could not be put back.
+    lost: bool,
 }
 
 impl Doors {
     const fn new(lease: Lease) -> Self {
-        Self { lease, open: [false; Door::ALL.len()], gone: 0 }
+        Self { lease, open: [None; Door::ALL.len()], lost: false }
     }
 
     /// Brings every door to where it shall be; returns when to look again if not at the usual pace.
     fn keep(&mut self, vital: &Vital, kernel: &Kernel) -> Option<Duration> {
-        // What is another node's first: nothing may hold that up.
-        let withdrawn = self.lease.withdraw();
-        let kept = Door::ALL.map(|door| self.keep_door(door, vital));
-        // A flushed gate holds nothing back, also while nothing is to be let through.
-        let looked = if self.open.contains(&true) { Renewal::Done } else { self.lease.look() };
-        let all = kept.into_iter().chain([looked, withdrawn]).collect::<Vec<_>>();
-        let gone = all.iter().any(|kept| matches!(kept, Renewal::Gone));
-        for kept in all {
-            if let Renewal::Failed(error) = kept {
-                tracing::warn!(%error, "the kernel's lease cannot be renewed");
+        // While there is no gate there is no door either; it comes back with its doors open.
+        let kept = if self.lost { Vec::new() } else { self.keep_doors(vital) };
+        let mut gone = self.lost;
+        // A gate that is not whole holds nothing back, also while nothing is to be let through.
+        // What is another node's is asked for at once, but waits for whoever changes his rules.
+        let withdrawn = if self.lost { Renewal::Done } else { self.lease.withdraw() };
+        for kept in kept.into_iter().chain([withdrawn, self.lease.look()]) {
+            match kept {
+                Renewal::Done => {}
+                Renewal::Gone => gone = true,
+                Renewal::Failed(error) => {
+                    tracing::warn!(%error, "the kernel's lease cannot be renewed");
+                }
             }
         }
-        if !gone {
-            if std::mem::take(&mut self.gone) > 0 {
-                // Its doors are as they shall be: it may hold back the rest.
-                kernel.restore_gate();
+        if gone { self.repair(vital, kernel) } else { None }
+    }
+
+    fn keep_doors(&mut self, vital: &Vital) -> Vec<Renewal> {
+        Door::ALL.map(|door| self.keep_door(door, vital)).into()
+    }
+
+    /// Puts the gate back; while that fails, groups that must not be without it are given up.
+    fn repair(&mut self, vital: &Vital, kernel: &Kernel) -> Option<Duration> {
+        let begun = clock::now();
+        let untils = Door::ALL.map(|door| vital.deadlines.until(door));
+        match self.lease.repair(untils.map(|until| left(until, begun, WRITE))) {
+            Ok(()) => {
+                self.open = untils.map(Some);
+                if clock::now().since(begun) > WRITE {
+                    // The kernel counts from when it has carried this out.
+                    self.keep_doors(vital);
+                }
+                self.lost = false;
+                kernel.gate_is_back();
+                tracing::warn!(
+                    "somebody had changed or removed the gate's tables in nf_tables: put back"
+                );
+                None
             }
-            return None;
+            Err(error) => {
+                if !self.lost {
+                    tracing::error!(
+                        %error,
+                        "somebody has changed or removed the gate's tables in nf_tables, and they \
+                         cannot be put back: groups in mode majority are given up until they can, \
+                         others are served without"
+                    );
+                }
+                self.lost = true;
+                kernel.lose_gate();
+                Some(AGAIN)
+            }
         }
-        self.lease.forget();
-        if self.gone.is_multiple_of(BACK_MAX) {
-            kernel.rebuild_gate();
-        }
-        self.gone += 1;
-        (self.gone < BACK_MAX).then_some(BACK)
     }
 
     fn keep_door(&mut self, door: Door, vital: &Vital) -> Renewal {
         let mut allowed = WRITE;
+        let before = self.open[door as usize];
+        let mut first = true;
         loop {
             let begun = clock::now();
             vital.removals.renewal_begins(begun);
-            let left = left(vital.deadlines.until(door), begun, allowed);
+            let until = vital.deadlines.until(door);
+            let left = left(until, begun, allowed);
             let open = &mut self.open[door as usize];
             let renewal = match left {
                 Some(left) => {
-                    *open = true;
+                    *open = Some(until);
                     self.lease.renew(door, left)
                 }
-                None if *open => self.lease.close(door),
+                None if open.is_some() => self.lease.close(door),
                 None => return Renewal::Done,
             };
             vital.removals.renewal_ended(clock::now());
             if left.is_none() {
-                *open = matches!(renewal, Renewal::Failed(_));
+                if !matches!(renewal, Renewal::Failed(_)) {
+                    *open = None;
+                }
                 return renewal;
             }
-            let took = clock::now().since(begun);
+            let now = clock::now();
+            if std::mem::take(&mut first) {
+                tell_late(door, before, (begun, now));
+            }
+            let took = now.since(begun);
             if took <= allowed {
                 return renewal;
             }
             allowed = took * 2;
         }
+    }
+}
+
+/// Tells of a door that has closed because its renewal took so long.
+fn tell_late(door: Door, open: Option<Instant>, (begun, now): (Instant, Instant)) {
+    if let Some(until) = open.filter(|until| begun < *until && *until < now) {
+        tracing::warn!(
+            ?door,
+            late_ms = now.since(until).as_millis(),
+            nf_tables_ms = now.since(begun).as_millis(),
+            "a lease was renewed after its end, and its addresses were silent meanwhile: nf_tables \
+             took long, mostly because another program changes a large set of rules"
+        );
     }
 }
 
@@ -193,12 +244,13 @@ mod tests {
     fn the_shorter_lease_sets_the_pace() {
         let at = Instant::from_millis;
         let paced = |vouched, granted| pace([at(vouched), at(granted)], at(1000)).as_millis();
-        assert_eq!(paced(1600, 0), 120, "profile lan");
+        assert_eq!(paced(1450, 0), 90, "between renewals of profile lan");
         assert_eq!(paced(1300, 0), 60, "profile fast");
-        assert_eq!(paced(5000, 0), 150, "profile vm");
+        assert_eq!(paced(1600, 0), 100, "profile lan");
+        assert_eq!(paced(5000, 0), 100, "profile vm");
         assert_eq!(paced(5000, 1300), 60, "the other door");
         assert_eq!(paced(1600, 1010), 50, "almost over");
-        assert_eq!(paced(1000, 900), 150, "both are over");
+        assert_eq!(paced(1000, 900), 100, "both are over");
     }
 
     #[test]

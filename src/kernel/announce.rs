@@ -18,15 +18,20 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use pnet_datalink::{Channel, ChannelType, DataLinkSender, NetworkInterface};
 
-use super::StartError;
 use super::arp::{self, Operation};
 use super::counters::Counters;
 use super::links::{Host, Link};
 use super::ndp::{self, Speaker};
+use super::{StartError, Vouched};
 
 /// Sends announcements.
+///
+/// What it says of addresses is no packet of the host that the gate would see: so nothing is said
+/// while nobody vouches for this node, as after a moment in which this process stood still.
 #[derive(Default)]
 pub(super) struct Announcer {
+    /// `None` without a fence.
+    pub(super) vouched: Option<Vouched>,
     senders: BTreeMap<u32, Box<dyn DataLinkSender>>,
 }
 
@@ -42,6 +47,10 @@ impl Announcer {
         let mut routers = BTreeMap::new();
         for (link, address) in addresses {
             let Some(hardware) = link.hardware.filter(|_| !link.loopback) else { continue };
+            if !self.may_speak() {
+                counters.announcements_ignored.add(1);
+                continue;
+            }
             let sent = match *address {
                 IpAddr::V4(address) => {
                     let request = arp::announcement(hardware, address, Operation::Request);
@@ -98,7 +107,7 @@ impl Announcer {
         neighbour: (IpAddr, [u8; 6]),
         host: &Host,
     ) -> io::Result<()> {
-        let Some(hardware) = link.hardware else { return Ok(()) };
+        let Some(hardware) = link.hardware.filter(|_| self.may_speak()) else { return Ok(()) };
         match (address, neighbour) {
             (IpAddr::V4(address), (_, to)) => {
                 let request = arp::directed(hardware, address, Operation::Request, to);
@@ -114,6 +123,10 @@ impl Announcer {
         }
     }
 
+    fn may_speak(&self) -> bool {
+        self.vouched.as_ref().is_none_or(Vouched::holds)
+    }
+
     /// Sends one frame, through a new socket if the old one does not work any more.
     pub(super) fn send(&mut self, link: &Link, frame: &[u8]) -> io::Result<()> {
         if let Some(sender) = self.senders.get_mut(&link.index) {
@@ -124,7 +137,7 @@ impl Announcer {
                 sent => return sent,
             }
         }
-        let mut sender = open(link)?;
+        let mut sender = open_on(&link.name, link.index)?;
         let sent = send_on(&mut sender, frame);
         self.senders.insert(link.index, sender);
         sent
@@ -135,11 +148,12 @@ fn send_on(sender: &mut Box<dyn DataLinkSender>, frame: &[u8]) -> io::Result<()>
     sender.send_to(frame, None).unwrap_or(Ok(()))
 }
 
-fn open(link: &Link) -> io::Result<Box<dyn DataLinkSender>> {
+/// Opens a way to send frames on a device.
+pub(super) fn open_on(name: &str, index: u32) -> io::Result<Box<dyn DataLinkSender>> {
     let interface = NetworkInterface {
-        name: link.name.clone(),
+        name: name.to_owned(),
         description: String::new(),
-        index: link.index,
+        index,
         mac: None,
         ips: Vec::new(),
         flags: 0,

@@ -34,7 +34,7 @@ use super::reconcile::{Change, Reconciler, Refusal};
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
 use super::withdrawals::Withdrawals;
-use super::{EventSink, Fenced, Order, Settings, StartError, Ward};
+use super::{EventSink, Order, Settings, StartError, Started, Ward};
 use crate::protocol::{GroupKey, Instant, KernelEvent, Mode, Remover};
 
 /// Changes asked for at once. More would only fill the sockets' buffers.
@@ -45,7 +45,7 @@ const ORDERS_MAX: usize = 1024;
 const REOPEN: Duration = Duration::from_millis(100);
 
 type Shared = (Arc<Counters>, Connections, Withdrawals);
-type Ready = blocking::Sender<Result<(Fenced, Option<String>), StartError>>;
+type Ready = blocking::Sender<Result<Started, StartError>>;
 
 /// The body of the thread.
 pub(super) fn run(
@@ -65,7 +65,11 @@ pub(super) fn run(
         let shared = (counters, connections, withdrawals);
         match Shell::open(settings, events, shared).await {
             Ok(mut shell) => {
-                drop(ready.send(Ok((shell.fence.in_force(), shell.fence.no_preserving()))));
+                drop(ready.send(Ok(Started {
+                    fence: shell.fence.in_force(),
+                    no_preserving: shell.fence.no_preserving(),
+                    tables: shell.fence.tables(),
+                })));
                 shell.serve(orders).await;
                 if !shell.leaving {
                     shell.remove_everything().await;
@@ -163,6 +167,7 @@ impl Shell {
             shell.resynchronise();
             Fence::adopt(settings.fence, &shell.reconciler)?
         };
+        shell.announcer.vouched = shell.fence.vouched();
         shell.kept.clear();
         shell.reconciler.doubt();
         shell.settle();
@@ -273,11 +278,7 @@ impl Shell {
                 self.probes.reconfigure(peer_addresses, now);
                 self.fence.change_doors(&mut self.reconciler);
             }
-            Order::RebuildGate => {
-                self.counters.gates_rebuilt.add(1);
-                self.fence.rebuild(&mut self.reconciler);
-            }
-            Order::RestoreGate => self.fence.restore(),
+            Order::LoseGate => self.fence.is_lost(&mut self.reconciler),
             Order::Stop => return false,
             Order::Leave => {
                 self.leaving = true;
@@ -417,7 +418,7 @@ impl Shell {
                 tracing::debug!(group = name(group), usable, "links changed");
             }
             KernelEvent::Present { group, .. } if self.fence.no_preserving().is_none() => {
-                let keepable = handing::keepable(*group, &self.reconciler);
+                let keepable = handing::keepable(*group, &self.reconciler, &self.fence);
                 keepable.into_iter().for_each(|event| (self.events)(event));
             }
             KernelEvent::Present { .. }

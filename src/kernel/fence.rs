@@ -21,6 +21,7 @@ use super::mark::Mark;
 use super::mute::Disguise;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::ruleset::Cover;
+use super::tables::Shared;
 use super::{FenceSettings, Fenced, GateWanted, StartError, Vouched};
 use crate::protocol::{GroupKey, Instant, Mode};
 
@@ -50,7 +51,18 @@ impl Fence {
         let mark = Mark::of(&table);
         let fence = Self { vouched: Some(vouched.clone()), ..Self::default() };
         let source = match Gate::open(table.clone(), preserve) {
-            Ok(gate) => return Ok(Self { gate: Some((gate, table)), ..fence }),
+            Ok(gate) => {
+                if !gate.owned() {
+                    tracing::warn!(
+                        table,
+                        "this kernel cannot keep others from removing the gate (that needs Linux \
+                         6.9): when somebody does, for example by flush ruleset, addresses that \
+                         are to be silent answer until it is back; groups in mode majority do not \
+                         preserve connections here"
+                    );
+                }
+                return Ok(Self { gate: Some((gate, table)), ..fence });
+            }
             Err(source) => source,
         };
         let (wanted, lifetime) = match lifetime {
@@ -82,13 +94,10 @@ impl Fence {
         let cover = |place: &Place| {
             (place.address, Cover::Behind(Door::of(reconciler.mode(place.address))))
         };
-        let host = reconciler.host();
-        let links = places.iter().filter_map(|place| host.link(place.link));
-        let devices = links.map(|link| (link.index, link.name.clone())).collect();
         let covered = places.iter().map(cover).collect();
         // The kernel counts from when it carries it out.
         let left = (vouched.0)().saturating_sub(WRITE);
-        let source = match Gate::adopt(table.clone(), devices, covered, (left, preserve)) {
+        let source = match Gate::adopt(table.clone(), covered, (left, preserve)) {
             Ok(gate) => {
                 let gate = Some((gate, table));
                 return Ok(Self { gate, vouched: Some(vouched), ..Self::default() });
@@ -163,6 +172,11 @@ impl Fence {
         self.vouched.as_ref().is_none_or(Vouched::holds)
     }
 
+    /// Who tells whether anybody vouches for this node.
+    pub(super) fn vouched(&self) -> Option<Vouched> {
+        self.vouched.clone()
+    }
+
     /// When to look again whether anything has changed with time, and to [`Fence::prolong`].
     pub(super) fn deadline(&self) -> Option<Moment> {
         let lifetimes = self.lifetimes.as_ref().map(Refresher::deadline);
@@ -196,8 +210,8 @@ impl Fence {
         if cover(gate, &coming, reconciler).is_ok() {
             return;
         }
-        let again = gate.rebuild().and_then(|()| gate.restore());
-        let Err(error) = again.and_then(|()| cover(gate, &coming, reconciler)) else { return };
+        let again = gate.rebuild().and_then(|()| cover(gate, &coming, reconciler));
+        let Err(error) = again else { return };
         tracing::warn!(%error, "addresses come without the gate");
         changes.retain(|change| {
             let adds = matches!(change, Change::Add(_));
@@ -212,13 +226,14 @@ impl Fence {
     /// Puts addresses behind the other door whose group has changed its mode.
     pub(super) fn change_doors(&mut self, reconciler: &mut Reconciler) {
         let Some((gate, _)) = &mut self.gate else { return };
-        let covered = gate.covered().map(|address| (address, cover_of(reconciler, address)));
+        let covered =
+            gate.covered().into_iter().map(|address| (address, cover_of(reconciler, address)));
         let doors: Vec<(IpAddr, Cover)> = covered.collect();
         if gate.cover(doors.iter().copied()).is_ok() {
             return;
         }
         let rebuilt = gate.rebuild().and_then(|()| gate.cover(doors.into_iter()));
-        if let Err(error) = rebuilt.and_then(|()| gate.restore()) {
+        if let Err(error) = rebuilt {
             tracing::error!(%error, "addresses cannot be put behind the other door");
             reconciler.give_up(Mode::Majority);
         }
@@ -246,23 +261,26 @@ impl Fence {
         }
     }
 
-    /// Builds a gate anew that somebody has removed; it holds nothing back yet.
-    pub(super) fn rebuild(&mut self, reconciler: &mut Reconciler) {
-        let Some((gate, _)) = &mut self.gate else { return };
-        self.forwards.forget();
-        if let Err(error) = gate.rebuild() {
-            tracing::error!(%error, "the gate cannot be built");
+    /// The gate is gone and cannot be put back: what must not be answered for without it goes.
+    pub(super) fn is_lost(&self, reconciler: &mut Reconciler) {
+        if self.gate.is_some() {
             reconciler.give_up(Mode::Majority);
         }
     }
 
-    /// Puts it before the addresses again. If this fails the table is gone once more, which the
-    /// next renewal finds out.
-    pub(super) fn restore(&mut self) {
-        let Some((gate, _)) = &mut self.gate else { return };
-        match gate.restore() {
-            Ok(()) => tracing::warn!("the gate had been removed by somebody and is back"),
-            Err(error) => tracing::warn!(%error, "the gate is not back yet"),
+    /// For whoever renews the leases of the gate.
+    pub(super) fn tables(&self) -> Option<Shared> {
+        self.gate.as_ref().map(|(gate, _)| gate.tables().clone())
+    }
+
+    /// Whether connections of groups in this mode can be preserved here: what is kept for them must
+    /// not be answered for when somebody removes the gate.
+    pub(super) fn preserves(&self, mode: Mode) -> bool {
+        match &self.gate {
+            Some((gate, _)) => {
+                gate.unmutable().is_none() && (mode == Mode::Availability || gate.owned())
+            }
+            None => false,
         }
     }
 
@@ -277,11 +295,6 @@ impl Fence {
 }
 
 fn cover(gate: &mut Gate, coming: &[Place], reconciler: &Reconciler) -> io::Result<()> {
-    let host = reconciler.host();
-    let devices: BTreeSet<u32> = coming.iter().map(|place| place.link).collect();
-    for link in devices.iter().filter_map(|index| host.link(*index)) {
-        gate.watch(link.index, &link.name)?;
-    }
     gate.cover(coming.iter().map(|place| (place.address, cover_of(reconciler, place.address))))
 }
 

@@ -1,8 +1,8 @@
 //! Sends the former owner of a group the segments of connections that it still serves.
 //!
 //! The new owner knows its own connections by their first segment, which it has seen. Whatever else
-//! comes over TCP for the group goes on to the hardware address of the former owner, out of the
-//! device by which it came, before anything else of this host sees it: no route, no connection
+//! comes over TCP for the group, by any card, goes on to the hardware address of the former owner,
+//! out of the device that bears the group, before anything else of this host sees it: no route, no connection
 //! tracking, no check of its source. That host answers the client directly (see `handing`).
 //!
 //! ```text
@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use super::gate::Gate;
 use super::mute::{BEGINS, DESTINATION_UNREACHABLE, ICMP, PACKET_TOO_BIG, TCP};
 use super::ruleset::{ICMPV6, IPV4, IPV6, octets};
-use crate::netlink::nftables::{Batch, Field, Hook, Key, Step};
+use crate::netlink::nftables::{Batch, Family, Field, Hook, Key, Step};
 use crate::protocol::GroupKey;
 
 /// Before the gate and before other tables.
@@ -46,6 +46,8 @@ pub(super) struct Forward {
     pub(super) addresses: Vec<IpAddr>,
     /// Index and name of the device.
     pub(super) device: (u32, String),
+    /// Others by which segments may come, because the host answers for the group there as well.
+    pub(super) others: Vec<String>,
     /// Its hardware address.
     pub(super) own: [u8; 6],
     /// That of the former owner.
@@ -66,7 +68,12 @@ impl Forwards {
     ) -> io::Result<()> {
         self.end(gate, group);
         let number = gate.number();
-        gate.change(|batch| forward.rules(batch, number))?;
+        let all = gate.change_at_devices(|batch| forward.rules(batch, number));
+        if all.is_err() {
+            // One of them may have gone just now, or this kernel takes one for a hook.
+            let own = Forward { others: Vec::new(), ..forward.clone() };
+            gate.change_at_devices(|batch| own.rules(batch, number))?;
+        }
         self.0.insert(group, number);
         Ok(())
     }
@@ -74,13 +81,13 @@ impl Forwards {
     /// Ends, if it has begun.
     pub(super) fn end(&mut self, gate: &mut Gate, group: GroupKey) {
         let Some(number) = self.0.remove(&group) else { return };
-        if gate.change(|batch| remove(remove_hook(batch, number), number)).is_ok() {
+        if gate.change_at_devices(|batch| remove(remove_hook(batch, number), number)).is_ok() {
             return;
         }
         // The kernel removes the hook with its device. Without it nothing is forwarded, also if
         // somebody has made use of the rest, which then has to stay.
-        let hook = gate.change(|batch| remove_hook(batch, number));
-        match gate.change(|batch| remove(batch, number)) {
+        let hook = gate.change_at_devices(|batch| remove_hook(batch, number));
+        match gate.change_at_devices(|batch| remove(batch, number)) {
             Ok(()) => {}
             Err(error) if hook.is_ok() => {
                 tracing::warn!(%error, number, "rules for a former owner stay, nothing uses them");
@@ -89,11 +96,13 @@ impl Forwards {
             Err(error) => tracing::debug!(%error, "the rules for a former owner are gone"),
         }
     }
+}
 
-    /// The table is gone.
-    pub(super) fn forget(&mut self) {
-        self.0.clear();
-    }
+/// Tries whether the kernel takes the rules.
+pub(super) fn attempt(gate: &mut Gate) -> io::Result<()> {
+    let forward = Forward::trial();
+    gate.change_at_devices(|batch| forward.rules(batch, 0))?;
+    gate.change(|batch| batch.of(Family::Netdev).delete_table())
 }
 
 /// The names of chain and sets, for IPv6 or not.
@@ -120,16 +129,24 @@ fn remove(mut batch: Batch<'_>, number: u32) -> Batch<'_> {
 
 impl Forward {
     /// One that does nothing, to see whether the kernel takes it.
-    pub(super) fn trial() -> Self {
+    fn trial() -> Self {
         // The loopback device has this index in every network namespace.
         let device = (1, "lo".to_owned());
-        Self { addresses: Vec::new(), device, own: [2, 0, 0, 0, 0, 1], theirs: [2, 0, 0, 0, 0, 2] }
+        Self {
+            addresses: Vec::new(),
+            device,
+            others: Vec::new(),
+            own: [2, 0, 0, 0, 0, 1],
+            theirs: [2, 0, 0, 0, 0, 2],
+        }
     }
 
     /// Makes chains and sets.
-    pub(super) fn rules<'a>(&self, batch: Batch<'a>, number: u32) -> Batch<'a> {
+    fn rules<'a>(&self, batch: Batch<'a>, number: u32) -> Batch<'a> {
         let chain = hook(number);
-        let place = Hook::Ingress(&self.device.1);
+        let devices: Vec<&str> =
+            [&self.device.1].into_iter().chain(&self.others).map(String::as_str).collect();
+        let place = Hook::Ingress(&devices);
         let mut batch = batch.new_chain(&chain, Some((place, PRIORITY)));
         batch = batch.new_rule(&chain, &[Step::Is(SOURCE, &self.theirs), Step::Accept]);
         for v6 in [false, true] {
@@ -158,7 +175,7 @@ impl Forward {
         let (chain, [flow, flows, to]) = (hook(number), names(number, v6));
         let family = Step::EtherType(if v6 { IPV6 } else { IPV4 });
         let (offset, length) = if v6 { (24, 16) } else { (16, 4) };
-        let ours = Step::Is(DESTINATION, &self.own);
+        let ours = Step::Addressed;
         let addressed = Step::In(Field::Network(offset), length, &to);
         let (protocol, kind): (u8, &[u8]) =
             if v6 { (ICMPV6, &[PACKET_TOO_BIG]) } else { (ICMP, &[DESTINATION_UNREACHABLE]) };

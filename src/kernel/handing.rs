@@ -45,6 +45,9 @@ impl Handing {
         let muted = match place.and_then(|(link, addresses)| {
             Some((disguise(reconciler, link, &addresses)?, addresses))
         }) {
+            Some((_, addresses)) if !kept_silent(reconciler, fence, &addresses) => {
+                Err(std::io::ErrorKind::Unsupported.into())
+            }
             Some((link, addresses)) => fence.mute(&addresses, &link),
             None => Err(std::io::ErrorKind::AddrNotAvailable.into()),
         };
@@ -93,12 +96,27 @@ impl Reconciler {
 }
 
 /// Where the connections of a group that is held could be kept, if it were handed over.
-pub(super) fn keepable(group: GroupKey, reconciler: &Reconciler) -> Option<KernelEvent> {
+pub(super) fn keepable(
+    group: GroupKey,
+    reconciler: &Reconciler,
+    fence: &Fence,
+) -> Option<KernelEvent> {
     let (link, addresses) = reconciler.place_of_held(group)?;
+    if !kept_silent(reconciler, fence, &addresses) {
+        return None;
+    }
     disguise(reconciler, link, &addresses)?;
     let hardware = HardwareAddress(reconciler.host().link(link)?.hardware?);
     Some(KernelEvent::Keepable { group, hardware })
 }
+
+/// Whether the addresses of a group will be as silent as its mode promises.
+fn kept_silent(reconciler: &Reconciler, fence: &Fence, addresses: &[IpAddr]) -> bool {
+    addresses.iter().all(|address| fence.preserves(reconciler.mode(*address)))
+}
+
+/// Cards by which segments for a former owner may come; the kernel takes 256.
+const CARDS_MAX: usize = 64;
 
 /// Has what is not this host's go on to the former owner; told if it cannot be done.
 pub(super) fn forward(
@@ -110,7 +128,17 @@ pub(super) fn forward(
     let Some(HardwareAddress(theirs)) = to else { return fence.stop_forwarding(group) };
     let forward = reconciler.place(group).and_then(|(index, addresses)| {
         let link = reconciler.host().link(index)?;
-        Some(Forward { addresses, device: (index, link.name.clone()), own: link.hardware?, theirs })
+        let others = reconciler
+            .host()
+            .links()
+            .filter(|other| other.hardware.is_some() && !other.loopback && other.index != index);
+        Some(Forward {
+            addresses,
+            device: (index, link.name.clone()),
+            others: others.map(|other| other.name.clone()).take(CARDS_MAX).collect(),
+            own: link.hardware?,
+            theirs,
+        })
     });
     let done = match forward {
         Some(forward) => fence.forward(group, &forward),
@@ -126,8 +154,7 @@ pub(super) fn forward(
 fn disguise(reconciler: &Reconciler, link: u32, addresses: &[IpAddr]) -> Option<Disguise> {
     let host = reconciler.host();
     let (own4, own6) = host.own_on(link);
-    let name = host.link(link)?.name.clone();
     let v4 = own4.is_some() || !addresses.iter().any(IpAddr::is_ipv4);
     let v6 = own6.is_some() || !addresses.iter().any(IpAddr::is_ipv6);
-    (v4 && v6).then_some(Disguise { index: link, name, own4, own6 })
+    (v4 && v6).then_some(Disguise { index: link, own4, own6 })
 }

@@ -308,6 +308,11 @@ impl Host {
         self.connected = connected.collect();
     }
 
+    /// All links.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
     /// The link with this index.
     pub(super) fn link(&self, index: u32) -> Option<&Link> {
         self.links.get(&index)

@@ -38,6 +38,7 @@ mod forward;
 mod gate;
 mod group;
 mod handing;
+mod hardware;
 mod leftovers;
 mod lifetimes;
 mod links;
@@ -52,6 +53,7 @@ mod probe;
 mod questions;
 mod reach;
 mod reconcile;
+mod renewal;
 mod ruleset;
 mod sharing;
 mod sockets;
@@ -62,6 +64,7 @@ mod start_error;
 mod stories;
 mod survey;
 mod sweep;
+mod tables;
 mod tickle;
 mod verify;
 mod vicinity;
@@ -81,7 +84,7 @@ use tokio::sync::mpsc;
 pub use self::adoption::whole_groups;
 use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
-pub use self::gate::{Door, Lease, Renewal, remove_gate};
+pub use self::gate::Door;
 pub use self::leftovers::remove_leftovers;
 pub use self::mark::{Mark, table_name};
 pub use self::orphans::earlier_are_ours;
@@ -89,7 +92,10 @@ pub use self::presence::{Found, Presence, is_running};
 pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
 };
+pub use self::renewal::{Lease, Renewal};
 pub use self::start_error::{GateWanted, StartError};
+use self::tables::Shared;
+pub use self::tables::remove_gate;
 use self::verify::Wish;
 use self::withdrawals::Withdrawals;
 use crate::protocol::{
@@ -223,8 +229,7 @@ enum Order {
     Tickle(GroupKey),
     Tell(KernelEvent),
     Reconfigure(Vec<GroupAddresses>, Vec<IpAddr>),
-    RebuildGate,
-    RestoreGate,
+    LoseGate,
     Stop,
     Leave,
 }
@@ -239,6 +244,14 @@ pub struct Kernel {
     fence: Fenced,
     no_preserving: Option<String>,
     withdrawals: Withdrawals,
+    tables: Option<Shared>,
+}
+
+/// What the thread says of itself when it has started.
+struct Started {
+    fence: Fenced,
+    no_preserving: Option<String>,
+    tables: Option<Shared>,
 }
 
 /// Starts the thread in the network namespace of the caller.
@@ -263,9 +276,16 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
     match ready.recv() {
-        Ok(Ok((fence, no_preserving))) => {
-            Ok(Kernel { orders, thread, counters, connections, fence, no_preserving, withdrawals })
-        }
+        Ok(Ok(Started { fence, no_preserving, tables })) => Ok(Kernel {
+            orders,
+            thread,
+            counters,
+            connections,
+            fence,
+            no_preserving,
+            withdrawals,
+            tables,
+        }),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StartError::Thread(io::Error::other("the thread ended at once"))),
     }
@@ -371,15 +391,14 @@ impl Kernel {
         self.order(Order::Reconfigure(groups, peer_addresses));
     }
 
-    /// Builds the gate anew, because somebody has removed it. It holds nothing back before
-    /// [`Kernel::restore_gate`], so that its doors can be opened first.
-    pub fn rebuild_gate(&self) {
-        self.order(Order::RebuildGate);
+    /// Notes that somebody had changed the gate and [`Lease::repair`] has put it back.
+    pub fn gate_is_back(&self) {
+        self.counters.gates_rebuilt.add(1);
     }
 
-    /// Puts a gate that was built anew before all that it covered.
-    pub fn restore_gate(&self) {
-        self.order(Order::RestoreGate);
+    /// Gives up groups in mode `Majority`, because the gate is gone and cannot be put back.
+    pub fn lose_gate(&self) {
+        self.order(Order::LoseGate);
     }
 
     /// What ends the answers of our addresses without the daemon.
@@ -403,7 +422,7 @@ impl Kernel {
     ///
     /// When the kernel cannot be spoken to.
     pub fn lease(&self) -> io::Result<Option<Lease>> {
-        let lease = self.gate().map(Lease::open).transpose()?;
+        let lease = self.tables.as_ref().map(Lease::of).transpose()?;
         Ok(lease.map(|lease| lease.follow(self.withdrawals.clone())))
     }
 

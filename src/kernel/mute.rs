@@ -6,20 +6,21 @@
 //! stand still like everything else of ours.
 //!
 //! ```text
-//!   chain muted {                                  (in and out)
+//!   chain muted {                                  (inet, in and out)
 //!     tcp flags & (fin|syn|rst|ack) == syn drop    no new connection
 //!     tcp, vouched: accept                         those that are there
 //!     icmp type 3, icmpv6 type 2, vouched: accept  the path carries less
-//!     drop }                                       ARP, solicitations, all else
-//!   chain disguiseN { hook egress, before the gate
+//!     drop }                                       solicitations, all else
+//!   chain muted { drop }                           (arp, in and out)
+//!   chain disguise { hook output or postrouting, before the gate; for each link that bears some
 //!     arp saddr ip @muted4: write own address      a question names its asker, and whoever hears
 //!     ip6 saddr @muted6, solicitation: the same }  it would learn that the address is here }
 //! ```
 
 use super::forward;
 use super::gate::{Door, Gate};
-use super::ruleset::{ARP, ICMPV6, IPV4, IPV6, NEIGHBOUR_SOLICITATION};
-use crate::netlink::nftables::{Batch, Field, Hook, Key, Step};
+use super::ruleset::{ICMPV6, IPV4, IPV6, NEIGHBOUR_SOLICITATION, RUNS};
+use crate::netlink::nftables::{Batch, Family, Field, Hook, Step};
 
 /// The chain that decides on frames of muted addresses.
 pub(super) const CHAIN: &str = "muted";
@@ -28,8 +29,11 @@ pub(super) const ADDRESSES_V4: &str = "muted4";
 /// The set of those of IPv6.
 pub(super) const ADDRESSES_V6: &str = "muted6";
 
+/// The chain that puts other addresses into questions.
+const DISGUISE: &str = "disguise";
 /// Before the gate, which would hold back what is disguised here.
-const PRIORITY: i32 = -460;
+const BEFORE: [(Family, Hook<'_>, i32); 2] =
+    [(Family::Inet, Hook::Postrouting, 440), (Family::Arp, Hook::ArpOutput, -460)];
 pub(super) const TCP: u8 = 6;
 pub(super) const ICMP: u8 = 1;
 pub(super) const DESTINATION_UNREACHABLE: u8 = 3;
@@ -43,72 +47,79 @@ pub(super) const BEGINS: Step<'static> = Step::Masked(Field::Transport(13), 0x17
 pub(super) struct Disguise {
     /// Index of the link.
     pub(super) index: u32,
-    /// Its name.
-    pub(super) name: String,
     /// Addresses of this host there that never move.
     pub(super) own4: Option<[u8; 4]>,
     pub(super) own6: Option<[u8; 16]>,
 }
 
 impl Disguise {
-    /// Makes the chain that puts the own addresses into questions.
-    pub(super) fn rules<'a>(&self, batch: Batch<'a>, chain: &str) -> Batch<'a> {
-        let mut batch = batch.new_chain(chain, Some((Hook::Egress(&self.name), PRIORITY)));
+    /// Puts the own addresses into questions.
+    fn rules<'a>(&self, mut batch: Batch<'a>) -> Batch<'a> {
+        let leaves = Step::GoesOut(self.index);
         if let Some(own) = &self.own4 {
             let sender = Field::Network(14);
             let muted = Step::In(sender, 4, ADDRESSES_V4);
-            batch = batch.new_rule(chain, &[Step::EtherType(ARP), muted, Step::Write(sender, own)]);
+            let steps = [leaves, muted, Step::Write(sender, own)];
+            batch = batch.of(Family::Arp).new_rule(DISGUISE, &steps);
         }
         if let Some(own) = &self.own6 {
             let sender = Field::Network(8);
             let solicits = Step::Is(Field::Transport(0), &[NEIGHBOUR_SOLICITATION]);
             let muted = Step::In(sender, 16, ADDRESSES_V6);
             let write = Step::WriteAddress(sender, own);
-            let steps = [Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, muted, write];
-            batch = batch.new_rule(chain, &steps);
+            let steps =
+                [leaves, Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, muted, write];
+            batch = batch.of(Family::Inet).new_rule(DISGUISE, &steps);
         }
         batch
     }
 }
 
-/// Adds the chain that decides.
-pub(super) fn chain(batch: Batch<'_>) -> Batch<'_> {
-    let vouched = Step::EtherTypeIn(Door::Vouched.lease());
-    let news = |family, protocol, kind| {
-        let kind = Step::Is(Field::Transport(0), kind);
-        [Step::EtherType(family), Step::Carries(protocol), kind, vouched, Step::Accept]
-    };
-    batch
-        .new_chain(CHAIN, None)
-        .new_rule(CHAIN, &[Step::Carries(TCP), BEGINS, Step::Drop])
-        .new_rule(CHAIN, &[Step::Carries(TCP), vouched, Step::Accept])
-        .new_rule(CHAIN, &news(IPV4, ICMP, &[DESTINATION_UNREACHABLE]))
-        .new_rule(CHAIN, &news(IPV6, ICMPV6, &[PACKET_TOO_BIG]))
-        .new_rule(CHAIN, &[Step::Drop])
+/// Replaces what the links say of themselves.
+pub(super) fn disguise<'a, 'd>(
+    mut batch: Batch<'a>,
+    links: impl Iterator<Item = &'d Disguise>,
+) -> Batch<'a> {
+    for (family, ..) in BEFORE {
+        batch = batch.of(family).delete_rules(DISGUISE);
+    }
+    links.fold(batch, |batch, link| link.rules(batch))
 }
 
-/// Tries on the table, which is not in use yet, all that preserving needs of this kernel. What was
-/// made stays until the table is built anew.
+/// Adds the chains of a family.
+pub(super) fn chains(batch: Batch<'_>, family: Family) -> Batch<'_> {
+    let mut batch = batch.of(family);
+    for (_, hook, priority) in BEFORE.into_iter().filter(|(of, ..)| *of == family) {
+        batch = batch.new_chain(DISGUISE, Some((hook, priority)));
+    }
+    batch = batch.new_chain(CHAIN, None);
+    if family == Family::Inet {
+        let vouched = Step::Holds(Door::Vouched.lease(), RUNS);
+        let news = |family, protocol, kind| {
+            let kind = Step::Is(Field::Transport(0), kind);
+            [Step::EtherType(family), Step::Carries(protocol), kind, vouched, Step::Accept]
+        };
+        batch = batch
+            .new_rule(CHAIN, &[Step::Carries(TCP), BEGINS, Step::Drop])
+            .new_rule(CHAIN, &[Step::Carries(TCP), vouched, Step::Accept])
+            .new_rule(CHAIN, &news(IPV4, ICMP, &[DESTINATION_UNREACHABLE]))
+            .new_rule(CHAIN, &news(IPV6, ICMPV6, &[PACKET_TOO_BIG]));
+    }
+    batch.new_rule(CHAIN, &[Step::Drop])
+}
+
+/// Tries on tables that are not in use yet all that preserving needs of this kernel; what was made
+/// for the trial is gone then.
 ///
 /// # Errors
 ///
 /// What is missing.
 pub(super) fn try_all(gate: &mut Gate) -> Result<(), String> {
     let said = |what: &str, error| format!("this kernel has no {what} ({error})");
-    gate.change(sets).map_err(|error| said("matching of TCP in nf_tables", error))?;
-    let link = Disguise {
-        index: 0,
-        name: "lo".to_owned(),
-        own4: Some([127, 0, 0, 1]),
-        own6: Some([0; 16]),
-    };
-    gate.change(|batch| link.rules(batch, "trial_out"))
-        .map_err(|error| said("egress hook of nf_tables that can write: Linux 5.16", error))?;
-    let forward = forward::Forward::trial();
-    gate.change(|batch| forward.rules(batch, 0))
+    gate.allow_muting().map_err(|error| said("matching of TCP in nf_tables", error))?;
+    let link = Disguise { index: 0, own4: Some([127, 0, 0, 1]), own6: Some([0; 16]) };
+    gate.change(|batch| disguise(batch, [&link].into_iter()))
+        .map_err(|error| said("rules of nf_tables that can write into packets", error))?;
+    forward::attempt(gate)
         .map_err(|error| said("forwarding at a device: module nft_fwd_netdev", error))
-}
-
-fn sets(batch: Batch<'_>) -> Batch<'_> {
-    chain(batch.new_set(ADDRESSES_V4, Key::Ipv4, false).new_set(ADDRESSES_V6, Key::Ipv6, false))
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::GroupAddresses;
 pub(super) use super::change::{Change, Refusal};
 use super::group::Group;
+use super::hardware;
 use super::links::{Host, Link, Observation, Place, Readiness};
 use super::owners::Owners;
 use crate::protocol::{
@@ -437,16 +438,13 @@ impl Reconciler {
         here.then(|| (key, group.is_wanted()))
     }
 
-    /// The hardware addresses of the links that bear groups, if they are others than last told.
+    /// The hardware addresses that peers are to know, if they are others than last told.
     pub(super) fn hardware_news(&mut self) -> Option<[Option<HardwareAddress>; HARDWARE_MAX]> {
         if !std::mem::take(&mut self.moved) {
             return None;
         }
-        let links = self.links();
-        let found = links.iter().filter_map(|index| self.host.link(*index)?.hardware);
-        let found: BTreeSet<HardwareAddress> = found.map(HardwareAddress).collect();
-        let mut news = [None; HARDWARE_MAX];
-        news.iter_mut().zip(found).for_each(|(place, address)| *place = Some(address));
+        let addresses: Vec<IpAddr> = self.addresses().collect();
+        let news = hardware::told(&self.host, &self.links(), &addresses);
         (std::mem::replace(&mut self.hardware, news) != news).then_some(news)
     }
 

@@ -1,33 +1,51 @@
-//! What is in the gate's table: its sets, its chains and the rules of a device.
+//! What is in the gate's tables: their sets, their chains and their rules.
 //!
-//! Called by [`super::gate`], which says what it is for and draws it. Nothing is asked of the kernel
-//! here: batches come in and go out with more in them.
+//! Called by [`super::table`]; [`super::gate`] says what it is for and draws it. Nothing is asked of
+//! the kernel here: batches come in and go out with more in them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::gate::Door;
 use super::mute;
-use crate::netlink::nftables::{Batch, Field, Hook, Key, Step};
+use crate::netlink::nftables::{Batch, Family, Field, Hook, Key, Step};
 
-/// Before other tables see the frames.
-pub(super) const PRIORITY: i32 = -450;
-pub(super) const ARP: u16 = 0x0806;
+/// Before other tables see the packets, and before addresses are translated.
+const FIRST: i32 = -450;
+/// When other tables have seen them, and addresses have been translated.
+const LAST: i32 = 450;
+/// The families that have a table each.
+pub(super) const FAMILIES: [Family; 2] = [Family::Inet, Family::Arp];
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86dd;
 pub(super) const ICMPV6: u8 = 58;
 pub(super) const NEIGHBOUR_SOLICITATION: u8 = 135;
 const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// Index of the loopback device, in every network namespace.
+pub(super) const LOOPBACK: u32 = 1;
+/// What a lease holds while it runs.
+pub(super) const RUNS: u32 = 1;
 /// The flags of a segment that begins a connection, without and with congestion notification.
 const BEGINNINGS: [&[u8]; 2] = [&[0x02], &[0xc2]];
 /// Addresses that are about to go.
 pub(super) const HUSHED: [&str; 2] = ["hushed4", "hushed6"];
+/// The chain of what renews the leases.
+const RENEW: &str = "renew";
+/// For how long a packet can open a door, in milliseconds: these, and ten, a hundred and a thousand
+/// times these. Ten to the decade, so that no more than a quarter of what is left is given away.
+const GRADES: [u64; 10] = [10, 12, 16, 20, 25, 31, 40, 50, 63, 80];
+const DECADES: u32 = 4;
+
+/// What a packet that renews a lease has to know: nobody else does.
+pub(super) type Secret = [u8; 16];
 
 /// The chain of addresses that are withdrawn.
 const WITHDRAWN: &str = "withdrawn";
 /// A segment that resets its connection.
 const RESETS: Step<'static> = Step::Masked(Field::Transport(13), 0x04, 0x04);
 
-/// What decides on the frames of an address.
+/// What decides on the packets of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cover {
     /// Another host has it; only the ends of connections leave, until it has gone from here.
@@ -56,7 +74,7 @@ impl Cover {
     }
 
     /// The set of the addresses.
-    const fn addresses(self, v6: bool) -> &'static str {
+    pub(super) const fn addresses(self, v6: bool) -> &'static str {
         match (self, v6) {
             (Self::Behind(Door::Vouched), false) => "vouched4",
             (Self::Behind(Door::Vouched), true) => "vouched6",
@@ -70,28 +88,162 @@ impl Cover {
     }
 }
 
-/// The table with its doors, closed and with nothing under its covers.
-pub(super) fn layout<'a>(batch: Batch<'a>, covers: &[Cover]) -> Batch<'a> {
-    let mut batch = batch.new_table();
+/// The length of lease that a packet can ask for that is next below this one, and its number.
+pub(super) fn grade(length: Duration) -> Option<(u8, Duration)> {
+    grades().take_while(|(_, grade)| *grade <= length).last()
+}
+
+fn grades() -> impl Iterator<Item = (u8, Duration)> {
+    let lengths = (0..DECADES).flat_map(|decade| GRADES.map(|grade| grade * 10_u64.pow(decade)));
+    // Number 0 closes.
+    (1..).zip(lengths.map(Duration::from_millis))
+}
+
+/// The tables with their doors, closed and with nothing under their covers; with a secret, packets
+/// renew the leases.
+pub(super) fn layout<'a>(
+    batch: Batch<'a>,
+    covers: &[Cover],
+    (owned, secret): (bool, Option<&Secret>),
+) -> Batch<'a> {
+    let mut batch = batch;
+    for family in FAMILIES {
+        batch = batch.of(family);
+        batch = if owned { batch.new_owned_table() } else { batch.new_table() };
+        for (set, key) in covers.iter().flat_map(|cover| sets(*cover, family)) {
+            batch = batch.new_set(set, key, false);
+        }
+        for lease in Door::ALL.map(Door::lease) {
+            batch = batch
+                .new_held_set(lease, Key::Number)
+                .new_chain(lease, None)
+                .new_rule(lease, &[Step::Holds(lease, RUNS), Step::Accept])
+                .new_rule(lease, &[Step::Drop]);
+        }
+        batch = withdrawing(batch, family);
+        if secret.is_some() {
+            batch = renewing(batch);
+        }
+        if covers.contains(&Cover::Muted) {
+            batch = mute::chains(batch, family);
+        }
+    }
+    batch = packets(hushing(batch), covers);
+    batch = questions(batch.of(Family::Arp), covers, secret);
+    match secret {
+        Some(secret) => trigger(batch.of(Family::Inet), secret),
+        None => batch,
+    }
+}
+
+/// What is another host's is not answered; connections to it may be told that they have ended.
+fn withdrawing(batch: Batch<'_>, family: Family) -> Batch<'_> {
+    let batch = batch.new_chain(WITHDRAWN, None);
+    let batch = match family {
+        Family::Arp => batch,
+        _ => batch.new_rule(WITHDRAWN, &[Step::Carries(TCP), RESETS, Step::Accept]),
+    };
+    batch.new_rule(WITHDRAWN, &[Step::Drop])
+}
+
+fn sets(cover: Cover, family: Family) -> Vec<(&'static str, Key)> {
+    let [v4, v6] = [false, true].map(|v6| cover.addresses(v6));
+    let both = [(v4, Key::Ipv4), (v6, Key::Ipv6)];
+    both[..if family == Family::Arp { 1 } else { 2 }].to_vec()
+}
+
+/// The chain that carries out what a packet asks for, and lets it go no further.
+fn renewing(batch: Batch<'_>) -> Batch<'_> {
+    let mut batch = batch.new_chain(RENEW, None);
+    // Where ARP and UDP from the loopback device have it, behind the secret.
+    let asks = Field::Network(44);
+    for (door, lease) in Door::ALL.into_iter().map(|door| (door as u8, door.lease())) {
+        let closes = [Step::Is(asks, &[door, 0]), Step::LetGo(lease, RUNS), Step::Drop];
+        batch = batch.new_rule(RENEW, &closes);
+        for (number, length) in grades() {
+            let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+            let asked = [door, number];
+            let step = Step::HoldFor(lease, RUNS, length);
+            batch = batch.new_rule(RENEW, &[Step::Is(asks, &asked), step, Step::Drop]);
+        }
+    }
+    batch.new_rule(RENEW, &[Step::Drop])
+}
+
+/// Sees UDP that this host sends to itself.
+fn trigger<'a>(batch: Batch<'a>, secret: &Secret) -> Batch<'a> {
+    let steps = [
+        Step::GoesOut(LOOPBACK),
+        Step::EtherType(IPV4),
+        Step::Carries(UDP),
+        Step::Is(Field::Network(28), secret),
+        Step::Goto(RENEW),
+    ];
+    batch.new_chain("trigger", Some((Hook::Output, FIRST))).new_rule("trigger", &steps)
+}
+
+/// What comes and what leaves over IPv4 and IPv6, but for what this host sends to itself.
+fn packets<'a>(batch: Batch<'a>, covers: &[Cover]) -> Batch<'a> {
+    let mut batch = batch
+        .new_chain("in", Some((Hook::Prerouting, FIRST)))
+        .new_rule("in", &[Step::CameIn(LOOPBACK), Step::Accept]);
+    for flags in BEGINNINGS {
+        let begins = [Step::Carries(TCP), Step::Is(Field::Transport(13), flags), Step::Drop];
+        for (set, (protocol, offset, length)) in
+            HUSHED.into_iter().zip([(IPV4, 16, 4), (IPV6, 24, 16)])
+        {
+            let to = Step::In(Field::Network(offset), length, set);
+            let steps = [&[Step::EtherType(protocol), to], begins.as_slice()].concat();
+            batch = batch.new_rule("in", &steps);
+        }
+    }
     for cover in covers {
-        let (v4, v6) = (cover.addresses(false), cover.addresses(true));
-        batch = batch.new_set(v4, Key::Ipv4, false).new_set(v6, Key::Ipv6, false);
+        let solicits = Step::Is(Field::Transport(0), &[NEIGHBOUR_SOLICITATION]);
+        let target = Step::In(Field::Transport(8), 16, cover.addresses(true));
+        let decides = Step::Goto(cover.chain());
+        let asks = [Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, target, decides];
+        batch = addressed(batch, "in", (16, 24), *cover).new_rule("in", &asks);
     }
     batch = batch
-        .new_chain(WITHDRAWN, None)
-        .new_rule(WITHDRAWN, &[Step::Carries(TCP), RESETS, Step::Accept])
-        .new_rule(WITHDRAWN, &[Step::Drop]);
-    for lease in Door::ALL.map(Door::lease) {
-        batch = batch
-            .new_set(lease, Key::EtherType, true)
-            .new_chain(lease, None)
-            .new_rule(lease, &[Step::EtherTypeIn(lease), Step::Accept])
-            .new_rule(lease, &[Step::Drop]);
+        .new_chain("out", Some((Hook::Postrouting, LAST)))
+        .new_rule("out", &[Step::GoesOut(LOOPBACK), Step::Accept]);
+    for cover in covers {
+        batch = addressed(batch, "out", (12, 8), *cover);
     }
-    for (set, key) in [(HUSHED[0], Key::Ipv4), (HUSHED[1], Key::Ipv6)] {
-        batch = batch.new_set(set, key, true);
+    batch
+}
+
+/// Has the cover decide on packets that have its addresses there.
+fn addressed<'a>(batch: Batch<'a>, chain: &str, (v4, v6): (u32, u32), cover: Cover) -> Batch<'a> {
+    let decides = Step::Goto(cover.chain());
+    let v4 = Step::In(Field::Network(v4), 4, cover.addresses(false));
+    let v6 = Step::In(Field::Network(v6), 16, cover.addresses(true));
+    batch
+        .new_rule(chain, &[Step::EtherType(IPV4), v4, decides])
+        .new_rule(chain, &[Step::EtherType(IPV6), v6, decides])
+}
+
+/// Who asks for an address, and who is told to have one.
+fn questions<'a>(batch: Batch<'a>, covers: &[Cover], secret: Option<&Secret>) -> Batch<'a> {
+    let mut batch = batch.new_chain("in", Some((Hook::ArpInput, FIRST)));
+    if let Some(secret) = secret {
+        let known = Step::Is(Field::Network(28), secret);
+        batch = batch.new_rule("in", &[Step::CameIn(LOOPBACK), known, Step::Goto(RENEW)]);
     }
-    if covers.contains(&Cover::Muted) { mute::chain(batch) } else { batch }
+    batch = batch.new_chain("out", Some((Hook::ArpOutput, FIRST)));
+    for (chain, offset) in [("in", 24), ("out", 14)] {
+        for cover in covers {
+            let address = Step::In(Field::Network(offset), 4, cover.addresses(false));
+            batch = batch.new_rule(chain, &[address, Step::Goto(cover.chain())]);
+        }
+    }
+    batch
+}
+
+/// The sets of connections that shall not begin.
+pub(super) fn hushing(batch: Batch<'_>) -> Batch<'_> {
+    let batch = batch.of(Family::Inet);
+    batch.new_set(HUSHED[0], Key::Ipv4, true).new_set(HUSHED[1], Key::Ipv6, true)
 }
 
 /// Adds to a batch what is to be done to each of the sets that these addresses are in.
@@ -105,8 +257,10 @@ pub(super) fn each_set<'a>(
             addresses.iter().filter(|(address, of)| *of == cover && address.is_ipv6() == v6);
         let keys: Vec<Vec<u8>> = those.map(|(address, _)| octets(*address)).collect();
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        if !keys.is_empty() {
-            batch = act(batch, cover.addresses(v6), &keys);
+        for family in FAMILIES.into_iter().filter(|family| !(v6 && *family == Family::Arp)) {
+            if !keys.is_empty() {
+                batch = act(batch.of(family), cover.addresses(v6), &keys);
+            }
         }
     }
     batch
@@ -119,42 +273,20 @@ pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The rules of a chain: which frames concern an address that is covered.
-pub(super) fn rules<'a>(
-    mut batch: Batch<'a>,
-    chain: &str,
-    hook: Hook<'_>,
-    covers: &[Cover],
-) -> Batch<'a> {
-    // Where the address is in ARP, IPv4 and IPv6: whom it is for, or who sent it.
-    let incoming = matches!(hook, Hook::Ingress(_));
-    let (arp, v4, v6) = if incoming { (24, 16, 24) } else { (14, 12, 8) };
-    if incoming {
-        for flags in BEGINNINGS {
-            let begins = [Step::Carries(TCP), Step::Is(Field::Transport(13), flags), Step::Drop];
-            for (set, (protocol, offset, length)) in
-                HUSHED.into_iter().zip([(IPV4, v4, 4), (IPV6, v6, 16)])
-            {
-                let to = Step::In(Field::Network(offset), length, set);
-                let steps = [&[Step::EtherType(protocol), to], begins.as_slice()].concat();
-                batch = batch.new_rule(chain, &steps);
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_never_asks_for_more_than_is_left_nor_for_much_less() {
+        assert_eq!(grade(Duration::from_millis(9)), None);
+        for left in 10..99_000 {
+            let left = Duration::from_millis(left);
+            let (number, length) = grade(left).expect("there is one");
+            assert!(length <= left && length * 5 >= left * 3, "{left:?}: {length:?}");
+            assert_ne!(number, 0, "this closes");
         }
+        assert_eq!(grades().count(), 40);
+        assert_eq!(grade(Duration::from_secs(3600)), Some((40, Duration::from_secs(80))));
     }
-    for cover in covers {
-        let gate = Step::Goto(cover.chain());
-        let covered4 = |offset| Step::In(Field::Network(offset), 4, cover.addresses(false));
-        let covered6 = |field| Step::In(field, 16, cover.addresses(true));
-        batch = batch
-            .new_rule(chain, &[Step::EtherType(ARP), covered4(arp), gate])
-            .new_rule(chain, &[Step::EtherType(IPV4), covered4(v4), gate])
-            .new_rule(chain, &[Step::EtherType(IPV6), covered6(Field::Network(v6)), gate]);
-        if incoming {
-            let solicits = Step::Is(Field::Transport(0), &[NEIGHBOUR_SOLICITATION]);
-            let target = covered6(Field::Transport(8));
-            let asks = [Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, target, gate];
-            batch = batch.new_rule(chain, &asks);
-        }
-    }
-    batch
 }

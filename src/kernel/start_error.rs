@@ -67,8 +67,9 @@ impl fmt::Display for StartError {
             Self::NoGate { table, wanted, source } => write!(
                 out,
                 "no gate can be made in nf_tables ({source}), and {wanted}: load the kernel's \
-                 module nf_tables with its netdev family, grant CAP_NET_ADMIN, and let nobody else \
-                 own the table netdev {table}"
+                 module nf_tables with its families inet and arp, grant CAP_NET_ADMIN, and let \
+                 nobody else own the table inet {table}, table arp {table} or table netdev \
+                 {table}"
             ),
             Self::Thread(error) => write!(out, "no thread for the kernel's events: {error}"),
             Self::Leftovers { count } => {

@@ -16,9 +16,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::GroupAddresses;
-use super::gate::{COVERED_AT_ONCE, Lease, Renewal, renewal};
-use super::ruleset::{Cover, each_set};
-use crate::netlink::nftables::{Batch, Family, carry_out};
+use super::renewal::{Lease, Renewal};
 use crate::protocol::{GroupKey, Ticket};
 
 /// Shared by the threads named above. Held for a few map operations only.
@@ -92,40 +90,18 @@ impl Withdrawals {
 }
 
 impl Lease {
-    /// Makes the addresses that the table holds as withdrawn those that are to be. To be called
+    /// Makes the addresses that the gate holds as withdrawn those that are to be. To be called
     /// again until it is done; without a change it costs no call of the kernel.
     pub fn withdraw(&mut self) -> Renewal {
         let wanted = self.withdrawals.wanted();
-        let under = |address: &IpAddr| (*address, Cover::Withdrawn);
-        let come: Vec<_> = wanted.difference(&self.withdrawn).map(under).collect();
-        let go: Vec<_> = self.withdrawn.difference(&wanted).map(under).collect();
-        for (some, leave) in come
-            .chunks(COVERED_AT_ONCE)
-            .map(|some| (some, false))
-            .chain(go.chunks(COVERED_AT_ONCE).map(|some| (some, true)))
-        {
-            let batch = Batch::new(Family::Netdev, &self.table);
-            let batch = each_set(some, batch, |batch, set, keys| {
-                if leave { batch.delete(set, keys) } else { batch.add(set, keys, None) }
-            });
-            let outcome = renewal(carry_out(&mut self.conversation, batch));
-            if !matches!(outcome, Renewal::Done) {
-                return outcome;
-            }
-            for (address, _) in some {
-                if leave {
-                    self.withdrawn.remove(address);
-                } else {
-                    self.withdrawn.insert(*address);
-                }
-            }
+        if wanted == self.withdrawn {
+            return Renewal::Done;
         }
-        Renewal::Done
-    }
-
-    /// The table is another than before: it holds no address as withdrawn.
-    pub fn forget(&mut self) {
-        self.withdrawn.clear();
+        let done = self.change_tables(|tables| tables.withdraw(&wanted));
+        if matches!(done, Renewal::Done) {
+            self.withdrawn = wanted;
+        }
+        done
     }
 }
 

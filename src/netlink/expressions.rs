@@ -11,13 +11,21 @@ const REGISTER_VERDICT: u32 = 0;
 const DROP: i32 = 0;
 const ACCEPT: i32 = 1;
 const GOTO: i32 = -4;
+/// What a rule does to a set.
+const ADD: u32 = 0;
+const UPDATE: u32 = 1;
+const DELETE: u32 = 2;
 
 /// The expressions that are a step.
 pub(super) fn of(step: &Step<'_>) -> Vec<u8> {
     const META_PROTOCOL: u32 = 1;
+    const META_INPUT: u32 = 4;
+    const META_OUTPUT: u32 = 5;
     const META_INPUT_NAME: u32 = 6;
     const META_OUTPUT_NAME: u32 = 7;
     const META_L4_PROTOCOL: u32 = 16;
+    const META_PACKET_TYPE: u32 = 19;
+    const PACKET_HOST: u8 = 0;
     match step {
         Step::EtherType(kind) => [meta(META_PROTOCOL), equals(&kind.to_be_bytes())].concat(),
         Step::Carries(protocol) => [meta(META_L4_PROTOCOL), equals(&[*protocol])].concat(),
@@ -29,12 +37,21 @@ pub(super) fn of(step: &Step<'_>) -> Vec<u8> {
         Step::GoesBy(device) => [meta(META_OUTPUT_NAME), equals(&padded(device))].concat(),
         Step::OneIn(some) => [random_below(*some), equals(&[0; 4])].concat(),
         Step::In(field, length, set) => [payload(*field, *length), lookup(set)].concat(),
-        Step::EtherTypeIn(set) => [meta(META_PROTOCOL), lookup(set)].concat(),
+        Step::Addressed => [meta(META_PACKET_TYPE), equals(&[PACKET_HOST])].concat(),
+        Step::CameIn(device) => [meta(META_INPUT), equals(&device.to_ne_bytes())].concat(),
+        Step::GoesOut(device) => [meta(META_OUTPUT), equals(&device.to_ne_bytes())].concat(),
+        Step::Holds(set, number) => [load(&number.to_be_bytes()), lookup(set)].concat(),
+        Step::HoldFor(set, number, milliseconds) => {
+            [load(&number.to_be_bytes()), learn(set, UPDATE, Some(*milliseconds))].concat()
+        }
+        Step::LetGo(set, number) => {
+            [load(&number.to_be_bytes()), learn(set, DELETE, None)].concat()
+        }
         Step::Masked(field, mask, value) => {
             [payload(*field, 1), masked(*mask), equals(&[*value])].concat()
         }
         Step::FlowIn(v6, set) => [flow(*v6), lookup(set)].concat(),
-        Step::LearnFlow(v6, set) => [flow(*v6), learn(set)].concat(),
+        Step::LearnFlow(v6, set) => [flow(*v6), learn(set, ADD, None)].concat(),
         Step::Write(field, value) => [load(value), write(*field, value.len(), false)].concat(),
         Step::WriteAddress(field, value) => {
             [load(*value), write(*field, value.len(), true)].concat()
@@ -90,9 +107,14 @@ fn flow(v6: bool) -> Vec<u8> {
     .concat()
 }
 
-fn learn(set: &str) -> Vec<u8> {
-    const ADD: u32 = 0;
-    let data = [text(1, set), number_attribute(3, ADD), number_attribute(4, REGISTER)].concat();
+/// Has the set hold, or not, what is in the register.
+fn learn(set: &str, operation: u32, milliseconds: Option<u64>) -> Vec<u8> {
+    let mut data = text(1, set);
+    data.extend(number_attribute(3, operation));
+    data.extend(number_attribute(4, REGISTER));
+    if let Some(milliseconds) = milliseconds {
+        data.extend(attribute(6, &milliseconds.to_be_bytes()));
+    }
     expression("dynset", &data)
 }
 

@@ -17,6 +17,7 @@
 
 mod expressions;
 pub(crate) mod nftables;
+pub(crate) mod tables;
 
 use std::io;
 
@@ -165,14 +166,34 @@ impl Conversation {
 
     /// Reads what is waiting; returns the codes of refusals.
     pub(crate) fn refusals(&mut self) -> Vec<i32> {
-        let mut found = Vec::new();
-        while let Ok(length) = self.socket.recv(&mut self.buffer.as_mut_slice(), 0) {
+        self.answers().map(|(_, refusals)| refusals).unwrap_or_default()
+    }
+
+    /// Reads what is waiting; returns how many messages were acknowledged, and the codes of
+    /// refusals.
+    ///
+    /// # Errors
+    ///
+    /// When answers were lost and none of those that came is a refusal.
+    pub(crate) fn answers(&mut self) -> io::Result<(usize, Vec<i32>)> {
+        let (mut acknowledged, mut refusals) = (0, Vec::new());
+        loop {
+            let length = match self.socket.recv(&mut self.buffer.as_mut_slice(), 0) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if refusals.is_empty() => return Err(error),
+                Err(_) => break,
+            };
             let datagram = self.buffer.get(..length).unwrap_or_default();
-            let errors = messages(datagram).filter(|message| message.kind == KIND_ERROR);
-            let codes = errors.filter_map(|message| error_in(message.body).err());
-            found.extend(codes.filter_map(|error| error.raw_os_error()));
+            for message in messages(datagram).filter(|message| message.kind == KIND_ERROR) {
+                match error_in(message.body) {
+                    Ok(()) => acknowledged += 1,
+                    Err(error) => refusals.extend(error.raw_os_error()),
+                }
+            }
         }
-        found
+        Ok((acknowledged, refusals))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Messages to nf_tables: just what we need of it, written by hand.
 //!
-//! Used by the gate of `kernel` and the switch of `lab`; needs no `nft` program. Several messages make one batch, which the kernel carries out entirely or not
-//! at all, within the call that sends it. Numbers are big-endian, unlike elsewhere in netlink.
+//! Used by the gate of `kernel` and the switch of `lab`; needs no `nft` program. Several messages
+//! make one batch, which the kernel carries out entirely or not at all, within the call that sends
+//! it; its last message asks for an acknowledgement, and without that nothing counts as done. What
+//! is there is read by `tables`. Numbers are big-endian, unlike elsewhere in netlink.
 //!
 //! ```text
 //!   batch:      begin | message ... | end        (each with a netlink header)
@@ -18,7 +20,7 @@ use super::{
 
 /// `NETLINK_NETFILTER`.
 const NETFILTER: isize = 12;
-const SUBSYSTEM: u16 = 10;
+pub(super) const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 
@@ -29,7 +31,6 @@ const APPEND: u16 = 0x800;
 pub(super) const NESTED: u16 = 0x8000;
 
 const NEW_TABLE: u16 = 0;
-const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const DELETE_CHAIN: u16 = 5;
@@ -43,6 +44,10 @@ const DELETE_ELEMENTS: u16 = 14;
 /// What the tables of a family see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
+    /// IPv4 and IPv6 packets of the whole host, whatever device they pass.
+    Inet,
+    /// ARP packets of the whole host, likewise.
+    Arp,
     /// Frames at a device, ARP included.
     Netdev,
     /// Frames in a bridge.
@@ -52,8 +57,10 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    const fn number(self) -> u8 {
+    pub(super) const fn number(self) -> u8 {
         match self {
+            Self::Inet => 1,
+            Self::Arp => 3,
             Self::Netdev => 5,
             Self::Bridge => 7,
             Self::Other(number) => number,
@@ -62,6 +69,8 @@ impl Family {
 
     const fn of(number: u8) -> Self {
         match number {
+            1 => Self::Inet,
+            3 => Self::Arp,
             5 => Self::Netdev,
             7 => Self::Bridge,
             other => Self::Other(other),
@@ -72,20 +81,31 @@ impl Family {
 /// Where a chain looks at frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook<'a> {
-    /// What comes in at this device.
-    Ingress(&'a str),
-    /// What goes out of it (Linux 5.16).
-    Egress(&'a str),
+    /// What comes in at these devices.
+    Ingress(&'a [&'a str]),
+    /// What comes to this host, before anything is done with it (IPv4 and IPv6).
+    Prerouting,
+    /// What processes and the kernel of this host send, before it has left them.
+    Output,
+    /// What leaves this host, also what it forwards.
+    Postrouting,
+    /// ARP that comes to this host.
+    ArpInput,
+    /// ARP that this host's kernel sends.
+    ArpOutput,
     /// What a bridge passes from one port to another.
     Forward,
 }
 
 impl<'a> Hook<'a> {
-    const fn number_and_device(self) -> (u32, Option<&'a str>) {
+    const fn number_and_devices(self) -> (u32, &'a [&'a str]) {
         match self {
-            Self::Ingress(device) => (0, Some(device)),
-            Self::Egress(device) => (1, Some(device)),
-            Self::Forward => (2, None),
+            Self::Ingress(devices) => (0, devices),
+            Self::Prerouting | Self::ArpInput => (0, &[]),
+            Self::ArpOutput => (1, &[]),
+            Self::Forward => (2, &[]),
+            Self::Output => (3, &[]),
+            Self::Postrouting => (4, &[]),
         }
     }
 }
@@ -97,8 +117,8 @@ pub(crate) enum Key {
     Ipv4,
     /// `ipv6_addr`.
     Ipv6,
-    /// `ether_type`.
-    EtherType,
+    /// `mark`: any number of four bytes.
+    Number,
     /// `ipv4_addr . ipv4_addr . inet_service . inet_service`.
     Flow4,
     /// The same of `ipv6_addr`.
@@ -110,7 +130,7 @@ impl Key {
         match self {
             Self::Ipv4 => (7, 4),
             Self::Ipv6 => (8, 16),
-            Self::EtherType => (10, 2),
+            Self::Number => (19, 4),
             // Six bits for each type; each value is padded to four bytes.
             Self::Flow4 => (7 << 18 | 7 << 12 | 13 << 6 | 13, 16),
             Self::Flow6 => (8 << 18 | 8 << 12 | 13 << 6 | 13, 40),
@@ -134,6 +154,12 @@ pub(crate) enum Field {
 pub(crate) enum Step<'a> {
     /// The frame is of this protocol.
     EtherType(u16),
+    /// It came in by the device with this index.
+    CameIn(u32),
+    /// It goes out by the one with this index.
+    GoesOut(u32),
+    /// It was sent to this host's hardware address.
+    Addressed,
     /// The packet carries this protocol.
     Carries(u8),
     /// These bytes are there, 16 at most.
@@ -146,8 +172,12 @@ pub(crate) enum Step<'a> {
     OneIn(u32),
     /// So many bytes are an element of the set.
     In(Field, u32, &'a str),
-    /// The protocol of the frame is an element of the set.
-    EtherTypeIn(&'a str),
+    /// This number is an element of the set.
+    Holds(&'a str, u32),
+    /// It is from now on, for so many milliseconds.
+    HoldFor(&'a str, u32, u64),
+    /// It is no more.
+    LetGo(&'a str, u32),
     /// The byte there is this one, as far as the mask goes.
     Masked(Field, u8, u8),
     /// The flow of a TCP segment (of IPv6 or not) is an element of the set.
@@ -177,17 +207,41 @@ pub(crate) struct Batch<'a> {
     table: &'a str,
     bytes: Vec<u8>,
     sequence: u32,
+    /// Where its last message begins.
+    last: Option<usize>,
 }
+
+/// Whoever holds the socket is the only one who can change the table, and it stays when that is
+/// closed (Linux 6.9).
+const OWNED: u32 = 0x2 | 0x4;
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(family: Family, table: &'a str) -> Self {
         let mut bytes = Vec::new();
         append_message(&mut bytes, BATCH_BEGIN, REQUEST, 0, &[0, 0, 0, SUBSYSTEM.to_be_bytes()[1]]);
-        Self { family, table, bytes, sequence: 0 }
+        Self { family, table, bytes, sequence: 0, last: None }
+    }
+
+    /// What follows is done to the table of the same name in this family.
+    pub(crate) fn of(mut self, family: Family) -> Self {
+        self.family = family;
+        self
+    }
+
+    /// What is in it so far, in bytes: the kernel takes some 200 KiB at once.
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(crate) fn new_table(self) -> Self {
         let body = text(1, self.table);
+        self.message(NEW_TABLE, CREATE, &body)
+    }
+
+    /// One that nobody else can change as long as this socket is open.
+    pub(crate) fn new_owned_table(self) -> Self {
+        let mut body = text(1, self.table);
+        body.extend(number_attribute(2, OWNED));
         self.message(NEW_TABLE, CREATE, &body)
     }
 
@@ -207,6 +261,12 @@ impl<'a> Batch<'a> {
     pub(crate) fn new_learned_set(self, name: &str, key: Key, max: u32) -> Self {
         const LEARNED: u32 = 0x20;
         self.set((name, key), LEARNED, Some(max))
+    }
+
+    /// A set whose elements end by themselves, and to which rules add.
+    pub(crate) fn new_held_set(self, name: &str, key: Key) -> Self {
+        const TIMED_AND_LEARNED: u32 = 0x30;
+        self.set((name, key), TIMED_AND_LEARNED, None)
     }
 
     fn set(self, (name, key): (&str, Key), flags: u32, max: Option<u32>) -> Self {
@@ -250,10 +310,19 @@ impl<'a> Batch<'a> {
         let mut body = text(1, self.table);
         body.extend(text(3, name));
         if let Some((hook, priority)) = hook {
-            let (number, device) = hook.number_and_device();
+            let (number, devices) = hook.number_and_devices();
             let mut place = number_attribute(1, number);
             place.extend(attribute(2, &priority.to_be_bytes()));
-            place.extend(device.map(|device| text(3, device)).unwrap_or_default());
+            match devices {
+                [] => {}
+                [device] => place.extend(text(3, device)),
+                // Several in one hook: Linux 5.5.
+                devices => {
+                    let names: Vec<u8> =
+                        devices.iter().flat_map(|device| text(1, device)).collect();
+                    place.extend(attribute(4 | NESTED, &names));
+                }
+            }
             body.extend(attribute(4 | NESTED, &place));
             body.extend(text(7, "filter"));
         }
@@ -276,6 +345,13 @@ impl<'a> Batch<'a> {
     /// Fails if one of them does not exist.
     pub(crate) fn delete(self, set: &str, keys: &[&[u8]]) -> Self {
         self.elements(DELETE_ELEMENTS, 0, (set, keys, None))
+    }
+
+    /// Makes a set empty. Fails if there is no such set.
+    pub(crate) fn empty(self, set: &str) -> Self {
+        let mut body = text(1, self.table);
+        body.extend(text(2, set));
+        self.message(DELETE_ELEMENTS, 0, &body)
     }
 
     fn elements(
@@ -303,12 +379,20 @@ impl<'a> Batch<'a> {
         let mut body = vec![self.family.number(), 0, 0, 0];
         body.extend_from_slice(attributes);
         let kind = SUBSYSTEM << 8 | kind;
-        let flags = flags | REQUEST | ACKNOWLEDGE;
-        append_message(&mut self.bytes, kind, flags, self.sequence, &body);
+        self.last = Some(self.bytes.len());
+        append_message(&mut self.bytes, kind, flags | REQUEST, self.sequence, &body);
         self
     }
 
     fn finished(mut self) -> Vec<u8> {
+        // Refusals come unasked. One acknowledgement is enough: it comes when all was done, and
+        // those of many messages would not fit into the socket's buffer.
+        const FLAGS: usize = 6;
+        if let Some(flags) = self.last.and_then(|last| self.bytes.get_mut(last + FLAGS..))
+            && let Some(flags) = flags.first_chunk_mut()
+        {
+            *flags = (u16::from_ne_bytes(*flags) | ACKNOWLEDGE).to_ne_bytes();
+        }
         let body = [0, 0, 0, SUBSYSTEM.to_be_bytes()[1]];
         append_message(&mut self.bytes, BATCH_END, REQUEST, 0, &body);
         self.bytes
@@ -324,30 +408,23 @@ pub(crate) fn open() -> io::Result<Conversation> {
 ///
 /// # Errors
 ///
-/// The first refusal; nothing of the batch was done.
+/// The first refusal, or that nothing was acknowledged; nothing of the batch was done then, as far
+/// as is known.
 pub(crate) fn carry_out(conversation: &mut Conversation, batch: Batch<'_>) -> io::Result<()> {
-    // What an earlier batch left unread says nothing about this one.
-    drop(conversation.refusals());
-    conversation.send(&batch.finished())?;
-    match conversation.refusals().first() {
-        None => Ok(()),
-        Some(code) => Err(io::Error::from_raw_os_error(*code)),
+    if batch.last.is_none() {
+        return Ok(());
     }
-}
-
-/// Looks for a table.
-///
-/// # Errors
-///
-/// That it does not exist, or cannot be asked for.
-pub(crate) fn find_table(
-    conversation: &mut Conversation,
-    family: Family,
-    table: &str,
-) -> io::Result<()> {
-    let mut body = vec![family.number(), 0, 0, 0];
-    body.extend(text(1, table));
-    conversation.ask(SUBSYSTEM << 8 | GET_TABLE, ACKNOWLEDGE, &body, |_| true)
+    // What an earlier batch left unread says nothing about this one.
+    drop(conversation.answers());
+    conversation.send(&batch.finished())?;
+    let (acknowledged, refusals) = conversation.answers()?;
+    match refusals.first() {
+        Some(code) => Err(io::Error::from_raw_os_error(*code)),
+        None if acknowledged == 0 => {
+            Err(io::Error::other("the kernel has not acknowledged a change to nf_tables"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Every table there is.
@@ -445,15 +522,50 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_these_bytes() {
-        let rule = expressions::of(&Step::EtherTypeIn("lease"));
-        let mut expected = vec![36, 0, 1, 0x80, 9, 0, 1, 0, b'm', b'e', b't', b'a', 0, 0, 0, 0];
-        expected.extend([20, 0, 2, 0x80, 8, 0, 2, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 0, 1]);
+    fn a_batch_asks_for_one_acknowledgement_behind_everything() {
+        let batch = Batch::new(Family::Inet, "t").new_owned_table().of(Family::Arp).new_table();
+        let bytes = batch.finished();
+        let found: Vec<_> = super::super::messages(&bytes).collect();
+        let flags = |at: usize| u16::from_ne_bytes([bytes[at + 6], bytes[at + 7]]);
+        let table = [20, 0, 0, 0];
+        assert_eq!(found.len(), 4);
+        assert_eq!(found[1].body, [&[1, 0, 0, 0, 6, 0, 1, 0, b't', 0, 0, 0], OWNED_T].concat());
+        assert_eq!(found[2].body, [3, 0, 0, 0, 6, 0, 1, 0, b't', 0, 0, 0]);
+        assert_eq!(bytes[..4], table);
+        assert_eq!([20, 56].map(flags), [0x401, 0x405], "begin, table, table, end");
+    }
+
+    /// The flags of a table that has an owner and outlives it.
+    const OWNED_T: &[u8] = &[8, 0, 2, 0, 0, 0, 0, 6];
+
+    #[test]
+    fn a_lease_is_asked_by_these_bytes() {
+        let rule = expressions::of(&Step::Holds("lease", 1));
+        let mut expected = vec![44, 0, 1, 0x80, 14, 0, 1, 0];
+        expected.extend(*b"immediate\0\0\0");
+        expected.extend([24, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
+        expected.extend([12, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
         expected.extend([40, 0, 1, 0x80, 11, 0, 1, 0]);
         expected.extend(*b"lookup\0\0");
         expected.extend([24, 0, 2, 0x80, 10, 0, 1, 0]);
         expected.extend(*b"lease\0\0\0");
         expected.extend([8, 0, 2, 0, 0, 0, 0, 1]);
+        assert_eq!(rule, expected);
+    }
+
+    #[test]
+    fn a_lease_is_renewed_by_a_packet_with_these_bytes() {
+        let rule = expressions::of(&Step::HoldFor("lease", 1, 600));
+        let mut expected = vec![44, 0, 1, 0x80, 14, 0, 1, 0];
+        expected.extend(*b"immediate\0\0\0");
+        expected.extend([24, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
+        expected.extend([12, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
+        expected.extend([60, 0, 1, 0x80, 11, 0, 1, 0]);
+        expected.extend(*b"dynset\0\0");
+        expected.extend([44, 0, 2, 0x80, 10, 0, 1, 0]);
+        expected.extend(*b"lease\0\0\0");
+        expected.extend([8, 0, 3, 0, 0, 0, 0, 1, 8, 0, 4, 0, 0, 0, 0, 1]);
+        expected.extend([12, 0, 6, 0, 0, 0, 0, 0, 0, 0, 2, 88]);
         assert_eq!(rule, expected);
     }
 }

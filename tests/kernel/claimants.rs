@@ -161,6 +161,14 @@ fn hardware_addresses_are_told_at_the_start_and_when_they_change() {
         while fixture.next_hardware() != [HardwareAddress([2, 0, 0, 0, 0, 0x55])] {
             assert!(begun.elapsed() < PATIENCE, "never told");
         }
+        // A second card may answer for the address as well.
+        ip("link add eth1 type veth peer name peer1");
+        ip("link set eth1 address 02:00:00:00:00:66");
+        ip("link set peer1 address 02:00:00:00:00:77");
+        let all = [0x55, 0x66, 0x77].map(|last| HardwareAddress([2, 0, 0, 0, 0, last]));
+        while fixture.next_hardware() != all {
+            assert!(begun.elapsed() < PATIENCE, "never told");
+        }
         fixture.stop();
     });
 }

@@ -191,12 +191,44 @@ fn downloads_survive_a_move_and_newcomers_go_to_the_new_owner() {
     });
 }
 
+/// What belongs to the former owner goes on to it also when it comes by another card.
+#[test]
+fn segments_that_come_by_another_card_go_on_as_well() {
+    isolated("handing::segments_that_come_by_another_card_go_on_as_well", |client| {
+        let new_host = second_host(client);
+        let second = "02:00:00:00:00:22";
+        new_host
+            .ip(&format!("link add eth1 type veth peer name peth1 netns {}", client.thread_id()));
+        new_host.ip(&format!("link set eth1 address {second} up"));
+        client.ip("link set peth1 master br0 up");
+        let (old, _old_lease) = owner();
+        let (new, _new_lease) = new_host.perform(owner);
+        serve(tick);
+        acquire(&old, Ticket(1));
+        let mut there = [WEB, WEB6].map(|to| connect(client, to).expect("it is served"));
+        new.kernel.forward(key(WEB), Some(OLD));
+        hand(&old, Ticket(2));
+        acquire(&new, Ticket(1));
+        for (to, prefix) in [(WEB, ""), (WEB6, "-6 ")] {
+            client.ip(&format!("{prefix}neigh replace {to} lladdr {second} dev br0 nud permanent"));
+        }
+        for stream in &mut there {
+            let mut ticks = [0; 20];
+            stream.read_exact(&mut ticks).expect("the connection lives");
+        }
+        old.stop();
+        new_host.perform(move || new.stop());
+    });
+}
+
 /// Somebody goes to the rules for a former owner from rules of his own, so that the kernel does not
 /// let them be removed: nothing is forwarded all the same.
 #[test]
 fn forwarding_ends_also_where_its_rules_are_made_use_of() {
     isolated("handing::forwarding_ends_also_where_its_rules_are_made_use_of", |_client| {
-        let (owner, _lease) = owner();
+        let (owner, mut lease) = owner();
+        // As before Linux 6.9; later nobody else can do that.
+        lease.disown().expect("it is built anew");
         let nft = |words: &str| crate::namespace::run("nft", words);
         let forwards = || nft("list ruleset").contains("chain forward");
         acquire(&owner, Ticket(1));

@@ -33,7 +33,7 @@ impl Owner {
         let command = command.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null());
         let child = command.spawn().expect("`nft` is installed");
         let mut input = child.stdin.as_ref().expect("asked for above");
-        writeln!(input, "add table netdev {table} {{ flags owner; }}").expect("`nft` reads");
+        writeln!(input, "add table inet {table} {{ flags owner; }}").expect("`nft` reads");
         until("the table is owned", || {
             try_run("nft", "list tables").is_ok_and(|tables| tables.contains(table))
         });

@@ -17,3 +17,4 @@ mod reach;
 mod repairs;
 mod speed;
 mod until;
+mod whole_host;

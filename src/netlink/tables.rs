@@ -1,0 +1,147 @@
+//! Reads what is in nf_tables.
+//!
+//! Used by the gate of `kernel`. Reading waits for nobody: the kernel answers also while somebody
+//! else changes its rules, and without regard to whom a table belongs.
+//!
+//! ```text
+//!   generation: one number of the network namespace, another one after each change of anything
+//!   message:    | family 1 | 0 | changes with the generation 2 |  attributes ...
+//! ```
+
+use std::collections::BTreeSet;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::io;
+use std::time::Duration;
+
+use super::nftables::{Family, NESTED, SUBSYSTEM, attribute, text};
+use super::{ACKNOWLEDGE, Conversation, DUMP, attributes};
+
+const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
+const GET_RULES: u16 = SUBSYSTEM << 8 | 7;
+const GET_ELEMENTS: u16 = SUBSYSTEM << 8 | 13;
+const GET_GENERATION: u16 = SUBSYSTEM << 8 | 16;
+/// What comes before the attributes.
+const HEADER: usize = 4;
+
+/// The number of the latest change.
+///
+/// # Errors
+///
+/// That it cannot be asked for.
+pub(crate) fn generation(conversation: &mut Conversation) -> io::Result<u32> {
+    let mut found = None;
+    conversation.ask(GET_GENERATION, ACKNOWLEDGE, &[0; HEADER], |message| {
+        found = number(&rest(message.body), 1).or(found);
+        true
+    })?;
+    found.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Looks for a table.
+///
+/// # Errors
+///
+/// That it does not exist, or cannot be asked for.
+pub(crate) fn find(conversation: &mut Conversation, family: Family, table: &str) -> io::Result<()> {
+    conversation.ask(GET_TABLE, ACKNOWLEDGE, &about(family, table), |_| true)
+}
+
+/// A number that is another one when anything but the elements of its sets has changed in a table:
+/// the table itself, its rules, or the number of its chains and sets.
+///
+/// # Errors
+///
+/// That it does not exist, or cannot be asked for.
+pub(crate) fn print(
+    conversation: &mut Conversation,
+    family: Family,
+    table: &str,
+) -> io::Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    let body = about(family, table);
+    for (kind, flags) in [(GET_TABLE, ACKNOWLEDGE), (GET_RULES, DUMP)] {
+        conversation.ask(kind, flags, &body, |message| {
+            rest(message.body).hash(&mut hasher);
+            true
+        })?;
+    }
+    Ok(hasher.finish())
+}
+
+/// The elements of a set.
+///
+/// # Errors
+///
+/// That it does not exist, or cannot be asked for.
+pub(crate) fn elements(
+    conversation: &mut Conversation,
+    family: Family,
+    (table, set): (&str, &str),
+) -> io::Result<BTreeSet<Vec<u8>>> {
+    let mut body = about(family, table);
+    body.extend(text(2, set));
+    let mut found = BTreeSet::new();
+    conversation.ask(GET_ELEMENTS, DUMP, &body, |message| {
+        found.extend(listed(message.body).into_iter().map(|(key, _)| key));
+        true
+    })?;
+    Ok(found)
+}
+
+/// For how long a set will hold an element.
+///
+/// # Errors
+///
+/// That the element, its set or its table does not exist, or that it cannot be asked for.
+pub(crate) fn remaining(
+    conversation: &mut Conversation,
+    family: Family,
+    (table, set): (&str, &str),
+    key: &[u8],
+) -> io::Result<Duration> {
+    let mut body = about(family, table);
+    body.extend(text(2, set));
+    let element = attribute(1 | NESTED, &attribute(1, key));
+    body.extend(attribute(3 | NESTED, &attribute(1 | NESTED, &element)));
+    let mut found = Duration::ZERO;
+    conversation.ask(GET_ELEMENTS, ACKNOWLEDGE, &body, |message| {
+        let left = listed(message.body).into_iter().find(|(found, _)| found == key);
+        found = left.map_or(found, |(_, left)| left);
+        true
+    })?;
+    Ok(found)
+}
+
+fn about(family: Family, table: &str) -> Vec<u8> {
+    let mut body = vec![family.number(), 0, 0, 0];
+    body.extend(text(1, table));
+    body
+}
+
+fn rest(body: &[u8]) -> Vec<u8> {
+    body.get(HEADER..).unwrap_or_default().to_vec()
+}
+
+/// The elements in a message, each with the time that it has left.
+fn listed(body: &[u8]) -> Vec<(Vec<u8>, Duration)> {
+    const LIST: u16 = 3;
+    const KEY: u16 = 1;
+    const EXPIRES: u16 = 5;
+    let rest = rest(body);
+    let list = attributes(&rest).find(|(kind, _)| *kind == LIST).map(|(_, list)| list);
+    let elements = attributes(list.unwrap_or_default()).filter_map(|(_, element)| {
+        let (_, key) = attributes(element).find(|(kind, _)| *kind == KEY)?;
+        let (_, value) = attributes(key).next()?;
+        let left = attributes(element).find(|(kind, _)| *kind == EXPIRES);
+        let left = left.and_then(|(_, left)| left.first_chunk()).copied();
+        let left = Duration::from_millis(left.map_or(0, u64::from_be_bytes));
+        Some((value.to_vec(), left))
+    });
+    elements.collect()
+}
+
+fn number(bytes: &[u8], wanted: u16) -> Option<u32> {
+    let (_, value) = attributes(bytes).find(|(kind, _)| *kind == wanted)?;
+    value.first_chunk().copied().map(u32::from_be_bytes)
+}
