@@ -22,6 +22,7 @@ mod planned;
 mod preserving;
 mod probing;
 mod refusal;
+mod regrouping;
 mod restarting;
 mod runner;
 mod scene;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         following::TESTS,
         lifetimes::TESTS,
         majority::TESTS,
+        regrouping::TESTS,
         meddling::TESTS,
         refusal::TESTS,
         witness::TESTS,
