@@ -141,6 +141,7 @@ fn not_taken(groups: u16) -> String {
 }
 
 const RESTARTED: &str = "peer restarted";
+const GATE: &str = "gate overdue";
 
 /// An address that `other` has in another group, or that no other node has any more.
 fn regrouped((group, address): (GroupKey, GroupKey), other: Option<NodeId>, names: &Names) -> Line {
@@ -173,9 +174,7 @@ fn line(report: Report, names: &Names) -> Line {
         Report::OfferFailed { to, groups } => {
             of_peer(Level::INFO, NOT_MOVED, to).because(not_taken(groups))
         }
-        Report::GateOverdue { group } => {
-            of_group(Level::WARN, "gate overdue", group).because(OVERDUE)
-        }
+        Report::GateOverdue { group } => of_group(Level::WARN, GATE, group).because(OVERDUE),
         Report::OwnerChanged { group, from, to, epoch, cause } => {
             let line = of_group(owner_level(to.is_some()), "owner changed", group).epoch(epoch);
             line.owned((from, to), cause, names)

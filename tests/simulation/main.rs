@@ -16,6 +16,7 @@
 //! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
 //! | `majority_stories`, `stranger_stories` | more of them |
 //! | `layout_stories` | files that have addresses in different groups |
+//! | `rollouts` | every key of the reference, changed host by host |
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
 //! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
@@ -54,6 +55,7 @@ mod plan;
 mod process;
 mod restart_stories;
 mod restarts;
+mod rollouts;
 mod run;
 mod safety;
 mod scenarios;
