@@ -25,6 +25,7 @@ mod planned;
 mod preserving;
 mod probing;
 mod refusal;
+mod regrouping;
 mod restarting;
 mod runner;
 mod scene;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         lifetimes::TESTS,
         majority::TESTS,
         voters::TESTS,
+        regrouping::TESTS,
         meddling::TESTS,
         membership::TESTS,
         refusal::TESTS,

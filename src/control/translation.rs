@@ -263,10 +263,6 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.to = Some(names.node(to));
             event.epoch = Some(epoch.0);
         }
-        Report::AddressWithheld { owner, .. } => {
-            event.node = me();
-            event.from = Some(names.node(owner));
-        }
         Report::Unable { why, group } => {
             event.node = me();
             event.cause = Some(sentences::inability(why, group, names));
@@ -290,7 +286,9 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.from = Some(names.node(by));
         }
         Report::VotersDiffer { voter } => event.node = Some(names.node(voter)),
-        Report::KeptEnded { to, .. } | Report::OfferFailed { to, .. } => {
+        Report::AddressWithheld { owner: to, .. }
+        | Report::KeptEnded { to, .. }
+        | Report::OfferFailed { to, .. } => {
             event.node = me();
             event.to = Some(names.node(to));
         }

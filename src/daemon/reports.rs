@@ -148,6 +148,24 @@ fn counted(groups: u16) -> String {
     if groups == 1 { "1 group".to_owned() } else { format!("{groups} groups") }
 }
 
+const RESTARTED: &str = "peer restarted";
+const GATE: &str = "gate overdue";
+
+/// An address that `other` has in another group, or that no other node has any more.
+fn regrouped((group, address): (GroupKey, GroupKey), other: Option<NodeId>, names: &Names) -> Line {
+    let address = names.address(address);
+    match other.map(|other| names.node(other)) {
+        Some(other) => {
+            let why = format!("{other} has {address} in another group: reload the older file");
+            let line = Line::new(Level::WARN, "address withheld").group(group, names).because(why);
+            Line { peer: Some(other), ..line }
+        }
+        None => Line::new(Level::INFO, "address admitted")
+            .group(group, names)
+            .because(format!("no other node has {address}")),
+    }
+}
+
 /// Words one report.
 fn line(report: Report, names: &Names) -> Line {
     let of_group = |level, message, group| Line::new(level, message).group(group, names);
@@ -157,18 +175,14 @@ fn line(report: Report, names: &Names) -> Line {
             let line = of_peer(verdict_level(to), "peer changed", peer);
             line.change(verdict(from), verdict(to)).because(verdict_because(to, silence))
         }
-        Report::PeerRestarted { peer } => {
-            of_peer(Level::INFO, "peer restarted", peer).because(NEW_LIFE)
-        }
+        Report::PeerRestarted { peer } => of_peer(Level::INFO, RESTARTED, peer).because(NEW_LIFE),
         Report::KeptEnded { group, to, left } => {
             of_group(Level::INFO, ENDED, group).kept(names.node(to), left)
         }
         Report::OfferFailed { to, groups, why } => {
             of_peer(Level::INFO, NOT_MOVED, to).because(not_taken(groups, why, names))
         }
-        Report::GateOverdue { group } => {
-            of_group(Level::WARN, "gate overdue", group).because(OVERDUE)
-        }
+        Report::GateOverdue { group } => of_group(Level::WARN, GATE, group).because(OVERDUE),
         Report::OwnerChanged { group, from, to, epoch, cause } => {
             let line = of_group(owner_level(to.is_some()), "owner changed", group).epoch(epoch);
             line.owned((from, to), cause, names)
@@ -178,18 +192,10 @@ fn line(report: Report, names: &Names) -> Line {
         Report::GaveWay { group, to, epoch } => of_group(Level::WARN, "gave way", group)
             .epoch(epoch)
             .because(format!("{} has the better claim", names.node(to))),
-        Report::AddressWithheld { group, address, owner } => Line {
-            peer: Some(names.node(owner)),
-            ..of_group(Level::WARN, "address withheld", group).because(format!(
-                "{} has {} in another group: reload the older file",
-                names.node(owner),
-                names.address(address)
-            ))
-        },
-        Report::AddressAdmitted { group, address } => {
-            of_group(Level::INFO, "address admitted", group)
-                .because(format!("no other node has {}", names.address(address)))
+        Report::AddressWithheld { group, address, owner } => {
+            regrouped((group, address), Some(owner), names)
         }
+        Report::AddressAdmitted { group, address } => regrouped((group, address), None, names),
         Report::Unable { group, why } => {
             of_group(Level::WARN, "this node cannot hold the group", group)
                 .because(inability(why, group, names))

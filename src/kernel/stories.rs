@@ -349,7 +349,8 @@ fn a_group_configured_again_before_it_is_gone_is_told_anew_whether_its_link_is_u
          done +A2
          done +B2
          link 2 eth0 down -> usable:false
-         configure none -> -A2 -B2
+         configure none
+         time 200 -> -A2 -B2
          configure AB -> usable:false",
     );
 }
@@ -382,10 +383,11 @@ fn a_changed_list_changes_only_the_difference() {
          done +A2
          done +B2
          configure AB
-         configure AC -> +C2 -B2
-         sees C2
+         configure AC -> +C2
+         sees C2 -> present:1
          done +C2
-         loses B2 -> present:1
+         time 200 -> -B2
+         loses B2
          done -B2
          release 2 -> -A2 -C2",
     );
@@ -395,8 +397,8 @@ fn a_changed_list_changes_only_the_difference() {
          sees B2 -> present:1
          done +A2
          done +B2
-         configure none -> -A2 -B2
-         release 2
+         configure none
+         release 2 -> -A2 -B2
          loses A2
          loses B2
          done -A2

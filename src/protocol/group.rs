@@ -132,7 +132,7 @@ impl Holding {
             (Self::Held { ticket, .. }, O::Renew(epoch)) => {
                 (Self::Held { ticket, epoch }, C::Opened(epoch))
             }
-            (Self::Removing { .. }, O::Renew(_)) => (self, C::None),
+            (Self::Removing { .. }, O::Renew(_) | O::Reshape(_)) => (self, C::None),
 
             (Self::Adding { epoch, .. } | Self::Held { epoch, .. }, O::LetGo(ticket, purpose)) => {
                 (Self::Removing { ticket, epoch, purpose }, C::Release(ticket))
@@ -150,7 +150,6 @@ impl Holding {
             (Self::Held { epoch, .. }, O::Reshape(ticket)) => {
                 (Self::Held { ticket, epoch }, C::Acquire(ticket))
             }
-            (Self::Removing { .. }, O::Reshape(_)) => (self, C::None),
 
             (Self::Adding { ticket, epoch }, O::Present(of)) if of == ticket => {
                 (Self::Held { ticket, epoch }, C::Opened(epoch))

@@ -17,6 +17,7 @@
 //! | `majority_stories`, `voter_stories`, `stranger_stories` | more of them |
 //! | `layout_stories` | files that have addresses in different groups |
 //! | `profiles` | hosts with other times than others |
+//! | `rollouts` | every key of the reference, changed host by host |
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
 //! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
@@ -57,6 +58,7 @@ mod process;
 mod profiles;
 mod restart_stories;
 mod restarts;
+mod rollouts;
 mod run;
 mod safety;
 mod scenarios;

@@ -1,0 +1,276 @@
+//! Every key of the reference file is changed on every host: by reload and by restart, beginning
+//! with the first, the middle and the last host, forward and back, with a pause after the first
+//! host as if the rollout had been interrupted. No address has two owners, and none is without one
+//! for longer than a planned move takes.
+//!
+//! A key that the reference has and that is not in [`KEYS`] fails the test: whoever adds a key says
+//! what it is when the hosts of a cluster have different values of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use buoy::protocol::{Configuration, GroupKey, LastResort, Strategy};
+
+use crate::cluster::Cluster;
+use crate::draw::{MILLISECOND, SECOND};
+use crate::options::Options;
+use crate::plan::Plan;
+use crate::story::{Outcome, calm};
+
+const REFERENCE: &str = include_str!("../../config/buoy.reference.toml");
+
+/// An address is away for no longer than this: a planned move, or two of them.
+const MOVED_WITHIN: u64 = 120 * MILLISECOND;
+/// Under mode majority a host that starts votes for nobody for as long as a promise runs, so that a
+/// group that the next one gives away may have to wait for a voter that is asked each heartbeat.
+const RESTARTED_WITHIN: u64 = 950 * MILLISECOND;
+/// After the first host a rollout rests for so long.
+const INTERRUPTED: u64 = 8 * SECOND;
+/// Between two other hosts.
+const GAP: u64 = 3 * SECOND;
+
+/// What a key is to the core.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// It is in the configuration of the core.
+    Core(fn(&mut Configuration)),
+    /// The same, but in mode majority all nodes must count leases alike; see `majority_stories`.
+    CoreOfAvailability(fn(&mut Configuration)),
+    /// It says which addresses are in which group.
+    Groups(fn(&Plan, &[GroupKey]) -> Plan),
+    /// The core does not see it: where it is tested, or why nodes may differ in it.
+    Elsewhere(&'static str),
+}
+
+use Kind::{Core, CoreOfAvailability, Elsewhere, Groups};
+
+const IDENTITY: &str = "names the cluster, its key or its network: datagrams of others are not \
+                        opened; config and wire tests, netns refusal";
+const MEMBERS: &str = "who is a member and who votes is agreed on by a procedure; operator_stories, \
+                       majority_stories::voters_differ";
+const PLACE: &str = "where a host's kernel puts an address; netns preserving, kernel tests";
+const LOCAL: &str = "of one host alone: no other node's decision depends on it";
+const CHECKS: &str = "decides the fitness of one host; check_stories, netns checking";
+const HOOKS: &str = "runs programs of one host; netns hooking";
+
+/// Every key, by its table.
+const KEYS: &[(&str, Kind)] = &[
+    ("cluster.name", Elsewhere(IDENTITY)),
+    ("cluster.key_file", Elsewhere(IDENTITY)),
+    ("cluster.port", Elsewhere(IDENTITY)),
+    ("cluster.profile", CoreOfAvailability(|it| it.timing.misses += 1)),
+    ("cluster.kernel_lease", Elsewhere(LOCAL)),
+    ("cluster.restart", Elsewhere("restart_stories, netns restarting")),
+    ("cluster.tickle_connections_max", Elsewhere(LOCAL)),
+    ("cluster.drain_timeout", Core(|it| it.drain_timeout = Duration::from_secs(2))),
+    ("cluster.preserve_connections", Core(|it| it.preserve = Some(Duration::from_secs(5)))),
+    ("cluster.preserve_timeout", Core(|it| it.preserve = Some(Duration::from_secs(1)))),
+    ("cluster.load_aware", Core(|it| it.load_aware = true)),
+    ("haproxy.socket", Elsewhere(LOCAL)),
+    ("haproxy.draining_list", Elsewhere(LOCAL)),
+    ("timing.heartbeat", CoreOfAvailability(|it| it.timing.heartbeat = Duration::from_millis(120))),
+    ("timing.misses", CoreOfAvailability(|it| it.timing.misses = 4)),
+    ("timing.offer_wait", Core(|it| it.timing.offer_wait = Duration::from_millis(400))),
+    ("timing.retry", Core(|it| it.timing.retry = Duration::from_millis(10))),
+    ("timing.rank_skew", Core(|it| it.timing.rank_skew = Duration::from_millis(40))),
+    ("timing.unclaimed_wait", Core(|it| it.timing.unclaimed_wait = Duration::from_millis(300))),
+    ("timing.maturity_min", Core(|it| it.timing.maturity_min = Duration::from_millis(800))),
+    ("timing.maturity_max", Core(|it| it.timing.maturity_max = Duration::from_secs(2))),
+    ("timing.solo_wait", Core(|it| it.timing.solo_wait = Duration::from_secs(20))),
+    ("timing.announce_refresh", Core(|it| it.timing.announce_refresh = Duration::from_secs(30))),
+    ("timing.announce_rate", Core(|it| it.timing.announce_rate = 1000)),
+    ("node.name", Elsewhere(MEMBERS)),
+    ("node.addresses", Elsewhere(MEMBERS)),
+    ("node.weight", Core(|it| it.nodes.values_mut().take(1).for_each(|node| node.weight = 300))),
+    ("node.role", Elsewhere(MEMBERS)),
+    ("node.voter", Elsewhere(MEMBERS)),
+    ("pool.name", Core(|it| it.groups.values_mut().for_each(|group| group.pool.0 ^= 1))),
+    ("pool.interface", Elsewhere(PLACE)),
+    ("pool.vips", Groups(|plan, keys| plan.merged(keys[1], keys[0]))),
+    ("pool.vips.name", Elsewhere("not seen by the core: a group is its first address")),
+    ("pool.vips.addresses", Groups(|plan, keys| plan.merged(keys[1], keys[0]).turned(keys[1]))),
+    ("pool.vips.interface", Elsewhere(PLACE)),
+    ("pool.vips.force", Core(|it| it.groups.values_mut().take(1).for_each(|it| it.force = true))),
+    ("pool.mode", Elsewhere("leases follow what is held; majority_stories")),
+    ("pool.strategy", Core(prefer_the_last)),
+    (
+        "pool.prefer",
+        Core(|it| {
+            let last = it.nodes.keys().next_back().copied();
+            it.groups.values_mut().for_each(|group| group.prefer = last.into_iter().collect());
+        }),
+    ),
+    (
+        "pool.failback",
+        Core(|it| {
+            prefer_the_last(it);
+            it.groups.values_mut().for_each(|group| group.failback = Some(Duration::from_secs(1)));
+        }),
+    ),
+    ("pool.force", Core(|it| it.groups.values_mut().for_each(|group| group.force = true))),
+    (
+        "pool.last_resort",
+        Core(|it| {
+            it.groups.values_mut().for_each(|group| group.last_resort = LastResort::Release);
+        }),
+    ),
+    ("check.name", Elsewhere(CHECKS)),
+    ("check.type", Elsewhere(CHECKS)),
+    ("check.interval", Elsewhere(CHECKS)),
+    ("check.timeout", Elsewhere(CHECKS)),
+    ("check.rise", Elsewhere(CHECKS)),
+    ("check.fall", Elsewhere(CHECKS)),
+    ("check.dwell", Elsewhere(CHECKS)),
+    ("check.effect", Elsewhere(CHECKS)),
+    ("check.pools", Elsewhere(CHECKS)),
+    ("check.socket", Elsewhere(CHECKS)),
+    ("check.frontends", Elsewhere(CHECKS)),
+    ("check.backends", Elsewhere(CHECKS)),
+    ("check.address", Elsewhere(CHECKS)),
+    ("check.path", Elsewhere(CHECKS)),
+    ("check.host", Elsewhere(CHECKS)),
+    ("check.method", Elsewhere(CHECKS)),
+    ("check.status", Elsewhere(CHECKS)),
+    ("check.header", Elsewhere(CHECKS)),
+    ("check.body", Elsewhere(CHECKS)),
+    ("check.tls", Elsewhere(CHECKS)),
+    ("check.ca", Elsewhere(CHECKS)),
+    ("check.verify", Elsewhere(CHECKS)),
+    ("check.process", Elsewhere(CHECKS)),
+    ("check.pidfile", Elsewhere(CHECKS)),
+    ("check.unit", Elsewhere(CHECKS)),
+    ("check.file", Elsewhere(CHECKS)),
+    ("check.absent", Elsewhere(CHECKS)),
+    ("check.at_least", Elsewhere(CHECKS)),
+    ("check.at_most", Elsewhere(CHECKS)),
+    ("check.interface", Elsewhere(CHECKS)),
+    ("check.ask", Elsewhere(CHECKS)),
+    ("check.connected", Elsewhere(CHECKS)),
+    ("check.command", Elsewhere(CHECKS)),
+    ("check.user", Elsewhere(CHECKS)),
+    ("hook.name", Elsewhere(HOOKS)),
+    ("hook.on", Elsewhere(HOOKS)),
+    ("hook.command", Elsewhere(HOOKS)),
+    ("hook.user", Elsewhere(HOOKS)),
+    (
+        "hook.timeout",
+        Core(|it| {
+            it.groups.values_mut().for_each(|group| group.gate = Some(Duration::from_millis(500)));
+        }),
+    ),
+    ("hook.style", Elsewhere(HOOKS)),
+    ("hook.pools", Elsewhere(HOOKS)),
+    ("hook.notify_fifo", Elsewhere(HOOKS)),
+];
+
+fn prefer_the_last(configuration: &mut Configuration) {
+    let last = configuration.nodes.keys().next_back().copied();
+    for group in configuration.groups.values_mut() {
+        group.strategy = Strategy::Priority;
+        group.prefer = last.into_iter().collect();
+    }
+}
+
+/// The keys of the reference, by table; commented ones and those of long forms included.
+fn keys_of_the_reference() -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    let mut table = "";
+    for line in REFERENCE.lines() {
+        let commented = line.strip_prefix("# ").filter(|it| it.starts_with('['));
+        let plain = commented.unwrap_or(line).trim_end();
+        if plain.starts_with('[') && plain.ends_with(']') {
+            table = plain.trim_matches(['[', ']']);
+        } else if let Some(long) = line.trim_start().strip_prefix("{ ") {
+            let names = long.split(" = ").filter_map(|before| before.rsplit([' ', '{']).next());
+            let key = |name: &&str| name.chars().all(|letter| letter.is_ascii_lowercase());
+            keys.extend(names.filter(key).map(|name| format!("{table}.vips.{name}")));
+        } else {
+            let (key, value) = line.trim_start_matches("# ").split_once(" = ").unwrap_or_default();
+            let letters = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+            if !key.is_empty() && !value.is_empty() && key.chars().all(letters) {
+                keys.insert(format!("{table}.{key}"));
+            }
+        }
+    }
+    keys
+}
+
+#[test]
+fn every_key_of_the_reference_is_rolled_out_or_said_to_be_harmless() {
+    let known: BTreeSet<String> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
+    assert_eq!(known.len(), KEYS.len(), "a key is there twice");
+    assert_eq!(keys_of_the_reference(), known);
+    for (key, kind) in KEYS {
+        if let Elsewhere(reason) = kind {
+            assert!(!reason.is_empty(), "{key}");
+        }
+    }
+}
+
+/// Has the host go by the newest file.
+fn change(cluster: &mut Cluster, host: usize, restart: bool) {
+    let plan = cluster.plans.len() - 1;
+    if restart {
+        cluster.hosts[host].plan = plan;
+        cluster.disturb(host, 4 * SECOND);
+        cluster.stop(host, Some(100 * MILLISECOND));
+    } else {
+        cluster.adopt(host, plan);
+    }
+}
+
+/// Changes the file at all hosts, beginning with this one.
+fn roll_out(cluster: &mut Cluster, first: usize, restart: bool) -> Outcome {
+    cluster.mark();
+    for place in 0..cluster.hosts.len() {
+        let host = (first + place) % cluster.hosts.len();
+        change(cluster, host, restart);
+        cluster.watch("K1", if place == 0 { INTERRUPTED } else { GAP }, Cluster::doubled)?;
+        let waits = restart && cluster.options.strict.is_some();
+        cluster.expect_outage("K1", if waits { RESTARTED_WITHIN } else { MOVED_WITHIN })?;
+        cluster.wait_until("K1", 4 * SECOND, Cluster::uncovered)?;
+    }
+    Ok(())
+}
+
+fn roll_out_everywhere(key: &str, kind: Kind, strict: bool) -> Outcome {
+    let options = if strict { Options::strict(3, 4, false) } else { calm(3, 4, None) };
+    let mut cluster = Cluster::settled(options)?;
+    let before = cluster.plans[0].clone();
+    let after = match kind {
+        Core(adjust) | CoreOfAvailability(adjust) => {
+            Plan { adjust: Some(adjust), ..before.clone() }
+        }
+        Groups(change) => change(&before, &cluster.groups),
+        Elsewhere(_) => return Ok(()),
+    };
+    for restart in [false, true] {
+        for first in 0..cluster.hosts.len() {
+            for plan in [&after, &before] {
+                cluster.plans.push(plan.clone());
+                roll_out(&mut cluster, first, restart).map_err(|text| {
+                    format!("{key}, strict {strict}, restart {restart}, n{first} first: {text}")
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn no_key_makes_two_owners_or_none_while_it_is_rolled_out() {
+    let mut wrong = Vec::new();
+    for (key, kind) in KEYS {
+        wrong.extend(roll_out_everywhere(key, *kind, false).err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_key_makes_two_owners_or_none_under_majority() {
+    let mut wrong = Vec::new();
+    for (key, kind) in KEYS.iter().filter(|(_, kind)| !matches!(kind, CoreOfAvailability(_))) {
+        wrong.extend(roll_out_everywhere(key, *kind, true).err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
