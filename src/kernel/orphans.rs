@@ -20,6 +20,7 @@ use super::presence::{self, Presence};
 use super::watch;
 use crate::netlink::Conversation;
 use crate::netlink::nftables::{self, Family};
+use crate::netlink::tables;
 
 /// What all tables of ours begin with.
 const PREFIX: &str = "buoy_";
@@ -78,7 +79,7 @@ pub(super) fn remove(own_table: &str) -> Removed {
 /// When the kernel does not tell.
 pub fn earlier_are_ours(own_table: &str) -> io::Result<bool> {
     let mut conversation = nftables::open()?;
-    for (family, table) in tables(own_table)? {
+    for (family, table) in tables_of_others(own_table)? {
         if in_use(&mut conversation, family, &table) {
             return Ok(false);
         }
@@ -86,8 +87,8 @@ pub fn earlier_are_ours(own_table: &str) -> io::Result<bool> {
     Ok(true)
 }
 
-fn tables(own_table: &str) -> io::Result<Vec<(Family, String)>> {
-    let all = nftables::tables(&mut nftables::open()?)?;
+fn tables_of_others(own_table: &str) -> io::Result<Vec<(Family, String)>> {
+    let all = tables::tables(&mut nftables::open()?)?;
     let others = |(_, name): &(Family, String)| name.starts_with(PREFIX) && name != own_table;
     Ok(all.into_iter().filter(others).collect())
 }
@@ -96,7 +97,7 @@ fn estates(own_table: &str) -> io::Result<BTreeMap<u32, Estate>> {
     let own = Mark::of(own_table).value();
     let mut estates: BTreeMap<u32, Estate> = BTreeMap::new();
     // A kernel without nf_tables has no table of ours, and may have addresses.
-    for (family, table) in tables(own_table).unwrap_or_default() {
+    for (family, table) in tables_of_others(own_table).unwrap_or_default() {
         let value = Mark::of(&table).value();
         estates.entry(value).or_default().tables.push((family, table));
     }
@@ -137,6 +138,6 @@ fn remove_one(value: u32, estate: &Estate) -> io::Result<bool> {
 
 /// Whether a lease of the table runs.
 fn in_use(conversation: &mut Conversation, family: Family, table: &str) -> bool {
-    let runs = |door: Door| nftables::has_elements(conversation, family, table, door.lease());
+    let runs = |door: Door| tables::has_elements(conversation, family, table, door.lease());
     Door::ALL.map(runs).into_iter().any(|runs| runs.unwrap_or(false))
 }

@@ -180,3 +180,39 @@ fn verdict(code: i32, chain: Option<&str>) -> Vec<u8> {
     data.extend(attribute(2 | NESTED, &attribute(2 | NESTED, &verdict)));
     expression("immediate", &data)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_asked_by_these_bytes() {
+        let rule = of(&Step::Holds("lease", 1));
+        let mut expected = vec![44, 0, 1, 0x80, 14, 0, 1, 0];
+        expected.extend(*b"immediate\0\0\0");
+        expected.extend([24, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
+        expected.extend([12, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
+        expected.extend([40, 0, 1, 0x80, 11, 0, 1, 0]);
+        expected.extend(*b"lookup\0\0");
+        expected.extend([24, 0, 2, 0x80, 10, 0, 1, 0]);
+        expected.extend(*b"lease\0\0\0");
+        expected.extend([8, 0, 2, 0, 0, 0, 0, 1]);
+        assert_eq!(rule, expected);
+    }
+
+    #[test]
+    fn a_lease_is_renewed_by_a_packet_with_these_bytes() {
+        let rule = of(&Step::HoldFor("lease", 1, 600));
+        let mut expected = vec![44, 0, 1, 0x80, 14, 0, 1, 0];
+        expected.extend(*b"immediate\0\0\0");
+        expected.extend([24, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
+        expected.extend([12, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
+        expected.extend([60, 0, 1, 0x80, 11, 0, 1, 0]);
+        expected.extend(*b"dynset\0\0");
+        expected.extend([44, 0, 2, 0x80, 10, 0, 1, 0]);
+        expected.extend(*b"lease\0\0\0");
+        expected.extend([8, 0, 3, 0, 0, 0, 0, 1, 8, 0, 4, 0, 0, 0, 0, 1]);
+        expected.extend([12, 0, 6, 0, 0, 0, 0, 0, 0, 0, 2, 88]);
+        assert_eq!(rule, expected);
+    }
+}

@@ -13,10 +13,7 @@
 
 use std::io;
 
-use super::{
-    ACKNOWLEDGE, Conversation, DUMP, REQUEST, append_attribute, append_message, attributes,
-    expressions,
-};
+use super::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message, expressions};
 
 /// `NETLINK_NETFILTER`.
 const NETFILTER: isize = 12;
@@ -67,7 +64,7 @@ impl Family {
         }
     }
 
-    const fn of(number: u8) -> Self {
+    pub(super) const fn of(number: u8) -> Self {
         match number {
             1 => Self::Inet,
             3 => Self::Arp,
@@ -427,47 +424,6 @@ pub(crate) fn carry_out(conversation: &mut Conversation, batch: Batch<'_>) -> io
     }
 }
 
-/// Every table there is.
-///
-/// # Errors
-///
-/// When the kernel does not tell.
-pub(crate) fn tables(conversation: &mut Conversation) -> io::Result<Vec<(Family, String)>> {
-    let mut found = Vec::new();
-    conversation.ask(SUBSYSTEM << 8 | GET_TABLE, DUMP, &[0; 4], |message| {
-        let family = message.body.first().copied().map(Family::of);
-        let name = attributes(message.body.get(4..).unwrap_or_default())
-            .find_map(|(kind, value)| (kind == 1).then(|| text_of(value)));
-        found.extend(family.zip(name));
-        true
-    })?;
-    Ok(found)
-}
-
-/// Whether there is any element in a set.
-///
-/// # Errors
-///
-/// That the set does not exist, or cannot be asked for.
-pub(crate) fn has_elements(
-    conversation: &mut Conversation,
-    family: Family,
-    table: &str,
-    set: &str,
-) -> io::Result<bool> {
-    const GET_ELEMENTS: u16 = 13;
-    let mut body = vec![family.number(), 0, 0, 0];
-    body.extend(text(1, table));
-    body.extend(text(2, set));
-    let mut found = false;
-    conversation.ask(SUBSYSTEM << 8 | GET_ELEMENTS, DUMP, &body, |message| {
-        let mut lists = attributes(message.body.get(4..).unwrap_or_default());
-        found |= lists.any(|(kind, list)| kind == 3 && !list.is_empty());
-        true
-    })?;
-    Ok(found)
-}
-
 /// Removes a table with all that is in it.
 ///
 /// # Errors
@@ -479,12 +435,6 @@ pub(crate) fn remove_table(
     table: &str,
 ) -> io::Result<()> {
     carry_out(conversation, Batch::new(family, table).delete_table())
-}
-
-/// A string without its end.
-fn text_of(value: &[u8]) -> String {
-    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }
 
 pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
@@ -537,35 +487,4 @@ mod tests {
 
     /// The flags of a table that has an owner and outlives it.
     const OWNED_T: &[u8] = &[8, 0, 2, 0, 0, 0, 0, 6];
-
-    #[test]
-    fn a_lease_is_asked_by_these_bytes() {
-        let rule = expressions::of(&Step::Holds("lease", 1));
-        let mut expected = vec![44, 0, 1, 0x80, 14, 0, 1, 0];
-        expected.extend(*b"immediate\0\0\0");
-        expected.extend([24, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
-        expected.extend([12, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
-        expected.extend([40, 0, 1, 0x80, 11, 0, 1, 0]);
-        expected.extend(*b"lookup\0\0");
-        expected.extend([24, 0, 2, 0x80, 10, 0, 1, 0]);
-        expected.extend(*b"lease\0\0\0");
-        expected.extend([8, 0, 2, 0, 0, 0, 0, 1]);
-        assert_eq!(rule, expected);
-    }
-
-    #[test]
-    fn a_lease_is_renewed_by_a_packet_with_these_bytes() {
-        let rule = expressions::of(&Step::HoldFor("lease", 1, 600));
-        let mut expected = vec![44, 0, 1, 0x80, 14, 0, 1, 0];
-        expected.extend(*b"immediate\0\0\0");
-        expected.extend([24, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
-        expected.extend([12, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 1]);
-        expected.extend([60, 0, 1, 0x80, 11, 0, 1, 0]);
-        expected.extend(*b"dynset\0\0");
-        expected.extend([44, 0, 2, 0x80, 10, 0, 1, 0]);
-        expected.extend(*b"lease\0\0\0");
-        expected.extend([8, 0, 3, 0, 0, 0, 0, 1, 8, 0, 4, 0, 0, 0, 0, 1]);
-        expected.extend([12, 0, 6, 0, 0, 0, 0, 0, 0, 0, 2, 88]);
-        assert_eq!(rule, expected);
-    }
 }

@@ -24,6 +24,45 @@ const GET_GENERATION: u16 = SUBSYSTEM << 8 | 16;
 /// What comes before the attributes.
 const HEADER: usize = 4;
 
+/// Every table there is.
+///
+/// # Errors
+///
+/// When the kernel does not tell.
+pub(crate) fn tables(conversation: &mut Conversation) -> io::Result<Vec<(Family, String)>> {
+    let mut found = Vec::new();
+    conversation.ask(GET_TABLE, DUMP, &[0; 4], |message| {
+        let family = message.body.first().copied().map(Family::of);
+        let name = attributes(message.body.get(4..).unwrap_or_default())
+            .find_map(|(kind, value)| (kind == 1).then(|| text_of(value)));
+        found.extend(family.zip(name));
+        true
+    })?;
+    Ok(found)
+}
+
+/// Whether there is any element in a set.
+///
+/// # Errors
+///
+/// That the set does not exist, or cannot be asked for.
+pub(crate) fn has_elements(
+    conversation: &mut Conversation,
+    family: Family,
+    table: &str,
+    set: &str,
+) -> io::Result<bool> {
+    let mut body = about(family, table);
+    body.extend(text(2, set));
+    let mut found = false;
+    conversation.ask(GET_ELEMENTS, DUMP, &body, |message| {
+        let mut lists = attributes(message.body.get(4..).unwrap_or_default());
+        found |= lists.any(|(kind, list)| kind == 3 && !list.is_empty());
+        true
+    })?;
+    Ok(found)
+}
+
 /// The number of the latest change.
 ///
 /// # Errors
@@ -144,4 +183,10 @@ fn listed(body: &[u8]) -> Vec<(Vec<u8>, Duration)> {
 fn number(bytes: &[u8], wanted: u16) -> Option<u32> {
     let (_, value) = attributes(bytes).find(|(kind, _)| *kind == wanted)?;
     value.first_chunk().copied().map(u32::from_be_bytes)
+}
+
+/// A string without its end.
+fn text_of(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }

@@ -34,7 +34,7 @@ fn held(interface: &str, mode: Mode) -> (Fixture, Lease) {
         groups: vec![GroupAddresses { mode, ..web }],
         peer_addresses: Vec::new(),
         fence: Some(fence),
-        adopted: Vec::new(),
+        ..Settings::default()
     });
     fixture.kernel.acquire(key(WEB), Ticket(1));
     assert_eq!(fixture.next(), KernelEvent::Present { group: key(WEB), ticket: Ticket(1) });
