@@ -24,6 +24,7 @@
 //! here decides anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::action::Report;
 use super::group::{Holding, Occurrence, Purpose};
@@ -188,8 +189,7 @@ impl Node {
             .filter(|it| Some(*it) != freed && self.competes(*it))
             .collect();
         let place = u32::try_from(before.len()).unwrap_or(u32::MAX);
-        let grace =
-            if vacancy.cause == Cause::FirstClaim { Default::default() } else { vacancy.grace };
+        let grace = if vacancy.cause == Cause::FirstClaim { Duration::ZERO } else { vacancy.grace };
         since + grace + self.configuration.timing.rank_skew.saturating_mul(place)
     }
 
