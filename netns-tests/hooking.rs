@@ -171,20 +171,21 @@ fn hooks_of_a_stop_end_or_are_named() -> Outcome {
     let shape = Shape { nodes: 2, groups, ..Shape::default() };
     with_tables(&shape, &tables, |scene| {
         start(scene)?;
-        let name = scene.cluster.name(0).to_owned();
-        let ended = |count: usize| move |lines: usize| (lines == count).then_some(());
-        let all = usize::from(GROUPS);
+        let victim = usize::from(scene.owned_by(1).len() > scene.owned_by(0).len());
+        let name = scene.cluster.name(victim).to_owned();
         until("hooks were told of the start", SOON, || {
-            ended(all)(place.lines(&name).len()).ok_or_else(|| format!("{:?}", place.lines(&name)))
+            let lines = place.lines(&name);
+            let all = lines.len() == usize::from(GROUPS);
+            if all { Ok(()) } else { Err(format!("{lines:?}")) }
         })?;
         std::fs::write(place.0.join("stops"), "")?;
-        let had: Vec<String> = scene.owned_by(0).iter().map(ToString::to_string).collect();
+        let had: Vec<String> = scene.owned_by(victim).iter().map(ToString::to_string).collect();
         assert!(had.len() >= 8, "it had {had:?} only");
-        scene.cluster.signal(0, Signal::SIGTERM);
-        let process = scene.cluster.process(0).ok_or("it runs")?;
+        scene.cluster.signal(victim, Signal::SIGTERM);
+        let process = scene.cluster.process(victim).ok_or("it runs")?;
         process.wait(Duration::from_secs(5)).ok_or("it did not end before systemd kills it")?;
         let lines = place.lines(&name);
-        let log = scene.cluster.log(0);
+        let log = scene.cluster.log(victim);
         for group in &had {
             let twice = lines.iter().filter(|line| *line == group).count() == 2;
             assert!(twice, "slow did not end for {group}: {lines:?}\n{log}");

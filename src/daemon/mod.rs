@@ -249,11 +249,7 @@ async fn serve(
     let system = |wanted| move |source| Error::System { wanted, source };
     let mut stop = StopSignals::new().map_err(system("signals"))?;
     let mut reload = signal(SignalKind::hangup()).map_err(system("signals"))?;
-    let notify = ServiceNotify::from_environment().unwrap_or_else(|error| {
-        tracing::warn!(%error, "NOTIFY_SOCKET cannot be used, the service manager is told nothing");
-        ServiceNotify::nobody()
-    });
-
+    let notify = service_manager();
     let whereabouts =
         Whereabouts::within(&state_directory(options.state_dir.as_deref(), &options.runtime_dir));
     let transport = bind(&config, me, &whereabouts)?;
@@ -271,13 +267,7 @@ async fn serve(
     let start = Start { estate, draining: directory.draining(), voters: voters.clone() };
 
     let (inquiries, asked) = mpsc::channel(server::INQUIRIES_MAX);
-    let settings = server::Settings {
-        socket: directory.control_socket(),
-        names: names.clone(),
-        recorder: Arc::clone(&recorder),
-        inquiries,
-        wall_clock: || SystemTime::UNIX_EPOCH + clock::wall(),
-    };
+    let settings = settings(&directory, &names, &recorder, inquiries);
     let sides = (transport, &kernel, vital);
     let mut running = start_protocol((&config, me), start, (mailbox, inbox), sides);
     let kept = running.as_mut().ok().map(|running| keep_lease(&kernel, running, host));
@@ -287,11 +277,10 @@ async fn serve(
     }
     let mut attendant = None;
     if let Ok(running) = &running {
-        let (recorder, names) = (Arc::clone(&recorder), names.clone());
         let parts = attendant::Parts {
             mailbox: running.mailbox.clone(),
-            recorder,
-            names,
+            recorder: Arc::clone(&recorder),
+            names: names.clone(),
             draining: directory.draining(),
             without,
         };
@@ -359,6 +348,28 @@ fn bind(config: &config::Config, me: NodeId, last: &Whereabouts) -> Result<Trans
     let mut transport = Transport::bind(setup::paths(config, me)).map_err(Error::Bind)?;
     transport.recall(last.recall());
     Ok(transport)
+}
+
+fn settings(
+    directory: &RuntimeDirectory,
+    names: &NamesInForce,
+    recorder: &Arc<Recorder>,
+    inquiries: mpsc::Sender<server::Inquiry>,
+) -> server::Settings {
+    server::Settings {
+        socket: directory.control_socket(),
+        names: names.clone(),
+        recorder: Arc::clone(recorder),
+        inquiries,
+        wall_clock: || SystemTime::UNIX_EPOCH + clock::wall(),
+    }
+}
+
+fn service_manager() -> ServiceNotify {
+    ServiceNotify::from_environment().unwrap_or_else(|error| {
+        tracing::warn!(%error, "NOTIFY_SOCKET cannot be used, the service manager is told nothing");
+        ServiceNotify::nobody()
+    })
 }
 
 /// What a process begins with.

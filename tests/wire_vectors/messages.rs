@@ -127,6 +127,11 @@ pub(crate) fn vectors() -> Vec<(Message, &'static str)> {
     all
 }
 
+/// An answer that tells no reason.
+fn answer(token: u32, accepted: Vec<GroupKey>, forwards: bool) -> Message {
+    Message::OfferAnswer(OfferAnswer { token, accepted, forwards, unable: vec![] })
+}
+
 /// Declined groups with the reason, which earlier software does not tell.
 fn unable_vectors() -> Vec<(Message, &'static str)> {
     vec![(
@@ -178,24 +183,8 @@ fn first_vectors() -> Vec<(Message, &'static str)> {
             }),
             "048c000500000007028e00110801020304050607081112131415161718",
         ),
-        (
-            Message::OfferAnswer(OfferAnswer {
-                token: 7,
-                accepted: groups,
-                forwards: false,
-                unable: vec![],
-            }),
-            "058d0004000000078e00110801020304050607081112131415161718",
-        ),
-        (
-            Message::OfferAnswer(OfferAnswer {
-                token: 8,
-                accepted: vec![],
-                forwards: false,
-                unable: vec![],
-            }),
-            "058d0004000000088e000108",
-        ),
+        (answer(7, groups, false), "058d0004000000078e00110801020304050607081112131415161718"),
+        (answer(8, vec![], false), "058d0004000000088e000108"),
         (
             Message::Errand(Errand { ticket: 9, order: Order::Drain(B) }),
             "068f00150000000000000009010b0b0b0b0000000000000000",
@@ -270,15 +259,7 @@ fn connection_vectors() -> Vec<(Message, &'static str)> {
             "048c000500000007020d000d06020000000009000000000000\
              8e00110800000000000000010000000000000002",
         ),
-        (
-            Message::OfferAnswer(OfferAnswer {
-                token: 8,
-                accepted: vec![],
-                forwards: true,
-                unable: vec![],
-            }),
-            "058d0004000000080e00008e000108",
-        ),
+        (answer(8, vec![], true), "058d0004000000080e00008e000108"),
         (
             Message::Kept(vec![
                 Kept { group: GroupKey(1), connections: Some(3) },

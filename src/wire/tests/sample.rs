@@ -160,7 +160,8 @@ pub(super) fn random_claims(random: &mut Random, count: usize) -> Message {
     })
 }
 
-fn random_offer_answer(random: &mut Random, count: usize) -> Message {
+fn random_offer_answer(random: &mut Random) -> Message {
+    let count = small(random, GROUPS_PER_OFFER as u64 + 1);
     let (accepted, forwards) = (groups(random, count), count % 2 == 1);
     let unable = groups(random, GROUPS_PER_OFFER - count);
     let unable = unable.into_iter().map(|group| (group, inability(random))).collect();
@@ -311,10 +312,7 @@ pub(super) fn random_message(random: &mut Random) -> Message {
             let count = small(random, GROUPS_PER_OFFER as u64 + 1);
             random_offer(random, count)
         }
-        4 => {
-            let count = small(random, GROUPS_PER_OFFER as u64 + 1);
-            random_offer_answer(random, count)
-        }
+        4 => random_offer_answer(random),
         5 => {
             let to = node(random);
             let moved = Order::Move { group: GroupKey(random.next_u64()), to };
