@@ -16,6 +16,7 @@ mod following;
 mod hooking;
 mod lifetimes;
 mod majority;
+mod marks;
 mod meddling;
 mod partition;
 mod planned;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         following::TESTS,
         lifetimes::TESTS,
         majority::TESTS,
+        marks::TESTS,
         meddling::TESTS,
         refusal::TESTS,
         witness::TESTS,

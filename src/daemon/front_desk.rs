@@ -13,11 +13,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 
 use super::attendant::Calls;
+use super::clock;
 use super::event_loop::{Picture, Reconfiguration, Told, Vital};
 use super::in_place::{self, Parting};
 use super::inbox::{Input, Mailbox};
 use super::runtime_directory::RuntimeDirectory;
 use super::service_notify::ServiceNotify;
+use super::turns::Turns;
 use super::{
     Asked, Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, local_words,
     reports, setup,
@@ -29,6 +31,7 @@ use crate::control::response::Fence;
 use crate::control::server::{Inquiry, Snapshot};
 use crate::hooks::Happening;
 use crate::kernel::Kernel;
+use crate::programs::children;
 use crate::protocol::{Incarnation, NodeId, Refusal};
 use crate::wire::RefusedDatagram;
 
@@ -59,6 +62,20 @@ pub(crate) struct FrontDesk {
     pub(crate) calls: Option<Calls>,
 }
 
+/// How often process 1 of a container looks for processes that nobody waits for.
+const REAPED_EVERY: Duration = Duration::from_secs(1);
+
+/// Reaps what programs left running, for as long as the runtime lives.
+async fn reap_orphans() {
+    loop {
+        tokio::time::sleep(REAPED_EVERY).await;
+        // The look through all processes may wait for the disk.
+        if tokio::task::spawn_blocking(children::reap_orphans).await.is_err() {
+            return;
+        }
+    }
+}
+
 impl FrontDesk {
     /// Serves until a signal ends the daemon, or the protocol thread ends by itself.
     pub(crate) async fn serve(
@@ -69,9 +86,12 @@ impl FrontDesk {
         reload: &mut Signal,
     ) -> Result<Parting, Error> {
         let mut watchdog = interval(self.notify.watchdog_interval().unwrap_or(IDLE_LOOK));
-        let mut turns_seen = u64::MAX;
+        let mut turns = Turns::default();
         // Ends with the runtime; once the loop has ended nobody takes its measures any more.
         tokio::spawn(host_load::measure(running.mailbox.clone()));
+        if std::process::id() == 1 {
+            tokio::spawn(reap_orphans());
+        }
         loop {
             tokio::select! {
                 asked = stop.recv() => {
@@ -89,7 +109,10 @@ impl FrontDesk {
                 }
                 _ = watchdog.tick() => {
                     running.mailbox.wake();
-                    self.feed_watchdog(&running.vital, &mut turns_seen);
+                    self.kernel.nudge();
+                    if turns.go_on(&running.vital, clock::now()) {
+                        self.notify.alive();
+                    }
                 }
                 _ = &mut running.ended => return Err(Error::ProtocolEnded),
             }
@@ -137,14 +160,6 @@ impl FrontDesk {
         });
         tracing::info!("stopped");
         parting
-    }
-
-    fn feed_watchdog(&self, vital: &Vital, turns_seen: &mut u64) {
-        let turns = vital.turns.load(Ordering::Relaxed);
-        if turns != *turns_seen {
-            *turns_seen = turns;
-            self.notify.alive();
-        }
     }
 
     fn remember_draining(&self, on: bool) {

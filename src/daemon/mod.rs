@@ -42,6 +42,7 @@ mod runtime_directory;
 mod service_notify;
 mod setup;
 mod state_file;
+mod turns;
 mod vital;
 mod will;
 
@@ -219,7 +220,7 @@ async fn serve(
     let mut host = setup::host(&config);
     let presence = take_presence(host.mark()).await;
     let left = in_place::take(&directory, &config, me, (host.mark(), tell));
-    let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital, &host), left, tell)?;
+    let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital), left, tell)?;
     host.gate = kernel.gate().is_some();
     let start = Start { estate, draining: directory.draining() };
 
@@ -314,7 +315,7 @@ struct Start {
 /// tells why and sweeps.
 fn start_kernel(
     (config, me): (&config::Config, NodeId),
-    (mailbox, vital, host): (&Mailbox, &Arc<Vital>, &Host),
+    (mailbox, vital): (&Mailbox, &Arc<Vital>),
     mut left: Option<Estate>,
     tell: impl Fn(&Unusable),
 ) -> Result<(Arc<Kernel>, Option<Estate>), Error> {
@@ -323,7 +324,7 @@ fn start_kernel(
         vital.deadlines.vouch(clock::now(), until);
         let facts = mailbox.clone();
         let sink = Box::new(move |event| facts.deliver(Input::Kernel(event)));
-        kernel::start(setup::kernel((config, me), host, vital, estate), sink)
+        kernel::start(setup::kernel(config, me, vital, estate), sink)
     };
     let kernel = match start(left.as_ref()) {
         Err(error) if left.take().is_some() => {

@@ -114,7 +114,7 @@ impl Shell {
         if !addresses::permitted(handle.clone()).await {
             return Err(StartError::NotPermitted { capability: "CAP_NET_ADMIN" });
         }
-        let mark = settings.mark;
+        let mark = settings.mark();
         let watch = Watch::open(mark).map_err(StartError::Netlink)?;
         let kept = adoption::kept(&settings);
         let serves = !settings.groups.is_empty();
@@ -279,6 +279,7 @@ impl Shell {
                 self.fence.rebuild(&mut self.reconciler);
             }
             Order::RestoreGate => self.fence.restore(),
+            Order::Nudge => {}
             Order::Stop => return false,
             Order::Leave => {
                 self.leaving = true;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, User};
 
-use super::Program;
+use super::{Program, children};
 
 /// Where programs that a program calls by name are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -91,7 +91,7 @@ pub(super) fn start(program: &Program) -> Result<(Child, OwnedFd), Refused> {
         // As root this drops the supplementary groups too.
         command.uid(uid.as_raw()).gid(gid.as_raw());
     }
-    let child = command.spawn().map_err(Refused::NotRun)?;
+    let child = children::spawn(&mut command).map_err(Refused::NotRun)?;
     Ok((child, OwnedFd::from(reader)))
 }
 

@@ -26,7 +26,7 @@ fn held(mail: Mode) -> (Fixture, Lease) {
         groups: groups(mail),
         peer_addresses: Vec::new(),
         fence: gate(),
-        adopted: Vec::new(),
+        ..Settings::default()
     });
     for (group, ticket) in [(key(WEB), Ticket(1)), (key(MAIL), Ticket(2))] {
         fixture.kernel.acquire(group, ticket);
@@ -165,7 +165,7 @@ fn thousands_of_addresses_are_covered_and_uncovered() {
             groups: groups.clone(),
             peer_addresses: Vec::new(),
             fence,
-            adopted: Vec::new(),
+            ..Settings::default()
         };
         let fixture = Fixture::start_with(settings);
         let listed = || run("nft", &format!("list set netdev {TABLE} vouched4"));

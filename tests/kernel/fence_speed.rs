@@ -130,7 +130,7 @@ fn an_open_gate_loses_nothing_while_its_doors_are_renewed() {
             groups: groups(),
             peer_addresses: Vec::new(),
             fence: Some(fence),
-            adopted: Vec::new(),
+            ..Settings::default()
         });
         let mut lease = fixture.kernel.lease().expect("netlink").expect("there is a gate");
         neighbour.ip("route add 10.80.0.0/16 via 10.77.0.1");
@@ -194,7 +194,7 @@ fn prolonging_lifetimes_has_its_price() {
                 groups: vec![group("eth0", &names)],
                 peer_addresses: Vec::new(),
                 fence: Some(fence),
-                adopted: Vec::new(),
+                ..Settings::default()
             });
             assert_eq!(fixture.kernel.fence(), &Fenced::Lifetimes(3));
             let thread = kernel_thread();

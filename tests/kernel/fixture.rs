@@ -26,7 +26,7 @@ impl Fixture {
             groups,
             peer_addresses: Vec::new(),
             fence: None,
-            adopted: Vec::new(),
+            ..Settings::default()
         })
     }
 

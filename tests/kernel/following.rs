@@ -23,7 +23,7 @@ fn start(addresses: &[&str]) -> Fixture {
         groups,
         peer_addresses: Vec::new(),
         fence: None,
-        adopted: Vec::new(),
+        ..Settings::default()
     })
 }
 
@@ -197,7 +197,7 @@ fn hosts_around_are_told_of_but_not_nodes() {
             groups,
             peer_addresses,
             fence: None,
-            adopted: Vec::new(),
+            ..Settings::default()
         });
         until("the neighbour is told of", || {
             let told = fixture.neighbours();

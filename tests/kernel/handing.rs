@@ -33,8 +33,8 @@ fn owner() -> (Fixture, Lease) {
     let fixture = Fixture::start_with(Settings {
         groups: vec![group("eth0", &[&format!("{WEB}/32"), &format!("{WEB6}/128")])],
         peer_addresses: Vec::new(),
-        adopted: Vec::new(),
         fence: Some(fence),
+        ..Settings::default()
     });
     assert_eq!(fixture.kernel.no_preserving(), None);
     let mut lease = fixture.kernel.lease().expect("netlink").expect("this kernel has nf_tables");

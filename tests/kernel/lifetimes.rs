@@ -58,7 +58,7 @@ fn settings(mode: Mode, said: Option<&Arc<AtomicBool>>) -> Settings {
         groups: vec![GroupAddresses { mode, ..group }],
         peer_addresses: Vec::new(),
         fence: Some(FenceSettings { table: TABLE.to_owned(), vouched, lifetime, preserve: false }),
-        adopted: Vec::new(),
+        ..Settings::default()
     }
 }
 

@@ -15,7 +15,7 @@ fn settings(peers: &[&str]) -> Settings {
         groups: vec![group("eth0", &["10.77.0.100/32"])],
         peer_addresses,
         fence: None,
-        adopted: Vec::new(),
+        ..Settings::default()
     }
 }
 
