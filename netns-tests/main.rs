@@ -18,6 +18,7 @@ mod following;
 mod hooking;
 mod lifetimes;
 mod majority;
+mod marks;
 mod meddling;
 mod membership;
 mod partition;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         majority::TESTS,
         voters::TESTS,
         regrouping::TESTS,
+        marks::TESTS,
         meddling::TESTS,
         membership::TESTS,
         refusal::TESTS,

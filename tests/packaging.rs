@@ -43,7 +43,7 @@ fn unit_has_every_directive_buoy_relies_on() {
         ("Service", "Type", "notify"),
         ("Service", "Restart", "always"),
         ("Service", "RestartPreventExitStatus", "2 3"),
-        ("Service", "KillMode", "mixed"),
+        ("Service", "KillMode", "process"),
         ("Service", "RestartKillSignal", "SIGUSR2"),
         ("Service", "User", "buoy"),
         ("Service", "Group", "buoy"),

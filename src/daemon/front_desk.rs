@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 
 use super::attendant::Calls;
+use super::clock;
 use super::event_loop::{Picture, Told, Vital};
 use super::in_place::{self, Parting};
 use super::inbox::{Input, Mailbox, Reconfiguration, Unchanged};
@@ -21,6 +22,7 @@ use super::refused::Obstacle;
 use super::reload::{Asker, Loaded, Outcome, Reloads};
 use super::runtime_directory::RuntimeDirectory;
 use super::service_notify::ServiceNotify;
+use super::turns::Turns;
 use super::voter_record::VoterFile;
 use super::whereabouts::Whereabouts;
 use super::{
@@ -35,6 +37,7 @@ use crate::control::response::Fence;
 use crate::control::server::{Inquiry, Snapshot};
 use crate::hooks::Happening;
 use crate::kernel::Kernel;
+use crate::programs::children;
 use crate::protocol::{Incarnation, NodeId, Refusal};
 use crate::transport::Path;
 use crate::wire::{RefusedDatagram, RingRefusal};
@@ -70,6 +73,20 @@ pub(crate) struct FrontDesk {
     pub(crate) calls: Option<Calls>,
 }
 
+/// How often process 1 of a container looks for processes that nobody waits for.
+const REAPED_EVERY: Duration = Duration::from_secs(1);
+
+/// Reaps what programs left running, for as long as the runtime lives.
+async fn reap_orphans() {
+    loop {
+        tokio::time::sleep(REAPED_EVERY).await;
+        // The look through all processes may wait for the disk.
+        if tokio::task::spawn_blocking(children::reap_orphans).await.is_err() {
+            return;
+        }
+    }
+}
+
 impl FrontDesk {
     /// Serves until a signal ends the daemon, or the protocol thread ends by itself.
     pub(crate) async fn serve(
@@ -80,10 +97,13 @@ impl FrontDesk {
         reload: &mut Signal,
     ) -> Result<Parting, Error> {
         let mut watchdog = interval(self.notify.watchdog_interval().unwrap_or(IDLE_LOOK));
-        let mut turns_seen = u64::MAX;
+        let mut turns = Turns::default();
         let mut reloads = Reloads::new(self.options.config.clone());
         // Ends with the runtime; once the loop has ended nobody takes its measures any more.
         tokio::spawn(host_load::measure(running.mailbox.clone()));
+        if std::process::id() == 1 {
+            tokio::spawn(reap_orphans());
+        }
         loop {
             tokio::select! {
                 asked = stop.recv() => {
@@ -107,7 +127,10 @@ impl FrontDesk {
                 }
                 _ = watchdog.tick() => {
                     running.mailbox.wake();
-                    self.feed_watchdog(&running.vital, &mut turns_seen);
+                    self.kernel.nudge();
+                    if turns.go_on(&running.vital, clock::now()) {
+                        self.notify.alive();
+                    }
                 }
                 _ = &mut running.ended => return Err(Error::ProtocolEnded),
             }
@@ -155,14 +178,6 @@ impl FrontDesk {
         });
         tracing::info!("stopped");
         parting
-    }
-
-    fn feed_watchdog(&self, vital: &Vital, turns_seen: &mut u64) {
-        let turns = vital.turns.load(Ordering::Relaxed);
-        if turns != *turns_seen {
-            *turns_seen = turns;
-            self.notify.alive();
-        }
     }
 
     fn remember_paths(&self, paths: &[Path]) {

@@ -30,6 +30,7 @@ use super::clock;
 use super::event_loop::Vital;
 use super::in_place::StandBy;
 use super::will::{Farewell, Host, Line};
+use crate::programs::children;
 use crate::protocol::Instant;
 
 /// A guardian that cannot live is not started more often.
@@ -204,6 +205,7 @@ impl Care {
     fn bury(&mut self) {
         let Some((child, _)) = &mut self.running else { return };
         if !matches!(child.try_wait(), Ok(None)) {
+            children::forget(child.id());
             self.running = None;
             self.unsaid.clear();
             self.parts.vital.guardian.store(0, Ordering::Relaxed);
@@ -267,12 +269,9 @@ impl Care {
 
 /// The same program, in a process group of its own, so that the keyboard's Ctrl-C is ours alone.
 fn start() -> io::Result<Started> {
-    let mut child = Command::new("/proc/self/exe")
-        .arg(COMMAND)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+    let mut child = children::spawn(&mut command)?;
     let Some(stdin) = child.stdin.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
     let Some(stdout) = child.stdout.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
     let (pipe, said) = (File::from(OwnedFd::from(stdin)), File::from(OwnedFd::from(stdout)));

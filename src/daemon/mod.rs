@@ -46,6 +46,7 @@ mod service_notify;
 mod setup;
 mod state_directory;
 mod state_file;
+mod turns;
 mod vital;
 mod voter_record;
 mod whereabouts;
@@ -261,7 +262,7 @@ async fn serve(
     let mut host = setup::host(&config);
     let presence = take_presence(host.mark()).await;
     let left = in_place::take(&directory, &config, me, (host.mark(), tell));
-    let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital, &host), left, tell)?;
+    let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital), left, tell)?;
     let without = setup::groups_without(&config, me, estate.as_ref());
     host.gate = kernel.gate().is_some();
     let start = Start { estate, draining: directory.draining(), voters: voters.clone() };
@@ -384,7 +385,7 @@ struct Start {
 /// tells why and sweeps.
 fn start_kernel(
     (config, me): (&config::Config, NodeId),
-    (mailbox, vital, host): (&Mailbox, &Arc<Vital>, &Host),
+    (mailbox, vital): (&Mailbox, &Arc<Vital>),
     mut left: Option<Estate>,
     tell: impl Fn(&Unusable),
 ) -> Result<(Arc<Kernel>, Option<Estate>), Error> {
@@ -393,7 +394,7 @@ fn start_kernel(
         vital.deadlines.vouch(clock::now(), until);
         let facts = mailbox.clone();
         let sink = Box::new(move |event| facts.deliver(Input::Kernel(event)));
-        kernel::start(setup::kernel((config, me), host, vital, estate), sink)
+        kernel::start(setup::kernel(config, me, vital, estate), sink)
     };
     let kernel = match start(left.as_ref()) {
         Err(error) if left.take().is_some() => {

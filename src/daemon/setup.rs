@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::clock;
@@ -48,37 +49,37 @@ pub(crate) fn ring(config: &Config) -> Result<KeyRing, KeyRingError> {
     KeyRing::new(keys.collect(), config.keys.active)
 }
 
-/// What is this cluster's on this host, but for the gate, which shows at the start. Whether
-/// addresses that earlier versions added are ours cannot be told where there is no nf_tables: then
-/// they are.
+/// What is this cluster's on this host, but for the gate, which shows at the start.
 pub(crate) fn host(config: &Config) -> Host {
     let table = kernel::table_name(&config.cluster);
-    let earlier = kernel::earlier_are_ours(&table).unwrap_or(true);
+    let earlier = kernel::Mark::here(&table).has_earlier();
     Host { table, gate: false, earlier }
 }
 
 /// What the kernel side acts upon.
 pub(crate) fn kernel(
-    (config, me): (&Config, NodeId),
-    host: &Host,
+    config: &Config,
+    me: NodeId,
     vital: &Arc<Vital>,
     estate: Option<&Estate>,
 ) -> kernel::Settings {
-    let table = host.table.clone();
     let said = Arc::clone(vital);
     let vouched = Arc::new(move || said.deadlines.last().since(clock::now()));
-    let guardian = Arc::clone(vital);
+    let (guardian, turning) = (Arc::clone(vital), Arc::clone(vital));
+    let precedence = realtime::allowance();
     let ward = kernel::Ward {
         removal: Some(Arc::new(move || guardian.removals.take())),
-        turn: Some(realtime::allowance()),
+        turn: Some(Arc::new(move || {
+            turning.kernel_turns.fetch_add(1, Ordering::Relaxed);
+            precedence();
+        })),
     };
     let required = config.kernel_lease == KernelLease::Required;
     kernel::Settings {
         groups: groups(config, me),
-        mark: host.mark(),
         peer_addresses: peer_addresses(config, me),
         fence: Some(kernel::FenceSettings {
-            table,
+            table: kernel::table_name(&config.cluster),
             vouched: kernel::Vouched(vouched),
             lifetime: (!required).then(|| lifetime(config.timing.lease())),
             preserve: config.preserve.is_some(),

@@ -10,6 +10,8 @@ use super::removals::Removals;
 pub(crate) struct Vital {
     /// Turns made.
     pub turns: AtomicU64,
+    /// Turns that the kernel thread made.
+    pub kernel_turns: AtomicU64,
     /// Reports dropped because nobody took the earlier ones.
     pub reports_dropped: AtomicU64,
     /// The process that guards this one, and how many have been lost.

@@ -178,6 +178,8 @@ fn parse(text: &str) -> Result<Written, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const CLUSTER: &str = "edge";

@@ -120,7 +120,7 @@ impl Shell {
         if !addresses::permitted(handle.clone()).await {
             return Err(StartError::NotPermitted { capability: "CAP_NET_ADMIN" });
         }
-        let mark = settings.mark;
+        let mark = settings.mark();
         let watch = Watch::open(mark).map_err(StartError::Netlink)?;
         let kept = adoption::kept(&settings);
         let serves = !settings.groups.is_empty();
@@ -279,6 +279,7 @@ impl Shell {
                 self.fence.change_doors(&mut self.reconciler);
             }
             Order::LoseGate => self.fence.is_lost(&mut self.reconciler),
+            Order::Nudge => {}
             Order::Stop => return false,
             Order::Leave => {
                 self.leaving = true;

@@ -10,6 +10,8 @@
 //! same priority; these are taken for ours unless another daemon lives on this host whose they may
 //! be (see `orphans`).
 
+use super::orphans::earlier_are_ours;
+
 /// The name of the table of a cluster, another one for each: of what names of clusters are made
 /// of, `nft` does not read the colon, and reads the slash, which they do not have.
 #[must_use]
@@ -41,6 +43,20 @@ impl Mark {
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         let value = FIRST_BYTE | (hash >> 24 ^ hash & 0x00ff_ffff);
         Self { value: if value == EARLIER { value ^ 1 } else { value }, earlier: false }
+    }
+
+    /// The mark of that cluster on this host. Whether addresses that earlier versions added are its
+    /// own cannot be told where there is no nf_tables: then they are.
+    #[must_use]
+    pub fn here(table: &str) -> Self {
+        let earlier = earlier_are_ours(table).unwrap_or(true);
+        Self { earlier, ..Self::of(table) }
+    }
+
+    /// Whether the addresses of earlier versions are ours too.
+    #[must_use]
+    pub const fn has_earlier(self) -> bool {
+        self.earlier
     }
 
     /// The mark with this value.

@@ -87,7 +87,6 @@ pub use self::counters::{Counter, Counters};
 pub use self::gate::Door;
 pub use self::leftovers::remove_leftovers;
 pub use self::mark::{Mark, table_name};
-pub use self::orphans::earlier_are_ours;
 pub use self::presence::{Found, Presence, is_running};
 pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
@@ -128,13 +127,18 @@ pub struct Settings {
     pub peer_addresses: Vec<IpAddr>,
     /// What is to end the answers of a dead daemon's addresses; `None` for nothing.
     pub fence: Option<FenceSettings>,
-    /// What the addresses of this daemon bear.
-    pub mark: Mark,
     /// What surrounds the thread in its daemon.
     pub ward: Ward,
     /// Groups that a process before this one holds and this one goes on with; their addresses
     /// stay, and so does the gate before them.
     pub adopted: Vec<(GroupKey, Ticket)>,
+}
+
+impl Settings {
+    /// What the addresses bear.
+    fn mark(&self) -> Mark {
+        self.fence.as_ref().map_or_else(Mark::default, |fence| Mark::here(&fence.table))
+    }
 }
 
 /// What is to keep a dead daemon's addresses from being answered.
@@ -230,6 +234,7 @@ enum Order {
     Tell(KernelEvent),
     Reconfigure(Vec<GroupAddresses>, Vec<IpAddr>),
     LoseGate,
+    Nudge,
     Stop,
     Leave,
 }
@@ -399,6 +404,11 @@ impl Kernel {
     /// Gives up groups in mode `Majority`, because the gate is gone and cannot be put back.
     pub fn lose_gate(&self) {
         self.order(Order::LoseGate);
+    }
+
+    /// Has the thread make a turn, if it can.
+    pub fn nudge(&self) {
+        self.order(Order::Nudge);
     }
 
     /// What ends the answers of our addresses without the daemon.

@@ -77,7 +77,7 @@ pub(super) fn remove(own_table: &str) -> Removed {
 /// # Errors
 ///
 /// When the kernel does not tell.
-pub fn earlier_are_ours(own_table: &str) -> io::Result<bool> {
+pub(super) fn earlier_are_ours(own_table: &str) -> io::Result<bool> {
     let mut conversation = nftables::open()?;
     for (family, table) in tables_of_others(own_table)? {
         if in_use(&mut conversation, family, &table) {

@@ -95,7 +95,7 @@ mod tests {
 
     /// Other tests, and other runs of this one, are in the same namespace.
     fn unique(what: &str) -> Mark {
-        Mark::of(&format!("{what} {}", std::process::id()))
+        Mark::of(&format!("{what} {:?}", std::time::Instant::now()))
     }
 
     fn taken(mark: Mark) -> Presence {

@@ -17,6 +17,7 @@
 //! the unit. A program that the kernel cannot end (it waits for a dead disk) is given up after its
 //! time, reaped whenever it ends, and counted by [`Runner`], which starts no second one meanwhile.
 
+pub mod children;
 mod output;
 mod start;
 #[cfg(test)]
@@ -235,7 +236,9 @@ impl Attended {
 
     fn reap(&mut self) -> Ending {
         use std::os::unix::process::ExitStatusExt;
-        match self.child.wait() {
+        let waited = self.child.wait();
+        children::forget(self.child.id());
+        match waited {
             Ok(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => Ending::Exited(code),
                 (None, signal) => {

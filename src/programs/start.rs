@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, User};
 
-use super::Program;
+use super::{Program, children};
 
 /// Where programs that a program calls by name are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -99,7 +99,7 @@ pub(super) fn start(program: &Program) -> Result<(Child, OwnedFd), Refused> {
         // As root this drops the supplementary groups too.
         command.uid(uid.as_raw()).gid(gid.as_raw());
     }
-    let child = if is_root { command.spawn() } else { spawn_bounded(&mut command) };
+    let child = if is_root { children::spawn(&mut command) } else { spawn_bounded(&mut command) };
     Ok((child.map_err(Refused::NotRun)?, OwnedFd::from(reader)))
 }
 
@@ -110,7 +110,7 @@ fn spawn_bounded(command: &mut Command) -> io::Result<Child> {
             // Only root may. Without that right a program gets nothing out of the set either, but
             // by executables whose files say so.
             let _ = caps::clear(None, caps::CapSet::Bounding);
-            command.spawn()
+            children::spawn(command)
         };
         let thread = thread::Builder::new().spawn_scoped(scope, spawn)?;
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it ended")))

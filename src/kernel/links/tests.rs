@@ -24,6 +24,10 @@ fn read(kind: u16, body: &[u8]) -> Option<Observation> {
     Observation::read(&Message { kind, sequence: 0, body }, Mark::default())
 }
 
+fn read_as_ours(body: &[u8]) -> Option<Address> {
+    read_address(body, Mark::default()).map(|(address, _)| address)
+}
+
 const ALL: u32 = FLAG_UP | FLAG_RUNNING | FLAG_LOWER_UP;
 
 #[test]
@@ -76,25 +80,25 @@ fn what_is_known_is_read_and_what_is_not_is_passed_over() {
 #[test]
 fn an_address_is_ours_by_either_mark() {
     let own: (u16, &[u8]) = (ADDRESS_LOCAL, &[10, 0, 0, 1]);
-    let priority = PRIORITY_TAG.to_ne_bytes();
+    let priority = Mark::default().value().to_ne_bytes();
     let other = 7_u32.to_ne_bytes();
     type Case<'a> = (&'a [(u16, &'a [u8])], bool);
     let table: [Case<'_>; 5] = [
         (&[own], false),
-        (&[own, (ADDRESS_PROTOCOL, &[PROTOCOL_TAG])], true),
+        (&[own, (ADDRESS_PROTOCOL, &[mark::PROTOCOL_TAG])], true),
         (&[own, (ADDRESS_PROTOCOL, &[2])], false),
         (&[own, (ADDRESS_PRIORITY, &priority)], true),
         (&[own, (ADDRESS_PRIORITY, &other)], false),
     ];
     for (attributes, ours) in table {
-        let address = read_address(&address_body(0, attributes)).unwrap();
+        let address = read_as_ours(&address_body(0, attributes)).unwrap();
         assert_eq!(address.ours, ours, "{attributes:?}");
     }
     assert_eq!(read(NEW_ADDRESS, &address_body(0, &[])), None);
-    let tentative = read_address(&address_body(0x40, &[own])).unwrap();
+    let tentative = read_as_ours(&address_body(0x40, &[own])).unwrap();
     assert_eq!(tentative.readiness, Readiness::Tentative);
     let flags = 0xc8_u32.to_ne_bytes();
-    let failed = read_address(&address_body(0, &[own, (ADDRESS_FLAGS, &flags)])).unwrap();
+    let failed = read_as_ours(&address_body(0, &[own, (ADDRESS_FLAGS, &flags)])).unwrap();
     assert_eq!(failed.readiness, Readiness::Duplicate);
 }
 
