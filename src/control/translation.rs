@@ -164,7 +164,7 @@ pub(super) fn explanation(explanation: &Explanation, names: &Names) -> response:
         response::Candidate {
             place: takes.then_some(place),
             node: names.node(candidate.node),
-            reason: sentences::standing(candidate.standing, &pool),
+            reason: sentences::candidate(candidate, &pool),
         }
     });
     let line = line.collect();

@@ -8,6 +8,8 @@
 //! |---|---|
 //! | `membership` | who lives: silence, corroborated |
 //! | `silent_kernel` | whether a silent peer is dead, by what its kernel answers |
+//! | `touch` | who hears this node |
+//! | `inability`, `progress` | what nodes cannot hold; whether the kernel side gets on |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims`, `gossip` | who claims what, and how claims travel |
 //! | `succession` | whether a group is vacant and who is next |
@@ -47,6 +49,7 @@ mod group;
 mod handover;
 mod health;
 mod identity;
+mod inability;
 mod instant;
 mod leases;
 mod load;
@@ -62,6 +65,7 @@ mod peers;
 mod picture;
 mod plan;
 mod preservation;
+mod progress;
 mod random;
 mod remedy;
 mod rules;
@@ -69,6 +73,7 @@ mod silent_kernel;
 mod status;
 mod succession;
 mod tally;
+mod touch;
 mod voter;
 
 pub use action::{Action, Inability, Report, Verdict};
@@ -83,6 +88,7 @@ pub use event::{
 };
 pub use fitness::{FITNESS_MAX, Fitness, LastResort};
 pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
+pub use inability::unable_max;
 pub use instant::Instant;
 pub use leases::VOTERS_MAX;
 pub use load::{Load, Measure};

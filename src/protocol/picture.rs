@@ -143,7 +143,7 @@ impl Node {
                 None if preferred.is_some() => Standing::Preferred(preferred.map_or(0, place)),
                 None => Standing::Ranked,
             };
-            Candidate { node, standing }
+            Candidate { node, standing, damped: self.damped_for(now, node) }
         });
         let (able, unable): (Vec<Candidate>, Vec<Candidate>) = candidates.partition(|candidate| {
             matches!(
@@ -178,7 +178,7 @@ impl Node {
             Some(phase) if phase != super::message::NodePhase::Active => {
                 Some(Standing::NotActive(phase))
             }
-            Some(_) => None,
+            Some(_) => self.unable(node, group).map(Standing::Unable),
         }
     }
 }

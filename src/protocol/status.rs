@@ -117,6 +117,9 @@ pub struct Candidate {
     pub node: NodeId,
     /// Why it stands where it stands.
     pub standing: Standing,
+    /// For so long yet it is offered nothing that can wait, for balance or as fail-back, because it
+    /// fell too often.
+    pub damped: Option<Duration>,
 }
 
 /// Why a node would, or would not, be next.
@@ -134,7 +137,7 @@ pub enum Standing {
     Draining,
     /// Starting, resuming, isolated or leaving.
     NotActive(NodePhase),
-    /// This node knows that it could not hold it.
+    /// It could not hold it, as this node knows of itself or is told by the other.
     Unable(Inability),
     /// A preferred check of the pool fails there: behind those at which it passes.
     Reluctant,

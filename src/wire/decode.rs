@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, Claims, ClaimsAck, Errand, ErrandAnswer, FITNESS_MAX, Fitness,
-    GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Load, LogPosition,
-    Message, NodeId, Offer, OfferAnswer, Order, PoolId, SoftwareVersion, Waiting,
+    GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability, Load,
+    LogPosition, Message, NodeId, Offer, OfferAnswer, Order, PoolId, SoftwareVersion, Waiting,
+    unable_max,
 };
 
 use super::claim::{self, CLAIM_LENGTH};
-use super::encode::{self, FITNESS_LENGTH, HEARD_LENGTH};
+use super::encode::{self, FITNESS_LENGTH, HEARD_LENGTH, UNABLE_LENGTH};
 use super::field::{self, Value, gather, required};
 use super::{BODY_MAX, HEARD_MAX, code, connection, kept, lease, neighbour};
 
@@ -120,9 +121,22 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         field::FITNESS,
         field::LOAD,
         field::WAITING,
+        field::UNABLE,
     ];
-    let [state, log, heard, software, digest, lag, hardware, features, fitness, load, waiting] =
-        gather(bytes, known)?;
+    let [
+        state,
+        log,
+        heard,
+        software,
+        digest,
+        lag,
+        hardware,
+        features,
+        fitness,
+        load,
+        waiting,
+        unable,
+    ] = gather(bytes, known)?;
 
     let mut state = required(state, field::STATE)?;
     let phase = code::phase_of(state.u8()?).ok_or(state.out_of_range())?;
@@ -171,6 +185,9 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
             list.list::<FITNESS_LENGTH, _>(FITNESS_MAX, read_fitness)
         })?,
         load: load.map(read_load).transpose()?,
+        unable: unable.map_or(Ok(Vec::new()), |list| {
+            list.list::<UNABLE_LENGTH, _>(unable_max(0), read_unable)
+        })?,
     };
     Ok((heartbeat, features))
 }
@@ -178,6 +195,10 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
 fn read_waiting(mut value: Value<'_>) -> Result<Waiting, DecodeError> {
     let connections = Some(value.u32()?).filter(|count| *count != u32::MAX);
     Ok(Waiting { connections, left: Duration::from_millis(value.u32()?.into()) })
+}
+
+fn read_unable(mut record: Value<'_>) -> Result<(GroupKey, Inability), DecodeError> {
+    Ok((GroupKey(record.u64()?), code::inability_of(record.u8()?)))
 }
 
 fn read_load(mut load: Value<'_>) -> Result<Load, DecodeError> {

@@ -26,6 +26,7 @@ pub(super) const LOAD: u8 = 0x0b;
 pub(super) const WAITING: u8 = 0x0c;
 pub(super) const KEEPERS: u8 = 0x0d;
 pub(super) const FORWARDS: u8 = 0x0e;
+pub(super) const UNABLE: u8 = 0x0f;
 pub(super) const SLICE: u8 = 0x89;
 pub(super) const CLAIMS: u8 = 0x8a;
 pub(super) const POSITION: u8 = 0x8b;

@@ -76,6 +76,8 @@ pub(crate) struct Kernel {
     pub(crate) kept: BTreeSet<usize>,
     /// When the thread has done all it was told.
     pub(crate) busy_until: u64,
+    /// Its kernel thread does nothing until it goes on.
+    pub(crate) hangs: bool,
     /// What every add ends in, if so.
     pub(crate) failing: Option<Failure>,
     /// Groups to which this applies: those whose index modulo 4 is in these bits.

@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::protocol::unable_max;
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims, ClaimsAck,
-    Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Fitness, GROUPS_PER_OFFER, GroupKey,
-    HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Incarnation, KEPT_MAX, Kept, LeaseGrant,
-    LeaseRequest, Load, LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
-    Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, PoolId, REFUSED_PER_MESSAGE, Random,
-    Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
+    Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Failure, Fitness, GROUPS_PER_OFFER,
+    GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, KEPT_MAX,
+    Kept, LeaseGrant, LeaseRequest, Load, LogPosition, Message, MoveReason, NEIGHBOURS_V4_MAX,
+    NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer, OfferAnswer, Order, PoolId,
+    REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE,
+    Waiting, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -109,6 +111,12 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
             groups: low(random, 16),
             connections: Some(low(random, 32)).filter(|count| *count != u32::MAX),
         }),
+        unable: (0..small(random, unable_max(heard) as u64 + 1))
+            .map(|_| {
+                let why = [Inability::LinkDown, Inability::Kernel(Failure::Refused)];
+                (GroupKey(random.next_u64()), why[small(random, 2)])
+            })
+            .collect(),
         fitness: (0..small(random, FITNESS_MAX as u64 + 1))
             .map(|_| {
                 (PoolId(random.next_u64()), [Fitness::Reluctant, Fitness::Unfit][small(random, 2)])
@@ -133,6 +141,8 @@ fn random_claim(random: &mut Random) -> Claim {
         Cause::Conflict(about),
         Cause::TakenBack(about),
         Cause::Checks(about),
+        Cause::HandedOver(about),
+        Cause::Removed(about),
     ];
     let tenures = [Tenure::Held, Tenure::MovingTo(node(random)), Tenure::Free];
     let mut heir = || (random.below(2) == 1).then(|| node(random));
