@@ -154,8 +154,12 @@ pub(super) fn explanation() -> Explanation {
     Explanation {
         group: owned("10.77.0.100", "lb1", Cause::Silence(node("lb3"))),
         candidates: vec![
-            Candidate { node: node("lb2"), standing: Standing::Heir(1) },
-            Candidate { node: node("lb3"), standing: Standing::Down(Verdict::Unknown) },
+            Candidate { node: node("lb2"), standing: Standing::Heir(1), damped: None },
+            Candidate {
+                node: node("lb3"),
+                standing: Standing::Down(Verdict::Unknown),
+                damped: None,
+            },
         ],
     }
 }

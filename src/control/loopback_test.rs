@@ -111,7 +111,7 @@ fn a_drain_with_nowhere_to_go_tells_which_groups_stay_and_why() {
         world.receiver = None;
         world.explanation.group = fixture::owned("10.77.0.101", "lb2", Cause::FirstClaim);
         world.explanation.candidates =
-            vec![Candidate { node: node("lb1"), standing: Standing::Draining }];
+            vec![Candidate { node: node("lb1"), standing: Standing::Draining, damped: None }];
     }
     let (_, result) = daemon.run(&drain("lb2", false), false);
     assert!(result.is_ok(), "{result:?}");

@@ -45,6 +45,10 @@ pub(super) fn refusal(refusal: Refusal, order: Order, names: &Names) -> (&'stati
             "receiver_unfit",
             format!("checks fail at {node} that pass at the owner; see which with 'buoy status'"),
         ),
+        Refusal::ReceiverUnable => (
+            "receiver_unable",
+            format!("{node} says that it cannot hold {group}; see why with 'buoy explain {group}'"),
+        ),
         Refusal::ReceiverDeclined => (
             "receiver_declined",
             format!(

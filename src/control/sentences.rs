@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use super::duration_text::precise;
+use super::duration_text::{precise, span};
 use super::layout_words;
 use super::membership_words;
 use super::names::Names;
 use super::restart_words;
 use crate::protocol::{
-    Cause, Convergence, Failure, Fitness, GroupKey, HardwareAddress, Inability, NodeId, NodePhase,
-    PoolId, Remover, Report, Standing, Verdict,
+    Candidate, Cause, Convergence, Failure, Fitness, GroupKey, HardwareAddress, Inability, NodeId,
+    NodePhase, PoolId, Remover, Report, Standing, Verdict,
 };
 
 /// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
@@ -30,6 +30,10 @@ pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
         Cause::Deaf(node) => format!("{} still spoke but heard nobody", names.node(node)),
         Cause::Departure(node) => format!("{} left in good order", names.node(node)),
         Cause::Inability(node) => format!("{} could not hold it", names.node(node)),
+        Cause::Removed(node) => {
+            format!("{} had it until its configuration had it no more", names.node(node))
+        }
+        Cause::HandedOver(node) => format!("handed over by {}", names.node(node)),
         Cause::Balance(node) => format!("handed over by {} for balance", names.node(node)),
         Cause::Drain(node) => format!("handed over by {}, which drains", names.node(node)),
         Cause::Operator(node) => {
@@ -333,6 +337,20 @@ pub fn standing(standing: Standing, group: GroupKey, names: &Names) -> String {
         Standing::LastResort => {
             format!("{}, as at all nodes: the last resort", fitness(Fitness::Unfit, pool))
         }
+    }
+}
+
+/// The same of one candidate, with what keeps groups from being given to it without need.
+#[must_use]
+pub fn candidate(candidate: &Candidate, group: GroupKey, names: &Names) -> String {
+    let standing = standing(candidate.standing, group, names);
+    match candidate.damped {
+        Some(left) => format!(
+            "{standing}; no fail-back and no move for balance to it for {}: it restarted, fell \
+             silent or could not hold groups three times within a minute",
+            span(left)
+        ),
+        None => standing,
     }
 }
 

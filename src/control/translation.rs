@@ -173,7 +173,7 @@ pub(super) fn explanation(explanation: &Explanation, names: &Names) -> response:
         response::Candidate {
             place: takes.then_some(place),
             node: names.node(candidate.node),
-            reason: sentences::standing(candidate.standing, explanation.group.group, names),
+            reason: sentences::candidate(candidate, explanation.group.group, names),
         }
     });
     let line = line.collect();

@@ -123,6 +123,9 @@ impl Node {
         }
         let jitter = Duration::from_millis(self.random.below(100));
         self.balance_due = self.now + LOOK + jitter;
+        if self.kernel_work.hangs() {
+            return;
+        }
         self.fail_back();
         self.give_for_balance();
     }
@@ -170,7 +173,9 @@ impl Node {
         let wanted = self.configuration.groups.get(&group);
         let prefer = wanted.map(|wanted| wanted.prefer.as_slice()).unwrap_or_default();
         let priority = wanted.is_some_and(|wanted| wanted.strategy == Strategy::Priority);
-        let mut receivers = self.fittest(group, ready.to_vec());
+        let mut able = ready.to_vec();
+        able.retain(|node| self.unable(*node, group).is_none());
+        let mut receivers = self.fittest(group, able);
         let steady = |node: &NodeId| !self.flaps(*node) && !self.flaps_for(*node, group);
         if receivers.iter().any(steady) {
             receivers.retain(steady);
@@ -221,13 +226,14 @@ impl Node {
         let receivers = self.receivers();
         for group in self.movable() {
             let Some(wanted) = self.configuration.groups.get(&group) else { continue };
-            let Some(after) = wanted.failback else { continue };
+            let Some(after) = wanted.failback.filter(|_| self.is_present(group)) else { continue };
             let better = wanted.prefer.iter().take_while(|node| **node != me);
             let well = |node: &&NodeId| {
                 let since = self.peers.get(node).map(|peer| {
                     peer.up_since.max(peer.checks.since(wanted.pool).unwrap_or(Instant::START))
                 });
                 receivers.contains(node)
+                    && self.unable(**node, group).is_none()
                     && self.among_fittest(**node, wanted.pool)
                     && !self.checks_flap(**node, wanted.pool)
                     && since.is_some_and(|since| self.now.since(since) >= after)
@@ -261,6 +267,7 @@ impl Node {
             wanted.is_some_and(|wanted| wanted.strategy == Strategy::Balance)
                 && !self.ordered(*group)
                 && self.settled(*group)
+                && self.is_present(*group)
                 && !self.gave_lately(*group)
         });
         let mut by_class: BTreeMap<usize, Vec<GroupKey>> = BTreeMap::new();
@@ -302,6 +309,7 @@ impl Node {
             let weight = self.weight(to);
             let best = (0..candidates.len())
                 .filter(|place| !self.flaps_for(to, candidates[*place]))
+                .filter(|place| self.unable(to, candidates[*place]).is_none())
                 .min_by_key(|place| rendezvous(candidates[*place], to, weight));
             if !receivers.contains(&to) || (best.is_none() && !candidates.is_empty()) {
                 // Kept for a node that cannot be offered it yet: given to the next best it would
@@ -322,6 +330,13 @@ impl Node {
     fn flaps_for(&self, node: NodeId, group: GroupKey) -> bool {
         let wanted = self.configuration.groups.get(&group);
         wanted.is_some_and(|wanted| self.checks_flap(node, wanted.pool))
+    }
+
+    /// Whether this node answers for a group already: what it has only claimed is not passed on.
+    fn is_present(&self, group: GroupKey) -> bool {
+        let here = self.groups.get(&group).map(|here| here.holding);
+        let present = matches!(here, Some(super::group::Holding::Held { .. }));
+        present || !self.holds(Rule::PresentBeforeMoved)
     }
 
     /// Whether a group has been here long enough to be moved for balance.

@@ -90,12 +90,14 @@ const fn left_behind(cause: Cause) -> bool {
         | Cause::Restart(_)
         | Cause::Deaf(_)
         | Cause::Departure(_)
-        | Cause::Inability(_) => true,
+        | Cause::Inability(_)
+        | Cause::Removed(_) => true,
         // Of a planned move the owner has ended them, and so does the loser of a conflict.
         Cause::FirstClaim
         | Cause::Balance(_)
         | Cause::Drain(_)
         | Cause::Checks(_)
+        | Cause::HandedOver(_)
         | Cause::Operator(_)
         | Cause::Failback(_)
         | Cause::Conflict(_)

@@ -8,7 +8,8 @@
 
 use super::action::{Action, Report};
 use super::claims::{Acceptance, ClaimTable, Entry};
-use super::identity::{Incarnation, NodeId};
+use super::identity::{GroupKey, Incarnation, NodeId};
+use super::instant::Instant;
 use super::membership::low;
 use super::message::{
     CLAIMS_PER_MESSAGE, Claim, Claims, ClaimsAck, LogPosition, Message, NodePhase, Tenure,
@@ -123,6 +124,31 @@ impl Node {
         let position = peer.inbound.have;
         let message = Message::ClaimsAck(ClaimsAck { position });
         self.actions.push(Action::Send { to: from, message });
+        self.learn_what_is_claimed(from);
+    }
+
+    /// A peer that began to be heard has told all that it has.
+    pub(super) fn learn_what_is_claimed(&mut self, from: NodeId) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Some(since) = peer.awaited_since else { return };
+        if peer.heartbeat_at >= Some(since) && peer.inbound.complete() {
+            peer.awaited_since = None;
+            self.evaluate = true;
+        }
+    }
+
+    /// Until when this node waits for the claims of peers that it has begun to hear, before it takes
+    /// a group that nobody hands to it: they may have it.
+    pub(super) fn claims_awaited_until(&self, group: GroupKey) -> Instant {
+        let tenure = self.claims.latest(group).map(|claim| claim.tenure);
+        let promised = tenure == Some(Tenure::MovingTo(self.configuration.me));
+        if promised || !self.holds(Rule::ClaimsBeforeTaking) {
+            return Instant::START;
+        }
+        let most = self.configuration.timing.maturity_min;
+        let awaited = self.peers.values().filter(|peer| peer.alive());
+        let awaited = awaited.filter_map(|peer| peer.awaited_since.map(|since| since + most));
+        awaited.max().unwrap_or(Instant::START)
     }
 
     /// Takes in how far a peer has our log.
@@ -171,16 +197,16 @@ impl Node {
     }
 
     /// When an unacknowledged log must be sent again.
-    pub(super) fn gossip_deadline(&self) -> super::instant::Instant {
+    pub(super) fn gossip_deadline(&self) -> Instant {
         if !self.holds(Rule::Retransmission) {
-            return super::instant::Instant::NEVER;
+            return Instant::NEVER;
         }
         self.peers
             .values()
             .filter(|peer| peer.lacks_claims())
             .map(|peer| peer.outbound.sent_at + self.patience(peer))
             .min()
-            .unwrap_or(super::instant::Instant::NEVER)
+            .unwrap_or(Instant::NEVER)
     }
 
     fn send_log(&mut self, to: NodeId, base: u32) {

@@ -158,6 +158,7 @@ impl Node {
         for (index, group) in offer.groups.iter().enumerate() {
             let again = self.promises.get(group).is_some_and(|promise| promise.from == from);
             let free = !self.promises.contains_key(group) && self.can_take(*group);
+            let free = free && self.unable(self.configuration.me, *group).is_none();
             let free = free && self.fit_for_offer(from, *group, offer.reason);
             let class = classes.of_group(self, *group);
             let fits = offer.reason != MoveReason::Balance
@@ -230,7 +231,8 @@ impl Node {
             Some(MoveReason::Operator) => Cause::Operator(from),
             Some(MoveReason::Failback) => Cause::Failback(from),
             Some(MoveReason::Checks) => Cause::Checks(from),
-            Some(MoveReason::Drain) | None => Cause::Drain(from),
+            Some(MoveReason::Drain) => Cause::Drain(from),
+            None => Cause::HandedOver(from),
         }
     }
 

@@ -97,6 +97,7 @@ impl Node {
             self.credit_everybody();
         }
         self.reach = ReachTest::default();
+        self.kernel_work.excuse(self.now);
         // It was in touch with nobody: what others took meanwhile it does not dispute.
         self.support = Support::ALONE;
         let timing = &self.configuration.timing;

@@ -47,6 +47,7 @@ impl Node {
             load: self.meter.load(now),
             unlisted: !peer.listed,
             name: self.name_for(peer),
+            unable: self.unable.clone(),
         };
         self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
     }
@@ -84,6 +85,7 @@ impl Node {
             load: None,
             unlisted: false,
             name: None,
+            unable: Vec::new(),
         })
     }
 }

@@ -63,9 +63,11 @@ impl Node {
         peer.inbound = super::peers::Inbound::default();
         peer.said.phase = None;
         peer.up_since = now;
+        peer.unable.clear();
+        peer.errands = super::orders::ErrandsIn::default();
         if known {
-            // A restart after a good-bye was planned.
-            if peer.verdict != Verdict::Left {
+            // A restart after a good-bye was planned, and one after a death is the same fall.
+            if !matches!(peer.verdict, Verdict::Left | Verdict::Dead) {
                 peer.flapped(now);
             }
             self.report(Report::PeerRestarted { peer: from });
@@ -131,6 +133,8 @@ impl Node {
             self.recognise(&beat.hardware);
         }
         self.hear_checks(from, &beat.fitness);
+        self.hear_inabilities(from, &beat.unable);
+        self.learn_what_is_claimed(from);
         self.acknowledged(from, beat.acknowledged);
         if beat.solicit {
             self.answer_solicitation(from);
@@ -352,6 +356,7 @@ impl Node {
             !matches!(from, Verdict::Up | Verdict::Suspect | Verdict::Indirect) && peer.alive();
         if rose {
             peer.up_since = now;
+            peer.awaited_since = Some(now);
             peer.returning = from == Verdict::Dead;
             peer.outbound.sent_at = Instant::START;
         }
@@ -372,46 +377,6 @@ impl Node {
             return Verdict::Up;
         }
         self.peers.get(&node).map_or(Verdict::Unknown, |peer| peer.verdict)
-    }
-
-    /// Peers that live, and hear this node as far as they can tell: a peer that is heard
-    /// directly and does not list this node is not in touch with it.
-    pub(super) fn in_touch(&self) -> u16 {
-        let count = self.peers.values().filter(|peer| self.touches(peer)).count();
-        u16::try_from(count).unwrap_or(u16::MAX)
-    }
-
-    /// Whether a peer is heard directly and says that it hears this node.
-    pub(super) fn hears_and_is_heard(&self, node: NodeId) -> bool {
-        let heard = |peer: &&super::peers::Peer| peer.verdict == Verdict::Up;
-        self.peers.get(&node).filter(heard).is_some_and(|peer| self.touches(peer))
-    }
-
-    pub(super) fn touches(&self, peer: &super::peers::Peer) -> bool {
-        let within = self.configuration.timing.detection();
-        let life = low(self.configuration.incarnation);
-        match peer.verdict {
-            Verdict::Up => peer.hears(self.configuration.me, Some(life), within),
-            Verdict::Indirect => true,
-            Verdict::Suspect | Verdict::Unknown | Verdict::Dead | Verdict::Left => false,
-        }
-    }
-
-    /// Whether acting peers are heard, for as long as they would need to hear this node, and
-    /// none of them does.
-    pub(super) fn mute(&self) -> bool {
-        let within = self.configuration.timing.detection();
-        let mut acting = self.peers.values().filter(|peer| {
-            peer.verdict == Verdict::Up
-                && peer.said.phase == Some(NodePhase::Active)
-                && self.now.since(peer.up_since) > within
-        });
-        let mut any = false;
-        let heard = acting.any(|peer| {
-            any = true;
-            self.touches(peer)
-        });
-        (any && !heard) || (self.senses_only() && self.holds(Rule::SensedIsThere))
     }
 }
 

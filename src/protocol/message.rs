@@ -139,6 +139,9 @@ pub struct Heartbeat {
     /// Name of the sender, told to a receiver whose file does not list it; checked by `wire`
     /// against the sender's id.
     pub name: Option<String>,
+    /// Groups that the sender cannot hold, and why; at most [`unable_max`](super::unable_max) of
+    /// them, the others it declines.
+    pub unable: Vec<(GroupKey, Inability)>,
 }
 
 /// One line of a heartbeat's table of peers.
@@ -224,6 +227,9 @@ pub enum Cause {
     Departure(NodeId),
     /// The owner could not hold it: link down, kernel refused, address taken away.
     Inability(NodeId),
+    /// The owner's configuration has it no more. In the claim of that owner itself it says why the
+    /// group is free.
+    Removed(NodeId),
     /// Handed over for balance.
     Balance(NodeId),
     /// Handed over because its owner drains.
@@ -234,6 +240,8 @@ pub enum Cause {
     Failback(NodeId),
     /// Handed over because its owner's checks fail.
     Checks(NodeId),
+    /// Handed over; why is not known any more, the offer is too long ago.
+    HandedOver(NodeId),
     /// Two owners met after a split; this one had the larger side or the later claim.
     Conflict(NodeId),
     /// Promised to this node, which did not take it.
@@ -435,6 +443,8 @@ pub enum Refusal {
     ReceiverIsWitness,
     /// Checks of the receiver fail that pass at the owner.
     ReceiverUnfit,
+    /// The receiver has told that it cannot hold the group.
+    ReceiverUnable,
     /// The receiver declined or did not answer.
     ReceiverDeclined,
     /// The node is busy with another move of the same group.

@@ -10,6 +10,8 @@
 //! | `heartbeats` | what a node says of itself |
 //! | `unlisted` | members that files do not agree on |
 //! | `silent_kernel` | whether a silent peer is dead, by what its kernel answers |
+//! | `touch` | who hears this node |
+//! | `inability`, `progress` | what nodes cannot hold; whether the kernel side gets on |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims`, `gossip` | who claims what, and how claims travel |
 //! | `succession` | whether a group is vacant and who is next |
@@ -54,6 +56,7 @@ mod handover;
 mod health;
 mod heartbeats;
 mod identity;
+mod inability;
 mod instant;
 mod layout;
 mod leases;
@@ -70,6 +73,7 @@ mod peers;
 mod picture;
 mod plan;
 mod preservation;
+mod progress;
 mod random;
 mod regrouping;
 mod remedy;
@@ -78,6 +82,7 @@ mod silent_kernel;
 mod status;
 mod succession;
 mod tally;
+mod touch;
 mod unlisted;
 mod voter;
 
@@ -95,6 +100,7 @@ pub use event::{
 };
 pub use fitness::{FITNESS_MAX, Fitness, LastResort};
 pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
+pub use inability::unable_max;
 pub use instant::Instant;
 pub use leases::VOTERS_MAX;
 pub use load::{Load, Measure};

@@ -145,6 +145,8 @@ const fn former_owner(cause: Cause) -> Option<NodeId> {
         | Cause::Operator(node)
         | Cause::Failback(node)
         | Cause::Checks(node)
+        | Cause::HandedOver(node)
+        | Cause::Removed(node)
         | Cause::Conflict(node)
         | Cause::TakenBack(node) => Some(node),
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::action::{Action, Report};
+use super::action::{Action, Inability, Report};
 use super::announcements::Announcements;
 use super::balance::Deal;
 use super::bucket::Bucket;
@@ -30,6 +30,7 @@ use super::orders::ErrandOut;
 use super::ownership::GroupHere;
 use super::peers::Peer;
 use super::preservation::Preservation;
+use super::progress::KernelWork;
 use super::random::Random;
 use super::voter::Voter;
 
@@ -84,6 +85,13 @@ pub struct Node {
     pub(super) questions: Bucket,
     /// Hardware addresses of this host.
     pub(super) hardware: Vec<HardwareAddress>,
+    /// What peers were last told that this node cannot hold.
+    pub(super) unable: Vec<(GroupKey, Inability)>,
+    /// Something about that may have changed.
+    pub(super) unable_stale: bool,
+    /// When that was last revised.
+    pub(super) unable_at: Instant,
+    pub(super) kernel_work: KernelWork,
     /// It shall leave as soon as it has verified what it has.
     pub(super) stopping: bool,
     /// The next process goes on from here; this one does nothing any more.
@@ -156,6 +164,10 @@ impl Node {
             asks_due: Instant::NEVER,
             questions: Bucket::new(now),
             hardware: Vec::new(),
+            unable: Vec::new(),
+            unable_stale: false,
+            unable_at: Instant::START,
+            kernel_work: KernelWork::default(),
             stopping: false,
             rested: false,
             quiet: false,
@@ -249,6 +261,7 @@ impl Node {
         self.greet_returned();
         self.watch_majority();
         self.free_what_was_not_taken();
+        self.revise_kernel_work();
         for _ in 0..2 {
             if std::mem::take(&mut self.evaluate) {
                 self.evaluate();
@@ -268,6 +281,7 @@ impl Node {
         self.proceed_leaving();
         self.announce_what_is_due();
         self.pursue_errands();
+        self.revise_inabilities();
         if self.now >= self.heartbeat_due {
             self.heartbeat_due = self.now + self.configuration.timing.heartbeat;
             self.beat(false);
@@ -303,6 +317,7 @@ impl Node {
             self.lists_deadline(),
             self.parted_deadline(),
             self.leave_deadline(),
+            self.kernel_work_deadline(),
         ]
         .into_iter()
         .min()
@@ -332,6 +347,7 @@ impl Node {
         self.configuration = configuration;
         (self.configuration.me, self.configuration.incarnation) = kept;
         self.deal.forget();
+        self.forget_refusals();
         self.regroup();
         self.repeer();
         self.heirs_among.clear();

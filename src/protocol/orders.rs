@@ -1,5 +1,6 @@
 //! Operators' orders: done here, or carried as an errand to the node that can.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::Action;
@@ -14,6 +15,8 @@ use super::rules::Rule;
 const ERRAND_WAIT: Duration = Duration::from_secs(2);
 /// Errands under way at most; more are refused as busy.
 const ERRANDS_MAX: usize = 64;
+/// Errands of one peer that are remembered: twice as many as it can have under way.
+const ERRANDS_KEPT: usize = 2 * ERRANDS_MAX;
 
 /// An order under way to another node.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +25,59 @@ pub(super) struct ErrandOut {
     order: Order,
     first_at: Instant,
     sent_at: Instant,
+}
+
+/// Orders that a peer has carried here in one life of it, so that a repeat that comes late, or twice,
+/// is not carried out again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ErrandsIn {
+    /// The last ones by ticket, with their outcomes; `None` while they are under way.
+    known: BTreeMap<u64, Option<Result<(), Refusal>>>,
+    /// Tickets up to this one are forgotten: what still comes of them is late.
+    forgotten: Option<u64>,
+    /// The last order to drain or not to drain.
+    drain: Option<u64>,
+}
+
+/// What is to be done with an errand that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrival {
+    /// It is new: carry it out.
+    New,
+    /// It was carried out, or another order to this node has replaced it: this is the answer.
+    Done(Result<(), Refusal>),
+    /// It is under way, or so late that nobody waits for its answer.
+    Ignored,
+}
+
+impl ErrandsIn {
+    fn arrive(&mut self, ticket: u64, order: Order) -> Arrival {
+        match self.known.get(&ticket) {
+            Some(Some(outcome)) => return Arrival::Done(*outcome),
+            Some(None) => return Arrival::Ignored,
+            None if self.forgotten >= Some(ticket) => return Arrival::Ignored,
+            None => {}
+        }
+        if !matches!(order, Order::Move { .. }) {
+            if self.drain > Some(ticket) {
+                return Arrival::Done(Ok(()));
+            }
+            self.drain = Some(ticket);
+        }
+        self.known.insert(ticket, None);
+        if self.known.len() > ERRANDS_KEPT
+            && let Some((oldest, _)) = self.known.pop_first()
+        {
+            self.forgotten = Some(oldest);
+        }
+        Arrival::New
+    }
+
+    fn answered(&mut self, ticket: u64, outcome: Result<(), Refusal>) {
+        if let Some(known) = self.known.get_mut(&ticket) {
+            *known = Some(outcome);
+        }
+    }
 }
 
 impl Node {
@@ -112,6 +168,9 @@ impl Node {
         {
             return Err(Err(Refusal::ReceiverUnfit));
         }
+        if self.unable(to, group).is_some() {
+            return Err(Err(Refusal::ReceiverUnable));
+        }
         let meant = self.groups.get(&group).is_some_and(|here| here.holding.meant());
         let offered = self.offers.values().any(|offer| offer.groups.contains(&group));
         if !meant || offered || self.rests(group) || self.offers.contains_key(&to) {
@@ -125,9 +184,17 @@ impl Node {
         Ok(())
     }
 
-    /// Takes in an errand from a peer. Repeats do no harm: what is done already is answered so.
+    /// Takes in an errand from a peer. A repeat is answered as the first was, and not carried out.
     pub(super) fn on_errand(&mut self, from: NodeId, errand: Errand) {
         let requester = Requester::Peer(from, errand.ticket);
+        let remembers = self.holds(Rule::ErrandsOnce);
+        if let Some(peer) = self.peers.get_mut(&from).filter(|_| remembers) {
+            match peer.errands.arrive(errand.ticket, errand.order) {
+                Arrival::New => {}
+                Arrival::Done(outcome) => return self.answer(requester, outcome),
+                Arrival::Ignored => return,
+            }
+        }
         match errand.order {
             Order::Move { to, group } if self.current_owner(group) == Some(to) => {
                 self.answer(requester, Ok(()));
@@ -163,6 +230,9 @@ impl Node {
         let action = match requester {
             Requester::Operator(ticket) => Action::Answer { ticket, outcome },
             Requester::Peer(to, ticket) => {
+                if let Some(peer) = self.peers.get_mut(&to) {
+                    peer.errands.answered(ticket, outcome);
+                }
                 let message = Message::ErrandAnswer(ErrandAnswer { ticket, outcome });
                 Action::Send { to, message }
             }
@@ -199,5 +269,52 @@ impl Node {
             .map(|errand| (errand.sent_at + retry).min(errand.first_at + ERRAND_WAIT))
             .min()
             .unwrap_or(Instant::NEVER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DRAIN: Order = Order::Drain(NodeId(2));
+    const UNDRAIN: Order = Order::Undrain(NodeId(2));
+    const MOVE: Order = Order::Move { group: GroupKey(1), to: NodeId(3) };
+
+    #[test]
+    fn what_comes_of_each_errand() {
+        let done = Arrival::Done;
+        let busy = Err(Refusal::Busy);
+        // (ticket, order, what becomes of it, how it is answered if it is carried out)
+        let table = [
+            (5, DRAIN, Arrival::New, Some(Ok(()))),
+            (5, DRAIN, done(Ok(())), None),
+            (7, UNDRAIN, Arrival::New, Some(Ok(()))),
+            (5, DRAIN, done(Ok(())), None),
+            (6, DRAIN, done(Ok(())), None),
+            (4, MOVE, Arrival::New, None),
+            (4, MOVE, Arrival::Ignored, Some(busy)),
+            (4, MOVE, done(busy), None),
+            (8, DRAIN, Arrival::New, Some(Ok(()))),
+        ];
+        let mut errands = ErrandsIn::default();
+        for (line, (ticket, order, expected, answer)) in table.into_iter().enumerate() {
+            assert_eq!(errands.arrive(ticket, order), expected, "line {line}");
+            if let Some(outcome) = answer {
+                errands.answered(ticket, outcome);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_is_late() {
+        let mut errands = ErrandsIn::default();
+        let kept = u64::try_from(ERRANDS_KEPT).unwrap();
+        for ticket in 1..=kept + 2 {
+            assert_eq!(errands.arrive(ticket, MOVE), Arrival::New);
+        }
+        assert_eq!(errands.arrive(2, MOVE), Arrival::Ignored);
+        assert_eq!(errands.arrive(3, MOVE), Arrival::Ignored);
+        errands.answered(3, Ok(()));
+        assert_eq!(errands.arrive(3, MOVE), Arrival::Done(Ok(())));
     }
 }

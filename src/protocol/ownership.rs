@@ -16,6 +16,7 @@ use super::event::{KernelEvent, Remover, Ticket};
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::handover::Promise;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
+use super::inability::refused_for;
 use super::instant::Instant;
 use super::layout::Further;
 use super::lookout::Lookout;
@@ -41,6 +42,8 @@ pub(super) struct GroupHere {
     pub(super) usable: bool,
     /// Why, and until when, this node does not try to hold it.
     unable: Option<(Inability, Instant)>,
+    /// Why, and until when, peers do not offer it to this node.
+    pub(super) refused: Option<(Inability, Instant)>,
     failures: u32,
     repairs: VecDeque<Instant>,
     /// Since when it has been vacant, as far as known here.
@@ -67,6 +70,7 @@ impl GroupHere {
             holding: Holding::Idle,
             usable: true,
             unable: None,
+            refused: None,
             failures: 0,
             repairs: VecDeque::new(),
             vacant_since: None,
@@ -91,6 +95,7 @@ impl Node {
     /// Whether this node could add the group now.
     pub(super) fn can_take(&self, group: GroupKey) -> bool {
         self.may_take()
+            && !self.kernel_work.hangs()
             && self.may_ask(group)
             && self.configuration.groups.contains_key(&group)
             && self.groups.get(&group).is_some_and(|here| {
@@ -134,7 +139,8 @@ impl Node {
         };
         let Some(vacancy) = vacancy else { return Instant::NEVER };
         if self.can_take(group) {
-            self.due(group, vacancy, since).unwrap_or(Instant::NEVER)
+            let due = self.due(group, vacancy, since).unwrap_or(Instant::NEVER);
+            due.max(self.claims_awaited_until(group))
         } else {
             self.groups
                 .get(&group)
@@ -243,8 +249,10 @@ impl Node {
     /// Runs the transition table for one group and carries out what follows.
     pub(super) fn occur(&mut self, group: GroupKey, occurrence: Occurrence) {
         let Some(here) = self.groups.get_mut(&group) else { return };
-        let (holding, consequence) = here.holding.on(occurrence);
+        let before = here.holding;
+        let (holding, consequence) = before.on(occurrence);
         here.holding = holding;
+        self.kernel_work.note(self.now, before, holding);
         self.note_holding(group, holding);
         match consequence {
             Consequence::None => {}
@@ -260,6 +268,7 @@ impl Node {
             Consequence::Opened(epoch) => {
                 self.confirm_shape(group);
                 if let Some(here) = self.groups.get_mut(&group) {
+                    self.unable_stale |= here.refused.take().is_some();
                     here.failures = 0;
                     here.following = Following::new(self.now);
                 }
@@ -291,7 +300,7 @@ impl Node {
     }
 
     /// Publishes that a group has been let go, unless another has claimed it meanwhile.
-    fn published_release(&mut self, group: GroupKey, purpose: Purpose) {
+    pub(super) fn published_release(&mut self, group: GroupKey, purpose: Purpose) {
         let tenure = match purpose {
             Purpose::MoveTo(to) => Tenure::MovingTo(to),
             Purpose::Free => self.successor(group),
@@ -305,7 +314,11 @@ impl Node {
             if tenure != Tenure::Free && !self.configuration.groups.contains_key(&group) {
                 return self.give_further(&claim, tenure);
             }
-            let revised = self.revised(&claim, tenure);
+            let mut revised = self.revised(&claim, tenure);
+            let removed = !self.configuration.groups.contains_key(&group);
+            if removed && tenure == Tenure::Free {
+                revised.cause = Cause::Removed(self.configuration.me);
+            }
             self.publish(revised);
         }
     }
@@ -315,7 +328,7 @@ impl Node {
         claim.owner == self.configuration.me && claim.incarnation == self.configuration.incarnation
     }
 
-    fn disable(&mut self, group: GroupKey, why: Inability) {
+    pub(super) fn disable(&mut self, group: GroupKey, why: Inability) {
         let backs_off = self.holds(Rule::InabilityBackoff);
         let now = self.now;
         let Some(here) = self.groups.get_mut(&group) else { return };
@@ -324,12 +337,21 @@ impl Node {
         if backs_off {
             here.unable = Some((why, now + doubled.min(BACKOFF_MAX)));
         }
+        here.refused = Some((why, now + refused_for(here.failures)));
+        self.unable_stale = true;
         self.report(Report::Unable { group, why });
         self.evaluate = true;
     }
 
     /// Takes in a fact from the kernel.
     pub(super) fn on_kernel(&mut self, event: KernelEvent) {
+        if let KernelEvent::Present { .. }
+        | KernelEvent::Absent { .. }
+        | KernelEvent::Failed { .. } = event
+        {
+            self.evaluate |= self.kernel_work.hangs();
+            self.kernel_work.got_on(self.now);
+        }
         match event {
             KernelEvent::Present { group, ticket } => {
                 self.occur(group, Occurrence::Present(ticket));
@@ -370,11 +392,20 @@ impl Node {
         let Some(here) = self.groups.get_mut(&group) else { return };
         let came = usable && !here.usable;
         here.usable = usable;
+        here.refused = None;
+        self.unable_stale = true;
         self.evaluate = true;
         let alone = !self.peers.is_empty() && !self.peers.values().any(super::peers::Peer::alive);
         let acts = matches!(self.phase, NodePhase::Active | NodePhase::Isolated);
         if came && alone && acts && self.holds(Rule::ListenAfterLink) {
             self.set_phase(NodePhase::Listening);
+        }
+    }
+
+    /// After a reload what was refused may be possible.
+    pub(super) fn forget_refusals(&mut self) {
+        for here in self.groups.values_mut() {
+            self.unable_stale |= here.refused.take().is_some();
         }
     }
 

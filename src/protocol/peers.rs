@@ -11,9 +11,10 @@ use super::identity::{GroupKey, HardwareAddress, Incarnation, NodeId};
 use super::instant::Instant;
 use super::load::Load;
 use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
+use super::orders::ErrandsIn;
 use super::silent_kernel::{SilentKernel, Unanswered};
 
-/// Deaths and restarts within [`FLAPS_WINDOW`] that make a node one that flaps.
+/// Falls within [`FLAPS_WINDOW`] that make a node one that flaps.
 const FLAPS_MAX: usize = 3;
 /// See [`FLAPS_MAX`]. A node that dies less often than this costs less than watching it.
 const FLAPS_WINDOW: Duration = Duration::from_secs(60);
@@ -21,6 +22,8 @@ const FLAPS_WINDOW: Duration = Duration::from_secs(60);
 /// What a peer has said of a group that it was offered is shown for so long: while an owner that
 /// drains offers it again and again it is renewed.
 const UNABLE_BELIEVED: Duration = Duration::from_secs(60);
+/// What comes within this is one fall: a link that is down is told group by group.
+const ONE_FALL: Duration = Duration::from_secs(1);
 
 /// One peer.
 #[derive(Clone, Debug)]
@@ -46,6 +49,12 @@ pub(super) struct Peer {
     pub(super) up_since: Instant,
     /// Whether its claims must be complete again before everything held is announced anew.
     pub(super) returning: bool,
+    /// It began to be heard then, and what it has is not known in whole yet.
+    pub(super) awaited_since: Option<Instant>,
+    /// Groups that it says it cannot hold.
+    pub(super) unable: BTreeMap<GroupKey, Inability>,
+    /// Orders that it has carried here in this life.
+    pub(super) errands: ErrandsIn,
     /// When it sent its last heartbeat that reached us after an own stall.
     pub(super) heartbeat_at: Option<Instant>,
     pub(super) said: Said,
@@ -59,12 +68,12 @@ pub(super) struct Peer {
     pub(super) clock_jump: Option<(Instant, Duration)>,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
-    /// When it died or restarted lately.
+    /// When it fell lately.
     flaps: VecDeque<Instant>,
     /// It declined an offer: no other before this.
     pub(super) declined_until: Instant,
     /// Groups that it said it could not hold, why, and until when that is believed.
-    unable: BTreeMap<GroupKey, (Inability, Instant)>,
+    declined: BTreeMap<GroupKey, (Inability, Instant)>,
     /// When its solicitation was last answered.
     pub(super) answered_at: Instant,
     /// Whether it says that it hears no majority of the voters: it can have no lease.
@@ -149,6 +158,9 @@ impl Peer {
             verdict: Verdict::Unknown,
             up_since: now,
             returning: false,
+            awaited_since: None,
+            unable: BTreeMap::new(),
+            errands: ErrandsIn::default(),
             heartbeat_at: None,
             said: Said {
                 phase: None,
@@ -170,7 +182,7 @@ impl Peer {
             outbound: Outbound { stream, ..Outbound::default() },
             flaps: VecDeque::new(),
             declined_until: Instant::START,
-            unable: BTreeMap::new(),
+            declined: BTreeMap::new(),
             answered_at: Instant::START,
             lacks_voters: false,
             solicited_at: Instant::START,
@@ -189,14 +201,14 @@ impl Peer {
         offered: &[GroupKey],
         unable: &[(GroupKey, Inability)],
     ) {
-        self.unable.retain(|group, (_, until)| *until > now && !offered.contains(group));
+        self.declined.retain(|group, (_, until)| *until > now && !offered.contains(group));
         let known = unable.iter().filter(|(group, _)| offered.contains(group));
-        self.unable.extend(known.map(|(group, why)| (*group, (*why, now + UNABLE_BELIEVED))));
+        self.declined.extend(known.map(|(group, why)| (*group, (*why, now + UNABLE_BELIEVED))));
     }
 
     /// Why it could not hold a group, as it has said lately.
-    pub(super) fn unable(&self, now: Instant, group: GroupKey) -> Option<Inability> {
-        self.unable.get(&group).filter(|(_, until)| *until > now).map(|(why, _)| *why)
+    pub(super) fn declined_for(&self, now: Instant, group: GroupKey) -> Option<Inability> {
+        self.declined.get(&group).filter(|(_, until)| *until > now).map(|(why, _)| *why)
     }
 
     /// Whether it counts as living: nobody may take its groups.
@@ -269,17 +281,26 @@ impl Peer {
         before != (self.said.phase, self.said.draining, self.said.weight)
     }
 
-    /// Notes a death or a restart.
+    /// Notes a fall: a death, a restart, or that it cannot hold what it could.
     pub(super) fn flapped(&mut self, now: Instant) {
+        if self.flaps.back().is_some_and(|last| now.since(*last) < ONE_FALL) {
+            return;
+        }
         if self.flaps.len() == FLAPS_MAX {
             self.flaps.pop_front();
         }
         self.flaps.push_back(now);
     }
 
-    /// Whether it died or restarted too often lately to be trusted with more.
+    /// Whether it fell too often lately to be trusted with more.
     pub(super) fn flaps(&self, now: Instant) -> bool {
-        self.flaps.len() == FLAPS_MAX
-            && self.flaps.front().is_some_and(|first| now.since(*first) < FLAPS_WINDOW)
+        self.damped_until(now).is_some()
+    }
+
+    /// Until when it is offered nothing that can wait, if it fell too often lately.
+    pub(super) fn damped_until(&self, now: Instant) -> Option<Instant> {
+        let first = self.flaps.front().filter(|_| self.flaps.len() == FLAPS_MAX)?;
+        let until = *first + FLAPS_WINDOW;
+        (now < until).then_some(until)
     }
 }

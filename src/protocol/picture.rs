@@ -150,7 +150,7 @@ impl Node {
                 None if preferred.is_some() => Standing::Preferred(preferred.map_or(0, place)),
                 None => Standing::Ranked,
             };
-            Candidate { node, standing }
+            Candidate { node, standing, damped: self.damped_for(now, node) }
         });
         let (able, unable): (Vec<Candidate>, Vec<Candidate>) = candidates.partition(|candidate| {
             matches!(
@@ -185,7 +185,10 @@ impl Node {
             Some(phase) if phase != super::message::NodePhase::Active => {
                 Some(Standing::NotActive(phase))
             }
-            Some(_) => peer.unable(now, group).map(Standing::Unable),
+            Some(_) => {
+                let told = self.unable(node, group).or_else(|| peer.declined_for(now, group));
+                told.map(Standing::Unable)
+            }
         }
     }
 }

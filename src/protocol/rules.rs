@@ -70,6 +70,18 @@ rules! {
     ListenAfterLink,
     /// A flapping node is offered nothing.
     Damping,
+    /// A node falls too when it cannot hold what it could.
+    InabilityIsFall,
+    /// A group is not offered to a node that says that it cannot hold it.
+    UnableGetsNothing,
+    /// Only a group that its owner answers for already is moved for balance or fail-back.
+    PresentBeforeMoved,
+    /// What a kernel side that hangs does not add is given up.
+    KernelPatience,
+    /// A node that begins to hear a peer waits for its claims before it takes.
+    ClaimsBeforeTaking,
+    /// A repeat of an order is not carried out again.
+    ErrandsOnce,
     /// Claims of a node that a peer does not hear are relayed to it.
     Relay,
     /// Unacknowledged claims are sent again.

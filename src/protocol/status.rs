@@ -134,6 +134,9 @@ pub struct Candidate {
     pub node: NodeId,
     /// Why it stands where it stands.
     pub standing: Standing,
+    /// For so long yet it is offered nothing that can wait, for balance or as fail-back, because it
+    /// fell too often.
+    pub damped: Option<Duration>,
 }
 
 /// Why a node would, or would not, be next.

@@ -50,6 +50,7 @@ impl Node {
         let gone = self.gone(claim);
         match claim.tenure {
             Tenure::Held => gone.and_then(at_once),
+            Tenure::Free if claim.cause == Cause::Removed(claim.owner) => at_once(claim.cause),
             Tenure::Free => at_once(gone.unwrap_or(Cause::Inability(claim.owner))),
             Tenure::MovingTo(to) => self.vacancy_under_way(entry, to, gone),
         }
@@ -263,6 +264,9 @@ impl Node {
         let strategy = self.configuration.groups.get(&group).map(|wanted| wanted.strategy);
         let mut able: Vec<NodeId> =
             self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
+        if able.iter().any(|node| self.unable(*node, group).is_none()) {
+            able.retain(|node| self.unable(*node, group).is_none());
+        }
         able = self.fittest(group, able);
         let spread = self.holds(Rule::HeirsSpread);
         able.sort_by_cached_key(|node| {

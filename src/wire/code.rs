@@ -7,14 +7,17 @@
 //! left aside.
 
 use crate::protocol::{
-    Cause, Fitness, MoveReason, NodeId, NodePhase, Order, Refusal, Tenure, Vote,
+    Cause, Failure, Fitness, Inability, MoveReason, NodeId, NodePhase, Order, Refusal, Tenure, Vote,
 };
 
 /// Stands for no detail; then none is sent, unless other records of the list have one.
 pub(super) const NO_DETAIL: u8 = 0;
 
 const DETAIL_CHECKS: u8 = 1;
+const DETAIL_HANDED_OVER: u8 = 2;
+const DETAIL_REMOVED: u8 = 3;
 const DETAIL_RECEIVER_UNFIT: u8 = 1;
+const DETAIL_RECEIVER_UNABLE: u8 = 2;
 
 pub(super) const fn phase(phase: NodePhase) -> u8 {
     match phase {
@@ -92,6 +95,35 @@ pub(super) const fn fitness_of(code: u8) -> Fitness {
     }
 }
 
+/// Why a node cannot hold a group. What a host outside the cluster does is not told: all nodes see
+/// it by themselves.
+pub(super) const fn inability(inability: Inability) -> u8 {
+    match inability {
+        Inability::LinkDown => 1,
+        Inability::Kernel(Failure::NoInterface) => 2,
+        Inability::Kernel(Failure::NotPermitted) => 3,
+        Inability::Kernel(Failure::ForeignAddress) => 4,
+        Inability::Kernel(Failure::Duplicate) => 5,
+        Inability::Kernel(Failure::Timeout) => 6,
+        Inability::Kernel(Failure::Refused) | Inability::Stranger(_) => 7,
+        Inability::FlushWar => 8,
+    }
+}
+
+/// A reason that this version does not know is a refusal like any other.
+pub(super) const fn inability_of(code: u8) -> Inability {
+    match code {
+        1 => Inability::LinkDown,
+        2 => Inability::Kernel(Failure::NoInterface),
+        3 => Inability::Kernel(Failure::NotPermitted),
+        4 => Inability::Kernel(Failure::ForeignAddress),
+        5 => Inability::Kernel(Failure::Duplicate),
+        6 => Inability::Kernel(Failure::Timeout),
+        8 => Inability::FlushWar,
+        _ => Inability::Kernel(Failure::Refused),
+    }
+}
+
 pub(super) const fn vote(vote: Vote) -> u8 {
     match vote {
         Vote::Granted => 1,
@@ -121,7 +153,7 @@ pub(super) const fn outcome(outcome: Result<(), Refusal>) -> u8 {
         Err(Refusal::Unreachable) => 4,
         Err(Refusal::ReceiverDown) => 5,
         Err(Refusal::ReceiverDraining) => 6,
-        Err(Refusal::ReceiverDeclined | Refusal::ReceiverUnfit) => 7,
+        Err(Refusal::ReceiverDeclined | Refusal::ReceiverUnfit | Refusal::ReceiverUnable) => 7,
         Err(Refusal::Busy) => 8,
         Err(Refusal::NotReady) => 9,
         Err(Refusal::ReceiverIsWitness) => 10,
@@ -131,6 +163,7 @@ pub(super) const fn outcome(outcome: Result<(), Refusal>) -> u8 {
 pub(super) const fn outcome_detail(outcome: Result<(), Refusal>) -> u8 {
     match outcome {
         Err(Refusal::ReceiverUnfit) => DETAIL_RECEIVER_UNFIT,
+        Err(Refusal::ReceiverUnable) => DETAIL_RECEIVER_UNABLE,
         Ok(()) | Err(_) => NO_DETAIL,
     }
 }
@@ -141,6 +174,7 @@ pub(super) const fn detailed_outcome(
 ) -> Result<(), Refusal> {
     match (outcome, detail) {
         (Err(Refusal::ReceiverDeclined), DETAIL_RECEIVER_UNFIT) => Err(Refusal::ReceiverUnfit),
+        (Err(Refusal::ReceiverDeclined), DETAIL_RECEIVER_UNABLE) => Err(Refusal::ReceiverUnable),
         (other, _) => other,
     }
 }
@@ -188,9 +222,9 @@ pub(super) const fn cause(cause: Cause) -> (u8, NodeId) {
         Cause::Restart(node) => (3, node),
         Cause::Deaf(node) => (4, node),
         Cause::Departure(node) => (5, node),
-        Cause::Inability(node) => (6, node),
+        Cause::Inability(node) | Cause::Removed(node) => (6, node),
         Cause::Balance(node) => (7, node),
-        Cause::Drain(node) | Cause::Checks(node) => (8, node),
+        Cause::Drain(node) | Cause::Checks(node) | Cause::HandedOver(node) => (8, node),
         Cause::Operator(node) => (9, node),
         Cause::Failback(node) => (10, node),
         Cause::Conflict(node) => (11, node),
@@ -219,6 +253,8 @@ pub(super) const fn cause_of(code: u8, node: NodeId) -> Option<Cause> {
 pub(super) const fn cause_detail(cause: Cause) -> u8 {
     match cause {
         Cause::Checks(_) => DETAIL_CHECKS,
+        Cause::HandedOver(_) => DETAIL_HANDED_OVER,
+        Cause::Removed(_) => DETAIL_REMOVED,
         Cause::FirstClaim
         | Cause::Silence(_)
         | Cause::Restart(_)
@@ -237,6 +273,8 @@ pub(super) const fn cause_detail(cause: Cause) -> u8 {
 pub(super) const fn detailed_cause(cause: Cause, detail: u8) -> Cause {
     match (cause, detail) {
         (Cause::Drain(node), DETAIL_CHECKS) => Cause::Checks(node),
+        (Cause::Drain(node), DETAIL_HANDED_OVER) => Cause::HandedOver(node),
+        (Cause::Inability(node), DETAIL_REMOVED) => Cause::Removed(node),
         (other, _) => other,
     }
 }
@@ -286,6 +324,22 @@ mod tests {
         let plain = cause_of(code, of).unwrap();
         assert_eq!(plain, Cause::Drain(node));
         assert_eq!(detailed_cause(plain, cause_detail(Cause::Checks(node))), Cause::Checks(node));
+        for (detailed, plain) in [
+            (Cause::HandedOver(node), Cause::Drain(node)),
+            (Cause::Removed(node), Cause::Inability(node)),
+        ] {
+            let (code, of) = cause(detailed);
+            assert_eq!(cause_of(code, of), Some(plain));
+            assert_eq!(detailed_cause(plain, cause_detail(detailed)), detailed);
+        }
+        for code in 1..=8 {
+            assert_eq!(inability(inability_of(code)), code);
+        }
+        assert_eq!(inability_of(200), Inability::Kernel(Failure::Refused));
+        let unable = Err(Refusal::ReceiverUnable);
+        assert_eq!(outcome_of(outcome(unable)), Some(Err(Refusal::ReceiverDeclined)));
+        let plain = Err(Refusal::ReceiverDeclined);
+        assert_eq!(detailed_outcome(plain, outcome_detail(unable)), unable);
         let plain = move_reason_of(move_reason(MoveReason::Checks)).unwrap();
         assert_eq!(plain, MoveReason::Drain);
         let detail = move_reason_detail(MoveReason::Checks);

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, Claims, ClaimsAck, Errand, ErrandAnswer, FITNESS_MAX, Fitness,
-    GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Load, LogPosition,
-    Message, NodeId, Offer, OfferAnswer, Order, PoolId, SoftwareVersion, Waiting,
+    GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability, Load,
+    LogPosition, Message, NodeId, Offer, OfferAnswer, Order, PoolId, SoftwareVersion, Waiting,
+    unable_max,
 };
 
 use super::claim::{self, CLAIM_LENGTH};
-use super::encode::{self, FITNESS_LENGTH, HEARD_LENGTH};
+use super::encode::{self, FITNESS_LENGTH, HEARD_LENGTH, UNABLE_LENGTH};
 use super::field::{self, Value, gather, required};
 use super::{BODY_MAX, HEARD_MAX, code, connection, kept, lease, neighbour, unable};
 
@@ -121,10 +122,11 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         field::LOAD,
         field::WAITING,
         field::NAME,
+        field::UNABLE,
     ];
     let found = gather(bytes, known)?;
     let [state, log, heard, software, digest, lag, hardware, features, fitness, load, ..] = found;
-    let [.., waiting, name] = found;
+    let [.., waiting, name, unable] = found;
 
     let mut state = required(state, field::STATE)?;
     let phase = code::phase_of(state.u8()?).ok_or(state.out_of_range())?;
@@ -175,6 +177,9 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         load: load.map(read_load).transpose()?,
         unlisted: flags & encode::UNLISTED != 0,
         name: name.and_then(read_name),
+        unable: unable.map_or(Ok(Vec::new()), |list| {
+            list.list::<UNABLE_LENGTH, _>(unable_max(0), read_unable)
+        })?,
     };
     Ok((heartbeat, features))
 }
@@ -190,6 +195,10 @@ fn read_name(value: Value<'_>) -> Option<String> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
     let valid = (1..=encode::NAME_MAX).contains(&bytes.len()) && bytes.iter().all(plain);
     valid.then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn read_unable(mut record: Value<'_>) -> Result<(GroupKey, Inability), DecodeError> {
+    Ok((GroupKey(record.u64()?), code::inability_of(record.u8()?)))
 }
 
 fn read_load(mut load: Value<'_>) -> Result<Load, DecodeError> {
@@ -242,7 +251,7 @@ fn decode_offer(bytes: &[u8]) -> Result<Offer, DecodeError> {
 }
 
 fn decode_offer_answer(bytes: &[u8]) -> Result<OfferAnswer, DecodeError> {
-    let known = [field::OFFER_ANSWER, field::GROUPS, field::FORWARDS, field::UNABLE];
+    let known = [field::OFFER_ANSWER, field::GROUPS, field::FORWARDS, field::DECLINED_FOR];
     let [answer, groups, forwards, unable] = gather(bytes, known)?;
     let (forwards, unable) = (forwards.is_some(), unable::read(unable)?);
     let token = required(answer, field::OFFER_ANSWER)?.u32()?;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, Claims, FITNESS_MAX, Fitness, GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX,
-    Heard, Heartbeat, LogPosition, Message, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, PoolId,
+    Heard, Heartbeat, Inability, LogPosition, Message, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
+    PoolId, unable_max,
 };
 
 use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
@@ -38,6 +39,7 @@ pub(super) const NAME_MAX: usize = 63;
 pub(super) const UNKNOWN: u32 = u32::MAX;
 /// Bytes of one pool that is not fit.
 pub(super) const FITNESS_LENGTH: usize = 9;
+pub(super) const UNABLE_LENGTH: usize = 9;
 
 /// Appends the body of a datagram that carries this message; at most
 /// [`BODY_MAX`](super::BODY_MAX) bytes.
@@ -167,6 +169,10 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
         check_count(heartbeat.fitness.len(), FITNESS_MAX);
         field::put_list(out, field::FITNESS, heartbeat.fitness.iter().map(fitness_record));
     }
+    if !heartbeat.unable.is_empty() {
+        check_count(heartbeat.unable.len(), unable_max(heartbeat.heard.len()));
+        field::put_list(out, field::UNABLE, heartbeat.unable.iter().map(unable_record));
+    }
     if let Some(load) = &heartbeat.load {
         field::put(out, field::LOAD, |out| {
             out.extend(load.utilisation.to_be_bytes());
@@ -183,6 +189,12 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
 fn fitness_record((pool, fitness): &(PoolId, Fitness)) -> [u8; FITNESS_LENGTH] {
     let mut record = [code::fitness(*fitness); FITNESS_LENGTH];
     record[..8].copy_from_slice(&pool.0.to_be_bytes());
+    record
+}
+
+fn unable_record((group, why): &(GroupKey, Inability)) -> [u8; UNABLE_LENGTH] {
+    let mut record = [code::inability(*why); UNABLE_LENGTH];
+    record[..8].copy_from_slice(&group.0.to_be_bytes());
     record
 }
 

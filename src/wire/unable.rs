@@ -20,7 +20,7 @@ const NOBODY: HardwareAddress = HardwareAddress([0; 6]);
 pub(super) fn write(list: &[(GroupKey, Inability)], out: &mut Vec<u8>) {
     check_count(list.len(), GROUPS_PER_OFFER);
     if !list.is_empty() {
-        field::put_list(out, field::UNABLE, list.iter().map(record));
+        field::put_list(out, field::DECLINED_FOR, list.iter().map(record));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Faults overlap freely. `healing` ends all of them at once, for the liveness phase.
 
-use buoy::protocol::{Failure, Fitness};
+use buoy::protocol::{Failure, Fitness, KernelEvent};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MILLISECOND, SECOND};
@@ -250,7 +250,7 @@ impl Cluster {
                 self.refresh_clients();
             }
             Ending::Weather => self.network.weather = self.options.weather.clone(),
-            Ending::KernelWell(host) => self.hosts[host].kernel.failing = None,
+            Ending::KernelWell(host) => self.mend_kernel(host),
             Ending::LinkUp(host) => {
                 self.network.link_up(host);
                 self.link_changed(host);
@@ -480,6 +480,18 @@ impl Cluster {
         self.disturb(host, SECOND);
         self.hosts[host].kernel.failing = Some(failure);
         self.hosts[host].kernel.failing_mask = mask;
+    }
+
+    /// The kernel adds again. What it had refused for, an interface or a setting, has changed, and
+    /// its thread looks at the links anew.
+    pub(crate) fn mend_kernel(&mut self, host: usize) {
+        self.hosts[host].kernel.failing = None;
+        self.hosts[host].kernel.hangs = false;
+        if self.hosts[host].is_running() && self.hosts[host].kernel.usable {
+            for group in self.groups.clone() {
+                self.tell_soon(host, KernelEvent::Usable { group, usable: true });
+            }
+        }
     }
 
     fn remove_some_address(&mut self, host: usize) {

@@ -84,6 +84,8 @@ pub(crate) struct Kernel {
     pub(crate) remover: BTreeMap<usize, Remover>,
     /// When the thread has done all it was told.
     pub(crate) busy_until: u64,
+    /// Its kernel thread does nothing until it goes on.
+    pub(crate) hangs: bool,
     /// What every add ends in, if so.
     pub(crate) failing: Option<Failure>,
     /// Groups to which this applies: those whose index modulo 4 is in these bits.

@@ -252,7 +252,9 @@ pub(crate) fn lone_boot_with_evidence(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
-/// H30: a node dies every four seconds for two minutes. Groups stop following it.
+/// H30: a node dies every four seconds for two minutes. Groups stop following it after its third
+/// death: a death and the restart after it are one fall. So its three groups leave it three times and
+/// come back twice.
 pub(crate) fn flapping_node(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(calm(3, 9, broken))?;
     for _ in 0..30 {
@@ -260,7 +262,7 @@ pub(crate) fn flapping_node(broken: Option<Rule>) -> Outcome {
         cluster.run_for(4 * SECOND)?;
     }
     let moves = cluster.safety.moves;
-    cluster.expect("H30", moves <= 12, &format!("{moves} moves in 30 flaps"))?;
+    cluster.expect("H30", moves <= 16, &format!("{moves} moves in 30 flaps"))?;
     cluster.demand_convergence()?;
     Ok(())
 }
@@ -357,6 +359,42 @@ pub(crate) fn missed_claim_update(broken: Option<Rule>) -> Outcome {
         cluster.watch("H60", 5 * SECOND, Cluster::doubled)?;
         cluster.expect_outage("H60", 700 * MILLISECOND)?;
         cluster.expect_moves("H60", 12)?;
+    }
+    Ok(())
+}
+
+/// H39: the kernel of one cannot hold some groups (IPv6 is off), which are told of by nothing but its
+/// refusals. It is asked some times, less and less often, and keeps what it can hold.
+pub(crate) fn kernel_cannot(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::new(calm(3, 8, broken));
+    cluster.break_kernel(2, Failure::Refused, 0b0001);
+    cluster.run_for(20 * SECOND)?;
+    cluster.expect("H39", cluster.uncovered().is_none(), "all is not covered")?;
+    cluster.mark();
+    cluster.run_for(600 * SECOND)?;
+    let acquired = cluster.safety.acquisitions;
+    // Each attempt is one order there and one at whoever takes back.
+    cluster.expect("H39", acquired <= 12, &format!("{acquired} attempts in ten minutes"))?;
+    cluster.mend_kernel(2);
+    cluster.settle()?;
+    Ok(())
+}
+
+/// The kernel thread of a survivor hangs (a lock in the kernel is held) when it takes over. Others take
+/// what it has claimed and not added; what it serves it goes on to serve.
+pub(crate) fn kernel_hangs(broken: Option<Rule>) -> Outcome {
+    for seed in 0..4 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 12, broken) })?;
+        let (dies, hangs) = (cluster.owner(0), cluster.other_than(&[cluster.owner(0)]));
+        let keeps = cluster.groups_of(hangs);
+        cluster.hosts[hangs].kernel.hangs = true;
+        cluster.crash(dies, None);
+        cluster.wait_until("B3", 7 * SECOND, Cluster::uncovered)?;
+        cluster.watch("B3", 20 * SECOND, Cluster::uncovered)?;
+        cluster.expect("B3", cluster.groups_of(hangs) == keeps, "it has lost groups")?;
+        cluster.mend_kernel(hangs);
+        cluster.heal();
+        cluster.settle()?;
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ use crate::cluster::{Cluster, Happening};
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
 use crate::trace::note;
 
+/// A kernel that hangs is looked at again after this.
+const HANGING: u64 = 10 * MILLISECOND;
 /// A test of reach that hears nobody gives up after this.
 const REACH_TIMEOUT: u64 = 60 * MILLISECOND;
 
@@ -19,6 +21,11 @@ impl Cluster {
         let kernel = &mut self.hosts[host].kernel;
         if kernel.pending.get(&group).is_none_or(|pending| pending.ticket != ticket) {
             return;
+        }
+        if kernel.hangs {
+            let life = self.hosts[host].life;
+            let at = self.now + HANGING;
+            return self.schedule(at, Happening::Execute { host, life, group, ticket });
         }
         let Some(pending) = kernel.pending.remove(&group) else { return };
         let (event, mut addresses) = if !pending.acquire {

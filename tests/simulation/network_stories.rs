@@ -346,3 +346,26 @@ pub(crate) fn alone_link_down_and_up(broken: Option<Rule>) -> Outcome {
     cluster.wait_until("H45", 10 * SECOND, Cluster::uncovered)?;
     Ok(())
 }
+
+/// H30: the data cable of one flaps sixteen times, heartbeats have a second path. It is given groups
+/// again once or twice, and then no more until its link has been quiet for a minute.
+pub(crate) fn flapping_link(broken: Option<Rule>) -> Outcome {
+    for nodes in [2, 3] {
+        let mut cluster = Cluster::settled(Options { paths: 2, ..calm(nodes, 3, broken) })?;
+        let flaps = cluster.owner(0);
+        let held = u64::try_from(cluster.groups_of(flaps).len()).expect("few");
+        for _ in 0..16 {
+            cluster.pull_link(flaps);
+            cluster.run_for(2 * SECOND)?;
+            cluster.network.link_up(flaps);
+            cluster.link_changed(flaps);
+            cluster.run_for(4 * SECOND)?;
+        }
+        // Away, back, away, back, and away for good.
+        cluster.expect_moves("H30", 5 * held)?;
+        cluster.run_for(60 * SECOND)?;
+        cluster.heal();
+        cluster.settle()?;
+    }
+    Ok(())
+}

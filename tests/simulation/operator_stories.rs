@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buoy::protocol::{Event, Group, HardwareAddress, KernelEvent, Order, Rule};
+use buoy::protocol::{Errand, Event, Group, HardwareAddress, KernelEvent, Message, Order, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
@@ -264,5 +264,23 @@ pub(crate) fn drained_survivor(broken: Option<Rule>) -> Outcome {
     cluster.wait_until("L5", 5 * SECOND, |this| this.not_empty(1))?;
     cluster.crash(0, None);
     cluster.watch("L5", 10 * SECOND, |this| this.not_empty(1))?;
+    Ok(())
+}
+
+/// H3: a repeat of an order to drain comes when the node has been undrained since. It is not drained
+/// again.
+pub(crate) fn late_repeat(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+    let id = cluster.hosts[1].id;
+    let ticket = cluster.order(0, Order::Drain(id));
+    cluster.wait_until("B4", 5 * SECOND, |this| this.not_empty(1))?;
+    cluster.order(0, Order::Undrain(id));
+    cluster.wait_until("B4", 30 * SECOND, Cluster::unwell)?;
+    let ticket = ticket.expect("the daemon runs");
+    cluster.send(0, id, Message::Errand(Errand { ticket, order: Order::Drain(id) }));
+    cluster.watch("B4", 10 * SECOND, |this| {
+        this.hosts[1].draining.then(|| "it drains again".to_owned())
+    })?;
+    cluster.expect("B4", cluster.unwell().is_none(), "it has lost its share")?;
     Ok(())
 }

@@ -30,6 +30,7 @@ stories! {
         mute_owner mute_heir bridge bridge_and_death split_and_heal split_of_two
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
         address_removed guardian_acts_often link_down_second_path link_back alone_link_down_and_up
+        flapping_link
     }
     neighbour_stories { broadcasts_held_back readers_of_the_dead }
     host_stories {
@@ -38,12 +39,13 @@ stories! {
         short_machine_pause past_life reborn_owner
         cold_boot boot_into_busy_cluster lone_boot lone_boot_with_evidence flapping_node
         mass_failover kernel_refuses owner_and_heir_die owner_and_both_heirs_die
-        share_of_the_dead missed_claim_update crash_of_daemon
+        share_of_the_dead missed_claim_update crash_of_daemon kernel_cannot kernel_hangs
     }
     operator_stories {
         calm_hour list_differs reload drain_and_undrain kept_connections clean_stop move_stays
         receiver_dies giver_dies receiver_loses_its_link receiver_is_not_heard
         drain_with_slow_kernels drained_survivor gates_hold_what_is_planned
+        late_repeat
     }
     majority_stories {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
@@ -76,7 +78,7 @@ stories! {
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
     stranger_stories {
         heartbeats_cut_of_two heartbeats_cut_of_many frozen_of_two frozen_of_many
-        freed_without_heartbeats stranger_before_the_start stranger_at_a_takeover
+        freed_without_heartbeats begins_to_hear stranger_before_the_start stranger_at_a_takeover
         stranger_who_comes_later stranger_displaced_by_force
     }
 }

@@ -93,6 +93,29 @@ pub(crate) fn frozen_of_many(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// A node starts while it hears nobody (its key or a firewall is wrong), and waits until it may think
+/// itself alone. When it begins to hear the owner it asks what that has before it takes anything.
+pub(crate) fn begins_to_hear(broken: Option<Rule>) -> Outcome {
+    for seed in 0..5 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(2, 6, broken) })?;
+        cluster.crash(1, None);
+        cluster.wait_until("N3", 2 * SECOND, Cluster::uncovered)?;
+        cluster.cut(0, 1);
+        cluster.cut(1, 0);
+        cluster.power_on(1);
+        cluster.watch("N3", 40 * SECOND, |this| this.not_empty(1))?;
+        cluster.network.join(0, 1);
+        cluster.network.join(1, 0);
+        cluster.mark();
+        // What it is then given for balance it does not take while the other answers.
+        cluster.watch("N3", 5 * SECOND, Cluster::doubled)?;
+        cluster.expect_outage("N3", 20 * MILLISECOND)?;
+        cluster.heal();
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
 /// H7, H44: the heartbeats of a pair are cut, and one of them cannot hold one of its groups any more.
 /// Nothing says so but that its kernel answers for the others and not for this one.
 pub(crate) fn freed_without_heartbeats(broken: Option<Rule>) -> Outcome {

@@ -178,6 +178,7 @@ impl Cluster {
                         | Cause::Drain(_)
                         | Cause::Operator(_)
                         | Cause::Failback(_)
+                        | Cause::HandedOver(_)
                 )
             )
         });

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use buoy::protocol::{
     Backing, Bid, Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer,
-    Fitness, GroupKey, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Kept, LeaseGrant,
-    LeaseRequest, Load, LogPosition, Message, MoveReason, Neighbour, NodeId, NodePhase, Offer,
-    OfferAnswer, Order, PoolId, Refusal, SoftwareVersion, Tenure, Vote, Waiting, Wish,
+    Failure, Fitness, GroupKey, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Kept,
+    LeaseGrant, LeaseRequest, Load, LogPosition, Message, MoveReason, Neighbour, NodeId, NodePhase,
+    Offer, OfferAnswer, Order, PoolId, Refusal, SoftwareVersion, Tenure, Vote, Waiting, Wish,
 };
 
 pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
@@ -50,6 +50,7 @@ pub(crate) fn heartbeat() -> Message {
         hardware: vec![],
         fitness: vec![],
         load: None,
+        unable: vec![],
     })
 }
 
@@ -82,6 +83,16 @@ pub(crate) fn heartbeat_with_waiting(connections: Option<u32>) -> Message {
     let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
     let waiting = Some(Waiting { connections, left: Duration::from_secs(30) });
     Message::Heartbeat(Heartbeat { waiting, ..bare })
+}
+
+/// The same from a node that cannot hold two groups.
+pub(crate) fn heartbeat_with_unable() -> Message {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    let unable = vec![
+        (GroupKey(0x0102_0304_0506_0708), Inability::LinkDown),
+        (GroupKey(0x1112_1314_1516_1718), Inability::Kernel(Failure::Refused)),
+    ];
+    Message::Heartbeat(Heartbeat { unable, ..bare })
 }
 
 /// One of the claims with a cause that later versions know.
@@ -283,6 +294,13 @@ fn check_vectors() -> Vec<(Message, &'static str)> {
             "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
              0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
              0a0013090102030405060708011112131415161718028300150a0b0b0b0bb5b6b7b800280c0c0c0c\
+             00000009ffff",
+        ),
+        (
+            heartbeat_with_unable(),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
+             0f0013090102030405060708011112131415161718078300150a0b0b0b0bb5b6b7b800280c0c0c0c\
              00000009ffff",
         ),
         (

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod causes;
 mod checks;
 mod claimants;
 mod connections;

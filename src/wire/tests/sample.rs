@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::protocol::unable_max;
 use crate::protocol::{
     Backing, Bid, CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims,
     ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Failure, Fitness,
@@ -112,6 +113,12 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
         }),
         unlisted: random.below(2) == 1,
         name: (random.below(2) == 1).then(|| "lb-1.example_2".to_owned()),
+        unable: (0..small(random, unable_max(heard) as u64 + 1))
+            .map(|_| {
+                let why = [Inability::LinkDown, Inability::Kernel(Failure::Refused)];
+                (GroupKey(random.next_u64()), why[small(random, 2)])
+            })
+            .collect(),
         fitness: (0..small(random, FITNESS_MAX as u64 + 1))
             .map(|_| {
                 (PoolId(random.next_u64()), [Fitness::Reluctant, Fitness::Unfit][small(random, 2)])
@@ -136,6 +143,8 @@ fn random_claim(random: &mut Random) -> Claim {
         Cause::Conflict(about),
         Cause::TakenBack(about),
         Cause::Checks(about),
+        Cause::HandedOver(about),
+        Cause::Removed(about),
     ];
     let tenures = [Tenure::Held, Tenure::MovingTo(node(random)), Tenure::Free];
     let mut heir = || (random.below(2) == 1).then(|| node(random));

@@ -1,0 +1,95 @@
+//! Why groups are where they are, as it is told; what counts as a fall.
+
+use super::*;
+
+fn settled(nodes: u32, groups: u64) -> Cluster {
+    let mut cluster = Cluster::start(nodes, groups);
+    cluster.run(Duration::from_secs(5));
+    cluster.reports.clear();
+    cluster
+}
+
+/// The cause of the claim of a group, as this node knows it.
+fn cause(cluster: &Cluster, node: u32, group: GroupKey) -> Option<Cause> {
+    let status = cluster.nodes[&NodeId(node)].status(cluster.now);
+    status.groups.iter().find(|known| known.group == group).and_then(|known| known.cause)
+}
+
+fn reload(cluster: &mut Cluster, node: u32, groups: u64) {
+    let configuration = configuration(node, 2, groups);
+    cluster.step(NodeId(node), Event::Reconfigured(Box::new(configuration)));
+}
+
+#[test]
+fn a_group_that_was_removed_and_added_again_was_not_beyond_its_owner() {
+    for first in [1, 2] {
+        let mut cluster = settled(2, 4);
+        let group = GroupKey(mix(4));
+        let owner = cluster.owner(group)[0];
+        for node in [first, 3 - first] {
+            reload(&mut cluster, node, 3);
+            cluster.run(Duration::from_secs(1));
+        }
+        assert_eq!(cluster.owner_count(group), 0, "{}", cluster.told());
+        for node in [first, 3 - first] {
+            reload(&mut cluster, node, 4);
+        }
+        cluster.run(Duration::from_secs(1));
+        assert_eq!(cluster.owner_count(group), 1, "{}", cluster.told());
+        let told = cause(&cluster, 1, group);
+        assert!(matches!(told, Some(Cause::Removed(_))), "{told:?}, it was of {owner}");
+    }
+}
+
+#[test]
+fn a_receiver_that_has_forgotten_the_offer_invents_no_reason() {
+    let cluster = settled(2, 4);
+    let node = &cluster.nodes[&NodeId(1)];
+    let told = node.promised_cause(GroupKey(mix(4)), NodeId(2));
+    assert_eq!(told, Cause::HandedOver(NodeId(2)));
+}
+
+#[test]
+fn a_crash_and_the_restart_after_it_are_one_fall() {
+    let mut cluster = settled(3, 6);
+    let damped = |cluster: &Cluster| {
+        let told = cluster.nodes[&NodeId(1)].explain(cluster.now, GroupKey(mix(1)));
+        let candidates = told.expect("the group is configured").candidates;
+        let mut third = candidates.iter().filter(|candidate| candidate.node == NodeId(3));
+        third.find_map(|candidate| candidate.damped)
+    };
+    // Whether it is missed before it is back, or not.
+    for (fall, away) in [(1, 500), (2, 500), (3, 100)] {
+        assert_eq!(damped(&cluster), None, "before fall {fall}");
+        cluster.kill(NodeId(3));
+        cluster.run(Duration::from_millis(away));
+        cluster.restart(3, 3, 6);
+        cluster.run(Duration::from_secs(5));
+    }
+    let left = damped(&cluster).expect("it fell three times within a minute");
+    assert!(left > Duration::from_secs(30) && left < Duration::from_secs(60), "{left:?}");
+    cluster.run(left);
+    assert_eq!(damped(&cluster), None, "it was told until when");
+}
+
+#[test]
+fn what_a_node_cannot_hold_it_is_not_offered_and_the_order_says_why() {
+    let mut cluster = settled(2, 4);
+    let group = cluster.groups_of(1)[0];
+    let to = NodeId(2);
+    let usable = |usable| Event::Kernel(KernelEvent::Usable { group, usable });
+    cluster.step(to, usable(false));
+    cluster.run(Duration::from_millis(10));
+    let order = Order::Move { group, to };
+    cluster.step(NodeId(1), Event::Ordered { ticket: 1, order });
+    assert_eq!(cluster.answers.last(), Some(&Err(Refusal::ReceiverUnable)));
+    let told = cluster.nodes[&NodeId(1)].explain(cluster.now, group).expect("it is configured");
+    let other = told.candidates.iter().find(|candidate| candidate.node == to);
+    let standing = other.map(|candidate| candidate.standing);
+    assert_eq!(standing, Some(Standing::Unable(Inability::LinkDown)));
+    cluster.step(to, usable(true));
+    cluster.run(Duration::from_millis(10));
+    cluster.step(NodeId(1), Event::Ordered { ticket: 2, order });
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.owner(group), [to], "{}", cluster.told());
+}
