@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ const WEB: &str = "10.77.0.100";
 const WEB6: &str = "fd77::100";
 /// Nobody answers for so long: then nobody does.
 const SILENCE: Duration = Duration::from_millis(100);
+/// Between two renewals.
+const PACE: Duration = Duration::from_millis(20);
 const SECOND: &str = "02:00:00:00:00:11";
 /// The switch has this address, of what was the neighbour's device.
 const SWITCH: &str = "br0";
@@ -280,16 +282,17 @@ fn a_renewal_does_not_wait_for_changes_of_others() {
         let (fixture, mut lease) = held("eth0", Mode::Majority);
         assert!(answers_own(neighbour), "the cable does not work");
         assert!(matches!(lease.renew(Door::Granted, length), Renewal::Done));
-        let over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&over);
+        let (over, ended) = channel::<()>();
         let renewing = thread::spawn(move || {
             let mut slowest = Duration::ZERO;
-            while !seen.load(Ordering::Relaxed) {
+            loop {
                 let begun = Instant::now();
                 let renewal = lease.renew(Door::Granted, length);
                 assert!(matches!(renewal, Renewal::Done), "{renewal:?}");
                 slowest = slowest.max(begun.elapsed());
-                thread::park_timeout(Duration::from_millis(20));
+                if ended.recv_timeout(PACE) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
             }
             (lease, slowest)
         });
@@ -305,7 +308,7 @@ fn a_renewal_does_not_wait_for_changes_of_others() {
                 lost[1] += u32::from(!answers_own(neighbour));
             }
         }
-        over.store(true, Ordering::Relaxed);
+        drop(over);
         let (mut lease, slowest) = renewing.join().expect("every renewal was done");
         println!("a change took {held_up:?}, the slowest renewal {slowest:?}; lost {lost:?}");
         assert!(held_up > slowest * 4, "a change took {held_up:?}, a renewal {slowest:?}");
