@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_cards_that_can_answer_are_told_first() {
         let mut host = Host::default();
-        (2..22).for_each(|index| drop(host.observe(link(index))));
+        (2..22).for_each(|index| _ = host.observe(link(index)));
         let address = IpAddr::from([10, 0, 0, 7]);
         let place = Place { address, prefix: 24, link: 20 };
         let network = IpAddr::from([10, 0, 0, 0]);
