@@ -304,6 +304,7 @@ impl Node {
         self.configuration = configuration;
         (self.configuration.me, self.configuration.incarnation) = kept;
         self.deal.forget();
+        self.rest_after_reload();
         self.regroup();
         self.repeer();
         self.heirs_among.clear();

@@ -13,7 +13,7 @@
 //! | `overlaps`, `fence` | two who answer at once; what fences a host in |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
-//! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
+//! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories`, `plan_stories` | the stories |
 //! | `majority_stories`, `stranger_stories` | more of them |
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
@@ -49,6 +49,7 @@ mod operators;
 mod options;
 mod overlaps;
 mod plan;
+mod plan_stories;
 mod process;
 mod restart_stories;
 mod restarts;

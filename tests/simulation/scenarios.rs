@@ -5,7 +5,7 @@ use buoy::protocol::Rule;
 use crate::story::Story;
 use crate::{
     check_stories, host_stories, load_stories, majority_stories, neighbour_stories,
-    network_stories, operator_stories, restart_stories, stranger_stories,
+    network_stories, operator_stories, plan_stories, restart_stories, stranger_stories,
 };
 
 macro_rules! stories {
@@ -44,6 +44,7 @@ stories! {
         receiver_dies giver_dies receiver_loses_its_link receiver_is_not_heard
         drain_with_slow_kernels drained_survivor gates_hold_what_is_planned
     }
+    plan_stories { plans_come_true }
     majority_stories {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
