@@ -276,8 +276,8 @@ fn no_answer_and_no_log_shows_a_key() -> Outcome {
         let good = fs::read_to_string(&file)?;
         let key_file = file.parent().ok_or("a directory")?.join("cluster.key");
         let text = fs::read_to_string(&key_file)?;
-        let words = text.split_whitespace();
-        let key = words.filter(|word| word.len() == 64).last().ok_or("a key")?.to_owned();
+        let mut words = text.split_whitespace();
+        let key = words.rfind(|word| word.len() == 64).ok_or("a key")?.to_owned();
         let socket = scene.cluster.runtime_directory(0).join("control.sock");
         let texts = [
             key.clone(),

@@ -114,7 +114,10 @@ impl FrontDesk {
                     Inquiry::Reload { reply } => {
                         self.ask_for_reload(&mut reloads, Asker::Client(reply));
                     }
-                    inquiry => self.answer(&running, inquiry),
+                    asked @ (Inquiry::Status { .. }
+                    | Inquiry::Explain { .. }
+                    | Inquiry::Order { .. }
+                    | Inquiry::Plan { .. }) => self.answer(&running, asked),
                 },
                 loaded = reloads.next() => self.reload(loaded, &running.mailbox).await,
                 Some(told) = running.told.recv() => self.tell(told),

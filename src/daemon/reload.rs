@@ -160,11 +160,13 @@ mod tests {
             let fault = reloads.next().await.config.unwrap_err().remove(0);
             assert!(fault.contains("still waits for its file"), "{fault}");
             answers.send(()).unwrap();
-            let deadline = std::time::Instant::now() + Duration::from_secs(20);
-            while !reloads.stuck.as_ref().unwrap().is_finished() {
-                assert!(std::time::Instant::now() < deadline, "the thread goes on");
-                thread::yield_now();
-            }
+            let ended = async {
+                while !reloads.stuck.as_ref().unwrap().is_finished() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let deadline = Deadline::now() + Duration::from_secs(20);
+            timeout_at(deadline, ended).await.expect("the thread ends");
             reloads.ask(Asker::Signal);
             let fault = reloads.next().await.config.unwrap_err().remove(0);
             assert!(fault.contains("No such file"), "{fault}");

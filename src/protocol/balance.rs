@@ -130,6 +130,14 @@ impl Node {
         self.give_for_balance();
     }
 
+    /// Groups that a new configuration adds are dealt and settle before the balance is looked at: who
+    /// gives first and who takes first would otherwise be a matter of milliseconds, and a plan a
+    /// guess.
+    pub(super) fn rest_after_reload(&mut self) {
+        let settled = self.now + self.configuration.timing.unclaimed_wait + LOOK * 3;
+        self.balance_due = self.balance_due.max(settled);
+    }
+
     /// Offers all groups of a draining or leaving node, each to the least loaded receiver.
     fn give_everything(&mut self) {
         let mut tally = self.tally();

@@ -4,9 +4,14 @@ use buoy::protocol::Rule;
 
 use crate::story::Story;
 use crate::{
+<<<<<<< HEAD
     check_stories, host_stories, layout_stories, load_stories, majority_stories,
     membership_stories, neighbour_stories, network_stories, operator_stories, restart_stories,
     stranger_stories, voter_stories,
+=======
+    check_stories, host_stories, load_stories, majority_stories, neighbour_stories,
+    network_stories, operator_stories, plan_stories, restart_stories, stranger_stories,
+>>>>>>> operators
 };
 
 macro_rules! stories {
@@ -47,6 +52,7 @@ stories! {
         drain_with_slow_kernels drained_survivor gates_hold_what_is_planned
         late_repeat
     }
+    plan_stories { plans_come_true }
     majority_stories {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
