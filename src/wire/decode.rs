@@ -108,21 +108,23 @@ pub(super) fn decode_with_features(bytes: &[u8]) -> Result<(Message, Option<u64>
     message.map(|message| (message, None))
 }
 
+/// The fields of a heartbeat, in the order in which they are taken apart.
+const HEARTBEAT_FIELDS: [u8; 12] = [
+    field::STATE,
+    field::LOG,
+    field::HEARD,
+    field::SOFTWARE,
+    field::CONFIG_DIGEST,
+    field::LOOP_LAG,
+    field::HARDWARE,
+    field::FEATURES,
+    field::FITNESS,
+    field::LOAD,
+    field::WAITING,
+    field::UNABLE,
+];
+
 fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
-    let known = [
-        field::STATE,
-        field::LOG,
-        field::HEARD,
-        field::SOFTWARE,
-        field::CONFIG_DIGEST,
-        field::LOOP_LAG,
-        field::HARDWARE,
-        field::FEATURES,
-        field::FITNESS,
-        field::LOAD,
-        field::WAITING,
-        field::UNABLE,
-    ];
     let [
         state,
         log,
@@ -136,7 +138,7 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         load,
         waiting,
         unable,
-    ] = gather(bytes, known)?;
+    ] = gather(bytes, HEARTBEAT_FIELDS)?;
 
     let mut state = required(state, field::STATE)?;
     let phase = code::phase_of(state.u8()?).ok_or(state.out_of_range())?;
