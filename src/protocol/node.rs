@@ -347,11 +347,8 @@ impl Node {
         self.configuration = configuration;
         (self.configuration.me, self.configuration.incarnation) = kept;
         self.deal.forget();
-<<<<<<< HEAD
         self.forget_refusals();
-=======
         self.rest_after_reload();
->>>>>>> operators
         self.regroup();
         self.repeer();
         self.heirs_among.clear();

@@ -108,23 +108,25 @@ pub(super) fn decode_with_features(bytes: &[u8]) -> Result<(Message, Option<u64>
     message.map(|message| (message, None))
 }
 
+/// The fields of a heartbeat, in the order in which they are taken apart.
+const HEARTBEAT_FIELDS: [u8; 13] = [
+    field::STATE,
+    field::LOG,
+    field::HEARD,
+    field::SOFTWARE,
+    field::CONFIG_DIGEST,
+    field::LOOP_LAG,
+    field::HARDWARE,
+    field::FEATURES,
+    field::FITNESS,
+    field::LOAD,
+    field::WAITING,
+    field::NAME,
+    field::UNABLE,
+];
+
 fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
-    let known = [
-        field::STATE,
-        field::LOG,
-        field::HEARD,
-        field::SOFTWARE,
-        field::CONFIG_DIGEST,
-        field::LOOP_LAG,
-        field::HARDWARE,
-        field::FEATURES,
-        field::FITNESS,
-        field::LOAD,
-        field::WAITING,
-        field::NAME,
-        field::UNABLE,
-    ];
-    let found = gather(bytes, known)?;
+    let found = gather(bytes, HEARTBEAT_FIELDS)?;
     let [state, log, heard, software, digest, lag, hardware, features, fitness, load, ..] = found;
     let [.., waiting, name, unable] = found;
 

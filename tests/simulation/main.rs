@@ -13,16 +13,12 @@
 //! | `overlaps`, `fence` | two who answer at once; what fences a host in |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
-<<<<<<< HEAD
 //! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
 //! | `majority_stories`, `voter_stories`, `stranger_stories` | more of them |
 //! | `layout_stories` | files that have addresses in different groups |
+//! | `plan_stories` | what a plan says is what then happens |
 //! | `profiles` | hosts with other times than others |
 //! | `rollouts` | every key of the reference, changed host by host |
-=======
-//! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories`, `plan_stories` | the stories |
-//! | `majority_stories`, `stranger_stories` | more of them |
->>>>>>> operators
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
 //! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |

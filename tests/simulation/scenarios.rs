@@ -4,14 +4,9 @@ use buoy::protocol::Rule;
 
 use crate::story::Story;
 use crate::{
-<<<<<<< HEAD
     check_stories, host_stories, layout_stories, load_stories, majority_stories,
-    membership_stories, neighbour_stories, network_stories, operator_stories, restart_stories,
-    stranger_stories, voter_stories,
-=======
-    check_stories, host_stories, load_stories, majority_stories, neighbour_stories,
-    network_stories, operator_stories, plan_stories, restart_stories, stranger_stories,
->>>>>>> operators
+    membership_stories, neighbour_stories, network_stories, operator_stories, plan_stories,
+    restart_stories, stranger_stories, voter_stories,
 };
 
 macro_rules! stories {
