@@ -235,6 +235,12 @@ pub fn inability(why: Inability) -> String {
             return format!("a host outside the cluster answers for it ({hardware})");
         }
         Inability::LinkDown => "its link is down or missing",
+        Inability::NoNetwork => {
+            "no interface of this host has a network with it: name one with `interface`"
+        }
+        Inability::NetworkLost => {
+            "this host has lost its own address, or its route, in the network of it"
+        }
         Inability::Kernel(Failure::NoInterface) => "the interface does not exist",
         Inability::Kernel(Failure::NotPermitted) => {
             "the daemon lacks the permission (CAP_NET_ADMIN)"

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A group that is handed over (see `handing`) goes from Held to Handed: its addresses stay as they
-//! are until it is acquired again or released.
+//! are, and are put back, until it is acquired again or released.
 //!
 //! Any order is taken in any state and replaces what was wanted before. Level-triggered: `settle`
 //! compares wanted with present and returns the difference; calling it twice returns nothing new,
@@ -21,21 +21,30 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use self::footing::Footing;
+pub(super) use self::seats::Better;
+use self::seats::{Seat, seats};
+use self::survey::Survey;
 use super::GroupAddresses;
-use super::links::{Host, Link, Place, Readiness};
+use super::links::{Host, Link, Place, Readiness, bits};
 use super::reconcile::{Change, UnderWay};
 use crate::protocol::{Failure, Instant, KernelEvent, Mode, Ticket};
+
+mod footing;
+mod seats;
+mod survey;
 
 /// Adding, and putting back, must have ended after this.
 const ADD_TIMEOUT: Duration = Duration::from_secs(1);
 /// So many addresses share one [`ADD_TIMEOUT`]; 1000 of IPv6 were measured to take up to 0.3 s.
 const ADDRESSES_PER_TIMEOUT: usize = 100;
-/// Addresses of a group that are asked about: they are on the same few links and hosts, so that
-/// these tell of all.
-const ASKED_MAX: usize = 64;
 /// Repairs are told at most this often: a flush takes the addresses one by one, and each is put
 /// back at once, but it is one deed of somebody and counts as one.
 const REPAIRED_GAP: Duration = Duration::from_millis(100);
+
+/// How long addresses that were lost are here without their written prefix: longer than a client of
+/// DHCP or `ifup` takes to put back the host's own addresses, with which they went.
+const PLAIN: Duration = Duration::from_secs(1);
 
 /// What is wanted of a group, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,35 +89,6 @@ pub(super) struct Outcome {
     pub(super) again: Option<Instant>,
 }
 
-/// How the host differs from the wanted presence of a group.
-#[derive(Debug, Default)]
-struct Survey {
-    /// To be added, on links that can carry it.
-    missing: Vec<Place>,
-    /// Some address has no link, or is missing on a link that cannot carry it.
-    stuck: bool,
-    /// Some address has no link at all.
-    homeless: bool,
-    /// Some link is missing or cannot carry its addresses, or nothing may be added.
-    blocked: bool,
-    /// Some address is not usable yet, or a change is under way.
-    unsettled: bool,
-    /// Duplicate address detection failed.
-    duplicate: bool,
-    /// Some address is on this host without being ours.
-    foreign: bool,
-    /// Such an address stands exactly where ours should be.
-    supplanted: bool,
-    /// Ours, but not where it belongs; with whether the address itself is no longer wanted.
-    misplaced: Vec<(Place, bool)>,
-}
-
-impl Survey {
-    fn whole(&self) -> bool {
-        self.missing.is_empty() && !self.blocked && !self.unsettled && self.misplaced.is_empty()
-    }
-}
-
 /// One group.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -118,11 +98,13 @@ pub(super) struct Group {
     /// No longer configured; forgotten once nothing of it is here.
     retired: bool,
     state: State,
-    /// Where each address belongs; keeps the last known link.
-    links: Vec<Option<u32>>,
-    /// What was last told by `Usable`; `None` for a group that was configured again, of which the
-    /// protocol may remember either.
-    usable: Option<bool>,
+    /// Where each address belongs.
+    seats: Vec<Seat>,
+    /// Until then addresses are added without their written prefix: they were lost, perhaps with the
+    /// host's own, and must not become the primary ones before those are back.
+    plain_until: Option<Instant>,
+    /// What was last told of its links and networks.
+    footing: Footing,
     /// When a repair was last told.
     repaired: Option<Instant>,
     /// What the kernel refused since the last order.
@@ -132,12 +114,13 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(configured: GroupAddresses) -> Self {
         Self {
-            links: vec![None; configured.addresses.len()],
+            seats: seats(&configured),
+            plain_until: None,
             configured,
             former: BTreeSet::new(),
             retired: false,
             state: State::Idle,
-            usable: Some(true),
+            footing: Footing::new(),
             repaired: None,
             refusal: None,
         }
@@ -167,7 +150,7 @@ impl Group {
     /// Takes in the new configuration of the group.
     pub(super) fn reconfigure(&mut self, configured: GroupAddresses, now: Instant) {
         if std::mem::take(&mut self.retired) {
-            self.usable = None;
+            self.footing.forget();
         }
         if self.configured == configured {
             return;
@@ -176,7 +159,7 @@ impl Group {
         for (address, _) in &configured.addresses {
             self.former.remove(address);
         }
-        self.links = vec![None; configured.addresses.len()];
+        self.seats = seats(&configured);
         self.configured = configured;
         if let State::Held { ticket, .. } = self.state {
             let repair = Repair::Growing { deadline: now + self.add_timeout() };
@@ -228,24 +211,9 @@ impl Group {
         configured.chain(self.former.iter().copied())
     }
 
-    /// The links that bear the group.
-    pub(super) fn links(&self) -> impl Iterator<Item = u32> + '_ {
-        self.links.iter().flatten().copied()
-    }
-
-    /// Finds anew where each address belongs. To be called when links or networks changed.
-    pub(super) fn relocate(&mut self, host: &Host) {
-        for ((address, _), known) in self.configured.addresses.iter().zip(&mut self.links) {
-            let found = match &self.configured.interface {
-                Some(name) => host.link_named(name),
-                // The host's own address may be lost (IPv6, when the link was down) although the
-                // link is still the right one.
-                None => {
-                    host.link_towards(*address).or_else(|| known.and_then(|index| host.link(index)))
-                }
-            };
-            *known = found.map(|link| link.index);
-        }
+    /// Addresses of before a reconfiguration.
+    pub(super) fn former(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.former.iter().copied()
     }
 
     /// Each address with the link that it is on, if the group is held, whole, and can be reached.
@@ -259,50 +227,27 @@ impl Group {
         announceable.collect()
     }
 
-    /// Each address with the link on which it can be asked who has it, held here or not.
-    pub(super) fn askable<'a>(&self, host: &'a Host) -> Vec<(&'a Link, IpAddr)> {
-        let askable = self.places(host).filter_map(|(address, _, link)| {
-            link.filter(|link| link.usable).map(|link| (link, address))
-        });
-        askable.take(ASKED_MAX).collect()
-    }
-
-    /// The link on which all its addresses belong, with them, if it is one.
-    pub(super) fn place(&self) -> Option<(u32, Vec<IpAddr>)> {
-        let first = self.links.first().copied().flatten()?;
-        let addresses = self.configured.addresses.iter().map(|(address, _)| *address);
-        self.links.iter().all(|link| *link == Some(first)).then(|| (first, addresses.collect()))
-    }
-
     /// Whether it is here, or about to be.
     pub(super) fn is_wanted(&self) -> bool {
         matches!(self.state, State::Adding { .. } | State::Held { .. })
     }
 
-    /// Whether the address belongs on this link.
-    pub(super) fn is_on(&self, address: IpAddr, link: u32) -> bool {
-        let mut places = self.configured.addresses.iter().zip(&self.links);
-        places.any(|((known, _), known_link)| *known == address && *known_link == Some(link))
-    }
-
-    fn places<'a>(
-        &self,
-        host: &'a Host,
-    ) -> impl Iterator<Item = (IpAddr, Option<Place>, Option<&'a Link>)> {
-        self.configured.addresses.iter().zip(&self.links).map(|((address, prefix), index)| {
-            let link = index.and_then(|index| host.link(index));
-            let (address, prefix) = (*address, *prefix);
-            (address, link.map(|link| Place { address, link: link.index, prefix }), link)
-        })
+    /// Whether it stays here only for its connections.
+    pub(super) fn is_handed(&self) -> bool {
+        self.state == State::Handed
     }
 
     /// Compares wanted with present.
     pub(super) fn settle(&mut self, host: &Host, under_way: &UnderWay, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
+        if self.plain_until.is_some_and(|until| until <= now) {
+            self.plain_until = None;
+            self.relocate(host);
+        }
         let usable = self.places(host).all(|(_, _, link)| link.is_some_and(|link| link.usable));
-        if self.usable != Some(usable) && !self.retired {
-            self.usable = Some(usable);
-            outcome.events.push(KernelEvent::Usable { group: self.configured.key, usable });
+        if !self.retired {
+            let found = (usable, self.attachment(usable));
+            outcome.events.extend(self.footing.settle(self.configured.key, found, now));
         }
         match self.state {
             State::Adding { ticket, deadline } => {
@@ -311,43 +256,36 @@ impl Group {
                 self.apply(&survey, under_way, &mut outcome);
             }
             State::Held { ticket, repair } => {
-                let survey = self.survey(host, under_way);
+                let growing = matches!(repair, Repair::Growing { .. });
+                let survey = if growing {
+                    self.survey(host, under_way)
+                } else {
+                    self.survey_of_held(host, under_way, now)
+                };
                 self.settle_held(ticket, repair, &survey, now);
                 self.apply(&survey, under_way, &mut outcome);
             }
-            State::Idle | State::Handed | State::Removing { .. } | State::Withdrawing { .. } => {}
+            State::Handed => {
+                let survey = self.survey(host, under_way);
+                self.apply(&survey, under_way, &mut outcome);
+            }
+            State::Idle | State::Removing { .. } | State::Withdrawing { .. } => {}
         }
         self.tell(now, &mut outcome);
+        let later = self.plain_until.into_iter().chain(self.footing.deadline());
+        outcome.again = outcome.again.into_iter().chain(later).min();
         self.settle_gone(host, under_way, &mut outcome);
         outcome
     }
 
-    fn survey(&self, host: &Host, under_way: &UnderWay) -> Survey {
-        let mut survey = Survey::default();
-        for (address, place, link) in self.places(host) {
-            survey.foreign |= host.places(address).any(|found| !found.ours);
-            let misplaced = host.places(address).filter(|it| it.ours && Some(it.place) != place);
-            survey.misplaced.extend(misplaced.map(|it| (it.place, false)));
-            let (Some(place), Some(link)) = (place, link) else {
-                (survey.homeless, survey.blocked, survey.stuck) = (true, true, true);
-                continue;
-            };
-            let kept_out = host.closed && host.at(&place).is_none();
-            survey.blocked |= !link.usable || kept_out;
-            survey.stuck |= kept_out || !link.usable && host.at(&place).is_none();
-            survey.unsettled |= under_way.removing(&place);
-            survey.supplanted |= host.at(&place).is_some_and(|found| !found.ours);
-            match host.at(&place).map(|it| it.readiness) {
-                Some(Readiness::Ready) => {}
-                Some(Readiness::Tentative) => survey.unsettled = true,
-                Some(Readiness::Duplicate) => survey.duplicate = true,
-                None if link.usable && !kept_out => survey.missing.push(place),
-                None => {}
-            }
-        }
-        for address in &self.former {
-            let ours = host.places(*address).filter(|it| it.ours);
-            survey.misplaced.extend(ours.map(|it| (it.place, true)));
+    /// Addresses that were lost come back without their written prefix, and get it later.
+    fn survey_of_held(&mut self, host: &Host, under_way: &UnderWay, now: Instant) -> Survey {
+        let survey = self.survey(host, under_way);
+        let leads = |place: &Place| place.address.is_ipv4() && place.prefix < bits(place.address);
+        if survey.lost && survey.missing.iter().any(leads) {
+            self.plain_until = Some(now + PLAIN);
+            self.relocate(host);
+            return self.survey(host, under_way);
         }
         survey
     }
@@ -375,7 +313,7 @@ impl Group {
     }
 
     fn settle_held(&mut self, ticket: Ticket, repair: Repair, survey: &Survey, now: Instant) {
-        let missing = !survey.missing.is_empty();
+        let missing = survey.lost;
         let late = match repair {
             Repair::Missing { deadline } | Repair::Growing { deadline } => deadline <= now,
             Repair::None | Repair::Waiting | Repair::Untold { .. } => false,
@@ -415,8 +353,10 @@ impl Group {
     }
 
     /// Orders what `survey` found to be done, as far as the state still wants it.
-    fn apply(&self, survey: &Survey, under_way: &UnderWay, outcome: &mut Outcome) {
-        let (State::Adding { .. } | State::Held { .. }) = self.state else { return };
+    fn apply(&mut self, survey: &Survey, under_way: &UnderWay, outcome: &mut Outcome) {
+        let (State::Adding { .. } | State::Held { .. } | State::Handed) = self.state else {
+            return;
+        };
         let free = |place: &Place| !under_way.contains(place);
         let missing = survey.missing.iter().copied().filter(free);
         outcome.changes.extend(missing.map(Change::Add));
@@ -426,11 +366,17 @@ impl Group {
                 outcome.changes.push(Change::Remove { place, connections });
             }
         }
-        if let State::Held { ticket, repair: Repair::Growing { .. } } = self.state
-            && survey.whole()
-        {
-            let group = self.configured.key;
+        let (group, State::Held { ticket, repair }) = (self.configured.key, self.state) else {
+            return;
+        };
+        if matches!(repair, Repair::Growing { .. }) && survey.whole() {
+            self.seats.iter_mut().for_each(|seat| seat.moved = false);
             outcome.events.push(KernelEvent::Present { group, ticket });
+        } else if repair == Repair::None && survey.whole() {
+            let moved = self.seats.iter_mut().map(|seat| std::mem::take(&mut seat.moved));
+            if moved.fold(false, |any, moved| any | moved) {
+                outcome.events.push(KernelEvent::Moved { group });
+            }
         }
     }
 

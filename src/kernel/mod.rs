@@ -44,10 +44,12 @@ mod links;
 mod mute;
 mod ndp;
 mod neighbours;
+mod outlook;
 mod probe;
 mod questions;
 mod reach;
 mod reconcile;
+mod routes;
 mod ruleset;
 mod sharing;
 mod sockets;
@@ -75,6 +77,7 @@ use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
 pub use self::gate::{Door, Lease, Renewal, remove_gate, table_name};
 pub use self::leftovers::remove_leftovers;
+pub use self::outlook::hindrances;
 pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
 };

@@ -31,6 +31,7 @@
 
 mod action;
 mod announcements;
+mod attachment;
 mod balance;
 mod bucket;
 mod claims;
@@ -79,7 +80,7 @@ pub use connections::{CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Connection};
 pub use continuation::{Acquaintance, Memory, Misfit, Obstacle};
 pub use drain::Waiting;
 pub use event::{
-    Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Ticket,
+    Attachment, Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Ticket,
 };
 pub use fitness::{FITNESS_MAX, Fitness, LastResort};
 pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};

@@ -50,6 +50,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::LeaseFromAsking, "strict_freeze"),
     (Rule::LeaseInsists, "minority_closes"),
     (Rule::LinkDownReleases, "link_down_second_path"),
+    (Rule::LostNetworkReleases, "network_lost"),
     (Rule::ListenAfterLink, "alone_link_down_and_up"),
     (Rule::LoadCounts, "doubled_load"),
     (Rule::LoadDamped, "load_noise"),
