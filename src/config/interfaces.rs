@@ -4,8 +4,8 @@
 //!   "eth0"    "en*"    ["eth0", "ens*"]    { lb1 = "eth0", lb2 = ["ens9", "ens10"] }
 //! ```
 //!
-//! In a pattern `*` stands for any letters. Of several links that fit, the kernel side takes the one
-//! that carries the address best, then one that is up, then the first by name.
+//! In a pattern `*` stands for any letters. Of several links that fit, the kernel side takes the
+//! one that carries the address best, then one that is up, then the first by name.
 
 use std::collections::BTreeMap;
 

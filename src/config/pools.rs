@@ -41,8 +41,8 @@ pub struct GroupConfig {
     pub key: GroupKey,
     /// Its addresses as written; at least one, at most [`ADDRESSES_PER_GROUP_MAX`].
     pub vips: Vec<Vip>,
-    /// Where they are added: names and patterns (`en*`), separated by spaces; `None` is the interface
-    /// with a connected route to the address.
+    /// Where they are added: names and patterns (`en*`), separated by spaces; `None` is the
+    /// interface with a connected route to the address.
     pub interface: Option<String>,
     /// The same for nodes for which it is said one by one.
     pub interface_of: BTreeMap<NodeId, String>,

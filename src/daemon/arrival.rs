@@ -1,8 +1,8 @@
 //! Waits until this host has an address of one of the nodes.
 //!
 //! At boot the daemon may start before DHCP has answered or a late driver has made the link. Which
-//! node it is cannot be told then, and nothing would start it again if it ended as for a fault of the
-//! file. So it waits, says so once in the log and all the time to the service manager. A signal
+//! node it is cannot be told then, and nothing would start it again if it ended as for a fault of
+//! the file. So it waits, says so once in the log and all the time to the service manager. A signal
 //! ends it, as nothing has been done yet.
 
 use std::thread;

@@ -5,11 +5,12 @@
 //! events that `watch` reads.
 //!
 //! Every address bears our mark (see `links`) and `NOPREFIXROUTE`, so that it makes no route to a
-//! network (see `routes`). A /32 has scope `host`: the kernel chooses it neither for what leaves by a
-//! gateway nor, as it would with scope `link`, for what stays on the link. With a shorter prefix it
-//! must have the scope of the primary address, and is not chosen because it is a secondary one. IPv6 addresses skip duplicate address detection (it would cost more than a second, and
-//! ownership is what the protocol decides) and have no preferred lifetime, so that the host never
-//! chooses them as the source of its own traffic.
+//! network (see `routes`). A /32 has scope `host`: the kernel chooses it neither for what leaves by
+//! a gateway nor, as it would with scope `link`, for what stays on the link. With a shorter prefix
+//! it must have the scope of the primary address, and is not chosen because it is a secondary one.
+//! IPv6 addresses skip duplicate address detection (it would cost more than a second, and ownership
+//! is what the protocol decides) and have no preferred lifetime, so that the host never chooses
+//! them as the source of its own traffic.
 
 use std::io;
 use std::net::IpAddr;

@@ -100,8 +100,8 @@ pub(super) struct Group {
     state: State,
     /// Where each address belongs.
     seats: Vec<Seat>,
-    /// Until then addresses are added without their written prefix: they were lost, perhaps with the
-    /// host's own, and must not become the primary ones before those are back.
+    /// Until then addresses are added without their written prefix: they were lost, perhaps with
+    /// the host's own, and must not become the primary ones before those are back.
     plain_until: Option<Instant>,
     /// What was last told of its links and networks.
     footing: Footing,

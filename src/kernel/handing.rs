@@ -8,8 +8,8 @@
 //!                   +--release--> connections are ended, addresses removed, as ever
 //! ```
 //!
-//! What is lost meanwhile, with a link that was down or by a flush, is put back, mute as before. If the
-//! hardware address changes, the new owner sends to nobody: then the connections are reset.
+//! What is lost meanwhile, with a link that was down or by a flush, is put back, mute as before. If
+//! the hardware address changes, the new owner sends to nobody: then the connections are reset.
 //!
 //! The protocol decides. It is told `Absent` when the gate is closed for all but connections: from
 //! then on this host answers no question for the addresses and lets nothing begin. Like all that is
@@ -71,8 +71,8 @@ impl Handing {
         self.connections.keep(self.groups.keys().copied().collect());
     }
 
-    /// Mutes on their new link what is to be put back there; takes from `changes` what cannot be. To
-    /// be called before addresses are covered.
+    /// Mutes on their new link what is to be put back there; takes from `changes` what cannot be.
+    /// To be called before addresses are covered.
     pub(super) fn mute_what_comes(
         &mut self,
         changes: &mut Vec<Change>,
@@ -97,8 +97,8 @@ impl Handing {
     }
 
     /// Looks whether the new owners can go on to send here what they have: not to another hardware
-    /// address. Then the connections are ended, once their addresses are back, so that their clients
-    /// are told. To be called when links have changed.
+    /// address. Then the connections are ended, once their addresses are back, so that their
+    /// clients are told. To be called when links have changed.
     pub(super) fn follow_hardware(&mut self, reconciler: &mut Reconciler) -> Vec<KernelEvent> {
         let mut ended = Vec::new();
         for (group, before) in &mut self.groups {

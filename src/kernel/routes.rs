@@ -2,8 +2,8 @@
 //!
 //! An address that is written with its prefix brings its network along, as users of other daemons
 //! know it. On a link where that network is not connected, a route to it is made while the address
-//! is here; its source is the address, which the kernel accepts only while it is here. With
-//! the metric [`PRIORITY_TAG`] it comes last: no route of the host's own is ever worse off for it, and
+//! is here; its source is the address, which the kernel accepts only while it is here. With the
+//! metric [`PRIORITY_TAG`] it comes last: no route of the host's own is ever worse off for it, and
 //! one that comes later wins at once. Wanted routes are compared with those that are there at every
 //! change, and whenever the host's routes are asked for.
 //!

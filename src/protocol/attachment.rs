@@ -3,7 +3,8 @@
 //! A group is let go when its link is down. So it is when the host has lost the network of it while
 //! the link is up (its own address was removed, the lease of DHCP was lost), if any other node was
 //! heard lately: neighbours outside of the network cannot be answered, and a host that has lost its
-//! own address mostly hears no other node by then. With nobody to take the group it goes on serving.
+//! own address mostly hears no other node by then. With nobody to take the group it goes on
+//! serving.
 
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use super::node::Node;
 use super::ownership::GroupHere;
 use super::rules::Rule;
 
-/// Whoever was heard within this, besides the time of detection, is expected to take what a node lets
-/// go that has lost the network of it: longer than the kernel side waits before it tells the loss.
+/// Whoever was heard within this, besides the time of detection, is expected to take what a node
+/// lets go that has lost the network of it: longer than the kernel side waits before it tells the
+/// loss.
 const RELIEF: Duration = Duration::from_secs(2);
 
 impl Node {
@@ -38,8 +40,8 @@ impl Node {
         }
     }
 
-    /// Whether another node can be expected to take what this node lets go. A host that has lost its
-    /// own address often hears nobody from then on.
+    /// Whether another node can be expected to take what this node lets go. A host that has lost
+    /// its own address often hears nobody from then on.
     fn heard_lately(&self) -> bool {
         let lately = self.configuration.timing.detection() + RELIEF;
         let mut heard = self.peers.values().filter_map(|peer| peer.heard_at);

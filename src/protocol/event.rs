@@ -158,8 +158,8 @@ pub enum KernelEvent {
     /// Since [`Action::WatchConnections`](super::Action::WatchConnections): how many of the
     /// connections that were there then have not ended, by group; none of a group that is missing.
     ConnectionsRemain(Vec<(GroupKey, u32)>),
-    /// The connections of this group could be kept by its kernel if it were handed over, and this is
-    /// where. Told before `Present`.
+    /// The connections of this group could be kept by its kernel if it were handed over, and this
+    /// is where. Told before `Present`.
     Keepable {
         /// The group.
         group: GroupKey,

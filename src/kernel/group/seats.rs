@@ -79,8 +79,8 @@ impl Seat {
         }
     }
 
-    /// Finds anew where the address belongs; with its written prefix only if `written` is so. Whether
-    /// neighbours have to be told is noted in `moved`.
+    /// Finds anew where the address belongs; with its written prefix only if `written` is so.
+    /// Whether neighbours have to be told is noted in `moved`.
     pub(in crate::kernel) fn relocate(
         &mut self,
         (address, prefix): (IpAddr, u8),

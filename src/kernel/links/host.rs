@@ -1,4 +1,5 @@
-//! The host as it is known: its links, addresses and connected networks, and where addresses belong.
+//! The host as it is known: its links, addresses and connected networks, and where addresses
+//! belong.
 //!
 //! A network is *connected* by an address of the host that is not ours, or by a route of the main
 //! table that leads out of a device without a gateway (see `routes`), as hosts have it whose own
@@ -235,10 +236,10 @@ impl Host {
         }
     }
 
-    /// The prefix with which the address is to be added on the link: of IPv4 the one that was written only
-    /// where the host has an address of its own with the same network, of which the kernel then makes
-    /// ours a secondary one. Otherwise ours would be the primary one, and the host's own address would
-    /// get no route when it comes, and go when ours goes.
+    /// The prefix with which the address is to be added on the link: of IPv4 the one that was
+    /// written only where the host has an address of its own with the same network, of which the
+    /// kernel then makes ours a secondary one. Otherwise ours would be the primary one, and the
+    /// host's own address would get no route when it comes, and go when ours goes.
     pub(in crate::kernel) fn prefix_on(&self, link: u32, address: IpAddr, written: u8) -> u8 {
         if address.is_ipv6() {
             return written;
@@ -251,8 +252,8 @@ impl Host {
         if own { written } else { bits(address) }
     }
 
-    /// The link of this address of ours, if the kernel would remove addresses that are not ours with
-    /// it because it is their primary one.
+    /// The link of this address of ours, if the kernel would remove addresses that are not ours
+    /// with it because it is their primary one.
     pub(in crate::kernel) fn drags(&self, place: &Place) -> Option<&Link> {
         let lead = self.leading.iter().find(|it| it.place == *place)?;
         let network = Network { address: lead.network, prefix: place.prefix, link: place.link };
