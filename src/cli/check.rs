@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use crate::config::{
     self, Config, Fault, GroupConfig, NodeConfig, Refused, Role, Warning, find_me, show_duration,
 };
+use crate::daemon::setup;
 use crate::exit::Exit;
-use crate::protocol::{Mode, Strategy};
+use crate::kernel;
+use crate::protocol::{Mode, NodeId, Strategy};
 
 use super::Streams;
 
@@ -91,14 +93,25 @@ fn write_summary(
     let (active, count) = (config.keys.active, config.keys.all.len());
     let key_file = config.key_file.display();
     writeln!(out, "keys:   {} in {key_file}, {active} is active", counted(count, "key"))?;
-    match me {
+    match &me {
         Ok(name) => writeln!(out, "here:   this host is node {name}")?,
         Err(why) => writeln!(out, "here:   {why}")?,
+    }
+    for (group, text) in hindrances(config, me.as_ref()) {
+        writeln!(out, "warning, group {group}: {text}")?;
     }
     for warning in &config.warnings {
         writeln!(out, "warning, {warning}")?;
     }
     Ok(())
+}
+
+/// What stands in the way of groups on this host, if it is a node.
+fn hindrances(config: &Config, me: Result<&String, &String>) -> Vec<(String, String)> {
+    let Ok(name) = me else { return Vec::new() };
+    let groups = setup::groups(config, NodeId::from_name(name));
+    let mark = kernel::Mark::here(&kernel::table_name(&config.cluster));
+    kernel::hindrances(&groups, mark).unwrap_or_default()
 }
 
 fn node_row(node: &NodeConfig) -> Vec<String> {
@@ -113,9 +126,21 @@ fn node_row(node: &NodeConfig) -> Vec<String> {
 
 fn group_row(config: &Config, group: &GroupConfig) -> Vec<String> {
     let vips: Vec<String> = group.vips.iter().map(ToString::to_string).collect();
-    let interface = group.interface.clone().unwrap_or("routed".to_owned());
+    let interface = shown_interface(config, group);
     let (name, pool, mode) = (group.name.clone(), group.pool.clone(), mode(group).to_owned());
     vec![name, pool, interface, mode, placed(config, group), vips.join(" ")]
+}
+
+fn shown_interface(config: &Config, group: &GroupConfig) -> String {
+    let of_node = |node: &NodeConfig| {
+        Some(format!("{}={}", node.name, group.interface_of.get(&node.id)?.replace(' ', ",")))
+    };
+    let each: Vec<String> = config.nodes.iter().filter_map(of_node).collect();
+    match &group.interface {
+        Some(names) => names.replace(' ', ","),
+        None if each.is_empty() => "routed".to_owned(),
+        None => each.join(" "),
+    }
 }
 
 fn placed(config: &Config, group: &GroupConfig) -> String {
@@ -196,7 +221,10 @@ fn taken_json(path: &Path, config: &Config, me: Result<&String, &String>) -> Val
             })
         })
         .collect();
-    let warnings: Vec<Value> = config.warnings.iter().map(warning_json).collect();
+    let here = hindrances(config, me)
+        .into_iter()
+        .map(|(group, text)| json!({ "line": null, "key": group, "text": text }));
+    let warnings: Vec<Value> = config.warnings.iter().map(warning_json).chain(here).collect();
     json!({
         "schema": 1,
         "valid": true,

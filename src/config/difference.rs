@@ -320,6 +320,18 @@ fn groups(old: &[GroupConfig], new: &[GroupConfig]) -> Vec<Change> {
     changes
 }
 
+fn shown_interface(group: &GroupConfig) -> String {
+    match (&group.interface, group.interface_of.is_empty()) {
+        (Some(names), _) => names.clone(),
+        (None, true) => "the routed one".to_owned(),
+        (None, false) => {
+            let mut names: Vec<&str> = group.interface_of.values().map(String::as_str).collect();
+            names.sort_unstable();
+            format!("one for each node ({})", names.join(", "))
+        }
+    }
+}
+
 fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
     let mut what = Vec::new();
     if old.name != new.name {
@@ -332,9 +344,8 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
     what.extend(added.map(|vip| format!("{vip} added")));
     let removed = old.vips.iter().filter(|vip| !new.vips.contains(vip));
     what.extend(removed.map(|vip| format!("{vip} removed")));
-    if old.interface != new.interface {
-        let shown = |name: &Option<String>| name.clone().unwrap_or("the routed one".to_owned());
-        what.push(format!("interface from {} to {}", shown(&old.interface), shown(&new.interface)));
+    if (&old.interface, &old.interface_of) != (&new.interface, &new.interface_of) {
+        what.push(format!("interface from {} to {}", shown_interface(old), shown_interface(new)));
     }
     if old.mode != new.mode {
         what.push(format!("mode from {:?} to {:?}", old.mode, new.mode).to_lowercase());

@@ -39,7 +39,11 @@ fn meaning(config: &Config) -> String {
             let force = if group.force { " force" } else { "" };
             let mode = group.mode;
             let release = if group.last_resort == LastResort::Release { " release" } else { "" };
-            format!("{} {} {vips:?} {placed:?} {mode:?}{force}{release}", group.pool, group.name)
+            let mut links: Vec<_> = group.interface_of.iter().collect();
+            links.sort();
+            let links = if links.is_empty() { String::new() } else { format!(" {links:?}") };
+            let (pool, name) = (&group.pool, &group.name);
+            format!("{pool} {name} {vips:?} {placed:?} {mode:?}{force}{release}{links}")
         })
         .collect();
     groups.sort();

@@ -122,6 +122,16 @@ impl<'a> Entry<'a> {
         list
     }
 
+    /// Keys that are names of something, each with what stands there, if this is a table.
+    pub(super) fn pairs_if(&self) -> Option<Vec<(String, Entry<'a>)>> {
+        let table = self.value.get_ref().as_table()?;
+        let pairs = table.iter().map(|(name, value)| {
+            let key = format!("{}.{}", self.key, name.get_ref());
+            (name.get_ref().to_string(), Entry { source: self.source, value, key })
+        });
+        Some(pairs.collect())
+    }
+
     /// The table under this entry, if it is one.
     pub(super) fn section_if(&self, known: &'static [&'static str]) -> Option<Section<'a>> {
         let table = self.value.get_ref().as_table()?;

@@ -90,6 +90,8 @@ const CHECK: &[&str] = &[
 const HOOK: &[&str] =
     &["name", "on", "command", "user", "timeout", "style", "notify_fifo", "pools"];
 
+const WRITE_INTERFACE: &str =
+    "write \"eth0\", [\"eth0\", \"en*\"], or { lb1 = \"eth0\", lb2 = \"enp3s0\" }";
 pub(super) const WRITE_STRING: &str = "write a string in double quotes";
 pub(super) const WRITE_DURATION: &str =
     "write a number with its unit in quotes, like \"300ms\" or \"2s\"";
@@ -178,7 +180,7 @@ pub(super) struct Node {
 pub(super) struct Pool {
     pub(super) place: Place,
     pub(super) name: Option<At<String>>,
-    pub(super) interface: Option<At<String>>,
+    pub(super) interface: Option<Interface>,
     /// The list itself, for a pool without addresses.
     pub(super) list: Option<Place>,
     pub(super) groups: Vec<Group>,
@@ -190,12 +192,20 @@ pub(super) struct Pool {
     pub(super) last_resort: Option<At<String>>,
 }
 
+/// Which interface gets addresses: names or patterns for all nodes, or for each node.
+#[derive(Debug)]
+pub(super) struct Interface {
+    pub(super) place: Place,
+    pub(super) all: Vec<At<String>>,
+    pub(super) by_node: Vec<(String, Vec<At<String>>)>,
+}
+
 /// One element of `vips`.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) place: Place,
     pub(super) name: Option<At<String>>,
-    pub(super) interface: Option<At<String>>,
+    pub(super) interface: Option<Interface>,
     pub(super) addresses: Vec<At<String>>,
     pub(super) force: Option<bool>,
 }
@@ -361,7 +371,7 @@ fn read_pool(section: &Section<'_>, findings: &mut Findings) -> Pool {
     Pool {
         place: section.place().clone(),
         name: name.and_then(|entry| entry.text(WRITE_STRING, findings)),
-        interface: section.text("interface", WRITE_STRING, findings),
+        interface: read_interface(section.entry("interface").as_ref(), findings),
         list: list.as_ref().map(Entry::place),
         groups: entries.iter().filter_map(|entry| read_group(entry, findings)).collect(),
         mode: section.text("mode", WRITE_STRING, findings),
@@ -391,7 +401,7 @@ fn read_group(entry: &Entry<'_>, findings: &mut Findings) -> Option<Group> {
     Some(Group {
         place: list.as_ref().map_or(place, Entry::place),
         name: section.text("name", WRITE_STRING, findings),
-        interface: section.text("interface", WRITE_STRING, findings),
+        interface: read_interface(section.entry("interface").as_ref(), findings),
         addresses: read_texts(list.as_ref(), WRITE_ADDRESSES, findings),
         force: section.flag("force", WRITE_FLAG, findings).map(|force| force.value),
     })
@@ -402,6 +412,27 @@ impl Group {
     fn of(place: Place, addresses: Vec<At<String>>) -> Self {
         Self { place, name: None, interface: None, addresses, force: None }
     }
+}
+
+fn read_interface(entry: Option<&Entry<'_>>, findings: &mut Findings) -> Option<Interface> {
+    let entry = entry?;
+    let mut interface = Interface { place: entry.place(), all: Vec::new(), by_node: Vec::new() };
+    let names = |entry: &Entry<'_>, findings: &mut Findings| match entry.text_if() {
+        Some(name) => vec![name],
+        None if entry.list_if().is_some() => read_texts(Some(entry), WRITE_INTERFACE, findings),
+        None => {
+            entry.refuse_type("a string", WRITE_INTERFACE, findings);
+            Vec::new()
+        }
+    };
+    match entry.pairs_if() {
+        None => interface.all = names(entry, findings),
+        Some(pairs) => {
+            let named = pairs.into_iter().map(|(node, entry)| (node, names(&entry, findings)));
+            interface.by_node = named.collect();
+        }
+    }
+    Some(interface)
 }
 
 fn read_texts(list: Option<&Entry<'_>>, wanted: &str, findings: &mut Findings) -> Vec<At<String>> {

@@ -25,6 +25,7 @@ mod find_me;
 mod haproxy;
 mod hooks;
 mod http_check;
+mod interfaces;
 mod kernel_lease;
 mod key_file;
 mod nodes;

@@ -15,6 +15,7 @@ use super::addresses::{Vip, vip};
 use super::document::nearest;
 use super::fault::{At, Findings, Place};
 use super::file;
+use super::interfaces::{self, Interfaces};
 use super::nodes::{Nodes, valid_name};
 use super::timing::duration;
 use super::voters::check_voters;
@@ -23,8 +24,6 @@ use super::voters::check_voters;
 pub const ADDRESSES_PER_GROUP_MAX: usize = 1024;
 /// The word for [`Mode::Majority`].
 const MAJORITY: &str = "majority";
-/// Interface names of Linux (IFNAMSIZ with its closing zero).
-const INTERFACE_NAME_MAX: usize = 15;
 /// Above these a takeover takes more than some 15 and 100 ms (KERNEL.md C).
 const COMFORTABLE_V4: usize = 1000;
 const COMFORTABLE_V6: usize = 300;
@@ -42,8 +41,11 @@ pub struct GroupConfig {
     pub key: GroupKey,
     /// Its addresses as written; at least one, at most [`ADDRESSES_PER_GROUP_MAX`].
     pub vips: Vec<Vip>,
-    /// Where they are added; `None` is the interface with a connected route to the address.
+    /// Where they are added: names and patterns (`en*`), separated by spaces; `None` is the
+    /// interface with a connected route to the address.
     pub interface: Option<String>,
+    /// The same for nodes for which it is said one by one.
+    pub interface_of: BTreeMap<NodeId, String>,
     /// What must not happen to it.
     pub mode: Mode,
     /// How it is placed.
@@ -58,6 +60,14 @@ pub struct GroupConfig {
     pub last_resort: LastResort,
 }
 
+impl GroupConfig {
+    /// Where its addresses are added at this node; `None` as in [`GroupConfig::interface`].
+    #[must_use]
+    pub fn interface_at(&self, node: NodeId) -> Option<&str> {
+        self.interface_of.get(&node).or(self.interface.as_ref()).map(String::as_str)
+    }
+}
+
 /// What has been seen so far, to tell what stands twice.
 #[derive(Default)]
 struct Seen {
@@ -70,7 +80,7 @@ struct Seen {
 /// What all groups of a pool share.
 struct Shared {
     pool: String,
-    interface: Option<String>,
+    interface: Interfaces,
     mode: Mode,
     strategy: Strategy,
     prefer: Vec<NodeId>,
@@ -131,8 +141,7 @@ fn check_pool(
     let prefer = check_prefer(&pool.prefer, nodes, findings);
     let strategy = check_strategy(pool.strategy.as_ref(), &pool.prefer, findings);
     let failback = check_failback(pool.failback.as_ref(), &pool.prefer, findings);
-    let interface = pool.interface.as_ref().filter(|name| valid_interface(name, findings));
-    let interface = interface.map(|name| name.value.clone());
+    let interface = interfaces::check(pool.interface.as_ref(), nodes, findings).unwrap_or_default();
     let force = pool.force.unwrap_or(false);
     let last_resort = check_last_resort(pool.last_resort.as_ref(), findings);
     Shared { pool: name, interface, mode, strategy, prefer, failback, force, last_resort }
@@ -242,8 +251,8 @@ fn check_group(
     seen: &mut Seen,
     findings: &mut Findings,
 ) -> Option<GroupConfig> {
-    let interface = group.interface.as_ref().filter(|name| valid_interface(name, findings));
-    let interface = interface.map(|name| name.value.clone()).or_else(|| shared.interface.clone());
+    let interface = interfaces::check(group.interface.as_ref(), nodes, findings);
+    let interface = interface.unwrap_or_else(|| shared.interface.clone());
     let count = group.addresses.len();
     if empty(&group.place) {
         findings.refuse(&group.place, "is empty", "write at least one address");
@@ -254,7 +263,7 @@ fn check_group(
     }
     let mut vips = Vec::new();
     for text in &group.addresses {
-        let Some(vip) = vip(text, interface.is_some(), findings) else { continue };
+        let Some(vip) = vip(text, interface.is_said(), findings) else { continue };
         check_address(vip.address, &text.place, nodes, seen, findings);
         vips.push(vip);
     }
@@ -270,7 +279,8 @@ fn check_group(
         name,
         key,
         vips,
-        interface,
+        interface: interface.all,
+        interface_of: interface.by_node,
         mode: shared.mode,
         strategy: shared.strategy,
         prefer: shared.prefer.clone(),
@@ -326,20 +336,6 @@ fn check_group_name(
         findings.refuse(place, problem, "rename one of them");
     }
     name
-}
-
-fn valid_interface(name: &At<String>, findings: &mut Findings) -> bool {
-    let text = name.value.as_str();
-    let allowed = |letter: char| letter.is_ascii_graphic() && !"/:%".contains(letter);
-    let valid = (1..=INTERFACE_NAME_MAX).contains(&text.len())
-        && text.chars().all(allowed)
-        && text != "."
-        && text != "..";
-    if !valid {
-        let remedy = format!("write 1 to {INTERFACE_NAME_MAX} characters, as in \"ip link\"");
-        findings.refuse(&name.place, "is not the name of an interface", remedy);
-    }
-    valid
 }
 
 /// Limits and warnings that concern all groups together.

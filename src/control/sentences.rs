@@ -274,6 +274,12 @@ pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
             "no interface that is up has a network with it; name its interface, or bring the \
              link up"
         }
+        (Inability::NoNetwork, _) => {
+            "no interface of this host has a network with it: name one with `interface`"
+        }
+        (Inability::NetworkLost, _) => {
+            "this host has lost its own address, or its route, in the network of it"
+        }
         (Inability::Kernel(Failure::NoInterface), Some(link)) => {
             return format!("its interface {link} does not exist");
         }

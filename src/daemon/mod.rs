@@ -17,6 +17,7 @@
 //! protocol thread should ever end by itself the daemon ends with an error, and the kernel side
 //! still removes every address.
 
+mod arrival;
 mod attendant;
 mod clock;
 mod deadlines;
@@ -43,7 +44,7 @@ mod removals;
 mod reports;
 mod runtime_directory;
 mod service_notify;
-mod setup;
+pub(crate) mod setup;
 mod state_directory;
 mod state_file;
 mod turns;
@@ -205,9 +206,7 @@ pub fn run(options: Options) -> Result<(), Error> {
         tracing::warn!(file = %options.config.display(), "{warning}");
     }
     let system = |wanted| move |source| Error::System { wanted, source };
-    let addresses = host::addresses().map_err(system("this host's addresses"))?;
-    let me = config::find_me(&config, options.node.as_deref(), &addresses, &host::name())
-        .map_err(Error::WhoAmI)?;
+    let me = arrival::find_me(&config, options.node.as_deref())?;
     let directory = RuntimeDirectory::open(&options.runtime_dir)?;
     let voters = open_voters(&options, &config, me)?;
     if let Err(refused) = realtime::lock_memory() {

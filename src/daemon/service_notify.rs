@@ -67,6 +67,15 @@ impl ServiceNotify {
         self.say(&format!("READY=1\nSTATUS={}", one_line(status)));
     }
 
+    /// The daemon waits for something before it can serve, and may go on so for this long.
+    pub(crate) fn waiting(&self, status: &str, longer: Duration) {
+        self.say(&format!(
+            "EXTEND_TIMEOUT_USEC={}\nSTATUS={}",
+            longer.as_micros(),
+            one_line(status)
+        ));
+    }
+
     /// The configuration is being applied anew; ends with the next [`ServiceNotify::ready`].
     pub(crate) fn reloading(&self) {
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::monotonic().as_micros()));

@@ -123,7 +123,7 @@ pub(crate) fn groups(config: &Config, me: NodeId) -> Vec<kernel::GroupAddresses>
         key: group.key,
         name: group.name.clone(),
         mode: group.mode,
-        interface: group.interface.clone(),
+        interface: group.interface_at(me).map(str::to_owned),
         addresses: group.vips.iter().map(|vip| (vip.address, vip.prefix)).collect(),
     };
     config.groups.iter().map(group).collect()

@@ -5,9 +5,12 @@
 //! events that `watch` reads.
 //!
 //! Every address bears our mark (see `mark`) and `NOPREFIXROUTE`, so that it makes no route to a
-//! network. IPv6 addresses skip duplicate address detection (it would cost more than a second, and
-//! ownership is what the protocol decides) and have no preferred lifetime, so that the host never
-//! chooses them as the source of its own traffic.
+//! network (see `routes`). A /32 has scope `host`: the kernel chooses it neither for what leaves by
+//! a gateway nor, as it would with scope `link`, for what stays on the link. With a shorter prefix
+//! it must have the scope of the primary address, and is not chosen because it is a secondary one.
+//! IPv6 addresses skip duplicate address detection (it would cost more than a second, and ownership
+//! is what the protocol decides) and have no preferred lifetime, so that the host never chooses
+//! them as the source of its own traffic.
 
 use std::io;
 use std::net::IpAddr;
@@ -18,7 +21,7 @@ use netlink_packet_route::address::{
 };
 use rtnetlink::Handle;
 
-use super::links::Place;
+use super::links::{Place, bits};
 use super::mark::{Mark, PROTOCOL_TAG};
 use super::reconcile::{Change, Refusal};
 
@@ -28,6 +31,8 @@ const EPERM: i32 = 1;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
 const EADDRNOTAVAIL: i32 = 99;
+/// `RT_SCOPE_HOST`.
+const SCOPE_HOST: u8 = 254;
 
 /// Opens the connection through which changes are made. To be called within the runtime.
 pub(super) fn connect() -> io::Result<Handle> {
@@ -46,12 +51,32 @@ pub(super) async fn make(
     let done = match change {
         Change::Add(_) => {
             let mut request = handle.address().add(place.link, place.address, place.prefix);
+            request.message_mut().header.scope = scope(&place).into();
             describe(request.message_mut(), place.address, (mark, lifetime));
             request.execute().await
         }
         Change::Remove { .. } => handle.address().del(named(&place)).execute().await,
     };
     (change, done.map_err(refusal))
+}
+
+/// The scope that an address has at this place.
+pub(super) fn scope(place: &Place) -> u8 {
+    if place.address.is_ipv4() && place.prefix == bits(place.address) { SCOPE_HOST } else { 0 }
+}
+
+/// Lets the kernel keep the addresses of the link that are secondary to one that goes. To be called
+/// only where it would take addresses with it that are not ours.
+pub(super) fn promote_secondaries(link: &str) {
+    let setting = format!("/proc/sys/net/ipv4/conf/{link}/promote_secondaries");
+    match std::fs::write(&setting, "1") {
+        Ok(()) => tracing::info!(link, "promote_secondaries set, so that no other address goes"),
+        Err(error) => tracing::warn!(
+            link,
+            %error,
+            "addresses of the host may go with one of ours: set promote_secondaries to 1 by sysctl"
+        ),
+    }
 }
 
 fn describe(message: &mut AddressMessage, address: IpAddr, (mark, lifetime): (Mark, Option<u32>)) {

@@ -26,16 +26,20 @@ use super::closing::Closing;
 use super::connections::Connections;
 use super::counters::Counters;
 use super::fence::Fence;
+use super::group::Better;
 use super::handing::{self, Handing};
 use super::mark::Mark;
 use super::orphans;
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
+use super::routes::Routes;
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
 use super::withdrawals::Withdrawals;
 use super::{EventSink, Order, Settings, StartError, Started, Ward};
 use crate::protocol::{GroupKey, Instant, KernelEvent, Mode, Remover};
+
+mod speaking;
 
 /// Changes asked for at once. More would only fill the sockets' buffers.
 pub(super) const CHANGES_MAX: usize = 64;
@@ -101,6 +105,7 @@ pub(super) struct Shell {
     ward: Ward,
     probes: Probes,
     verifier: Verifier,
+    routes: Routes,
     /// The connection broke; open it anew then.
     broken: Option<Moment>,
     /// Addresses that a sweep does not remove.
@@ -122,7 +127,7 @@ impl Shell {
         }
         let mark = settings.mark();
         let watch = Watch::open(mark).map_err(StartError::Netlink)?;
-        let kept = adoption::kept(&settings);
+        let (kept, peers) = (adoption::kept(&settings), settings.peer_addresses.clone());
         let serves = !settings.groups.is_empty();
         let majority = settings.groups.iter().any(|group| group.mode == Mode::Majority);
         let mut shell = Self {
@@ -144,11 +149,13 @@ impl Shell {
             withdrawals,
             ward: settings.ward,
             verifier: Verifier::new(settings.peer_addresses.clone()),
+            routes: Routes::new(mark),
             probes: Probes::new(settings.peer_addresses),
             broken: None,
             kept,
             leaving: false,
         };
+        shell.reconciler.acquaint(peers);
         let swept = shell.sweep().await?;
         shell.counters.swept.add(swept);
         if swept > 0 {
@@ -234,6 +241,8 @@ impl Shell {
         let moment = self.started + wanted.min(far);
         let moment = self.closing.deadline().map_or(moment, |at| moment.min(at));
         let moment = self.fence.deadline().map_or(moment, |at| moment.min(at));
+        let routes = self.routes.deadline(&self.reconciler);
+        let moment = routes.map_or(moment, |at| moment.min(at));
         self.broken.map_or(moment, |broken| moment.min(broken))
     }
 
@@ -275,6 +284,7 @@ impl Shell {
             Order::Reconfigure(groups, peer_addresses) => {
                 self.reconciler.reconfigure(groups, now);
                 self.claimants.listen_for(self.reconciler.addresses().collect());
+                self.reconciler.acquaint(peer_addresses.clone());
                 self.probes.reconfigure(peer_addresses, now);
                 self.fence.change_doors(&mut self.reconciler);
             }
@@ -287,38 +297,6 @@ impl Shell {
             }
         }
         true
-    }
-
-    /// New connections get no answer from now on, and those that are here may end.
-    fn let_finish(&mut self, group: GroupKey) {
-        let held = self.reconciler.announceable(group).unwrap_or_default();
-        let addresses: Vec<IpAddr> = held.into_iter().map(|(_, address)| address).collect();
-        if self.fence.hush(&addresses) {
-            self.closing.spare(addresses);
-        }
-    }
-
-    fn announce(&mut self, group: GroupKey) {
-        if let Some(addresses) = self.reconciler.announceable(group) {
-            self.announcer.announce(&addresses, self.reconciler.host(), &self.counters);
-            self.verifier.announced(group);
-        } else {
-            self.counters.announcements_ignored.add(1);
-        }
-    }
-
-    fn probe(&mut self, group: GroupKey, now: Instant) {
-        self.counters.probes.add(1);
-        self.claimants.asked(group, now);
-        let addresses = self.reconciler.askable(group);
-        self.announcer.probe(&addresses, self.reconciler.host(), &self.counters);
-    }
-
-    fn hear_claimants(&mut self) {
-        let now = self.now();
-        for (group, hardware) in self.claimants.hear(&self.reconciler, &self.counters, now) {
-            (self.events)(KernelEvent::Claimed { group, hardware });
-        }
     }
 
     pub(super) fn receive(&mut self) {
@@ -350,7 +328,9 @@ impl Shell {
                     self.note_broken();
                 }
             }
-            if let (Change::Remove { place, .. }, Ok(())) = (&change, &answer) {
+            if let (Change::Remove { place, .. }, Ok(())) = (&change, &answer)
+                && !self.reconciler.is_elsewhere(place)
+            {
                 self.fence.is_gone(place.address);
             }
             self.reconciler.answered(&change, answer, now);
@@ -365,6 +345,9 @@ impl Shell {
             if self.in_doubt() {
                 self.resynchronise();
             }
+            self.routes.proceed(&mut self.reconciler);
+            let ended = self.handing.follow_hardware(&mut self.reconciler);
+            ended.into_iter().for_each(|event| (self.events)(event));
             let now = self.now();
             self.reconciler.set_closed(!self.fence.may_add());
             let lapsed = self.fence.lapsed().then_some(Remover::Lifetime);
@@ -372,6 +355,8 @@ impl Shell {
                 self.reconciler.note_removal(remover, now);
             }
             let mut settled = self.reconciler.settle(now);
+            let fence = (&mut self.fence, now);
+            self.handing.mute_what_comes(&mut settled.changes, &mut self.reconciler, fence);
             self.fence.cover(&mut settled.changes, &mut self.reconciler, now);
             // Connections are ended while their address is still there.
             self.backlog.extend(self.closing.admit(settled.changes));
@@ -383,11 +368,13 @@ impl Shell {
                     self.reconciler.answered(&change, Err(Refusal::Missing), now);
                     continue;
                 }
-                let made = addresses::make(
-                    self.handle.clone(),
-                    change,
-                    (self.mark, self.fence.lifetime()),
-                );
+                if let Change::Remove { place, .. } = &change
+                    && let Some(link) = self.reconciler.host().drags(place)
+                {
+                    addresses::promote_secondaries(&link.name);
+                }
+                let (handle, how) = (self.handle.clone(), (self.mark, self.fence.lifetime()));
+                let made = addresses::make(handle, change, how);
                 self.running.push(made.boxed());
             }
             for event in settled.events {
@@ -396,6 +383,8 @@ impl Shell {
             // Settling notices when an effect was not seen in time.
             if !self.in_doubt() {
                 self.fence.uncover();
+                self.follow_links();
+                self.reconciler.better().iter().for_each(Better::log);
                 let hardware = self.reconciler.hardware_news().map(KernelEvent::Hardware);
                 hardware.into_iter().for_each(|event| (self.events)(event));
                 return;
@@ -425,6 +414,8 @@ impl Shell {
             KernelEvent::Present { .. }
             | KernelEvent::Keepable { .. }
             | KernelEvent::Kept(_)
+            | KernelEvent::Attached { .. }
+            | KernelEvent::Moved { .. }
             | KernelEvent::Reach(_)
             | KernelEvent::Claimed { .. }
             | KernelEvent::Hardware(_)

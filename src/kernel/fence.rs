@@ -299,5 +299,8 @@ fn cover(gate: &mut Gate, coming: &[Place], reconciler: &Reconciler) -> io::Resu
 }
 
 fn cover_of(reconciler: &Reconciler, address: IpAddr) -> Cover {
+    if reconciler.handed(address).is_some() {
+        return Cover::Muted;
+    }
     Cover::Behind(Door::of(reconciler.mode(address)))
 }

@@ -10,36 +10,43 @@
 //! ```
 //!
 //! A group that is handed over (see `handing`) goes from Held to Handed: its addresses stay as they
-//! are until it is acquired again or released.
+//! are, and are put back, until it is acquired again or released.
 //!
 //! Any order is taken in any state and replaces what was wanted before. Level-triggered: `settle`
 //! compares wanted with present and returns the difference; calling it twice returns nothing new,
 //! because a place at which a change is under way is left alone until its effect has been seen.
 //! Whatever of ours is in the wrong place is removed in every state. Pure: `reconcile` feeds it.
 
-mod composition;
-
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use self::footing::Footing;
+pub(super) use self::seats::Better;
+use self::seats::{Seat, seats};
+use self::survey::Survey;
 use super::GroupAddresses;
-use super::links::{Host, Link, Place, Readiness};
+use super::links::{Host, Link, Place, Readiness, bits};
 use super::owners::Owners;
 use super::reconcile::{Change, UnderWay};
-use super::survey::Survey;
 use crate::protocol::{Failure, GroupKey, Instant, KernelEvent, Mode, Remover, Ticket};
+
+mod composition;
+mod footing;
+mod seats;
+mod survey;
 
 /// Adding, and putting back, must have ended after this.
 const ADD_TIMEOUT: Duration = Duration::from_secs(1);
 /// So many addresses share one [`ADD_TIMEOUT`]; 1000 of IPv6 were measured to take up to 0.3 s.
 const ADDRESSES_PER_TIMEOUT: usize = 100;
-/// Addresses of a group that are asked about: they are on the same few links and hosts, so that
-/// these tell of all.
-const ASKED_MAX: usize = 64;
 /// Repairs are told at most this often: a flush takes the addresses one by one, and each is put
 /// back at once, but it is one deed of somebody and counts as one.
 const REPAIRED_GAP: Duration = Duration::from_millis(100);
+
+/// How long addresses that were lost are here without their written prefix: longer than a client of
+/// DHCP or `ifup` takes to put back the host's own addresses, with which they went.
+const PLAIN: Duration = Duration::from_secs(1);
 
 /// What is wanted of a group, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +107,13 @@ pub(super) struct Group {
     /// What is not configured any more stays until then, or until an order says what becomes of it.
     until_told: Option<Instant>,
     state: State,
-    /// Where each address belongs; keeps the last known link.
-    links: Vec<Option<u32>>,
-    /// What was last told by `Usable`; `None` for a group that was configured again, of which the
-    /// protocol may remember either.
-    usable: Option<bool>,
+    /// Where each address belongs.
+    seats: Vec<Seat>,
+    /// Until then addresses are added without their written prefix: they were lost, perhaps with
+    /// the host's own, and must not become the primary ones before those are back.
+    plain_until: Option<Instant>,
+    /// What was last told of its links and networks.
+    footing: Footing,
     /// When a repair was last told.
     repaired: Option<Instant>,
     /// Who took away what is missing.
@@ -116,7 +125,8 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(configured: GroupAddresses) -> Self {
         Self {
-            links: vec![None; configured.addresses.len()],
+            seats: seats(&configured),
+            plain_until: None,
             whole: configured.clone(),
             admitted: None,
             configured,
@@ -124,7 +134,7 @@ impl Group {
             retired: false,
             until_told: None,
             state: State::Idle,
-            usable: Some(true),
+            footing: Footing::new(),
             repaired: None,
             remover: Remover::Somebody,
             refusal: None,
@@ -194,26 +204,6 @@ impl Group {
         configured.chain(self.former.iter().copied())
     }
 
-    /// The links that bear the group.
-    pub(super) fn links(&self) -> impl Iterator<Item = u32> + '_ {
-        self.links.iter().flatten().copied()
-    }
-
-    /// Finds anew where each address belongs. To be called when links or networks changed.
-    pub(super) fn relocate(&mut self, host: &Host) {
-        for ((address, _), known) in self.configured.addresses.iter().zip(&mut self.links) {
-            let found = match &self.configured.interface {
-                Some(name) => host.link_named(name),
-                // The host's own address may be lost (IPv6, when the link was down) although the
-                // link is still the right one.
-                None => {
-                    host.link_towards(*address).or_else(|| known.and_then(|index| host.link(index)))
-                }
-            };
-            *known = found.map(|link| link.index);
-        }
-    }
-
     /// Each address with the link that it is on, if the group is held, whole, and can be reached.
     pub(super) fn announceable<'a>(&self, host: &'a Host) -> Option<Vec<(&'a Link, IpAddr)>> {
         let State::Held { .. } = self.state else { return None };
@@ -225,41 +215,14 @@ impl Group {
         announceable.collect()
     }
 
-    /// Each address with the link on which it can be asked who has it, held here or not.
-    pub(super) fn askable<'a>(&self, host: &'a Host) -> Vec<(&'a Link, IpAddr)> {
-        let askable = self.places(host).filter_map(|(address, _, link)| {
-            link.filter(|link| link.usable).map(|link| (link, address))
-        });
-        askable.take(ASKED_MAX).collect()
-    }
-
-    /// The link on which all its addresses belong, with them, if it is one.
-    pub(super) fn place(&self) -> Option<(u32, Vec<IpAddr>)> {
-        let first = self.links.first().copied().flatten()?;
-        let addresses = self.configured.addresses.iter().map(|(address, _)| *address);
-        self.links.iter().all(|link| *link == Some(first)).then(|| (first, addresses.collect()))
-    }
-
     /// Whether it is here, or about to be.
     pub(super) fn is_wanted(&self) -> bool {
         matches!(self.state, State::Adding { .. } | State::Held { .. })
     }
 
-    /// Whether the address belongs on this link.
-    pub(super) fn is_on(&self, address: IpAddr, link: u32) -> bool {
-        let mut places = self.configured.addresses.iter().zip(&self.links);
-        places.any(|((known, _), known_link)| *known == address && *known_link == Some(link))
-    }
-
-    fn places<'a>(
-        &self,
-        host: &'a Host,
-    ) -> impl Iterator<Item = (IpAddr, Option<Place>, Option<&'a Link>)> {
-        self.configured.addresses.iter().zip(&self.links).map(|((address, prefix), index)| {
-            let link = index.and_then(|index| host.link(index));
-            let (address, prefix) = (*address, *prefix);
-            (address, link.map(|link| Place { address, link: link.index, prefix }), link)
-        })
+    /// Whether it stays here only for its connections.
+    pub(super) fn is_handed(&self) -> bool {
+        self.state == State::Handed
     }
 
     /// Compares wanted with present.
@@ -271,10 +234,14 @@ impl Group {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         self.note_time(now);
+        if self.plain_until.is_some_and(|until| until <= now) {
+            self.plain_until = None;
+            self.relocate(host);
+        }
         let usable = self.places(host).all(|(_, _, link)| link.is_some_and(|link| link.usable));
-        if self.usable != Some(usable) && !self.retired {
-            self.usable = Some(usable);
-            outcome.events.push(KernelEvent::Usable { group: self.configured.key, usable });
+        if !self.retired {
+            let found = (usable, self.attachment(usable));
+            outcome.events.extend(self.footing.settle(self.configured.key, found, now));
         }
         match self.state {
             State::Adding { ticket, deadline } => {
@@ -283,20 +250,29 @@ impl Group {
                 self.apply(&survey, under_way, &mut outcome);
             }
             State::Held { ticket, repair } => {
-                let survey = self.survey(host, (under_way, owners));
+                let survey = if matches!(repair, Repair::Growing { .. }) {
+                    self.survey(host, (under_way, owners))
+                } else {
+                    self.survey_of_held(host, (under_way, owners), now)
+                };
                 let whole = matches!(repair, Repair::None | Repair::Untold { .. });
-                if whole && (survey.stuck || !survey.missing.is_empty()) {
+                if whole && (survey.stuck || survey.lost) {
                     self.remover = host.remover(now);
                 }
                 self.settle_held(ticket, repair, &survey, now);
                 self.apply(&survey, under_way, &mut outcome);
             }
-            State::Idle | State::Handed | State::Removing { .. } | State::Withdrawing { .. } => {}
+            State::Handed => {
+                let survey = self.survey(host, (under_way, owners));
+                self.apply(&survey, under_way, &mut outcome);
+            }
+            State::Idle | State::Removing { .. } | State::Withdrawing { .. } => {}
         }
         self.tell(now, &mut outcome);
-        self.settle_gone(host, (under_way, owners), &mut outcome);
         let told = self.until_told.into_iter();
-        outcome.again = outcome.again.into_iter().chain(told).min();
+        let later = told.chain(self.plain_until).chain(self.footing.deadline());
+        outcome.again = outcome.again.into_iter().chain(later).min();
+        self.settle_gone(host, (under_way, owners), &mut outcome);
         outcome
     }
 
@@ -305,33 +281,14 @@ impl Group {
         owners.get(&address).is_some_and(|owner| *owner != self.configured.key)
     }
 
-    fn survey(&self, host: &Host, (under_way, owners): (&UnderWay, &Owners)) -> Survey {
-        let mut survey = Survey::default();
-        for (address, place, link) in self.places(host) {
-            survey.foreign |= host.places(address).any(|found| !found.ours);
-            let misplaced = host.places(address).filter(|it| it.ours && Some(it.place) != place);
-            survey.misplaced.extend(misplaced.map(|it| (it.place, false)));
-            let (Some(place), Some(link)) = (place, link) else {
-                (survey.homeless, survey.blocked, survey.stuck) = (true, true, true);
-                continue;
-            };
-            let kept_out = host.closed && host.at(&place).is_none();
-            survey.blocked |= !link.usable || kept_out;
-            survey.stuck |= kept_out || !link.usable && host.at(&place).is_none();
-            survey.unsettled |= under_way.removing(&place);
-            survey.supplanted |= host.at(&place).is_some_and(|found| !found.ours);
-            match host.at(&place).map(|it| it.readiness) {
-                Some(Readiness::Ready) => {}
-                Some(Readiness::Tentative) => survey.unsettled = true,
-                Some(Readiness::Duplicate) => survey.duplicate = true,
-                None if link.usable && !kept_out => survey.missing.push(place),
-                None => {}
-            }
-        }
-        let goes = |it: &&IpAddr| self.until_told.is_none() && !self.is_anothers(**it, owners);
-        for address in self.former.iter().filter(goes) {
-            let ours = host.places(*address).filter(|it| it.ours);
-            survey.misplaced.extend(ours.map(|it| (it.place, true)));
+    /// Addresses that were lost come back without their written prefix, and get it later.
+    fn survey_of_held(&mut self, host: &Host, known: (&UnderWay, &Owners), now: Instant) -> Survey {
+        let survey = self.survey(host, known);
+        let leads = |place: &Place| place.address.is_ipv4() && place.prefix < bits(place.address);
+        if survey.lost && survey.missing.iter().any(leads) {
+            self.plain_until = Some(now + PLAIN);
+            self.relocate(host);
+            return self.survey(host, known);
         }
         survey
     }
@@ -359,7 +316,7 @@ impl Group {
     }
 
     fn settle_held(&mut self, ticket: Ticket, repair: Repair, survey: &Survey, now: Instant) {
-        let missing = !survey.missing.is_empty();
+        let missing = survey.lost;
         let late = match repair {
             Repair::Missing { deadline } | Repair::Growing { deadline } => deadline <= now,
             Repair::None | Repair::Waiting | Repair::Untold { .. } => false,
@@ -401,8 +358,10 @@ impl Group {
     }
 
     /// Orders what `survey` found to be done, as far as the state still wants it.
-    fn apply(&self, survey: &Survey, under_way: &UnderWay, outcome: &mut Outcome) {
-        let (State::Adding { .. } | State::Held { .. }) = self.state else { return };
+    fn apply(&mut self, survey: &Survey, under_way: &UnderWay, outcome: &mut Outcome) {
+        let (State::Adding { .. } | State::Held { .. } | State::Handed) = self.state else {
+            return;
+        };
         let free = |place: &Place| !under_way.contains(place);
         let missing = survey.missing.iter().copied().filter(free);
         outcome.changes.extend(missing.map(Change::Add));
@@ -412,11 +371,17 @@ impl Group {
                 outcome.changes.push(Change::Remove { place, connections });
             }
         }
-        if let State::Held { ticket, repair: Repair::Growing { .. } } = self.state
-            && survey.whole()
-        {
-            let group = self.configured.key;
+        let (group, State::Held { ticket, repair }) = (self.configured.key, self.state) else {
+            return;
+        };
+        if matches!(repair, Repair::Growing { .. }) && survey.whole() {
+            self.seats.iter_mut().for_each(|seat| seat.moved = false);
             outcome.events.push(KernelEvent::Present { group, ticket });
+        } else if repair == Repair::None && survey.whole() {
+            let moved = self.seats.iter_mut().map(|seat| std::mem::take(&mut seat.moved));
+            if moved.fold(false, |any, moved| any | moved) {
+                outcome.events.push(KernelEvent::Moved { group });
+            }
         }
     }
 

@@ -8,30 +8,38 @@
 //!                   +--release--> connections are ended, addresses removed, as ever
 //! ```
 //!
+//! What is lost meanwhile, with a link that was down or by a flush, is put back, mute as before. If
+//! the hardware address changes, the new owner sends to nobody: then the connections are reset.
+//!
 //! The protocol decides. It is told `Absent` when the gate is closed for all but connections: from
 //! then on this host answers no question for the addresses and lets nothing begin. Like all that is
 //! ours, they go when the daemon ends, or when its guardian finds it dead.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::connections::Connections;
 use super::fence::Fence;
 use super::forward::Forward;
+use super::group::Group;
+use super::links::Place;
 use super::mute::Disguise;
-use super::reconcile::Reconciler;
-use crate::protocol::{GroupKey, HardwareAddress, KernelEvent, Ticket};
+use super::reconcile::{Change, Reconciler, Refusal};
+use crate::protocol::{GroupKey, HardwareAddress, Instant, KernelEvent, Ticket};
 
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Handing {
-    groups: BTreeSet<GroupKey>,
+    /// With the link that each is on, and its hardware address.
+    groups: BTreeMap<GroupKey, Option<(u32, [u8; 6])>>,
     connections: Connections,
+    /// What was told by `Keepable`.
+    told: BTreeMap<GroupKey, HardwareAddress>,
 }
 
 impl Handing {
     pub(super) fn new(connections: Connections) -> Self {
-        Self { groups: BTreeSet::new(), connections }
+        Self { groups: BTreeMap::new(), connections, told: BTreeMap::new() }
     }
 
     /// Hands a group over; where that cannot be done it is released. What is to be told follows.
@@ -57,17 +65,91 @@ impl Handing {
             return vec![KernelEvent::Kept(vec![(group, 0)])];
         }
         reconciler.hand(group);
-        self.groups.insert(group);
-        self.connections.keep(self.groups.clone());
+        self.groups.insert(group, reconciler.whereabouts(group));
+        self.keep();
         vec![KernelEvent::Absent { group, ticket }]
+    }
+
+    fn keep(&self) {
+        self.connections.keep(self.groups.keys().copied().collect());
+    }
+
+    /// Mutes on their new link what is to be put back there; takes from `changes` what cannot be.
+    /// To be called before addresses are covered.
+    pub(super) fn mute_what_comes(
+        &mut self,
+        changes: &mut Vec<Change>,
+        reconciler: &mut Reconciler,
+        (fence, now): (&mut Fence, Instant),
+    ) {
+        changes.retain(|change| {
+            let Change::Add(Place { address, link, .. }) = *change else { return true };
+            let Some(group) = reconciler.handed(address) else { return true };
+            let known = self.groups.get(&group).copied().flatten();
+            if known.is_some_and(|(before, _)| before == link) {
+                return true;
+            }
+            let muted = disguise(reconciler, link, &[address])
+                .is_some_and(|link| fence.mute(&[address], &link).is_ok());
+            if !muted {
+                // Tried again at the next look: the host may have no address of its own there yet.
+                reconciler.answered(change, Err(Refusal::Other(0)), now);
+            }
+            muted
+        });
+    }
+
+    /// Looks whether the new owners can go on to send here what they have: not to another hardware
+    /// address. Then the connections are ended, once their addresses are back, so that their
+    /// clients are told. To be called when links have changed.
+    pub(super) fn follow_hardware(&mut self, reconciler: &mut Reconciler) -> Vec<KernelEvent> {
+        let mut ended = Vec::new();
+        for (group, before) in &mut self.groups {
+            let Some(now) = reconciler.whereabouts(*group) else { continue };
+            if before.is_none_or(|before| before.1 == now.1) {
+                *before = Some(now);
+            } else if reconciler.is_whole(*group) {
+                ended.push(*group);
+            }
+        }
+        for group in &ended {
+            tracing::warn!(
+                group = reconciler.name(*group),
+                "the hardware address has changed: kept connections are reset"
+            );
+            self.groups.remove(group);
+            reconciler.release_kept(*group);
+        }
+        if ended.is_empty() {
+            return Vec::new();
+        }
+        self.keep();
+        vec![KernelEvent::Kept(ended.into_iter().map(|group| (group, 0)).collect())]
+    }
+
+    /// Where the connections of groups that are held could be kept, where that was told otherwise.
+    pub(super) fn keepable_news(
+        &mut self,
+        reconciler: &Reconciler,
+        fence: &Fence,
+    ) -> Vec<KernelEvent> {
+        let held = reconciler.groups.keys().filter_map(|group| keepable(*group, reconciler, fence));
+        let held: Vec<KernelEvent> = held.collect();
+        held.into_iter().filter(|event| self.is_news(event)).collect()
+    }
+
+    /// Notes what is told; returns whether it differs from before.
+    pub(super) fn is_news(&mut self, event: &KernelEvent) -> bool {
+        let KernelEvent::Keepable { group, hardware } = event else { return true };
+        self.told.insert(*group, *hardware) != Some(*hardware)
     }
 
     /// The group is acquired again, or released.
     pub(super) fn end(&mut self, group: GroupKey, acquired: bool, at: (&Reconciler, &mut Fence)) {
-        if !self.groups.remove(&group) {
+        if self.groups.remove(&group).is_none() {
             return;
         }
-        self.connections.keep(self.groups.clone());
+        self.keep();
         let (reconciler, fence) = at;
         if acquired && let Some((_, addresses)) = reconciler.place(group) {
             let mode = addresses.first().map(|address| reconciler.mode(*address));
@@ -82,6 +164,27 @@ impl Reconciler {
         if let Some(group) = self.groups.get_mut(&key) {
             group.hand();
         }
+    }
+
+    /// The group that keeps the address for its connections only.
+    pub(super) fn handed(&self, address: IpAddr) -> Option<GroupKey> {
+        let owner = self.owner(address)?;
+        self.groups.get(&owner).filter(|group| group.is_handed()).map(|_| owner)
+    }
+
+    /// The link on which the group belongs, and its hardware address.
+    fn whereabouts(&self, key: GroupKey) -> Option<(u32, [u8; 6])> {
+        let (link, _) = self.place(key)?;
+        Some((link, self.host().link(link)?.hardware?))
+    }
+
+    /// Whether every address of the group is where it belongs.
+    fn is_whole(&self, key: GroupKey) -> bool {
+        let here = |group: &Group| {
+            let mut places = group.places(self.host());
+            places.all(|(_, place, _)| place.is_some_and(|place| self.host().at(&place).is_some()))
+        };
+        self.groups.get(&key).is_some_and(here)
     }
 
     /// The link on which all addresses of the group belong, with them, if it is one.

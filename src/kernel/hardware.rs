@@ -58,7 +58,7 @@ mod tests {
             name: format!("eth{index}"),
             hardware: Some(hardware(index).0),
             usable: true,
-            loopback: false,
+            ..Link::default()
         })
     }
 
@@ -69,12 +69,15 @@ mod tests {
     #[test]
     fn the_cards_that_can_answer_are_told_first() {
         let mut host = Host::default();
-        (2..22).for_each(|index| _ = host.observe(link(index)));
+        for index in 2..22 {
+            host.observe(link(index));
+        }
         let address = IpAddr::from([10, 0, 0, 7]);
         let place = Place { address, prefix: 24, link: 20 };
         let network = IpAddr::from([10, 0, 0, 0]);
         let readiness = Readiness::Ready;
-        host.observe(Observation::Address(Address { place, network, ours: false, readiness }));
+        let own = Address { place, network, ours: false, readiness, primary: true };
+        host.observe(Observation::Address(own));
         let group = [IpAddr::from([10, 0, 0, 100])];
 
         let told: Vec<_> = told(&host, &[15].into(), &group).into_iter().flatten().collect();

@@ -21,6 +21,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use tokio::time::Instant as Moment;
 
 use super::Vouched;
+use super::addresses;
 use super::leftovers::{self, DELETE_ADDRESS};
 use super::links::Place;
 use super::mark::{Mark, PROTOCOL_TAG};
@@ -30,6 +31,8 @@ use crate::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, appen
 const NEW_ADDRESS: u16 = 20;
 /// Replace what is there.
 const REPLACE: u16 = 0x100;
+/// Where the scope is in the message.
+const SCOPE: usize = 3;
 const CACHE_INFO: u16 = 6;
 const FLAGS: u16 = 8;
 const PRIORITY: u16 = 9;
@@ -142,6 +145,9 @@ impl Refresher {
 
 fn new_address(place: &Place, valid: u32, mark: Mark) -> Vec<u8> {
     let mut body = leftovers::body(place);
+    if let Some(scope) = body.get_mut(SCOPE) {
+        *scope = addresses::scope(place);
+    }
     let (preferred, flags) = match place.address {
         IpAddr::V4(_) => (valid, FLAG_NO_PREFIX_ROUTE),
         // See `addresses`.

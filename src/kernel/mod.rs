@@ -47,6 +47,7 @@ mod mute;
 mod ndp;
 mod neighbours;
 mod orphans;
+mod outlook;
 mod owners;
 mod presence;
 mod probe;
@@ -54,6 +55,7 @@ mod questions;
 mod reach;
 mod reconcile;
 mod renewal;
+mod routes;
 mod ruleset;
 mod sharing;
 mod sockets;
@@ -62,7 +64,6 @@ mod stage;
 mod start_error;
 #[cfg(test)]
 mod stories;
-mod survey;
 mod sweep;
 mod tables;
 mod tickle;
@@ -87,6 +88,7 @@ pub use self::counters::{Counter, Counters};
 pub use self::gate::Door;
 pub use self::leftovers::remove_leftovers;
 pub use self::mark::{Mark, table_name};
+pub use self::outlook::hindrances;
 pub use self::presence::{Found, Presence, is_running};
 pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,

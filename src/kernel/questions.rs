@@ -157,6 +157,7 @@ async fn link(handle: &Handle, name: &str) -> Result<Link, Unanswered> {
         hardware,
         usable: told.header.flags.contains(LinkFlags::Up),
         loopback: told.header.flags.contains(LinkFlags::Loopback),
+        ..Link::default()
     })
 }
 

@@ -12,15 +12,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use self::under_way::Progress;
+pub(super) use self::under_way::UnderWay;
 use super::GroupAddresses;
 pub(super) use super::change::{Change, Refusal};
+use super::group::Better;
 use super::group::Group;
 use super::hardware;
-use super::links::{Host, Link, Observation, Place, Readiness};
+use super::links::{Host, Link, Network, Observation, Place};
 use super::owners::Owners;
 use crate::protocol::{
     Failure, GroupKey, HARDWARE_MAX, HardwareAddress, Instant, KernelEvent, Mode, Remover, Ticket,
 };
+
+mod under_way;
 
 /// A change whose effect is not seen after this is looked into.
 pub(super) const RETRY: Duration = Duration::from_millis(50);
@@ -28,125 +33,6 @@ pub(super) const RETRY: Duration = Duration::from_millis(50);
 /// A change that is not even answered is taken for lost after this. Thousands of addresses, each
 /// slower than the one before, may take seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A group with fewer changes under way is looked through at every event. With more, that would
-/// cost the square of their number; then only at unexpected events and when all were seen.
-const LOOKED_THROUGH: usize = 32;
-
-/// A change that was ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ordered {
-    group: GroupKey,
-    adding: bool,
-    at: Instant,
-    seen: bool,
-    /// The kernel answered; the effect must be seen by then.
-    until: Option<Instant>,
-}
-
-/// How many changes of a group are under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Open {
-    all: usize,
-    unseen: usize,
-}
-
-impl Open {
-    fn progress(self) -> Progress {
-        let little = self.all < LOOKED_THROUGH || self.unseen == 0;
-        if little { Progress::Complete } else { Progress::Partial }
-    }
-}
-
-/// The changes whose effect has not been seen, or which the kernel has not answered.
-#[derive(Debug, Default)]
-pub(super) struct UnderWay {
-    places: BTreeMap<Place, Ordered>,
-    /// Counted, so that a group of 1000 addresses is not looked through at every event.
-    open: BTreeMap<GroupKey, Open>,
-}
-
-/// Whether something expected happened, and what it means for the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    /// It was not expected: look at once.
-    Unexpected,
-    /// Many more of the kind are to come: nothing follows yet.
-    Partial,
-    /// Few are left: look at once.
-    Complete,
-}
-
-impl UnderWay {
-    /// Whether a change is under way at this place.
-    pub(super) fn contains(&self, place: &Place) -> bool {
-        self.places.contains_key(place)
-    }
-
-    /// Whether the address is being removed from this place.
-    pub(super) fn removing(&self, place: &Place) -> bool {
-        self.places.get(place).is_some_and(|ordered| !ordered.adding)
-    }
-
-    /// Whether a change is under way at any place of the address.
-    pub(super) fn touches(&self, address: IpAddr) -> bool {
-        let first = Place { address, link: 0, prefix: 0 };
-        let last = Place { address, link: u32::MAX, prefix: u8::MAX };
-        self.places.range(first..=last).next().is_some()
-    }
-
-    fn begin(&mut self, change: &Change, group: GroupKey, at: Instant) {
-        let adding = matches!(change, Change::Add(_));
-        let ordered = Ordered { group, adding, at, seen: false, until: None };
-        self.places.insert(change.place(), ordered);
-        let open = self.open.entry(group).or_default();
-        open.all += 1;
-        open.unseen += 1;
-    }
-
-    fn end(&mut self, place: &Place) -> Progress {
-        let Some(ordered) = self.places.remove(place) else { return Progress::Unexpected };
-        let Some(open) = self.open.get_mut(&ordered.group) else { return Progress::Unexpected };
-        open.all = open.all.saturating_sub(1);
-        open.unseen = open.unseen.saturating_sub(usize::from(!ordered.seen));
-        let open = *open;
-        if open.all == 0 {
-            self.open.remove(&ordered.group);
-        }
-        open.progress()
-    }
-
-    fn observe(&mut self, observation: &Observation) -> Progress {
-        let (place, adding, as_wanted) = match observation {
-            Observation::Address(it) => (it.place, true, it.readiness != Readiness::Duplicate),
-            Observation::AddressGone(place) => (*place, false, true),
-            Observation::LinkGone(index) => {
-                self.retain(|place, ordered| place.link != *index || ordered.until.is_none());
-                return Progress::Unexpected;
-            }
-            Observation::Link(_) => return Progress::Unexpected,
-        };
-        let Some(ordered) = self.places.get_mut(&place).filter(|it| it.adding == adding) else {
-            return Progress::Unexpected;
-        };
-        let first = !std::mem::replace(&mut ordered.seen, true);
-        let Some(open) = self.open.get_mut(&ordered.group) else { return Progress::Unexpected };
-        open.unseen = open.unseen.saturating_sub(usize::from(first));
-        let progress = open.progress();
-        let ended = ordered.until.map(|_| self.end(&place));
-        if as_wanted { ended.unwrap_or(progress) } else { Progress::Unexpected }
-    }
-
-    fn retain(&mut self, keep: impl Fn(&Place, &Ordered) -> bool) {
-        self.places.retain(|place, ordered| keep(place, ordered));
-        self.open.clear();
-        for ordered in self.places.values() {
-            let open = self.open.entry(ordered.group).or_default();
-            open.all += 1;
-            open.unseen += usize::from(!ordered.seen);
-        }
-    }
-}
 
 /// What has to be done and told now.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -175,6 +61,10 @@ pub(super) struct Reconciler {
     resynchronise: bool,
     /// Groups may be on other links than before, or links have other hardware addresses.
     moved: bool,
+    /// Links that look better than those that bear groups.
+    better: Vec<Better>,
+    /// See [`Reconciler::routes_matter`].
+    routes_matter: bool,
     /// The hardware addresses last told.
     hardware: [Option<HardwareAddress>; HARDWARE_MAX],
 }
@@ -322,9 +212,34 @@ impl Reconciler {
 
     fn relocate(&mut self) {
         self.moved = true;
+        self.routes_matter = false;
         for (key, group) in &mut self.groups {
-            group.relocate(&self.host);
+            self.better.extend(group.relocate(&self.host));
+            self.routes_matter |= group.depends_on_routes(&self.host);
             self.dirty.insert(*key);
+        }
+    }
+
+    /// Whether links or addresses have changed since the hardware addresses were told.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Links that look better than those that bear groups, each once.
+    pub(super) fn better(&mut self) -> Vec<Better> {
+        std::mem::take(&mut self.better)
+    }
+
+    /// Takes in the addresses of the other nodes.
+    pub(super) fn acquaint(&mut self, peers: Vec<IpAddr>) {
+        self.host.acquaint(peers);
+        self.relocate();
+    }
+
+    /// Takes in the routes that connect networks.
+    pub(super) fn route(&mut self, routes: Vec<Network>) {
+        if self.host.route(routes) {
+            self.relocate();
         }
     }
 
@@ -446,6 +361,40 @@ impl Reconciler {
         let addresses: Vec<IpAddr> = self.addresses().collect();
         let news = hardware::told(&self.host, &self.links(), &addresses);
         (std::mem::replace(&mut self.hardware, news) != news).then_some(news)
+    }
+
+    /// What is here of the group shall go, connections and all; nobody waits for it.
+    pub(super) fn release_kept(&mut self, key: GroupKey) {
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.release(None);
+            self.dirty.insert(key);
+        }
+    }
+
+    /// Whether the address is, or is about to be, at another place than this one: it was moved, and
+    /// must stay behind the gate.
+    pub(super) fn is_elsewhere(&self, place: &Place) -> bool {
+        let mut here = self.host.places(place.address).filter(|found| found.ours);
+        here.any(|found| found.place != *place) || self.under_way.touches_beside(place)
+    }
+
+    /// The group that has, or had, the address.
+    pub(super) fn owner(&self, address: IpAddr) -> Option<GroupKey> {
+        self.owners.get(&address).copied()
+    }
+
+    /// Whether places depend on routes of the host.
+    pub(super) fn routes_matter(&self) -> bool {
+        self.routes_matter
+    }
+
+    /// The routes that written prefixes of groups that are here need, each with its source.
+    pub(super) fn wanted_routes(&self) -> BTreeMap<Network, IpAddr> {
+        if !self.routes_matter {
+            return BTreeMap::new();
+        }
+        let groups = self.groups.values().rev();
+        groups.flat_map(|group| group.wanted_routes(&self.host)).collect()
     }
 
     /// Whether nothing of ours is left and nothing is under way.

@@ -31,7 +31,7 @@ pub(super) fn play_on(interface: Option<&str>, addresses: &str, story: &str) {
     let mut stage =
         Stage { reconciler, now: Instant::START, interface: interface.map(str::to_owned) };
     stage.happen("link 2 eth0 up");
-    let at_first = if interface.is_some() { "" } else { "usable:false" };
+    let at_first = if interface.is_some() { "" } else { "usable:false unknown" };
     assert_eq!(stage.follows(), at_first);
     for line in story.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (step, expected) = line.split_once("->").unwrap_or((line, ""));
@@ -47,7 +47,9 @@ fn configuration(interface: Option<String>, addresses: &str) -> Vec<GroupAddress
         return Vec::new();
     }
     let places = addresses.chars().map(|letter| place(&format!("{letter}0")));
-    let addresses = places.map(|place| (place.address, place.prefix)).collect();
+    let written =
+        |place: Place| if place.address == self::place("p0").address { 24 } else { place.prefix };
+    let addresses = places.map(|place| (place.address, written(place))).collect();
     let (name, mode) = ("web".to_owned(), Mode::Availability);
     vec![GroupAddresses { key: KEY, name, mode, interface, addresses }]
 }
@@ -60,6 +62,10 @@ fn place(text: &str) -> Place {
         "C" => ("10.0.0.3", 32),
         // The host's own, which name its networks.
         "h" => ("10.0.0.9", 24),
+        "w" => ("10.0.0.8", 8),
+        // With a written prefix, and as it is added where that would do harm.
+        "p" => ("10.0.0.5", 24),
+        "P" => ("10.0.0.5", 32),
         "i" => ("fd00::9", 64),
         _ => panic!("no such address: {text}"),
     };
@@ -79,9 +85,11 @@ fn change(text: &str) -> Change {
 }
 
 fn shown(place: Place) -> String {
-    let letters = ["A", "B", "C"];
-    let letter =
-        letters.iter().find(|letter| self::place(&format!("{letter}0")).address == place.address);
+    let letters = ["A", "B", "C", "p", "P"];
+    let letter = letters.iter().find(|letter| {
+        let known = self::place(&format!("{letter}0"));
+        (known.address, known.prefix) == (place.address, place.prefix)
+    });
     format!("{}{}", letter.unwrap(), place.link)
 }
 
@@ -93,16 +101,27 @@ fn address(text: &str, how: Option<&&str>) -> Observation {
         _ => Readiness::Ready,
     };
     let ours = how != Some(&"foreign");
-    Observation::Address(Address { place, network: place.address, ours, readiness })
+    Observation::Address(Address {
+        place,
+        network: place.address,
+        ours,
+        readiness,
+        primary: how != Some(&"secondary"),
+    })
 }
 
 fn link(index: &str, name: &str, how: &str) -> Observation {
+    let index: u32 = index.parse().unwrap();
+    // Written behind an `@`, or that of the index.
+    let (how, last) = how.split_once('@').unwrap_or((how, ""));
+    let last = last.parse().unwrap_or(u8::try_from(index).unwrap());
     Observation::Link(Link {
-        index: index.parse().unwrap(),
+        index,
         name: name.to_owned(),
-        hardware: None,
+        hardware: Some([2, 0, 0, 0, 0, last]),
         usable: how == "up",
-        loopback: false,
+        silent: how == "silent",
+        ..Link::default()
     })
 }
 
@@ -177,6 +196,8 @@ impl Stage {
             }
             KernelEvent::Repaired { .. } => "repaired".to_owned(),
             KernelEvent::Usable { usable, .. } => format!("usable:{usable}"),
+            KernelEvent::Attached { attachment, .. } => format!("{attachment:?}").to_lowercase(),
+            KernelEvent::Moved { .. } => "moved".to_owned(),
             KernelEvent::Reach(_)
             | KernelEvent::Claimed { .. }
             | KernelEvent::Hardware(_)

@@ -168,11 +168,11 @@ mod tests {
     fn host() -> Host {
         let mut host = Host::default();
         let name = "eth0".to_owned();
-        let link = Link { index: LINK, name, hardware: None, usable: true, loopback: false };
+        let link = Link { index: LINK, name, usable: true, ..Link::default() };
         host.observe(Observation::Link(link));
         let place = Place { address: ip(50), link: LINK, prefix: 24 };
         let readiness = Readiness::Ready;
-        let address = Address { place, network: ip(50), ours: false, readiness };
+        let address = Address { place, network: ip(50), ours: false, readiness, primary: true };
         host.observe(Observation::Address(address));
         host
     }

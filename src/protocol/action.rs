@@ -386,6 +386,10 @@ pub enum Report {
 pub enum Inability {
     /// A link is down or missing.
     LinkDown,
+    /// No interface of the host has a network with an address of it, and the file names none.
+    NoNetwork,
+    /// The host has lost its own address, or its route, in the network of the group.
+    NetworkLost,
     /// The kernel refused.
     Kernel(Failure),
     /// Somebody keeps removing the address.

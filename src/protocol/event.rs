@@ -92,6 +92,19 @@ pub enum Remover {
     Lifetime,
 }
 
+/// What a host has of the network of a group's addresses, apart from the state of its link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attachment {
+    /// All that it ever had.
+    #[default]
+    Attached,
+    /// It had an address of its own there, or a route, and has lost it for longer than a client of
+    /// DHCP takes to put it back.
+    Lost,
+    /// No interface of it is known for an address, and the file names none.
+    Unknown,
+}
+
 /// Facts from the kernel. Nothing is assumed to have worked until one of these says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelEvent {
@@ -132,6 +145,19 @@ pub enum KernelEvent {
         /// Whether it can be held here now.
         usable: bool,
     },
+    /// What the host has of the network of a group. Groups start attached.
+    Attached {
+        /// The group.
+        group: GroupKey,
+        /// What it has.
+        attachment: Attachment,
+    },
+    /// The addresses of a held group are on another link, or the link has another hardware address:
+    /// neighbours must be told.
+    Moved {
+        /// The group.
+        group: GroupKey,
+    },
     /// Outcome of [`Action::TestReach`](super::Action::TestReach).
     Reach(Reach),
     /// Somebody else says that an address of the group is at this hardware address: an answer to
@@ -162,8 +188,8 @@ pub enum KernelEvent {
     /// Since [`Action::WatchConnections`](super::Action::WatchConnections): how many of the
     /// connections that were there then have not ended, by group; none of a group that is missing.
     ConnectionsRemain(Vec<(GroupKey, u32)>),
-    /// The connections of this group could be kept by its kernel if it were handed over, and this is
-    /// where. Told before `Present`.
+    /// The connections of this group could be kept by its kernel if it were handed over, and this
+    /// is where. Told before `Present`.
     Keepable {
         /// The group.
         group: GroupKey,

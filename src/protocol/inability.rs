@@ -1,10 +1,10 @@
 //! Groups that nodes cannot hold: what each tells its peers, and what they make of it.
 //!
-//! A node cannot hold a group whose link is down, or which its kernel has refused lately. It says so
-//! in every heartbeat, and at once when that changes. Nobody offers it such a group, in whatever kind
-//! of planned move, nor names it as heir, until it says so no more: a refusal is forgotten when the
-//! group was held, when its link has changed, at a reload, or after a time that doubles with each
-//! refusal. That a node cannot hold what it could before is a fall, like a death or a restart: who
+//! A node cannot hold a group whose link is down, whose network is lost or unknown, or which its
+//! kernel has refused lately. It says so in every heartbeat, and at once when that changes. Nobody
+//! offers it such a group, in whatever kind of planned move, nor names it as heir, until it says so
+//! no more: a refusal is forgotten when the group was held, when its link has changed, at a reload,
+//! or after a time that doubles with each refusal. That a node cannot hold what it could before is a fall, like a death or a restart: who
 //! falls too often is offered nothing that can wait (`Damping`). A group that nobody owns is taken as
 //! ever: whoever cannot, does not.
 
@@ -44,7 +44,7 @@ impl GroupHere {
     /// Why peers should not offer the group to this node.
     fn told(&self, now: Instant) -> Option<Inability> {
         let refused = self.refused.filter(|(_, until)| now < *until).map(|(why, _)| why);
-        if self.usable { refused } else { Some(Inability::LinkDown) }
+        self.unconnected().or(refused)
     }
 }
 

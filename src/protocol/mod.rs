@@ -37,6 +37,7 @@
 
 mod action;
 mod announcements;
+mod attachment;
 mod balance;
 mod ballot;
 mod bucket;
@@ -96,7 +97,8 @@ pub use continuation::{Acquaintance, Memory, Misfit, Obstacle};
 pub use drain::Waiting;
 pub use electorate::{Recollection, VoterRecord};
 pub use event::{
-    Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Remover, Ticket,
+    Attachment, Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach,
+    Remover, Ticket,
 };
 pub use fitness::{FITNESS_MAX, Fitness, LastResort};
 pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};

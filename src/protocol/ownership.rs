@@ -12,7 +12,7 @@ use super::action::{Action, Inability, Report};
 use super::claims::holder;
 use super::configuration::Group;
 use super::connections::NEVER_TICKLED;
-use super::event::{KernelEvent, Remover, Ticket};
+use super::event::{Attachment, KernelEvent, Remover, Ticket};
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::handover::Promise;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
@@ -40,6 +40,8 @@ pub(super) struct GroupHere {
     pub(super) holding: Holding,
     /// Whether its links are up.
     pub(super) usable: bool,
+    /// What the host has of its network.
+    pub(super) attachment: Attachment,
     /// Why, and until when, this node does not try to hold it.
     unable: Option<(Inability, Instant)>,
     /// Why, and until when, peers do not offer it to this node.
@@ -69,6 +71,7 @@ impl GroupHere {
         Self {
             holding: Holding::Idle,
             usable: true,
+            attachment: Attachment::Attached,
             unable: None,
             refused: None,
             failures: 0,
@@ -87,7 +90,7 @@ impl GroupHere {
     /// Why this node could not hold the group now, whoever else has it.
     pub(super) fn obstacle(&self, now: Instant) -> Option<Inability> {
         let unable = self.unable.filter(|(_, until)| now < *until).map(|(why, _)| why);
-        if self.usable { unable } else { Some(Inability::LinkDown) }
+        self.unconnected().or(unable)
     }
 }
 
@@ -233,19 +236,6 @@ impl Node {
         }
     }
 
-    fn let_go_of_what_is_down(&mut self) {
-        let down: Vec<GroupKey> = self
-            .groups
-            .iter()
-            .filter(|(_, here)| !here.usable && here.holding.meant())
-            .map(|(group, _)| *group)
-            .collect();
-        for group in down {
-            self.report(Report::Unable { group, why: Inability::LinkDown });
-            self.let_go(group, Purpose::Free);
-        }
-    }
-
     /// Runs the transition table for one group and carries out what follows.
     pub(super) fn occur(&mut self, group: GroupKey, occurrence: Occurrence) {
         let Some(here) = self.groups.get_mut(&group) else { return };
@@ -366,6 +356,8 @@ impl Node {
             }
             KernelEvent::Repaired { group, remover } => self.repaired(group, remover),
             KernelEvent::Usable { group, usable } => self.link_changed(group, usable),
+            KernelEvent::Attached { group, attachment } => self.attached(group, attachment),
+            KernelEvent::Moved { group } => self.moved(group),
             KernelEvent::Reach(reach) => self.reached(reach),
             KernelEvent::Claimed { group, hardware } => self.claimed(group, hardware),
             KernelEvent::Hardware(told) => self.hardware = told.into_iter().flatten().collect(),
@@ -383,22 +375,6 @@ impl Node {
             KernelEvent::Connections { group, connections } => {
                 self.share_connections(group, &connections);
             }
-        }
-    }
-
-    /// A link went or came. One that comes may be behind a port that does not forward yet, and
-    /// what was taken meanwhile on the other side of it is not known: alone, listen first (H45).
-    fn link_changed(&mut self, group: GroupKey, usable: bool) {
-        let Some(here) = self.groups.get_mut(&group) else { return };
-        let came = usable && !here.usable;
-        here.usable = usable;
-        here.refused = None;
-        self.unable_stale = true;
-        self.evaluate = true;
-        let alone = !self.peers.is_empty() && !self.peers.values().any(super::peers::Peer::alive);
-        let acts = matches!(self.phase, NodePhase::Active | NodePhase::Isolated);
-        if came && alone && acts && self.holds(Rule::ListenAfterLink) {
-            self.set_phase(NodePhase::Listening);
         }
     }
 

@@ -115,6 +115,8 @@ rules! {
     AnnounceRepaired,
     /// A group whose link is down is let go.
     LinkDownReleases,
+    /// A group whose network the host has lost is let go if others were heard lately.
+    LostNetworkReleases,
     /// A node that failed to hold a group does not try again for a while.
     InabilityBackoff,
     /// A receiver declines what would put it above its share.

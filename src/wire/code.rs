@@ -107,6 +107,8 @@ pub(super) const fn inability(inability: Inability) -> u8 {
         Inability::Kernel(Failure::Timeout) => 6,
         Inability::Kernel(Failure::Refused) | Inability::Stranger(_) => 7,
         Inability::FlushWar => 8,
+        Inability::NoNetwork => 9,
+        Inability::NetworkLost => 10,
     }
 }
 
@@ -120,6 +122,8 @@ pub(super) const fn inability_of(code: u8) -> Inability {
         5 => Inability::Kernel(Failure::Duplicate),
         6 => Inability::Kernel(Failure::Timeout),
         8 => Inability::FlushWar,
+        9 => Inability::NoNetwork,
+        10 => Inability::NetworkLost,
         _ => Inability::Kernel(Failure::Refused),
     }
 }
@@ -332,7 +336,7 @@ mod tests {
             assert_eq!(cause_of(code, of), Some(plain));
             assert_eq!(detailed_cause(plain, cause_detail(detailed)), detailed);
         }
-        for code in 1..=8 {
+        for code in 1..=10 {
             assert_eq!(inability(inability_of(code)), code);
         }
         assert_eq!(inability_of(200), Inability::Kernel(Failure::Refused));

@@ -55,6 +55,8 @@ const fn code(why: Inability) -> (u8, HardwareAddress) {
         Inability::Kernel(Failure::Duplicate) => (7, NOBODY),
         Inability::Kernel(Failure::Refused) => (8, NOBODY),
         Inability::Kernel(Failure::Timeout) => (9, NOBODY),
+        Inability::NoNetwork => (10, NOBODY),
+        Inability::NetworkLost => (11, NOBODY),
     }
 }
 
@@ -69,6 +71,8 @@ const fn code_of(code: u8, who: HardwareAddress) -> Option<Inability> {
         7 => Inability::Kernel(Failure::Duplicate),
         8 => Inability::Kernel(Failure::Refused),
         9 => Inability::Kernel(Failure::Timeout),
+        10 => Inability::NoNetwork,
+        11 => Inability::NetworkLost,
         _ => return None,
     })
 }
@@ -80,10 +84,10 @@ mod tests {
     #[test]
     fn every_reason_has_a_code_and_unknown_ones_are_left_out() {
         let who = HardwareAddress([2, 0, 0, 0, 0, 9]);
-        for number in 1..=9 {
+        for number in 1..=11 {
             let why = code_of(number, who).unwrap();
             assert_eq!(code(why).0, number);
         }
-        assert_eq!((code_of(0, who), code_of(10, who)), (None, None));
+        assert_eq!((code_of(0, who), code_of(12, who)), (None, None));
     }
 }

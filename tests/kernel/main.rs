@@ -13,6 +13,7 @@ mod interfaces;
 mod leftovers;
 mod lifetimes;
 mod namespace;
+mod places;
 mod reach;
 mod repairs;
 mod speed;

@@ -2,7 +2,7 @@
 //!
 //! Faults overlap freely. `healing` ends all of them at once, for the liveness phase.
 
-use buoy::protocol::{Failure, Fitness, KernelEvent};
+use buoy::protocol::{Attachment, Failure, Fitness, KernelEvent};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MILLISECOND, SECOND};
@@ -410,6 +410,14 @@ impl Cluster {
         self.disturb(host, SECOND);
         self.network.link_down(host);
         self.link_changed(host);
+    }
+
+    /// The kernel thread of a host tells what it has of the network of all groups.
+    pub(crate) fn lose_network(&mut self, host: usize, attachment: Attachment) {
+        self.disturb(host, SECOND);
+        for group in self.groups.clone() {
+            self.tell_soon(host, KernelEvent::Attached { group, attachment });
+        }
     }
 
     /// Splits hosts and clients: these ends are on the other side.

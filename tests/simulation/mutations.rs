@@ -62,6 +62,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::LeaseStated, "profiles_differ"),
     (Rule::LinkDownReleases, "link_down_second_path"),
     (Rule::ListsSettled, "split_while_voters_are_added"),
+    (Rule::LostNetworkReleases, "network_lost"),
     (Rule::ListenAfterLink, "alone_link_down_and_up"),
     (Rule::LoadCounts, "doubled_load"),
     (Rule::LoadDamped, "load_noise"),

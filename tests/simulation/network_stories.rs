@@ -1,6 +1,6 @@
 //! Stories of networks: loss, cuts, splits, links (H1 to H9, H33 to H45).
 
-use buoy::protocol::Rule;
+use buoy::protocol::{Attachment, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -304,6 +304,24 @@ pub(crate) fn link_down_second_path(broken: Option<Rule>) -> Outcome {
         cluster.expect_outage("H44", 100 * MILLISECOND)?;
         cluster.wait_until("H44", SECOND, |this| this.holds_any(owner))?;
         cluster.heal();
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// An owner's host loses its own address in the network of its groups while its link stays up, as
+/// when its lease of DHCP ends. It lets go while others are there, and is no heir until it is back.
+pub(crate) fn network_lost(broken: Option<Rule>) -> Outcome {
+    for seed in 0..3 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 6, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.lose_network(owner, Attachment::Lost);
+        cluster.run_for(SECOND)?;
+        cluster.expect("J4", cluster.holds_any(owner).is_none(), "it has not let go")?;
+        cluster.expect_outage("J4", 100 * MILLISECOND)?;
+        cluster.run_for(10 * SECOND)?;
+        cluster.expect("J4", cluster.holds_any(owner).is_none(), "it has taken them again")?;
+        cluster.lose_network(owner, Attachment::Attached);
         cluster.settle()?;
     }
     Ok(())

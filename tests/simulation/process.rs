@@ -411,6 +411,8 @@ impl Cluster {
             }
             KernelEvent::Repaired { .. }
             | KernelEvent::Usable { .. }
+            | KernelEvent::Attached { .. }
+            | KernelEvent::Moved { .. }
             | KernelEvent::Reach(_)
             | KernelEvent::Hardware(_)
             | KernelEvent::Verified { .. }

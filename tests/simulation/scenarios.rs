@@ -29,8 +29,8 @@ stories! {
         steady_loss lossy_pair burst one_way_cut deaf_owner deaf_owner_hears_again
         mute_owner mute_heir bridge bridge_and_death split_and_heal split_of_two
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
-        address_removed guardian_acts_often link_down_second_path link_back alone_link_down_and_up
-        flapping_link
+        address_removed guardian_acts_often network_lost link_down_second_path link_back
+        alone_link_down_and_up flapping_link
     }
     neighbour_stories { broadcasts_held_back readers_of_the_dead }
     host_stories {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::seats::reseated;
 use super::{Group, Repair, State};
 use crate::kernel::GroupAddresses;
 use crate::protocol::{GroupKey, Instant};
@@ -40,7 +41,7 @@ impl Group {
         for (address, _) in &configured.addresses {
             self.former.remove(address);
         }
-        self.links = vec![None; configured.addresses.len()];
+        self.seats = reseated(&configured, (&self.configured, &self.seats));
         self.configured = configured;
         if let State::Held { ticket, .. } = self.state {
             let repair = Repair::Growing { deadline: now + self.add_timeout() };
@@ -52,7 +53,7 @@ impl Group {
     /// Takes in the new configuration of the group.
     pub(in crate::kernel) fn reconfigure(&mut self, configured: GroupAddresses, now: Instant) {
         if std::mem::take(&mut self.retired) {
-            self.usable = None;
+            self.footing.forget();
         }
         self.whole = configured;
         if self.reshape(now) && self.is_wanted() {

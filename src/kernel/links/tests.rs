@@ -65,7 +65,7 @@ fn what_is_known_is_read_and_what_is_not_is_passed_over() {
         name: "eth0".to_owned(),
         hardware: Some([2, 0, 0, 0, 0, 7]),
         usable: true,
-        loopback: false,
+        ..Link::default()
     };
     assert_eq!(read(NEW_LINK, &body), Some(Observation::Link(expected)));
     assert_eq!(read(DELETE_LINK, &body), Some(Observation::LinkGone(7)));
@@ -106,13 +106,14 @@ fn an_address_is_ours_by_either_mark() {
 fn the_longest_prefix_decides_and_loopback_never() {
     let link = |index, loopback| {
         let name = format!("eth{index}");
-        Observation::Link(Link { index, name, hardware: None, usable: true, loopback })
+        Observation::Link(Link { index, name, usable: true, loopback, ..Link::default() })
     };
     let network = |address: &str, link, prefix| {
         let address: IpAddr = address.parse().unwrap();
         let place = Place { address, link, prefix };
         let readiness = Readiness::Ready;
-        Observation::Address(Address { place, network: address, ours: false, readiness })
+        let (network, ours, primary) = (address, false, true);
+        Observation::Address(Address { place, network, ours, readiness, primary })
     };
     let mut host = Host::default();
     let told = [

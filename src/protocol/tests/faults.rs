@@ -1,6 +1,7 @@
 //! Faults, each with what must follow.
 
 use super::*;
+use crate::protocol::Attachment;
 
 const DETECTED: Duration = Duration::from_millis(420);
 
@@ -175,6 +176,41 @@ fn an_owner_whose_link_goes_down_lets_go_at_once() {
     }
     cluster.run(Duration::from_millis(5));
     assert_eq!((cluster.share(NodeId(1)), cluster.covered()), (0, 9));
+}
+
+/// Tells a node what its host has of the networks of these groups.
+fn attach(cluster: &mut Cluster, groups: &[GroupKey], attachment: Attachment) {
+    for group in groups {
+        let event = KernelEvent::Attached { group: *group, attachment };
+        cluster.step(NodeId(1), Event::Kernel(event));
+    }
+}
+
+#[test]
+fn an_owner_that_has_lost_the_network_of_its_groups_lets_go_and_takes_them_again() {
+    let mut cluster = settled(3, 9);
+    let groups = cluster.groups_of(1);
+    attach(&mut cluster, &groups, Attachment::Lost);
+    cluster.run(Duration::from_millis(5));
+    assert_eq!((cluster.share(NodeId(1)), cluster.covered()), (0, 9));
+    attach(&mut cluster, &groups, Attachment::Attached);
+    for other in [2, 3] {
+        cluster.kill(NodeId(other));
+    }
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(cluster.share(NodeId(1)), 9);
+}
+
+#[test]
+fn with_nobody_to_take_them_groups_whose_network_is_lost_are_served_on() {
+    let mut cluster = settled(2, 4);
+    cluster.kill(NodeId(2));
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(cluster.share(NodeId(1)), 4);
+    let groups = cluster.groups_of(1);
+    attach(&mut cluster, &groups, Attachment::Lost);
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.share(NodeId(1)), 4);
 }
 
 #[test]

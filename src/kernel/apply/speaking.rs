@@ -1,0 +1,52 @@
+//! What is said to the neighbourhood, and heard of it, about groups.
+
+use std::net::IpAddr;
+
+use super::Shell;
+use crate::protocol::{GroupKey, Instant, KernelEvent};
+
+impl Shell {
+    /// New connections get no answer from now on, and those that are here may end.
+    pub(super) fn let_finish(&mut self, group: GroupKey) {
+        let held = self.reconciler.announceable(group).unwrap_or_default();
+        let addresses: Vec<IpAddr> = held.into_iter().map(|(_, address)| address).collect();
+        if self.fence.hush(&addresses) {
+            self.closing.spare(addresses);
+        }
+    }
+
+    pub(super) fn announce(&mut self, group: GroupKey) {
+        if let Some(addresses) = self.reconciler.announceable(group) {
+            self.announcer.announce(&addresses, self.reconciler.host(), &self.counters);
+            self.verifier.announced(group);
+        } else {
+            self.counters.announcements_ignored.add(1);
+        }
+    }
+
+    pub(super) fn probe(&mut self, group: GroupKey, now: Instant) {
+        self.counters.probes.add(1);
+        self.claimants.asked(group, now);
+        let addresses = self.reconciler.askable(group);
+        self.announcer.probe(&addresses, self.reconciler.host(), &self.counters);
+    }
+
+    pub(super) fn hear_claimants(&mut self) {
+        let now = self.now();
+        for (group, hardware) in self.claimants.hear(&self.reconciler, &self.counters, now) {
+            (self.events)(KernelEvent::Claimed { group, hardware });
+        }
+    }
+
+    /// Links or addresses have changed: routes may have, and where connections are kept.
+    pub(super) fn follow_links(&mut self) {
+        if !self.reconciler.has_moved() {
+            return;
+        }
+        self.routes.doubt();
+        if self.fence.no_preserving().is_none() {
+            let news = self.handing.keepable_news(&self.reconciler, &self.fence);
+            news.into_iter().for_each(|event| (self.events)(event));
+        }
+    }
+}
