@@ -32,6 +32,7 @@ pub mod response;
 pub mod restart_words;
 pub mod sentences;
 pub mod server;
+mod standing_words;
 mod table;
 mod timestamp;
 mod translation;

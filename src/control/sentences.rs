@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
-use super::duration_text::{precise, span};
+use super::duration_text::precise;
 use super::layout_words;
 use super::membership_words;
 use super::names::Names;
 use super::restart_words;
+pub use super::standing_words::{candidate, inability, removed_by, standing, would_take};
 use crate::protocol::{
-    Candidate, Cause, Convergence, Failure, Fitness, GroupKey, HardwareAddress, Inability, NodeId,
-    NodePhase, PoolId, Remover, Report, Standing, Verdict,
+    Cause, Convergence, Fitness, GroupKey, HardwareAddress, Inability, NodeId, NodePhase, PoolId,
+    Remover, Report, Verdict,
 };
 
 /// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
@@ -85,22 +86,10 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             layout_words::withheld(address, owner, group, names)
         }
         Report::AddressAdmitted { group, address } => layout_words::admitted(address, group, names),
-        Report::Unable { group, why } => {
-            format!(
-                "{me} cannot hold {}: {}",
-                names.group(group).group,
-                inability(why, group, names)
-            )
+        Report::Unable { group, why } => unable(&me, (group, why), names),
+        Report::Repaired { group, remover, times } => {
+            repaired(&me, &names.group(group).group, (remover, times))
         }
-        Report::Repaired { group, remover: Remover::Somebody, times } => format!(
-            "somebody removed an address of {} on {me}; it was put back ({times} in a minute)",
-            names.group(group).group
-        ),
-        Report::Repaired { group, remover, times } => format!(
-            "{} was put back on {me}: {}",
-            names.group(group).group,
-            removed_by(remover, times)
-        ),
         Report::Converged { group, hosts, after, .. } => format!(
             "{}: {hosts} of {hosts} neighbours resolve it to {me}, {} after it was added",
             names.group(group).group,
@@ -138,6 +127,21 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::Unlisted { by, on } => membership_words::unlisted(&me, &names.node(by), on),
         Report::WentOn { groups, after } => restart_words::went_on(&me, groups, after),
         Report::NotInPlace { why } => restart_words::not_in_place(&me, why, names),
+    }
+}
+
+fn unable(me: &str, (group, why): (GroupKey, Inability), names: &Names) -> String {
+    format!("{me} cannot hold {}: {}", names.group(group).group, inability(why, group, names))
+}
+
+fn repaired(me: &str, group: &str, (remover, times): (Remover, u32)) -> String {
+    match remover {
+        Remover::Somebody => format!(
+            "somebody removed an address of {group} on {me}; it was put back ({times} in a minute)"
+        ),
+        Remover::Guardian { .. } | Remover::Lifetime => {
+            format!("{group} was put back on {me}: {}", removed_by(remover, times))
+        }
     }
 }
 
@@ -262,121 +266,6 @@ fn owner_changed(
     }
 }
 
-/// Why a node cannot hold a group.
-#[must_use]
-pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
-    let text = match (why, names.link(group)) {
-        (Inability::Stranger(hardware), _) => {
-            return format!("a host outside the cluster answers for it ({hardware})");
-        }
-        (Inability::LinkDown, Some(link)) => return format!("its link {link} is down or missing"),
-        (Inability::LinkDown, None) => {
-            "no interface that is up has a network with it; name its interface, or bring the \
-             link up"
-        }
-        (Inability::NoNetwork, _) => {
-            "no interface of this host has a network with it: name one with `interface`"
-        }
-        (Inability::NetworkLost, _) => {
-            "this host has lost its own address, or its route, in the network of it"
-        }
-        (Inability::Kernel(Failure::NoInterface), Some(link)) => {
-            return format!("its interface {link} does not exist");
-        }
-        (Inability::Kernel(Failure::NoInterface), None) => "the interface does not exist",
-        (Inability::Kernel(Failure::NotPermitted), _) => {
-            "the daemon lacks the permission (CAP_NET_ADMIN)"
-        }
-        (Inability::Kernel(Failure::ForeignAddress), _) => {
-            "the address is already on this host and is not ours"
-        }
-        (Inability::Kernel(Failure::Duplicate), _) => {
-            "duplicate address detection found the address elsewhere"
-        }
-        (Inability::Kernel(Failure::Refused), _) => "the kernel refused the address",
-        (Inability::Kernel(Failure::Timeout), _) => "the kernel did not answer in time",
-        (Inability::FlushWar, _) => "somebody keeps removing the address",
-    };
-    text.to_owned()
-}
-
-/// Who removed an address, and why if that is known.
-#[must_use]
-pub fn removed_by(remover: Remover, times: u32) -> String {
-    match remover {
-        Remover::Somebody => format!("somebody removed it, {times} times in the last minute"),
-        Remover::Guardian { unrenewed, renewal } => {
-            let why = if renewal.is_zero() {
-                "the daemon did not run".to_owned()
-            } else {
-                format!("nf_tables took {}", precise(renewal))
-            };
-            let unrenewed = precise(unrenewed);
-            format!(
-                "the guardian removed the address: the lease could not be renewed for {unrenewed} \
-                 ({why})"
-            )
-        }
-        Remover::Lifetime => "its lifetime ended, because the daemon did not prolong it in time \
-                              (it did not run)"
-            .to_owned(),
-    }
-}
-
-/// Why a node would, or would not, be next for a group of this pool.
-#[must_use]
-pub fn standing(standing: Standing, group: GroupKey, names: &Names) -> String {
-    let pool = &names.group(group).pool;
-    match standing {
-        Standing::Heir(1) => "first heir in the owner's claim".to_owned(),
-        Standing::Heir(2) => "second heir in the owner's claim".to_owned(),
-        Standing::Heir(place) => format!("heir number {place} in the owner's claim"),
-        Standing::Preferred(place) => format!("number {place} in the configured preference"),
-        Standing::Ranked => "by the weighted order that all nodes compute alike".to_owned(),
-        Standing::Down(Verdict::Unknown) => "never heard".to_owned(),
-        Standing::Down(is) => format!("not up: {}", verdict(is)),
-        Standing::Draining => "draining: kept free by the operator".to_owned(),
-        Standing::NotActive(is) => format!("not active: {}", phase(is)),
-        Standing::Unable(why) => format!("cannot hold it: {}", inability(why, group, names)),
-        Standing::Reluctant => fitness(Fitness::Reluctant, pool),
-        Standing::Unfit => fitness(Fitness::Unfit, pool),
-        Standing::LastResort => {
-            format!("{}, as at all nodes: the last resort", fitness(Fitness::Unfit, pool))
-        }
-    }
-}
-
-/// The same of one candidate, with what keeps groups from being given to it without need.
-#[must_use]
-pub fn candidate(candidate: &Candidate, group: GroupKey, names: &Names) -> String {
-    let standing = standing(candidate.standing, group, names);
-    match candidate.damped {
-        Some(left) => format!(
-            "{standing}; no fail-back and no move for balance to it for {}: it restarted, fell \
-             silent or could not hold groups three times within a minute",
-            span(left)
-        ),
-        None => standing,
-    }
-}
-
-/// Whether a node of this standing would take the group at all.
-#[must_use]
-pub fn would_take(standing: Standing) -> bool {
-    match standing {
-        Standing::Heir(_)
-        | Standing::Preferred(_)
-        | Standing::Ranked
-        | Standing::Reluctant
-        | Standing::LastResort => true,
-        Standing::Down(_)
-        | Standing::Draining
-        | Standing::NotActive(_)
-        | Standing::Unable(_)
-        | Standing::Unfit => false,
-    }
-}
-
 /// The word for a verdict, as in the contract.
 #[must_use]
 pub fn verdict(verdict: Verdict) -> &'static str {
@@ -413,6 +302,7 @@ mod tests {
     use super::super::fixture::{group, names, node};
     use super::*;
     use crate::protocol::Epoch;
+    use crate::protocol::Standing;
 
     #[test]
     fn causes_name_nodes_and_silence() {

@@ -14,7 +14,7 @@ use super::names::Names;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
 use crate::protocol::{
-    Explanation, Fitness, GroupState, GroupStatus, Mode, NodePhase, NodeStatus, Report,
+    Explanation, Fitness, GroupState, GroupStatus, Mode, NodeId, NodePhase, NodeStatus, Report,
     SoftwareVersion, Verdict,
 };
 
@@ -245,11 +245,9 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.to = Some(sentences::phase(to).to_owned());
         }
         Report::OwnerChanged { from, to, epoch, cause, .. } => {
-            event.node = to.or(from).map(|node| names.node(node));
-            event.from = from.map(|node| names.node(node));
-            event.to = to.map(|node| names.node(node));
+            let cause = to.map(|_| sentences::cause(cause, silence, names));
+            owner_changed(event, (from, to), cause, names);
             event.epoch = Some(epoch.0);
-            event.cause = to.map(|_| sentences::cause(cause, silence, names));
         }
         Report::Acquired { epoch, .. }
         | Report::Released { epoch, .. }
@@ -282,8 +280,7 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.pool = Some(names.pool(pool));
         }
         Report::Unlisted { by, .. } => {
-            event.node = me();
-            event.from = Some(names.node(by));
+            (event.node, event.from) = (me(), Some(names.node(by)));
         }
         Report::VotersDiffer { voter } => event.node = Some(names.node(voter)),
         Report::AddressWithheld { owner: to, .. }
@@ -304,6 +301,18 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.node = me();
         }
     }
+}
+
+fn owner_changed(
+    event: &mut response::Event,
+    (from, to): (Option<NodeId>, Option<NodeId>),
+    cause: Option<String>,
+    names: &Names,
+) {
+    event.node = to.or(from).map(|node| names.node(node));
+    event.from = from.map(|node| names.node(node));
+    event.to = to.map(|node| names.node(node));
+    event.cause = cause;
 }
 
 const fn fitness_word(fitness: Fitness) -> &'static str {

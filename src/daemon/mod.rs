@@ -31,11 +31,13 @@ mod host;
 mod host_load;
 mod in_place;
 mod inbox;
+mod kernel_orders;
 mod lateness;
 mod lease;
 mod local_words;
 #[cfg(test)]
 mod loopback_test;
+mod predecessor;
 mod realtime;
 mod reception;
 mod refused;
@@ -53,7 +55,6 @@ mod voter_record;
 mod whereabouts;
 mod will;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -66,24 +67,22 @@ use crate::config;
 use crate::control::names::NamesInForce;
 use crate::control::recorder::Recorder;
 use crate::control::server;
-use crate::kernel::{self, Found, Kernel, Mark, Presence};
+use crate::kernel::{self, Kernel, Presence};
 use crate::logging;
-use crate::protocol::{
-    Connection, Epoch, GroupKey, HardwareAddress, Incarnation, Instant, Neighbour, Node, NodeId,
-    Ticket,
-};
+use crate::protocol::{Incarnation, Instant, Node, NodeId};
 use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
 
 use attendant::Attendant;
 pub use error::Error;
-use event_loop::{EventLoop, KernelOrders, Outbox, Parts, Told, Vital};
+use event_loop::{EventLoop, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
 pub use guard::run as guard;
 use guardian::Guardian;
 use in_place::{Parting, StandBy};
 use inbox::{Input, Mailbox};
 use lease::LeaseKeeper;
+use predecessor::take_presence;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
 use state_directory::state_directory;
@@ -94,10 +93,6 @@ use will::{Farewell, Host};
 
 /// From the signal to the end; the service manager is told a little more.
 pub const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// A daemon that has been killed, and its guardian, have ended after this.
-const ENDS_WITHIN: Duration = Duration::from_secs(5);
-/// How often to look.
-const ENDS_LOOK: Duration = Duration::from_millis(2);
 /// From the signal to the end of hooks that are not done by themselves. The unit gives 5 s; what is
 /// left is for killing them, for naming them in the log, and for writing that.
 pub const HOOKS_END_WITHIN: Duration = Duration::from_secs(4);
@@ -131,67 +126,6 @@ struct Running {
     draining: watch::Receiver<bool>,
     vital: Arc<Vital>,
     will: Option<std::sync::mpsc::Receiver<Vec<Farewell>>>,
-}
-
-impl KernelOrders for Arc<Kernel> {
-    fn reconfigure(&self, groups: Vec<kernel::GroupAddresses>, peer_addresses: Vec<IpAddr>) {
-        Kernel::reconfigure(self, groups, peer_addresses);
-    }
-
-    fn acquire(&self, group: GroupKey, ticket: Ticket, further: Vec<GroupKey>) {
-        Kernel::acquire_with(self, group, ticket, further);
-    }
-
-    fn release(&self, group: GroupKey, ticket: Ticket) {
-        Kernel::release(self, group, ticket);
-    }
-
-    fn withdraw(&self, group: GroupKey) {
-        Kernel::withdraw(self, group);
-    }
-
-    fn let_finish(&self, group: GroupKey) {
-        Kernel::let_finish(self, group);
-    }
-
-    fn hand(&self, group: GroupKey, ticket: Ticket) {
-        Kernel::hand(self, group, ticket);
-    }
-
-    fn forward(&self, group: GroupKey, to: Option<HardwareAddress>) {
-        Kernel::forward(self, group, to);
-    }
-
-    fn announce(&self, group: GroupKey) {
-        Kernel::announce(self, group);
-    }
-
-    fn probe(&self, group: GroupKey) {
-        Kernel::probe(self, group);
-    }
-    fn verify(&self, group: GroupKey, epoch: Epoch, before: Option<NodeId>) {
-        Kernel::verify(self, group, epoch, before);
-    }
-
-    fn acquaint(&self, from: NodeId, hosts: Vec<Neighbour>) {
-        Kernel::acquaint(self, from, hosts);
-    }
-
-    fn remember(&self, from: NodeId, connections: Vec<Connection>) {
-        Kernel::remember(self, from, connections);
-    }
-
-    fn watch_connections(&self, on: bool) {
-        Kernel::watch_connections(self, on);
-    }
-
-    fn tickle(&self, group: GroupKey) {
-        Kernel::tickle(self, group);
-    }
-
-    fn test_reach(&self) {
-        Kernel::test_reach(self);
-    }
 }
 
 /// Runs the daemon until it is told to stop.
@@ -316,31 +250,6 @@ async fn serve(
     let attendant = attendant.map(|attendant| (attendant, stop.began()));
     stop_all(kernel, kept, attendant, outcome.as_ref().ok().and_then(Parting::stand_by)).await;
     outcome.map(|_| ())
-}
-
-/// Takes the name by which other processes see that a daemon of this cluster lives here. A guardian
-/// that removes what a dead daemon left, or the end of that daemon, is waited for.
-async fn take_presence(mark: Mark) -> Option<Presence> {
-    let begun = clock::now();
-    loop {
-        match Presence::take(mark) {
-            Ok(Found::Nobody(presence)) => return Some(presence),
-            Ok(Found::Starting | Found::Running) if clock::now().since(begun) < ENDS_WITHIN => {
-                tokio::time::sleep(ENDS_LOOK).await;
-            }
-            Ok(Found::Starting | Found::Running) => {
-                tracing::error!(
-                    "another process on this host has the name of a daemon of this cluster: end \
-                     it, or both change the same addresses"
-                );
-                return None;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "other processes cannot see that this daemon runs");
-                return None;
-            }
-        }
-    }
 }
 
 /// Binds the paths, and those of the process before that others may still use.

@@ -133,6 +133,8 @@ pub(crate) fn log(report: &Report, names: &Names) {
 
 const NEW_LIFE: &str = "it began a new life and holds nothing of its last";
 const OVERDUE: &str = "what was to be done before it may move has not ended in time";
+const FOLLOWED: &str = "all neighbours follow";
+const ASTRAY: &str = "some neighbours do not follow";
 const NOT_MOVED: &str = "planned move did not happen";
 const VOTERS_DIFFER: &str = "voter goes by another list of voters";
 const NO_LEASE: &str = "it grants this node no lease until both have loaded the same file";
@@ -204,14 +206,10 @@ fn line(report: Report, names: &Names) -> Line {
             of_group(Level::WARN, "address put back", group).because(removed_by(remover, times))
         }
         Report::Converged { group, epoch, hosts, after } => {
-            of_group(Level::INFO, "all neighbours follow", group)
-                .epoch(epoch)
-                .because(followed(hosts, after))
+            of_group(Level::INFO, FOLLOWED, group).epoch(epoch).because(followed(hosts, after))
         }
         Report::NotConverged { group, epoch, outcome } => {
-            of_group(Level::WARN, "some neighbours do not follow", group)
-                .epoch(epoch)
-                .because(not_followed(&outcome))
+            of_group(Level::WARN, ASTRAY, group).epoch(epoch).because(not_followed(&outcome))
         }
         Report::PhaseChanged { from, to } => {
             Line::new(phase_level(to), "this node changed its phase").change(phase(from), phase(to))

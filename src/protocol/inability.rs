@@ -4,9 +4,9 @@
 //! kernel has refused lately. It says so in every heartbeat, and at once when that changes. Nobody
 //! offers it such a group, in whatever kind of planned move, nor names it as heir, until it says so
 //! no more: a refusal is forgotten when the group was held, when its link has changed, at a reload,
-//! or after a time that doubles with each refusal. That a node cannot hold what it could before is a fall, like a death or a restart: who
-//! falls too often is offered nothing that can wait (`Damping`). A group that nobody owns is taken as
-//! ever: whoever cannot, does not.
+//! or after a time that doubles with each refusal. That a node cannot hold what it could before is a
+//! fall, like a death or a restart: who falls too often is offered nothing that can wait (`Damping`).
+//! A group that nobody owns is taken as ever: whoever cannot, does not.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -68,6 +68,12 @@ impl Node {
         if tells && now < self.heartbeat_due {
             self.beat(false);
         }
+    }
+
+    /// When a change that is not told yet is due.
+    pub(super) fn inabilities_deadline(&self) -> Instant {
+        let due = self.unable_at + self.configuration.timing.retry;
+        if self.unable_stale { due } else { Instant::NEVER }
     }
 
     /// Takes in what a peer says that it cannot hold.

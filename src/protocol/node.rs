@@ -318,6 +318,7 @@ impl Node {
             self.parted_deadline(),
             self.leave_deadline(),
             self.kernel_work_deadline(),
+            self.inabilities_deadline(),
         ]
         .into_iter()
         .min()

@@ -82,7 +82,9 @@ fn an_address_of_a_stranger_is_refused_and_stays() {
         let web = key("10.77.0.100");
         let failed =
             KernelEvent::Failed { group: web, ticket: Ticket(1), failure: Failure::ForeignAddress };
-        ip("addr add 10.77.0.101/32 dev lo");
+        ip("link add eth1 type veth peer name far1");
+        ip("link set eth1 up");
+        ip("addr add 10.77.0.101/32 dev eth1");
         fixture.kernel.acquire(web, Ticket(1));
         assert_eq!(fixture.next(), failed);
         assert!(!ip("addr show").contains("10.77.0.100"));
@@ -90,7 +92,7 @@ fn an_address_of_a_stranger_is_refused_and_stays() {
         fixture.kernel.release(web, Ticket(2));
         assert_eq!(fixture.next(), KernelEvent::Absent { group: web, ticket: Ticket(2) });
         fixture.stop();
-        assert!(ip("addr show dev lo").contains("10.77.0.101/32"));
+        assert!(ip("addr show dev eth1").contains("10.77.0.101/32"));
     });
 }
 

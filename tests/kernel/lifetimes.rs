@@ -103,7 +103,7 @@ fn addresses_live_as_long_as_the_node_vouches() {
         vouched.store(true, Ordering::Relaxed);
         assert_eq!(
             fixture.next(),
-            KernelEvent::Repaired { group: web, remover: Remover::Somebody }
+            KernelEvent::Repaired { group: web, remover: Remover::Lifetime }
         );
         reached(neighbour);
         let shown = ip("-6 addr show dev eth0");

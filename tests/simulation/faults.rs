@@ -2,7 +2,7 @@
 //!
 //! Faults overlap freely. `healing` ends all of them at once, for the liveness phase.
 
-use buoy::protocol::{Attachment, Failure, Fitness, KernelEvent};
+use buoy::protocol::{Attachment, Fitness, KernelEvent};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MILLISECOND, SECOND};
@@ -466,49 +466,5 @@ impl Cluster {
         }
         self.disturb_all(length);
         self.end_later(0, length, Ending::Weather);
-    }
-
-    fn fail_kernel(&mut self, host: usize, length: u64) {
-        let failures = [
-            Failure::NoInterface,
-            Failure::NotPermitted,
-            Failure::ForeignAddress,
-            Failure::Duplicate,
-            Failure::Refused,
-            Failure::Timeout,
-        ];
-        let failure = self.draw.pick(&failures);
-        let mask = self.draw.pick(&[0b1111, 0b0001, 0b1010]);
-        self.break_kernel(host, failure, mask);
-        self.end_later(host, length, Ending::KernelWell(host));
-    }
-
-    /// Every add of these groups (by index modulo 4) fails from now on.
-    pub(crate) fn break_kernel(&mut self, host: usize, failure: Failure, mask: u8) {
-        self.disturb(host, SECOND);
-        self.hosts[host].kernel.failing = Some(failure);
-        self.hosts[host].kernel.failing_mask = mask;
-    }
-
-    /// The kernel adds again. What it had refused for, an interface or a setting, has changed, and
-    /// its thread looks at the links anew.
-    pub(crate) fn mend_kernel(&mut self, host: usize) {
-        self.hosts[host].kernel.failing = None;
-        self.hosts[host].kernel.hangs = false;
-        if self.hosts[host].is_running() && self.hosts[host].kernel.usable {
-            for group in self.groups.clone() {
-                self.tell_soon(host, KernelEvent::Usable { group, usable: true });
-            }
-        }
-    }
-
-    fn remove_some_address(&mut self, host: usize) {
-        let held: Vec<usize> =
-            (0..self.groups.len()).filter(|g| self.hosts[host].kernel.present[*g]).collect();
-        if !held.is_empty() {
-            let group = self.draw.pick(&held);
-            self.disturb(host, SECOND / 10);
-            self.remove_address(host, group);
-        }
     }
 }

@@ -10,6 +10,7 @@
 //! | `neighbourhood` | how clients that no broadcast reaches are had to follow |
 //! | `plan`, `faults`, `healing` | configurations, what goes wrong, and its end |
 //! | `safety`, `liveness` | what must never be, what must come about |
+//! | `kernel_faults`, `outlines` | faults of a kernel; actions in short |
 //! | `overlaps`, `fence` | two who answer at once; what fences a host in |
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
@@ -38,6 +39,7 @@ mod fence;
 mod healing;
 mod host;
 mod host_stories;
+mod kernel_faults;
 mod layout_stories;
 mod liveness;
 mod load_stories;
@@ -53,6 +55,7 @@ mod network_stories;
 mod operator_stories;
 mod operators;
 mod options;
+mod outlines;
 mod overlaps;
 mod plan;
 mod plan_stories;

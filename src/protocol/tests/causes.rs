@@ -79,7 +79,7 @@ fn what_a_node_cannot_hold_it_is_not_offered_and_the_order_says_why() {
     let to = NodeId(2);
     let usable = |usable| Event::Kernel(KernelEvent::Usable { group, usable });
     cluster.step(to, usable(false));
-    cluster.run(Duration::from_millis(10));
+    cluster.run(Duration::from_millis(30));
     let order = Order::Move { group, to };
     cluster.step(NodeId(1), Event::Ordered { ticket: 1, order });
     assert_eq!(cluster.answers.last(), Some(&Err(Refusal::ReceiverUnable)));
@@ -88,7 +88,7 @@ fn what_a_node_cannot_hold_it_is_not_offered_and_the_order_says_why() {
     let standing = other.map(|candidate| candidate.standing);
     assert_eq!(standing, Some(Standing::Unable(Inability::LinkDown)));
     cluster.step(to, usable(true));
-    cluster.run(Duration::from_millis(10));
+    cluster.run(Duration::from_millis(30));
     cluster.step(NodeId(1), Event::Ordered { ticket: 2, order });
     cluster.run(Duration::from_secs(1));
     assert_eq!(cluster.owner(group), [to], "{}", cluster.told());

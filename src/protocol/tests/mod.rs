@@ -240,8 +240,7 @@ impl Cluster {
                 }
                 Action::Acquire { group, ticket, .. } if self.refusing.contains(&node) => {
                     self.acquired += 1;
-                    let failure = Failure::Refused;
-                    let event = KernelEvent::Failed { group, ticket, failure };
+                    let event = KernelEvent::Failed { group, ticket, failure: Failure::Refused };
                     self.post(soon, node, Event::Kernel(event));
                 }
                 Action::Acquire { group, ticket, .. } => {
