@@ -75,7 +75,8 @@ fn kernel_thread_that_comes_late() -> Outcome {
         let begin = clock::now();
         // A guardian that ran would remove them, as it must.
         let guardian = freeze_both(scene, victim)?;
-        clock::pause(Duration::from_millis(500));
+        // Nobody takes what its kernel answers for before its lease has ended.
+        clock::pause(Duration::from_secs(1));
         let thread = thread_of(pid, "kernel")?;
         ptrace::seize(thread, ptrace::Options::empty())?;
         ptrace::interrupt(thread)?;

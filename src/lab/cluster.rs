@@ -235,6 +235,8 @@ impl Cluster {
     #[must_use]
     pub fn status(&self, node: usize) -> Option<serde_json::Value> {
         let output = self.command(node, &["status", "--json"]).ok()?;
+        // A failure is told as JSON too.
+        let output = Some(output).filter(|output| output.status.success())?;
         serde_json::from_slice(&output.stdout).ok()
     }
 

@@ -87,6 +87,7 @@ pub(crate) fn senses_but_is_not_heard(broken: Option<Rule>) -> Outcome {
     cluster.power_on(2);
     cluster.mark();
     cluster.watch("L6", 60 * SECOND, |this| this.holds_any(2))?;
-    cluster.expect_outage("L6", 0)?;
+    // The other two may balance between them.
+    cluster.expect_outage("L6", 2 * MILLISECOND)?;
     Ok(())
 }
