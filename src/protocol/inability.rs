@@ -70,6 +70,12 @@ impl Node {
         }
     }
 
+    /// When a change of that is to be told.
+    pub(super) fn inability_deadline(&self) -> Instant {
+        let due = self.unable_at + self.configuration.timing.retry;
+        if self.unable_stale { due } else { Instant::NEVER }
+    }
+
     /// Takes in what a peer says that it cannot hold.
     pub(super) fn hear_inabilities(&mut self, from: NodeId, list: &[(GroupKey, Inability)]) {
         let now = self.now;
@@ -92,9 +98,6 @@ impl Node {
 
     /// Why a node cannot hold a group, as it says.
     pub(super) fn unable(&self, node: NodeId, group: GroupKey) -> Option<Inability> {
-        if !self.holds(Rule::UnableGetsNothing) {
-            return None;
-        }
         if node == self.configuration.me {
             return self.groups.get(&group).and_then(|here| here.told(self.now));
         }

@@ -290,6 +290,7 @@ impl Node {
             self.lease_deadline(),
             self.leave_deadline(),
             self.kernel_work_deadline(),
+            self.inability_deadline(),
         ]
         .into_iter()
         .min()
