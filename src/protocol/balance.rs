@@ -341,10 +341,9 @@ impl Node {
     }
 
     /// Whether this node answers for a group already: what it has only claimed is not passed on.
-    fn is_present(&self, group: GroupKey) -> bool {
+    pub(super) fn is_present(&self, group: GroupKey) -> bool {
         let here = self.groups.get(&group).map(|here| here.holding);
-        let present = matches!(here, Some(super::group::Holding::Held { .. }));
-        present || !self.holds(Rule::PresentBeforeMoved)
+        matches!(here, Some(super::group::Holding::Held { .. }))
     }
 
     /// Whether a group has been here long enough to be moved for balance.

@@ -70,8 +70,8 @@ impl Node {
         }
     }
 
-    /// When a change that is not told yet is due.
-    pub(super) fn inabilities_deadline(&self) -> Instant {
+    /// When a change of that is to be told.
+    pub(super) fn inability_deadline(&self) -> Instant {
         let due = self.unable_at + self.configuration.timing.retry;
         if self.unable_stale { due } else { Instant::NEVER }
     }
@@ -98,9 +98,6 @@ impl Node {
 
     /// Why a node cannot hold a group, as it says.
     pub(super) fn unable(&self, node: NodeId, group: GroupKey) -> Option<Inability> {
-        if !self.holds(Rule::UnableGetsNothing) {
-            return None;
-        }
         if node == self.configuration.me {
             return self.groups.get(&group).and_then(|here| here.told(self.now));
         }

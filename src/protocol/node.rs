@@ -318,7 +318,7 @@ impl Node {
             self.parted_deadline(),
             self.leave_deadline(),
             self.kernel_work_deadline(),
-            self.inabilities_deadline(),
+            self.inability_deadline(),
         ]
         .into_iter()
         .min()

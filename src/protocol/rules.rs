@@ -72,10 +72,6 @@ rules! {
     Damping,
     /// A node falls too when it cannot hold what it could.
     InabilityIsFall,
-    /// A group is not offered to a node that says that it cannot hold it.
-    UnableGetsNothing,
-    /// Only a group that its owner answers for already is moved for balance or fail-back.
-    PresentBeforeMoved,
     /// What a kernel side that hangs does not add is given up.
     KernelPatience,
     /// A node that begins to hear a peer waits for its claims before it takes.

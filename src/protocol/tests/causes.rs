@@ -1,6 +1,7 @@
 //! Why groups are where they are, as it is told; what counts as a fall.
 
 use super::*;
+use crate::protocol::group::Holding;
 
 fn settled(nodes: u32, groups: u64) -> Cluster {
     let mut cluster = Cluster::start(nodes, groups);
@@ -49,6 +50,32 @@ fn a_receiver_that_has_forgotten_the_offer_invents_no_reason() {
     assert_eq!(told, Cause::HandedOver(NodeId(2)));
 }
 
+/// A node with too many groups, which its kernel has not added yet: they are not passed on.
+#[test]
+fn what_is_only_claimed_is_not_moved_for_balance() {
+    let mut cluster = settled(2, 4);
+    cluster.kill(NodeId(2));
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.share(NodeId(1)), 4, "{}", cluster.told());
+    let node = cluster.nodes.get_mut(&NodeId(1)).expect("it lives");
+    let held: Vec<(GroupKey, Holding)> =
+        node.groups.iter().map(|(group, here)| (*group, here.holding)).collect();
+    for (group, holding) in &held {
+        let Holding::Held { ticket, epoch } = *holding else { panic!("{holding:?}") };
+        let adding = Holding::Adding { ticket, epoch };
+        node.groups.get_mut(group).expect("it is known").holding = adding;
+    }
+    cluster.restart(2, 2, 4);
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(cluster.share(NodeId(1)), 4, "{}", cluster.told());
+    let node = cluster.nodes.get_mut(&NodeId(1)).expect("it lives");
+    for (group, holding) in held {
+        node.groups.get_mut(&group).expect("it is known").holding = holding;
+    }
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(cluster.share(NodeId(1)), 2, "{}", cluster.told());
+}
+
 #[test]
 fn a_crash_and_the_restart_after_it_are_one_fall() {
     let mut cluster = settled(3, 6);
@@ -79,7 +106,7 @@ fn what_a_node_cannot_hold_it_is_not_offered_and_the_order_says_why() {
     let to = NodeId(2);
     let usable = |usable| Event::Kernel(KernelEvent::Usable { group, usable });
     cluster.step(to, usable(false));
-    cluster.run(Duration::from_millis(30));
+    cluster.run(Duration::from_millis(50));
     let order = Order::Move { group, to };
     cluster.step(NodeId(1), Event::Ordered { ticket: 1, order });
     assert_eq!(cluster.answers.last(), Some(&Err(Refusal::ReceiverUnable)));
@@ -88,7 +115,7 @@ fn what_a_node_cannot_hold_it_is_not_offered_and_the_order_says_why() {
     let standing = other.map(|candidate| candidate.standing);
     assert_eq!(standing, Some(Standing::Unable(Inability::LinkDown)));
     cluster.step(to, usable(true));
-    cluster.run(Duration::from_millis(30));
+    cluster.run(Duration::from_millis(50));
     cluster.step(NodeId(1), Event::Ordered { ticket: 2, order });
     cluster.run(Duration::from_secs(1));
     assert_eq!(cluster.owner(group), [to], "{}", cluster.told());
