@@ -78,15 +78,9 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::Unable { group, why } => {
             format!("{me} cannot hold {}: {}", names.group(group).group, inability(why))
         }
-        Report::Repaired { group, remover: Remover::Somebody, times } => format!(
-            "somebody removed an address of {} on {me}; it was put back ({times} in a minute)",
-            names.group(group).group
-        ),
-        Report::Repaired { group, remover, times } => format!(
-            "{} was put back on {me}: {}",
-            names.group(group).group,
-            removed_by(remover, times)
-        ),
+        Report::Repaired { group, remover, times } => {
+            put_back((&me, &names.group(group).group), remover, times)
+        }
         Report::Converged { group, hosts, after, .. } => format!(
             "{}: {hosts} of {hosts} neighbours resolve it to {me}, {} after it was added",
             names.group(group).group,
@@ -255,6 +249,17 @@ pub fn inability(why: Inability) -> String {
         Inability::FlushWar => "somebody keeps removing the address",
     };
     text.to_owned()
+}
+
+fn put_back((me, group): (&str, &str), remover: Remover, times: u32) -> String {
+    match remover {
+        Remover::Somebody => format!(
+            "somebody removed an address of {group} on {me}; it was put back ({times} in a minute)"
+        ),
+        Remover::Guardian { .. } | Remover::Lifetime => {
+            format!("{group} was put back on {me}: {}", removed_by(remover, times))
+        }
+    }
 }
 
 /// Who removed an address, and why if that is known.

@@ -236,9 +236,7 @@ async fn serve(
     let mut running = start_protocol((&config, me), start, (mailbox, inbox), sides);
     let kept = running.as_mut().ok().map(|running| keep_lease(&kernel, running, host));
     let kept = kept.transpose().map_err(system("lease"))?;
-    if let Some(Err(error)) = presence.as_ref().map(Presence::announce) {
-        tracing::warn!(%error, "other processes cannot see that this daemon runs");
-    }
+    announce(presence.as_ref());
     let mut attendant = None;
     if let Ok(running) = &running {
         let (recorder, names) = (Arc::clone(&recorder), names.clone());
@@ -301,6 +299,13 @@ async fn take_presence(mark: Mark) -> Option<Presence> {
                 return None;
             }
         }
+    }
+}
+
+/// Shows other processes that this daemon has started.
+fn announce(presence: Option<&Presence>) {
+    if let Some(Err(error)) = presence.map(Presence::announce) {
+        tracing::warn!(%error, "other processes cannot see that this daemon runs");
     }
 }
 

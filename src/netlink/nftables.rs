@@ -367,28 +367,36 @@ pub(crate) fn tables(conversation: &mut Conversation) -> io::Result<Vec<(Family,
     Ok(found)
 }
 
-/// Whether there is any element in a set.
+/// How long the element of a set that ends last has left, in milliseconds; 0 if there is none.
 ///
 /// # Errors
 ///
 /// That the set does not exist, or cannot be asked for.
-pub(crate) fn has_elements(
+pub(crate) fn longest_left(
     conversation: &mut Conversation,
     family: Family,
     table: &str,
     set: &str,
-) -> io::Result<bool> {
+) -> io::Result<u64> {
     const GET_ELEMENTS: u16 = 13;
     let mut body = vec![family.number(), 0, 0, 0];
     body.extend(text(1, table));
     body.extend(text(2, set));
-    let mut found = false;
+    let mut longest = 0;
     conversation.ask(SUBSYSTEM << 8 | GET_ELEMENTS, DUMP, &body, |message| {
-        let mut lists = attributes(message.body.get(4..).unwrap_or_default());
-        found |= lists.any(|(kind, list)| kind == 3 && !list.is_empty());
+        let lists = attributes(message.body.get(4..).unwrap_or_default());
+        let elements = lists.filter(|(kind, _)| *kind == 3).flat_map(|(_, list)| attributes(list));
+        longest = elements.map(|(_, element)| left(element)).fold(longest, u64::max);
         true
     })?;
-    Ok(found)
+    Ok(longest)
+}
+
+/// Of one element; one that does not end has for ever.
+fn left(element: &[u8]) -> u64 {
+    let expiration = attributes(element).find(|(kind, _)| *kind == 5);
+    let bytes = expiration.and_then(|(_, value)| value.first_chunk::<8>().copied());
+    bytes.map_or(u64::MAX, u64::from_be_bytes)
 }
 
 /// Removes a table with all that is in it.

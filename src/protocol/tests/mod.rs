@@ -205,7 +205,7 @@ impl Cluster {
         self.events.insert(self.serial, event);
     }
 
-    fn step(&mut self, node: NodeId, event: Event) {
+    fn step(&mut self, node: NodeId, mut event: Event) {
         if let Some(waiting) = self.frozen.get_mut(&node) {
             waiting.push(event);
             return;
@@ -215,7 +215,6 @@ impl Cluster {
         }
         let incarnation = self.incarnation(node);
         let behind = self.behind.get(&node).copied().unwrap_or_default();
-        let mut event = event;
         if let Event::Heard { received_at, .. } = &mut event {
             *received_at = received_at.before(behind);
         }
@@ -255,7 +254,6 @@ impl Cluster {
                     let event = KernelEvent::Absent { group, ticket };
                     self.post(self.now, node, Event::Kernel(event));
                 }
-                Action::Withdraw { .. } => {}
                 Action::Forward { group, to } => self.forwarded.push((node, group, to)),
                 Action::TestReach => self.test_reach(node),
                 Action::Probe { group } => self.answer(node, group),
@@ -268,6 +266,7 @@ impl Cluster {
                 | Action::Acquaint { .. }
                 | Action::Remember { .. }
                 | Action::WatchConnections(_)
+                | Action::Withdraw { .. }
                 | Action::Tickle { .. }) => self.note(node, other),
                 Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
                 Action::RememberDraining(_) | Action::LetFinish { .. } => {}
