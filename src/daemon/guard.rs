@@ -169,8 +169,10 @@ impl Guard {
     fn goes_on(&self, file: &Path, until: Instant) -> bool {
         let Some(mark) = self.host.as_ref().map(Host::mark) else { return false };
         while clock::now() < until {
-            // One that only starts may yet fail, and then nobody would be there.
-            if kernel::is_running(mark).unwrap_or(false) {
+            // The daemon that rests closes its pipe before it ends, and runs until then. Another
+            // that only starts may yet fail, and then nobody would be there.
+            let ended = parent_id() != self.daemon;
+            if ended && kernel::is_running(mark).unwrap_or(false) {
                 return true;
             }
             std::thread::park_timeout(until.since(clock::now()).min(LOOK));

@@ -206,9 +206,7 @@ async fn serve(
     let mut running = start_protocol((&config, me), start, (mailbox, inbox), sides);
     let kept = running.as_mut().ok().map(|running| keep_lease(&kernel, running, host));
     let kept = kept.transpose().map_err(system("lease"))?;
-    if let Some(Err(error)) = presence.as_ref().map(Presence::announce) {
-        tracing::warn!(%error, "other processes cannot see that this daemon runs");
-    }
+    announce(presence.as_ref());
     let mut attendant = None;
     if let Ok(running) = &running {
         let parts = attendant::Parts {
@@ -279,6 +277,13 @@ fn service_manager() -> ServiceNotify {
         tracing::warn!(%error, "NOTIFY_SOCKET cannot be used, the service manager is told nothing");
         ServiceNotify::nobody()
     })
+}
+
+/// Shows other processes that this daemon has started.
+fn announce(presence: Option<&Presence>) {
+    if let Some(Err(error)) = presence.map(Presence::announce) {
+        tracing::warn!(%error, "other processes cannot see that this daemon runs");
+    }
 }
 
 /// What a process begins with.

@@ -6,11 +6,12 @@
 //! guardian of it lives, and is held while what it left is removed. A closed table that nobody
 //! renews would hold back an address that this host serves under another name, for ever.
 //!
-//! A table whose lease runs is somebody's, whatever its name says: a daemon of an earlier version
-//! has no name that could be taken.
+//! A table whose lease is renewed is somebody's, whatever its name says: a daemon of an earlier
+//! version has no name that could be taken. The lease of a dead one is waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::gate::Door;
 use super::leftovers;
@@ -22,6 +23,10 @@ use crate::netlink::Conversation;
 use crate::netlink::nftables::{self, Family};
 use crate::netlink::tables;
 
+/// No lease is longer (profile vm).
+const LEASE_MAX: Duration = Duration::from_secs(6);
+/// How often to look whether one has ended.
+const LOOK: Duration = Duration::from_millis(20);
 /// What all tables of ours begin with.
 const PREFIX: &str = "buoy_";
 
@@ -116,11 +121,8 @@ fn estates(own_table: &str) -> io::Result<BTreeMap<u32, Estate>> {
 fn remove_one(value: u32, estate: &Estate) -> io::Result<bool> {
     let presence::Found::Nobody(_held) = Presence::take_value(value)? else { return Ok(false) };
     let mut conversation = (!estate.tables.is_empty()).then(nftables::open).transpose()?;
-    if let Some(conversation) = &mut conversation {
-        let used = |(family, table): &(Family, String)| in_use(conversation, *family, table);
-        if estate.tables.iter().any(used) {
-            return Ok(false);
-        }
+    if conversation.as_mut().is_some_and(|conversation| !ends(conversation, &estate.tables)) {
+        return Ok(false);
     }
     leftovers::remove(&estate.places)?;
     let left: BTreeSet<Place> = watch::dump_marks()?.into_iter().map(|(place, _)| place).collect();
@@ -136,8 +138,29 @@ fn remove_one(value: u32, estate: &Estate) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Waits until no lease of these tables runs: the dead daemon's does for a moment. Returns `false` if
+/// somebody renews one, or it lasts too long to be that.
+fn ends(conversation: &mut Conversation, tables: &[(Family, String)]) -> bool {
+    let begun = Instant::now();
+    let mut before = Duration::MAX;
+    loop {
+        let left = tables.iter().map(|(family, table)| left(conversation, *family, table)).max();
+        match left.unwrap_or_default() {
+            Duration::ZERO => return true,
+            left if left > before || begun.elapsed() > LEASE_MAX => return false,
+            left => before = left,
+        }
+        std::thread::park_timeout(LOOK);
+    }
+}
+
 /// Whether a lease of the table runs.
 fn in_use(conversation: &mut Conversation, family: Family, table: &str) -> bool {
-    let runs = |door: Door| tables::has_elements(conversation, family, table, door.lease());
-    Door::ALL.map(runs).into_iter().any(|runs| runs.unwrap_or(false))
+    left(conversation, family, table) > Duration::ZERO
+}
+
+/// How long the leases of the table have left.
+fn left(conversation: &mut Conversation, family: Family, table: &str) -> Duration {
+    let left = |door: Door| tables::longest_left(conversation, family, (table, door.lease()));
+    Door::ALL.map(left).into_iter().filter_map(Result::ok).max().unwrap_or_default()
 }

@@ -41,26 +41,25 @@ pub(crate) fn tables(conversation: &mut Conversation) -> io::Result<Vec<(Family,
     Ok(found)
 }
 
-/// Whether there is any element in a set.
+/// For how long a set will hold the element that ends last; nothing if there is none.
 ///
 /// # Errors
 ///
 /// That the set does not exist, or cannot be asked for.
-pub(crate) fn has_elements(
+pub(crate) fn longest_left(
     conversation: &mut Conversation,
     family: Family,
-    table: &str,
-    set: &str,
-) -> io::Result<bool> {
+    (table, set): (&str, &str),
+) -> io::Result<Duration> {
     let mut body = about(family, table);
     body.extend(text(2, set));
-    let mut found = false;
+    let mut longest = Duration::ZERO;
     conversation.ask(GET_ELEMENTS, DUMP, &body, |message| {
-        let mut lists = attributes(message.body.get(4..).unwrap_or_default());
-        found |= lists.any(|(kind, list)| kind == 3 && !list.is_empty());
+        longest =
+            listed(message.body).into_iter().map(|(_, left)| left).fold(longest, Duration::max);
         true
     })?;
-    Ok(found)
+    Ok(longest)
 }
 
 /// The number of the latest change.

@@ -212,7 +212,7 @@ impl Cluster {
         self.events.insert(self.serial, event);
     }
 
-    fn step(&mut self, node: NodeId, event: Event) {
+    fn step(&mut self, node: NodeId, mut event: Event) {
         if let Some(waiting) = self.frozen.get_mut(&node) {
             return waiting.push(event);
         }
@@ -221,7 +221,6 @@ impl Cluster {
         }
         let incarnation = self.incarnation(node);
         let behind = self.behind.get(&node).copied().unwrap_or_default();
-        let mut event = event;
         if let Event::Heard { received_at, .. } = &mut event {
             *received_at = received_at.before(behind);
         }
@@ -260,7 +259,6 @@ impl Cluster {
                     let event = KernelEvent::Absent { group, ticket };
                     self.post(self.now, node, Event::Kernel(event));
                 }
-                Action::Withdraw { .. } => {}
                 Action::Forward { group, to } => self.forwarded.push((node, group, to)),
                 Action::TestReach => self.test_reach(node),
                 Action::Probe { group } => self.answer(node, group),
@@ -273,6 +271,7 @@ impl Cluster {
                 | Action::Acquaint { .. }
                 | Action::Remember { .. }
                 | Action::WatchConnections(_)
+                | Action::Withdraw { .. }
                 | Action::Tickle { .. }) => self.note(node, other),
                 Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
                 Action::RememberVoters(_) => self.post(soon, node, STORED),
