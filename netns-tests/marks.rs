@@ -1,5 +1,6 @@
 //! Daemons of several clusters, and of former names, on one host: whose is what.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -88,9 +89,12 @@ impl Other {
     }
 }
 
+/// The names of the tables of clusters; a cluster has one in each family that it needs.
 fn tables(scene: &Scene, node: usize) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let listed = scene.cluster.namespace(node).output("nft", &["list", "tables"])?;
-    Ok(listed.lines().filter(|line| line.contains("buoy_")).map(str::to_owned).collect())
+    let names = listed.lines().filter_map(|line| line.rsplit(' ').find(|word| !word.is_empty()));
+    let names: BTreeSet<&str> = names.filter(|name| name.starts_with("buoy_")).collect();
+    Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 /// A witness and then an owner of another cluster start, crash and end on the host of an owner, and

@@ -187,7 +187,8 @@ impl Cluster {
         }
         self.strangers.took.insert(key, self.now);
         let told = self.strangers.told.get(&key);
-        if told.is_some_and(|told| self.now - told < self.detection()) {
+        let detection = self.timing_of(host).detection().as_nanos();
+        if told.is_some_and(|told| u128::from(self.now - told) < detection) {
             self.flag("S12", format!("n{host} takes g{group}, which a stranger has"));
         }
     }
