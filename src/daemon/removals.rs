@@ -112,7 +112,6 @@ fn nanos(length: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::os::fd::OwnedFd;
 
     use nix::fcntl::OFlag;
     use nix::unistd::pipe2;
@@ -121,7 +120,7 @@ mod tests {
 
     fn pipe() -> (File, File) {
         let (reads, writes) = pipe2(OFlag::O_NONBLOCK).unwrap();
-        (File::from(OwnedFd::from(reads)), File::from(OwnedFd::from(writes)))
+        (File::from(reads), File::from(writes))
     }
 
     fn word(unrenewed: u64) -> String {

@@ -11,7 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant as Moment;
 
 use super::gate::Door;
 use super::leftovers;
@@ -141,7 +143,7 @@ fn remove_one(value: u32, estate: &Estate) -> io::Result<bool> {
 /// Waits until no lease of these tables runs: the dead daemon's does for a moment. Returns `false` if
 /// somebody renews one, or it lasts too long to be that.
 fn ends(conversation: &mut Conversation, tables: &[(Family, String)]) -> bool {
-    let begun = Instant::now();
+    let begun = Moment::now();
     let mut before = Duration::MAX;
     loop {
         let left = tables.iter().map(|(family, table)| left(conversation, *family, table)).max();

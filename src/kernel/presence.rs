@@ -95,7 +95,8 @@ mod tests {
 
     /// Other tests, and other runs of this one, are in the same namespace.
     fn unique(what: &str) -> Mark {
-        Mark::of(&format!("{what} {:?}", std::time::Instant::now()))
+        let now = tokio::time::Instant::now();
+        Mark::of(&format!("{what} {now:?}"))
     }
 
     fn taken(mark: Mark) -> Presence {

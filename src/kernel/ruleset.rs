@@ -141,7 +141,9 @@ fn withdrawing(batch: Batch<'_>, family: Family) -> Batch<'_> {
     let batch = batch.new_chain(WITHDRAWN, None);
     let batch = match family {
         Family::Arp => batch,
-        _ => batch.new_rule(WITHDRAWN, &[Step::Carries(TCP), RESETS, Step::Accept]),
+        Family::Inet | Family::Netdev | Family::Bridge | Family::Other(_) => {
+            batch.new_rule(WITHDRAWN, &[Step::Carries(TCP), RESETS, Step::Accept])
+        }
     };
     batch.new_rule(WITHDRAWN, &[Step::Drop])
 }

@@ -12,7 +12,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant as Moment;
 
 use super::gate::Door;
 use super::mute::{self, Disguise};
@@ -376,7 +378,7 @@ fn remove_family(conversation: &mut Conversation, family: Family, table: &str) -
 
 /// Tries again for a moment as long as the tables belong to somebody else, who may be dying.
 pub(super) fn patiently(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
-    let begun = Instant::now();
+    let begun = Moment::now();
     loop {
         match attempt() {
             Err(error) if error.raw_os_error() == Some(EPERM) && begun.elapsed() < DYING => {

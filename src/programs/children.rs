@@ -70,7 +70,9 @@ fn is_zombie_of(id: u32, parent: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
+
+    use tokio::time::Instant;
 
     use super::*;
 

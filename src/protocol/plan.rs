@@ -149,7 +149,8 @@ impl Node {
     fn suppose_moves(&mut self, reasons: &mut BTreeMap<GroupKey, PlanReason>) -> bool {
         let me = self.configuration.me;
         let others = self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node);
-        let nodes: Vec<NodeId> = std::iter::once(me).chain(others).collect();
+        // In one order at all nodes, so that all say the same.
+        let nodes: BTreeSet<NodeId> = std::iter::once(me).chain(others).collect();
         let mut moved = false;
         for node in nodes {
             let mut view = self.as_seen_by(node);

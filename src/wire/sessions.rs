@@ -54,6 +54,10 @@ pub struct Local {
 
 /// What became of a datagram.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are messages, and one is looked at once: a box would only cost"
+)]
 pub enum Opened {
     /// A peer said something: sealed by it, new, and from its present life.
     Message {

@@ -6,6 +6,7 @@
 //! was told just after; but by hand-over, and but for groups that are forced.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use buoy::protocol::{Cause, HARDWARE_MAX, HardwareAddress, KernelEvent};
 
@@ -35,7 +36,7 @@ pub(crate) struct Strangers {
     /// Rounds of announcements that any host has sent.
     pub(crate) announced: u64,
     /// By host and group: when its daemon was last told of a stranger.
-    told: BTreeMap<(usize, usize), u64>,
+    told: BTreeMap<(usize, usize), (u64, Duration)>,
     /// By host and group: when it last took the group, if nobody gave it.
     took: BTreeMap<(usize, usize), u64>,
     /// By host and group: when it must have given it back.
@@ -154,7 +155,8 @@ impl Cluster {
             return;
         }
         let key = (host, group);
-        self.strangers.told.insert(key, self.now);
+        let detection = self.timing_of(host).detection();
+        self.strangers.told.insert(key, (self.now, detection));
         let lately = |took: &&u64| self.now - **took < SETTLING;
         if self.strangers.took.get(&key).filter(lately).is_some() {
             let by = self.now + GIVEN_BACK_WITHIN;
@@ -187,8 +189,10 @@ impl Cluster {
         }
         self.strangers.took.insert(key, self.now);
         let told = self.strangers.told.get(&key);
-        let detection = self.timing_of(host).detection().as_nanos();
-        if told.is_some_and(|told| u128::from(self.now - told) < detection) {
+        // By the times that it goes by now, or went by then.
+        let detection = self.timing_of(host).detection();
+        let within = |then: &Duration| detection.min(*then).as_nanos();
+        if told.is_some_and(|(told, then)| u128::from(self.now - told) < within(then)) {
             self.flag("S12", format!("n{host} takes g{group}, which a stranger has"));
         }
     }

@@ -46,7 +46,8 @@ impl Group {
         for (address, place, link) in self.places(host) {
             survey.foreign |= host.places(address).any(|found| {
                 let silent = host.link(found.place.link).is_some_and(|link| link.silent);
-                !found.ours && !(silent && link.is_none_or(|here| here.index != found.place.link))
+                let elsewhere = link.is_none_or(|here| here.index != found.place.link);
+                !(found.ours || silent && elsewhere)
             });
             let misplaced = host.places(address).filter(|it| it.ours && Some(it.place) != place);
             survey.misplaced.extend(misplaced.map(|it| (it.place, false)));

@@ -29,14 +29,12 @@ fn sealed(from: &mut Sessions, to: NodeId, clock_ms: u64) -> Vec<u8> {
 fn exchange(milli: u64, from: &mut Sessions, to: &mut Sessions) -> Opened {
     let mut datagram = sealed(from, to.local.me, 10_000 + milli);
     loop {
-        match to.open(at(milli), &mut datagram) {
-            Opened::Reply { datagram: reply, .. } => datagram = reply,
-            other => return other,
-        }
-        match from.open(at(milli), &mut datagram) {
-            Opened::Reply { datagram: reply, .. } => datagram = reply,
-            other => return other,
-        }
+        let opened = to.open(at(milli), &mut datagram);
+        let Opened::Reply { datagram: reply, .. } = opened else { return opened };
+        datagram = reply;
+        let opened = from.open(at(milli), &mut datagram);
+        let Opened::Reply { datagram: reply, .. } = opened else { return opened };
+        datagram = reply;
     }
 }
 
@@ -86,17 +84,19 @@ fn a_flood_of_forged_lives_does_not_keep_a_restarted_node_out() {
             let mut forged = template.clone();
             forged[20..28].copy_from_slice(&random.next_u64().to_be_bytes());
             let mut towards_a = Vec::new();
-            match b.open(at(milli), &mut forged) {
-                Opened::Reply { datagram, .. } => towards_a.push(datagram),
-                Opened::Refused(RefusedDatagram::BadSeal) => derived += 1,
-                Opened::Refused(RefusedDatagram::TooManyLives) => {}
-                other => panic!("{other:?}"),
+            let opened = b.open(at(milli), &mut forged);
+            if let Opened::Reply { datagram, .. } = opened {
+                towards_a.push(datagram);
+            } else if opened == Opened::Refused(RefusedDatagram::BadSeal) {
+                derived += 1;
+            } else {
+                assert_eq!(opened, Opened::Refused(RefusedDatagram::TooManyLives));
             }
-            if step % 2_000 == 1_000 && b.present(A) != Some(Incarnation(11)) {
-                if let Opened::Reply { datagram, .. } = b.open(at(milli), &mut sealed(&mut a, B, 1))
-                {
-                    towards_a.push(datagram);
-                }
+            if step % 2_000 == 1_000
+                && b.present(A) != Some(Incarnation(11))
+                && let Opened::Reply { datagram, .. } = b.open(at(milli), &mut sealed(&mut a, B, 1))
+            {
+                towards_a.push(datagram);
             }
             for mut hello in towards_a {
                 if let Opened::Reply { mut datagram, .. } = a.open(at(milli), &mut hello) {
