@@ -43,7 +43,7 @@ impl Cluster {
         self.demand("L1", coverage, Self::uncovered)?;
         let covered = self.now - start;
         self.run_to(self.now + SETTLING)?;
-        self.demand("L1", 2 * SECOND, Self::uncovered)?;
+        self.demand("L1", 2 * SECOND + self.list_change_bound(), Self::uncovered)?;
         self.demand("L4", 2 * SECOND, Self::accused)?;
         let (moves, surplus) = (self.safety.moves, self.surplus());
         self.demand("L3", CACHES_WITHIN, Self::misled)?;
@@ -70,6 +70,14 @@ impl Cluster {
         let unsettled = |host: &crate::host::Host| host.draining || host.stopping_since.is_some();
         let host = self.hosts.iter().position(unsettled)?;
         Some(format!("n{host} still stops or drains"))
+    }
+
+    /// A change of the list of voters that settles now voids all leases, and voters are silent for
+    /// the longest lease that was granted (seed 4591).
+    fn list_change_bound(&self) -> u64 {
+        let strict = self.options.strict.is_some();
+        let silence = promise(self.options.slowest().lease()) * 2 * u32::from(strict);
+        u64::try_from(silence.as_nanos()).expect("seconds")
     }
 
     pub(crate) fn coverage_bound(&self) -> u64 {
