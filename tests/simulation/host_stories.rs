@@ -106,8 +106,9 @@ pub(crate) fn slow_kernel_of_a_loser(broken: Option<Rule>) -> Outcome {
         let options = Options { seed, kernel_slow: 1_000_000, ..calm(3, 6, broken) };
         let mut cluster = Cluster::settled(options)?;
         let owner = cluster.owner(0);
-        cluster.pause(owner, 500 * MILLISECOND);
-        cluster.run_for(510 * MILLISECOND)?;
+        // Nobody takes what its kernel answers for before its lease has ended.
+        cluster.pause(owner, 900 * MILLISECOND);
+        cluster.run_for(910 * MILLISECOND)?;
         cluster.watch("L3", 5 * SECOND, Cluster::doubled)?;
     }
     Ok(())
