@@ -1,6 +1,6 @@
 //! Stories of networks: loss, cuts, splits, links (H1 to H9, H33 to H45).
 
-use buoy::protocol::{Attachment, Rule};
+use buoy::protocol::{Attachment, Order, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -62,6 +62,14 @@ pub(crate) fn one_way_cut(broken: Option<Rule>) -> Outcome {
         cluster.cut(from, to);
         cluster.watch("H4", 20 * SECOND, Cluster::condemned)?;
         cluster.expect_moves("H4", 0)?;
+    }
+    // One that has nothing: no kernel can be asked, only the others know that it lives.
+    for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+        let mut cluster = Cluster::settled(calm(3, 6, broken))?;
+        cluster.order(from, Order::Drain(cluster.hosts[from].id));
+        cluster.run_for(5 * SECOND)?;
+        cluster.cut(from, to);
+        cluster.watch("H4", 20 * SECOND, Cluster::condemned)?;
     }
     Ok(())
 }
