@@ -33,7 +33,6 @@ use super::instant::Instant;
 use super::membership::low;
 use super::message::{Claim, LogPosition, NodePhase};
 use super::node::Node;
-use super::rules::Rule;
 
 /// What the next process of a node has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,12 +174,8 @@ impl Node {
         node.last_token = memory.last_token;
         let groups = u16::try_from(memory.held.len()).unwrap_or(u16::MAX);
         node.report(Report::WentOn { groups, after: now.since(memory.at) });
-        if node.holds(Rule::VerifyAfterRestart) {
-            node.quiet = true;
-            node.resume();
-        } else {
-            node.set_phase(NodePhase::Active);
-        }
+        node.quiet = true;
+        node.resume();
         node
     }
 

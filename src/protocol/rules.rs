@@ -28,8 +28,6 @@ rules! {
     StallCredit,
     /// After a long stall a node verifies its claims before it announces or takes.
     VerifyAfterStall,
-    /// So does one that goes on in another process, however short the silence was.
-    VerifyAfterRestart,
     /// A jump of the clocks of all peers is an own stall that no own clock has seen.
     ClockJump,
     /// A node that loses all its peers at once first shows that its own network works.

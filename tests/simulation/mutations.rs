@@ -93,7 +93,6 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::UnfitGetsNothing, "checks_fail_at_owner"),
     (Rule::UnlistedCounts, "removed_while_running"),
     (Rule::UnlistedDrains, "removed_while_running"),
-    (Rule::VerifyAfterRestart, "restart_in_place_takes_nothing"),
     (Rule::VerifyAfterStall, "thawed_owner_knows_nothing"),
     (Rule::VerifyFollowing, "broadcasts_held_back"),
     (Rule::VotersAgree, "voters_differ"),
