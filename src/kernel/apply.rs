@@ -219,6 +219,9 @@ impl Shell {
                 }
                 () = sleep_until(deadline) => {}
             }
+            if self.claimants.is_overdue(self.now()) {
+                self.hear_claimants();
+            }
             self.settle();
             self.fence.prolong(&self.reconciler);
             self.probes.learn(&self.reconciler, self.now());

@@ -37,8 +37,9 @@ const CLAIMS_PER_SECOND: u32 = 1000;
 const READ_MAX: usize = 64;
 /// What waits unread: some hundred frames. Older ones say nothing any more.
 const BUFFER: usize = 64 * 1024;
-/// An answer that comes so long after its question is still told. ARP is answered within a
-/// millisecond (0.5 ms measured); a host that takes longer has other troubles, but exists.
+/// An answer that comes so long after its question is still told, however late it is read. ARP is
+/// answered within a millisecond (0.5 ms measured); a host that takes longer has other troubles,
+/// but exists.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// Ethernet protocol numbers.
 const ARP: u16 = 0x0806;
@@ -128,9 +129,17 @@ impl Claimants {
         }
     }
 
-    /// When reading goes on after a flood.
+    /// When reading goes on after a flood, or an answer that can still be read would be too late.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.is_flooded().then(|| self.second + Duration::from_secs(1))
+        if self.is_flooded() {
+            return Some(self.second + Duration::from_secs(1));
+        }
+        self.asked.values().min().map(|asked| *asked + ANSWERS_WITHIN)
+    }
+
+    /// Whether the time of a question is over: [`Claimants::hear`] reads its last answers.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        !self.is_flooded() && self.asked.values().any(|asked| now.since(*asked) >= ANSWERS_WITHIN)
     }
 
     fn is_flooded(&self) -> bool {
@@ -146,7 +155,6 @@ impl Claimants {
 
     /// Notes that the group is being asked about.
     pub(super) fn asked(&mut self, group: GroupKey, now: Instant) {
-        self.asked.retain(|_, asked| now.since(*asked) < ANSWERS_WITHIN);
         self.asked.insert(group, now);
     }
 
@@ -158,27 +166,38 @@ impl Claimants {
         counters: &Counters,
         now: Instant,
     ) -> BTreeSet<(GroupKey, HardwareAddress)> {
-        let claims = self.receive(counters);
+        let (claims, all) = self.receive(counters);
         let told = |claim: &Claim| {
             let (group, wanted) = reconciler.meant(claim.address, claim.link)?;
-            let asked = self.asked.get(&group).is_some_and(|at| now.since(*at) < ANSWERS_WITHIN);
             let own = reconciler.host().is_own(claim.hardware.0);
+            let asked = self.asked.contains_key(&group);
             ((wanted || asked) && !own).then_some((group, claim.hardware))
         };
-        claims.iter().filter_map(told).collect()
+        let claimants = claims.iter().filter_map(told).collect();
+        // Only now: on a busy host what was answered in time may be read much later.
+        if all {
+            self.asked.retain(|_, asked| now.since(*asked) < ANSWERS_WITHIN);
+        }
+        claimants
     }
 
-    fn receive(&mut self, counters: &Counters) -> BTreeSet<Claim> {
-        let mut claims = BTreeSet::new();
+    /// Returns what is said, and whether no more waits to be read.
+    fn receive(&mut self, counters: &Counters) -> (BTreeSet<Claim>, bool) {
+        let (mut claims, mut left) = (BTreeSet::new(), 0);
         for socket in [&self.arp, &self.advertisements].into_iter().flatten() {
+            left += 1;
             for _ in 0..READ_MAX {
                 let mut frame = [0; FRAME_MAX];
-                let read = socket.try_io(Interest::READABLE, |socket| {
-                    Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut frame)?)
+                // At first without the runtime, which may not know yet that something came.
+                let read = read(socket.get_ref(), &mut frame).or_else(|_| {
+                    socket.try_io(Interest::READABLE, |socket| read(socket, &mut frame))
                 });
                 // What cannot be read now may be read later; an interface that went down is told
                 // here once.
-                let Ok((length, from)) = read else { break };
+                let Ok((length, from)) = read else {
+                    left -= 1;
+                    break;
+                };
                 self.read += 1;
                 let packet = frame.get(..length).unwrap_or_default();
                 claims
@@ -187,7 +206,7 @@ impl Claimants {
         }
         counters.claims_heard.add(claims.len());
         counters.claims_floods.add(usize::from(self.is_flooded()));
-        claims
+        (claims, left == 0)
     }
 }
 
@@ -209,9 +228,7 @@ impl Answers {
     pub(super) async fn next(&self, link: u32) {
         loop {
             let mut frame = [0; FRAME_MAX];
-            let read = self.socket.async_io(Interest::READABLE, |socket| {
-                Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut frame)?)
-            });
+            let read = self.socket.async_io(Interest::READABLE, |socket| read(socket, &mut frame));
             match read.await {
                 Ok((length, from)) => {
                     let said = claim(frame.get(..length).unwrap_or_default(), from);
@@ -224,6 +241,10 @@ impl Answers {
             }
         }
     }
+}
+
+fn read(socket: &Socket, frame: &mut [u8]) -> io::Result<(usize, Option<LinkAddr>)> {
+    Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), frame)?)
 }
 
 /// What a packet says. IPv6 begins with its version, ARP with the kind of hardware.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use buoy::protocol::{HardwareAddress, KernelEvent, Ticket};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{Neighbour, ip, isolated};
+use crate::namespace::{Neighbour, alone, ip, isolated};
 use crate::until::PATIENCE;
 
 const NEIGHBOUR: HardwareAddress = HardwareAddress([2, 0, 0, 0, 0, 9]);
@@ -36,6 +36,20 @@ fn ask_as_owner(neighbour: &Neighbour) {
     });
 }
 
+/// Asks until the neighbour's answer comes at once, as it does if nothing is lost or late. On a
+/// host with much to do a single frame may be: then the protocol asks again as well.
+fn answered_quickly(fixture: &Fixture, address: &str) {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        fixture.kernel.probe(key(address));
+        match fixture.next_within(Duration::from_millis(100)) {
+            Some(event) => return assert_eq!(event, claimed(address, NEIGHBOUR)),
+            None => continue,
+        }
+    }
+    panic!("{address} was never answered within 100 ms");
+}
+
 #[test]
 fn who_has_the_address_answers_a_probe_and_nobody_else_does() {
     isolated("claimants::who_has_the_address_answers_a_probe_and_nobody_else_does", |neighbour| {
@@ -46,11 +60,7 @@ fn who_has_the_address_answers_a_probe_and_nobody_else_does() {
 
             let nodad = if bare.contains(':') { " nodad" } else { "" };
             neighbour.ip(&format!("addr add {whole} dev eth0{nodad}"));
-            let asked = Instant::now();
-            fixture.kernel.probe(key(bare));
-            assert_eq!(fixture.next(), claimed(bare, NEIGHBOUR));
-            let took = asked.elapsed();
-            assert!(took < Duration::from_millis(100), "{bare} was answered after {took:?}");
+            answered_quickly(&fixture, bare);
             assert_eq!(neighbour.knows(bare), "", "a probe makes nobody believe anything");
             neighbour.ip(&format!("addr del {whole} dev eth0"));
             fixture.stop();
@@ -130,7 +140,7 @@ fn flood(neighbour: &Neighbour) {
 
 #[test]
 fn a_flood_of_claims_is_not_read_and_holds_up_nothing() {
-    isolated("claimants::a_flood_of_claims_is_not_read_and_holds_up_nothing", |neighbour| {
+    alone("claimants::a_flood_of_claims_is_not_read_and_holds_up_nothing", |neighbour| {
         let fixture = start(&["10.77.0.100/32"]);
         hold(&fixture, "10.77.0.100");
         let begun = Instant::now();

@@ -12,7 +12,7 @@ use buoy::protocol::{KernelEvent, Ticket};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{Neighbour, isolated, run};
+use crate::namespace::{Neighbour, alone, isolated, run};
 use crate::until::{PATIENCE, until};
 
 /// Lets this process have so many files open, besides those it has.
@@ -164,7 +164,7 @@ impl Drop for Busy {
 #[test]
 fn clients_are_reset_by_a_starved_thread() {
     const CLIENTS: usize = 2000;
-    isolated("connections::clients_are_reset_by_a_starved_thread", |neighbour| {
+    alone("connections::clients_are_reset_by_a_starved_thread", |neighbour| {
         allow_descriptors(3 * CLIENTS);
         let fixture = Fixture::start(vec![group("eth0", &["10.77.0.100/32"])]);
         let web = key("10.77.0.100");
@@ -197,7 +197,7 @@ fn clients_are_reset_by_a_starved_thread() {
 #[test]
 fn a_thousand_clients_are_all_reset() {
     const CLIENTS: usize = 1000;
-    isolated("connections::a_thousand_clients_are_all_reset", |neighbour| {
+    alone("connections::a_thousand_clients_are_all_reset", |neighbour| {
         allow_descriptors(3 * CLIENTS);
         let fixture = Fixture::start(vec![group("eth0", &["10.77.0.100/32"])]);
         let web = key("10.77.0.100");

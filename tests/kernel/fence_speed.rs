@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::fixture::{Fixture, group};
 use crate::lifetimes::Owner;
-use crate::namespace::isolated;
+use crate::namespace::alone;
 use crate::until::{PATIENCE, until};
 
 const TABLE: &str = "buoy_fence_speed";
@@ -122,7 +122,7 @@ fn always(lifetime: Option<u32>) -> FenceSettings {
 
 #[test]
 fn an_open_gate_loses_nothing_while_its_doors_are_renewed() {
-    isolated("fence_speed::an_open_gate_loses_nothing_while_its_doors_are_renewed", |neighbour| {
+    alone("fence_speed::an_open_gate_loses_nothing_while_its_doors_are_renewed", |neighbour| {
         let pings = std::env::var("BUOY_PINGS").ok().and_then(|text| text.parse().ok());
         let pings = pings.unwrap_or(PINGS);
         let fence = always(None);
@@ -182,7 +182,7 @@ fn kernel_thread() -> String {
 
 #[test]
 fn prolonging_lifetimes_has_its_price() {
-    isolated("fence_speed::prolonging_lifetimes_has_its_price", |_| {
+    alone("fence_speed::prolonging_lifetimes_has_its_price", |_| {
         let _owner = Owner::start(TABLE);
         let v4 = |number: usize| format!("{}/32", address(number));
         let v6 = |number: usize| format!("fd77::7:{number:x}/128");

@@ -7,7 +7,7 @@ use buoy::kernel::Settings;
 use buoy::protocol::{Convergence, Epoch, KernelEvent, Neighbour as Known, NodeId, Ticket};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{Neighbour, ip, isolated, run};
+use crate::namespace::{Neighbour, alone, ip, isolated, run};
 use crate::until::until;
 
 const OWN: &str = "02:00:00:00:00:01";
@@ -212,7 +212,7 @@ fn hosts_around_are_told_of_but_not_nodes() {
 /// them, at the pace.
 #[test]
 fn a_thousand_addresses_keep_the_pace() {
-    isolated("following::a_thousand_addresses_keep_the_pace", |neighbour| {
+    alone("following::a_thousand_addresses_keep_the_pace", |neighbour| {
         const COUNT: usize = 1000;
         assert!(neighbour.reaches("10.77.0.1"));
         ip("addr add 10.77.255.1/16 dev eth0");

@@ -13,6 +13,7 @@ use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use nix::sched::{CloneFlags, unshare};
@@ -21,8 +22,28 @@ use crate::until::{PATIENCE, until};
 
 /// Set for the run inside a user namespace.
 const INSIDE: &str = "BUOY_KERNEL_TEST_INSIDE";
+
+/// Held for writing by a test that must run while no other does. Namespaces share the processors,
+/// each processor's queue of received frames (`net.core.netdev_max_backlog`), and the number of
+/// neighbours (`net.ipv4.neigh.default.gc_thresh3`, 1024): a flood in one of them makes the kernel
+/// drop frames of another.
+static MACHINE: RwLock<()> = RwLock::new(());
+
 /// Runs `body` with fresh namespaces; `name` is the full name of the test.
 pub(crate) fn isolated(name: &str, body: impl FnOnce(&Neighbour) + Send + 'static) {
+    // A test that failed says nothing about the others.
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    run_isolated(name, body);
+}
+
+/// As [`isolated`], while no other test runs: for tests that measure, flood, fill a table, or keep
+/// every processor busy.
+pub(crate) fn alone(name: &str, body: impl FnOnce(&Neighbour) + Send + 'static) {
+    let _exclusive = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+    run_isolated(name, body);
+}
+
+fn run_isolated(name: &str, body: impl FnOnce(&Neighbour) + Send + 'static) {
     if !nix::unistd::geteuid().is_root() {
         again_as_root_of_a_user_namespace(name);
         return;

@@ -12,7 +12,7 @@ use buoy::protocol::{KernelEvent, Ticket};
 
 use crate::connections::allow_descriptors;
 use crate::fixture::{Fixture, group};
-use crate::namespace::isolated;
+use crate::namespace::alone;
 
 /// Acquires and releases all groups at once, some times; prints the medians.
 fn measure(what: &str, groups: Vec<GroupAddresses>, rounds: u64) {
@@ -89,7 +89,7 @@ fn v4(number: usize) -> String {
 
 #[test]
 fn figures() {
-    isolated("speed::figures", |_| {
+    alone("speed::figures", |_| {
         measure("1 group, 1 v4", vec![group("eth0", &["10.80.0.1/32"])], 50);
         measure("1 group, 1 v6", vec![group("eth0", &["fd77::1:1/128"])], 50);
         measure("1 group, v4 + v6", vec![group("eth0", &["10.80.0.1/32", "fd77::1:1/128"])], 50);

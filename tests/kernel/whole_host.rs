@@ -14,7 +14,7 @@ use buoy::kernel::{Door, FenceSettings, GroupAddresses, Lease, Renewal, Settings
 use buoy::protocol::{KernelEvent, Mode, Ticket};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{Neighbour, ip, isolated, run, try_run};
+use crate::namespace::{Neighbour, alone, ip, isolated, run, try_run};
 use crate::until::{PATIENCE, until};
 
 const TABLE: &str = "buoy_whole_host";
@@ -271,14 +271,17 @@ fn load(elements: usize) -> std::process::Child {
     );
     let path = std::env::temp_dir().join(format!("buoy-large-set-{}", std::process::id()));
     std::fs::write(&path, text).expect("there is room for it");
-    Command::new("nft").arg("-f").arg(&path).spawn().expect("`nft` is installed")
+    let file = std::fs::File::open(&path).expect("it was just written");
+    std::fs::remove_file(&path).expect("it was just written");
+    let mut command = Command::new("nft");
+    command.args(["-f", "-"]).stdin(file).spawn().expect("`nft` is installed")
 }
 
 /// While somebody loads half a million elements a rule cannot be changed for long: a door stays
 /// open all the same if it is renewed, and closes in time if it is not.
 #[test]
 fn a_renewal_does_not_wait_for_changes_of_others() {
-    isolated("whole_host::a_renewal_does_not_wait_for_changes_of_others", |neighbour| {
+    alone("whole_host::a_renewal_does_not_wait_for_changes_of_others", |neighbour| {
         let length = Duration::from_millis(400);
         let (fixture, mut lease) = held("eth0", Mode::Majority);
         assert!(answers_own(neighbour), "the cable does not work");
