@@ -402,7 +402,8 @@ impl Cluster {
         match event {
             KernelEvent::Present { group, ticket } => {
                 let group = self.group_index[group];
-                confirmed[group] = memory.ordered[group] == Some(*ticket);
+                // What was confirmed stays so while another shape of the group is on its way.
+                confirmed[group] |= memory.ordered[group] == Some(*ticket);
             }
             KernelEvent::Absent { group, .. } | KernelEvent::Failed { group, .. } => {
                 confirmed[self.group_index[group]] = false;

@@ -275,7 +275,9 @@ impl Cluster {
         }
     }
 
-    /// S10, S13: nobody takes from a live owner, or what it does not know.
+    /// S10, S13: nobody takes from a live owner, or what it does not know. H5: nor does a deaf host
+    /// that can know that it is. One that has just become deaf cannot tell an owner that it has not
+    /// heard for a while from a dead one (seed 6592).
     pub(crate) fn check_acquire(&mut self, host: usize, group: usize) {
         self.safety.acquisitions += 1;
         let plan = &self.plans[self.safety.hosts[host].plan];
@@ -303,6 +305,8 @@ impl Cluster {
         if let (true, Some(owner)) = (self.is_calm(host), owner) {
             self.flag("S10", format!("n{host} takes g{group} from n{owner}, which lives"));
         } else if self.network.is_deaf(host)
+            && self.now - self.safety.hosts[host].heard.iter().copied().max().unwrap_or(0)
+                >= self.detection() - self.heartbeat()
             && !self.clients.is_empty()
             && let Some(owner) = self.open[group].iter().copied().find(live_to_others)
         {
