@@ -211,9 +211,10 @@ fn hosts_around_are_told_of_but_not_nodes() {
 /// A thousand addresses at once, of which the neighbour hears no broadcast: it is told of all of
 /// them, at the pace.
 #[test]
-fn a_thousand_addresses_keep_the_pace() {
-    alone("following::a_thousand_addresses_keep_the_pace", |neighbour| {
-        const COUNT: usize = 1000;
+fn hundreds_of_addresses_keep_the_pace() {
+    alone("following::hundreds_of_addresses_keep_the_pace", |neighbour| {
+        // The kernel has room for 1024 neighbours of all namespaces.
+        const COUNT: usize = 600;
         assert!(neighbour.reaches("10.77.0.1"));
         ip("addr add 10.77.255.1/16 dev eth0");
         neighbour.ip("addr add 10.77.255.9/16 dev eth0");
@@ -261,5 +262,7 @@ fn a_thousand_addresses_keep_the_pace() {
         let (told, asked) = (counters.told_directly.value(), counters.questions.value());
         say(&format!("{COUNT} repaired in {:?}: {told} told, {asked} asked", begun.elapsed()));
         fixture.stop();
+        // Namespaces that end give their neighbours back by and by; the next test wants some.
+        neighbour.ip("neigh flush dev eth0");
     });
 }

@@ -92,9 +92,19 @@ fn tick(mut client: TcpStream) {
     while client.write_all(b".").is_ok() && client.read(&mut [0]).is_err() {}
 }
 
-fn connect(client: &Neighbour, to: &str) -> std::io::Result<TcpStream> {
+/// Connects to an address that is served; panics if it is not.
+fn connect(client: &Neighbour, to: &str) -> TcpStream {
+    connect_within(client, to, PATIENCE).expect("it is served")
+}
+
+/// Connects to an address without the loss of a packet, if that is possible.
+fn connect_at_once(client: &Neighbour, to: &str) -> std::io::Result<TcpStream> {
+    connect_within(client, to, SILENCE)
+}
+
+fn connect_within(client: &Neighbour, to: &str, time: Duration) -> std::io::Result<TcpStream> {
     let target = SocketAddr::new(to.parse().expect("an address"), PORT);
-    let stream = client.perform(move || TcpStream::connect_timeout(&target, SILENCE))?;
+    let stream = client.perform(move || TcpStream::connect_timeout(&target, time))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
@@ -147,7 +157,7 @@ fn downloads_survive_a_move_and_newcomers_go_to_the_new_owner() {
         new_host.perform(|| serve(|mut client| drop(client.write_all(b"new"))));
 
         assert_eq!(acquire(&old, Ticket(1)), OLD);
-        let mut downloads = [WEB, WEB6].map(|to| connect(client, to).expect("it is served"));
+        let mut downloads = [WEB, WEB6].map(|to| connect(client, to));
         for download in &mut downloads {
             read_on(download, 0, 1 << 20);
         }
@@ -160,7 +170,7 @@ fn downloads_survive_a_move_and_newcomers_go_to_the_new_owner() {
             knows(WEB) && knows(WEB6)
         });
         for to in [WEB, WEB6].repeat(20) {
-            let mut newcomer = connect(client, to).expect("it is served");
+            let mut newcomer = connect_at_once(client, to).expect("it is served");
             let mut said = String::new();
             newcomer.read_to_string(&mut said).expect("it is answered");
             assert_eq!(said, "new");
@@ -180,7 +190,7 @@ fn downloads_survive_a_move_and_newcomers_go_to_the_new_owner() {
         assert!(!ip("addr show dev eth0").contains(WEB));
         new.kernel.forward(key(WEB), None);
         for to in [WEB, WEB6] {
-            connect(client, to).expect("it is served");
+            connect_at_once(client, to).expect("it is served");
         }
         until("the rules are gone", || {
             let rules = new_host.perform(|| crate::namespace::run("nft", "list ruleset"));
@@ -205,7 +215,7 @@ fn segments_that_come_by_another_card_go_on_as_well() {
         let (new, _new_lease) = new_host.perform(owner);
         serve(tick);
         acquire(&old, Ticket(1));
-        let mut there = [WEB, WEB6].map(|to| connect(client, to).expect("it is served"));
+        let mut there = [WEB, WEB6].map(|to| connect(client, to));
         new.kernel.forward(key(WEB), Some(OLD));
         hand(&old, Ticket(2));
         acquire(&new, Ticket(1));
@@ -253,12 +263,12 @@ fn an_address_that_was_handed_over_is_mute() {
         let (old, _lease) = owner();
         serve(tick);
         acquire(&old, Ticket(1));
-        let mut there = [WEB, WEB6].map(|to| connect(client, to).expect("it is served"));
+        let mut there = [WEB, WEB6].map(|to| connect(client, to));
         hand(&old, Ticket(2));
 
         client.ip("neigh flush dev eth0");
         for to in [WEB, WEB6] {
-            assert!(connect(client, to).is_err(), "{to} says where it is");
+            assert!(connect_at_once(client, to).is_err(), "{to} says where it is");
         }
         for (to, prefix) in [(WEB, ""), (WEB6, "-6 ")] {
             client.ip(&format!("{prefix}neigh replace {to} lladdr {NEW} dev eth0 nud stale"));
@@ -275,7 +285,7 @@ fn an_address_that_was_handed_over_is_mute() {
         for (to, prefix) in [(WEB, ""), (WEB6, "-6 ")] {
             let old = "02:00:00:00:00:01";
             client.ip(&format!("{prefix}neigh replace {to} lladdr {old} dev eth0 nud permanent"));
-            assert!(connect(client, to).is_err(), "a connection to {to} has begun");
+            assert!(connect_at_once(client, to).is_err(), "a connection to {to} has begun");
         }
         for stream in &mut there {
             let mut ticks = [0; 20];
@@ -285,7 +295,7 @@ fn an_address_that_was_handed_over_is_mute() {
         // Taken again it answers, and the connections go on.
         acquire(&old, Ticket(3));
         for to in [WEB, WEB6] {
-            connect(client, to).expect("it is served");
+            connect_at_once(client, to).expect("it is served");
         }
         for stream in &mut there {
             stream.read_exact(&mut [0]).expect("the connection lives");
