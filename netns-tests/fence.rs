@@ -123,7 +123,7 @@ fn runs(pid: Pid) -> bool {
 }
 
 /// The process that guards a node's daemon.
-fn guardian(scene: &Scene, node: usize) -> Result<Pid, String> {
+pub(crate) fn guardian(scene: &Scene, node: usize) -> Result<Pid, String> {
     let pid = counter(scene, node, "guardian_pid").and_then(|pid| i32::try_from(pid).ok());
     pid.filter(|pid| *pid > 0).map(Pid::from_raw).ok_or_else(|| "it has no guardian".to_owned())
 }

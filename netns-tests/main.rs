@@ -33,6 +33,7 @@ mod scene;
 mod stalls;
 mod strangers;
 mod stuck;
+mod surroundings;
 mod takeover;
 mod telling;
 mod until;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         preserving::TESTS,
         fence::TESTS,
         stuck::TESTS,
+        surroundings::TESTS,
         strangers::TESTS,
         flood::TESTS,
         following::TESTS,
