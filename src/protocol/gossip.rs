@@ -155,6 +155,10 @@ impl Node {
     pub(super) fn acknowledged(&mut self, from: NodeId, position: LogPosition) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let log = &mut peer.outbound;
+        if position == LogPosition::default() && log.acknowledged > 0 {
+            // It had the log, and has forgotten that this node exists (seed 4).
+            return self.restart_log(from);
+        }
         if position.stream == log.stream && position.version > log.acknowledged {
             log.acknowledged = position.version.min(log.target);
             if log.acknowledged < log.target && log.sent <= log.acknowledged {

@@ -131,7 +131,8 @@ impl Node {
         self.promises.retain(|_, promise| promise.until > now);
     }
 
-    fn offer_failed(&mut self, to: NodeId) {
+    /// An offer has not been answered, or is not to be: whoever ordered it is told.
+    pub(super) fn offer_failed(&mut self, to: NodeId) {
         let Some(offer) = self.offers.remove(&to) else { return };
         let groups = u16::try_from(offer.groups.len()).unwrap_or(u16::MAX);
         self.declined(to);

@@ -330,7 +330,7 @@ impl Node {
         }
     }
 
-    fn address_is_gone(&mut self, group: GroupKey, address: GroupKey, purpose: Purpose) {
+    pub(super) fn address_is_gone(&mut self, group: GroupKey, address: GroupKey, purpose: Purpose) {
         if self.is_elsewhere(address, group) {
             return;
         }

@@ -362,7 +362,11 @@ impl Node {
         self.forget_unlisted_peers();
         let me = self.configuration.me;
         let nodes = self.configuration.nodes.clone();
-        self.offers.retain(|node, _| nodes.contains_key(node));
+        let unlisted: Vec<NodeId> =
+            self.offers.keys().filter(|node| !nodes.contains_key(node)).copied().collect();
+        for node in unlisted {
+            self.offer_failed(node);
+        }
         for (node, member) in nodes.iter().filter(|(node, _)| **node != me) {
             let fresh = self.new_peer(member.weight);
             self.peers.entry(*node).or_insert(fresh);

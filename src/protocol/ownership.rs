@@ -97,7 +97,7 @@ impl GroupHere {
 impl Node {
     /// Whether this node could add the group now.
     pub(super) fn can_take(&self, group: GroupKey) -> bool {
-        self.may_take()
+        (self.may_take() || self.acts() && self.is_last_resort(group))
             && !self.kernel_work.hangs()
             && self.may_ask(group)
             && self.configuration.groups.contains_key(&group)
@@ -487,6 +487,7 @@ impl Node {
                 self.let_go(group, Purpose::Free);
             }
         }
+        self.free_what_is_not_here();
     }
 
     /// Who is considered the owner of a group now, if that node lives.

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::action::Action;
-use super::group::{Holding, Occurrence};
+use super::group::{Holding, Occurrence, Purpose};
 use super::identity::GroupKey;
 use super::node::Node;
 use super::rules::Rule;
@@ -89,6 +89,25 @@ impl Node {
         if !go.is_empty() {
             here.further.leaving.extend(go);
             self.reshape(group);
+        }
+    }
+
+    /// What this life has claimed and is neither in the kernel nor on its way there, because its group
+    /// has gone or has become another before it came so far, is free for others.
+    pub(super) fn free_what_is_not_here(&mut self) {
+        let mut here: BTreeSet<GroupKey> = BTreeSet::new();
+        for (group, it) in self.groups.iter().filter(|(_, it)| it.holding != Holding::Idle) {
+            here.insert(*group);
+            here.extend(it.further.in_kernel());
+            if it.holding.meant() {
+                here.extend(self.further(*group));
+            }
+        }
+        let claimed = self.claims.iter().map(|claim| claim.group);
+        let orphans: Vec<GroupKey> =
+            claimed.filter(|it| !here.contains(it) && self.claimed_here(*it)).collect();
+        for address in orphans {
+            self.address_is_gone(self.group_of(address), address, Purpose::Free);
         }
     }
 

@@ -42,6 +42,8 @@ rules! {
     UnlistedCounts,
     /// A node that a living peer does not list in its file hands everything over.
     UnlistedDrains,
+    /// But for what no other node can have.
+    UnlistedServes,
     /// A claim of a former life of its owner holds nothing.
     IncarnationChecked,
     /// A holder that hears of a later claim gives way, unless it wins by support.

@@ -140,9 +140,13 @@ impl Node {
 
     /// Whether this node may own more: acting, not draining, heard by others.
     pub(super) fn may_take(&self) -> bool {
-        let draining = self.drains() && self.holds(Rule::DrainingTakesNothing);
+        self.acts() && !(self.drains() && self.holds(Rule::DrainingTakesNothing))
+    }
+
+    /// The same, drained or not.
+    pub(super) fn acts(&self) -> bool {
         let mute = self.mute() && self.holds(Rule::MuteTakesNothing);
-        self.owns(self.configuration.me) && self.phase == NodePhase::Active && !draining && !mute
+        self.owns(self.configuration.me) && self.phase == NodePhase::Active && !mute
     }
 
     /// Whether a node may own groups at all; a witness may not.

@@ -4,7 +4,9 @@
 //! that is heard under the cluster's key is a peer, listed in the own file or not: its claims count
 //! while it lives. It is counted in no placement and given nothing, and every heartbeat to it says
 //! that it is not listed. A node that a living peer does not list hands over what it has and takes
-//! nothing, as if it were drained, until all who live list it.
+//! nothing, as if it were drained, until all who live list it. But what no other node can have, it
+//! serves as the last resort: hosts that are restarted with the new file one right after the other
+//! are not ready yet, or not any more.
 //!
 //! ```text
 //!    lb1, lb2: "you are not in my file" ---> lb3: offers its groups, holds nothing, runs on
@@ -14,7 +16,7 @@
 
 use super::action::{Action, Report};
 use super::configuration::NODES_MAX;
-use super::identity::NodeId;
+use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
 use super::membership::low;
 use super::message::Claim;
@@ -29,6 +31,17 @@ impl Node {
     /// Whether this node is to own nothing: drained, or not listed by a peer that lives.
     pub(super) fn drains(&self) -> bool {
         self.draining || (!self.unlisted_by.is_empty() && self.holds(Rule::UnlistedDrains))
+    }
+
+    /// Whether a group that this node, because it is not listed, is not to own can be had by no
+    /// other node now.
+    pub(super) fn is_last_resort(&self, group: GroupKey) -> bool {
+        let mut peers = self.peers.iter();
+        let others = peers.any(|(node, it)| it.takes() && self.unable(*node, group).is_none());
+        !self.draining
+            && !self.unlisted_by.is_empty()
+            && !others
+            && self.holds(Rule::UnlistedServes)
     }
 
     /// Peers that live and whose files do not list this node.

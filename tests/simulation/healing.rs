@@ -17,6 +17,12 @@ impl Cluster {
             last.absent.clear();
             self.plans.push(last);
         }
+        note!(
+            self,
+            "plan {} has {}",
+            self.plans.len() - 1,
+            self.plans[self.plans.len() - 1].outline()
+        );
         for host in 0..self.hosts.len() {
             self.resume(host);
             self.resume_machine(host);

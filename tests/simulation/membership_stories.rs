@@ -77,6 +77,50 @@ pub(crate) fn removed_by_restarts(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// The same so fast that the second ends before the first has become active: nobody but the host
+/// that is not listed can have anything for a second, and it serves until somebody else can.
+pub(crate) fn removed_by_fast_restarts(broken: Option<Rule>) -> Outcome {
+    for gap in [50, 200, 400, 600, 900] {
+        let mut cluster = without_the_last(broken)?;
+        for host in 0..2 {
+            cluster.hosts[host].plan = 1;
+            cluster.stop(host, None);
+            cluster.wait_until("B1", 2 * SECOND, |this| {
+                let ended = this.hosts[host].node.is_none();
+                (!ended).then(|| format!("n{host} does not end"))
+            })?;
+            cluster.power_on(host);
+            cluster.watch("B1", gap * MILLISECOND, Cluster::doubled)?;
+        }
+        cluster
+            .wait_until("B1", 3 * SECOND, |this| this.doubled().or_else(|| this.not_empty(2)))?;
+        cluster.wait_until("B1", SECOND, Cluster::uncovered)?;
+        stays_out(&mut cluster, 30 * SECOND)?;
+        cluster.expect_outage("B1", HANDED_OVER_WITHIN)?;
+    }
+    Ok(())
+}
+
+/// A host that has died is taken out of the file of another, which forgets it, and comes back in the
+/// same life: its log of claims is told from the beginning, and then there is silence.
+pub(crate) fn forgotten_and_heard_again(broken: Option<Rule>) -> Outcome {
+    let mut cluster = without_the_last(broken)?;
+    cluster.pause(2, 5 * SECOND);
+    cluster.wait_until("B1", 3 * SECOND, |this| {
+        this.condemned_by(0).is_none().then(|| "n0 does not notice".to_owned())
+    })?;
+    cluster.adopt(0, 1);
+    cluster.run_for(SECOND)?;
+    cluster.run_for(10 * SECOND)?;
+    cluster.expect("S7", cluster.condemned().is_none(), "somebody counts as dead")?;
+    let before = cluster.safety.datagrams;
+    cluster.run_for(10 * SECOND)?;
+    let sent = cluster.safety.datagrams - before;
+    // Heartbeats of three hosts to two others each 100 ms, and little else.
+    cluster.expect("S7", sent < 700, &format!("{sent} datagrams in ten seconds"))?;
+    Ok(())
+}
+
 /// L6: a host starts that hears its peers and is not heard by them, so that no handshake is ever
 /// done. It takes nothing.
 pub(crate) fn senses_but_is_not_heard(broken: Option<Rule>) -> Outcome {

@@ -93,6 +93,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::UnfitGetsNothing, "checks_fail_at_owner"),
     (Rule::UnlistedCounts, "removed_while_running"),
     (Rule::UnlistedDrains, "removed_while_running"),
+    (Rule::UnlistedServes, "removed_by_fast_restarts"),
     (Rule::VerifyAfterStall, "thawed_owner_knows_nothing"),
     (Rule::VerifyFollowing, "broadcasts_held_back"),
     (Rule::VotersAgree, "voters_differ"),

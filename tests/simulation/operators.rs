@@ -110,7 +110,7 @@ impl Cluster {
     /// A new file reaches the hosts one after the other.
     pub(crate) fn roll_out(&mut self) {
         let next = self.plans[self.plans.len() - 1].clone().changed(self);
-        note!(self, "plan {} has {} groups", self.plans.len(), next.groups.len());
+        note!(self, "plan {} has {}", self.plans.len(), next.outline());
         self.plans.push(next);
         let plan = self.plans.len() - 1;
         for host in 0..self.hosts.len() {

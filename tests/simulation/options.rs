@@ -179,8 +179,7 @@ impl Options {
             // Not drawn: the other seeds stay what they were.
             in_place: seed.is_multiple_of(4),
             preserve: seed.is_multiple_of(6),
-            // Three of 2000 such seeds are open (4, 2215, 2305; docs/faults.md): BUOY_LAYOUTS=1 draws them.
-            layouts: seed % 3 == 1 && crate::seeds::number("BUOY_LAYOUTS", 0) == 1,
+            layouts: seed % 3 == 1,
             traced: false,
             ..Self::calm(nodes, groups)
         };

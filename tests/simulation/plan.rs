@@ -37,6 +37,15 @@ impl Plan {
             || self.groups.values().any(|group| group.addresses.contains(address))
     }
 
+    /// The groups with their addresses, for a trace.
+    pub(crate) fn outline(&self) -> String {
+        let group = |group: &Group| {
+            let addresses: Vec<String> = group.addresses.iter().map(GroupKey::to_string).collect();
+            addresses.join("+")
+        };
+        self.groups.values().map(group).collect::<Vec<_>>().join(", ")
+    }
+
     /// The file that all hosts start with.
     pub(crate) fn first(
         options: &Options,

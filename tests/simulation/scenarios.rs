@@ -74,6 +74,7 @@ stories! {
     }
     membership_stories {
         removed_while_running removed_by_one_and_listed_again removed_by_restarts
+        removed_by_fast_restarts forgotten_and_heard_again
         senses_but_is_not_heard
     }
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }

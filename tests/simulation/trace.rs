@@ -10,7 +10,7 @@ use buoy::protocol::mix;
 use crate::draw::{MICROSECOND, MILLISECOND};
 
 /// Lines kept.
-const LINES: usize = 4_000;
+const LINES: usize = 400_000;
 
 /// A rule that did not hold, or an expectation that was not met.
 #[derive(Clone, Debug)]
