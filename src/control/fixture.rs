@@ -154,10 +154,16 @@ pub(super) fn explanation() -> Explanation {
     Explanation {
         group: owned("10.77.0.100", "lb1", Cause::Silence(node("lb3"))),
         candidates: vec![
-            Candidate { node: node("lb2"), standing: Standing::Heir(1), damped: None },
+            Candidate {
+                node: node("lb2"),
+                standing: Standing::Heir(1),
+                unable_for: None,
+                damped: None,
+            },
             Candidate {
                 node: node("lb3"),
                 standing: Standing::Down(Verdict::Unknown),
+                unable_for: None,
                 damped: None,
             },
         ],

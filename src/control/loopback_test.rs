@@ -110,8 +110,9 @@ fn a_drain_with_nowhere_to_go_tells_which_groups_stay_and_why() {
         let mut world = daemon.world.lock().unwrap();
         world.receiver = None;
         world.explanation.group = fixture::owned("10.77.0.101", "lb2", Cause::FirstClaim);
+        let (node, standing) = (node("lb1"), Standing::Draining);
         world.explanation.candidates =
-            vec![Candidate { node: node("lb1"), standing: Standing::Draining, damped: None }];
+            vec![Candidate { node, standing, unable_for: None, damped: None }];
     }
     let (_, result) = daemon.run(&drain("lb2", false), false);
     assert!(result.is_ok(), "{result:?}");

@@ -99,6 +99,10 @@ pub fn standing(standing: Standing, group: GroupKey, names: &Names) -> String {
 #[must_use]
 pub fn candidate(candidate: &Candidate, group: GroupKey, names: &Names) -> String {
     let standing = standing(candidate.standing, group, names);
+    let standing = match candidate.unable_for {
+        Some(length) => format!("{standing} (since {} ago)", span(length)),
+        None => standing,
+    };
     match candidate.damped {
         Some(left) => format!(
             "{standing}; no fail-back and no move for balance to it for {}: it restarted, fell \

@@ -66,6 +66,7 @@ impl Node {
         let Some(here) = self.groups.get_mut(&group) else { return };
         let came = usable && !here.usable;
         here.usable = usable;
+        here.connection_since = self.now;
         here.refused = None;
         self.unable_stale = true;
         self.evaluate = true;
@@ -80,6 +81,7 @@ impl Node {
     pub(super) fn attached(&mut self, group: GroupKey, attachment: Attachment) {
         if let Some(here) = self.groups.get_mut(&group) {
             here.attachment = attachment;
+            here.connection_since = self.now;
             here.refused = None;
             self.unable_stale = true;
             self.evaluate = true;

@@ -177,12 +177,10 @@ impl Node {
                 accepted.push(*group);
             }
         }
-        let obstacle = |group: &GroupKey| {
-            let here = self.groups.get(group)?;
-            Some((*group, here.obstacle(self.now)?))
-        };
+        let me = self.configuration.me;
         let declined = offer.groups.iter().filter(|group| !accepted.contains(group));
-        let unable = declined.filter_map(obstacle).collect();
+        let unable =
+            declined.filter_map(|group| Some((*group, self.unable(me, *group)?))).collect();
         let token = offer.token;
         let message = Message::OfferAnswer(OfferAnswer { token, accepted, forwards, unable });
         self.actions.push(Action::Send { to: from, message });
@@ -194,9 +192,7 @@ impl Node {
             return;
         }
         let Some(offer) = self.offers.remove(&from) else { return };
-        if let Some(peer) = self.peers.get_mut(&from) {
-            peer.note_answer(self.now, &offer.groups, &answer.unable);
-        }
+        self.note_declined(from, &offer.groups, &answer.unable);
         let mut given = 0_usize;
         let accepted = |(_, group): &(usize, &GroupKey)| answer.accepted.contains(group);
         for (index, group) in offer.groups.iter().enumerate().filter(accepted) {

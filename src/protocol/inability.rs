@@ -1,12 +1,22 @@
 //! Groups that nodes cannot hold: what each tells its peers, and what they make of it.
 //!
 //! A node cannot hold a group whose link is down, whose network is lost or unknown, or which its
-//! kernel has refused lately. It says so in every heartbeat, and at once when that changes. Nobody
-//! offers it such a group, in whatever kind of planned move, nor names it as heir, until it says so
-//! no more: a refusal is forgotten when the group was held, when its link has changed, at a reload,
-//! or after a time that doubles with each refusal. That a node cannot hold what it could before is a
-//! fall, like a death or a restart: who falls too often is offered nothing that can wait (`Damping`).
-//! A group that nobody owns is taken as ever: whoever cannot, does not.
+//! kernel has refused lately. Of itself it knows that from what it notes in [`GroupHere`], of each
+//! peer from one record ([`Inabilities`]), and [`Node::unable`] is where placement, heirs, orders and
+//! what people are told ask for either.
+//!
+//! ```text
+//!   heartbeat: as many as fit ---+
+//!                                +--> Inabilities of the peer --> Node::unable
+//!   answer to an offer: of all --+
+//! ```
+//!
+//! Nobody offers a node such a group, in whatever kind of planned move, nor names it as heir, for
+//! [`BELIEVED`] after it has said so, or until it says otherwise: a refusal is forgotten when the
+//! group was held, when its link has changed, at a reload, or after a time that doubles with each
+//! refusal. That a node cannot hold what it could before is a fall, like a death or a restart: who
+//! falls too often is offered nothing that can wait (`Damping`). A group that nobody owns is taken as
+//! ever: whoever cannot, does not.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,10 +34,17 @@ use super::rules::Rule;
 const UNABLE_MAX: usize = 32;
 /// Groups that fit the heartbeat of a node that hears 63 others and has checks in 32 pools.
 const UNABLE_LEAST: usize = 4;
+/// What a node has said is believed for so long: its heartbeats say it again and again, and an answer
+/// to an offer does while an owner that drains offers again.
+const BELIEVED: Duration = Duration::from_secs(60);
 /// After the first refusal of the kernel, nothing is offered for twice this; doubled each time.
 const REFUSED_MIN: Duration = Duration::from_secs(15);
 /// The doubling of [`REFUSED_MIN`] ends here.
 const REFUSED_MAX: Duration = Duration::from_secs(3600);
+/// A node that failed to hold a group tries again after this, doubled each time.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The doubling of [`BACKOFF_MIN`] ends here.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 /// How many groups that it cannot hold fit the heartbeat of a node that hears so many others.
 #[must_use]
@@ -35,17 +52,143 @@ pub fn unable_max(heard: usize) -> usize {
     (UNABLE_LEAST + NODES_MAX.saturating_sub(heard + 1)).min(UNABLE_MAX)
 }
 
+/// That a node cannot hold a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) why: Inability,
+    /// Since when this node knows it.
+    pub(super) since: Instant,
+}
+
+/// Why this node was not able to hold a group when it tried last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    why: Inability,
+    /// When it tried.
+    since: Instant,
+    /// Until when it does not try again by itself.
+    pub(super) retry_at: Instant,
+    /// Until when peers are told.
+    told_until: Instant,
+}
+
+impl Refused {
+    /// Refused now, after so many failures before.
+    pub(super) fn new(now: Instant, why: Inability, failures: u32, backs_off: bool) -> Self {
+        let pause = BACKOFF_MIN * 2_u32.saturating_pow(failures.min(6));
+        let pause = if backs_off { pause.min(BACKOFF_MAX) } else { Duration::ZERO };
+        let told_until = now + refused_for(failures.saturating_add(1));
+        Self { why, since: now, retry_at: now + pause, told_until }
+    }
+}
+
 /// How long a group is not offered to a node whose kernel has refused it so many times in a row.
-pub(super) fn refused_for(failures: u32) -> Duration {
+fn refused_for(failures: u32) -> Duration {
     REFUSED_MIN.saturating_mul(2_u32.saturating_pow(failures.min(8))).min(REFUSED_MAX)
 }
 
 impl GroupHere {
-    /// Why peers should not offer the group to this node.
-    fn told(&self, now: Instant) -> Option<Inability> {
-        let refused = self.refused.filter(|(_, until)| now < *until).map(|(why, _)| why);
-        self.unconnected().or(refused)
+    /// Why this node does not try to hold the group now, whoever else has it.
+    pub(super) fn obstacle(&self, now: Instant) -> Option<Inability> {
+        let refused = self.refused.filter(|refused| now < refused.retry_at);
+        self.unconnected().or(refused.map(|refused| refused.why))
     }
+
+    /// Why this node cannot hold the group, as it tells others.
+    fn told(&self, now: Instant) -> Option<Told> {
+        let refused = self.refused.filter(|refused| now < refused.told_until);
+        let unconnected = self.unconnected().map(|why| Told { why, since: self.connection_since });
+        unconnected.or(refused.map(|refused| Told { why: refused.why, since: refused.since }))
+    }
+}
+
+/// Groups that a peer cannot hold, as it has said by either message.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inabilities {
+    known: BTreeMap<GroupKey, Known>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Since when it is said.
+    told: Told,
+    /// When it was said last.
+    said_at: Instant,
+    /// Whether its last heartbeat named it; else an answer to an offer did.
+    listed: bool,
+}
+
+/// What became known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct News {
+    /// Something that placement depends on.
+    changed: bool,
+    /// The peer cannot hold what it could before.
+    fell: bool,
+}
+
+impl Inabilities {
+    /// Takes in the list of a heartbeat: what the last one named and this one does not, the peer can
+    /// hold again. A list that is shorter than any that had to be cut is complete.
+    fn listed(&mut self, now: Instant, list: &[(GroupKey, Inability)]) -> News {
+        let list = list.get(..UNABLE_MAX).unwrap_or(list);
+        let complete = list.len() < UNABLE_LEAST;
+        let named = |group: &GroupKey| list.iter().any(|(named, _)| named == group);
+        let before = self.known.len();
+        self.known.retain(|group, known| {
+            named(group) || !(known.listed || complete || is_over(known, now))
+        });
+        let gone = self.known.len() < before;
+        let news = self.note(now, list, true);
+        News { changed: news.changed || gone, ..news }
+    }
+
+    /// Takes in what the peer has answered to an offer of these groups.
+    fn answered(
+        &mut self,
+        now: Instant,
+        offered: &[GroupKey],
+        list: &[(GroupKey, Inability)],
+    ) -> News {
+        let list: Vec<(GroupKey, Inability)> =
+            list.iter().filter(|(group, _)| offered.contains(group)).copied().collect();
+        let named = |group: &GroupKey| list.iter().any(|(named, _)| named == group);
+        let before = self.known.len();
+        self.known.retain(|group, known| {
+            named(group) || !(offered.contains(group) || is_over(known, now))
+        });
+        let gone = self.known.len() < before;
+        let news = self.note(now, &list, false);
+        News { changed: news.changed || gone, ..news }
+    }
+
+    fn note(&mut self, now: Instant, list: &[(GroupKey, Inability)], listed: bool) -> News {
+        let mut news = News::default();
+        for (group, why) in list {
+            let known = self.known.get(group).copied().filter(|known| !is_over(known, now));
+            news.fell |= known.is_none();
+            news.changed |= known.is_none_or(|known| known.told.why != *why);
+            let since = known.map_or(now, |known| known.told.since);
+            let listed = listed || known.is_some_and(|known| known.listed);
+            let told = Told { why: *why, since };
+            self.known.insert(*group, Known { told, said_at: now, listed });
+        }
+        news
+    }
+
+    /// What it has said of a group.
+    fn of(&self, now: Instant, group: GroupKey) -> Option<Told> {
+        self.known.get(&group).filter(|known| !is_over(known, now)).map(|known| known.told)
+    }
+
+    /// Forgets all: another life may be able to.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+    }
+}
+
+fn is_over(known: &Known, now: Instant) -> bool {
+    now.since(known.said_at) >= BELIEVED
 }
 
 impl Node {
@@ -61,7 +204,7 @@ impl Node {
         (self.unable_stale, self.unable_at) = (false, now);
         let known = |group: &GroupKey| self.configuration.groups.contains_key(group);
         let told = self.groups.iter().filter(|(group, _)| known(group));
-        let told = told.filter_map(|(group, here)| Some((*group, here.told(now)?)));
+        let told = told.filter_map(|(group, here)| Some((*group, here.told(now)?.why)));
         let told: Vec<(GroupKey, Inability)> = told.take(unable_max(self.peers.len())).collect();
         let tells = told != self.unable;
         self.unable = told;
@@ -76,32 +219,53 @@ impl Node {
         if self.unable_stale { due } else { Instant::NEVER }
     }
 
-    /// Takes in what a peer says that it cannot hold.
+    /// Takes in what a peer says in a heartbeat that it cannot hold.
     pub(super) fn hear_inabilities(&mut self, from: NodeId, list: &[(GroupKey, Inability)]) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let news = peer.unable.listed(now, list);
+        self.follow_inabilities(from, news);
+    }
+
+    /// Takes in what a peer that was offered these groups says that it cannot hold.
+    pub(super) fn note_declined(
+        &mut self,
+        from: NodeId,
+        offered: &[GroupKey],
+        list: &[(GroupKey, Inability)],
+    ) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let news = peer.unable.answered(now, offered, list);
+        self.follow_inabilities(from, news);
+    }
+
+    fn follow_inabilities(&mut self, from: NodeId, news: News) {
         let now = self.now;
         let counts = self.holds(Rule::InabilityIsFall);
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let list: BTreeMap<GroupKey, Inability> = list.iter().copied().take(UNABLE_MAX).collect();
-        if peer.unable == list {
-            return;
-        }
         let begun = peer.said.phase == Some(NodePhase::Listening);
-        let fell = list.keys().any(|group| !peer.unable.contains_key(group));
-        peer.unable = list;
-        if fell && !begun && counts {
+        if news.fell && !begun && counts {
             peer.flapped(now);
         }
-        self.evaluate = true;
-        self.heirs_among.clear();
-        self.heirs_due = self.heirs_due.min(now + self.configuration.timing.heartbeat);
+        if news.changed {
+            self.evaluate = true;
+            self.heirs_among.clear();
+            self.heirs_due = self.heirs_due.min(now + self.configuration.timing.heartbeat);
+        }
     }
 
     /// Why a node cannot hold a group, as it says.
     pub(super) fn unable(&self, node: NodeId, group: GroupKey) -> Option<Inability> {
+        self.told_unable(self.now, node, group).map(|told| told.why)
+    }
+
+    /// The same with since when.
+    pub(super) fn told_unable(&self, now: Instant, node: NodeId, group: GroupKey) -> Option<Told> {
         if node == self.configuration.me {
-            return self.groups.get(&group).and_then(|here| here.told(self.now));
+            return self.groups.get(&group).and_then(|here| here.told(now));
         }
-        self.peers.get(&node).and_then(|peer| peer.unable.get(&group)).copied()
+        self.peers.get(&node).and_then(|peer| peer.unable.of(now, group))
     }
 
     /// For how long yet a node is offered nothing that can wait, because it fell too often.
@@ -122,6 +286,46 @@ mod tests {
         for (failures, expected) in table {
             assert_eq!(seconds(failures), expected, "{failures}");
         }
+    }
+
+    const LINK: (GroupKey, Inability) = (GroupKey(1), Inability::LinkDown);
+    const WAR: (GroupKey, Inability) = (GroupKey(2), Inability::FlushWar);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn both_messages_feed_one_record() {
+        let mut peer = Inabilities::default();
+        let news = |changed, fell| News { changed, fell };
+        assert_eq!(peer.listed(at(0), &[LINK]), news(true, true));
+        let offered = [LINK.0, WAR.0];
+        assert_eq!(peer.answered(at(1), &offered, &[LINK, WAR]), news(true, true));
+        let told = |(_, why): (GroupKey, Inability), since| Some(Told { why, since });
+        assert_eq!(peer.of(at(1), LINK.0), told(LINK, at(0)), "it was said before");
+        assert_eq!(peer.answered(at(2), &offered, &[LINK, WAR]), news(false, false));
+        assert_eq!(peer.of(at(2), WAR.0), told(WAR, at(1)));
+        assert_eq!(peer.answered(at(3), &[WAR.0], &[]), news(true, false), "it takes it");
+        assert_eq!((peer.of(at(3), WAR.0), peer.of(at(3), LINK.0).is_some()), (None, true));
+        assert_eq!(peer.answered(at(4), &[WAR.0], &[LINK]), news(false, false), "not asked");
+    }
+
+    #[test]
+    fn what_is_said_ends_when_it_is_said_no_more() {
+        let mut peer = Inabilities::default();
+        peer.answered(at(0), &[WAR.0], &[WAR]);
+        peer.listed(at(0), &[LINK]);
+        assert_eq!(peer.of(at(0), WAR.0), None, "a short list is complete");
+        let long: Vec<_> = (10..20).map(|group| (GroupKey(group), LINK.1)).collect();
+        peer.listed(at(1), &long);
+        peer.answered(at(1), &[WAR.0], &[WAR]);
+        peer.listed(at(2), &long[1..]);
+        assert_eq!(peer.of(at(2), long[0].0), None, "it was listed and is not any more");
+        let cut = peer.of(at(60), WAR.0).map(|told| told.since);
+        assert_eq!(cut, Some(at(1)), "the list may have been cut");
+        assert_eq!(peer.of(at(61), WAR.0), None, "60 seconds");
+        assert_eq!(peer.of(at(62), long[1].0), None, "from heartbeats no longer");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::event::{Attachment, KernelEvent, Remover, Ticket};
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::handover::Promise;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
-use super::inability::refused_for;
+use super::inability::Refused;
 use super::instant::Instant;
 use super::layout::Further;
 use super::lookout::Lookout;
@@ -25,10 +25,6 @@ use super::neighbours::Following;
 use super::node::Node;
 use super::rules::Rule;
 
-/// A node that failed to hold a group tries again after this, doubled each time.
-const BACKOFF_MIN: Duration = Duration::from_secs(1);
-/// The doubling of [`BACKOFF_MIN`] ends here.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Repairs within [`REPAIRS_WINDOW`] that mean that somebody else manages the address (H42).
 const REPAIRS_MAX: usize = 5;
 /// See [`REPAIRS_MAX`].
@@ -42,10 +38,10 @@ pub(super) struct GroupHere {
     pub(super) usable: bool,
     /// What the host has of its network.
     pub(super) attachment: Attachment,
-    /// Why, and until when, this node does not try to hold it.
-    unable: Option<(Inability, Instant)>,
-    /// Why, and until when, peers do not offer it to this node.
-    pub(super) refused: Option<(Inability, Instant)>,
+    /// Since when these two are as they are.
+    pub(super) connection_since: Instant,
+    /// Why this node was not able to hold it lately.
+    pub(super) refused: Option<Refused>,
     failures: u32,
     repairs: VecDeque<Instant>,
     /// Since when it has been vacant, as far as known here.
@@ -72,7 +68,7 @@ impl GroupHere {
             holding: Holding::Idle,
             usable: true,
             attachment: Attachment::Attached,
-            unable: None,
+            connection_since: Instant::START,
             refused: None,
             failures: 0,
             repairs: VecDeque::new(),
@@ -85,12 +81,6 @@ impl GroupHere {
             hands: false,
             tickled: NEVER_TICKLED,
         }
-    }
-
-    /// Why this node could not hold the group now, whoever else has it.
-    pub(super) fn obstacle(&self, now: Instant) -> Option<Inability> {
-        let unable = self.unable.filter(|(_, until)| now < *until).map(|(why, _)| why);
-        self.unconnected().or(unable)
     }
 }
 
@@ -148,8 +138,8 @@ impl Node {
             self.groups
                 .get(&group)
                 .filter(|here| here.holding == Holding::Idle && here.usable)
-                .and_then(|here| here.unable)
-                .map_or(Instant::NEVER, |(_, until)| until.max(now + Duration::from_millis(1)))
+                .and_then(|here| here.refused.filter(|refused| refused.retry_at > now))
+                .map_or(Instant::NEVER, |refused| refused.retry_at)
         }
     }
 
@@ -322,12 +312,8 @@ impl Node {
         let backs_off = self.holds(Rule::InabilityBackoff);
         let now = self.now;
         let Some(here) = self.groups.get_mut(&group) else { return };
-        let doubled = BACKOFF_MIN * 2_u32.saturating_pow(here.failures.min(6));
+        here.refused = Some(Refused::new(now, why, here.failures, backs_off));
         here.failures = here.failures.saturating_add(1);
-        if backs_off {
-            here.unable = Some((why, now + doubled.min(BACKOFF_MAX)));
-        }
-        here.refused = Some((why, now + refused_for(here.failures)));
         self.unable_stale = true;
         self.report(Report::Unable { group, why });
         self.evaluate = true;

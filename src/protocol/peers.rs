@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::action::{Inability, Verdict};
+use super::action::Verdict;
 use super::drain::Waiting;
 use super::fitness::Record;
 use super::identity::{GroupKey, HardwareAddress, Incarnation, NodeId};
+use super::inability::Inabilities;
 use super::instant::Instant;
 use super::load::Load;
 use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
@@ -18,10 +19,6 @@ use super::silent_kernel::{SilentKernel, Unanswered};
 const FLAPS_MAX: usize = 3;
 /// See [`FLAPS_MAX`]. A node that dies less often than this costs less than watching it.
 const FLAPS_WINDOW: Duration = Duration::from_secs(60);
-
-/// What a peer has said of a group that it was offered is shown for so long: while an owner that
-/// drains offers it again and again it is renewed.
-const UNABLE_BELIEVED: Duration = Duration::from_secs(60);
 /// What comes within this is one fall: a link that is down is told group by group.
 const ONE_FALL: Duration = Duration::from_secs(1);
 
@@ -52,7 +49,7 @@ pub(super) struct Peer {
     /// It began to be heard then, and what it has is not known in whole yet.
     pub(super) awaited_since: Option<Instant>,
     /// Groups that it says it cannot hold.
-    pub(super) unable: BTreeMap<GroupKey, Inability>,
+    pub(super) unable: Inabilities,
     /// Orders that it has carried here in this life.
     pub(super) errands: ErrandsIn,
     /// When it sent its last heartbeat that reached us after an own stall.
@@ -72,8 +69,6 @@ pub(super) struct Peer {
     flaps: VecDeque<Instant>,
     /// It declined an offer: no other before this.
     pub(super) declined_until: Instant,
-    /// Groups that it said it could not hold, why, and until when that is believed.
-    declined: BTreeMap<GroupKey, (Inability, Instant)>,
     /// When its solicitation was last answered.
     pub(super) answered_at: Instant,
     /// Whether it says that it hears no majority of the voters: it can have no lease.
@@ -159,7 +154,7 @@ impl Peer {
             up_since: now,
             returning: false,
             awaited_since: None,
-            unable: BTreeMap::new(),
+            unable: Inabilities::default(),
             errands: ErrandsIn::default(),
             heartbeat_at: None,
             said: Said {
@@ -182,7 +177,6 @@ impl Peer {
             outbound: Outbound { stream, ..Outbound::default() },
             flaps: VecDeque::new(),
             declined_until: Instant::START,
-            declined: BTreeMap::new(),
             answered_at: Instant::START,
             lacks_voters: false,
             solicited_at: Instant::START,
@@ -192,23 +186,6 @@ impl Peer {
             kernel: SilentKernel::UNKNOWN,
             unanswered: BTreeMap::new(),
         }
-    }
-
-    /// Takes in what it said to an offer of these groups.
-    pub(super) fn note_answer(
-        &mut self,
-        now: Instant,
-        offered: &[GroupKey],
-        unable: &[(GroupKey, Inability)],
-    ) {
-        self.declined.retain(|group, (_, until)| *until > now && !offered.contains(group));
-        let known = unable.iter().filter(|(group, _)| offered.contains(group));
-        self.declined.extend(known.map(|(group, why)| (*group, (*why, now + UNABLE_BELIEVED))));
-    }
-
-    /// Why it could not hold a group, as it has said lately.
-    pub(super) fn declined_for(&self, now: Instant, group: GroupKey) -> Option<Inability> {
-        self.declined.get(&group).filter(|(_, until)| *until > now).map(|(why, _)| *why)
     }
 
     /// Whether it counts as living: nobody may take its groups.

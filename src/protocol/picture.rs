@@ -150,7 +150,14 @@ impl Node {
                 None if preferred.is_some() => Standing::Preferred(preferred.map_or(0, place)),
                 None => Standing::Ranked,
             };
-            Candidate { node, standing, damped: self.damped_for(now, node) }
+            let told = self.told_unable(now, node, group);
+            let told = told.filter(|told| standing == Standing::Unable(told.why));
+            Candidate {
+                node,
+                standing,
+                unable_for: told.map(|told| now.since(told.since)),
+                damped: self.damped_for(now, node),
+            }
         });
         let (able, unable): (Vec<Candidate>, Vec<Candidate>) = candidates.partition(|candidate| {
             matches!(
@@ -185,10 +192,7 @@ impl Node {
             Some(phase) if phase != super::message::NodePhase::Active => {
                 Some(Standing::NotActive(phase))
             }
-            Some(_) => {
-                let told = self.unable(node, group).or_else(|| peer.declined_for(now, group));
-                told.map(Standing::Unable)
-            }
+            Some(_) => self.told_unable(now, node, group).map(|told| Standing::Unable(told.why)),
         }
     }
 }

@@ -134,6 +134,8 @@ pub struct Candidate {
     pub node: NodeId,
     /// Why it stands where it stands.
     pub standing: Standing,
+    /// For how long it is known that it cannot hold the group, if that is why.
+    pub unable_for: Option<Duration>,
     /// For so long yet it is offered nothing that can wait, for balance or as fail-back, because it
     /// fell too often.
     pub damped: Option<Duration>,
