@@ -257,7 +257,7 @@ fn of_script(none: Check, script: &Script, host: &Host, findings: &mut Findings)
 }
 
 fn shell(command: &[String]) -> bool {
-    command.iter().any(|word| ["|", "&", "&&", "||", ";", "<", ">"].contains(&word.as_str()))
+    command.iter().any(|word| word.starts_with(['|', '&', ';', '<', '>']))
 }
 
 /// Within what buoy takes.

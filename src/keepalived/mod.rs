@@ -104,7 +104,7 @@ pub fn import(request: &Request, files: &dyn Files, here: &Here<'_>) -> Import {
     for file in &request.hosts {
         hosts.push(host::read(files, &file.path, file.id.as_deref(), &mut findings));
     }
-    nodes::name_hosts(&mut hosts, &request.hosts, here, &mut findings);
+    nodes::name_hosts(&mut hosts, request, here, &mut findings);
     let text = merge(&mut hosts, request, here, &mut findings);
     sentences::about_hosts(&hosts, &mut findings);
     sentences::about_keywords(&hosts, &mut findings);

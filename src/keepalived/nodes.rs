@@ -7,11 +7,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::model::Host;
+use super::model::{Host, Said};
 use super::report::{Findings, listed};
 use super::source::Place;
 use super::text::{self, Table, list, quoted};
-use super::{Here, HostFile, Request};
+use super::{Here, Request};
 
 /// A node of the new file.
 #[derive(Debug)]
@@ -38,42 +38,55 @@ const UNKNOWN: &str = "unknown";
 /// Gives each host the name of its node.
 pub(super) fn name_hosts(
     hosts: &mut [Host],
-    files: &[HostFile],
+    request: &Request,
     here: &Here<'_>,
     findings: &mut Findings,
 ) {
-    for index in 0..hosts.len() {
-        let said = files.get(index).and_then(|file| file.name.clone());
-        let router_id = hosts[index].globals.router_id.clone();
-        let twin = hosts[..index].iter().find(|other| {
-            let id = other.globals.router_id.as_ref();
-            router_id.is_some() && id.map(|id| &id.value) == router_id.as_ref().map(|id| &id.value)
-        });
-        if let (Some(id), Some(twin)) = (&router_id, twin) {
-            let text = format!("router_id {} is used twice: name the nodes with --node", id.value);
-            let other = twin.globals.router_id.as_ref().map(|id| &id.place);
-            let others: Vec<&Place> = other.into_iter().chain([&id.place]).collect();
-            if said.is_some() {
-                findings.tell(text, &others);
-            } else {
-                let remedy = "write NAME=FILE for each file, like lb1=lb1.conf lb2=lb2.conf";
-                findings.refuse(&id.place, "router_id", text, remedy);
-            }
-        }
-        let stem = files.get(index).map(|file| stem(&file.path)).unwrap_or_default();
-        let name = match (&said, &router_id, twin) {
-            (Some(name), _, _) => name.clone(),
-            (None, Some(id), None) => id.value.clone(),
-            (None, Some(_), Some(_)) => stem,
-            (None, None, _) => here.name.to_owned(),
+    let ids: Vec<Option<Said<String>>> =
+        hosts.iter().map(|host| host.globals.router_id.clone()).collect();
+    let several = hosts.len() > 1;
+    for (index, host) in hosts.iter_mut().enumerate() {
+        let Some(file) = request.hosts.get(index) else { continue };
+        let id = ids.get(index).and_then(Option::as_ref);
+        let same = |other: &&Said<String>| id.is_some_and(|id| id.value == other.value);
+        let twins: Vec<&Place> =
+            ids.iter().flatten().filter(same).map(|other| &other.place).collect();
+        let stem = stem(&file.path);
+        // The name of a file is taken where somebody has named a node so.
+        let stem_is_given = request.nodes.iter().any(|(name, _)| *name == stem);
+        let name = match (&file.name, id) {
+            (Some(name), _) => name.clone(),
+            (None, Some(id)) if twins.len() < 2 => id.value.clone(),
+            (None, None) if !several => here.name.to_owned(),
+            (None, _) => stem.clone(),
         };
-        let name = text::name(&name);
-        if said.is_none() && router_id.is_none() && hosts[..index].iter().any(|it| it.name == name)
-        {
-            let problem = format!("two files are of a host {name}: they have no router_id");
-            findings.refuse_all(problem, "write NAME=FILE for each file, like lb1=lb1.conf");
+        host.name = text::name(&name);
+        let named = file.name.is_some() || stem_is_given;
+        let remedy = "write NAME=FILE for each file, like lb1=lb1.conf lb2=lb2.conf";
+        match id {
+            Some(id) if twins.len() > 1 => {
+                let text =
+                    format!("router_id {} is used twice: name the nodes with --node", id.value);
+                if named {
+                    findings.tell(text, &twins);
+                } else {
+                    findings.refuse(&id.place, "router_id", text, remedy);
+                }
+            }
+            None if several && !named => {
+                let problem = format!("{} has no router_id: its node has no name", file.path);
+                findings.refuse_all(problem, remedy);
+            }
+            Some(_) | None => {}
         }
-        hosts[index].name = name;
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for host in hosts.iter() {
+        if seen.contains(&host.name.as_str()) {
+            let problem = format!("two files are of node {}", host.name);
+            findings.refuse_all(problem, "give each file another NAME, like lb1=lb1.conf");
+        }
+        seen.push(&host.name);
     }
 }
 

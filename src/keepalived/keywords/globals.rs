@@ -257,6 +257,7 @@ pub(super) const BFD: &[Row] = &[
     bfd("ttl"),
     bfd("hoplimit"),
     bfd("max_hops"),
+    bfd("multihop"),
     bfd("weight"),
     bfd("vrrp"),
     bfd("checker"),
