@@ -9,7 +9,7 @@ use super::commands::{self, Http, Look};
 use super::model::{Host, Script, Track, Tracked};
 use super::nodes::Node;
 use super::pools::milliseconds;
-use super::report::Findings;
+use super::report::{Findings, Verdict};
 use super::source::Place;
 use super::text::{self, Table, list, quoted};
 use super::units::{Part, Unit};
@@ -178,6 +178,7 @@ fn check(host: &Host, track: &Track, findings: &mut Findings) -> Option<Check> {
                     "{}: the process has a name of more than 15 bytes: write a check with pidfile",
                     track.name
                 );
+                findings.decide(&track.place, Verdict::NotPossible, &text);
                 findings.tell(text, &[&it.place]);
                 return None;
             };
@@ -193,6 +194,7 @@ fn check(host: &Host, track: &Track, findings: &mut Findings) -> Option<Check> {
                      counterpart: write a check of type file with at_least or at_most",
                     track.name
                 );
+                findings.decide(&track.place, Verdict::NotPossible, &text);
                 findings.tell(text, &[&track.place]);
                 return None;
             }

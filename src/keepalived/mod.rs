@@ -116,7 +116,7 @@ pub fn import(request: &Request, files: &dyn Files, here: &Here<'_>) -> Import {
     findings.faults.dedup();
     Import {
         text,
-        entries: sentences::entries(&hosts),
+        entries: sentences::entries(&hosts, &findings),
         notes: findings.notes,
         faults: findings.faults,
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::model::{Host, Instance, OWNER};
 use super::nodes::Node;
-use super::report::{Findings, listed};
+use super::report::{Findings, Verdict, listed};
 use super::source::Place;
 use super::text::{Table, list, quoted};
 use super::units::{Part, Unit};
@@ -100,6 +100,7 @@ fn addresses<'a>(
                  write a pool of its own with interface",
                 address.ip, unit.name
             );
+            findings.decide(&address.place, Verdict::NotPossible, &text);
             findings.tell(text, &[&address.place]);
             continue;
         }
@@ -232,6 +233,13 @@ fn disagreement(unit: &Unit<'_>, findings: &mut Findings) {
 /// When a preferred host takes its addresses back: what that host itself says.
 fn failback(unit: &Unit<'_>, best: &str, table: &mut Table, findings: &mut Findings) {
     let Some(part) = unit.parts.iter().find(|part| part.host.name == best) else { return };
+    for other in unit.parts.iter().filter(|it| it.host.name != best).flat_map(|it| &it.instances) {
+        let delay = other.preempt_delay.as_ref().map(|delay| &delay.place);
+        for place in other.nopreempt.iter().chain(delay) {
+            let how = format!("failback is what {best} says, which is preferred");
+            findings.decide(place, Verdict::NotNeeded, how);
+        }
+    }
     let stays = |it: &&Instance| it.stays();
     if let Some(place) =
         part.instances.iter().copied().find(stays).and_then(|it| it.nopreempt.as_ref())

@@ -109,6 +109,8 @@ impl fmt::Display for Fault {
 pub(super) struct Findings {
     pub(super) faults: Vec<Fault>,
     pub(super) notes: Vec<Note>,
+    /// Statements of which all hosts together decide what becomes, by their lines.
+    pub(super) decided: Vec<(Place, Verdict, String)>,
 }
 
 impl Findings {
@@ -146,16 +148,23 @@ impl Findings {
         }
     }
 
+    /// Says what became of the statements of a line, now that all hosts are known.
+    pub(super) fn decide(&mut self, place: &Place, verdict: Verdict, how: impl AsRef<str>) {
+        self.decided.push((place.clone(), verdict, redact(how.as_ref())));
+    }
+
     /// Adds a sentence, once.
     pub(super) fn tell(&mut self, text: impl AsRef<str>, places: &[&Place]) {
         let text = redact(text.as_ref());
-        let places = places.iter().map(|place| (*place).clone());
-        match self.notes.iter_mut().find(|note| note.text == text) {
-            Some(note) => {
-                let new: Vec<Place> = places.filter(|it| !note.places.contains(it)).collect();
-                note.places.extend(new);
+        let index = self.notes.iter().position(|note| note.text == text).unwrap_or_else(|| {
+            self.notes.push(Note { text, places: Vec::new() });
+            self.notes.len() - 1
+        });
+        let known = &mut self.notes[index].places;
+        for place in places {
+            if !known.contains(place) {
+                known.push((*place).clone());
             }
-            None => self.notes.push(Note { text, places: places.collect() }),
         }
     }
 

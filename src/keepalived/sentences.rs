@@ -14,7 +14,7 @@ use super::report::{Entry, Findings, Verdict};
 use super::source::{Place, directory};
 
 /// The entry of each statement of all hosts, in the order of the files.
-pub(super) fn entries(hosts: &[Host]) -> Vec<Entry> {
+pub(super) fn entries(hosts: &[Host], findings: &Findings) -> Vec<Entry> {
     let mut all = Vec::new();
     for host in hosts {
         let statements = host.ledger.rows().map(|(entry, _)| Entry {
@@ -25,6 +25,11 @@ pub(super) fn entries(hosts: &[Host]) -> Vec<Entry> {
         let mut here: Vec<Entry> = statements.chain(host.entries.iter().cloned()).collect();
         let file = |entry: &Entry| host.read.iter().position(|file| **file == *entry.place.file);
         here.sort_by_key(|entry| (file(entry), entry.place.line));
+        for (place, verdict, how) in &findings.decided {
+            for entry in here.iter_mut().filter(|entry| entry.place == *place) {
+                (entry.verdict, entry.how) = (*verdict, how.clone());
+            }
+        }
         all.extend(here);
     }
     all

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::commands::Look;
 use super::model::{Host, Track, Tracked};
 use super::nodes::Node;
-use super::report::Findings;
+use super::report::{Findings, Verdict};
 use super::units::{Part, Unit};
 
 /// What its failure means.
@@ -94,6 +94,11 @@ struct Standing<'a> {
     failing: i64,
 }
 
+/// Whether a failure puts a host behind another. Of two that are equal the higher address wins.
+fn turns(high: &Standing<'_>, low: &Standing<'_>) -> bool {
+    high.failing < low.well || (high.failing == low.well && low.address > high.address)
+}
+
 /// Whether the weight turns the order of every pair of hosts round.
 fn judge(
     unit: &Unit<'_>,
@@ -112,32 +117,38 @@ fn judge(
     }
     hosts.sort_by_key(|host| std::cmp::Reverse(host.base));
     let weight = weights.first().map_or(0, |(weight, _)| *weight);
-    for (index, high) in hosts.iter().enumerate() {
-        for low in hosts.iter().skip(index + 1) {
-            // Of two that are equal the higher address wins.
-            let turns =
-                high.failing < low.well || (high.failing == low.well && low.address > high.address);
-            if turns {
-                continue;
+    let below = |index: usize| hosts.iter().skip(index + 1);
+    let pairs: Vec<(&Standing<'_>, &Standing<'_>)> = hosts
+        .iter()
+        .enumerate()
+        .flat_map(|(at, high)| below(at).map(move |low| (high, low)))
+        .collect();
+    let (turned, kept): (Vec<_>, Vec<_>) =
+        pairs.into_iter().partition(|(high, low)| turns(high, low));
+    if let Some((high, low)) = kept.first() {
+        let what = if weight < 0 {
+            format!(
+                "check {} lowers {} from {} to {}, still above {} ({})",
+                track.name, high.name, high.base, high.failing, low.name, low.well
+            )
+        } else {
+            format!(
+                "check {} raises {} from {} to {}, still below {} ({})",
+                track.name, low.name, low.base, low.well, high.name, high.failing
+            )
+        };
+        let moves = match turned.first() {
+            None => "it never moves the address".to_owned(),
+            Some((high, low)) => {
+                format!("it moves the address from {} to {} only", high.name, low.name)
             }
-            let what = if weight < 0 {
-                format!(
-                    "check {} lowers {} from {} to {}, still above {} ({})",
-                    track.name, high.name, high.base, high.failing, low.name, low.well
-                )
-            } else {
-                format!(
-                    "check {} raises {} from {} to {}, still below {} ({})",
-                    track.name, low.name, low.base, low.well, high.name, high.failing
-                )
-            };
-            let text = format!(
-                "{what}: it never moves the address; imported as required would change that, so \
-                 it is commented out"
-            );
-            findings.tell(&text, &[&track.place]);
-            return Effect::Nothing(text);
-        }
+        };
+        let text = format!(
+            "{what}: {moves}; imported as required would change that, so it is commented out"
+        );
+        findings.decide(&track.place, Verdict::Otherwise, &text);
+        findings.tell(&text, &[&track.place]);
+        return Effect::Nothing(text);
     }
     if let [high, low, ..] = hosts.as_slice() {
         let gone = if let Look::Process(process) = look {

@@ -96,6 +96,31 @@ fn a_weight_that_never_moves_the_address_is_written_as_a_comment() {
 }
 
 #[test]
+fn a_weight_that_turns_some_hosts_round_only_says_which() {
+    let file = |priority: &str| {
+        format!(
+            "vrrp_script c {{ script \"/bin/true\"\nweight -15\n}}\nvrrp_instance V {{\n\
+             interface eth0\nvirtual_router_id 5\npriority {priority}\nnopreempt\n\
+             virtual_ipaddress {{\n192.0.2.100\n}}\ntrack_script {{\nc\n}}\n}}\n"
+        )
+    };
+    let (a, b, c) = (file("150"), file("140"), file("130"));
+    let files = Memory::of(&[("a.conf", &a), ("b.conf", &b), ("c.conf", &c)]);
+    let nodes = ["a=192.0.2.11", "b=192.0.2.12", "c=192.0.2.13"];
+    let import = run(&files, &["a=a.conf", "b=b.conf", "c=c.conf"], &nodes);
+    let said = told(&import);
+    assert!(said.contains("still above c (130): it moves the address from a to b only"), "{said}");
+    let entry = |file: &str, keyword: &str| {
+        let all = import.entries.iter();
+        let mut here = all.filter(|it| &*it.place.file == file && it.keyword.ends_with(keyword));
+        here.next().unwrap().how.clone()
+    };
+    assert!(entry("a.conf", "track_script.script").contains("commented out"));
+    assert_eq!(entry("a.conf", "nopreempt"), "failback = \"never\"");
+    assert!(entry("b.conf", "nopreempt").contains("what a says"));
+}
+
+#[test]
 fn weights_that_move_addresses_are_required_and_somebody_keeps_them() {
     for (weight, first, second, moves) in [
         ("-60", "150", "100", true),
