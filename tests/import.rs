@@ -21,6 +21,8 @@ mod bad_input;
 mod every_keyword;
 #[path = "keepalived/rules.rs"]
 mod rules;
+#[path = "keepalived/scripts.rs"]
+mod scripts;
 
 /// Files below `tests/keepalived/inputs`.
 struct Inputs;
