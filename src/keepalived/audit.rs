@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::definitions::undefined;
 use super::keywords::{self, Block, Form, Row};
 use super::report::{Entry, Findings, Verdict};
 use super::tree::Node;
@@ -78,6 +79,10 @@ impl Auditor<'_> {
 
     fn known(&mut self, node: &Node, row: &Row, path: &str) {
         self.ledger.add(node, path, row);
+        let command = node.keyword == "script" || node.keyword.starts_with("notify");
+        if row.verdict <= Verdict::Otherwise && !command {
+            self.undefined(node, node.word());
+        }
         let inner = joined(path, &node.keyword);
         match (row.form, &node.block) {
             (Form::Value, None) | (Form::Any, _) => {
@@ -104,6 +109,15 @@ impl Auditor<'_> {
                 let problem = if named { "its block is missing" } else { problem };
                 self.findings.refuse(&node.place, &node.keyword, problem, remedy);
             }
+        }
+    }
+
+    /// A name that nothing defines stays as it is, and means nothing to anybody.
+    fn undefined(&mut self, node: &Node, word: &str) {
+        if let Some(name) = word.strip_prefix('$').and_then(|_| undefined(word)) {
+            let problem = format!("nothing defines ${name} before this line");
+            let remedy = format!("write ${name}=VALUE before it, without a blank before the =");
+            self.findings.refuse(&node.place, &node.keyword, problem, remedy);
         }
     }
 
@@ -148,6 +162,10 @@ impl Auditor<'_> {
             );
             let remedy = "take the block out, or put it where it belongs";
             self.findings.refuse(&node.place, &shown.keyword, problem, remedy);
+            return;
+        }
+        if node.keyword.starts_with('$') && !secret {
+            self.undefined(node, &node.keyword);
             return;
         }
         let near = keywords::nearest(block, &node.keyword);

@@ -142,7 +142,9 @@ fn merge(
 ) -> Option<String> {
     if hosts.iter().all(|host| host.instances.is_empty()) && !findings.refused() {
         let problem = "there is no vrrp_instance in these files: nothing to import";
-        findings.refuse_all(problem, "name the file that keepalived is started with");
+        let remedy = "name the file that keepalived is started with; buoy does not balance, so \
+                      virtual_server alone stays with keepalived or goes to HAProxy";
+        findings.refuse_all(problem, remedy);
         return None;
     }
     let nodes = nodes::find(hosts, request, here, findings);

@@ -28,6 +28,9 @@ fn broken_files_are_refused_with_the_line() {
     refused(&INSTANCE.replace("interface eth0\n", ""), "has no interface");
     refused(&INSTANCE.replace("192.0.2.100", "$VIP"), "nothing is replaced in it");
     refused(&INSTANCE.replace("192.0.2.100", "${VIP}"), "nothing defines ${VIP}");
+    refused(&INSTANCE.replace("interface eth0", "interface $IF"), "nothing defines $IF");
+    refused(&INSTANCE.replace("priority 100", "$IF"), "nothing defines $IF");
+    refused(&INSTANCE.replace("priority 100", "vrrp_unicast_peer {\n}"), "its closing brace");
     refused(&INSTANCE.replace("192.0.2.100", "{{ vip }}"), "template");
     refused("", "no vrrp_instance");
     refused("global_defs {\nrouter_id k\n}\n", "no vrrp_instance");

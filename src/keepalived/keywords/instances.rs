@@ -109,7 +109,6 @@ pub(super) const INSTANCE: &[Row] = &[
     // Of older versions; keepalived 2.2.7 does not know them.
     value("lvs_sync_daemon_inteface", NotNeeded, IGNORED),
     value("vrrp_unicast_bind", NotNeeded, IGNORED),
-    value("vrrp_unicast_peer", NotNeeded, IGNORED),
     value("track_all", NotNeeded, IGNORED),
     value("track_vips", NotPossible, TRACKED),
     value("track_vip_ifs", NotPossible, TRACKED),
