@@ -23,6 +23,7 @@ pub mod control;
 pub mod daemon;
 pub mod exit;
 pub mod hooks;
+pub mod keepalived;
 pub mod kernel;
 pub mod lab;
 pub mod logging;

@@ -3,6 +3,7 @@
 //! ```text
 //!  config -----------> protocol <-- wire <-- transport
 //!  config, control --> redaction
+//!  keepalived -------> config, redaction
 //!  kernel, control --> protocol              (transport names protocol too)
 //!  checks, hooks ----> config programs       (checks names protocol and kernel too)
 //!  balancer ---------> config
@@ -74,6 +75,23 @@ const TABLE: &[Module] = &[
         modules: &["protocol", "redaction"],
         crates: &["nix", "serde", "sha2", "toml"],
         refused: &["process", "thread"],
+    },
+    // Files of another program to a file of ours, which `config` then checks; the caller reads them.
+    Module {
+        name: "keepalived",
+        modules: &["config", "redaction"],
+        crates: &["toml"],
+        refused: &[
+            "env",
+            "fs",
+            "io",
+            "os",
+            "process",
+            "thread",
+            "SystemTime",
+            "HashMap",
+            "HashSet",
+        ],
     },
     Module {
         name: "transport",

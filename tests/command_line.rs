@@ -12,9 +12,9 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 12] = [
-    "run", "status", "events", "explain", "plan", "drain", "undrain", "move", "check", "keygen",
-    "reload", "lab",
+const COMMANDS: [&str; 13] = [
+    "run", "status", "events", "explain", "plan", "drain", "undrain", "move", "check", "import",
+    "keygen", "reload", "lab",
 ];
 
 const GOOD: &str = "[cluster]\nname = \"edge\"\nkey_file = \"cluster.key\"\n\
@@ -149,10 +149,75 @@ fn keygen_writes_a_private_key_and_never_overwrites() {
     assert!(err(&output).contains("absent/c.key cannot be written"), "{}", err(&output));
 }
 
+const KEEPALIVED: &str = "vrrp_instance V {\n interface eth0\n virtual_router_id 51\n \
+    priority 100\n authentication {\n  auth_type PASS\n  auth_pass s3cr3t\n }\n \
+    virtual_ipaddress {\n  192.0.2.100/24\n }\n}\n";
+
+#[test]
+fn import_writes_a_file_that_check_takes_and_never_overwrites_one() {
+    let here = with_files("import");
+    fs::write(here.join("lb1.conf"), KEEPALIVED).unwrap();
+    fs::write(here.join("lb2.conf"), KEEPALIVED.replace("100\n auth", "90\n auth")).unwrap();
+    let both = ["import", "lb1=lb1.conf", "lb2=lb2.conf"];
+    let nodes = ["--node", "lb1=192.0.2.11", "--node", "lb2=192.0.2.12"];
+    let output = buoy(&here, &[&both[..], &nodes, &["--output", "new.toml"]].concat());
+    assert_eq!((code(&output), out(&output).as_str()), (0, ""), "{}", err(&output));
+    let report = err(&output);
+    for part in ["carried over", "not needed", "auth_pass is dropped", "wrote new.toml"] {
+        assert!(report.contains(part), "{part:?} is missing in\n{report}");
+    }
+    assert!(!report.contains("s3cr3t"), "{report}");
+    let written = fs::read_to_string(here.join("new.toml")).unwrap();
+    assert_eq!(code(&buoy(&here, &["check", "new.toml"])), 0, "{written}");
+
+    let output = buoy(&here, &[&both[..], &nodes, &["--output", "new.toml"]].concat());
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("new.toml exists"), "{}", err(&output));
+    assert_eq!(fs::read_to_string(here.join("new.toml")).unwrap(), written);
+
+    let output = buoy(&here, &[&both[..], &nodes].concat());
+    assert_eq!((code(&output), out(&output)), (0, written.clone()));
+    let output = buoy(&here, &[&["--json"], &both[..], &nodes].concat());
+    let said = json(&output);
+    assert_eq!((code(&output), said["config"].as_str()), (0, Some(written.as_str())));
+    assert!(said["keywords"].as_array().unwrap().len() > 20, "{said}");
+}
+
+#[test]
+fn import_refuses_all_faults_at_once_and_writes_nothing() {
+    let here = directory("import_bad");
+    let bad = KEEPALIVED.replace("51", "300").replace("192.0.2.100", "192.0.2.300");
+    fs::write(here.join("k.conf"), bad).unwrap();
+    let output = buoy(&here, &["import", "k=k.conf", "--output", "new.toml"]);
+    assert_eq!((code(&output), out(&output).as_str()), (3, ""));
+    let said = err(&output);
+    for part in ["k.conf:3: virtual_router_id", "k.conf:10: virtual_ipaddress", "--node k=ADDRESS"]
+    {
+        assert!(said.contains(part), "{part:?} is missing in\n{said}");
+    }
+    assert!(!here.join("new.toml").exists());
+    let output = buoy(&here, &["import", "k=k.conf", "--json"]);
+    assert_eq!((code(&output), &json(&output)["imported"]), (3, &false.into()));
+    assert_eq!(code(&buoy(&here, &["import", "absent.conf"])), 3);
+}
+
+#[test]
+fn check_of_a_file_of_keepalived_says_what_it_is() {
+    let here = directory("check_keepalived");
+    fs::write(here.join("keepalived.conf"), KEEPALIVED).unwrap();
+    let output = buoy(&here, &["check", "keepalived.conf"]);
+    assert_eq!((code(&output), out(&output).as_str()), (3, ""));
+    let said = err(&output);
+    assert!(said.contains("is a configuration of keepalived"), "{said}");
+    assert!(said.contains("buoy import keepalived.conf"), "{said}");
+}
+
 #[test]
 fn wrong_usage_exits_with_2() {
     let here = directory("usage");
-    let cases: [&[&str]; 13] = [
+    let cases: [&[&str]; 15] = [
+        &["import"],
+        &["import", "a.conf", "--node", "lb1"],
         &["plan"],
         &["plan", "--without", "lb1", "--config", "a.toml"],
         &["lab", "--bench", "0"],

@@ -124,6 +124,31 @@ pub(super) enum Command {
         #[arg(value_name = "CONFIG", conflicts_with = "config")]
         file: Option<PathBuf>,
     },
+    /// Make a configuration of keepalived's, of one or several hosts
+    ///
+    /// Reads the files by keepalived's own rules, and writes one file for all nodes to standard
+    /// output or to --output, and to standard error what became of each keyword: carried over,
+    /// carried over otherwise, not needed, or not possible and what to do. What contradicts itself
+    /// is refused, and what is not in the files is asked for. @ID stands for "keepalived -i ID".
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy import lb1=lb1.conf lb2=lb2.conf --node \
+        lb1=192.0.2.11 --node lb2=192.0.2.12 \\\n    --output buoy.toml\n  buoy import \
+        /etc/keepalived/keepalived.conf@site1")]
+    Import {
+        /// A file of keepalived for each host; NAME is that of the node
+        #[arg(value_name = "[NAME=]FILE[@ID]", required = true)]
+        files: Vec<String>,
+        /// Addresses of a node that are not in its file, or of one without a file
+        #[arg(long = "node", value_name = "NAME=ADDRESS[,ADDRESS]")]
+        #[arg(value_parser = super::import::node)]
+        nodes: Vec<(String, Vec<std::net::IpAddr>)>,
+        /// The name of the cluster
+        #[arg(long, value_name = "NAME", default_value = "imported")]
+        cluster: String,
+        /// The file to write; one that exists is never overwritten
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Make a fresh cluster key
     ///
     /// The file can be read by its owner only, and an existing one is never overwritten. Copy it

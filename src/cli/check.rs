@@ -14,8 +14,8 @@ use crate::config::{
 };
 use crate::daemon::setup;
 use crate::exit::Exit;
-use crate::kernel;
 use crate::protocol::{Mode, NodeId, Strategy};
+use crate::{keepalived, kernel};
 
 use super::Streams;
 
@@ -32,6 +32,7 @@ pub(super) fn run(path: &Path, json: bool, streams: &mut Streams<'_>) -> io::Res
             Ok(Exit::Done)
         }
         Err(refused) => {
+            let refused = keepalived_instead(path).unwrap_or(refused);
             if json {
                 writeln!(streams.out, "{}", refused_json(&refused))?;
             } else {
@@ -40,6 +41,22 @@ pub(super) fn run(path: &Path, json: bool, streams: &mut Streams<'_>) -> io::Res
             Ok(Exit::Configuration)
         }
     }
+}
+
+/// What to say of a file that is keepalived's.
+fn keepalived_instead(path: &Path) -> Option<Refused> {
+    let text = config::read(path).ok()?;
+    if text.parse::<toml::Table>().is_ok() || !keepalived::looks_like(&text) {
+        return None;
+    }
+    let fault = Fault {
+        line: 0,
+        key: String::new(),
+        value: String::new(),
+        problem: "is a configuration of keepalived, not of buoy".to_owned(),
+        remedy: format!("make one of it with: buoy import {}", path.display()),
+    };
+    Some(Refused { path: path.to_owned(), faults: vec![fault] })
 }
 
 /// The name of the node that this host would be, or why it would be none.

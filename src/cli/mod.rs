@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  run  -> daemon           status events explain plan drain undrain move reload -> control::client
-//!  lab  -> lab              check keygen -> here, with config
+//!  lab  -> lab              check keygen import -> here, with config, keepalived
 //! ```
 //!
 //! Results go to standard output, what went wrong to standard error, and every command ends in one
@@ -10,6 +10,7 @@
 
 mod arguments;
 mod check;
+mod import;
 mod inquiry;
 mod keygen;
 mod lab;
@@ -98,6 +99,9 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         Command::Check { file } => {
             let path = file.unwrap_or_else(config_or_default);
             check::run(&path, json, streams)
+        }
+        Command::Import { files, nodes, cluster, output } => {
+            import::run(&import::Wanted { files, nodes, cluster, output, json }, streams)
         }
         Command::Keygen { path } => keygen::run(&path, json, streams),
         Command::Status => ask(Question::Status, streams),

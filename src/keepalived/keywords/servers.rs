@@ -1,0 +1,116 @@
+//! Keywords of `virtual_server` and of all blocks in it, `virtual_server_group` and `SSL`.
+//!
+//! buoy does not balance. The keywords are listed so that each is told, and so that a misspelt one of
+//! another block is not taken for one of these. Blocks in blocks share this table.
+
+use super::Block::Servers;
+use super::Form::{Any, Block as Inside, Value};
+use super::{Row, row};
+use crate::keepalived::report::Verdict::{NotNeeded, NotPossible};
+
+const fn server(name: &'static str) -> Row {
+    row(name, Value, NotPossible, super::BALANCED)
+}
+
+const fn block(name: &'static str) -> Row {
+    row(name, Inside(Servers), NotPossible, super::BALANCED)
+}
+
+/// `virtual_server` and all below.
+pub(super) const SERVERS: &[Row] = &[
+    server("ip_family"),
+    server("retry"),
+    server("delay_before_retry"),
+    server("warmup"),
+    server("connect_timeout"),
+    server("delay_loop"),
+    server("inhibit_on_failure"),
+    server("lb_algo"),
+    server("lvs_sched"),
+    server("hashed"),
+    server("ops"),
+    server("flag-1"),
+    server("flag-2"),
+    server("flag-3"),
+    server("sh-port"),
+    server("sh-fallback"),
+    server("mh-port"),
+    server("mh-fallback"),
+    server("lb_kind"),
+    server("lvs_method"),
+    server("persistence_engine"),
+    server("persistence_timeout"),
+    server("persistence_granularity"),
+    server("protocol"),
+    server("ha_suspend"),
+    server("smtp_alert"),
+    server("virtualhost"),
+    server("snmp_name"),
+    server("alpha"),
+    server("omega"),
+    server("quorum_up"),
+    server("quorum_down"),
+    server("quorum"),
+    server("hysteresis"),
+    server("weight"),
+    server("sorry_server"),
+    server("sorry_server_inhibit"),
+    server("sorry_server_lvs_method"),
+    block("real_server"),
+    server("uthreshold"),
+    server("lthreshold"),
+    server("notify_up"),
+    server("notify_down"),
+    server("connect_ip"),
+    server("connect_port"),
+    server("bindto"),
+    server("bind_port"),
+    server("bind_if"),
+    server("fwmark"),
+    server("log_all_failures"),
+    block("BFD_CHECK"),
+    server("name"),
+    block("DNS_CHECK"),
+    server("type"),
+    block("FILE_CHECK"),
+    server("track_file"),
+    block("HTTP_GET"),
+    block("SSL_GET"),
+    server("http_protocol"),
+    server("enable_sni"),
+    server("fast_recovery"),
+    block("url"),
+    server("path"),
+    server("digest"),
+    server("status_code"),
+    server("regex"),
+    server("regex_no_match"),
+    server("regex_options"),
+    server("regex_min_offset"),
+    server("regex_max_offset"),
+    server("regex_stack"),
+    block("MISC_CHECK"),
+    server("misc_path"),
+    server("misc_timeout"),
+    server("misc_dynamic"),
+    server("user"),
+    block("PING_CHECK"),
+    block("SMTP_CHECK"),
+    server("helo_name"),
+    row("host", Any, NotPossible, super::BALANCED),
+    block("TCP_CHECK"),
+    block("UDP_CHECK"),
+    server("payload"),
+    server("require_reply"),
+    server("min_reply_length"),
+    server("max_reply_length"),
+    server("password"),
+    server("ca"),
+    server("certificate"),
+    server("key"),
+    server("sni_name"),
+    server("tls_compliant"),
+    // Of older versions; keepalived 2.2.7 does not know it.
+    row("nat_mask", Value, NotNeeded, "{are} ignored by keepalived already"),
+    row("nb_get_retry", Value, NotPossible, super::BALANCED),
+];
