@@ -12,7 +12,7 @@ use std::time::Duration;
 use buoy::protocol::Timing;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 12] = [
+const CONTRACT: [(&str, &[&str]); 13] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
     ("status", &[]),
     ("events", &["--follow", "--group", "--since"]),
@@ -25,6 +25,7 @@ const CONTRACT: [(&str, &[&str]); 12] = [
     ("keygen", &[]),
     ("reload", &[]),
     ("lab", &[]),
+    ("import", &["--node", "--cluster", "--output"]),
 ];
 /// Options understood before and after every command.
 const GLOBAL_OPTIONS: [&str; 3] = ["--config", "--socket", "--json"];
