@@ -49,6 +49,7 @@ mod service_notify;
 pub(crate) mod setup;
 mod state_directory;
 mod state_file;
+mod table_holder;
 mod turns;
 mod vital;
 mod voter_record;
@@ -87,6 +88,8 @@ use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
 use state_directory::state_directory;
 use state_file::{Estate, Unusable};
+use table_holder::TableHolder;
+pub use table_holder::run as hold_tables;
 use voter_record::VoterFile;
 use whereabouts::Whereabouts;
 use will::{Farewell, Host};
@@ -359,8 +362,11 @@ fn keep_lease(
     running: &mut Running,
     host: Host,
 ) -> std::io::Result<(LeaseKeeper, Guardian)> {
+    let socket = kernel.tables_socket()?;
+    let tables = socket.map(|socket| TableHolder::new(socket, host.table.clone()));
     let (guardian, pulse) = Guardian::spawn(guardian::Parts {
         host,
+        tables,
         will: running.will.take(),
         vital: Arc::clone(&running.vital),
     })?;
