@@ -255,6 +255,7 @@ async fn serve(
 
 /// Binds the paths, and those of the process before that others may still use.
 fn bind(config: &config::Config, me: NodeId, last: &Whereabouts) -> Result<Transport, Error> {
+    arrival::tell_missing(config, me);
     let mut transport = Transport::bind(setup::paths(config, me)).map_err(Error::Bind)?;
     transport.recall(last.recall());
     Ok(transport)
