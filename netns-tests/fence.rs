@@ -291,7 +291,7 @@ fn gate_is_gone_after_a_clean_stop() -> Outcome {
     })
 }
 
-fn nft(scene: &Scene, node: usize, commands: &str) -> Outcome {
+pub(crate) fn nft(scene: &Scene, node: usize, commands: &str) -> Outcome {
     scene.cluster.namespace(node).output("nft", &[commands])?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use buoy::lab::fault::Fault;
 use buoy::lab::plan::{Configuration, Plan, Shape, vip};
 
 use crate::Outcome;
-use crate::fence::kill_both;
+use crate::fence::{kill_both, nft};
 use crate::runner::Test;
 use crate::scene::{BALANCED_MAX, PLANNED_OUTAGE_MAX, READING, SOON, Scene, with, with_plan};
 use crate::until::{throughout, until};
@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("majority_split_owner", majority_split_owner),
     ("majority_killed_owner", majority_killed_owner),
     ("majority_killed_with_its_guardian", majority_killed_with_its_guardian),
+    ("majority_rules_flushed_without_a_daemon", majority_rules_flushed_without_a_daemon),
     ("majority_everybody_alone", majority_everybody_alone),
     ("majority_witness", majority_witness),
     ("majority_drain", majority_drain),
@@ -98,6 +99,30 @@ fn majority_killed_with_its_guardian() -> Outcome {
         let killed = clock::now();
         kill_both(scene, victim)?;
         scene.served_by_others(victim)?;
+        one_after_the_other(scene, killed)?;
+        scene.cluster.start(victim)?;
+        scene.back(victim)
+    })
+}
+
+/// Daemon and guardian are killed, and somebody flushes all rules again and again before the next
+/// start: whoever asks where an address is hears one host.
+fn majority_rules_flushed_without_a_daemon() -> Outcome {
+    with(&shape(), |scene| {
+        let victim = scene.owner(vip(100))?;
+        let killed = clock::now();
+        kill_both(scene, victim)?;
+        nft(scene, victim, "flush ruleset")?;
+        scene.served_by_others(victim)?;
+        throughout("the old host is silent", Duration::from_secs(3), || {
+            let text = |error: &dyn std::fmt::Display| error.to_string();
+            nft(scene, victim, "flush ruleset").map_err(|error| text(&error))?;
+            // The client asks anew.
+            scene.cluster.client().ip("neigh flush dev eth0\n").map_err(|error| text(&error))?;
+            let answering = scene.cluster.answering(Duration::from_millis(20));
+            let old = answering.iter().find(|(_, who)| *who == Some(victim));
+            old.map_or(Ok(()), |(vip, _)| Err(format!("{vip} is answered by the old one")))
+        })?;
         one_after_the_other(scene, killed)?;
         scene.cluster.start(victim)?;
         scene.back(victim)

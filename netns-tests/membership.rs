@@ -2,23 +2,26 @@
 //! after the other.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use buoy::lab::clock;
 use buoy::lab::filter::Rule;
 use buoy::lab::plan::Shape;
+use buoy::lab::process::Process;
 use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::runner::Test;
-use crate::scene::{PLANNED_OUTAGE_MAX, READING, SOON, Scene, with};
+use crate::scene::{PLANNED_OUTAGE_MAX, PROGRAM, READING, SOON, Scene, with};
 use crate::until::{throughout, until};
 
 /// What there is to run here.
 pub(crate) const TESTS: &[Test] = &[
     ("node_removed_while_it_runs", node_removed_while_it_runs),
     ("node_removed_by_restarts", node_removed_by_restarts),
+    ("copy_of_a_node", copy_of_a_node),
     ("port_changed_by_reloads", port_changed_by_reloads),
     ("port_changed_by_restarts", port_changed_by_restarts),
     ("address_of_a_node_changed_in_one_file", address_of_a_node_changed_in_one_file),
@@ -45,6 +48,40 @@ fn without_lb3(text: String) -> String {
     let Some(begin) = text.find("\n[[node]]\nname = \"lb3\"") else { return text };
     let Some(end) = text[begin..].find("\n[[pool]]") else { return text };
     format!("{}{}", &text[..begin], &text[begin + end..])
+}
+
+/// A copy of a host, with the name and the key of a node and an address of its own, is started: it
+/// says what is wrong, takes nothing, and nobody is disturbed.
+fn copy_of_a_node() -> Outcome {
+    with(&Shape::default(), |scene| {
+        scene.cluster.signal(2, Signal::SIGTERM);
+        scene.cluster.process(2).ok_or("it was not started")?.wait(SOON).ok_or("it goes on")?;
+        scene.away(2)?;
+        let begin = clock::now();
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let arguments = [
+            "run".to_owned(),
+            "--config".to_owned(),
+            text(scene.cluster.configuration_file(2)),
+            "--node".to_owned(),
+            scene.cluster.name(0).to_owned(),
+            "--runtime-dir".to_owned(),
+            text(scene.cluster.runtime_directory(2)),
+        ];
+        let log = scene.cluster.node_directory(2).join("log");
+        let place = scene.cluster.namespace(2);
+        let _copy = Process::start(place, Path::new(PROGRAM), &arguments, &log)?;
+        until("it says what is wrong", SOON, || match scene.cluster.log(2) {
+            told if told.contains("is a copy of that node") => Ok(()),
+            told => Err(told),
+        })?;
+        throughout("the copy has nothing", 4 * LONG, || {
+            let had =
+                scene.served.iter().find(|vip| scene.cluster.watch.holders(**vip).contains(&2));
+            had.map_or(Ok(()), |vip| Err(format!("it has {vip}")))
+        })?;
+        nothing_worse_than_planned(scene, begin)
+    })
 }
 
 /// The file with another port.
@@ -237,7 +274,7 @@ fn node_with_another_key() -> Outcome {
         let key = scene.cluster.node_directory(2).join("cluster.key");
         let right = fs::read(&key)?;
         fs::remove_file(&key)?;
-        let made = Command::new(crate::scene::PROGRAM).arg("keygen").arg(&key).output()?;
+        let made = Command::new(PROGRAM).arg("keygen").arg(&key).output()?;
         assert!(made.status.success(), "{made:?}");
         // Running, it is told so before anything happens.
         let refused = scene.command(2, &["reload"]).err().map(|error| error.to_string());

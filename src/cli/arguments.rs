@@ -163,6 +163,15 @@ pub(super) enum Command {
     /// What the daemon starts beside itself
     #[command(hide = true)]
     Guard,
+    /// What keeps the tables of a dead daemon
+    #[command(hide = true)]
+    HoldTables {
+        /// The table
+        table: String,
+        /// Whether it is the process that stays
+        #[arg(long)]
+        detached: bool,
+    },
     /// Let the daemon read its configuration again
     ///
     /// Applies the difference and prints it; what is not in the difference is not touched. A file

@@ -139,6 +139,10 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             daemon::guard();
             Ok(Exit::Done)
         }
+        Command::HoldTables { table, detached } => {
+            daemon::hold_tables(&table, detached)?;
+            Ok(Exit::Done)
+        }
         Command::Run(run) => run_daemon(run, config_or_default(), json, streams),
         Command::Lab { file, bench, majority, soak } => {
             lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)

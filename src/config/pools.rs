@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use crate::protocol::ADDRESSES_MAX;
 use crate::protocol::{GROUPS_MAX, GroupKey, LastResort, Mode, NodeId, Strategy};
 
-use super::addresses::{Vip, vip};
+use super::addresses::{Vip, is_link_local_v6, vip};
 use super::document::nearest;
 use super::fault::{At, Findings, Place};
 use super::file;
@@ -303,7 +303,12 @@ fn check_address(
     }
     if let Some(other) = seen.addresses.get(&address) {
         let problem = format!("stands in {} (line {}) too", other.key, other.line);
-        findings.refuse(place, problem, "keep one of them");
+        let remedy = if is_link_local_v6(address) {
+            "an address is on one link of a node: give the other link one of its own, such as fe80::2"
+        } else {
+            "keep one of them"
+        };
+        findings.refuse(place, problem, remedy);
     } else {
         seen.addresses.insert(address, place.clone());
     }

@@ -46,6 +46,21 @@ pub(super) fn find_me(config: &Config, name: Option<&str>) -> Result<NodeId, Err
     }
 }
 
+/// Tells of addresses of this node that the host has not, from which nothing can be sent: they may
+/// be late, or this host is a copy of another that has them.
+pub(super) fn tell_missing(config: &Config, me: NodeId) {
+    let Ok(here) = host::addresses() else { return };
+    let Some(node) = config.nodes.iter().find(|node| node.id == me) else { return };
+    for address in node.addresses.iter().filter(|address| !here.contains(address)) {
+        tracing::warn!(
+            "this host has not {address}, the address of node {} in the file, so that nothing can \
+             be sent from it: add it; if another host has it, this one is a copy of that node and \
+             needs a name of its own (--node)",
+            node.name
+        );
+    }
+}
+
 fn awaited(config: &Config) -> String {
     let addresses = config.nodes.iter().flat_map(|node| &node.addresses);
     addresses.map(ToString::to_string).collect::<Vec<_>>().join(", ")

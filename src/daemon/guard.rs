@@ -218,6 +218,9 @@ impl Guard {
         let said = std::mem::take(&mut self.farewells);
         let mut farewells = Farewells::to(&said);
         loop {
+            if host.gate {
+                kernel::release_tables(host.mark());
+            }
             let closed = self.close();
             if closed {
                 farewells.say();

@@ -29,6 +29,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use super::clock;
 use super::event_loop::Vital;
 use super::in_place::StandBy;
+use super::table_holder::TableHolder;
 use super::will::{Farewell, Host, Line};
 use crate::programs::children;
 use crate::protocol::Instant;
@@ -51,6 +52,8 @@ pub(crate) const COMMAND: &str = "guard";
 pub(crate) struct Parts {
     /// What it has to do with.
     pub(crate) host: Host,
+    /// What holds the tables when the guardian is dead as well.
+    pub(crate) tables: Option<TableHolder>,
     /// Brings what is to be sent when the daemon is dead; the last counts.
     pub(crate) will: Option<Receiver<Vec<Farewell>>>,
     /// Where people see which process it is.
@@ -191,9 +194,16 @@ impl Care {
                 self.begin(start());
             }
             self.say();
+            if let Some(tables) = &mut self.parts.tables {
+                tables.look_after();
+            }
             thread::park_timeout(if self.unsaid.is_empty() { LOOK } else { SAY_AGAIN });
         }
-        self.say_last(last_words.get().unwrap_or(&Line::Done));
+        let last = last_words.get().unwrap_or(&Line::Done);
+        self.say_last(last);
+        if let Some(tables) = self.parts.tables.filter(|_| *last == Line::Done) {
+            tables.dismiss();
+        }
         if let Some((mut child, pipe)) = self.running.take() {
             drop(pipe);
             // It ends at once; should it not, nothing is lost by not waiting for it.
@@ -307,7 +317,7 @@ mod tests {
         };
         let farewells: Vec<Farewell> = (0..PEERS).map(farewell).collect();
         leave.send(farewells.clone()).unwrap();
-        let parts = Parts { host: host(), will: Some(will), vital: Arc::default() };
+        let parts = Parts { host: host(), tables: None, will: Some(will), vital: Arc::default() };
         let (give, parrots) = channel();
         let (guardian, _pulse) = Guardian::spawn_with(parts, move || {
             let (child, pipe, said) = parrot();
@@ -339,7 +349,7 @@ mod tests {
     #[test]
     fn a_guardian_that_does_not_start_holds_up_nobody() {
         let vital = Arc::new(Vital::default());
-        let parts = Parts { host: host(), will: None, vital: Arc::clone(&vital) };
+        let parts = Parts { host: host(), tables: None, will: None, vital: Arc::clone(&vital) };
         let (release, disk) = channel::<()>();
         let (give, parrots) = channel();
         let (guardian, mut pulse) = Guardian::spawn_with(parts, move || {
@@ -369,7 +379,7 @@ mod tests {
     #[test]
     fn a_guardian_that_died_is_noticed_by_the_pulse() {
         let vital = Arc::new(Vital::default());
-        let parts = Parts { host: host(), will: None, vital: Arc::clone(&vital) };
+        let parts = Parts { host: host(), tables: None, will: None, vital: Arc::clone(&vital) };
         let (guardian, mut pulse) = Guardian::spawn_with(parts, || {
             let (mut child, pipe, _) = parrot();
             child.kill()?;

@@ -49,6 +49,7 @@ mod service_notify;
 pub(crate) mod setup;
 mod state_directory;
 mod state_file;
+mod table_holder;
 mod turns;
 mod vital;
 mod voter_record;
@@ -87,6 +88,8 @@ use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
 use state_directory::state_directory;
 use state_file::{Estate, Unusable};
+use table_holder::TableHolder;
+pub use table_holder::run as hold_tables;
 use voter_record::VoterFile;
 use whereabouts::Whereabouts;
 use will::{Farewell, Host};
@@ -252,6 +255,7 @@ async fn serve(
 
 /// Binds the paths, and those of the process before that others may still use.
 fn bind(config: &config::Config, me: NodeId, last: &Whereabouts) -> Result<Transport, Error> {
+    arrival::tell_missing(config, me);
     let mut transport = Transport::bind(setup::paths(config, me)).map_err(Error::Bind)?;
     transport.recall(last.recall());
     Ok(transport)
@@ -359,8 +363,11 @@ fn keep_lease(
     running: &mut Running,
     host: Host,
 ) -> std::io::Result<(LeaseKeeper, Guardian)> {
+    let socket = kernel.tables_socket()?;
+    let tables = socket.map(|socket| TableHolder::new(socket, host.table.clone()));
     let (guardian, pulse) = Guardian::spawn(guardian::Parts {
         host,
+        tables,
         will: running.will.take(),
         vital: Arc::clone(&running.vital),
     })?;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant as Moment;
 
 use super::gate::Door;
+use super::holding::release_tables;
 use super::leftovers;
 use super::links::Place;
 use super::mark::{Found, Mark};
@@ -133,6 +134,7 @@ fn remove_one(value: u32, estate: &Estate) -> io::Result<bool> {
         return Err(io::Error::other("addresses cannot be removed"));
     }
     if let Some(conversation) = &mut conversation {
+        release_tables(Mark::from_value(value));
         for (family, table) in &estate.tables {
             nftables::remove_table(conversation, *family, table)?;
         }

@@ -11,12 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant as Moment;
 
 use super::gate::Door;
+use super::holding::release_tables;
+use super::mark::Mark;
 use super::mute::{self, Disguise};
 use super::ruleset::{Cover, FAMILIES, RUNS, Secret, each_set, layout};
 use crate::netlink::Conversation;
@@ -108,6 +111,11 @@ impl Tables {
         self.owned
     }
 
+    /// A copy of what they belong to; `None` if others can change them.
+    pub(super) fn socket(&self) -> io::Result<Option<OwnedFd>> {
+        self.owned.then(|| self.conversation.copy()).transpose()
+    }
+
     pub(super) fn secret(&self) -> Known {
         self.secret.clone()
     }
@@ -127,7 +135,11 @@ impl Tables {
         let mut outcome = Err(io::ErrorKind::Unsupported.into());
         for (owned, renewable) in [(true, true), (false, true), (false, false)] {
             (self.owned, self.renewable) = (owned, renewable);
-            outcome = patiently(|| self.replace(lefts));
+            let mark = Mark::of(&self.name);
+            outcome = patiently(|| {
+                release_tables(mark);
+                self.replace(lefts)
+            });
             if outcome.is_ok() {
                 break;
             }

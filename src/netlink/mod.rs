@@ -20,6 +20,7 @@ pub(crate) mod nftables;
 pub(crate) mod tables;
 
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use netlink_sys::{Socket, SocketAddr};
 
@@ -124,6 +125,11 @@ impl Conversation {
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_non_blocking(true)?;
         Ok(Self { socket, sequence: 0, buffer: vec![0; DATAGRAM_MAX] })
+    }
+
+    /// The same socket once more, for another process.
+    pub(crate) fn copy(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
     }
 
     /// Asks one question; `take` gets every message of the answer and says whether to go on.

@@ -10,7 +10,7 @@ use buoy::kernel::{Door, FenceSettings, Lease, Renewal, Settings, Vouched};
 use buoy::protocol::{HardwareAddress, KernelEvent, Ticket};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{Neighbour, ip, isolated};
+use crate::namespace::{Neighbour, ip, isolated, try_run};
 use crate::until::{PATIENCE, until};
 
 const WEB: &str = "10.77.0.100";
@@ -309,6 +309,65 @@ fn an_address_that_was_handed_over_is_mute() {
         for stream in &mut there {
             drop(stream.read_to_end(&mut Vec::new()).expect_err("it is reset"));
         }
+        old.stop();
+    });
+}
+
+/// A client whose frames go on to a host that is mute by now.
+fn stays_with(client: &Neighbour) {
+    for (to, prefix) in [(WEB, ""), (WEB6, "-6 ")] {
+        let old = "02:00:00:00:00:01";
+        client.ip(&format!("{prefix}neigh replace {to} lladdr {old} dev eth0 nud permanent"));
+    }
+}
+
+/// Somebody takes all addresses from the card, or sets it down: what is kept comes back, mute, and
+/// its connections go on.
+#[test]
+fn kept_connections_outlast_a_flush_and_a_link_that_was_down() {
+    isolated("handing::kept_connections_outlast_a_flush_and_a_link_that_was_down", |client| {
+        let (old, _lease) = owner();
+        serve(tick);
+        acquire(&old, Ticket(1));
+        let mut there = [WEB, WEB6].map(|to| connect(client, to).expect("it is served"));
+        hand(&old, Ticket(2));
+        stays_with(client);
+        let down_and_up = ["link set eth0 down", "link set eth0 up"];
+        for commands in [&["addr flush dev eth0"][..], &down_and_up] {
+            for command in commands {
+                // A flush looks again until nothing is left, and may find what was put back.
+                drop(try_run("ip", command));
+            }
+            ip("addr replace 10.77.0.1/24 dev eth0");
+            ip("addr replace fd77::1/64 dev eth0 nodad");
+            for stream in &mut there {
+                let mut ticks = [0; 20];
+                stream.read_exact(&mut ticks).expect("the connection lives");
+            }
+            for to in [WEB, WEB6] {
+                assert!(connect(client, to).is_err(), "a connection to {to} has begun");
+            }
+        }
+        old.stop();
+    });
+}
+
+/// The card gets another hardware address, to which nobody sends what belongs to its connections:
+/// their clients are told at once.
+#[test]
+fn kept_connections_are_reset_when_the_hardware_address_changes() {
+    isolated("handing::kept_connections_are_reset_when_the_hardware_address_changes", |client| {
+        let (old, _lease) = owner();
+        serve(tick);
+        acquire(&old, Ticket(1));
+        let mut there = [WEB, WEB6].map(|to| connect(client, to).expect("it is served"));
+        hand(&old, Ticket(2));
+        stays_with(client);
+        ip("link set eth0 address 02:00:00:00:00:44");
+        for stream in &mut there {
+            drop(stream.read_to_end(&mut Vec::new()).expect_err("it is reset"));
+        }
+        until("nothing is kept", || old.next() == KernelEvent::Kept(vec![(key(WEB), 0)]));
         old.stop();
     });
 }

@@ -4,6 +4,7 @@ use buoy::protocol::{Failure, KernelEvent, Remover, Ticket};
 
 use crate::fixture::{Fixture, group, key};
 use crate::namespace::{ip, isolated};
+use crate::until::until;
 
 const ADDRESSES: [&str; 2] = ["10.77.0.100/32", "fd77::100/128"];
 
@@ -89,6 +90,41 @@ fn a_link_made_again_under_its_name_gets_everything() {
         let counters = fixture.kernel.counters();
         assert_eq!(counters.announcements.value(), 2);
         assert_eq!(counters.announcement_errors.value(), 0);
+        fixture.stop();
+    });
+}
+
+/// The file names no interface: the network decides, whatever its link is called.
+#[test]
+fn a_renamed_link_goes_on_with_what_it_has() {
+    isolated("interfaces::a_renamed_link_goes_on_with_what_it_has", |_| {
+        let fixture = Fixture::start(vec![group("", &ADDRESSES)]);
+        let group = key("10.77.0.100");
+        fixture.kernel.acquire(group, Ticket(1));
+        assert_eq!(fixture.next(), KernelEvent::Present { group, ticket: Ticket(1) });
+        ip("link set eth0 name wan0");
+        ip("addr del 10.77.0.100/32 dev wan0");
+        // The name was no event, and what is put back goes to the link that has another by now.
+        assert_eq!(fixture.next(), repaired());
+        let shown = ip("addr show dev wan0");
+        assert!(ADDRESSES.iter().all(|address| shown.contains(address)), "{shown}");
+        fixture.stop();
+    });
+}
+
+/// The file names the interface: what is on the link that is not called so any more goes.
+#[test]
+fn a_link_that_is_renamed_away_is_told_and_comes_back() {
+    isolated("interfaces::a_link_that_is_renamed_away_is_told_and_comes_back", |_| {
+        let fixture = held();
+        ip("link set eth0 name wan0");
+        assert_eq!(fixture.next(), usable(false));
+        ip("link set wan0 name eth0");
+        assert_eq!(fixture.next(), usable(true));
+        until("everything is there", || {
+            let shown = ip("addr show dev eth0");
+            ADDRESSES.iter().all(|address| shown.contains(address))
+        });
         fixture.stop();
     });
 }
