@@ -11,13 +11,15 @@ use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::runner::Test;
-use crate::scene::{PLANNED_OUTAGE_MAX, SOON, Scene, with};
+use crate::scene::{PLANNED_OUTAGE_MAX, SOON, Scene, with, with_unstarted};
 use crate::until::{throughout, until};
 
 /// What there is to run here.
 pub(crate) const TESTS: &[Test] = &[
     ("deaf_owner", deaf_owner),
     ("mute_owner", mute_owner),
+    ("owner_deaf_on_the_clients_network", owner_deaf_on_the_clients_network),
+    ("deaf_node_of_a_pair_where_nobody_answers_echo_requests", deaf_node_of_a_pair),
     ("split_and_heal", split_and_heal),
     ("everybody_alone_and_healed", everybody_alone_and_healed),
     ("hundred_heartbeats_lost", hundred_heartbeats_lost),
@@ -40,6 +42,56 @@ fn deaf_owner() -> Outcome {
 /// Nothing that the owner says is heard, but it hears all: it must not think that all is well.
 fn mute_owner() -> Outcome {
     one_way(Fault::Mute)
+}
+
+/// With two heartbeat networks nothing reaches the owner on that of the clients. Its peers live on the
+/// other one; the host that used to answer there does not.
+fn owner_deaf_on_the_clients_network() -> Outcome {
+    with(&Shape { paths: 2, ..Shape::default() }, |scene| {
+        let victim = scene.owner(vip(100))?;
+        scene.cluster.network.cut(victim, 0, Direction::ToHost)?;
+        until("the others serve everything", SOON, || match scene.owned_by(victim).as_slice() {
+            [] => Ok(()),
+            still => Err(format!("{still:?} are answered by the cut node")),
+        })?;
+        scene.served_by_others(victim)?;
+        scene.sees((victim + 1) % 3, victim, "up")?;
+        scene.cluster.network.heal()?;
+        scene.back(victim)
+    })
+}
+
+/// Of a pair one node is deaf, and no host on the network answers echo requests. It finds that by ARP,
+/// and does not take what the other has.
+fn deaf_node_of_a_pair() -> Outcome {
+    with_unstarted(&Shape { nodes: 2, ..Shape::default() }, |scene| {
+        for host in 0..=scene.cluster.nodes() {
+            let silent = || std::fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", "1");
+            scene.cluster.namespace(host).run(silent).map_err(|error| error.to_string())??;
+        }
+        for node in 0..2 {
+            scene.cluster.start(node)?;
+        }
+        scene.at_rest()?;
+        let victim = scene.owner(vip(100))?;
+        let had = scene.owned_by(1 - victim);
+        // Whom it knows it learns every ten seconds at the latest.
+        clock::pause(Duration::from_secs(11));
+        scene.cluster.network.cut(victim, 0, Direction::ToHost)?;
+        until("it finds itself isolated", SOON, || {
+            let phase = scene.cluster.status(victim).map(|it| it["phase"].clone());
+            match phase {
+                Some(phase) if phase == "isolated" => Ok(()),
+                other => Err(format!("it is {other:?}")),
+            }
+        })?;
+        throughout("it takes nothing of the other", CUT, || {
+            let taken = had.iter().find(|vip| scene.cluster.watch.holders(**vip).contains(&victim));
+            taken.map_or(Ok(()), |vip| Err(format!("{vip} is taken")))
+        })?;
+        scene.cluster.network.heal()?;
+        scene.back(victim)
+    })
 }
 
 fn one_way(fault: Fault) -> Outcome {

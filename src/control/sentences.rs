@@ -34,6 +34,10 @@ pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
         Cause::Removed(node) => {
             format!("{} had it until its configuration had it no more", names.node(node))
         }
+        Cause::AddressConflict(node) => format!(
+            "{} let go of it, because a host outside the cluster answered for it",
+            names.node(node)
+        ),
         Cause::HandedOver(node) => format!("handed over by {}", names.node(node)),
         Cause::Balance(node) => format!("handed over by {} for balance", names.node(node)),
         Cause::Drain(node) => format!("handed over by {}, which drains", names.node(node)),

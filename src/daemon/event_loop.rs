@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::clock;
 use super::inbox::{Inbox, Input, Reconfiguration, Unchanged};
 use super::lateness::Lateness;
+use super::path_watch::PathWatch;
 use super::realtime;
 use super::refused::{Obstacle, Refused};
 use super::state_file::Estate;
@@ -86,6 +87,10 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn tickle(&self, group: GroupKey);
     /// Find out whether anybody outside the cluster answers.
     fn test_reach(&self);
+    /// Tell each known neighbour where the group is.
+    fn correct(&self, group: GroupKey, epoch: Epoch);
+    /// No peer is heard on these addresses of this host, while peers are heard elsewhere.
+    fn unheard(&self, addresses: Vec<IpAddr>);
 }
 
 /// Something worth telling people, on its way to the main thread.
@@ -171,10 +176,10 @@ pub(crate) struct Outbox {
 
 /// The thread's whole state. Built by the main thread, then given away to [`EventLoop::spawn`].
 pub(crate) struct EventLoop<K> {
-    node: Node,
+    pub(super) node: Node,
     pub(super) sessions: Sessions,
     pub(super) transport: Transport,
-    kernel: K,
+    pub(super) kernel: K,
     inbox: Inbox,
     outbox: Outbox,
     orders: BTreeMap<u64, oneshot::Sender<Result<(), Refusal>>>,
@@ -182,6 +187,7 @@ pub(crate) struct EventLoop<K> {
     lateness: Lateness,
     turn_began: Instant,
     pub(super) refused: Refused,
+    pub(super) path_watch: PathWatch,
     sealed: Vec<u8>,
     inputs_left: bool,
     ended: bool,
@@ -216,6 +222,7 @@ impl<K: KernelOrders> EventLoop<K> {
             lateness: Lateness::new(now),
             turn_began: now,
             refused: Refused::default(),
+            path_watch: PathWatch::default(),
             sealed: Vec::new(),
             inputs_left: false,
             ended: false,
@@ -433,6 +440,7 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::Announce { group } => self.kernel.announce(group),
             Action::Probe { group } => self.kernel.probe(group),
             Action::Verify { group, epoch, before } => self.kernel.verify(group, epoch, before),
+            Action::Correct { group, epoch } => self.kernel.correct(group, epoch),
             Action::Acquaint { from, hosts } => self.kernel.acquaint(from, hosts),
             Action::Remember { from, connections } => self.kernel.remember(from, connections),
             Action::Tickle { group } => self.kernel.tickle(group),

@@ -50,6 +50,14 @@ impl KernelOrders for Arc<Kernel> {
         Kernel::verify(self, group, epoch, before);
     }
 
+    fn correct(&self, group: GroupKey, epoch: Epoch) {
+        Kernel::correct(self, group, epoch);
+    }
+
+    fn unheard(&self, addresses: Vec<IpAddr>) {
+        Kernel::unheard(self, addresses);
+    }
+
     fn acquaint(&self, from: NodeId, hosts: Vec<Neighbour>) {
         Kernel::acquaint(self, from, hosts);
     }

@@ -72,6 +72,8 @@ impl KernelOrders for Obedient {
 
     fn forward(&self, _group: GroupKey, _to: Option<HardwareAddress>) {}
     fn announce(&self, _group: GroupKey) {}
+    fn correct(&self, _group: GroupKey, _epoch: Epoch) {}
+    fn unheard(&self, _addresses: Vec<IpAddr>) {}
 
     fn probe(&self, _group: GroupKey) {}
     fn verify(&self, _group: GroupKey, _epoch: Epoch, _before: Option<NodeId>) {}

@@ -37,6 +37,7 @@ mod lease;
 mod local_words;
 #[cfg(test)]
 mod loopback_test;
+mod path_watch;
 mod predecessor;
 mod realtime;
 mod reception;

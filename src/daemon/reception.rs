@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::clock;
 use super::event_loop::{DATAGRAMS_PER_TURN, EventLoop, KernelOrders, Told};
-use crate::protocol::{Event, NodeId};
+use crate::protocol::{Event, Instant, NodeId};
 use crate::transport::Received;
 use crate::wire::{Opened, RefusedDatagram, Sessions};
 
@@ -48,6 +48,7 @@ impl<K: KernelOrders> EventLoop<K> {
                 }
             }
         });
+        self.watch_paths(&arrived, now);
         self.act_on(arrived);
         if let Some(by) = self.sessions.take_twin()
             && self.refused.twin(now, by)
@@ -56,6 +57,21 @@ impl<K: KernelOrders> EventLoop<K> {
         }
         if let Some((what, count)) = self.refused.due(now) {
             self.tell(Told::Refused { what, count });
+        }
+    }
+
+    /// Tells the kernel side on which paths no peer is heard while peers are heard on others.
+    fn watch_paths(&mut self, arrived: &Arrived, now: Instant) {
+        for (_, path, _) in &arrived.heard {
+            if let Some(local) = self.transport.local(*path) {
+                self.path_watch.heard(local.ip(), now);
+            }
+        }
+        // After a stop of this process the datagrams of one path are read before those of another.
+        let Some(after) = self.node.lease().filter(|_| !arrived.heard.is_empty()) else { return };
+        self.path_watch.retain(|address| self.transport.is_local(address));
+        if let Some(silent) = self.path_watch.changed(now, after) {
+            self.kernel.unheard(silent);
         }
     }
 

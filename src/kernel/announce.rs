@@ -83,16 +83,7 @@ impl Announcer {
     ) {
         self.senders.retain(|index, _| host.link(*index).is_some());
         for (link, address) in addresses {
-            let Some(hardware) = link.hardware.filter(|_| !link.loopback) else { continue };
-            let frame = match *address {
-                IpAddr::V4(address) => arp::probe(hardware, address),
-                IpAddr::V6(address) => {
-                    // Without a source it would be duplicate address detection (RFC 4862 5.4.2),
-                    // which could make somebody give up an address that is his.
-                    let Some(source) = host.link_local(link.index) else { continue };
-                    ndp::solicitation(&Speaker { hardware, source, router: false }, address)
-                }
-            };
+            let Some(frame) = question(link, *address, host) else { continue };
             if let Err(error) = self.send(link, &frame) {
                 counters.announcement_errors.add(1);
                 tracing::debug!(link = %link.name, %address, %error, "question not sent");
@@ -142,6 +133,20 @@ impl Announcer {
         self.senders.insert(link.index, sender);
         sent
     }
+}
+
+/// One frame that asks who has an address, on its link.
+pub(super) fn question(link: &Link, address: IpAddr, host: &Host) -> Option<Vec<u8>> {
+    let hardware = link.hardware.filter(|_| !link.loopback)?;
+    Some(match address {
+        IpAddr::V4(address) => arp::probe(hardware, address),
+        IpAddr::V6(address) => {
+            // Without a source it would be duplicate address detection (RFC 4862 5.4.2), which
+            // could make somebody give up an address that is his.
+            let source = host.link_local(link.index)?;
+            ndp::solicitation(&Speaker { hardware, source, router: false }, address)
+        }
+    })
 }
 
 fn send_on(sender: &mut Box<dyn DataLinkSender>, frame: &[u8]) -> io::Result<()> {

@@ -25,6 +25,7 @@ use super::claimants::Claimants;
 use super::closing::Closing;
 use super::connections::Connections;
 use super::counters::Counters;
+use super::deafness::Deafness;
 use super::fence::Fence;
 use super::group::Better;
 use super::handing::{self, Handing};
@@ -104,6 +105,7 @@ pub(super) struct Shell {
     withdrawals: Withdrawals,
     ward: Ward,
     probes: Probes,
+    deafness: Deafness,
     verifier: Verifier,
     routes: Routes,
     /// The connection broke; open it anew then.
@@ -151,6 +153,7 @@ impl Shell {
             verifier: Verifier::new(settings.peer_addresses.clone()),
             routes: Routes::new(mark),
             probes: Probes::new(settings.peer_addresses),
+            deafness: Deafness::default(),
             broken: None,
             kept,
             leaving: false,
@@ -210,9 +213,7 @@ impl Shell {
                 () = self.watch.readable() => self.receive(),
                 Some((change, answer)) = self.running.next() => self.answered(change, answer),
                 () = self.claimants.readable() => self.hear_claimants(),
-                reach = self.probes.next() => {
-                    reach.into_iter().for_each(|it| (self.events)(KernelEvent::Reach(it)));
-                }
+                tested = self.probes.next() => self.tested(tested),
                 () = tokio::task::yield_now(), if self.closing.is_waiting() => {}
                 () = self.verifier.readable() => {
                     self.verifier.receive(&self.reconciler, self.now());
@@ -225,6 +226,7 @@ impl Shell {
             self.settle();
             self.fence.prolong(&self.reconciler);
             self.probes.learn(&self.reconciler, self.now());
+            self.test_links();
             self.verify();
         }
     }
@@ -238,7 +240,7 @@ impl Shell {
     pub(super) fn deadline(&self) -> Moment {
         let far = self.started.elapsed() + Duration::from_secs(3600);
         let wanted = self.reconciler.deadline().into_iter().chain(self.probes.deadline());
-        let wanted = wanted.chain(self.claimants.deadline());
+        let wanted = wanted.chain(self.claimants.deadline()).chain(self.deafness.deadline());
         let wanted = wanted.chain(self.verifier.deadline(self.now())).min();
         let wanted = wanted.map_or(far, |at| Duration::from_nanos(at.as_nanos()));
         let moment = self.started + wanted.min(far);
@@ -276,6 +278,8 @@ impl Shell {
             Order::Tickle(group) => self.connections.tickle(group),
             Order::Tell(event) => self.tell(event),
             Order::Verify(wish) => self.verifier.begin(wish, &self.reconciler, now),
+            Order::Unheard(addresses) => self.deafness.suspect(addresses),
+            Order::Correct(wish) => self.verifier.correct(wish, &self.reconciler, now),
             Order::Acquaint(from, hosts) => {
                 self.counters.neighbour_lists.add(1);
                 self.verifier.acquaint(now, from, hosts);

@@ -56,6 +56,12 @@ pub(super) fn probe(hardware: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
     frame((hardware, BROADCAST), 1, Ipv4Addr::UNSPECIFIED, ([0; 6], address))
 }
 
+/// One frame that asks who has `address`, from a host that has `sender`.
+#[cfg(test)]
+pub(super) fn request(hardware: [u8; 6], sender: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
+    frame((hardware, BROADCAST), 1, sender, ([0; 6], address))
+}
+
 /// What the sender of an ARP message, without its Ethernet header, says of itself: that this
 /// address is at that hardware address.
 pub(super) fn sender(message: &[u8]) -> Option<(Ipv4Addr, [u8; 6])> {

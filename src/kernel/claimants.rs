@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -42,10 +42,11 @@ const BUFFER: usize = 64 * 1024;
 /// but exists.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// Ethernet protocol numbers.
-const ARP: u16 = 0x0806;
-const IPV6: u16 = 0x86dd;
+pub(super) const ARP: u16 = 0x0806;
+/// See [`ARP`].
+pub(super) const IPV6: u16 = 0x86dd;
 /// An advertisement with all its options is shorter.
-const FRAME_MAX: usize = 512;
+pub(super) const FRAME_MAX: usize = 512;
 
 /// Somebody's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -210,30 +211,42 @@ impl Claimants {
     }
 }
 
-/// Listens for ARP of one host, for a single question.
+/// Listens for what some hosts say of themselves, for a single question.
 #[derive(Debug)]
 pub(super) struct Answers {
-    socket: AsyncFd<Socket>,
-    address: IpAddr,
+    arp: AsyncFd<Socket>,
+    advertisements: AsyncFd<Socket>,
+    addresses: BTreeSet<IpAddr>,
 }
 
 impl Answers {
     /// Listens from now on. To be called within the runtime.
-    pub(super) fn listen(address: Ipv4Addr) -> io::Result<Self> {
-        let address = IpAddr::from(address);
-        Ok(Self { socket: listen(ARP, &filter::arp(&BTreeSet::from([address])))?, address })
+    pub(super) fn listen(addresses: BTreeSet<IpAddr>) -> io::Result<Self> {
+        Ok(Self {
+            arp: listen(ARP, &filter::arp(&addresses))?,
+            advertisements: listen(IPV6, &filter::advertisement(&addresses))?,
+            addresses,
+        })
     }
 
-    /// Waits until the host says something on that link.
-    pub(super) async fn next(&self, link: u32) {
+    /// Ends it, without making the caller wait for the kernel.
+    pub(super) fn close(self) {
+        close([self.arp.into_inner(), self.advertisements.into_inner()]);
+    }
+
+    /// Waits until one of the hosts says something; returns which, and on which link.
+    pub(super) async fn next(&self) -> (IpAddr, Option<u32>) {
         loop {
-            let mut frame = [0; FRAME_MAX];
-            let read = self.socket.async_io(Interest::READABLE, |socket| read(socket, &mut frame));
-            match read.await {
+            let (mut one, mut other) = ([0; FRAME_MAX], [0; FRAME_MAX]);
+            let (heard, frame) = tokio::select! {
+                heard = next_frame(&self.arp, &mut one) => (heard, &one),
+                heard = next_frame(&self.advertisements, &mut other) => (heard, &other),
+            };
+            match heard {
                 Ok((length, from)) => {
                     let said = claim(frame.get(..length).unwrap_or_default(), from);
-                    if said.is_some_and(|it| it.address == self.address && it.link == Some(link)) {
-                        return;
+                    if let Some(said) = said.filter(|it| self.addresses.contains(&it.address)) {
+                        return (said.address, said.link);
                     }
                 }
                 // Told once when an interface goes down; the limit passes all the same.
@@ -243,7 +256,15 @@ impl Answers {
     }
 }
 
-fn read(socket: &Socket, frame: &mut [u8]) -> io::Result<(usize, Option<LinkAddr>)> {
+async fn next_frame(
+    socket: &AsyncFd<Socket>,
+    frame: &mut [u8],
+) -> io::Result<(usize, Option<LinkAddr>)> {
+    socket.async_io(Interest::READABLE, |socket| read(socket, frame)).await
+}
+
+/// Reads what is there, without waiting.
+pub(super) fn read(socket: &Socket, frame: &mut [u8]) -> io::Result<(usize, Option<LinkAddr>)> {
     Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), frame)?)
 }
 
@@ -263,13 +284,24 @@ fn claim(packet: &[u8], from: Option<LinkAddr>) -> Option<Claim> {
 /// A socket for one protocol on all links, which sees nothing before its filter is there but what
 /// came in between.
 fn listen(protocol: u16, program: &[SockFilter]) -> io::Result<AsyncFd<Socket>> {
+    let socket = open(protocol, program)?;
+    #[expect(deprecated, reason = "the new name is unsafe; this socket owns its descriptor")]
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}
+
+/// The kernel takes 10 to 20 ms to close a packet socket. To be called within the runtime.
+pub(super) fn close(sockets: [Socket; 2]) {
+    drop(tokio::task::spawn_blocking(move || drop(sockets)));
+}
+
+/// The same for who looks into it by himself.
+pub(super) fn open(protocol: u16, program: &[SockFilter]) -> io::Result<Socket> {
     let number = i32::from(protocol.to_be());
     let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(number)))?;
     socket.attach_filter(program)?;
     socket.set_recv_buffer_size(BUFFER)?;
     socket.set_nonblocking(true)?;
-    #[expect(deprecated, reason = "the new name is unsafe; this socket owns its descriptor")]
-    AsyncFd::with_interest(socket, Interest::READABLE)
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -41,6 +41,18 @@ pub(super) fn arp(addresses: &BTreeSet<IpAddr>) -> Vec<SockFilter> {
     assemble(&program(&kind, 14, &keys(addresses, false)))
 }
 
+/// Passes ARP requests for one of these addresses.
+pub(super) fn arp_request(addresses: &BTreeSet<IpAddr>) -> Vec<SockFilter> {
+    let kind = [(LOAD_WORD, 0, 0x0001_0800), (LOAD_HALF, 4, 0x0604), (LOAD_HALF, 6, 1)];
+    assemble(&program(&kind, 24, &keys(addresses, false)))
+}
+
+/// Passes neighbour solicitations for one of these addresses.
+pub(super) fn solicitation(addresses: &BTreeSet<IpAddr>) -> Vec<SockFilter> {
+    let kind = [(LOAD_BYTE, 6, 58), (LOAD_BYTE, 7, 255), (LOAD_BYTE, 40, 135)];
+    assemble(&program(&kind, 60, &keys(addresses, true)))
+}
+
 /// Passes neighbour advertisements of one of these addresses.
 pub(super) fn advertisement(addresses: &BTreeSet<IpAddr>) -> Vec<SockFilter> {
     let kind = [(LOAD_BYTE, 6, 58), (LOAD_BYTE, 7, 255), (LOAD_BYTE, 40, 136)];

@@ -29,7 +29,7 @@ use super::GroupAddresses;
 use super::links::{Host, Link, Place, Readiness, bits};
 use super::owners::Owners;
 use super::reconcile::{Change, UnderWay};
-use crate::protocol::{Failure, GroupKey, Instant, KernelEvent, Mode, Remover, Ticket};
+use crate::protocol::{Attachment, Failure, GroupKey, Instant, KernelEvent, Mode, Remover, Ticket};
 
 mod composition;
 mod footing;
@@ -240,7 +240,10 @@ impl Group {
         }
         let usable = self.places(host).all(|(_, _, link)| link.is_some_and(|link| link.usable));
         if !self.retired {
-            let found = (usable, self.attachment(usable));
+            let is_deaf = |link: &Link| host.deaf.contains(&link.index);
+            let deaf = self.places(host).any(|(_, _, link)| link.is_some_and(is_deaf));
+            let lost = if deaf && usable { Attachment::Lost } else { self.attachment(usable) };
+            let found = (usable, lost);
             outcome.events.extend(self.footing.settle(self.configured.key, found, now));
         }
         match self.state {

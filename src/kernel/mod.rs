@@ -30,6 +30,7 @@ mod closing;
 mod connections;
 mod convergence;
 mod counters;
+mod deafness;
 mod destroy;
 mod echo;
 mod fence;
@@ -52,6 +53,7 @@ mod outlook;
 mod owners;
 mod presence;
 mod probe;
+mod questioners;
 mod questions;
 mod reach;
 mod reconcile;
@@ -232,6 +234,8 @@ enum Order {
     Announce(GroupKey),
     Probe(GroupKey),
     Verify(Wish),
+    Correct(Wish),
+    Unheard(Vec<IpAddr>),
     Acquaint(NodeId, Vec<Neighbour>),
     TestReach,
     Tickle(GroupKey),
@@ -344,8 +348,7 @@ impl Kernel {
         self.order(Order::Announce(group));
     }
 
-    /// Asks once who answers for the addresses of the group, held or not; each answer is a
-    /// `Claimed`, also a late one.
+    /// Asks once who answers for the addresses of the group, held or not; ends in any `Claimed`.
     pub fn probe(&self, group: GroupKey) {
         self.order(Order::Probe(group));
     }

@@ -99,6 +99,16 @@ pub(super) fn advertised(packet: &[u8]) -> Option<(Ipv6Addr, Option<[u8; 6]>)> {
     Some((target, None))
 }
 
+/// Who asks in an IPv6 packet, if it is a solicitation.
+pub(super) fn solicitor(packet: &[u8]) -> Option<Ipv6Addr> {
+    let header = packet.first_chunk::<HEADER>()?;
+    let message = packet.get(HEADER..)?;
+    let asks = (header[6], header[7]) == (NEXT_HEADER, HOP_LIMIT)
+        && message.first() == Some(&SOLICITATION);
+    let source = *packet.get(8..)?.first_chunk::<16>()?;
+    asks.then_some(Ipv6Addr::from(source))
+}
+
 fn frame(
     speaker: &Speaker,
     (hardware, destination): ([u8; 6], Ipv6Addr),

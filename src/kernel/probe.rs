@@ -9,22 +9,37 @@ use std::net::{IpAddr, SocketAddr};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 
+use super::announce::{Announcer, question};
+use super::links::{Host, Link};
 use super::neighbours;
-use super::reach::{Acquaintances, Purpose, ask};
+use super::questioners::Questioners;
+use super::reach::{Acquaintances, Answered, CALIBRATION, Purpose, Resolving, ask};
 use super::reconcile::Reconciler;
 use crate::protocol::{Instant, Reach};
 
-/// Ends in the time at which it was begun, what it was for, and who answered.
-type Asked = BoxFuture<'static, (Instant, Purpose, Vec<SocketAddr>)>;
+/// Ends in when it was begun and whom it asked, what it was for, and who answered.
+type Asked = BoxFuture<'static, (Instant, Vec<SocketAddr>, Purpose, Answered)>;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tested {
+    /// Of the whole host.
+    Host(Reach),
+    /// Of one link.
+    Link(u32, Reach),
+}
 
 /// See the module's text.
-#[derive(Debug)]
 pub(super) struct Probes {
     peers: Vec<IpAddr>,
     hosts: Acquaintances,
+    questioners: Questioners,
+    announcer: Announcer,
     running: FuturesUnordered<Asked>,
     testing: bool,
     learn_at: Instant,
+    /// When hosts are next asked by ARP to learn who answers that.
+    resolve_at: Instant,
     /// Since when the addresses of the other nodes are what they are.
     changed_at: Instant,
 }
@@ -35,9 +50,12 @@ impl Probes {
         Self {
             peers,
             hosts: Acquaintances::default(),
+            questioners: Questioners::default(),
+            announcer: Announcer::default(),
             running: FuturesUnordered::new(),
             testing: false,
             learn_at: Instant::START,
+            resolve_at: Instant::START,
             changed_at: Instant::START,
         }
     }
@@ -49,7 +67,7 @@ impl Probes {
             self.peers = peers;
             self.hosts = Acquaintances::default();
             self.changed_at = now;
-            self.learn_at = now;
+            (self.learn_at, self.resolve_at) = (now, now);
         }
     }
 
@@ -59,6 +77,11 @@ impl Probes {
             self.testing = true;
             self.begin(Purpose::Test, reconciler, now);
         }
+    }
+
+    /// Begins a test of one link, with the hosts that are reached through it.
+    pub(super) fn test_link(&mut self, link: u32, reconciler: &Reconciler, now: Instant) {
+        self.begin(Purpose::TestLink(link), reconciler, now);
     }
 
     /// Begins to find out who answers, when it is time.
@@ -80,24 +103,51 @@ impl Probes {
         let mut excluded: BTreeSet<IpAddr> = own.chain(reconciler.addresses()).collect();
         excluded.extend(&self.peers);
         self.hosts.exclude(&excluded);
-        let mut candidates = Vec::new();
+        let nobody = self.hosts.knows_nobody();
+        self.questioners.listen_for(nobody.then(|| reconciler.addresses().collect()));
+        let mut candidates = self.questioners.hear(now);
+        candidates.retain(|host| !excluded.contains(&host.ip()));
         if self.hosts.wants_more() {
             // Without the list those who answered before are asked.
             let found = neighbours::candidates(&reconciler.links(), &excluded);
-            candidates = found.unwrap_or_default();
+            candidates.extend(found.unwrap_or_default());
         }
-        let asked = ask(self.hosts.targets(&candidates), purpose);
-        self.running.push(asked.map(move |(purpose, answered)| (now, purpose, answered)).boxed());
+        let mut targets = self.hosts.targets(&candidates);
+        if let Purpose::TestLink(link) = purpose {
+            let there = |it: &SocketAddr| host.link_towards(it.ip()).map(|it| it.index);
+            targets.retain(|target| there(target) == Some(link));
+        }
+        let due = purpose != Purpose::Learn || self.resolve_at <= now;
+        let resolving = (nobody && due).then(|| self.resolve(&targets, host, now)).flatten();
+        let asked = ask(targets.clone(), resolving, purpose);
+        let asked = asked.map(move |(purpose, answered)| (now, targets, purpose, answered));
+        self.running.push(asked.boxed());
+    }
+
+    /// Asks these hosts by ARP and neighbour solicitation as well. What cannot be asked, or heard,
+    /// shows nothing.
+    fn resolve(&mut self, targets: &[SocketAddr], host: &Host, now: Instant) -> Option<Resolving> {
+        self.resolve_at = now + CALIBRATION;
+        let asked = |target: &SocketAddr| {
+            let link = host.link_towards(target.ip())?;
+            Some((*target, link, question(link, target.ip(), host)?))
+        };
+        let asked: Vec<(SocketAddr, &Link, Vec<u8>)> = targets.iter().filter_map(asked).collect();
+        let resolving = Resolving::listen(asked.iter().map(|(target, ..)| *target).collect());
+        let resolving = resolving.ok()?;
+        let sent = asked.iter().map(|(_, link, frame)| self.announcer.send(link, frame));
+        let any = sent.fold(false, |any, sent| any | sent.is_ok());
+        any.then_some(resolving)
     }
 
     /// Waits until a test ended; `None` if it was only learned who answers. Nothing is lost if
     /// this is dropped while it waits.
-    pub(super) async fn next(&mut self) -> Option<Reach> {
-        let Some((begun, purpose, mut answered)) = self.running.next().await else {
+    pub(super) async fn next(&mut self) -> Option<Tested> {
+        let Some((begun, asked, purpose, mut answered)) = self.running.next().await else {
             return std::future::pending().await;
         };
         if begun < self.changed_at {
-            answered.retain(|host| !self.peers.contains(&host.ip()));
+            answered.echoed.retain(|host| !self.peers.contains(&host.ip()));
         } else {
             self.hosts.learn(&answered, begun);
         }
@@ -105,7 +155,10 @@ impl Probes {
             Purpose::Learn => None,
             Purpose::Test => {
                 self.testing = false;
-                Some(self.hosts.verdict(!answered.is_empty()))
+                Some(Tested::Host(self.hosts.verdict(&asked, &answered)))
+            }
+            Purpose::TestLink(link) => {
+                Some(Tested::Link(link, self.hosts.verdict(&asked, &answered)))
             }
         }
     }

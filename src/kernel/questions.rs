@@ -5,6 +5,7 @@
 //! at any time. Nobody's answer is silence: [`echo`] and [`arp`] then wait for ever, and the caller
 //! has the limit. Asked `CAP_NET_RAW` for, as the daemon has it; without it they fail at once.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -81,10 +82,11 @@ pub async fn arp(address: Ipv4Addr, interface: Option<&str>) -> Result<(), Unans
     };
     let link = link(&handle, &name).await?;
     let hardware = link.hardware.ok_or(Unanswered::NoHardware(name))?;
-    let answers = claimants::Answers::listen(address).map_err(Unanswered::Socket)?;
+    let asked = BTreeSet::from([address.into()]);
+    let answers = claimants::Answers::listen(asked).map_err(Unanswered::Socket)?;
     let frame = bytes::probe(hardware, address);
     Announcer::default().send(&link, &frame).map_err(Unanswered::Socket)?;
-    answers.next(link.index).await;
+    while answers.next().await.1 != Some(link.index) {}
     Ok(())
 }
 

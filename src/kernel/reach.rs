@@ -6,6 +6,10 @@
 //! to ourselves. They are sent at the level of IP, so that a packet filter that makes this host
 //! deaf makes the test fail as well.
 //!
+//! Where nobody answers echo requests, the same hosts are asked by ARP and neighbour solicitation as
+//! well (see [`Resolving`]). Such an answer passes no packet filter, so it does not show that others
+//! hear this host; but if those who used to give it are silent, this host is deaf.
+//!
 //! Who answers is learned in the background: `apply` has [`Acquaintances`] asked every
 //! [`CALIBRATION`] (8 small packets in 10 s) and tells the outcome. Silence means something only if
 //! somebody used to answer. What cannot be sent or read counts as not answered.
@@ -20,6 +24,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+use super::claimants::Answers;
 use crate::protocol::{Instant, Reach};
 
 /// Hosts asked at once.
@@ -48,12 +53,19 @@ const NONCE_AT: usize = 8;
 pub(super) struct Acquaintances {
     /// With the time of their last answer.
     known: BTreeMap<SocketAddr, Instant>,
+    /// Those that have answered ARP or a solicitation, when no host answered echo requests.
+    resolved: BTreeMap<SocketAddr, Instant>,
 }
 
 impl Acquaintances {
     /// Whether more hosts should be looked for.
     pub(super) fn wants_more(&self) -> bool {
         self.known.len() < TARGETS_MAX
+    }
+
+    /// Whether nobody is known who answers echo requests.
+    pub(super) fn knows_nobody(&self) -> bool {
+        self.known.is_empty()
     }
 
     /// How long to wait before the next look for hosts that answer.
@@ -63,10 +75,14 @@ impl Acquaintances {
 
     /// Whom to ask: those who answered last, then the candidates in their order.
     pub(super) fn targets(&self, candidates: &[SocketAddr]) -> Vec<SocketAddr> {
-        let mut known: Vec<_> = self.known.iter().collect();
-        known.sort_by_key(|(_, answered)| std::cmp::Reverse(**answered));
-        let mut targets: Vec<SocketAddr> = known.into_iter().map(|(target, _)| *target).collect();
-        for candidate in candidates {
+        let latest = |known: &BTreeMap<SocketAddr, Instant>| {
+            let mut known: Vec<(Instant, SocketAddr)> =
+                known.iter().map(|(target, answered)| (*answered, *target)).collect();
+            known.sort_by_key(|(answered, _)| std::cmp::Reverse(*answered));
+            known.into_iter().map(|(_, target)| target).collect::<Vec<SocketAddr>>()
+        };
+        let mut targets = latest(&self.known);
+        for candidate in latest(&self.resolved).iter().chain(candidates) {
             if !targets.contains(candidate) {
                 targets.push(*candidate);
             }
@@ -76,24 +92,67 @@ impl Acquaintances {
     }
 
     /// Takes in who answered now.
-    pub(super) fn learn(&mut self, answered: &[SocketAddr], now: Instant) {
-        self.known.extend(answered.iter().map(|target| (*target, now)));
-        self.known.retain(|_, answered| now.since(*answered) < KNOWN_FOR);
+    pub(super) fn learn(&mut self, answers: &Answered, now: Instant) {
+        self.known.extend(answers.echoed.iter().map(|target| (*target, now)));
+        let resolved = answers.resolved.iter().flatten();
+        self.resolved.extend(resolved.map(|target| (*target, now)));
+        for known in [&mut self.known, &mut self.resolved] {
+            known.retain(|_, answered| now.since(*answered) < KNOWN_FOR);
+        }
     }
 
     /// Forgets those that must not be asked any more.
     pub(super) fn exclude(&mut self, excluded: &BTreeSet<IpAddr>) {
-        self.known.retain(|target, _| !excluded.contains(&target.ip()));
+        for known in [&mut self.known, &mut self.resolved] {
+            known.retain(|target, _| !excluded.contains(&target.ip()));
+        }
     }
 
-    /// What it means that somebody, or nobody, answered a test.
-    pub(super) fn verdict(&self, answered: bool) -> Reach {
-        if answered {
+    /// What it means who, of those that were asked, answered a test.
+    pub(super) fn verdict(&self, asked: &[SocketAddr], answers: &Answered) -> Reach {
+        let deaf = answers.resolved.as_ref().is_some_and(Vec::is_empty);
+        let used = |known: &BTreeMap<SocketAddr, Instant>| {
+            asked.iter().any(|target| known.contains_key(target))
+        };
+        if !answers.echoed.is_empty() {
             Reach::Answered
-        } else if self.known.is_empty() {
-            Reach::NobodyToAsk
-        } else {
+        } else if used(&self.known) || (deaf && used(&self.resolved)) {
             Reach::Silent
+        } else {
+            Reach::NobodyToAsk
+        }
+    }
+}
+
+/// Who answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answered {
+    /// An echo request.
+    pub(super) echoed: Vec<SocketAddr>,
+    /// ARP or a solicitation; `None` if they were not asked that.
+    pub(super) resolved: Option<Vec<SocketAddr>>,
+}
+
+/// Questions by ARP and neighbour solicitation that are on their way.
+#[derive(Debug)]
+pub(super) struct Resolving {
+    answers: Answers,
+    targets: Vec<SocketAddr>,
+}
+
+impl Resolving {
+    /// Listens for what these hosts say; to be called before they are asked.
+    pub(super) fn listen(targets: Vec<SocketAddr>) -> io::Result<Self> {
+        let addresses = targets.iter().map(SocketAddr::ip).collect();
+        Ok(Self { answers: Answers::listen(addresses)?, targets })
+    }
+
+    /// Notes who answers; does not end by itself.
+    async fn note(&self, answered: &mut Vec<SocketAddr>) {
+        loop {
+            let (address, _) = self.answers.next().await;
+            let target = self.targets.iter().find(|target| target.ip() == address);
+            answered.extend(target.filter(|target| !answered.contains(target)).copied());
         }
     }
 }
@@ -105,22 +164,46 @@ pub(super) enum Purpose {
     Learn,
     /// Until the first answer.
     Test,
+    /// The same, of those that are reached through the link with this index.
+    TestLink(u32),
 }
 
-/// Asks all targets at once; returns those who answered.
-pub(super) async fn ask(targets: Vec<SocketAddr>, purpose: Purpose) -> (Purpose, Vec<SocketAddr>) {
+/// Asks all targets at once, and listens for what those say who were asked by ARP as well; returns
+/// those who answered.
+pub(super) async fn ask(
+    targets: Vec<SocketAddr>,
+    resolving: Option<Resolving>,
+    purpose: Purpose,
+) -> (Purpose, Answered) {
     let (v4, v6): (Vec<_>, Vec<_>) = targets.into_iter().partition(SocketAddr::is_ipv4);
     let (v4, v6) = (Echo::send(v4, Domain::IPV4), Echo::send(v6, Domain::IPV6));
     let limit = match purpose {
         Purpose::Learn => LEARNING,
-        Purpose::Test => TESTING,
+        Purpose::Test | Purpose::TestLink(_) => TESTING,
     };
-    let mut answered = Vec::new();
+    let (mut echoed, mut resolved) = (Vec::new(), Vec::new());
     if !v4.targets.is_empty() || !v6.targets.is_empty() {
+        let resolves = async {
+            match &resolving {
+                Some(resolving) => resolving.note(&mut resolved).await,
+                None => std::future::pending().await,
+            }
+        };
+        let listens = async {
+            // Who answers echo requests makes the other question needless.
+            tokio::select! {
+                () = listen(&v4, &v6, purpose, &mut echoed) => {}
+                () = resolves => {}
+            }
+        };
         // The limit passing is the usual end when somebody is silent.
-        timeout(limit, listen(&v4, &v6, purpose, &mut answered)).await.unwrap_or_default();
+        timeout(limit, listens).await.unwrap_or_default();
     }
-    (purpose, answered)
+    let resolved = resolving.map(|resolving| {
+        resolving.answers.close();
+        resolved
+    });
+    (purpose, Answered { echoed, resolved })
 }
 
 /// Waits until this one host answers, asked through an interface if one is named. The echo requests
@@ -142,7 +225,7 @@ pub(super) async fn answers(target: SocketAddr, interface: Option<&str>) -> io::
 async fn listen(v4: &Echo, v6: &Echo, purpose: Purpose, answered: &mut Vec<SocketAddr>) {
     let enough = match purpose {
         Purpose::Learn => v4.targets.len() + v6.targets.len(),
-        Purpose::Test => 1,
+        Purpose::Test | Purpose::TestLink(_) => 1,
     };
     while answered.len() < enough {
         let answer = tokio::select! {
@@ -241,22 +324,51 @@ mod tests {
         SocketAddr::new(text.parse().unwrap(), 0)
     }
 
+    fn echoed(hosts: &[&str]) -> Answered {
+        Answered { echoed: hosts.iter().map(|it| host(it)).collect(), resolved: None }
+    }
+
     #[test]
     fn silence_means_something_only_if_somebody_used_to_answer() {
-        let mut hosts = Acquaintances::default();
-        assert_eq!(hosts.verdict(false), Reach::NobodyToAsk);
-        assert_eq!(hosts.verdict(true), Reach::Answered);
-        hosts.learn(&[host("10.0.0.1")], Instant::START);
-        assert_eq!(hosts.verdict(false), Reach::Silent);
-        hosts.learn(&[], Instant::START + KNOWN_FOR);
-        assert_eq!(hosts.verdict(false), Reach::NobodyToAsk);
+        let (mut hosts, asked) = (Acquaintances::default(), [host("10.0.0.1")]);
+        assert_eq!(hosts.verdict(&asked, &echoed(&[])), Reach::NobodyToAsk);
+        assert_eq!(hosts.verdict(&asked, &echoed(&["10.0.0.1"])), Reach::Answered);
+        hosts.learn(&echoed(&["10.0.0.1"]), Instant::START);
+        assert_eq!(hosts.verdict(&asked, &echoed(&[])), Reach::Silent);
+        hosts.learn(&echoed(&[]), Instant::START + KNOWN_FOR);
+        assert_eq!(hosts.verdict(&asked, &echoed(&[])), Reach::NobodyToAsk);
+    }
+
+    #[test]
+    fn where_nobody_answers_echo_requests_silence_of_arp_shows_deafness() {
+        let resolved = |hosts: &[&str]| Answered {
+            echoed: Vec::new(),
+            resolved: Some(hosts.iter().map(|it| host(it)).collect()),
+        };
+        let (mut hosts, asked) = (Acquaintances::default(), [host("10.0.0.1")]);
+        assert_eq!(
+            hosts.verdict(&asked, &resolved(&[])),
+            Reach::NobodyToAsk,
+            "nobody ever answered"
+        );
+        hosts.learn(&resolved(&["10.0.0.1"]), Instant::START);
+        assert_eq!(hosts.targets(&[]), [host("10.0.0.1")], "it is asked again");
+        assert_eq!(hosts.verdict(&asked, &resolved(&[])), Reach::Silent);
+        let heard = hosts.verdict(&asked, &resolved(&["10.0.0.1"]));
+        assert_eq!(heard, Reach::NobodyToAsk, "it does not show that others hear this host");
+        assert_eq!(hosts.verdict(&asked, &echoed(&[])), Reach::NobodyToAsk, "not asked");
+        let elsewhere = hosts.verdict(&[host("10.0.1.1")], &resolved(&[]));
+        assert_eq!(elsewhere, Reach::NobodyToAsk, "who was not asked");
+        assert!(hosts.knows_nobody());
+        hosts.exclude(&BTreeSet::from([host("10.0.0.1").ip()]));
+        assert_eq!(hosts.verdict(&asked, &resolved(&[])), Reach::NobodyToAsk);
     }
 
     #[test]
     fn who_answered_last_is_asked_first_and_never_too_many() {
         let mut hosts = Acquaintances::default();
-        hosts.learn(&[host("10.0.0.1")], Instant::START);
-        hosts.learn(&[host("10.0.0.2")], Instant::from_millis(1));
+        hosts.learn(&echoed(&["10.0.0.1"]), Instant::START);
+        hosts.learn(&echoed(&["10.0.0.2"]), Instant::from_millis(1));
         let candidates = [host("10.0.0.1"), host("10.0.0.3")];
         let expected = ["10.0.0.2", "10.0.0.1", "10.0.0.3"].map(host);
         assert_eq!(hosts.targets(&candidates), expected);

@@ -186,6 +186,14 @@ impl Reconciler {
         }
     }
 
+    /// On these links this host hears nobody.
+    pub(super) fn set_deaf(&mut self, links: BTreeSet<u32>) {
+        if links != self.host.deaf {
+            self.host.deaf = links;
+            self.relocate();
+        }
+    }
+
     /// The daemon's own have removed addresses.
     pub(super) fn note_removal(&mut self, remover: Remover, now: Instant) {
         self.host.removed = Some((remover, now));

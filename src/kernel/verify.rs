@@ -23,6 +23,7 @@ use super::links::{Host, Readiness};
 use super::neighbours;
 use super::reconcile::Reconciler;
 use super::vicinity::Vicinity;
+use super::{Kernel, Order};
 use crate::protocol::{Epoch, GroupKey, Instant, KernelEvent, Neighbour, NodeId};
 
 /// How often the kernel is asked who is around, and peers are told.
@@ -56,6 +57,13 @@ pub(super) struct Verifier {
     listeners: [Option<UdpSocket>; 2],
     identifier: u16,
     looked_at: Option<Instant>,
+}
+
+impl Kernel {
+    /// Tells each known neighbour now, by frames to it alone, where the group is; ends as `verify`.
+    pub fn correct(&self, group: GroupKey, epoch: Epoch) {
+        self.order(Order::Correct(Wish { group, epoch, before: None }));
+    }
 }
 
 impl Verifier {
@@ -98,6 +106,14 @@ impl Verifier {
         let pairs = pairs.take(room).collect();
         self.verification.begin(now, (wish.group, wish.epoch), pairs);
         self.listen();
+    }
+
+    /// Tells each neighbour of a group where it is, and asks it: a second round, without the
+    /// announcement to all.
+    pub(super) fn correct(&mut self, wish: Wish, reconciler: &Reconciler, now: Instant) {
+        self.begin(wish, reconciler, now);
+        self.verification.announced(wish.group);
+        self.verification.announced(wish.group);
     }
 
     /// The group was announced to all.

@@ -85,6 +85,14 @@ pub enum Action {
         /// Who had the group before: its neighbours come first.
         before: Option<NodeId>,
     },
+    /// Tell each known neighbour, by frames to it alone and now, that the addresses of the group are
+    /// here, and find out whether it follows. As [`Action::Verify`] otherwise, and in its place.
+    Correct {
+        /// The group.
+        group: GroupKey,
+        /// Comes back with the outcome.
+        epoch: Epoch,
+    },
     /// Keep this list of hosts for the verifications to come, in place of the last of that peer.
     Acquaint {
         /// The peer that has to do with them.

@@ -91,7 +91,8 @@ const fn left_behind(cause: Cause) -> bool {
         | Cause::Deaf(_)
         | Cause::Departure(_)
         | Cause::Inability(_)
-        | Cause::Removed(_) => true,
+        | Cause::Removed(_)
+        | Cause::AddressConflict(_) => true,
         // Of a planned move the owner has ended them, and so does the loser of a conflict.
         Cause::FirstClaim
         | Cause::Balance(_)

@@ -12,7 +12,8 @@
 //!
 //! A *stranger* is whoever is at a hardware address that no node has told to be its own. Taking
 //! never waits for the answer: where there was no time to ask ahead it is asked while taking, and
-//! an answer that comes within [`SETTLING`] is as good. An owner never yields to one who comes
+//! an answer that comes within [`SETTLING`] is as good. The claim that frees the group then says so,
+//! and the others ask before they take: one node at most has it for the time of an answer. An owner never yields to one who comes
 //! later: the address was configured for it (RFC 5227 2.4(c)). What peers say of the group by
 //! their frames is told and not answered: their claims decide (`conflict`).
 
@@ -30,6 +31,9 @@ use super::rules::Rule;
 
 /// Between two announcements by which a group is defended (RFC 5227 1.1, `DEFEND_INTERVAL`).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two rounds in which clients are told one by one, which RFC 5227 does not limit: a round of
+/// a group is at most some 64 frames.
+const CORRECT_INTERVAL: Duration = Duration::from_secs(1);
 /// A stranger's claim so long after taking was there before: an answer that came late, or his own
 /// defence.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -57,6 +61,10 @@ pub(super) struct Lookout {
     claimant_told_at: Option<Instant>,
     /// When it was last defended, or will be next.
     defended_at: Option<Instant>,
+    /// When clients were last told one by one that it is here.
+    corrected_at: Option<Instant>,
+    /// When they are to be told next.
+    correct_at: Option<Instant>,
     /// When a peer's claim was last told.
     told_at: Option<Instant>,
 }
@@ -132,7 +140,7 @@ impl Node {
     }
 
     /// How long before taking the network is asked: as long as a silent peer is suspected.
-    fn foresight(&self) -> Duration {
+    pub(super) fn foresight(&self) -> Duration {
         self.configuration.timing.heartbeat / 2
     }
 
@@ -215,13 +223,37 @@ impl Node {
         for group in due {
             self.ask(group);
         }
+        let due = |here: &GroupHere| here.lookout.correct_at.is_some_and(|at| at <= now);
+        let due = self.groups.iter().filter(|(_, here)| due(here)).map(|(group, _)| *group);
+        for group in due.collect::<Vec<GroupKey>>() {
+            self.correct(group);
+        }
         self.plan_asking();
+    }
+
+    /// Has the clients of a held group told one by one that it is here, at most once in
+    /// [`CORRECT_INTERVAL`], else when that is over.
+    fn correct(&mut self, group: GroupKey) {
+        let now = self.now;
+        let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        here.lookout.correct_at = None;
+        let Holding::Held { epoch, .. } = here.holding else { return };
+        let next = here.lookout.corrected_at.map_or(now, |at| at + CORRECT_INTERVAL);
+        if next > now {
+            here.lookout.correct_at = Some(next);
+            self.asks_due = self.asks_due.min(next);
+        } else if sure {
+            here.lookout.corrected_at = Some(now);
+            self.actions.push(Action::Correct { group, epoch });
+        }
     }
 
     /// Notes when [`Node::ask_what_is_due`] has something to do.
     pub(super) fn plan_asking(&mut self) {
-        let due = self.groups.values().filter_map(|here| here.lookout.ask_at).min();
-        self.asks_due = due.unwrap_or(Instant::NEVER);
+        let asks = self.groups.values().filter_map(|here| here.lookout.ask_at).min();
+        let corrects = self.groups.values().filter_map(|here| here.lookout.correct_at).min();
+        self.asks_due = asks.into_iter().chain(corrects).min().unwrap_or(Instant::NEVER);
     }
 
     /// Asks the network about a group, unless too much has been asked lately: then it is as if
@@ -316,8 +348,9 @@ impl Node {
         }
     }
 
-    /// Announces a group that a stranger claims too, at most once in [`DEFEND_INTERVAL`]: what comes
-    /// sooner is answered when the interval is over, for the clients that believe it.
+    /// Announces a group that a stranger claims too, at most once in [`DEFEND_INTERVAL`]. What comes
+    /// sooner is answered to the clients that are known, each alone, and to all when the interval is
+    /// over.
     fn defend(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.now;
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
@@ -339,6 +372,9 @@ impl Node {
         }
         if !planned && self.holds(Rule::Defence) {
             self.announcements.hasten(next, group);
+        }
+        if next > now && self.holds(Rule::DirectedDefence) {
+            self.correct(group);
         }
     }
 

@@ -230,6 +230,9 @@ pub enum Cause {
     /// The owner's configuration has it no more. In the claim of that owner itself it says why the
     /// group is free.
     Removed(NodeId),
+    /// The owner let it go because a host outside the cluster answers for it. In the claim of that
+    /// owner itself it says why the group is free.
+    AddressConflict(NodeId),
     /// Handed over for balance.
     Balance(NodeId),
     /// Handed over because its owner drains.

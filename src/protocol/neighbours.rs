@@ -147,6 +147,7 @@ const fn former_owner(cause: Cause) -> Option<NodeId> {
         | Cause::Checks(node)
         | Cause::HandedOver(node)
         | Cause::Removed(node)
+        | Cause::AddressConflict(node)
         | Cause::Conflict(node)
         | Cause::TakenBack(node) => Some(node),
     }

@@ -295,12 +295,21 @@ impl Node {
                 return self.give_further(&claim, tenure);
             }
             let mut revised = self.revised(&claim, tenure);
-            let removed = !self.configuration.groups.contains_key(&group);
-            if removed && tenure == Tenure::Free {
-                revised.cause = Cause::Removed(self.configuration.me);
+            if let Some(cause) = self.cause_of_release(group).filter(|_| tenure == Tenure::Free) {
+                revised.cause = cause;
             }
             self.publish(revised);
         }
+    }
+
+    /// What those who could take a group that this node frees must know of it.
+    fn cause_of_release(&self, group: GroupKey) -> Option<Cause> {
+        let me = self.configuration.me;
+        if !self.configuration.groups.contains_key(&group) {
+            return Some(Cause::Removed(me));
+        }
+        let here = self.groups.get(&group)?;
+        here.lookout.stranger(self.now).map(|_| Cause::AddressConflict(me))
     }
 
     /// Whether a claim was written by this life of this node.

@@ -38,6 +38,10 @@ rules! {
     MuteTakesNothing,
     /// A node that senses others and that nobody hears does not think itself alone.
     SensedIsThere,
+    /// What comes from a life that is not proved is no heartbeat.
+    SensedProvesNothing,
+    /// A peer is sent only what it tells that it can read.
+    FeaturesAsked,
     /// Who is heard under the cluster's key counts, listed in the own file or not.
     UnlistedCounts,
     /// A node that a living peer does not list in its file hands everything over.
@@ -180,6 +184,10 @@ rules! {
     LookBeforeTake,
     /// A group for which a stranger answers is not taken.
     StrangerNotDisplaced,
+    /// A group that was let go because a stranger has it is asked about before others take it.
+    AddressConflictTold,
+    /// A stranger who comes again soon after a defence is answered to each known client alone.
+    DirectedDefence,
     /// A group that a stranger claims too is announced again.
     Defence,
     /// Each address of a group is claimed by itself: files may have it in different groups.

@@ -51,6 +51,12 @@ impl Node {
         match claim.tenure {
             Tenure::Held => gone.and_then(at_once),
             Tenure::Free if claim.cause == Cause::Removed(claim.owner) => at_once(claim.cause),
+            // Time to ask who answers, also for the first in line.
+            Tenure::Free if claim.cause == Cause::AddressConflict(claim.owner) => {
+                let told = self.holds(Rule::AddressConflictTold);
+                let grace = if told { self.foresight() } else { Duration::ZERO };
+                Some(Vacancy { cause: claim.cause, grace })
+            }
             Tenure::Free => at_once(gone.unwrap_or(Cause::Inability(claim.owner))),
             Tenure::MovingTo(to) => self.vacancy_under_way(entry, to, gone),
         }

@@ -95,6 +95,11 @@ impl Node {
     /// Takes in that a datagram has come that was sealed under the cluster's key by a life that
     /// has not shown to be the present one: somebody may be there, and not hear this node.
     pub(super) fn sensed(&mut self, from: NodeId) {
+        if !self.holds(Rule::SensedProvesNothing)
+            && let Some(peer) = self.peers.get_mut(&from)
+        {
+            peer.heard_at = Some(self.now);
+        }
         let heard = self.peers.get(&from).is_some_and(Peer::alive);
         let room = self.sensed.len() < NODES_MAX || self.sensed.contains_key(&from);
         if !heard && room {

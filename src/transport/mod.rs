@@ -227,6 +227,18 @@ impl Transport {
         self.paths.iter().flat_map(ways).collect()
     }
 
+    /// This node's address on a path.
+    #[must_use]
+    pub fn local(&self, path: usize) -> Option<SocketAddr> {
+        self.paths.get(path).map(|bound| bound.path.local)
+    }
+
+    /// Whether that is this node's address on a path.
+    #[must_use]
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        self.paths.iter().any(|bound| bound.path.local.ip() == address)
+    }
+
     /// To poll for input.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.paths.iter().map(|bound| bound.socket.as_fd())

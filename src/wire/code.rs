@@ -16,6 +16,7 @@ pub(super) const NO_DETAIL: u8 = 0;
 const DETAIL_CHECKS: u8 = 1;
 const DETAIL_HANDED_OVER: u8 = 2;
 const DETAIL_REMOVED: u8 = 3;
+const DETAIL_ADDRESS_CONFLICT: u8 = 4;
 const DETAIL_RECEIVER_UNFIT: u8 = 1;
 const DETAIL_RECEIVER_UNABLE: u8 = 2;
 
@@ -226,7 +227,7 @@ pub(super) const fn cause(cause: Cause) -> (u8, NodeId) {
         Cause::Restart(node) => (3, node),
         Cause::Deaf(node) => (4, node),
         Cause::Departure(node) => (5, node),
-        Cause::Inability(node) | Cause::Removed(node) => (6, node),
+        Cause::Inability(node) | Cause::Removed(node) | Cause::AddressConflict(node) => (6, node),
         Cause::Balance(node) => (7, node),
         Cause::Drain(node) | Cause::Checks(node) | Cause::HandedOver(node) => (8, node),
         Cause::Operator(node) => (9, node),
@@ -259,6 +260,7 @@ pub(super) const fn cause_detail(cause: Cause) -> u8 {
         Cause::Checks(_) => DETAIL_CHECKS,
         Cause::HandedOver(_) => DETAIL_HANDED_OVER,
         Cause::Removed(_) => DETAIL_REMOVED,
+        Cause::AddressConflict(_) => DETAIL_ADDRESS_CONFLICT,
         Cause::FirstClaim
         | Cause::Silence(_)
         | Cause::Restart(_)
@@ -279,6 +281,7 @@ pub(super) const fn detailed_cause(cause: Cause, detail: u8) -> Cause {
         (Cause::Drain(node), DETAIL_CHECKS) => Cause::Checks(node),
         (Cause::Drain(node), DETAIL_HANDED_OVER) => Cause::HandedOver(node),
         (Cause::Inability(node), DETAIL_REMOVED) => Cause::Removed(node),
+        (Cause::Inability(node), DETAIL_ADDRESS_CONFLICT) => Cause::AddressConflict(node),
         (other, _) => other,
     }
 }
@@ -331,6 +334,7 @@ mod tests {
         for (detailed, plain) in [
             (Cause::HandedOver(node), Cause::Drain(node)),
             (Cause::Removed(node), Cause::Inability(node)),
+            (Cause::AddressConflict(node), Cause::Inability(node)),
         ] {
             let (code, of) = cause(detailed);
             assert_eq!(cause_of(code, of), Some(plain));

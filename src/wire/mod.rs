@@ -54,7 +54,7 @@ pub use encode::{encode, encoded_length};
 pub use keys::{KEYS_MAX, Key, KeyRing, KeyRingError};
 pub use refused::RefusedDatagram;
 pub use replay::REPLAY_WINDOW;
-pub use sessions::{Issued, Local, Opened, RingRefusal, Sessions};
+pub use sessions::{Issued, Local, Opened, RingRefusal, Sessions, features_needed};
 
 /// Longest datagram: passes every link that IPv6 may use (1280 bytes) with room for tunnels.
 pub const DATAGRAM_MAX: usize = 1200;

@@ -231,7 +231,7 @@ impl Sessions {
     pub fn seal(&mut self, to: NodeId, message: &Message, out: &mut Vec<u8>) {
         let session = self.peers.get(&to).and_then(|peer| peer.session.as_ref());
         let told = session.and_then(|session| session.features).unwrap_or(0);
-        if needed(message) & !told != 0 {
+        if features_needed(message) & !told != 0 {
             out.clear();
             return;
         }
@@ -371,8 +371,10 @@ impl Sessions {
     }
 }
 
-/// The features without which a message cannot be read.
-const fn needed(message: &Message) -> u64 {
+/// The features without which a message cannot be read, of [`FEATURES`](super::FEATURES): it is sent
+/// to no peer that does not tell them all.
+#[must_use]
+pub const fn features_needed(message: &Message) -> u64 {
     match message {
         Message::Heartbeat(_)
         | Message::Claims(_)

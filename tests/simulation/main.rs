@@ -23,6 +23,7 @@
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
 //! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
+//! | `sessions` | what the wire keeps from the core |
 //! | `mutations` | that all of this notices a broken rule |
 //!
 //! `BUOY_SEEDS=20000 cargo test --release --test simulation seeds` runs more seeds;
@@ -68,6 +69,7 @@ mod run;
 mod safety;
 mod scenarios;
 mod seeds;
+mod sessions;
 mod stops;
 mod story;
 mod stranger_stories;

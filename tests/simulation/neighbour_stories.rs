@@ -24,6 +24,21 @@ pub(crate) fn broadcasts_held_back(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// H25: of three nodes one runs software that reads neither lists of clients nor of connections. It is
+/// sent none, and serves as the others do.
+pub(crate) fn older_software(broken: Option<Rule>) -> Outcome {
+    for seed in 0..3 {
+        let calm = calm(3, 3, broken);
+        let older = vec![2];
+        let options = Options { seed, clients: 3, muffled: true, older, ..calm };
+        let mut cluster = Cluster::settled(options)?;
+        cluster.run_for(20 * SECOND)?;
+        cluster.crash(0, None);
+        cluster.wait_until("H25", 2 * SECOND, Cluster::uncovered)?;
+    }
+    Ok(())
+}
+
 /// Clients that only read would never notice that their owner has died; its heir knows of them.
 pub(crate) fn readers_of_the_dead(broken: Option<Rule>) -> Outcome {
     for seed in 0..4 {

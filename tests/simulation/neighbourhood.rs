@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use buoy::protocol::{Connection, Convergence, Epoch, KernelEvent, Neighbour, NodeId};
+use buoy::protocol::{Connection, Convergence, Epoch, GroupKey, KernelEvent, Neighbour, NodeId};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::SECOND;
@@ -40,6 +40,19 @@ impl Cluster {
             let wish = (epoch, 0, self.now);
             self.hosts[host].neighbourhood.verifying.insert(group, wish);
         }
+    }
+
+    /// The core has the clients told one by one. All that it reaches are known.
+    pub(crate) fn correct(&mut self, host: usize, group: GroupKey) {
+        let Some(group) = self.group_index.get(&group).copied() else { return };
+        note!(self, "n{host} tells each client where g{group} is");
+        for client in 0..self.clients.len() {
+            let open = self.open[group].contains(&host);
+            if open && self.network.reaches_client(host, client) {
+                self.clients[client].hear_announcement(self.now, group, host);
+            }
+        }
+        self.refresh_clients();
     }
 
     /// The group goes.

@@ -49,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) locktime: bool,
     /// Whether no broadcast reaches clients, only what is sent to one of them alone.
     pub(crate) muffled: bool,
+    /// Hosts whose software knows none of the features that are told in heartbeats.
+    pub(crate) older: Vec<usize>,
     /// Whether groups are in several pools, one of which lets go as a last resort.
     pub(crate) pools: bool,
     /// Whether the groups that are in no pool of their own let go as a last resort.
@@ -112,6 +114,7 @@ impl Options {
             preferences: false,
             locktime: false,
             muffled: false,
+            older: Vec::new(),
             pools: false,
             release: false,
             gate: None,
@@ -166,6 +169,7 @@ impl Options {
             preferences: draw.chance(250_000),
             locktime: draw.chance(200_000),
             muffled: false,
+            older: Vec::new(),
             weather: weather(&mut draw),
             lag: if profile > 0 { draw.pick(&[0, 0, 2_000, 20_000]) } else { 0 },
             kernel_slow: draw.pick(&[0, 0, 20_000]),

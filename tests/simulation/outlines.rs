@@ -19,6 +19,7 @@ pub(crate) fn kind(action: &Action) -> u64 {
         Action::GoOn(_) => 18,
         Action::Probe { group } => 13 ^ group.0,
         Action::Verify { group, epoch, .. } => 11 ^ group.0 ^ epoch.0.rotate_left(40),
+        Action::Correct { group, epoch } => 24 ^ group.0 ^ epoch.0.rotate_left(40),
         Action::Acquaint { from, .. } => 12 ^ u64::from(from.0),
         Action::Remember { from, .. } => 14 ^ u64::from(from.0).rotate_left(8),
         Action::Tickle { group } => 15 ^ group.0,

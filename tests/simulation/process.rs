@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use buoy::protocol::{
     Action, Event, GroupKey, Incarnation, Instant, KernelEvent, Message, Node, NodeId, NodePhase,
-    Ticket, mix,
+    Rule, Ticket, mix,
 };
-use buoy::wire::{BODY_MAX, encoded_length};
+use buoy::wire::{BODY_MAX, encoded_length, features_needed};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
@@ -144,6 +144,7 @@ impl Cluster {
                     let over = self.hosts[host].sessions[from].is_some_and(|it| it.over);
                     return (!over).then_some(Event::Sensed { from: self.hosts[from].id });
                 }
+                self.check_features(host, from, &message);
                 let arrived_at = self.hosts[host].clock.moment(received_at);
                 self.safety.note_heard((host, from), (sent_at, arrived_at), self.now);
                 if let Message::Heartbeat(beat) = &message {
@@ -234,6 +235,9 @@ impl Cluster {
     /// Hands one event to the core and does what it says.
     pub(crate) fn step(&mut self, host: usize, event: Event) {
         let now = self.hosts[host].clock.read(self.now);
+        if matches!(event, Event::Sensed { .. }) {
+            self.check_sensed(host, now, &event);
+        }
         let Some(node) = &mut self.hosts[host].node else { return };
         let actions = node.step(now, event);
         for action in actions {
@@ -284,6 +288,7 @@ impl Cluster {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
                 self.verify(host, group, epoch);
             }
+            Action::Correct { group, .. } => self.correct(host, group),
             Action::Acquaint { from, hosts } => self.acquaint(host, from, &hosts),
             Action::Remember { connections, .. } => self.remember(host, &connections),
             // Connections end by themselves; gates never do.
@@ -352,6 +357,11 @@ impl Cluster {
             self.flag("size", format!("n{host} sends {length} bytes: {}", outline(&message)));
         }
         self.check_claims(host, &message);
+        // As the wire does.
+        let asks = self.options.broken != Some(Rule::FeaturesAsked);
+        if asks && features_needed(&message) & !self.features(to) != 0 {
+            return;
+        }
         self.safety.datagrams += 1;
         let Some(delay) = self.network.carry(self.now, host, to, &mut self.draw) else {
             if !self.network.connects(host, to) {

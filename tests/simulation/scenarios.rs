@@ -32,7 +32,7 @@ stories! {
         address_removed guardian_acts_often network_lost link_down_second_path link_back
         alone_link_down_and_up flapping_link
     }
-    neighbour_stories { broadcasts_held_back readers_of_the_dead }
+    neighbour_stories { broadcasts_held_back older_software readers_of_the_dead }
     host_stories {
         host_death guarded_daemon freeze_and_thaw thawed_owner_knows_nothing machine_pause
         machine_pause_before_a_repeat slow_kernel_of_a_loser
@@ -81,7 +81,8 @@ stories! {
     stranger_stories {
         heartbeats_cut_of_two heartbeats_cut_of_many frozen_of_two frozen_of_many
         freed_without_heartbeats begins_to_hear stranger_before_the_start stranger_at_a_takeover
-        stranger_who_comes_later stranger_displaced_by_force
+        stranger_who_comes_later stranger_displaced_by_force stranger_who_comes_again
+        stranger_when_a_link_goes
     }
 }
 

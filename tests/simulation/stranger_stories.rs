@@ -1,5 +1,7 @@
 //! Stories of silent hosts whose kernels answer, and of hosts outside the cluster (H7, H10, H36).
 
+use std::collections::BTreeSet;
+
 use buoy::protocol::{KernelEvent, Rule};
 
 use crate::cluster::Cluster;
@@ -9,6 +11,8 @@ use crate::story::{Outcome, calm};
 
 /// The stranger has gone: he is asked for again within a second, and then what taking takes.
 const TAKEN_WITHIN: u64 = 1_300 * MILLISECOND;
+/// The same where the first in line cannot take it: the others ask every five seconds.
+const TAKEN_BY_OTHERS_WITHIN: u64 = 10_300 * MILLISECOND;
 /// The kernel's lease ends 600 ms after the last step; that is noticed a heartbeat after the latest
 /// moment at which it may have ended, so two heartbeats later at most, and then the groups are taken.
 const UNANSWERED_MOST: u64 = 240 * MILLISECOND;
@@ -174,6 +178,57 @@ pub(crate) fn stranger_at_a_takeover(broken: Option<Rule>) -> Outcome {
         })?;
         cluster.stranger_goes(0);
         cluster.wait_until("H36", TAKEN_WITHIN, Cluster::uncovered)?;
+    }
+    Ok(())
+}
+
+/// H36: a stranger announces an address that is served three times within the ten seconds in which
+/// it is defended once. The clients that he misleads each time are told one by one.
+pub(crate) fn stranger_who_comes_again(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(calm(3, 3, broken))?;
+    cluster.run_for(10 * SECOND)?;
+    cluster.stranger_comes(0);
+    for _ in 0..3 {
+        cluster.stranger_speaks(0);
+        cluster.expect("H36", cluster.misled().is_some(), "the stranger convinces nobody")?;
+        cluster.wait_until("H36", 5 * MILLISECOND, Cluster::misled)?;
+        cluster.run_for(1_500 * MILLISECOND)?;
+    }
+    // Twice within a second: the second time they wait for what is left of it.
+    for wait in [5, 1_005] {
+        cluster.stranger_speaks(0);
+        cluster.wait_until("H36", wait * MILLISECOND, Cluster::misled)?;
+    }
+    cluster.stranger_goes(0);
+    cluster.settle()?;
+    Ok(())
+}
+
+/// H36: a stranger has sat down on an address without a word, and the link of its owner goes, or its
+/// daemon dies and the guardian says so. There is no time to ask: one node has it for the time of an
+/// answer, and the others know it from that.
+pub(crate) fn stranger_when_a_link_goes(broken: Option<Rule>) -> Outcome {
+    for (seed, nodes, dies) in [(1, 2, false), (2, 3, true), (3, 5, true), (4, 8, false)] {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 6, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.stranger_comes(0);
+        let group = cluster.groups[0];
+        if dies {
+            cluster.kill_daemon(owner, None, true);
+        } else {
+            cluster.tell_soon(owner, KernelEvent::Usable { group, usable: false });
+        }
+        let mut takers = BTreeSet::new();
+        for _ in 0..60_000 {
+            cluster.run_for(MILLISECOND / 10)?;
+            takers.extend(cluster.open[0].iter().copied().filter(|host| *host != owner));
+        }
+        cluster.expect("H36", takers.len() <= 1, &format!("taken by {takers:?}"))?;
+        cluster.stranger_goes(0);
+        cluster.wait_until("H36", TAKEN_BY_OTHERS_WITHIN, Cluster::uncovered)?;
+        cluster.tell_soon(owner, KernelEvent::Usable { group, usable: true });
+        cluster.start(owner);
+        cluster.settle()?;
     }
     Ok(())
 }

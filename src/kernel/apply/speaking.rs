@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::super::probe::Tested;
 use super::Shell;
 use crate::protocol::{GroupKey, Instant, KernelEvent};
 
@@ -35,6 +36,25 @@ impl Shell {
         let now = self.now();
         for (group, hardware) in self.claimants.hear(&self.reconciler, &self.counters, now) {
             (self.events)(KernelEvent::Claimed { group, hardware });
+        }
+    }
+
+    /// Tests the links where no peer is heard.
+    pub(super) fn test_links(&mut self) {
+        let now = self.now();
+        for link in self.deafness.due(self.reconciler.host(), now) {
+            self.probes.test_link(link, &self.reconciler, now);
+        }
+        let deaf = self.deafness.links(self.reconciler.host());
+        self.reconciler.set_deaf(deaf);
+    }
+
+    /// A test of the host or of one link has ended.
+    pub(super) fn tested(&mut self, tested: Option<Tested>) {
+        match tested {
+            Some(Tested::Host(reach)) => (self.events)(KernelEvent::Reach(reach)),
+            Some(Tested::Link(link, reach)) => self.deafness.tested(link, reach),
+            None => {}
         }
     }
 

@@ -11,7 +11,7 @@
 //! bridges that have only ports of containers and virtual machines, unless peers are reached there.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub(in crate::kernel) struct Host {
     peers: Vec<IpAddr>,
     /// Nothing may be added for now.
     pub(in crate::kernel) closed: bool,
+    /// Links on which this host hears nobody.
+    pub(in crate::kernel) deaf: BTreeSet<u32>,
     /// Who of this daemon's own has removed addresses of late, and when that was known.
     pub(in crate::kernel) removed: Option<(Remover, Instant)>,
 }

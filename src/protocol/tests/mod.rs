@@ -272,6 +272,7 @@ impl Cluster {
                 | Action::Remember { .. }
                 | Action::WatchConnections(_)
                 | Action::Withdraw { .. }
+                | Action::Correct { .. }
                 | Action::Tickle { .. }) => self.note(node, other),
                 Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
                 Action::RememberVoters(_) => self.post(soon, node, STORED),

@@ -145,6 +145,7 @@ fn random_claim(random: &mut Random) -> Claim {
         Cause::Checks(about),
         Cause::HandedOver(about),
         Cause::Removed(about),
+        Cause::AddressConflict(about),
     ];
     let tenures = [Tenure::Held, Tenure::MovingTo(node(random)), Tenure::Free];
     let mut heir = || (random.below(2) == 1).then(|| node(random));
