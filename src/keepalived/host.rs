@@ -12,7 +12,7 @@ use super::model::{Bfd, Globals, Host, Process, Said, Script, TrackFile, Tracked
 use super::report::{Findings, Verdict};
 use super::source::Files;
 use super::tree::{Node, grow};
-use super::values::{ip, microseconds, number, program};
+use super::values::{host_ip, microseconds, number, program};
 
 /// Reads a host's file and what it includes.
 pub(super) fn read(
@@ -105,8 +105,8 @@ impl Reader<'_> {
                 name: node.word().to_owned(),
                 neighbour: ["neighbor_ip", "neighbour_ip"]
                     .iter()
-                    .find_map(|keyword| ip(only(node.inside(), keyword)?.word())),
-                source: only(node.inside(), "source_ip").and_then(|node| ip(node.word())),
+                    .find_map(|keyword| host_ip(only(node.inside(), keyword)?.word())),
+                source: only(node.inside(), "source_ip").and_then(|node| host_ip(node.word())),
             }),
             "garp_group" => {
                 let times = self.times(node.inside(), &["garp_interval", "gna_interval"]);

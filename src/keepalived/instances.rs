@@ -8,7 +8,7 @@ use super::model::{Globals, Hook, Instance, OWNER, Said, SyncGroup, Track, Track
 use super::report::{Findings, Verdict};
 use super::source::Place;
 use super::tree::Node;
-use super::values::{self, address, ip, microseconds, number, program};
+use super::values::{self, address, host_ip, microseconds, number, program};
 
 /// What is told of `use_vmac`.
 pub(super) const VIRTUAL_MAC: &str =
@@ -156,7 +156,7 @@ impl Reader<'_> {
 
     fn ip(&mut self, block: &[Node], keyword: &str) -> Option<IpAddr> {
         let node = only(block, keyword)?;
-        let address = ip(node.word());
+        let address = host_ip(node.word());
         if address.is_none() {
             let problem = format!("{} is not an IP address", node.word());
             self.findings.refuse(&node.place, keyword, problem, "write it like 192.0.2.11");
@@ -167,7 +167,7 @@ impl Reader<'_> {
     fn peers(&mut self, block: &[Node]) -> Vec<IpAddr> {
         let mut peers = Vec::new();
         for node in entries(block, "unicast_peer") {
-            match ip(&node.keyword) {
+            match host_ip(&node.keyword) {
                 Some(peer) => peers.push(peer),
                 None => {
                     let problem = format!("{} is not an IP address", node.keyword);
@@ -175,7 +175,7 @@ impl Reader<'_> {
                     self.findings.refuse(&node.place, "unicast_peer", problem, remedy);
                 }
             }
-            if node.words.first().is_some_and(|word| ip(word).is_some()) {
+            if node.words.first().is_some_and(|word| host_ip(word).is_some()) {
                 values::extra(node, 0, self.findings);
             }
         }

@@ -5,6 +5,7 @@
 //! an import that took one side would give or take an address.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::model::{Globals, Host, Instance, SyncGroup};
 use super::report::{Findings, counted, listed};
@@ -65,6 +66,7 @@ pub(super) fn find<'a>(hosts: &'a [Host], findings: &mut Findings) -> Vec<Unit<'
             }
         }
     }
+    shared_addresses(&units, findings);
     let mut seen = BTreeSet::new();
     for unit in &units {
         if unit.pool != unit.name {
@@ -82,6 +84,23 @@ pub(super) fn find<'a>(hosts: &'a [Host], findings: &mut Findings) -> Vec<Unit<'
         missing(unit, hosts, findings);
     }
     units
+}
+
+/// An address of two units, which keepalived would add and remove twice.
+fn shared_addresses(units: &[Unit<'_>], findings: &mut Findings) {
+    let mut seen: BTreeMap<IpAddr, (&Instance, &Place)> = BTreeMap::new();
+    let first = units.iter().filter_map(|unit| unit.parts.first());
+    for instance in first.flat_map(|part| &part.instances) {
+        for address in &instance.addresses {
+            let before = *seen.entry(address.ip).or_insert((instance, &address.place));
+            if std::ptr::eq(before.0, *instance) {
+                continue;
+            }
+            let problem = format!("{} stands in {} too ({})", address.ip, before.0.name, before.1);
+            let remedy = "leave it in one instance: two would take it from each other";
+            findings.refuse(&address.place, "virtual_ipaddress", problem, remedy);
+        }
+    }
 }
 
 /// Units of one host, in the order of the file.

@@ -45,6 +45,11 @@ pub(super) fn ip(text: &str) -> Option<IpAddr> {
     }
 }
 
+/// Reads the address of a host; keepalived takes a range or a prefix length off.
+pub(super) fn host_ip(text: &str) -> Option<IpAddr> {
+    ip(text.split(['-', '/']).next().unwrap_or(text))
+}
+
 /// Reads an entry of `virtual_ipaddress`.
 pub(super) fn address(node: &Node, list: &str, findings: &mut Findings) -> Option<Address> {
     let (host, prefix) = match node.keyword.split_once('/') {
@@ -139,7 +144,8 @@ pub(super) fn number(
 ) -> Option<i64> {
     extra(node, 1, findings);
     let value = node.word().parse::<i64>().ok().filter(|value| bounds.contains(value));
-    if value.is_none() {
+    // A name that nothing defines has been told already.
+    if value.is_none() && !node.word().starts_with('$') {
         let (from, to) = (bounds.start(), bounds.end());
         let problem = format!("{} is not a number from {from} to {to}{otherwise}", node.word());
         findings.refuse(&node.place, &node.keyword, problem, format!("write {from} to {to}"));

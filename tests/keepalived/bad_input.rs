@@ -32,6 +32,8 @@ fn broken_files_are_refused_with_the_line() {
     refused(&INSTANCE.replace("priority 100", "$IF"), "nothing defines $IF");
     refused(&INSTANCE.replace("priority 100", "vrrp_unicast_peer {\n}"), "its closing brace");
     refused(&INSTANCE.replace("192.0.2.100", "{{ vip }}"), "template");
+    let twin = INSTANCE.replace("vrrp_instance V", "vrrp_instance W").replace("51", "52");
+    refused(&format!("{INSTANCE}{twin}"), "192.0.2.100 stands in V too (k.conf:6)");
     refused("", "no vrrp_instance");
     refused("global_defs {\nrouter_id k\n}\n", "no vrrp_instance");
     refused("vrrp_instance V {\ninterface eth0\0\n", "byte of zero");
