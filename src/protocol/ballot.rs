@@ -120,6 +120,7 @@ impl Node {
             heard,
             longest: self.electorate.longest().unwrap_or_default(),
             lists: self.electorate.lists(),
+            named: self.holds(Rule::RefusedNamed),
         };
         self.voter.answer(self.now, Holder { node: from, incarnation }, request, &terms)
     }

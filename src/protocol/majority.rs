@@ -153,6 +153,9 @@ impl Node {
     /// Wants a lease for what is here of every group in this mode and for no other group, whatever
     /// the configuration said when it came here.
     fn align_wishes(&mut self) {
+        if !self.holds(Rule::WishesAligned) {
+            return;
+        }
         let here: Vec<(GroupKey, Holding)> =
             self.groups.iter().map(|(group, here)| (*group, here.holding)).collect();
         for (group, holding) in here {

@@ -162,6 +162,10 @@ rules! {
     LeaseStated,
     /// The kernel is given less than what is left of a lease: its timers may be slewed.
     SlewMargin,
+    /// At a reload leases are wanted for what is held in this mode, and for nothing else.
+    WishesAligned,
+    /// All that is refused is named, in as many answers as it takes.
+    RefusedNamed,
     /// A promise is not renewed for who does not hear the answers.
     HeardByHolder,
     /// A voter votes under another list only when a majority of each former one has changed to it.

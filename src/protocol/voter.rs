@@ -54,6 +54,8 @@ pub(super) struct Terms {
     pub(super) longest: Duration,
     /// Digests of the lists of voters that are remembered here.
     pub(super) lists: Vec<u64>,
+    /// Whether all that is refused is named.
+    pub(super) named: bool,
 }
 
 /// What one life wants, and until when it is promised what it got.
@@ -135,7 +137,7 @@ impl Voter {
             }
         }
         refused.sort_unstable();
-        grants(&grant(request, terms, (have, Vote::Granted)), &refused)
+        grants(&grant(request, terms, (have, Vote::Granted)), &refused, terms.named)
     }
 
     /// The longest lease that a promise of now was made for.
@@ -229,17 +231,17 @@ fn grant(request: &LeaseRequest, terms: &Terms, (have, vote): (u32, Vote)) -> Le
 
 /// The same with what is refused, by number: each part names some, and is for the wishes from one
 /// of these to the next.
-fn grants(whole: &LeaseGrant, refused: &[(u32, GroupKey)]) -> Vec<LeaseGrant> {
+fn grants(whole: &LeaseGrant, refused: &[(u32, GroupKey)], named: bool) -> Vec<LeaseGrant> {
     let mut parts = Vec::new();
     let mut after = 0;
     let mut rest = refused;
     loop {
-        let (named, later) = rest.split_at(rest.len().min(REFUSED_PER_MESSAGE));
+        let (part, later) = rest.split_at(rest.len().min(REFUSED_PER_MESSAGE));
         let upto = later.first().map_or(whole.have, |(number, _)| number.saturating_sub(1));
-        let refused = named.iter().map(|(_, group)| *group).collect();
+        let refused = part.iter().map(|(_, group)| *group).collect();
         let backing = whole.backing.clone().map(|backing| Backing { after, ..backing });
         parts.push(LeaseGrant { upto, refused, backing, ..whole.clone() });
-        if later.is_empty() || whole.backing.is_none() {
+        if later.is_empty() || whole.backing.is_none() || !named {
             // Older software takes a second part for all there is.
             return parts;
         }

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use buoy::protocol::{Message, Node, Recollection, Rule, VoterRecord, shortened};
+use buoy::protocol::{
+    Configuration, Message, Mode, Node, Recollection, Rule, VoterRecord, shortened,
+};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MICROSECOND, MILLISECOND};
@@ -19,7 +21,7 @@ const FAREWELLS: u32 = 3;
 impl Cluster {
     /// After each step the daemon may vouch for itself; a gate that was closed opens.
     pub(crate) fn vouch(&mut self, host: usize) {
-        if self.options.strict.is_some() {
+        if self.hosts[host].majority {
             self.follow_grant(host);
             return;
         }
@@ -28,6 +30,16 @@ impl Cluster {
         let lease = u64::try_from(lease.as_nanos()).expect("at most minutes");
         self.hosts[host].lease_until = self.now + lease;
         if !was_open {
+            self.refresh_host(host);
+        }
+    }
+
+    /// The daemon goes by another file: its groups are behind the door of their mode there.
+    pub(crate) fn follow_mode(&mut self, host: usize, configuration: &Configuration) {
+        let majority = configuration.groups.values().any(|group| group.mode == Mode::Majority);
+        if self.hosts[host].majority != majority {
+            self.hosts[host].majority = majority;
+            self.hosts[host].granted_until = 0;
             self.refresh_host(host);
         }
     }
@@ -72,6 +84,9 @@ impl Cluster {
     /// It closes, unless it has been kept open.
     pub(crate) fn close_door(&mut self, host: usize) {
         self.hosts[host].closing = false;
+        if !self.hosts[host].majority {
+            return;
+        }
         if self.is_open(host) {
             if !self.hosts[host].machine_paused {
                 self.plan_closing(host);
@@ -83,7 +98,7 @@ impl Cluster {
 
     /// Whether the kernel of a host lets through what is for its groups.
     pub(crate) fn is_open(&self, host: usize) -> bool {
-        if self.options.strict.is_none() {
+        if !self.hosts[host].majority {
             return self.is_gate_open(host);
         }
         let this = &self.hosts[host];

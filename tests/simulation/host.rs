@@ -210,6 +210,8 @@ pub(crate) struct Host {
     /// Until when the gate of the groups in mode majority is open: a moment of the simulator, or
     /// what is left of it while the machine stands still.
     pub(crate) granted_until: u64,
+    /// Whether its groups are in mode majority by the file that its daemon goes by.
+    pub(crate) majority: bool,
     /// By how many millionths jiffies are slow (chrony: up to 83333), or fast if negative.
     pub(crate) slew: i64,
     /// Whether its closing is scheduled.
@@ -266,6 +268,7 @@ impl Host {
             kernel: Kernel::new(groups),
             lease_until: 0,
             granted_until: 0,
+            majority: false,
             slew: 0,
             closing: false,
             inbox: VecDeque::new(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use buoy::protocol::{Order, Rule, Timing};
+use buoy::protocol::{Configuration, Mode, Order, Rule, Strategy, Timing};
 
 use crate::cluster::Cluster;
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
@@ -18,6 +18,10 @@ const TAKEN_WITHIN: u64 = 700 * MILLISECOND;
 const HANDED_OVER_WITHIN: u64 = 20 * MILLISECOND;
 /// Whoever may answer again does so within this.
 const BACK_WITHIN: u64 = 500 * MILLISECOND;
+
+/// The first lease of all waits for what voters must remember to be on their disks, and is asked for
+/// again.
+const ASKED_FOR_WITHIN: u64 = 50 * MILLISECOND;
 
 fn strict(nodes: usize, groups: usize, witness: bool, broken: Option<Rule>) -> Options {
     Options { broken, ..Options::strict(nodes, groups, witness) }
@@ -332,5 +336,56 @@ pub(crate) fn voters_differ(broken: Option<Rule>) -> Outcome {
     cluster.adopt(0, 2);
     cluster.settle()?;
     cluster.expect("H24", !cluster.groups_of(0).is_empty(), "it has got nothing")?;
+    Ok(())
+}
+
+fn to_majority(configuration: &mut Configuration) {
+    configuration.groups.values_mut().for_each(|group| group.mode = Mode::Majority);
+}
+
+fn without_a_vote(configuration: &mut Configuration) {
+    configuration.nodes.values_mut().take(1).for_each(|member| member.votes = false);
+}
+
+/// A8, A9: the mode becomes `majority` by reload, host by host, and `availability` again; then one
+/// host has no vote any more, which is nothing to groups in that mode. Nothing moves, and clients
+/// hardly notice.
+pub(crate) fn mode_goes_to_and_fro(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::settled(Options { broken, ..Options::calm(3, 6) })?;
+    let first = cluster.plans[0].clone();
+    let changes: [Option<fn(&mut Configuration)>; 3] =
+        [Some(to_majority), None, Some(without_a_vote)];
+    for adjust in changes {
+        cluster.plans.push(Plan { adjust, ..first.clone() });
+        let plan = cluster.plans.len() - 1;
+        for host in 0..3 {
+            cluster.adopt(host, plan);
+            cluster.watch("A8", 2 * SECOND, Cluster::doubled)?;
+            cluster.expect("A8", cluster.uncovered().is_none(), "a group is closed")?;
+        }
+    }
+    cluster.expect_outage("A8", ASKED_FOR_WITHIN)?;
+    cluster.expect_moves("A9", 0).map_err(String::from)
+}
+
+/// A12: an owner of 299 groups stands still. Those who take them are refused more groups than one
+/// answer can name until its promises are over. What is moved to one of them meanwhile is served.
+pub(crate) fn many_are_refused(broken: Option<Rule>) -> Outcome {
+    let mut cluster = Cluster::new(Options { traced: false, ..strict(3, 300, false, broken) });
+    let ids: Vec<_> = cluster.hosts.iter().map(|host| host.id).collect();
+    let last = cluster.groups[299];
+    for (key, group) in &mut cluster.plans[0].groups {
+        group.strategy = Strategy::Priority;
+        group.prefer = vec![ids[if *key == last { 2 } else { 0 }]];
+    }
+    cluster.settle()?;
+    cluster.expect("A12", cluster.groups_of(0).len() == 299, "it does not have what it should")?;
+    cluster.pause(0, 5 * SECOND);
+    cluster.run_for(400 * MILLISECOND)?;
+    cluster.order(2, Order::Move { group: last, to: ids[1] });
+    cluster.wait_until("A12", 40 * MILLISECOND, |this| {
+        (this.open[299] != [1]).then(|| "not moved".to_owned())
+    })?;
+    cluster.expect("A12", cluster.groups_of(1).len() == 1, "no group is refused")?;
     Ok(())
 }

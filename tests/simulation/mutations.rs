@@ -76,6 +76,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::MuteTakesNothing, "mute_heir"),
     (Rule::RankFallback, "list_differs"),
     (Rule::ReceiverChecksBalance, "split_and_heal"),
+    (Rule::RefusedNamed, "many_are_refused"),
     (Rule::RefusedKeepPlace, "checks_pass_at_once"),
     (Rule::OwnRemovalsExcused, "guardian_acts_often"),
     (Rule::Relay, "bridge_and_death"),
@@ -101,6 +102,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::VerifyAfterStall, "thawed_owner_knows_nothing"),
     (Rule::VerifyFollowing, "broadcasts_held_back"),
     (Rule::VotersAgree, "voters_differ"),
+    (Rule::WishesAligned, "mode_goes_to_and_fro"),
     (Rule::WithdrawAtOnce, "slow_kernel_of_a_loser"),
 ];
 

@@ -36,6 +36,7 @@ impl Cluster {
         this.granted_until = 0;
         self.safety.begin_life(host, self.now, self.hosts[host].plan);
         let configuration = self.configuration(host);
+        self.follow_mode(host, &configuration);
         let now = self.hosts[host].clock.read(self.now);
         let mut node = Node::new(now, configuration);
         node.recall_voters(self.hosts[host].disk.clone());
@@ -169,6 +170,7 @@ impl Cluster {
                 self.safety.hosts[host].plan =
                     usize::try_from(configuration.digest).expect("the number of a plan");
                 self.safety.hosts[host].adopted_at = self.now;
+                self.follow_mode(host, &configuration);
                 self.tell_usable(host);
                 Some(Event::Reconfigured(configuration))
             }

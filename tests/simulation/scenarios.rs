@@ -51,7 +51,7 @@ stories! {
     majority_stories {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
-        clocks_drift late_grants slow_way voters_differ
+        clocks_drift late_grants slow_way voters_differ mode_goes_to_and_fro many_are_refused
     }
     voter_stories {
         profiles_differ profile_of_a_voter_that_starts_again deaf_strict_owner

@@ -76,6 +76,7 @@ fn terms(lease: Duration) -> Terms {
         heard: true,
         longest: lease,
         lists: vec![1],
+        named: true,
     }
 }
 
