@@ -188,8 +188,6 @@ rules! {
     LookBeforeTake,
     /// A group for which a stranger answers is not taken.
     StrangerNotDisplaced,
-    /// A group that was let go because a stranger has it is asked about before others take it.
-    AddressConflictTold,
     /// A stranger who comes again soon after a defence is answered to each known client alone.
     DirectedDefence,
     /// A group that a stranger claims too is announced again.

@@ -53,9 +53,7 @@ impl Node {
             Tenure::Free if claim.cause == Cause::Removed(claim.owner) => at_once(claim.cause),
             // Time to ask who answers, also for the first in line.
             Tenure::Free if claim.cause == Cause::AddressConflict(claim.owner) => {
-                let told = self.holds(Rule::AddressConflictTold);
-                let grace = if told { self.foresight() } else { Duration::ZERO };
-                Some(Vacancy { cause: claim.cause, grace })
+                Some(Vacancy { cause: claim.cause, grace: self.foresight() })
             }
             Tenure::Free => at_once(gone.unwrap_or(Cause::Inability(claim.owner))),
             Tenure::MovingTo(to) => self.vacancy_under_way(entry, to, gone),

@@ -38,7 +38,6 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::CommonOrder, "owner_and_both_heirs_die"),
     (Rule::Corroboration, "one_way_cut"),
     (Rule::Damping, "flapping_node"),
-    (Rule::AddressConflictTold, "stranger_when_a_link_goes"),
     (Rule::Defence, "stranger_who_comes_later"),
     (Rule::DirectedDefence, "stranger_who_comes_again"),
     (Rule::DrainingTakesNothing, "drained_survivor"),
