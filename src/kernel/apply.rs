@@ -380,6 +380,7 @@ impl Shell {
                 {
                     addresses::promote_secondaries(&link.name);
                 }
+                self.reconciler.given(&change, now);
                 let (handle, how) = (self.handle.clone(), (self.mark, self.fence.lifetime()));
                 let made = addresses::make(handle, change, how);
                 self.running.push(made.boxed());

@@ -36,7 +36,8 @@ mod footing;
 mod seats;
 mod survey;
 
-/// Adding, and putting back, must have ended after this.
+/// Adding, and putting back, must have ended after this, not counting the time in which the changes
+/// of the group wait for those of others, as long as the kernel goes on answering.
 const ADD_TIMEOUT: Duration = Duration::from_secs(1);
 /// So many addresses share one [`ADD_TIMEOUT`]; 1000 of IPv6 were measured to take up to 0.3 s.
 const ADDRESSES_PER_TIMEOUT: usize = 100;
@@ -174,6 +175,19 @@ impl Group {
         ADD_TIMEOUT * u32::try_from(shares).unwrap_or(u32::MAX)
     }
 
+    /// The time that it has been given begins no earlier than this.
+    pub(super) fn postpone(&mut self, at: Instant) {
+        let until = at + self.add_timeout();
+        if let State::Adding { deadline, .. }
+        | State::Held {
+            repair: Repair::Missing { deadline } | Repair::Growing { deadline },
+            ..
+        } = &mut self.state
+        {
+            *deadline = until.max(*deadline);
+        }
+    }
+
     /// Whether nothing is lost by forgetting the group.
     pub(super) fn is_forgettable(&self) -> bool {
         self.retired && self.state == State::Idle
@@ -234,6 +248,9 @@ impl Group {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         self.note_time(now);
+        if let Some(answered) = under_way.got_on(self.configured.key) {
+            self.postpone(answered);
+        }
         if self.plain_until.is_some_and(|until| until <= now) {
             self.plain_until = None;
             self.relocate(host);

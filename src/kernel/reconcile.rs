@@ -34,6 +34,10 @@ pub(super) const RETRY: Duration = Duration::from_millis(50);
 /// slower than the one before, may take seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A change that was answered only after this has waited for others, or for the processor; the time
+/// of its group begins with the answer.
+const LONG: Duration = Duration::from_millis(500);
+
 /// What has to be done and told now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Settled {
@@ -251,19 +255,31 @@ impl Reconciler {
         }
     }
 
+    /// Notes that a change was given to the kernel, which may be long after it was ordered.
+    pub(super) fn given(&mut self, change: &Change, now: Instant) {
+        self.under_way.give(&change.place(), now);
+        self.limits.insert((now + ANSWER_TIMEOUT, change.place()));
+    }
+
     /// Takes in what the kernel answered to a change.
     pub(super) fn answered(&mut self, change: &Change, answer: Result<(), Refusal>, now: Instant) {
         let place = change.place();
         let owner = self.owners.get(&place.address).copied();
         let refused_add = answer.is_err() && matches!(change, Change::Add(_));
         let mut progress = Progress::Partial;
-        if let Some(ordered) = self.under_way.places.get_mut(&place) {
+        let ordered = self.under_way.places.get(&place).copied();
+        self.under_way.answer(&place, (now, now + RETRY));
+        if let Some(ordered) = ordered {
             if ordered.seen || refused_add {
                 progress = self.under_way.end(&place);
             } else {
                 // Removals are repeated after this too, until nothing is there.
-                ordered.until = Some(now + RETRY);
                 self.limits.insert((now + RETRY, place));
+            }
+            if let Some(group) = self.groups.get_mut(&ordered.group)
+                && now.since(ordered.at) >= LONG
+            {
+                group.postpone(now);
             }
         }
         if answer.is_err() || progress != Progress::Partial {
@@ -303,7 +319,6 @@ impl Reconciler {
             let outcome = group.settle(&self.host, (&self.under_way, &self.owners), now);
             for change in &outcome.changes {
                 self.under_way.begin(change, key, now);
-                self.limits.insert((now + ANSWER_TIMEOUT, change.place()));
             }
             settled.changes.extend(outcome.changes);
             settled.events.extend(outcome.events);
@@ -328,7 +343,9 @@ impl Reconciler {
             let Some(ordered) = self.under_way.places.get(&place) else { continue };
             if ordered.until.is_some_and(|until| until <= now) {
                 self.resynchronise = true;
-            } else if ordered.until.is_none() && ordered.at + ANSWER_TIMEOUT <= now {
+            } else if ordered.until.is_none()
+                && ordered.given.is_some_and(|given| given + ANSWER_TIMEOUT <= now)
+            {
                 self.under_way.end(&place);
                 self.resynchronise = true;
             }

@@ -171,6 +171,7 @@ impl Stage {
                     "nothing is due at {step}: {due:?}"
                 );
             }
+            "at" => self.now = Instant::from_millis(words[1].parse().unwrap()),
             "closed" => self.reconciler.set_closed(true),
             "open" => self.reconciler.set_closed(false),
             "configure" => {
@@ -183,6 +184,9 @@ impl Stage {
 
     fn follows(&mut self) -> String {
         let settled = self.reconciler.settle(self.now);
+        for change in &settled.changes {
+            self.reconciler.given(change, self.now);
+        }
         let changes = settled.changes.iter().map(|change| match change {
             Change::Add(place) => format!("+{}", shown(*place)),
             Change::Remove { place, connections: true } => format!("-{}", shown(*place)),

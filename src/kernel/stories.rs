@@ -123,6 +123,28 @@ fn late_means_failed() {
 }
 
 #[test]
+fn the_time_that_others_take_does_not_count() {
+    // As long as the kernel answers to anybody, it gets to the second one.
+    play(
+        "acquire 1 -> +A2 +B2
+         sees A2
+         at 900
+         done +A2
+         time 1000
+         at 1800
+         sees B2 -> present:1",
+    );
+    play(
+        "acquire 1 -> +A2 +B2
+         sees A2
+         at 900
+         done +A2
+         time 1000
+         time 1900 -> -A2",
+    );
+}
+
+#[test]
 fn absent_is_told_when_everything_is_seen_to_be_gone() {
     play(
         "acquire 1 -> +A2 +B2

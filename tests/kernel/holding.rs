@@ -3,7 +3,7 @@
 use buoy::protocol::{Failure, KernelEvent, Ticket};
 
 use crate::fixture::{Fixture, group, key};
-use crate::namespace::{Neighbour, ip, isolated};
+use crate::namespace::{Neighbour, alone, ip, isolated};
 use crate::until::until;
 
 const TRUE_HARDWARE: &str = "02:00:00:00:00:01";
@@ -143,6 +143,24 @@ fn a_changed_configuration_leaves_the_rest_alone() {
         assert!(shown.contains("10.77.0.100/32"), "{shown}");
         assert!(!shown.contains("10.77.0.11"), "{shown}");
         assert_eq!(fixture.kernel.counters().repairs.value(), 0);
+        fixture.stop();
+    });
+}
+
+/// The kernel takes seconds for all of them, and each waits for those before it: none is given up.
+#[test]
+fn thousands_of_groups_wait_for_each_other() {
+    alone("holding::thousands_of_groups_wait_for_each_other", |_| {
+        let groups: Vec<_> =
+            (0..4096).map(|at| group("eth0", &[&format!("fd77::1:{at:x}/128")])).collect();
+        let fixture = Fixture::start(groups.clone());
+        for group in &groups {
+            fixture.kernel.acquire(group.key, Ticket(1));
+        }
+        for _ in &groups {
+            let event = fixture.next();
+            assert!(matches!(event, KernelEvent::Present { .. }), "{event:?}");
+        }
         fixture.stop();
     });
 }

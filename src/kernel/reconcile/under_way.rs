@@ -20,6 +20,8 @@ pub(in crate::kernel) struct Ordered {
     pub(in crate::kernel) adding: bool,
     /// When.
     pub(in crate::kernel) at: Instant,
+    /// When it was given to the kernel; until then it waits for others.
+    pub(in crate::kernel) given: Option<Instant>,
     /// The effect was seen.
     pub(in crate::kernel) seen: bool,
     /// The kernel answered; the effect must be seen by then.
@@ -31,6 +33,7 @@ pub(in crate::kernel) struct Ordered {
 struct Open {
     all: usize,
     unseen: usize,
+    unanswered: usize,
 }
 
 impl Open {
@@ -46,6 +49,8 @@ pub(in crate::kernel) struct UnderWay {
     pub(in crate::kernel) places: BTreeMap<Place, Ordered>,
     /// Counted, so that a group of 1000 addresses is not looked through at every event.
     open: BTreeMap<GroupKey, Open>,
+    /// When the kernel last answered to any of them.
+    answered: Instant,
 }
 
 /// Whether something expected happened, and what it means for the group.
@@ -87,11 +92,35 @@ impl UnderWay {
 
     pub(in crate::kernel) fn begin(&mut self, change: &Change, group: GroupKey, at: Instant) {
         let adding = matches!(change, Change::Add(_));
-        let ordered = Ordered { group, adding, at, seen: false, until: None };
+        let ordered = Ordered { group, adding, at, given: None, seen: false, until: None };
         self.places.insert(change.place(), ordered);
         let open = self.open.entry(group).or_default();
         open.all += 1;
         open.unseen += 1;
+        open.unanswered += 1;
+    }
+
+    /// The change was given to the kernel.
+    pub(in crate::kernel) fn give(&mut self, place: &Place, now: Instant) {
+        if let Some(ordered) = self.places.get_mut(place) {
+            ordered.given.get_or_insert(now);
+        }
+    }
+
+    /// The kernel has answered to a change, whose effect must be seen by then.
+    pub(in crate::kernel) fn answer(&mut self, place: &Place, (now, until): (Instant, Instant)) {
+        self.answered = now;
+        let Some(ordered) = self.places.get_mut(place) else { return };
+        let first = ordered.until.replace(until).is_none();
+        if let Some(open) = self.open.get_mut(&ordered.group) {
+            open.unanswered = open.unanswered.saturating_sub(usize::from(first));
+        }
+    }
+
+    /// When the kernel has last answered to anybody, if changes of the group wait for that.
+    pub(in crate::kernel) fn got_on(&self, group: GroupKey) -> Option<Instant> {
+        let waits = self.open.get(&group).is_some_and(|open| open.unanswered > 0);
+        waits.then_some(self.answered)
     }
 
     pub(in crate::kernel) fn end(&mut self, place: &Place) -> Progress {
@@ -99,6 +128,7 @@ impl UnderWay {
         let Some(open) = self.open.get_mut(&ordered.group) else { return Progress::Unexpected };
         open.all = open.all.saturating_sub(1);
         open.unseen = open.unseen.saturating_sub(usize::from(!ordered.seen));
+        open.unanswered = open.unanswered.saturating_sub(usize::from(ordered.until.is_none()));
         let open = *open;
         if open.all == 0 {
             self.open.remove(&ordered.group);
@@ -134,6 +164,7 @@ impl UnderWay {
             let open = self.open.entry(ordered.group).or_default();
             open.all += 1;
             open.unseen += usize::from(!ordered.seen);
+            open.unanswered += usize::from(ordered.until.is_none());
         }
     }
 }

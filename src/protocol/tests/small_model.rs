@@ -219,6 +219,7 @@ impl World {
                     heard: true,
                     longest: lease,
                     lists: Vec::new(),
+                    named: true,
                 };
                 for grant in state.voters[voter].answer(at(now), from, &request, &terms) {
                     state.on_the_way.push((now, Datagram::Grant(voter, from, grant)));
