@@ -9,7 +9,7 @@ use super::audit::{Ledger, audit};
 use super::instances::{Reader, only};
 use super::lines;
 use super::model::{Bfd, Globals, Host, Process, Said, Script, TrackFile, Tracked};
-use super::report::{Findings, Verdict};
+use super::report::{Findings, Verdict, listed};
 use super::source::Files;
 use super::tree::{Node, grow};
 use super::values::{host_ip, microseconds, number, program};
@@ -22,6 +22,15 @@ pub(super) fn read(
     findings: &mut Findings,
 ) -> Host {
     let lexed = lines::read(files, path, id, findings);
+    if !lexed.ids.is_empty() {
+        let ids: Vec<String> = lexed.ids.iter().map(|id| format!("@{id}")).collect();
+        let text = format!(
+            "{path} has lines for {}, which keepalived leaves out without -i: {path}{} reads them",
+            listed(&ids),
+            ids.first().map_or("@ID", String::as_str)
+        );
+        findings.tell(text, &[]);
+    }
     let (nodes, _) = grow(&lexed.lines, findings);
     let mut ledger = Ledger::default();
     audit(&nodes, &mut ledger, findings);

@@ -18,7 +18,8 @@ use super::definitions::{Definitions, Endless, LINE_MAX, Replaced, definition, u
 use super::report::{Entry, Findings, Verdict};
 use super::sequences::{Sequence, sequence};
 use super::source::{
-    DEPTH_MAX, FILE_SIZE_MAX, FILES_MAX, Files, LINES_MAX, Place, beside, is_pattern, matches,
+    DEPTH_MAX, FILE_SIZE_MAX, FILES_MAX, Files, LINES_MAX, Place, beside, directory, is_pattern,
+    matches,
 };
 use super::words::without_comment;
 
@@ -40,6 +41,8 @@ pub(super) struct Lexed {
     pub(super) entries: Vec<Entry>,
     /// Files in the order of reading.
     pub(super) read: Vec<String>,
+    /// Names of conditions, where keepalived has no name itself.
+    pub(super) ids: Vec<String>,
 }
 
 /// A definition of several lines that has not ended.
@@ -101,7 +104,7 @@ impl Lexer<'_> {
             self.findings.refuse(&place(line), "", "holds a byte of zero: it is no text", remedy);
             return;
         }
-        self.definitions.set("_PWD", super::source::directory(path).trim_end_matches('/'));
+        self.set_directory(path);
         self.open.push(path.to_owned());
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             if self.stopped {
@@ -112,6 +115,13 @@ impl Lexer<'_> {
             self.raw(line.trim_end_matches('\r'), &place(index + 1));
         }
         self.open.pop();
+    }
+
+    /// What `${_PWD}` stands for, if it is known: where a file lies at the host.
+    fn set_directory(&mut self, path: &str) {
+        if let Some(here) = Some(directory(path)).filter(|here| here.starts_with('/')) {
+            self.definitions.set("_PWD", here.trim_end_matches('/'));
+        }
     }
 
     /// One line as it stands in a file.
@@ -227,6 +237,9 @@ impl Lexer<'_> {
             None => (wanted.strip_prefix('@').unwrap_or_default(), false),
         };
         let holds = (self.id == Some(name)) != reversed;
+        if self.id.is_none() && !reversed && !self.found.ids.iter().any(|id| id == name) {
+            self.found.ids.push(name.to_owned());
+        }
         let rest = rest.trim_start_matches([' ', '\t']);
         if holds && !rest.is_empty() {
             return Some(rest.to_owned());
@@ -292,8 +305,7 @@ impl Lexer<'_> {
                 Ok(content) => {
                     count += 1;
                     self.file(&path, &content.bytes);
-                    let here = super::source::directory(&including).trim_end_matches('/');
-                    self.definitions.set("_PWD", here);
+                    self.set_directory(&including);
                 }
                 Err(error) => {
                     let problem = format!("{path} cannot be read ({error})");
@@ -318,8 +330,16 @@ impl Lexer<'_> {
             && let Some(name) = undefined(text)
         {
             let problem = format!("nothing defines ${{{name}}} before this line");
-            let remedy = "define it, or give the file that defines it; keepalived splits the line \
-                          at its braces";
+            let remedy = match name {
+                "_PWD" => {
+                    "it is the directory of the file at its host: name it from the root (/...)"
+                }
+                "_RANDOM" => "it is another number at each start: write the number that is meant",
+                _ => {
+                    "define it, or give the file that defines it; keepalived splits the line at \
+                     its braces"
+                }
+            };
             self.findings.refuse(place, "", problem, remedy);
             return;
         }

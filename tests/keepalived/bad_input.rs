@@ -34,6 +34,7 @@ fn broken_files_are_refused_with_the_line() {
     refused(&INSTANCE.replace("192.0.2.100", "{{ vip }}"), "template");
     let twin = INSTANCE.replace("vrrp_instance V", "vrrp_instance W").replace("51", "52");
     refused(&format!("{INSTANCE}{twin}"), "192.0.2.100 stands in V too (k.conf:6)");
+    refused(&INSTANCE.replace("priority 100", "notify ${_PWD}/x"), "directory of the file");
     refused("", "no vrrp_instance");
     refused("global_defs {\nrouter_id k\n}\n", "no vrrp_instance");
     refused("vrrp_instance V {\ninterface eth0\0\n", "byte of zero");

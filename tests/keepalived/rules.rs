@@ -60,6 +60,8 @@ fn conditions_definitions_and_sequences_decide_what_is_read() {
     assert!(written.contains("priority of k 50"), "{written}");
     let skipped = other.entries.iter().filter(|entry| entry.keyword.starts_with('@')).count();
     assert_eq!(skipped, 2, "{:?}", other.entries);
+    let said = told(&other);
+    assert!(said.contains("k.conf has lines for @site1, which keepalived leaves out"), "{said}");
 }
 
 #[test]
