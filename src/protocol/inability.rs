@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use super::action::Inability;
 use super::configuration::NODES_MAX;
+use super::event::Failure;
 use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
 use super::message::NodePhase;
@@ -37,7 +38,7 @@ const UNABLE_LEAST: usize = 4;
 /// What a node has said is believed for so long: its heartbeats say it again and again, and an answer
 /// to an offer does while an owner that drains offers again.
 const BELIEVED: Duration = Duration::from_secs(60);
-/// After the first refusal of the kernel, nothing is offered for twice this; doubled each time.
+/// After the first failure to hold a group it is not offered for twice this; doubled each time.
 const REFUSED_MIN: Duration = Duration::from_secs(15);
 /// The doubling of [`REFUSED_MIN`] ends here.
 const REFUSED_MAX: Duration = Duration::from_secs(3600);
@@ -77,13 +78,18 @@ impl Refused {
     pub(super) fn new(now: Instant, why: Inability, failures: u32, backs_off: bool) -> Self {
         let pause = BACKOFF_MIN * 2_u32.saturating_pow(failures.min(6));
         let pause = if backs_off { pause.min(BACKOFF_MAX) } else { Duration::ZERO };
-        let told_until = now + refused_for(failures.saturating_add(1));
+        let told_until = now + refused_for(why, failures.saturating_add(1));
         Self { why, since: now, retry_at: now + pause, told_until }
     }
 }
 
-/// How long a group is not offered to a node whose kernel has refused it so many times in a row.
-fn refused_for(failures: u32) -> Duration {
+/// How long a group is not offered to a node whose kernel has refused it so many times in a row. A
+/// kernel that has said no, as one does where IPv6 is off, says so again: each try would end the
+/// group's connections where it is.
+fn refused_for(why: Inability, failures: u32) -> Duration {
+    if matches!(why, Inability::Kernel(Failure::Refused | Failure::NotPermitted)) {
+        return REFUSED_MAX;
+    }
     REFUSED_MIN.saturating_mul(2_u32.saturating_pow(failures.min(8))).min(REFUSED_MAX)
 }
 
@@ -281,11 +287,13 @@ mod tests {
 
     #[test]
     fn each_refusal_doubles_the_time_up_to_an_hour() {
-        let seconds = |failures| refused_for(failures).as_secs();
+        let seconds = |failures| refused_for(Inability::FlushWar, failures).as_secs();
         let table = [(1, 30), (2, 60), (3, 120), (4, 240), (7, 1920), (8, 3600), (99, 3600)];
         for (failures, expected) in table {
             assert_eq!(seconds(failures), expected, "{failures}");
         }
+        let refused = Inability::Kernel(Failure::Refused);
+        assert_eq!(refused_for(refused, 1), REFUSED_MAX, "it refuses again");
     }
 
     const LINK: (GroupKey, Inability) = (GroupKey(1), Inability::LinkDown);
