@@ -61,13 +61,12 @@ fn owner_deaf_on_the_clients_network() -> Outcome {
     })
 }
 
-/// Of a pair one node is deaf, and no host on the network answers echo requests. It finds that by ARP,
+/// Of a pair one node is deaf, and no other host on the network answers echo requests. It finds that by ARP,
 /// and does not take what the other has.
 fn deaf_node_of_a_pair() -> Outcome {
     with_unstarted(&Shape { nodes: 2, ..Shape::default() }, |scene| {
-        for host in 0..=scene.cluster.nodes() {
-            let silent = || std::fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", "1");
-            scene.cluster.namespace(host).run(silent).map_err(|error| error.to_string())??;
+        for family in ["ipv4/icmp_echo_ignore_all", "ipv6/icmp/echo_ignore_all"] {
+            scene.cluster.client().set_sysctl(family, "1")?;
         }
         for node in 0..2 {
             scene.cluster.start(node)?;
