@@ -34,6 +34,10 @@ pub(crate) const TESTS: &[Test] = &[
 /// longer.
 const OUTAGE_MAX: Duration = Duration::from_secs(1);
 
+/// An address that went twice, with its host's network and with that of the host that took it: 1.0 s
+/// was seen beside other work.
+const PUT_MAX: Duration = Duration::from_secs(3);
+
 /// Fails if any node has said or recorded that another host has an address.
 fn no_claimant(scene: &Scene) -> Outcome {
     for node in 0..scene.cluster.nodes() {
@@ -70,7 +74,7 @@ fn uplink_put_under_a_bridge() -> Outcome {
             scene.back(node)?;
         }
         let figures = scene.figures(begin);
-        assert!(figures.worst <= OUTAGE_MAX, "out for {:?}", figures.worst);
+        assert!(figures.worst <= PUT_MAX, "out for {:?}", figures.worst);
         let victim = scene.owner(vip(105))?;
         let killed = clock::now();
         scene.cluster.signal_family(victim, Signal::SIGKILL);

@@ -34,7 +34,7 @@ pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
         }
         (Inability::Kernel(Failure::NoInterface), None) => "the interface does not exist",
         (Inability::Kernel(Failure::NotPermitted), _) => {
-            "the daemon lacks the permission (CAP_NET_ADMIN)"
+            "its kernel does not permit it (IPv6 is off there, or the daemon lacks CAP_NET_ADMIN)"
         }
         (Inability::Kernel(Failure::ForeignAddress), _) => {
             "the address is already on this host and is not ours"

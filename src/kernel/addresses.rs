@@ -28,6 +28,8 @@ use super::reconcile::{Change, Refusal};
 // Error numbers of Linux, the same on every architecture that Rust supports but MIPS and SPARC,
 // where `Refusal::Other` is the worst that follows for the last one.
 const EPERM: i32 = 1;
+/// Also what the kernel says to an IPv6 address where IPv6 is off.
+const EACCES: i32 = 13;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
 const EADDRNOTAVAIL: i32 = 99;
@@ -112,7 +114,7 @@ fn named(place: &Place) -> AddressMessage {
 fn refusal(error: rtnetlink::Error) -> Refusal {
     let rtnetlink::Error::NetlinkError(message) = error else { return Refusal::Disconnected };
     match io::Error::raw_os_error(&message.to_io()) {
-        Some(EPERM) => Refusal::NotPermitted,
+        Some(EPERM | EACCES) => Refusal::NotPermitted,
         Some(EEXIST) => Refusal::Exists,
         Some(ENODEV) => Refusal::NoLink,
         Some(EADDRNOTAVAIL) => Refusal::Missing,

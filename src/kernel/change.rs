@@ -34,7 +34,7 @@ pub(super) enum Refusal {
     Missing,
     /// The link does not exist.
     NoLink,
-    /// The daemon lacks the permission.
+    /// The daemon lacks the permission, or IPv6 is off on the link.
     NotPermitted,
     /// The connection to the kernel broke; the change may or may not have been made.
     Disconnected,

@@ -79,6 +79,13 @@ impl Announcements {
         self.queue.insert((true, due, group));
     }
 
+    /// The group has so many addresses from now on; without a course nothing is noted.
+    pub(super) fn resize(&mut self, group: GroupKey, addresses: u16) {
+        if let Some(course) = self.courses.get_mut(&group) {
+            course.addresses = addresses;
+        }
+    }
+
     /// Ends the course of a group: nothing is announced any more.
     pub(super) fn stop(&mut self, group: GroupKey) {
         if let Some(course) = self.courses.remove(&group) {

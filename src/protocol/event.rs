@@ -235,7 +235,7 @@ pub const MISSING_TOLD: usize = 3;
 pub enum Failure {
     /// The interface does not exist.
     NoInterface,
-    /// The daemon lacks the permission.
+    /// The daemon lacks the permission, or IPv6 is off on the link.
     NotPermitted,
     /// The address is already on this host and is not ours.
     ForeignAddress,

@@ -83,11 +83,11 @@ impl Refused {
     }
 }
 
-/// How long a group is not offered to a node whose kernel has refused it so many times in a row. A
-/// kernel that has said no, as one does where IPv6 is off, says so again: each try would end the
-/// group's connections where it is.
+/// How long a group is not offered to a node whose kernel has refused it so many times in a row. What
+/// a kernel does not permit, such as IPv6 where that is off, it does not permit the next time either:
+/// each try would end the group's connections where it is.
 fn refused_for(why: Inability, failures: u32) -> Duration {
-    if matches!(why, Inability::Kernel(Failure::Refused | Failure::NotPermitted)) {
+    if why == Inability::Kernel(Failure::NotPermitted) {
         return REFUSED_MAX;
     }
     REFUSED_MIN.saturating_mul(2_u32.saturating_pow(failures.min(8))).min(REFUSED_MAX)
@@ -292,8 +292,8 @@ mod tests {
         for (failures, expected) in table {
             assert_eq!(seconds(failures), expected, "{failures}");
         }
-        let refused = Inability::Kernel(Failure::Refused);
-        assert_eq!(refused_for(refused, 1), REFUSED_MAX, "it refuses again");
+        let refused = Inability::Kernel(Failure::NotPermitted);
+        assert_eq!(refused_for(refused, 1), REFUSED_MAX, "nor is it the next time");
     }
 
     const LINK: (GroupKey, Inability) = (GroupKey(1), Inability::LinkDown);

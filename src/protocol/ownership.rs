@@ -383,7 +383,7 @@ impl Node {
     fn forget_removed(&mut self, group: GroupKey) {
         let idle = self.groups.get(&group).is_some_and(|here| here.holding == Holding::Idle);
         if idle && !self.configuration.groups.contains_key(&group) {
-            self.groups.remove(&group);
+            self.forget(group);
         }
     }
 
@@ -477,7 +477,7 @@ impl Node {
             .collect();
         for (group, holding) in removed {
             if holding == Holding::Idle {
-                self.groups.remove(&group);
+                self.forget(group);
             } else {
                 self.let_go(group, Purpose::Free);
             }

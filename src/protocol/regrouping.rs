@@ -26,6 +26,9 @@ impl Node {
         for group in &wanted {
             self.go_on_with(*group, &here);
         }
+        for (group, configured) in &self.configuration.groups {
+            self.announcements.resize(*group, configured.address_count());
+        }
         for group in wanted {
             self.drop_what_is_not_configured(group);
         }
@@ -127,7 +130,7 @@ impl Node {
             .map(|(group, _)| *group)
             .collect();
         for group in gone {
-            self.groups.remove(&group);
+            self.forget(group);
             self.announcements.stop(group);
             // The kernel side keeps what another group has been acquired with.
             let ticket = self.ticket();

@@ -147,7 +147,8 @@ impl Cluster {
         if self.options.strict.is_none() || self.is_open(host) || self.is_excused(host) {
             return;
         }
-        let other = self.open[group].iter().find(|other| !self.is_excused(**other));
+        let other =
+            self.open[group].iter().find(|other| **other != host && !self.is_excused(**other));
         if let Some(other) = other {
             let text = format!("n{host} announces g{group}, which n{other} has the lease of");
             self.flag("S12", text);

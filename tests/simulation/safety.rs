@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use buoy::protocol::{
-    Claim, Epoch, GroupKey, Incarnation, Message, NodeId, NodePhase, Report, Ticket, Verdict,
+    Claim, Epoch, Group, GroupKey, Incarnation, Message, NodeId, NodePhase, Report, Ticket, Verdict,
 };
 
 use crate::cluster::{Cluster, Happening};
@@ -322,7 +322,9 @@ impl Cluster {
         self.check_leased(host, group);
         self.check_verified(host, group);
         let rate = u64::from(self.options.timing.announce_rate);
-        let cost = u64::from(self.addresses(group)) * SECOND;
+        let plan = &self.plans[self.safety.hosts[host].plan];
+        let addresses = plan.groups.get(&self.groups[group]).map_or(1, Group::address_count);
+        let cost = u64::from(addresses) * SECOND;
         // A host counts by its own clock.
         let drift = 2 * self.options.drift;
         let memory = &mut self.safety.hosts[host];
@@ -346,7 +348,12 @@ impl Cluster {
                 self.check_accusation(host, peer);
             }
             Report::Released { group, epoch } => {
-                memory.released.insert(*group, *epoch);
+                // As an address of another group it stays, and its claim with it (seed 5551).
+                let stays = self.hosts[host].kernel.present[self.group_index[group]];
+                let memory = &mut self.safety.hosts[host];
+                if !stays {
+                    memory.released.insert(*group, *epoch);
+                }
             }
             Report::Acquired { group, epoch } => {
                 if memory.released.get(group).is_some_and(|released| released >= epoch) {
