@@ -347,13 +347,11 @@ impl Cluster {
                 let peer = self.index[peer];
                 self.check_accusation(host, peer);
             }
+            // As an address of another group it stays, and its claim with it (seed 5551).
+            Report::Released { group, .. }
+                if self.hosts[host].kernel.present[self.group_index[group]] => {}
             Report::Released { group, epoch } => {
-                // As an address of another group it stays, and its claim with it (seed 5551).
-                let stays = self.hosts[host].kernel.present[self.group_index[group]];
-                let memory = &mut self.safety.hosts[host];
-                if !stays {
-                    memory.released.insert(*group, *epoch);
-                }
+                memory.released.insert(*group, *epoch);
             }
             Report::Acquired { group, epoch } => {
                 if memory.released.get(group).is_some_and(|released| released >= epoch) {
