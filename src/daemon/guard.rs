@@ -44,6 +44,9 @@ const AGAIN: Duration = Duration::from_millis(20);
 const ACTS_WITHIN: Duration = Duration::from_secs(10);
 /// One that starts has started after this, or has ended (`TimeoutStartSec=` of the unit).
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
+/// A dead daemon has closed its sockets after this; closing those of nf_tables and of packets waits
+/// for the kernel, some 10 ms on a quiet host.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 /// How often to look for another process.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -198,8 +201,13 @@ impl Guard {
             match Presence::take(mark) {
                 Ok(Found::Nobody(presence)) => return Takes::Over(Some(presence)),
                 Ok(Found::Starting | Found::Running) if dying => return Takes::Over(None),
-                // It has removed what it did not want, and has a guardian of its own.
-                Ok(Found::Running) => return Takes::Nothing,
+                // Another one has removed what it did not want, and has a guardian of its own. But the
+                // dead one is nobody's parent as soon as all its threads are ending, and the last of
+                // them may still be closing sockets, which waits for the kernel.
+                Ok(Found::Running) if clock::now().since(begun) > CLOSED_WITHIN => {
+                    return Takes::Nothing;
+                }
+                Ok(Found::Running) => std::thread::park_timeout(LOOK),
                 Ok(Found::Starting) if clock::now().since(begun) > STARTED_WITHIN => {
                     return Takes::Nothing;
                 }
@@ -289,5 +297,34 @@ impl<'a> Farewells<'a> {
             let _ = socket.send_to(&farewell.datagram, farewell.to);
         }
         self.left > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The daemon is nobody's parent any more, and one of its threads still closes sockets.
+    #[test]
+    fn a_dead_daemon_that_closes_its_sockets_late_is_no_other_daemon() {
+        let mark = Mark::of(&format!("late {:?}", clock::now()));
+        let Ok(Found::Nobody(daemon)) = Presence::take(mark) else { panic!("it is taken") };
+        daemon.announce().unwrap();
+        let closing = std::thread::spawn(move || {
+            std::thread::park_timeout(LOOK * 3);
+            drop(daemon);
+        });
+        // Zero is the parent of no process of a test.
+        let taken = Guard::default().take_over(mark);
+        assert!(matches!(taken, Takes::Over(Some(_))), "it is left alone");
+        closing.join().unwrap();
+    }
+
+    #[test]
+    fn another_daemon_that_runs_is_left_alone() {
+        let mark = Mark::of(&format!("another {:?}", clock::now()));
+        let Ok(Found::Nobody(daemon)) = Presence::take(mark) else { panic!("it is taken") };
+        daemon.announce().unwrap();
+        assert!(matches!(Guard::default().take_over(mark), Takes::Nothing));
     }
 }

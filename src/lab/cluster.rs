@@ -22,7 +22,7 @@ use super::network::Network;
 use super::ownership::Watch;
 use super::plan::{Configuration, Plan};
 use super::probe::Prober;
-use super::process::Process;
+use super::process::{self, Process};
 
 const DIRECTORY_PREFIX: &str = "buoy-lab-";
 
@@ -256,7 +256,11 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        let started = self.processes.iter().any(Option::is_some);
         self.processes.clear();
+        if started {
+            self.network.hosts().iter().for_each(|host| process::end_all_in(&host.namespace));
+        }
         // What cannot be removed now is removed by the next lab.
         let _ = fs::remove_dir_all(&self.directory);
     }

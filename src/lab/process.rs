@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -115,10 +116,27 @@ impl Drop for Process {
     }
 }
 
+/// Kills every process that runs in a namespace, such as the one that holds the tables of a daemon
+/// whose guardian was killed as well: it would keep the namespace for as long as addresses are in it.
+pub(super) fn end_all_in(namespace: &Namespace) {
+    let file = |path: String| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let Some(wanted) = file(namespace.path()) else { return };
+    for process in processes() {
+        if file(format!("/proc/{process}/ns/net")) == Some(wanted) {
+            // It may have ended meanwhile.
+            let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+        }
+    }
+}
+
+/// The numbers of all processes.
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// The processes whose parent is this one, by `/proc/PID/stat`.
 fn children(parent: Pid) -> Vec<Pid> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let of_parent = |pid: &i32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // After the name, which may contain anything: state, then parent.
@@ -126,7 +144,7 @@ fn children(parent: Pid) -> Vec<Pid> {
         let id = rest.split_whitespace().nth(1).and_then(|id| id.parse().ok());
         id == Some(parent.as_raw())
     };
-    numbers.filter(of_parent).map(Pid::from_raw).collect()
+    processes().filter(of_parent).map(Pid::from_raw).collect()
 }
 
 fn await_end(mut child: Child, end: &Mutex<Option<ExitStatus>>) {
