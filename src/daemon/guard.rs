@@ -302,18 +302,20 @@ impl<'a> Farewells<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+
     use super::*;
 
     /// The daemon is nobody's parent any more, and one of its threads still closes sockets.
     #[test]
     fn a_dead_daemon_that_closes_its_sockets_late_is_no_other_daemon() {
         let mark = Mark::of(&format!("late {:?}", clock::now()));
-        let Ok(Found::Nobody(daemon)) = Presence::take(mark) else { panic!("it is taken") };
-        daemon.announce().unwrap();
-        let closing = std::thread::spawn(move || {
-            std::thread::park_timeout(LOOK * 3);
-            drop(daemon);
-        });
+        let name = format!("buoy/{:08x}", mark.value());
+        let daemon = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap());
+        let daemon = daemon.unwrap();
+        // It has closed its sockets after the guardian has looked whether it runs.
+        let closing = std::thread::spawn(move || drop(daemon.accept().unwrap()));
         // Zero is the parent of no process of a test.
         let taken = Guard::default().take_over(mark);
         assert!(matches!(taken, Takes::Over(Some(_))), "it is left alone");

@@ -71,7 +71,7 @@ impl Mark {
     }
 
     /// As addresses bear it.
-    pub(super) const fn value(self) -> u32 {
+    pub(crate) const fn value(self) -> u32 {
         self.value
     }
 
