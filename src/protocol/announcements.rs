@@ -217,6 +217,23 @@ mod tests {
     }
 
     #[test]
+    fn a_course_costs_what_its_group_has_now() {
+        let sent = |resized: bool| {
+            let mut announcements = Announcements::new(Instant::START);
+            for group in [1, 2] {
+                announcements.start(Instant::START, GroupKey(group), 1);
+            }
+            if resized {
+                announcements.resize(GroupKey(1), 6);
+            }
+            announcements.resize(GroupKey(3), 6);
+            drain(&mut announcements, Instant::START, PACE)
+        };
+        assert_eq!(sent(false), [1, 2]);
+        assert_eq!(sent(true), [1], "nothing is left in the bucket");
+    }
+
+    #[test]
     fn a_stopped_course_is_silent() {
         let mut announcements = Announcements::new(Instant::START);
         announcements.start(Instant::START, GroupKey(1), 1);

@@ -20,6 +20,7 @@ mod majority;
 mod moves;
 mod neighbours;
 mod preservation;
+mod regrouping;
 mod rules;
 mod small_model;
 
