@@ -67,14 +67,22 @@ impl Deafness {
     }
 
     /// Takes in the outcome of a test.
-    pub(super) fn tested(&mut self, link: u32, reach: Reach) {
+    pub(super) fn tested(&mut self, link: u32, reach: Reach, host: &Host) {
         let changed = match reach {
             Reach::Silent => self.deaf.insert(link),
             Reach::Answered | Reach::NobodyToAsk => self.deaf.remove(&link),
         };
         if changed {
-            let deaf = self.deaf.contains(&link);
-            tracing::info!(link, deaf, "no peer is heard on a link; hosts there were asked");
+            let name = host.link(link).map_or("", |link| link.name.as_str());
+            if self.deaf.contains(&link) {
+                tracing::warn!(
+                    link = name,
+                    "this host is deaf on a link: neither peers nor other hosts are heard there; \
+                     its groups go to other nodes until they are"
+                );
+            } else {
+                tracing::info!(link = name, "other hosts are heard on the link again");
+            }
         }
     }
 
@@ -115,7 +123,7 @@ mod tests {
             (Reach::Answered, false),
             (Reach::Silent, true),
         ] {
-            deafness.tested(LINK, reach);
+            deafness.tested(LINK, reach, &host);
             assert_eq!(!deafness.links(&host).is_empty(), deaf, "{reach:?}");
         }
         deafness.suspect(Vec::new());

@@ -53,7 +53,9 @@ impl Shell {
     pub(super) fn tested(&mut self, tested: Option<Tested>) {
         match tested {
             Some(Tested::Host(reach)) => (self.events)(KernelEvent::Reach(reach)),
-            Some(Tested::Link(link, reach)) => self.deafness.tested(link, reach),
+            Some(Tested::Link(link, reach)) => {
+                self.deafness.tested(link, reach, self.reconciler.host());
+            }
             None => {}
         }
     }
