@@ -109,6 +109,16 @@ fn connect_within(client: &Neighbour, to: &str, time: Duration) -> std::io::Resu
     Ok(stream)
 }
 
+/// A former owner that keeps a connection of the client to each address, on which ticks come.
+fn handed_over(client: &Neighbour) -> (Fixture, Lease, [TcpStream; 2]) {
+    let (old, lease) = owner();
+    serve(tick);
+    acquire(&old, Ticket(1));
+    let there = [WEB, WEB6].map(|to| connect(client, to));
+    hand(&old, Ticket(2));
+    (old, lease, there)
+}
+
 /// Puts a second host on the wire: the neighbour becomes a switch with an address.
 fn second_host(client: &Neighbour) -> Neighbour {
     let new = Neighbour::start();
@@ -260,11 +270,7 @@ fn forwarding_ends_also_where_its_rules_are_made_use_of() {
 #[test]
 fn an_address_that_was_handed_over_is_mute() {
     isolated("handing::an_address_that_was_handed_over_is_mute", |client| {
-        let (old, _lease) = owner();
-        serve(tick);
-        acquire(&old, Ticket(1));
-        let mut there = [WEB, WEB6].map(|to| connect(client, to));
-        hand(&old, Ticket(2));
+        let (old, _lease, mut there) = handed_over(client);
 
         client.ip("neigh flush dev eth0");
         for to in [WEB, WEB6] {
@@ -326,11 +332,7 @@ fn stays_with(client: &Neighbour) {
 #[test]
 fn kept_connections_outlast_a_flush_and_a_link_that_was_down() {
     isolated("handing::kept_connections_outlast_a_flush_and_a_link_that_was_down", |client| {
-        let (old, _lease) = owner();
-        serve(tick);
-        acquire(&old, Ticket(1));
-        let mut there = [WEB, WEB6].map(|to| connect(client, to));
-        hand(&old, Ticket(2));
+        let (old, _lease, mut there) = handed_over(client);
         stays_with(client);
         let down_and_up = ["link set eth0 down", "link set eth0 up"];
         for commands in [&["addr flush dev eth0"][..], &down_and_up] {
@@ -357,11 +359,7 @@ fn kept_connections_outlast_a_flush_and_a_link_that_was_down() {
 #[test]
 fn kept_connections_are_reset_when_the_hardware_address_changes() {
     isolated("handing::kept_connections_are_reset_when_the_hardware_address_changes", |client| {
-        let (old, _lease) = owner();
-        serve(tick);
-        acquire(&old, Ticket(1));
-        let mut there = [WEB, WEB6].map(|to| connect(client, to));
-        hand(&old, Ticket(2));
+        let (old, _lease, mut there) = handed_over(client);
         stays_with(client);
         ip("link set eth0 address 02:00:00:00:00:44");
         for stream in &mut there {
