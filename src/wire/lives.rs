@@ -38,7 +38,10 @@ pub(super) struct Peer {
     /// Keys of unknown lives derived: a forged header costs an attacker nothing.
     derivations: Limiter,
     /// Hellos sent to lives that are not proven: a recording costs an attacker nothing.
-    pub(super) hellos: Limiter,
+    hellos: Limiter,
+    /// Those of them that answer a challenge. Heartbeats of a life that is not proven come often
+    /// and in step with the budget above, so they would leave nothing of it for a challenge.
+    answering_hellos: Limiter,
     /// Hellos sent because too many lives were tried to look at each.
     pub(super) calls: Limiter,
     /// Keys derived for answers to those.
@@ -80,6 +83,7 @@ impl Peer {
             duplicate: None,
             derivations: Limiter::new(),
             hellos: Limiter::new(),
+            answering_hellos: Limiter::new(),
             calls: Limiter::new(),
             answers: Limiter::new(),
             challenge: None,
@@ -127,6 +131,13 @@ impl Peer {
             highest: header.sequence,
         });
         Ok(body)
+    }
+
+    /// Whether a life that is not proven may be sent a hello; `challenged` if it asks for an
+    /// answer.
+    pub(super) fn may_be_sent_hello(&mut self, now: Instant, challenged: bool) -> bool {
+        let budget = if challenged { &mut self.answering_hellos } else { &mut self.hellos };
+        budget.allow(now)
     }
 
     /// Whether there is room for a life other than the present one.

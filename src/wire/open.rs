@@ -165,7 +165,7 @@ impl Sessions {
             admitted?;
             return Ok(self.answer(header, &hello));
         }
-        if !peer.hellos.allow(now) {
+        if !peer.may_be_sent_hello(now, hello.challenge.is_some()) {
             return Err(RefusedDatagram::TooManyHellos);
         }
         // It goes to the other node of that name too, so that both know.

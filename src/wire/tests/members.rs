@@ -78,6 +78,10 @@ fn a_flood_of_forged_lives_does_not_keep_a_restarted_node_out() {
         let mut a = sessions(1, 11, &[2]);
         let mut random = Random::new(seed);
         let (mut derived, mut believed_after) = (0, None);
+        // B is not proven to A either, which asks it as often as it may, here and below.
+        for milli in 1_900..2_000 {
+            a.open(at(milli), &mut sealed(&mut b, A, 1));
+        }
         for step in 0..20_000_u64 {
             // Twenty in a millisecond.
             let milli = 2_000 + step / 20;
@@ -97,6 +101,9 @@ fn a_flood_of_forged_lives_does_not_keep_a_restarted_node_out() {
                 && let Opened::Reply { datagram, .. } = b.open(at(milli), &mut sealed(&mut a, B, 1))
             {
                 towards_a.push(datagram);
+            }
+            if step.is_multiple_of(20) {
+                a.open(at(milli), &mut sealed(&mut b, A, 1));
             }
             for mut hello in towards_a {
                 if let Opened::Reply { mut datagram, .. } = a.open(at(milli), &mut hello) {
