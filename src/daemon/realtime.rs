@@ -81,12 +81,13 @@ fn take(priority: u8) -> Result<(), NotPermitted> {
 /// nothing happens.
 pub(crate) fn allowance() -> Arc<dyn Fn() + Send + Sync> {
     let allowance = Mutex::new(Allowance::default());
+    let ordinary = ordinary(nice("/proc/self/stat").unwrap_or(0));
     Arc::new(move || {
         let mut allowance = allowance.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(wanted) = allowance.note(clock::now(), clock::of_this_thread()) else { return };
         let refused = match wanted {
             Wanted::Precedence => take(PRIORITY - 1).is_err(),
-            Wanted::Ordinary => give_up().is_err(),
+            Wanted::Ordinary => give_up(ordinary).is_err(),
         };
         if refused {
             allowance.state = State::Refused;
@@ -94,11 +95,27 @@ pub(crate) fn allowance() -> Arc<dyn Fn() + Send + Sync> {
     })
 }
 
-fn give_up() -> Result<(), NotPermitted> {
-    let ordinary = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
-    let lowest = ThreadPriority::Crossplatform(ThreadPriorityValue::MIN);
-    set_thread_priority_and_policy(thread_native_id(), lowest, ordinary)
+fn give_up(ordinary: ThreadPriorityValue) -> Result<(), NotPermitted> {
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
+    let priority = ThreadPriority::Crossplatform(ordinary);
+    set_thread_priority_and_policy(thread_native_id(), priority, policy)
         .map_err(NotPermitted::Precedence)
+}
+
+/// The nice value in a `stat` file of a process or thread: field 19, see proc(5).
+fn nice(stat: &str) -> Option<i8> {
+    let stat = fs::read_to_string(stat).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(16)?.parse().ok()
+}
+
+/// What the library turns into this nice value: it spreads its 100 values over the 40 of nice, the
+/// highest first.
+fn ordinary(nice: i8) -> ThreadPriorityValue {
+    // The middle of each nice value, so that rounding does not decide.
+    let halves = 2 * (i32::from(nice) + 20) + 1;
+    let value = (99 * (78 - halves) / 78).clamp(0, 99);
+    u8::try_from(value).ok().and_then(|value| value.try_into().ok()).unwrap_or_default()
 }
 
 /// Of one processor that a thread may use with real-time priority, as one part in so many.
@@ -198,6 +215,22 @@ mod tests {
         assert_eq!(allowance.note(at(5800), millis(341)), Some(Wanted::Precedence));
         assert_eq!(allowance.note(at(9000), millis(341)), None);
         assert_eq!(allowance.left, AT_ONCE, "rest is not saved up");
+    }
+
+    #[test]
+    fn a_thread_that_gives_up_its_precedence_is_as_nice_as_before() {
+        let on_a_thread = |nice_before: i8| {
+            let body = move || {
+                give_up(ordinary(nice_before)).unwrap();
+                nice("/proc/thread-self/stat")
+            };
+            std::thread::spawn(body).join().unwrap()
+        };
+        // Higher ones need no permission.
+        let own = nice("/proc/self/stat").unwrap();
+        for nice_before in own..=19 {
+            assert_eq!(on_a_thread(nice_before), Some(nice_before));
+        }
     }
 
     #[test]
