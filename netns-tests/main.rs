@@ -17,6 +17,7 @@ mod flood;
 mod following;
 mod hooking;
 mod lifetimes;
+mod limits;
 mod majority;
 mod marks;
 mod meddling;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         strangers::TESTS,
         flood::TESTS,
         following::TESTS,
+        limits::TESTS,
         lifetimes::TESTS,
         majority::TESTS,
         voters::TESTS,

@@ -39,7 +39,7 @@ use crate::control::names::NamesInForce;
 use crate::control::recorder::Recorder;
 use crate::hooks::{Happening, Hooks, News};
 use crate::programs;
-use crate::protocol::{GroupKey, PoolId, Ticket};
+use crate::protocol::{Event, GroupKey, PoolId, Ticket};
 
 /// Orders that may wait: all that a failover of a thousand groups reports.
 const ORDERS_MAX: usize = 4096;
@@ -297,15 +297,18 @@ impl Care {
     /// The protocol waits for these; what does not fit its inbox is told again.
     fn tell_gates(&mut self) {
         let mailbox = &self.parts.mailbox;
-        self.gates
-            .retain(|(group, ticket)| mailbox.offer(Input::GateOpened(*group, *ticket)).is_err());
+        self.gates.retain(|(group, ticket)| {
+            let opened = Event::GateOpened { group: *group, ticket: *ticket };
+            mailbox.offer(Input::Event(opened)).is_err()
+        });
     }
 
     fn tell_unfit(&mut self) {
         if self.untold {
             let unfit = self.watch.unfit();
             let list = unfit.iter().map(|(pool, fitness)| (PoolId::from_name(pool), *fitness));
-            self.untold = self.parts.mailbox.offer(Input::Fitness(list.collect())).is_err();
+            let unfit = Event::Fitness(list.collect());
+            self.untold = self.parts.mailbox.offer(Input::Event(unfit)).is_err();
         }
     }
 }

@@ -309,24 +309,30 @@ impl<K: KernelOrders> EventLoop<K> {
     fn take_inputs(&mut self) {
         self.inbox.rest();
         self.inputs_left = true;
+        // Taken in together: what follows from what the kernel side says of thousands of groups is
+        // worked out once, not for each.
+        let mut events = Vec::new();
         for _ in 0..INPUTS_PER_TURN {
-            let Some(input) = self.inbox.take() else {
-                self.inputs_left = false;
-                return;
-            };
-            self.take_input(input);
+            match self.inbox.take() {
+                Some(Input::Event(event)) => events.push(event),
+                Some(input) => {
+                    self.step_all(std::mem::take(&mut events));
+                    self.take_input(input);
+                }
+                None => {
+                    self.inputs_left = false;
+                    break;
+                }
+            }
         }
+        self.step_all(events);
     }
 
     fn take_input(&mut self, input: Input) {
         let now = clock::now();
         // Whoever asked may be gone when the answer comes; that is no concern of the loop.
         match input {
-            Input::Kernel(event) => self.step(now, Event::Kernel(event)),
-            Input::Fitness(unfit) => self.step(now, Event::Fitness(unfit)),
-            Input::GateOpened(group, ticket) => {
-                self.step(now, Event::GateOpened { group, ticket });
-            }
+            Input::Event(event) => self.step(now, event),
             Input::Order { order, answer } => {
                 let Some(ticket) = self.remember_order(answer) else { return };
                 self.step(now, Event::Ordered { ticket, order });
@@ -337,16 +343,10 @@ impl<K: KernelOrders> EventLoop<K> {
             Input::Copy(answer) => {
                 let _ = answer.send(Box::new(self.node.clone()));
             }
-            Input::Load(measure) => self.step(now, Event::Load(measure)),
             Input::Explain { group, answer } => {
                 let _ = answer.send(self.node.explain(now, group));
             }
             Input::Reconfigure(change) => self.reconfigure(now, *change),
-            Input::VotersRemembered(stored) => {
-                self.step(now, Event::VotersRemembered { stored });
-            }
-            Input::Stop => self.step(now, Event::Stop),
-            Input::Rest => self.step(now, Event::Rest),
             Input::Abandon => self.ended = true,
         }
     }
@@ -393,6 +393,19 @@ impl<K: KernelOrders> EventLoop<K> {
 
     pub(super) fn step(&mut self, now: Instant, event: Event) {
         let actions = self.node.step(now, event);
+        self.carry_out(now, actions);
+    }
+
+    /// The same for events that are there at once.
+    pub(super) fn step_all(&mut self, events: Vec<Event>) {
+        if !events.is_empty() {
+            let now = clock::now();
+            let actions = self.node.step_all(now, events);
+            self.carry_out(now, actions);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, actions: Vec<Action>) {
         // First, so that a door is on its way to where it shall be before anybody hears why.
         self.vouch(now);
         for action in actions {

@@ -38,7 +38,7 @@ use crate::control::server::{Inquiry, Snapshot};
 use crate::hooks::Happening;
 use crate::kernel::Kernel;
 use crate::programs::children;
-use crate::protocol::{Incarnation, NodeId, Refusal};
+use crate::protocol::{Event, Incarnation, NodeId, Refusal};
 use crate::transport::Path;
 use crate::wire::{RefusedDatagram, RingRefusal};
 
@@ -145,10 +145,10 @@ impl FrontDesk {
         self.notify.stopping();
         if asked == Asked::Rest && self.config.restart == Restart::InPlace {
             tracing::info!("stopping: the next process goes on");
-            running.mailbox.deliver(Input::Rest);
+            running.mailbox.deliver(Input::Event(Event::Rest));
         } else {
             tracing::info!("stopping: handing over");
-            running.mailbox.deliver(Input::Stop);
+            running.mailbox.deliver(Input::Event(Event::Stop));
         }
         let mut estate = None;
         let deadline = Deadline::now() + STOP_WITHIN;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::inbox::{Input, Mailbox};
-use crate::protocol::Measure;
+use crate::protocol::{Event, Measure};
 
 /// Between two samples.
 const EVERY: Duration = Duration::from_secs(1);
@@ -105,7 +105,7 @@ pub(super) async fn measure(mailbox: Mailbox) {
             }
         }
         // A full inbox is a busy host; the next sample says so.
-        let _ = mailbox.offer(Input::Load(measure));
+        let _ = mailbox.offer(Input::Event(Event::Load(measure)));
     }
 }
 

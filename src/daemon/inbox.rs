@@ -17,8 +17,7 @@ use tokio::sync::oneshot;
 use super::event_loop::Picture;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{
-    Configuration, Explanation, Fitness, GROUPS_MAX, GroupKey, KernelEvent, Measure, Node, NodeId,
-    Order, PoolId, Refusal, Ticket,
+    Configuration, Event, Explanation, GROUPS_MAX, GroupKey, Node, NodeId, Order, Refusal,
 };
 use crate::transport::{BindError, Path};
 use crate::wire::{KeyRing, RingRefusal};
@@ -32,13 +31,13 @@ const INPUTS_MAX: usize = GROUPS_MAX + 1024;
 pub(crate) type OrderReply = oneshot::Sender<Result<(), Refusal>>;
 
 /// Something for the protocol thread.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are events, and one is taken once: a box would only cost"
+)]
 pub(crate) enum Input {
-    /// A fact from the kernel.
-    Kernel(KernelEvent),
-    /// What the checks say: the full list of pools that are not fit, in place of the last one.
-    Fitness(Vec<(PoolId, Fitness)>),
-    /// What a planned move of the group waited for has ended.
-    GateOpened(GroupKey, Ticket),
+    /// Something that the core takes in.
+    Event(Event),
     /// An operator's order; answered once the protocol knows what became of it.
     Order {
         /// What is wanted.
@@ -50,8 +49,6 @@ pub(crate) enum Input {
     Look(oneshot::Sender<Picture>),
     /// Somebody wants to find out what the core would do, on a copy.
     Copy(oneshot::Sender<Box<Node>>),
-    /// What the shell measures of its host; `None` if it cannot.
-    Load(Option<Measure>),
     /// Somebody wants to know why a group is where it is.
     Explain {
         /// The group.
@@ -61,12 +58,6 @@ pub(crate) enum Input {
     },
     /// The configuration changed.
     Reconfigure(Box<Reconfiguration>),
-    /// What must be remembered of the lists of voters is stored, or could not be.
-    VotersRemembered(bool),
-    /// The daemon shall end: hand over first.
-    Stop,
-    /// The daemon shall end and leave all to its next process.
-    Rest,
     /// The daemon shall end now, whatever is not handed over.
     Abandon,
 }
@@ -185,19 +176,20 @@ pub(crate) fn inbox() -> nix::Result<(Mailbox, Inbox)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::KernelEvent;
 
     #[test]
     fn offers_are_refused_when_full_and_when_the_loop_has_ended() {
         let (mailbox, inbox) = inbox().unwrap();
         for _ in 0..INPUTS_MAX {
-            assert_eq!(mailbox.offer(Input::Stop), Ok(()));
+            assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Ok(()));
         }
-        assert_eq!(mailbox.offer(Input::Stop), Err(NotTaken));
-        assert!(matches!(inbox.take(), Some(Input::Stop)));
-        assert_eq!(mailbox.offer(Input::Stop), Ok(()));
+        assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Err(NotTaken));
+        assert!(matches!(inbox.take(), Some(Input::Event(Event::Stop))));
+        assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Ok(()));
         drop(inbox);
-        assert_eq!(mailbox.offer(Input::Stop), Err(NotTaken));
-        mailbox.deliver(Input::Stop);
+        assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Err(NotTaken));
+        mailbox.deliver(Input::Event(Event::Stop));
     }
 
     #[test]
@@ -205,16 +197,16 @@ mod tests {
         let (mailbox, inbox) = inbox().unwrap();
         for group in 0..GROUPS_MAX as u64 {
             let event = KernelEvent::Usable { group: GroupKey(group), usable: false };
-            assert_eq!(mailbox.offer(Input::Kernel(event)), Ok(()), "group {group}");
+            assert_eq!(mailbox.offer(Input::Event(Event::Kernel(event))), Ok(()), "group {group}");
         }
-        assert_eq!(mailbox.offer(Input::Stop), Ok(()), "and somebody may still ask");
+        assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Ok(()), "and somebody may still ask");
         assert!(inbox.take().is_some());
     }
 
     #[test]
     fn inbox_sleeps_only_when_nothing_was_sent() {
         let (mailbox, inbox) = inbox().unwrap();
-        mailbox.deliver(Input::Stop);
+        mailbox.deliver(Input::Event(Event::Stop));
         mailbox.wake();
         assert!(inbox.wake.read().is_ok());
         assert!(inbox.wake.read().is_err(), "both wake-ups are forgotten at once");

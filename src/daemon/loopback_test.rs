@@ -17,8 +17,8 @@ use super::inbox::{Input, Mailbox, Reconfiguration, Unchanged, inbox};
 use super::state_file::Estate;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{
-    Configuration, Connection, Epoch, Group, GroupKey, HardwareAddress, Incarnation, KernelEvent,
-    LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal,
+    Configuration, Connection, Epoch, Event, Group, GroupKey, HardwareAddress, Incarnation,
+    KernelEvent, LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal,
     SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{Path, Transport};
@@ -45,7 +45,7 @@ struct Obedient {
 
 impl Obedient {
     fn answer(&self, event: KernelEvent, holds: bool) {
-        self.mailbox.offer(Input::Kernel(event)).unwrap();
+        self.mailbox.offer(Input::Event(Event::Kernel(event))).unwrap();
         // The test may have ended.
         let _ = self.done.send((self.me, holds));
     }
@@ -87,7 +87,9 @@ impl KernelOrders for Obedient {
     fn watch_connections(&self, _on: bool) {}
 
     fn test_reach(&self) {
-        self.mailbox.offer(Input::Kernel(KernelEvent::Reach(Reach::Answered))).unwrap();
+        self.mailbox
+            .offer(Input::Event(Event::Kernel(KernelEvent::Reach(Reach::Answered))))
+            .unwrap();
     }
 }
 
@@ -247,7 +249,7 @@ fn by_role(owner: NodeId, a: Running, b: Running) -> (Running, Running) {
 fn group_is_held_by_one_and_handed_over_at_a_clean_stop() {
     let (a, b, done) = pair();
     let (mut owner, mut heir) = by_role(holder(&done), a, b);
-    owner.mailbox.deliver(Input::Stop);
+    owner.mailbox.deliver(Input::Event(Event::Stop));
     assert_eq!(done.recv_timeout(PATIENCE), Ok((owner.me, false)), "let go first");
     assert_eq!(done.recv_timeout(PATIENCE), Ok((heir.me, true)), "then taken");
     owner.wait_for_end();
@@ -294,7 +296,7 @@ fn path_that_cannot_be_bound_changes_nothing() {
     let path = |local| vec![Path { local, peers: BTreeMap::new() }];
     assert!(owner.reconfigure(path(busy)).is_err(), "{busy} is in use");
     let before = owner.look().transport.paths[0].received;
-    owner.mailbox.deliver(Input::Stop);
+    owner.mailbox.deliver(Input::Event(Event::Stop));
     assert_eq!(holder(&done), heir.me, "they still hear each other");
     assert!(before > 0);
 }

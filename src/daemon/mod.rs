@@ -71,7 +71,7 @@ use crate::control::recorder::Recorder;
 use crate::control::server;
 use crate::kernel::{self, Kernel, Presence};
 use crate::logging;
-use crate::protocol::{Incarnation, Instant, Node, NodeId};
+use crate::protocol::{Event, Incarnation, Instant, Node, NodeId};
 use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
 
@@ -311,7 +311,7 @@ fn start_kernel(
         let until = estate.map_or(Instant::START, |estate| estate.open_until);
         vital.deadlines.vouch(clock::now(), until);
         let facts = mailbox.clone();
-        let sink = Box::new(move |event| facts.deliver(Input::Kernel(event)));
+        let sink = Box::new(move |event| facts.deliver(Input::Event(Event::Kernel(event))));
         kernel::start(setup::kernel(config, me, vital, estate), sink)
     };
     let kernel = match start(left.as_ref()) {

@@ -86,9 +86,7 @@ impl<K: KernelOrders> EventLoop<K> {
         for (to, datagram, from) in arrived.replies {
             self.transport.reply(to, &datagram, from);
         }
-        for event in arrived.events {
-            self.step(clock::now(), event);
-        }
+        self.step_all(arrived.events);
     }
 
     /// What is left to be said goes to where peers are now, and the next process is told.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inbox::{Input, Mailbox};
 use super::state_file;
-use crate::protocol::{LEASE_MAX, LISTS_MAX, NodeId, Recollection, VOTERS_MAX, VoterRecord};
+use crate::protocol::{Event, LEASE_MAX, LISTS_MAX, NodeId, Recollection, VOTERS_MAX, VoterRecord};
 
 const MAGIC: &str = "buoy-voters";
 const LAYOUT: &str = "1";
@@ -151,7 +151,7 @@ impl VoterFile {
                         self.path().display()
                     );
                 }
-                mailbox.deliver(Input::VotersRemembered(stored.is_ok()));
+                mailbox.deliver(Input::Event(Event::VotersRemembered { stored: stored.is_ok() }));
             }
         })?;
         Ok(sender)

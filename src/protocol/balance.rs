@@ -8,7 +8,8 @@
 //! their own count, promises included, so that two owners cannot overload one receiver. A drain,
 //! an order and a fail-back use the same offers with other reasons.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::configuration::Strategy;
@@ -300,10 +301,13 @@ impl Node {
         parcels: &mut Parcels,
     ) {
         let me = self.configuration.me;
-        let Share { nodes, mut candidates } = share;
+        let Share { nodes, candidates } = share;
         let acting = self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node);
         let acting: Vec<NodeId> = acting.filter(|node| nodes.contains(node)).collect();
         let receivers = self.receivers();
+        // For each receiver what it could get, the last first; what another got is left in.
+        let mut queues: BTreeMap<NodeId, Vec<GroupKey>> = BTreeMap::new();
+        let mut left: BTreeSet<GroupKey> = candidates.iter().copied().collect();
         let mut kept = false;
         while *budget > 0 {
             // What would take a node above its share it would give away again, to the one that
@@ -314,12 +318,12 @@ impl Node {
             let Some(to) = below.min_by_key(|node| (tally.load_with_one_more(*node), *node)) else {
                 break;
             };
-            let weight = self.weight(to);
-            let best = (0..candidates.len())
-                .filter(|place| !self.flaps_for(to, candidates[*place]))
-                .filter(|place| self.unable(to, candidates[*place]).is_none())
-                .min_by_key(|place| rendezvous(candidates[*place], to, weight));
-            if !receivers.contains(&to) || (best.is_none() && !candidates.is_empty()) {
+            let queue = queues.entry(to).or_insert_with(|| self.queue_for(to, &candidates));
+            while queue.last().is_some_and(|group| !left.contains(group)) {
+                queue.pop();
+            }
+            let best = queue.last().copied();
+            if !receivers.contains(&to) || (best.is_none() && !left.is_empty()) {
                 // Kept for a node that cannot be offered it yet: given to the next best it would
                 // have to move twice (seed 3770).
                 kept = true;
@@ -327,12 +331,22 @@ impl Node {
                 tally.add(to);
                 continue;
             }
-            let Some(place) = best else { break };
-            parcels.put(to, candidates.swap_remove(place));
+            let Some(group) = best else { break };
+            left.remove(&group);
+            parcels.put(to, group);
             tally.remove(me);
             tally.add(to);
             *budget -= 1;
         }
+    }
+
+    /// Which of some groups a node could get for balance; the one that it gets first is last.
+    fn queue_for(&self, to: NodeId, candidates: &[GroupKey]) -> Vec<GroupKey> {
+        let weight = self.weight(to);
+        let mut queue = candidates.to_vec();
+        queue.retain(|group| !self.flaps_for(to, *group) && self.unable(to, *group).is_none());
+        queue.sort_by_cached_key(|group| Reverse(rendezvous(*group, to, weight)));
+        queue
     }
 
     fn flaps_for(&self, node: NodeId, group: GroupKey) -> bool {

@@ -205,8 +205,30 @@ impl Node {
     /// an earlier `now` than the last counts as the last.
     #[must_use]
     pub fn step(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        self.step_all(now, [event])
+    }
+
+    /// Takes in events that are there at once, in this order, and tells what to do after the last
+    /// of them. What follows is worked out once, which costs as much as the node has groups.
+    #[must_use]
+    pub fn step_all(
+        &mut self,
+        now: Instant,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Vec<Action> {
         self.now = self.now.max(now);
         self.notice_stall();
+        for event in events {
+            self.take_in(event);
+        }
+        if !self.rested {
+            self.proceed();
+        }
+        self.promised = self.next_deadline();
+        std::mem::take(&mut self.actions)
+    }
+
+    fn take_in(&mut self, event: Event) {
         match event {
             Event::Timer => {}
             Event::Heard { from, incarnation, received_at, message } => {
@@ -227,11 +249,6 @@ impl Node {
             Event::Stop => self.leave(),
             Event::Rest => self.rest(),
         }
-        if !self.rested {
-            self.proceed();
-        }
-        self.promised = self.next_deadline();
-        std::mem::take(&mut self.actions)
     }
 
     fn listen(&mut self, from: NodeId, received_at: Instant, message: Message) {
