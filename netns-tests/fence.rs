@@ -208,7 +208,7 @@ fn nobody_answers(scene: &Scene, since: Instant, length: Duration) -> Outcome {
         assert!(after <= CLOSED_WITHIN, "{vip} was answered until {after:?} after");
         longest = longest.max(after);
     }
-    // The figure of README.md.
+    // The figure of docs/benchmark.md.
     eprint!("(answered for {} ms) ", longest.as_millis());
     Ok(())
 }

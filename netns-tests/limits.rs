@@ -36,7 +36,8 @@ fn four_thousand_groups() -> Outcome {
     let address = |at: u64| {
         let (high, low) = (u8::try_from(at / 500).ok()?, u8::try_from(at / 2 % 250).ok()?);
         let six = [0xfd77, 0, 0, 0, 0, 1, 0, u16::try_from(at).ok()?];
-        Some(if at % 2 == 0 { IpAddr::from([10, 77, 100 + high, 1 + low]) } else { six.into() })
+        let four = IpAddr::from([10, 77, 100 + high, 1 + low]);
+        Some(if at.is_multiple_of(2) { four } else { six.into() })
     };
     let vips: Vec<IpAddr> = (0..GROUPS).filter_map(address).collect();
     let groups = vips.iter().map(|vip| vec![*vip]).collect();

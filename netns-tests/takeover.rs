@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("group_of_both_families_moves_together", group_of_both_families_moves_together),
 ];
 
-/// The figures of the README are for quiet machines; a busy one may take three times as long.
+/// The figures of docs/benchmark.md are for quiet machines; a busy one may take three times as long.
 const OUTAGE_MAX: Duration = Duration::from_millis(1500);
 
 /// The owner's host loses power: it is off the network at once and says nothing. The others

@@ -235,6 +235,14 @@ fn files_beside_the_source_are_ascii() {
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "SECURITY.md",
+        "docs/architecture.md",
+        "docs/benchmark.md",
+        "docs/concepts.md",
+        "docs/installation.md",
+        "docs/limits.md",
+        "docs/operations.md",
+        "docs/testing.md",
         "packaging/systemd/buoy.service",
     ] {
         let text = read(path);

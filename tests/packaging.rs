@@ -160,12 +160,13 @@ fn executable_has_every_command_and_option_of_the_contract() {
 }
 
 #[test]
-fn manual_and_readme_name_every_command() {
+fn manual_and_operations_name_every_command() {
     let manual = read("packaging/man/buoy.8.md");
-    let readme = read("README.md");
+    let operations = read("docs/operations.md");
     for (command, options) in CONTRACT {
         assert!(manual.contains(&format!("**{command}**")), "buoy.8.md: {command} is missing");
-        assert!(readme.contains(&format!("`buoy {command}")), "README.md: {command} is missing");
+        let named = operations.contains(&format!("`buoy {command}"));
+        assert!(named, "docs/operations.md: {command} is missing");
         for option in options.iter().chain(&GLOBAL_OPTIONS) {
             assert!(manual.contains(&format!("**{option}**")), "buoy.8.md: {option} is missing");
         }

@@ -1,4 +1,4 @@
-//! `buoy lab --bench N`: each case of the table in the README, N times.
+//! `buoy lab --bench N`: each case of the table in docs/benchmark.md, N times.
 //!
 //! Every run begins with a new cluster at rest; the victim is, by turns, a node that answers for
 //! addresses, so that the figures are of addresses that really moved.

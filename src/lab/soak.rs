@@ -1,4 +1,4 @@
-//! `buoy lab --soak`: what long quiet looks like, as figures for the README.
+//! `buoy lab --soak`: what long quiet looks like, as figures for docs/benchmark.md.
 //!
 //! Three nodes and thirty groups at rest. First the daemons' own cost is read from the kernel
 //! over a minute, then eight busy loops starve the processors for half a minute, then one

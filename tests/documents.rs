@@ -1,0 +1,116 @@
+//! What the documents say about themselves: links lead somewhere, complete files in them load, the
+//! README stays short.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use buoy::config;
+
+const README_LINES_MAX: usize = 160;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every document that people read on the repository's pages.
+fn documents() -> Vec<PathBuf> {
+    let directories = [root().to_owned(), root().join("docs"), root().join("packaging")];
+    let entries = directories.iter().flat_map(|it| fs::read_dir(it).expect("it is there"));
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    let found: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+/// Targets of the links `[text](target)` in a text.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+}
+
+/// The anchor that a heading gets on the usual pages.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
+    kept.map(|it| if it == ' ' { '-' } else { it }).collect()
+}
+
+/// Why a link of the document leads nowhere.
+fn fault(document: &Path, text: &str, link: &str) -> Option<String> {
+    if link.starts_with("http") || link.starts_with("mailto:") {
+        return None;
+    }
+    let (file, wanted) = link.split_once('#').unwrap_or((link, ""));
+    let target = document.parent()?.join(file);
+    let read = || fs::read_to_string(&target).unwrap_or_default();
+    let there = if file.is_empty() { text.to_owned() } else { read() };
+    let named = |line: &str| line.starts_with('#') && anchor(line) == wanted;
+    let leads =
+        (file.is_empty() || target.exists()) && (wanted.is_empty() || there.lines().any(named));
+    (!leads).then(|| format!("{}: {link}", document.display()))
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut faults = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).expect("it can be read");
+        faults.extend(links(&text).filter_map(|link| fault(&document, &text, link)));
+    }
+    assert_eq!(faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_found() {
+    let document = root().join("README.md");
+    let text = "# One thing\n";
+    for (link, bad) in [
+        ("docs/README.md", false),
+        ("docs/nothing.md", true),
+        ("#one-thing", false),
+        ("#another-thing", true),
+        ("docs/limits.md#sizes", false),
+        ("docs/limits.md#size", true),
+        ("https://example.org/nothing", false),
+    ] {
+        assert_eq!(fault(&document, text, link).is_some(), bad, "{link}");
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
+    let text = fs::read_to_string(root().join("README.md")).expect("it is there");
+    assert!(text.lines().count() <= README_LINES_MAX, "{} lines", text.lines().count());
+}
+
+/// Blocks between lines of three backquotes, the first of which ends with the language; and what
+/// is written to a file between lines of `EOF`.
+fn complete_files(text: &str) -> Vec<String> {
+    let blocks = text.split("\n```toml\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    let here = text.split("buoy.toml <<'EOF'\n").skip(1);
+    let here = here.filter_map(|rest| rest.split_once("\nEOF"));
+    let files = blocks.chain(here).map(|(file, _)| format!("{file}\n"));
+    files.filter(|file| file.contains("[cluster]\nname ") && file.contains("[[node]]")).collect()
+}
+
+#[test]
+fn complete_files_in_documents_load() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documents");
+    let _ = fs::remove_dir_all(&directory);
+    fs::DirBuilder::new().mode(0o700).create(&directory).expect("it can be made");
+    config::write_new_key(&directory.join("cluster.key"), &[7; 32]).expect("it can be written");
+    let mut found = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).expect("it can be read");
+        for file in complete_files(&text) {
+            found += 1;
+            let path = directory.join(format!("{found}.toml"));
+            fs::write(&path, file).expect("it can be written");
+            let loaded = config::load(&path);
+            let config = loaded.unwrap_or_else(|why| panic!("{}: {why}", document.display()));
+            assert_eq!(config.warnings, [], "{}", document.display());
+        }
+    }
+    assert!(found >= 2, "{found} files were found");
+}
