@@ -31,7 +31,6 @@ mod regrouping;
 mod restarting;
 mod runner;
 mod scene;
-mod stalls;
 mod strangers;
 mod stuck;
 mod surroundings;

@@ -5,10 +5,10 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use buoy::lab::stalls::{Processors, Stalls};
 use buoy::lab::{clock, namespace};
 
 use crate::Outcome;
-use crate::stalls::{Processors, Stalls};
 
 /// A test that fails while the machine stood still for so long says nothing; half of what a planned
 /// move may take.

@@ -66,6 +66,12 @@ impl GroupConfig {
     pub fn interface_at(&self, node: NodeId) -> Option<&str> {
         self.interface_of.get(&node).or(self.interface.as_ref()).map(String::as_str)
     }
+
+    /// Whether its addresses are answered only under leases from a majority of the voters.
+    #[must_use]
+    pub fn needs_majority(&self) -> bool {
+        self.mode == Mode::Majority
+    }
 }
 
 /// What has been seen so far, to tell what stands twice.

@@ -59,6 +59,20 @@ pub struct Figures {
     pub answering: BTreeMap<String, usize>,
     /// Whether what was expected came about and the cluster came to rest.
     pub settled: bool,
+    /// The same of the addresses in mode `majority`, which are counted nowhere above; `None` if
+    /// the plan has none.
+    pub majority: Option<Majority>,
+}
+
+/// What was measured of addresses in mode `majority`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Majority {
+    /// The longest outage of any address.
+    pub worst: Duration,
+    /// Probes lost, of all addresses.
+    pub lost: usize,
+    /// As [`Figures::both_answer`].
+    pub both_answer: Duration,
 }
 
 /// Measures what `act` does. `look` is called again and again while the cluster comes to rest;
@@ -144,15 +158,24 @@ pub fn figures(cluster: &Cluster, from: Instant, settled: bool) -> Figures {
     let mut lost = 0;
     let (mut two_owners, mut turns) = (Duration::ZERO, Duration::ZERO);
     let mut both_answer = Duration::ZERO;
+    let strict = &cluster.plan.majority;
+    let mut majority = (!strict.is_empty()).then(Majority::default);
     for (vip, seen) in cluster.prober.seen(from, to) {
+        let added: Vec<Change> =
+            timeline.of(vip).filter(|change| change.at >= from).copied().collect();
+        let both = still_answered(cluster, vip, &added);
+        if let Some(figures) = majority.as_mut().filter(|_| strict.contains(&vip)) {
+            figures.worst = figures.worst.max(seen.outage);
+            figures.lost += seen.lost;
+            figures.both_answer = figures.both_answer.max(both);
+            continue;
+        }
         lost += seen.lost;
         if seen.lost > 0 || seen.answered_by.len() > 1 {
             outages.push(seen.outage);
         }
         two_owners = two_owners.max(timeline.two_owners(vip, from, clock::now()));
-        let added: Vec<Change> =
-            timeline.of(vip).filter(|change| change.at >= from).copied().collect();
-        both_answer = both_answer.max(still_answered(cluster, vip, &added));
+        both_answer = both_answer.max(both);
         turns = turns.max(by_turns(cluster, vip, from, to));
     }
     outages.sort_unstable();
@@ -175,6 +198,7 @@ pub fn figures(cluster: &Cluster, from: Instant, settled: bool) -> Figures {
         by_turns: turns,
         answering,
         settled,
+        majority,
     }
 }
 

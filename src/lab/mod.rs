@@ -8,6 +8,7 @@
 //!        network, namespace, filter, process, plan
 //!        probe, record, echo       what a client sees
 //!        ownership, dump           what the kernels have
+//!    stalls            whether the machine itself stood still
 //! ```
 //!
 //! It runs the same executable in every node's namespace and sees it as a user does: by its
@@ -32,6 +33,7 @@ pub mod process;
 pub mod record;
 mod soak;
 pub mod stage;
+pub mod stalls;
 pub mod story;
 
 use std::io;
@@ -128,7 +130,7 @@ pub fn run(options: &Options, out: &mut impl io::Write) -> Result<(), Error> {
         _ if options.soak => soak::run(&program, &interruption, out),
         Some(runs) => bench::run((runs, options.majority), &program, &interruption, out),
         None => {
-            let plan = plan.unwrap_or_else(|| Shape::default().plan());
+            let plan = plan.unwrap_or_else(|| Shape::of_the_story().plan());
             story::run(plan, &program, &interruption, out)
         }
     }
@@ -140,9 +142,12 @@ fn given(file: &Path) -> Result<Plan, Error> {
     // The daemons are started from elsewhere.
     let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     let nodes = config.nodes.iter().map(|node| (node.name.clone(), node.addresses.clone()));
+    let majority = config.groups.iter().filter(|group| group.needs_majority());
+    let majority = majority.flat_map(|group| &group.vips).map(|vip| vip.address).collect();
     let groups = config.groups.iter().map(|group| {
         let addresses = group.vips.iter().map(|vip| vip.address).collect();
         (addresses, group.interface.clone())
     });
-    Ok(Given { file, nodes: nodes.collect(), groups: groups.collect() }.plan())
+    let (nodes, groups) = (nodes.collect(), groups.collect());
+    Ok(Given { file, nodes, groups, majority }.plan())
 }

@@ -18,6 +18,8 @@ pub struct Plan {
     pub client: HostPlan,
     /// Every group's addresses.
     pub groups: Vec<Vec<IpAddr>>,
+    /// Those of them that are in mode `majority`; their figures are told apart.
+    pub majority: BTreeSet<IpAddr>,
     /// The file that every daemon reads.
     pub configuration: Configuration,
 }
@@ -44,6 +46,8 @@ pub struct Shape {
     pub cluster: &'static str,
     /// More lines for the one pool.
     pub pool: &'static str,
+    /// The one address of a second pool, in mode `majority`.
+    pub majority: Option<IpAddr>,
 }
 
 impl Default for Shape {
@@ -51,7 +55,7 @@ impl Default for Shape {
     fn default() -> Self {
         let mut groups: Vec<_> = (100..=104).map(|last| vec![vip(last)]).collect();
         groups.push(vec![vip(105), vip6(0x105)]);
-        Self { nodes: 3, paths: 1, groups, cluster: "", pool: "" }
+        Self { nodes: 3, paths: 1, groups, cluster: "", pool: "", majority: None }
     }
 }
 
@@ -68,6 +72,12 @@ pub fn vip6(last: u16) -> IpAddr {
 }
 
 impl Shape {
+    /// What the story is told of: the default, and one address in mode `majority`.
+    #[must_use]
+    pub fn of_the_story() -> Self {
+        Self { majority: Some(vip(110)), ..Self::default() }
+    }
+
     /// The address of a node on one of the networks.
     #[must_use]
     pub fn node_address(node: u8, network: usize) -> IpAddr {
@@ -99,6 +109,11 @@ impl Shape {
             }
         }
         text.push_str("]\n");
+        if let Some(vip) = self.majority {
+            text.push_str(&format!(
+                "\n[[pool]]\nname = \"ledger\"\nmode = \"majority\"\nvips = [\"{vip}\"]\n"
+            ));
+        }
         text
     }
 
@@ -117,7 +132,8 @@ impl Shape {
         Plan {
             nodes: nodes.collect(),
             client: HostPlan { name: "client".to_owned(), interfaces: vec![interface(0, 1)] },
-            groups: self.groups.clone(),
+            groups: self.groups.iter().cloned().chain(self.majority.map(|vip| vec![vip])).collect(),
+            majority: self.majority.into_iter().collect(),
             configuration: Configuration::Text(self.text()),
         }
     }
@@ -146,6 +162,8 @@ pub struct Given {
     pub nodes: Vec<(String, Vec<IpAddr>)>,
     /// Addresses and interface of every group.
     pub groups: Vec<(Vec<IpAddr>, Option<String>)>,
+    /// Addresses of groups in mode `majority`.
+    pub majority: BTreeSet<IpAddr>,
 }
 
 impl Given {
@@ -185,6 +203,7 @@ impl Given {
             nodes: hosts,
             client: HostPlan { name: "client".to_owned(), interfaces: vec![client] },
             groups: self.groups.into_iter().map(|(addresses, _)| addresses).collect(),
+            majority: self.majority,
             configuration: Configuration::File(self.file),
         }
     }
@@ -267,6 +286,7 @@ mod tests {
                 (vec![address("192.0.2.254"), address("2001:db8::5")], Some("ens3".to_owned())),
                 (vec![address("192.0.2.100")], None),
             ],
+            majority: BTreeSet::new(),
         };
         let plan = given.plan();
         let first = &plan.nodes[0].interfaces[0];

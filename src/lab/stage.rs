@@ -14,6 +14,8 @@ use super::cluster::Cluster;
 const REDRAW: Duration = Duration::from_millis(100);
 /// An address that no probe of this long answered shows as silent.
 const RECENT: Duration = Duration::from_millis(60);
+/// In the column of the node that answers for the group: the widest word there.
+const ANSWERS: &str = "answers";
 /// More groups than this are not listed one by one.
 const ROWS_MAX: usize = 16;
 
@@ -85,13 +87,14 @@ impl<'a, W: Write> Stage<'a, W> {
 fn table(cluster: &Cluster) -> String {
     let answering: BTreeMap<_, _> = cluster.answering(RECENT).into_iter().collect();
     let names: Vec<_> = (0..cluster.nodes()).map(|node| cluster.name(node)).collect();
-    let width = names.iter().map(|name| name.len() + 3).max().unwrap_or(8);
+    let width = names.iter().map(|name| name.len()).max().unwrap_or(0).max(ANSWERS.len());
     let first = cluster.plan.groups.iter().filter_map(|group| group.first());
     let wide = first.map(|vip| vip.to_string().len()).max().unwrap_or(16).max(16);
     let mut table = format!("  {:wide$}", "VIP group");
     for name in &names {
         let _ = write!(table, "  {name:width$}");
     }
+    table.truncate(table.trim_end().len());
     table.push('\n');
     for group in cluster.plan.groups.iter().take(ROWS_MAX) {
         let Some(vip) = group.first() else { continue };
@@ -101,13 +104,17 @@ fn table(cluster: &Cluster) -> String {
         for node in 0..names.len() {
             let holds = cluster.watch.holders(*vip).contains(&node);
             let cell = match (who == Some(node), holds) {
-                (true, _) => "answers",
+                (true, _) => ANSWERS,
                 (false, true) => "holds",
                 (false, false) => "-",
             };
             let _ = write!(table, "  {cell:width$}");
         }
-        table.push_str(if who.is_none() { "  no answer\n" } else { "\n" });
+        if who.is_none() {
+            table.push_str("  no answer");
+        }
+        table.truncate(table.trim_end().len());
+        table.push('\n');
     }
     if cluster.plan.groups.len() > ROWS_MAX {
         let _ = writeln!(table, "  ... and {} more", cluster.plan.groups.len() - ROWS_MAX);

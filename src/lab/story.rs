@@ -10,9 +10,11 @@ use super::cluster::Cluster;
 use super::experiment::{self, Expectation, Figures};
 use super::fault::{Fault, Phase};
 use super::interruption::Interruption;
+use super::namespace::NamespaceError;
 use super::plan::{Configuration, Plan};
 use super::probe::INTERVAL;
 use super::stage::{Stage, milliseconds};
+use super::stalls::{Processors, Stalls};
 
 /// A cluster that starts hears its peers for a second or three before it takes anything; a single
 /// node without a sign of life waits for 35 s.
@@ -23,6 +25,10 @@ const SHARE_MAX: Duration = Duration::from_secs(5);
 const RECENT: Duration = Duration::from_millis(60);
 /// Lines of a log that are shown when the cluster does not come up.
 const LOG_LINES: usize = 20;
+/// A machine that stood still for so long made figures worse than they are; so did one that gave
+/// so many hundredths of its processors to others.
+const STALL_TOLD: Duration = Duration::from_millis(50);
+const STOLEN_TOLD: u64 = 5;
 
 /// Tells it.
 ///
@@ -36,6 +42,9 @@ pub fn run(
 ) -> Result<(), Error> {
     let mut stage = Stage::new(out);
     introduce(&plan, &mut stage)?;
+    let watched = |error| NamespaceError::System("watch the machine", error);
+    let stalls = Stalls::watch().map_err(watched)?;
+    let processors = Processors::now().map_err(watched)?;
     let mut cluster = Cluster::build(plan, program)?;
     let began = clock::now();
     cluster.start_all()?;
@@ -64,10 +73,27 @@ pub fn run(
             }
             let title = format!("{} {}", cluster.name(victim), fault.words(phase));
             stage.say(&sentence(&title, &figures))?;
+            let stall = stalls.longest();
+            if stall >= STALL_TOLD {
+                let stall = milliseconds(stall);
+                stage
+                    .say(&format!("    the machine itself stood still for {stall} ms meanwhile"))?;
+            }
             rows.push((title, figures));
         }
     }
-    stage.say(&summary(&rows))?;
+    stage.say(&summary(&rows, &cluster.plan))?;
+    let stolen = Processors::now().map_err(watched)?.stolen_since(processors);
+    if stolen >= STOLEN_TOLD {
+        stage.say(&format!(
+            "\nOthers had {stolen} % of this machine's processors meanwhile: times are longer than \
+             on a quiet one."
+        ))?;
+    }
+    stage.say(
+        "\nNext: \"buoy lab FILE\" does the same with a file of yours; docs/installation.md puts it on \
+         two hosts.",
+    )?;
     Ok(())
 }
 
@@ -78,8 +104,11 @@ fn introduce<W: Write>(plan: &Plan, stage: &mut Stage<'_, W>) -> Result<(), Erro
         Configuration::File(file) => file.display().to_string(),
     };
     stage.say(&format!(
-        "Nodes {} and a client, each a network namespace; {} groups of addresses from {from}.\n\
-         The client probes every address each {} ms.",
+        "Nodes {} and a client, each a network namespace with a real daemon; {} groups of addresses \
+         from {from}.\n\
+         Each node in turn is killed, frozen, cut off, drained and more, and repaired. The client \
+         probes every address every {} ms.\n\
+         This takes about a minute. Ctrl-C ends it; nothing is left behind in either case.",
         names.join(", "),
         plan.groups.len(),
         INTERVAL.as_millis()
@@ -156,19 +185,28 @@ pub fn next_victim(cluster: &Cluster, turns: &mut [usize]) -> usize {
 fn sentence(title: &str, figures: &Figures) -> String {
     let outcome = match (figures.affected, figures.lost) {
         (0, _) => "no address moved, no probe lost".to_owned(),
-        (moved, 0) => format!("{moved} addresses moved, no probe lost"),
+        (moved, 0) => format!("{} moved, no probe lost", addresses(moved)),
         (moved, lost) => format!(
-            "{moved} addresses affected: out for {} ms at most (median {}), {lost} probes lost",
+            "{} affected: out for {} ms at most (median {}), {lost} of all probes lost",
+            addresses(moved),
             milliseconds(figures.worst),
             milliseconds(figures.median)
         ),
     };
+    let majority = figures.majority.map_or_else(String::new, |of| {
+        let (out, two) = (milliseconds(of.worst), milliseconds(of.both_answer));
+        format!("\n    in mode majority: out for {out} ms, two answered for {two} ms")
+    });
     let unsettled = if figures.settled { "" } else { "; NOT AT REST after 15 s" };
     format!(
-        "* {title}: {outcome}; two answered for {} ms{unsettled}\n    answering now: {}",
+        "* {title}: {outcome}; two answered for {} ms{unsettled}{majority}\n    answering now: {}",
         milliseconds(figures.both_answer),
         share(figures)
     )
+}
+
+fn addresses(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "address" } else { "addresses" })
 }
 
 fn share(figures: &Figures) -> String {
@@ -176,26 +214,109 @@ fn share(figures: &Figures) -> String {
     share.collect::<Vec<_>>().join(", ")
 }
 
-fn summary(rows: &[(String, Figures)]) -> String {
+fn summary(rows: &[(String, Figures)], plan: &Plan) -> String {
     let wide = rows.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
+    let has_majority = !plan.majority.is_empty();
+    let (over, head) =
+        if has_majority { ("  |  majority", "  |     out  two answer") } else { ("", "") };
     let mut text = format!(
-        "\nWhat the client saw (ms)\n  {:wide$}  {:>6}  {:>6}  {:>6}  {:>5}  {:>10}  answering now",
-        "", "moved", "worst", "median", "lost", "two answer"
+        "\nWhat the client saw (ms)\n  {:wide$}  {:>6}  {:>6}  {:>6}  {:>5}  {:>10}{over}\n  \
+         {:wide$}  {:>6}  {:>6}  {:>6}  {:>5}  {:>10}{head}",
+        "", "", "", "", "", "", "", "moved", "worst", "median", "lost", "two answer"
     );
     for (title, figures) in rows {
         text.push_str(&format!(
-            "\n  {title:wide$}  {:>6}  {:>6}  {:>6}  {:>5}  {:>10}  {}",
+            "\n  {title:wide$}  {:>6}  {:>6}  {:>6}  {:>5}  {:>10}",
             figures.affected,
             milliseconds(figures.worst),
             milliseconds(figures.median),
             figures.lost,
             milliseconds(figures.both_answer),
-            share(figures)
         ));
+        if let Some(of) = figures.majority {
+            let (out, two) = (milliseconds(of.worst), milliseconds(of.both_answer));
+            text.push_str(&format!("  |  {out:>6}  {two:>10}"));
+        }
     }
+    text.push_str(&total(rows));
     text.push_str(
-        "\n\ntwo answer: for so long a node still answered the client after another had added the \
-         address.",
+        "\n\n\"two answer\" is for how long a node still answered the client after another had added \
+         the address.\nIn mode availability (the default) both sides of a split serve, so there it is \
+         as long as the split;\n",
     );
+    text.push_str(if has_majority {
+        "in mode majority it must be 0 in every row, and the price is the longer outage."
+    } else {
+        "groups in mode majority would have 0 there, for a longer outage."
+    });
     text
+}
+
+/// The last row: the worst of every column, and all probes that were lost.
+fn total(rows: &[(String, Figures)]) -> String {
+    let wide = rows.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
+    let all = || rows.iter().map(|(_, figures)| figures);
+    let lost: usize = all().map(|figures| figures.lost).sum();
+    let worst = all().map(|figures| figures.worst).max().unwrap_or_default();
+    let both = all().map(|figures| figures.both_answer).max().unwrap_or_default();
+    let mut text = format!(
+        "\n  {:wide$}  {:>6}  {:>6}  {:>6}  {lost:>5}  {:>10}",
+        "worst, or sum of probes",
+        "",
+        milliseconds(worst),
+        "",
+        milliseconds(both),
+    );
+    let majority = || all().filter_map(|figures| figures.majority);
+    if let (Some(out), Some(two)) =
+        (majority().map(|of| of.worst).max(), majority().map(|of| of.both_answer).max())
+    {
+        let (out, two) = (milliseconds(out), milliseconds(two));
+        text.push_str(&format!("  |  {out:>6}  {two:>10}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::experiment::Majority;
+    use super::super::plan::Shape;
+    use super::*;
+
+    fn figures(lost: usize, worst: u64, both: u64) -> Figures {
+        let time = Duration::from_millis;
+        Figures {
+            affected: usize::from(lost > 0),
+            worst: time(worst),
+            median: time(worst),
+            lost,
+            two_owners: Duration::ZERO,
+            both_answer: time(both),
+            by_turns: Duration::ZERO,
+            answering: BTreeMap::from([("lb1".to_owned(), 7)]),
+            settled: true,
+            majority: Some(Majority { worst: time(81), lost: 40, both_answer: Duration::ZERO }),
+        }
+    }
+
+    #[test]
+    fn the_summary_ends_with_the_worst_and_what_two_answer_means() {
+        let rows = [
+            ("lb1 is split from the others".to_owned(), figures(0, 0, 1134)),
+            ("lb1 finds the others".to_owned(), figures(9, 12, 0)),
+        ];
+        let text = summary(&rows, &Shape::of_the_story().plan());
+        let table: Vec<&str> = text.lines().filter(|line| line.contains('|')).collect();
+        assert_eq!(table.len(), 5, "{text}");
+        let bars: Vec<_> = table.iter().map(|line| line.find('|')).collect();
+        assert!(bars.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
+        let words: Vec<&str> = table[4].split_whitespace().collect();
+        assert_eq!(words[5..], ["12", "9", "1134", "|", "81", "0"], "{text}");
+        assert!(text.contains("in mode majority it must be 0 in every row"), "{text}");
+        let sentence = sentence("lb1 finds the others", &rows[1].1);
+        assert!(sentence.contains("1 address affected: out for 12 ms at most"), "{sentence}");
+        assert!(sentence.contains("in mode majority: out for 81 ms"), "{sentence}");
+    }
 }

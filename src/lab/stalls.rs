@@ -1,11 +1,10 @@
-//! Whether the machine itself stood still during a test, or lost its processors to other guests.
+//! Whether the machine itself stood still, or lost its processors to other guests.
 //!
-//! The tests measure time. Where the whole machine does not run for a third of a second, as virtual
-//! ones at times do, every bound fails and says nothing of buoy. `runner` asks for the longest pause
-//! that was seen, and for the share of the processors that the host gave to others; a test that
-//! failed beside a long pause or a large share runs again, and a fault of ours fails again without
-//! them. Each processor is watched by a thread of its own: one may stand still while the other runs,
-//! and those on it are not moved away.
+//! The lab and the tests measure time. Where the whole machine does not run for a third of a second,
+//! as virtual ones at times do, every figure is one of the machine and not of buoy. The story of the
+//! lab says so; the runner of the namespace tests repeats a test that failed beside a long pause or a
+//! large share of stolen time. Each processor is watched by a thread of its own: one may stand still
+//! while the other runs, and those on it are not moved away.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,20 +12,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use buoy::lab::clock;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// How often the thread looks at the clock.
+use super::clock;
+
+/// How often each thread looks at the clock.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The longest pause of late.
+/// The longest pause of any processor since it was last asked for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stalls(Arc<AtomicU64>);
+pub struct Stalls(Arc<AtomicU64>);
 
 impl Stalls {
     /// Watches until the process ends.
-    pub(crate) fn watch() -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the kernel does not tell the processors of this process, or refuses a thread.
+    pub fn watch() -> std::io::Result<Self> {
         let stalls = Self::default();
         let allowed = sched_getaffinity(Pid::from_raw(0))?;
         for processor in 0..CpuSet::count() {
@@ -55,21 +58,26 @@ impl Stalls {
         Ok(())
     }
 
-    /// The longest pause since this was last asked.
-    pub(crate) fn longest(&self) -> Duration {
+    /// Returns the longest pause since this was last called, and begins anew.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
         Duration::from_millis(self.0.swap(0, Ordering::Relaxed))
     }
 }
 
 /// What the processors have done since the machine began, in ticks (proc_stat(5)).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Processors {
+pub struct Processors {
     all: u64,
     stolen: u64,
 }
 
 impl Processors {
-    pub(crate) fn now() -> std::io::Result<Self> {
+    /// Reads what they have done until now.
+    ///
+    /// # Errors
+    /// When `/proc/stat` cannot be read.
+    pub fn now() -> std::io::Result<Self> {
         Ok(Self::parse(&fs::read_to_string("/proc/stat")?))
     }
 
@@ -81,8 +89,9 @@ impl Processors {
         Self { all: ticks.iter().sum(), stolen: ticks.get(FIELDS - 1).copied().unwrap_or(0) }
     }
 
-    /// How much of them other guests have had since then, in hundredths.
-    pub(crate) fn stolen_since(self, before: Self) -> u64 {
+    /// Returns how much of them other guests have had since then, in hundredths.
+    #[must_use]
+    pub fn stolen_since(self, before: Self) -> u64 {
         let all = self.all.saturating_sub(before.all).max(1);
         self.stolen.saturating_sub(before.stolen) * 100 / all
     }
