@@ -28,6 +28,8 @@ pub(super) struct Daemon {
     pub(super) asked: Arc<AtomicUsize>,
     followers: Arc<(Mutex<Vec<UnixStream>>, Condvar)>,
     past: Arc<Mutex<Vec<String>>>,
+    /// Those who asked a frozen daemon, if it is frozen.
+    waiting: Arc<Mutex<Option<Vec<UnixStream>>>>,
 }
 
 impl Daemon {
@@ -41,7 +43,9 @@ impl Daemon {
         let socket = directory.join("status.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
         let (asked, followers, past) = <(Arc<AtomicUsize>, Arc<_>, Arc<_>)>::default();
-        let daemon = Self { socket, asked, followers, past };
+        let waiting = Arc::<Mutex<Option<Vec<UnixStream>>>>::default();
+        let frozen = Arc::clone(&waiting);
+        let daemon = Self { socket, asked, followers, past, waiting };
         let (status, asked) = (status.to_owned(), Arc::clone(&daemon.asked));
         let (followers, past) = (Arc::clone(&daemon.followers), Arc::clone(&daemon.past));
         thread::spawn(move || {
@@ -58,6 +62,8 @@ impl Daemon {
                     }
                     followers.0.lock().unwrap().push(stream);
                     followers.1.notify_all();
+                } else if let Some(waiting) = &mut *frozen.lock().unwrap() {
+                    waiting.push(stream);
                 } else {
                     asked.fetch_add(1, Ordering::Relaxed);
                     // Whoever asked may have gone.
@@ -87,6 +93,11 @@ impl Daemon {
         let followers = followers.lock().unwrap();
         let waited = changed.wait_timeout_while(followers, DEADLINE, |all| all.is_empty()).unwrap();
         assert!(!waited.1.timed_out(), "nobody follows");
+    }
+
+    /// Takes connections and says nothing any more.
+    pub(super) fn freeze(&self) {
+        *self.waiting.lock().unwrap() = Some(Vec::new());
     }
 
     /// Is gone, as after a crash: its socket stays and nobody listens.

@@ -69,6 +69,16 @@ fn a_dead_daemon_has_no_numbers() {
 }
 
 #[test]
+fn a_frozen_daemon_has_no_numbers_either() {
+    let site = Running::usual();
+    assert!(site.get("/metrics").body.contains("buoy_up 1.0"));
+    site.daemon.freeze();
+    eventually("it is told to be down", || site.get("/metrics").body.contains("\nbuoy_up 0.0"));
+    let answer = site.get("/ready?group=10.77.0.100");
+    assert_eq!((answer.code, answer.body.as_str()), (503, "it did not answer within 5 s\n"));
+}
+
+#[test]
 fn fifty_scrapes_cost_the_daemon_a_status_or_two() {
     let site = Running::usual();
     let begin = Instant::now();

@@ -41,7 +41,8 @@ pub(super) fn nodes(html: &mut Html, status: &Status) {
             html.raw("<small>witness</small>");
         }
         html.raw("<td data-is=\"State\">").raw(node.state.word());
-        if let Some(phase) = node.phase.as_deref().filter(|phase| *phase != "active") {
+        let usual = ["active", node.state.word()];
+        if let Some(phase) = node.phase.as_deref().filter(|phase| !usual.contains(phase)) {
             html.raw(", ").text(phase);
         }
         html.raw("<td data-is=\"Groups\">").number(u64::from(node.owns));

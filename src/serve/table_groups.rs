@@ -140,3 +140,26 @@ fn each<'a>(known: &Known<'a>, mut emit: impl FnMut(&[&'a str; 3], &'a Group)) {
         emit(&[&known.status.cluster, &group.pool, &group.group], group);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::metrics::{Format, write};
+    use super::super::sample;
+
+    #[test]
+    fn four_thousand_groups_have_six_series_each_at_most() {
+        let mut status = sample::status();
+        let one = status.groups[0].clone();
+        status.groups = (0..4096)
+            .map(|number| super::Group { group: format!("g{number}"), ..one.clone() })
+            .collect();
+        let text = write(Some((&Arc::new(status), 1.0)), true, Format::OpenMetrics);
+        let of_groups = text.lines().filter(|line| line.starts_with("buoy_group_"));
+        let of_groups = of_groups.filter(|line| line.contains("group=\"g")).count();
+        // Owned, epoch, since, connections, and two causes for which it came.
+        assert_eq!(of_groups, 6 * 4096);
+        assert!(text.len() < 3_000_000, "{} bytes", text.len());
+    }
+}
