@@ -49,7 +49,7 @@ fn unit_has_every_directive_buoy_relies_on() {
         ("Service", "RestartKillSignal", "SIGUSR2"),
         ("Service", "User", "buoy"),
         ("Service", "Group", "buoy"),
-        ("Service", "SupplementaryGroups", "buoy-observe"),
+        ("Service", "ExecStartPost", "-+/usr/bin/chgrp -h buoy-observe /run/buoy/status.sock"),
         ("Service", "UMask", "0007"),
         ("Service", "AmbientCapabilities", "CAP_NET_ADMIN CAP_NET_RAW"),
         ("Service", "CapabilityBoundingSet", "CAP_NET_ADMIN CAP_NET_RAW"),

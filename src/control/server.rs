@@ -214,8 +214,8 @@ fn listen(socket: &Path, group: Option<u32>) -> io::Result<(StdListener, SocketF
     if let Some(group) = group
         && let Err(error) = std::os::unix::fs::chown(&temporary, None, Some(group))
     {
-        // The daemon is not in that group: its own may read, as without such a group.
-        tracing::warn!(%error, socket = %socket.display(), "group {OBSERVERS_GROUP} cannot read the status");
+        // The daemon is not in that group, or may not give files away: then its unit does it.
+        tracing::info!(%error, socket = %socket.display(), "the daemon cannot give it to the group {OBSERVERS_GROUP}");
     }
     fs::set_permissions(&temporary, Permissions::from_mode(MODE))?;
     fs::rename(&temporary, socket)?;
