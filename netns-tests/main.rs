@@ -1,6 +1,6 @@
 //! The real daemons on the real kernel: hosts are network namespaces, faults are real.
 //!
-//! Needs root or user namespaces, and the programs `ip`, `haproxy` and `nginx`; without them
+//! Needs root or user namespaces, and the programs `ip`, `haproxy`, `nginx` and `prometheus`; without them
 //! it fails and says so. The tests run one after the other, because they measure time. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
@@ -31,6 +31,7 @@ mod regrouping;
 mod restarting;
 mod runner;
 mod scene;
+mod scraping;
 mod strangers;
 mod stuck;
 mod surroundings;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         hooking::TESTS,
         balancer::TESTS,
         telling::TESTS,
+        scraping::TESTS,
         upgrade::TESTS,
         chaos::TESTS,
     ]

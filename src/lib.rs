@@ -13,6 +13,7 @@
 //!       transport/send <- wire/seal <- wire/encode <----------------------------+
 //! ```
 //!
+//! `serve` is another process: it reads the status socket of a daemon and answers over HTTP.
 //! `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
 
 pub mod balancer;
@@ -31,5 +32,6 @@ mod netlink;
 pub mod programs;
 pub mod protocol;
 mod redaction;
+pub mod serve;
 pub mod transport;
 pub mod wire;

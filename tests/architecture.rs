@@ -10,6 +10,7 @@
 //!  daemon -----------> all of these, control, logging
 //!  lab --------------> config
 //!  kernel, lab ------> netlink
+//!  serve ------------> control logging programs
 //!  cli --------------> everything            (so may main.rs and lib.rs)
 //! ```
 //!
@@ -191,6 +192,23 @@ const TABLE: &[Module] = &[
         ],
         refused: &[],
     },
+    // Another process than the daemon: sees it by its status socket, and the network by HTTP.
+    Module {
+        name: "serve",
+        modules: &["control", "logging", "programs"],
+        crates: &[
+            "axum",
+            "futures",
+            "hyper",
+            "hyper_util",
+            "prometheus_client",
+            "serde",
+            "serde_json",
+            "tokio",
+            "tracing",
+        ],
+        refused: &[],
+    },
     Module {
         name: "logging",
         modules: &[],
@@ -244,6 +262,9 @@ fn files_beside_the_source_are_ascii() {
         "docs/operations.md",
         "docs/testing.md",
         "packaging/systemd/buoy.service",
+        "packaging/systemd/buoy-web.service",
+        "src/serve/live.js",
+        "src/serve/style.css",
     ] {
         let text = read(path);
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_ascii()) {

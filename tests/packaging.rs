@@ -12,7 +12,7 @@ use std::time::Duration;
 use buoy::protocol::Timing;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 13] = [
+const CONTRACT: [(&str, &[&str]); 14] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
     ("status", &[]),
     ("events", &["--follow", "--group", "--since"]),
@@ -24,6 +24,7 @@ const CONTRACT: [(&str, &[&str]); 13] = [
     ("check", &[]),
     ("keygen", &[]),
     ("reload", &[]),
+    ("serve", &["--listen", "--allow-host", "--print", "--log-format"]),
     ("lab", &[]),
     ("import", &["--node", "--cluster", "--output"]),
 ];
@@ -48,6 +49,7 @@ fn unit_has_every_directive_buoy_relies_on() {
         ("Service", "RestartKillSignal", "SIGUSR2"),
         ("Service", "User", "buoy"),
         ("Service", "Group", "buoy"),
+        ("Service", "ExecStartPost", "-+/usr/bin/chgrp -h buoy-observe /run/buoy/status.sock"),
         ("Service", "UMask", "0007"),
         ("Service", "AmbientCapabilities", "CAP_NET_ADMIN CAP_NET_RAW"),
         ("Service", "CapabilityBoundingSet", "CAP_NET_ADMIN CAP_NET_RAW"),
@@ -57,7 +59,7 @@ fn unit_has_every_directive_buoy_relies_on() {
         ("Service", "LimitCORE", "0"),
         ("Service", "OOMScoreAdjust", "-900"),
         ("Service", "RuntimeDirectory", "buoy"),
-        ("Service", "RuntimeDirectoryMode", "0750"),
+        ("Service", "RuntimeDirectoryMode", "0751"),
         ("Service", "RuntimeDirectoryPreserve", "restart"),
         ("Service", "StateDirectory", "buoy"),
         ("Service", "StateDirectoryMode", "0750"),
@@ -76,6 +78,79 @@ fn unit_has_every_directive_buoy_relies_on() {
         assert!(values(&unit, "Service", key).is_empty(), "{key}= would take away what buoy needs");
     }
     assert_eq!(values(&unit, "Service", "SystemCallFilter")[0], "@system-service");
+}
+
+#[test]
+fn the_page_may_read_the_status_and_nothing_else() {
+    let web = parse_unit(&read("packaging/systemd/buoy-web.service"));
+    let required = [
+        ("DynamicUser", "yes"),
+        ("SupplementaryGroups", buoy::control::server::OBSERVERS_GROUP),
+        ("CapabilityBoundingSet", ""),
+        ("AmbientCapabilities", ""),
+        ("NoNewPrivileges", "yes"),
+        ("InaccessiblePaths", "-/etc/buoy -/var/lib/buoy -/run/buoy/control.sock"),
+        ("ProtectSystem", "strict"),
+        ("PrivateDevices", "yes"),
+        ("MemoryMax", "256M"),
+        ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+        ("IPAddressDeny", "any"),
+        ("IPAddressAllow", "localhost"),
+        ("MemoryDenyWriteExecute", "yes"),
+    ];
+    for (key, value) in required {
+        assert_eq!(values(&web, "Service", key), [value], "{key}=");
+    }
+    let line = &values(&web, "Service", "ExecStart")[0];
+    let (command, options) = command_line(line).unwrap_or_else(|e| panic!("{e}"));
+    let option = |name: &str| options.get(name).cloned().flatten();
+    assert_eq!(command, "serve");
+    assert_eq!(option("--listen").as_deref(), Some("127.0.0.1:4749"));
+    assert_eq!(option("--socket").as_deref(), Some("/run/buoy/status.sock"));
+    let groups = read("packaging/sysusers/buoy.conf");
+    let group = buoy::control::server::OBSERVERS_GROUP;
+    assert!(lines(&groups).any(|line| line[..2] == ["g", group]), "sysusers: no group {group}");
+}
+
+#[test]
+fn alert_rules_tell_the_stories_of_their_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus");
+    let output = promtool(&folder, &["test", "rules", "buoy.rules.test.yml"]);
+    assert!(output.contains("SUCCESS"), "{output}");
+}
+
+#[test]
+fn queries_of_the_dashboard_are_understood() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read("packaging/grafana/buoy.json")).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let queries = panels.iter().flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let mut rules = String::from("groups:\n- name: dashboard\n  rules:\n");
+    for (number, query) in queries.enumerate() {
+        let query = query["expr"].as_str().expect("a query").replace("$__rate_interval", "5m");
+        rules.push_str(&format!("  - record: buoy:query:{number}\n    expr: {query:?}\n"));
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(folder.join("dashboard.yml"), rules).expect("a file");
+    let output = promtool(folder, &["check", "rules", "dashboard.yml"]);
+    assert!(output.contains("SUCCESS"), "{output}");
+}
+
+#[test]
+fn the_list_of_metrics_is_the_one_that_is_served() {
+    let documentation = read("docs/monitoring.md");
+    let list = buoy::serve::metric_names();
+    assert!(documentation.contains(&list), "docs/monitoring.md lacks the present list:\n{list}");
+}
+
+/// What promtool says, which comes with Debian's package prometheus.
+fn promtool(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("promtool").current_dir(folder).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("promtool (package prometheus): {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "promtool {arguments:?}: {said}");
+    said
 }
 
 #[test]

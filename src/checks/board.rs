@@ -48,6 +48,8 @@ pub struct Row {
     pub last: String,
     /// What the last failed look found, and how long ago; it may be the same.
     pub last_failure: Option<(String, Duration)>,
+    /// How often it has been in another state than before.
+    pub transitions: u64,
     /// What its failure means.
     pub effect: Effect,
     /// The pools it is about.
@@ -66,6 +68,7 @@ struct Entry {
     machine: Machine,
     last: String,
     last_failure: Option<(String, Instant)>,
+    transitions: u64,
     /// What a required check counts as before it is known.
     until_known: Option<Fitness>,
 }
@@ -95,7 +98,11 @@ impl Board {
         if !good {
             entry.last_failure = Some((entry.last.clone(), now));
         }
-        entry.machine.observe(now, good).then(|| Change {
+        if !entry.machine.observe(now, good) {
+            return None;
+        }
+        entry.transitions += 1;
+        Some(Change {
             check: entry.config.name.clone(),
             from,
             to: entry.machine.state(),
@@ -129,6 +136,7 @@ impl Board {
                 .last_failure
                 .as_ref()
                 .map(|(words, at)| (words.clone(), now.duration_since(*at))),
+            transitions: entry.transitions,
             effect: entry.config.effect,
             pools: entry.config.pools.clone(),
         };
@@ -144,6 +152,7 @@ impl Entry {
             machine: Machine::new(limits, now),
             last: String::new(),
             last_failure: None,
+            transitions: 0,
             until_known,
         }
     }
@@ -242,8 +251,8 @@ mod tests {
         assert!(board.observe(later, 0, Ok("200".to_owned())).is_some());
         let row = board.rows(later + Duration::from_secs(1)).remove(0);
         assert_eq!(
-            (row.state, row.since, row.last.as_str()),
-            (State::Passing, Duration::from_secs(1), "200")
+            (row.state, row.since, row.last.as_str(), row.transitions),
+            (State::Passing, Duration::from_secs(1), "200", 2)
         );
         assert_eq!(row.last_failure, Some(("again".to_owned(), Duration::from_secs(3))));
         assert_eq!(board.observe(now, 7, Ok(String::new())), None, "of no check");

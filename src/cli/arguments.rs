@@ -1,5 +1,6 @@
 //! What may be typed. The doc comments here are the help texts.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use crate::config::parse_duration;
 pub(super) const CONFIG: &str = "/etc/buoy/buoy.toml";
 /// Where the daemon's socket is unless named.
 pub(super) const SOCKET: &str = "/run/buoy/control.sock";
+/// Where its socket for those who only read is.
+pub(super) const OBSERVERS_SOCKET: &str = "/run/buoy/status.sock";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -160,6 +163,15 @@ pub(super) enum Command {
         #[arg(value_name = "PATH", default_value = "cluster.key")]
         path: PathBuf,
     },
+    /// Metrics for Prometheus, a page, and answers for balancers, over HTTP
+    ///
+    /// A process of its own, which needs neither the configuration nor the key: it reads the
+    /// daemon's socket for those who only read [default: /run/buoy/status.sock]. Serves / (the
+    /// page), /metrics, /healthz, /ready?group=GROUP, /status.json and /events (SSE).
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy serve\n  buoy serve --listen 192.0.2.11:4749 \
+        --allow-host lb1.example.net\n  buoy serve --print rules > buoy.rules.yml")]
+    Serve(Serve),
     /// What the daemon starts beside itself
     #[command(hide = true)]
     Guard,
@@ -222,6 +234,37 @@ pub(super) struct Run {
     /// Log detours as well, not only what changes
     #[arg(short, long)]
     pub(super) verbose: bool,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Where to listen; whoever reaches it can read everything, and change nothing
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4749")]
+    pub(super) listen: SocketAddr,
+    /// A name under which it may be asked, besides localhost and addresses; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(super) allow_host: Vec<String>,
+    /// Print alert rules for Prometheus, a dashboard for Grafana, or the list of metrics, and end
+    #[arg(long, value_name = "WHAT")]
+    pub(super) print: Option<Print>,
+    /// How log lines look [default: text, or json with --json]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
+    /// Log every client that goes as well
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+/// What is made from the table of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Print {
+    /// Alert rules.
+    Rules,
+    /// A dashboard.
+    Dashboard,
+    /// The table itself.
+    Metrics,
 }
 
 /// How log lines look.

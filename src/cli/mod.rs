@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  run  -> daemon           status events explain plan drain undrain move reload -> control::client
+//!  serve -> serve
 //!  lab  -> lab              check keygen import -> here, with config, keepalived
 //! ```
 //!
@@ -28,7 +29,7 @@ use serde_json::json;
 use crate::control::client::Command as Question;
 use crate::exit::Exit;
 use crate::lab::Options;
-use crate::{daemon, logging};
+use crate::{daemon, logging, serve};
 
 use arguments::{Arguments, Command, Events, Target};
 
@@ -93,6 +94,7 @@ fn refused_usage(refusal: &clap::Error) -> Exit {
 fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let Arguments { config, socket, json, command } = arguments;
     let config_or_default = || config.clone().unwrap_or_else(|| PathBuf::from(arguments::CONFIG));
+    let asked = socket.clone();
     let socket = socket.unwrap_or_else(|| PathBuf::from(arguments::SOCKET));
     let ask = |question, streams: &mut Streams<'_>| inquiry::run(&question, &socket, json, streams);
     match command {
@@ -144,9 +146,50 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             Ok(Exit::Done)
         }
         Command::Run(run) => run_daemon(run, config_or_default(), json, streams),
+        Command::Serve(wanted) => {
+            let socket = asked.unwrap_or_else(|| PathBuf::from(arguments::OBSERVERS_SOCKET));
+            run_page(wanted, socket, json, streams)
+        }
         Command::Lab { file, bench, majority, soak } => {
             lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)
         }
+    }
+}
+
+/// Serves metrics and the page until it is told to stop, or prints what is made from its table.
+fn run_page(
+    wanted: arguments::Serve,
+    socket: PathBuf,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    if let Some(print) = wanted.print {
+        let text = match print {
+            arguments::Print::Rules => serve::alert_rules(),
+            arguments::Print::Dashboard => serve::dashboard(),
+            arguments::Print::Metrics => serve::metric_names(),
+        };
+        write!(streams.out, "{text}")?;
+        return Ok(Exit::Done);
+    }
+    let options = serve::Options {
+        listen: wanted.listen,
+        socket,
+        hosts: wanted.allow_host,
+        log_format: log_format(wanted.log_format, json),
+        verbose: u8::from(wanted.verbose),
+    };
+    let Err(error) = serve::run(options) else { return Ok(Exit::Done) };
+    writeln!(streams.err, "buoy: {error}")?;
+    Ok(Exit::Failed)
+}
+
+fn log_format(wanted: Option<arguments::LogFormat>, json: bool) -> logging::Format {
+    match wanted {
+        Some(arguments::LogFormat::Json) => logging::Format::Json,
+        Some(arguments::LogFormat::Text) => logging::Format::Text,
+        None if json => logging::Format::Json,
+        None => logging::Format::Text,
     }
 }
 
@@ -157,18 +200,12 @@ fn run_daemon(
     json: bool,
     streams: &mut Streams<'_>,
 ) -> io::Result<Exit> {
-    let log_format = match run.log_format {
-        Some(arguments::LogFormat::Json) => logging::Format::Json,
-        Some(arguments::LogFormat::Text) => logging::Format::Text,
-        None if json => logging::Format::Json,
-        None => logging::Format::Text,
-    };
     let options = daemon::Options {
         config,
         node: run.node,
         runtime_dir: run.runtime_dir,
         state_dir: run.state_dir,
-        log_format,
+        log_format: log_format(run.log_format, json),
         verbose: u8::from(run.verbose),
     };
     let Err(error) = daemon::run(options) else { return Ok(Exit::Done) };

@@ -19,7 +19,8 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::inquiry::{Inquirer, STATUS_AGE_MAX, find_group, json_line};
 use super::names::NamesInForce;
@@ -35,6 +36,65 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Room made for each read; nearly every request is shorter.
 const READ_BYTES: usize = 1024;
 
+/// Longest request of those who only read.
+const OBSERVERS_REQUEST_BYTES_MAX: usize = 4096;
+/// A status this old is still given to those who only read: however many ask and how often, the
+/// daemon makes four a second for them.
+const OBSERVERS_STATUS_AGE_MAX: Duration = Duration::from_millis(250);
+/// Time between two answers of other kinds to all who only read.
+const OBSERVERS_PACE: Duration = Duration::from_millis(100);
+
+/// What clients of a socket may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rights {
+    /// Ask and order.
+    Order,
+    /// Ask for what is known: `status`, `events`, `explain`.
+    Read,
+}
+
+/// Makes those who only read wait for each other.
+#[derive(Debug, Default)]
+pub(super) struct Pace(Mutex<Option<Instant>>);
+
+impl Pace {
+    /// Ends when it is the turn of the caller.
+    async fn turn(&self) {
+        let mut last = self.0.lock().await;
+        if let Some(last) = *last {
+            sleep_until(last + OBSERVERS_PACE).await;
+        }
+        *last = Some(Instant::now());
+    }
+}
+
+impl Rights {
+    const fn request_bytes_max(self) -> usize {
+        match self {
+            Self::Order => REQUEST_BYTES_MAX,
+            Self::Read => OBSERVERS_REQUEST_BYTES_MAX,
+        }
+    }
+
+    const fn status_age_max(self) -> Duration {
+        match self {
+            Self::Order => STATUS_AGE_MAX,
+            Self::Read => OBSERVERS_STATUS_AGE_MAX,
+        }
+    }
+
+    const fn permit(self, request: &Request) -> bool {
+        match request {
+            Request::Status { .. } | Request::Events { .. } | Request::Explain { .. } => true,
+            Request::Drain { .. }
+            | Request::Undrain { .. }
+            | Request::Move { .. }
+            | Request::Plan { .. }
+            | Request::Reload {} => matches!(self, Self::Order),
+        }
+    }
+}
+
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -42,6 +102,7 @@ pub(super) struct Desk {
     pub(super) recorder: Arc<Recorder>,
     pub(super) inquirer: Inquirer,
     pub(super) wall_clock: fn() -> SystemTime,
+    pub(super) pace: Pace,
 }
 
 /// Why a connection is over. None of these is a fault of the daemon.
@@ -51,7 +112,7 @@ enum Ended {
     ByClient,
     /// The client sent nothing, or did not read, for too long.
     TooSlow,
-    /// The client sent a line longer than [`REQUEST_BYTES_MAX`].
+    /// The client sent a line longer than it may be.
     TooLong,
     /// The socket failed.
     Broken(io::Error),
@@ -69,11 +130,11 @@ impl fmt::Display for Ended {
 }
 
 /// Serves one client to its end.
-pub(super) async fn serve(stream: UnixStream, desk: Arc<Desk>) {
+pub(super) async fn serve(stream: UnixStream, rights: Rights, desk: Arc<Desk>) {
     let user = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
     let (input, output) = stream.into_split();
-    let mut connection =
-        Connection { input: Input { stream: input, buffer: Vec::new() }, output, desk, user };
+    let input = Input { stream: input, buffer: Vec::new(), limit: rights.request_bytes_max() };
+    let mut connection = Connection { input, output, rights, desk, user };
     let ended = connection.serve().await;
     tracing::debug!(%ended, user, "control client is gone");
 }
@@ -81,6 +142,7 @@ pub(super) async fn serve(stream: UnixStream, desk: Arc<Desk>) {
 struct Connection {
     input: Input,
     output: OwnedWriteHalf,
+    rights: Rights,
     desk: Arc<Desk>,
     user: u32,
 }
@@ -91,7 +153,7 @@ impl Connection {
             let line = match timeout(IDLE_MAX, self.input.line()).await {
                 Ok(Ok(line)) => line,
                 Ok(Err(Ended::TooLong)) => {
-                    let reason = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
+                    let reason = format!("a request has at most {} bytes", self.input.limit);
                     let told = self.say(&Rejected::new("request_too_long", reason)).await;
                     return told.err().unwrap_or(Ended::TooLong);
                 }
@@ -99,7 +161,12 @@ impl Connection {
                 Err(_) => return Ended::TooSlow,
             };
             let answered = match serde_json::from_slice(&line) {
-                Ok(request) => self.answer(request).await,
+                Ok(request) if self.rights.permit(&request) => self.answer(request).await,
+                Ok(request) => {
+                    let word = request.word();
+                    let reason = format!("'{word}' is not for this socket; use control.sock");
+                    self.say(&Rejected::new("read_only", reason)).await
+                }
                 Err(error) => {
                     let error = redact(&error.to_string());
                     let reason = format!("this is not a request: {error}");
@@ -114,6 +181,9 @@ impl Connection {
 
     async fn answer(&mut self, request: Request) -> Result<(), Ended> {
         let desk = Arc::clone(&self.desk);
+        if self.rights == Rights::Read && !matches!(request, Request::Status { .. }) {
+            desk.pace.turn().await;
+        }
         match &request {
             Request::Status { watch_ms: None } => self.status().await,
             Request::Status { watch_ms: Some(every) } => self.watch(*every).await,
@@ -167,14 +237,14 @@ impl Connection {
     }
 
     async fn status(&mut self) -> Result<(), Ended> {
-        match self.desk.inquirer.status().await {
+        match self.desk.inquirer.status(self.rights.status_age_max()).await {
             Ok(line) => self.write(&line).await,
             Err(rejected) => self.say(&rejected).await,
         }
     }
 
     async fn watch(&mut self, every_ms: u32) -> Result<(), Ended> {
-        let every = Duration::from_millis(u64::from(every_ms)).max(STATUS_AGE_MAX);
+        let every = Duration::from_millis(u64::from(every_ms)).max(self.rights.status_age_max());
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -237,6 +307,8 @@ impl Connection {
 struct Input {
     stream: OwnedReadHalf,
     buffer: Vec<u8>,
+    /// Longest line.
+    limit: usize,
 }
 
 impl Input {
@@ -248,7 +320,7 @@ impl Input {
                 let rest = self.buffer.split_off(searched + found + 1);
                 return Ok(std::mem::replace(&mut self.buffer, rest));
             }
-            if self.buffer.len() >= REQUEST_BYTES_MAX {
+            if self.buffer.len() >= self.limit {
                 return Err(Ended::TooLong);
             }
             searched = self.buffer.len();
@@ -272,7 +344,7 @@ impl Input {
     }
 
     async fn fill(&mut self) -> Result<usize, Ended> {
-        let room = REQUEST_BYTES_MAX - self.buffer.len();
+        let room = self.limit - self.buffer.len();
         self.buffer.reserve(room.min(READ_BYTES));
         let mut limited = (&mut self.stream).take(room as u64);
         limited.read_buf(&mut self.buffer).await.map_err(Ended::Broken)

@@ -13,18 +13,20 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use super::measures::Measures;
 use super::names::{Names, NamesInForce, Unresolved};
 use super::plan::{self, Foreseen, Plan};
 use super::request::PLAN_TEXT_BYTES_MAX;
 use super::response::{
     Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, SCHEMA,
 };
+use super::tally::Tally;
 use super::{refusals, translation};
 use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
 use crate::redaction::redact;
 
-/// Depth of the channel to the daemon: one inquiry for each client there can be.
-pub const INQUIRIES_MAX: usize = super::server::CLIENTS_MAX;
+/// Depth of the channel to the daemon: one inquiry for each client there can be, of two sockets.
+pub const INQUIRIES_MAX: usize = 2 * super::server::CLIENTS_MAX;
 /// A status younger than this is given again.
 pub const STATUS_AGE_MAX: Duration = Duration::from_millis(20);
 /// A daemon that has not answered by then is stuck; a hand-over between nodes takes less.
@@ -105,6 +107,10 @@ pub struct Snapshot {
     pub checks: Vec<Check>,
     /// The hooks of this node.
     pub hooks: Vec<Hook>,
+    /// What was counted of reports.
+    pub tally: Tally,
+    /// What else was measured; what the tally has is filled in later.
+    pub measures: Option<Measures>,
 }
 
 impl From<protocol::Status> for Snapshot {
@@ -112,7 +118,10 @@ impl From<protocol::Status> for Snapshot {
         let (fence, connections, counters) = (Fence::default(), BTreeMap::new(), Vec::new());
         let (held_back, checks, hooks) = (BTreeMap::new(), Vec::new(), Vec::new());
         let (not_preserving, obstacles, port) = (None, BTreeMap::new(), None);
+        let (tally, measures) = (Tally::default(), None);
         Self {
+            tally,
+            measures,
             obstacles,
             port,
             status,
@@ -132,8 +141,6 @@ impl From<protocol::Status> for Snapshot {
 pub(super) struct Inquirer {
     names: NamesInForce,
     inquiries: mpsc::Sender<Inquiry>,
-    /// How long a status is given again.
-    status_age_max: Duration,
     /// Held while a status is asked for, so that there is one inquiry for all who wait.
     status: Mutex<Option<KeptStatus>>,
 }
@@ -146,14 +153,14 @@ struct KeptStatus {
 
 impl Inquirer {
     pub(super) fn new(names: NamesInForce, inquiries: mpsc::Sender<Inquiry>) -> Self {
-        Self { names, inquiries, status_age_max: STATUS_AGE_MAX, status: Mutex::new(None) }
+        Self { names, inquiries, status: Mutex::new(None) }
     }
 
-    /// The status as a line of JSON, newline included.
-    pub(super) async fn status(&self) -> Result<Arc<[u8]>, Rejected> {
+    /// The status as a line of JSON, newline included; it may be this old.
+    pub(super) async fn status(&self, age_max: Duration) -> Result<Arc<[u8]>, Rejected> {
         let mut kept = self.status.lock().await;
         if let Some(kept) = &*kept
-            && kept.taken.elapsed() < self.status_age_max
+            && kept.taken.elapsed() < age_max
         {
             return Ok(Arc::clone(&kept.line));
         }
@@ -324,12 +331,14 @@ mod tests {
     use super::super::fixture;
     use super::*;
 
+    /// No status is too old.
+    const ANY: Duration = Duration::from_secs(3600);
+
     /// An inquirer, and the daemon's end of its channel.
-    fn inquirer(status_age_max: Duration) -> (Arc<Inquirer>, mpsc::Receiver<Inquiry>) {
+    fn inquirer() -> (Arc<Inquirer>, mpsc::Receiver<Inquiry>) {
         let (sender, receiver) = mpsc::channel(INQUIRIES_MAX);
         let names = NamesInForce::new(fixture::names());
-        let inquirer = Inquirer { status_age_max, ..Inquirer::new(names, sender) };
-        (Arc::new(inquirer), receiver)
+        (Arc::new(Inquirer::new(names, sender)), receiver)
     }
 
     async fn answer_one(inquiries: &mut mpsc::Receiver<Inquiry>) {
@@ -356,11 +365,11 @@ mod tests {
     #[test]
     fn twenty_clients_cost_one_inquiry() {
         block_on(async {
-            let (inquirer, mut inquiries) = inquirer(Duration::from_secs(3600));
+            let (inquirer, mut inquiries) = inquirer();
             let mut clients = JoinSet::new();
             for _ in 0..20 {
                 let inquirer = Arc::clone(&inquirer);
-                clients.spawn(async move { inquirer.status().await });
+                clients.spawn(async move { inquirer.status(ANY).await });
             }
             answer_one(&mut inquiries).await;
             while let Some(line) = clients.join_next().await {
@@ -373,9 +382,10 @@ mod tests {
     #[test]
     fn an_old_status_is_asked_for_anew() {
         block_on(async {
-            let (inquirer, mut inquiries) = inquirer(Duration::ZERO);
+            let (inquirer, mut inquiries) = inquirer();
             for _ in 0..2 {
-                let (line, ()) = tokio::join!(inquirer.status(), answer_one(&mut inquiries));
+                let (line, ()) =
+                    tokio::join!(inquirer.status(Duration::ZERO), answer_one(&mut inquiries));
                 assert!(line.is_ok());
             }
         });
@@ -384,12 +394,12 @@ mod tests {
     #[test]
     fn after_an_order_the_status_is_asked_for_anew() {
         block_on(async {
-            let (inquirer, mut inquiries) = inquirer(Duration::from_secs(3600));
-            let (line, ()) = tokio::join!(inquirer.status(), answer_one(&mut inquiries));
+            let (inquirer, mut inquiries) = inquirer();
+            let (line, ()) = tokio::join!(inquirer.status(ANY), answer_one(&mut inquiries));
             assert!(line.is_ok());
             let (done, ()) = tokio::join!(inquirer.drain(None, false), answer_one(&mut inquiries));
             assert_eq!(done.unwrap().node, "lb1");
-            let (line, ()) = tokio::join!(inquirer.status(), answer_one(&mut inquiries));
+            let (line, ()) = tokio::join!(inquirer.status(ANY), answer_one(&mut inquiries));
             assert!(line.is_ok());
         });
     }
@@ -397,7 +407,7 @@ mod tests {
     #[test]
     fn a_daemon_that_is_ending_is_a_refusal() {
         block_on(async {
-            let (inquirer, inquiries) = inquirer(Duration::ZERO);
+            let (inquirer, inquiries) = inquirer();
             drop(inquiries);
             let rejected = inquirer.explain("10.77.0.100").await.unwrap_err();
             assert_eq!(rejected.refused.code, "ending");

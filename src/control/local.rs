@@ -31,6 +31,9 @@ pub struct Check {
     pub last_failure: Option<String>,
     /// How long ago that was.
     pub last_failure_ms: Option<u64>,
+    /// How often it has changed between passing and failing, its first look included.
+    #[serde(default)]
+    pub transitions: u64,
     /// `require` or `prefer`.
     pub effect: String,
     /// The pools it is about.
@@ -157,6 +160,7 @@ mod tests {
             last: last.to_owned(),
             last_failure: failure.map(str::to_owned),
             last_failure_ms: failure.map(|_| 2000),
+            transitions: 1,
             effect: "require".to_owned(),
             pools: vec!["web".to_owned(), "api".to_owned()],
         };

@@ -4,6 +4,7 @@
 //!  protocol::Report -> recorder ----------------+
 //!                                               v
 //!  cli -> client ==== control.sock ====> connection -> inquiry -> (channel) -> daemon
+//!  monitors, pages ==  status.sock ====>   (asks only)
 //!          |                                    ^                                |
 //!          v                                    +-- translation <- protocol::Status
 //!       render -> people                             (names, sentences)
@@ -19,8 +20,10 @@ mod connection;
 mod duration_text;
 mod failure;
 mod inquiry;
+mod labels;
 pub mod layout_words;
 pub mod local;
+pub mod measures;
 pub(crate) mod membership_words;
 pub mod names;
 pub mod plan;
@@ -34,7 +37,8 @@ pub mod sentences;
 pub mod server;
 mod standing_words;
 mod table;
-mod timestamp;
+pub mod tally;
+pub(crate) mod timestamp;
 mod translation;
 mod wait;
 
@@ -46,3 +50,5 @@ mod fixture;
 mod loopback_test;
 #[cfg(test)]
 mod misuse_test;
+#[cfg(test)]
+mod observers_test;

@@ -163,6 +163,12 @@ impl Names {
         name.or_else(|| self.former.groups.get(&group)).cloned().unwrap_or_else(unknown)
     }
 
+    /// The pool of a group that the file has.
+    #[must_use]
+    pub fn pool_of(&self, group: GroupKey) -> Option<&str> {
+        self.groups.get(&group).map(|placed| placed.name.pool.as_str())
+    }
+
     /// The address with this key: of a group, or a further one of it.
     #[must_use]
     pub fn address(&self, key: GroupKey) -> String {

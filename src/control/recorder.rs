@@ -1,7 +1,7 @@
 //! The flight recorder: the last events of this node, in memory, for `buoy events`.
 //!
 //! The daemon calls [`Recorder::record`] for each `Report`, with the wall-clock time it read; that
-//! costs a short lock and no allocation. Rendering into text happens in the reader's task. The ring
+//! costs two short locks and no allocation, but for the first of each kind that is counted. Rendering into text happens in the reader's task. The ring
 //! holds [`EVENTS_MAX`] events; when it is full the oldest goes, and a reader that is overtaken is
 //! told how many it missed. An event keeps the names that were in force when it happened.
 
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::local::Notice;
 use super::names::{Names, NamesInForce};
 use super::response::Event;
+use super::tally::Tally;
 use super::{timestamp, translation};
 use crate::protocol::{Cause, GroupKey, NodeId, Report, Verdict};
 
@@ -27,6 +28,7 @@ const PAGE: usize = 256;
 pub struct Recorder {
     names: NamesInForce,
     ring: Mutex<Ring>,
+    tally: Mutex<Tally>,
     newest: watch::Sender<u64>,
 }
 
@@ -79,7 +81,8 @@ impl Recorder {
     #[must_use]
     pub fn new(names: NamesInForce) -> Self {
         let ring = Mutex::new(Ring::default());
-        Self { names, ring, newest: watch::Sender::new(0) }
+        let tally = Mutex::new(Tally::default());
+        Self { names, ring, tally, newest: watch::Sender::new(0) }
     }
 
     /// Adds an event that happened at this wall-clock time. Never blocks for long.
@@ -92,6 +95,16 @@ impl Recorder {
         self.keep(at, What::Notice(Arc::new(notice)));
     }
 
+    /// Counts of all that was recorded.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.counts().clone()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What a report is to people now, number, time and silences left out: for hooks.
     #[must_use]
     pub fn describe(&self, report: &Report) -> Event {
@@ -100,6 +113,10 @@ impl Recorder {
 
     fn keep(&self, at: SystemTime, what: What) {
         let names = self.names.current();
+        match &what {
+            What::Report(report) => self.counts().report(report, &names),
+            What::Notice(notice) => self.counts().event(notice.kind),
+        }
         let newest = {
             let mut ring = self.lock();
             let silence = match &what {

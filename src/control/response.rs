@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use super::local::{Check, Hook};
+pub use super::measures::Measures;
 
 /// Version of these shapes.
 pub const SCHEMA: u32 = 1;
@@ -46,6 +47,9 @@ pub struct Status {
     /// What the daemon counted since its start.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+    /// What the daemon measured since its start; left out where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measures: Option<Measures>,
 }
 
 /// What ends the answers of a host whose daemon does not run, and when.
@@ -224,6 +228,17 @@ pub struct Group {
     /// Why the asked node could not hold it; `null` if it could.
     #[serde(default)]
     pub unable_here: Option<String>,
+    /// The same in one word: `link`, `network`, `kernel`, `removed`, `stranger`; left out if it
+    /// could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unable: Option<String>,
+    /// How often the asked node became its owner since it started, by cause; left out if never.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub acquired: BTreeMap<String, u64>,
+    /// How often the asked node stopped being its owner, by the cause of the next; left out if
+    /// never.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub released: BTreeMap<String, u64>,
     /// Hardware address of a host outside the cluster that has claimed it in the last minute
     /// although the asked node has it; `null` if none has.
     #[serde(default)]

@@ -1,14 +1,20 @@
-//! The control socket: who may connect, how many, and where the file is.
+//! The sockets: who may connect, how many, and where the files are.
+//!
+//! ```text
+//!  control.sock   0660, group of the daemon    questions and orders
+//!  status.sock    0660, group buoy-observe     questions only: what monitors and pages are given
+//! ```
 //!
 //! The daemon calls [`Server::bind`] early at its start, so that a second daemon in the same
 //! runtime directory is refused before it touches anything, and spawns [`Server::run`] on a tokio
 //! runtime that is not the protocol's thread. `run` ends only by being dropped; that drops all
-//! clients and removes the socket file.
+//! clients and removes the socket files.
 //!
-//! The file has mode 0660 from the first moment it has its name: the socket is bound under a
-//! temporary name, given its mode, and then renamed, which also replaces the file of a daemon that
-//! died. More than [`CLIENTS_MAX`] clients are told so and let go; what a single client may do is
-//! limited in `connection`.
+//! A file has mode 0660 and its group from the first moment it has its name: the socket is bound
+//! under a temporary name, given both, and then renamed, which also replaces the file of a daemon
+//! that died. More than [`CLIENTS_MAX`] clients of either socket are told so and let go, so that
+//! those who only read never keep out those who order; what a single client may do is limited in
+//! `connection`.
 
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -23,7 +29,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::connection::{self, Desk};
+use super::connection::{self, Desk, Pace, Rights};
 use super::inquiry::{Inquirer, json_line};
 use super::names::NamesInForce;
 use super::recorder::Recorder;
@@ -33,9 +39,13 @@ pub use super::inquiry::{INQUIRIES_MAX, Inquiry, PlanWanted, STATUS_AGE_MAX, Sna
 
 /// Name of the socket in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";
-/// Clients at a time: far more than people and monitors there are, far fewer than descriptors.
+/// Name of the socket for those who only read, beside the other.
+pub const OBSERVERS_SOCKET_NAME: &str = "status.sock";
+/// Who may read there, if the host has such a group and the daemon is in it.
+pub const OBSERVERS_GROUP: &str = "buoy-observe";
+/// Clients of one socket at a time: far more than people and monitors there are, far fewer than descriptors.
 pub const CLIENTS_MAX: usize = 32;
-/// Owner and group may ask and order; who is in the group is the operator's choice.
+/// Owner and group may connect; who is in the group is the operator's choice.
 const MODE: u32 = 0o660;
 /// Wait after an accept that failed, usually for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -55,11 +65,18 @@ pub struct Settings {
     pub wall_clock: fn() -> SystemTime,
 }
 
-/// A bound control socket.
+/// Both sockets, bound.
 #[derive(Debug)]
 pub struct Server {
-    listener: StdListener,
+    control: Entrance,
+    observers: Entrance,
     desk: Arc<Desk>,
+}
+
+/// One bound socket.
+#[derive(Debug)]
+struct Entrance {
+    listener: StdListener,
     file: SocketFile,
 }
 
@@ -93,30 +110,46 @@ pub enum BindError {
 }
 
 impl Server {
-    /// Binds the socket. Needs no runtime.
+    /// Binds both sockets. Needs no runtime.
     ///
     /// # Errors
-    /// If a daemon listens there already, or the file cannot be made.
+    /// If a daemon listens there already, or a file cannot be made.
     pub fn bind(settings: Settings) -> Result<Self, BindError> {
-        let socket = settings.socket;
-        refuse_if_in_use(&socket)?;
-        let (listener, file) = listen(&socket)
-            .map_err(|source| BindError::Refused { socket: socket.clone(), source })?;
+        let observers = settings.socket.with_file_name(OBSERVERS_SOCKET_NAME);
+        let control = Entrance::bind(&settings.socket, None)?;
+        let observers = Entrance::bind(&observers, observers_group())?;
         let desk = Arc::new(Desk {
             inquirer: Inquirer::new(settings.names.clone(), settings.inquiries),
             names: settings.names,
             recorder: settings.recorder,
             wall_clock: settings.wall_clock,
+            pace: Pace::default(),
         });
-        Ok(Self { listener, desk, file })
+        Ok(Self { control, observers, desk })
     }
 
     /// Serves clients until dropped.
     ///
     /// # Errors
-    /// Only at once, if the runtime does not take the socket.
+    /// Only at once, if the runtime does not take the sockets.
     pub async fn run(self) -> io::Result<()> {
-        let Self { listener, desk, file: _removed_at_the_end } = self;
+        let Self { control, observers, desk } = self;
+        let orders = control.serve(Rights::Order, Arc::clone(&desk));
+        let questions = observers.serve(Rights::Read, desk);
+        tokio::try_join!(orders, questions).map(|_| ())
+    }
+}
+
+impl Entrance {
+    fn bind(socket: &Path, group: Option<u32>) -> Result<Self, BindError> {
+        refuse_if_in_use(socket)?;
+        let (listener, file) = listen(socket, group)
+            .map_err(|source| BindError::Refused { socket: socket.to_owned(), source })?;
+        Ok(Self { listener, file })
+    }
+
+    async fn serve(self, rights: Rights, desk: Arc<Desk>) -> io::Result<()> {
+        let Self { listener, file: _removed_at_the_end } = self;
         let listener = UnixListener::from_std(listener)?;
         let mut clients = JoinSet::new();
         loop {
@@ -128,7 +161,7 @@ impl Server {
             };
             match accepted {
                 Ok((stream, _)) if clients.len() < CLIENTS_MAX => {
-                    clients.spawn(connection::serve(stream, Arc::clone(&desk)));
+                    clients.spawn(connection::serve(stream, rights, Arc::clone(&desk)));
                 }
                 Ok((stream, _)) => turn_away(&stream),
                 Err(error) => {
@@ -138,6 +171,17 @@ impl Server {
             }
         }
     }
+}
+
+/// The number of [`OBSERVERS_GROUP`]. Read from the file: a directory service may keep a start
+/// waiting.
+fn observers_group() -> Option<u32> {
+    group_number(&fs::read_to_string("/etc/group").ok()?, OBSERVERS_GROUP)
+}
+
+fn group_number(groups: &str, name: &str) -> Option<u32> {
+    let mut lines = groups.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| (fields.next() == Some(name)).then(|| fields.nth(1)))??.parse().ok()
 }
 
 fn refuse_if_in_use(socket: &Path) -> Result<(), BindError> {
@@ -157,7 +201,7 @@ fn refuse_if_in_use(socket: &Path) -> Result<(), BindError> {
     }
 }
 
-fn listen(socket: &Path) -> io::Result<(StdListener, SocketFile)> {
+fn listen(socket: &Path, group: Option<u32>) -> io::Result<(StdListener, SocketFile)> {
     let mut temporary = socket.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
@@ -167,6 +211,12 @@ fn listen(socket: &Path) -> io::Result<(StdListener, SocketFile)> {
     }
     let listener = StdListener::bind(&temporary)?;
     listener.set_nonblocking(true)?;
+    if let Some(group) = group
+        && let Err(error) = std::os::unix::fs::chown(&temporary, None, Some(group))
+    {
+        // The daemon is not in that group, or may not give files away: then its unit does it.
+        tracing::info!(%error, socket = %socket.display(), "the daemon cannot give it to the group {OBSERVERS_GROUP}");
+    }
     fs::set_permissions(&temporary, Permissions::from_mode(MODE))?;
     fs::rename(&temporary, socket)?;
     let metadata = fs::symlink_metadata(socket)?;
@@ -221,5 +271,18 @@ impl std::error::Error for BindError {
             Self::InUse { .. } | Self::NotASocket { .. } => None,
             Self::Refused { source, .. } => Some(source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_groups_are_those_of_the_file() {
+        let groups = "root:x:0:\nbuoy:x:990:\nbuoy-observe:x:991:anna,prometheus\nbroken\nx:y:z:\n";
+        assert_eq!(group_number(groups, "buoy"), Some(990));
+        assert_eq!(group_number(groups, OBSERVERS_GROUP), Some(991));
+        assert_eq!(["absent", "broken", "x", ""].map(|name| group_number(groups, name)), [None; 4]);
     }
 }

@@ -12,7 +12,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 const DAYS_IN_CYCLE: u64 = 146_097;
 
 /// The time as text.
-pub(super) fn rfc3339(at: SystemTime) -> String {
+pub(crate) fn rfc3339(at: SystemTime) -> String {
     let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let seconds = since_1970.as_secs().min(LAST_SECOND);
     let (year, month, day) = date(seconds / DAY);
@@ -26,6 +26,27 @@ pub(super) fn rfc3339(at: SystemTime) -> String {
     )
 }
 
+/// Milliseconds since 1970 of a time as [`rfc3339`] writes it; `None` for any other text.
+pub(crate) fn parse(text: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| -> Option<u64> {
+        let digits = text.get(from..to)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let millis = number(20, 23)?;
+    let month = usize::try_from(month).ok()?.checked_sub(1).filter(|month| *month < 12)?;
+    let of_months: u64 = lengths(year)[..month].iter().sum();
+    // Leap days of the years before, from 1970 on.
+    let leaps = |year: u64| year / 4 - year / 100 + year / 400;
+    let before = year.checked_sub(1970)? * 365 + leaps(year - 1) - leaps(1969);
+    let days = before + of_months + day.checked_sub(1)?;
+    let millis = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + millis;
+    // What comes out as the same text was one.
+    let again = rfc3339(UNIX_EPOCH + Duration::from_millis(millis));
+    (again == text).then_some(millis)
+}
+
 fn date(days_since_1970: u64) -> (u64, usize, u64) {
     let mut year = 1970 + days_since_1970 / DAYS_IN_CYCLE * 400;
     let mut day = days_since_1970 % DAYS_IN_CYCLE;
@@ -33,13 +54,17 @@ fn date(days_since_1970: u64) -> (u64, usize, u64) {
         day -= 365 + leap(year);
         year += 1;
     }
-    let lengths = [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let lengths = lengths(year);
     let mut month = 0;
     while day >= lengths[month] {
         day -= lengths[month];
         month += 1;
     }
     (year, month + 1, day + 1)
+}
+
+fn lengths(year: u64) -> [u64; 12] {
+    [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 }
 
 fn leap(year: u64) -> u64 {
@@ -67,6 +92,10 @@ mod tests {
         for (seconds, text) in golden {
             let at = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(42);
             assert_eq!(rfc3339(at), text);
+            assert_eq!(parse(text), Some(seconds * 1000 + 42), "{text}");
+        }
+        for wrong in ["", "2026-02-30T00:00:00.000Z", "2026-13-01T00:00:00.000Z", "1970-01-01"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::inquiry::Snapshot;
+use super::labels::inability_label;
 use super::layout_words;
 use super::local::Notice;
+use super::measures::Measures;
 use super::membership_words::problems;
 use super::names::Names;
 use super::response::{self, NodeState, SCHEMA};
@@ -37,7 +39,22 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         checks: snapshot.checks.clone(),
         hooks: snapshot.hooks.clone(),
         counters: counters(snapshot),
+        measures: measures(snapshot),
     }
+}
+
+fn measures(snapshot: &Snapshot) -> Option<Measures> {
+    let tally = &snapshot.tally;
+    Some(Measures {
+        events: owned(&tally.events),
+        detection: tally.detection.clone(),
+        convergence: tally.convergence.clone(),
+        ..snapshot.measures.clone()?
+    })
+}
+
+fn owned(counts: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
 fn counters(snapshot: &Snapshot) -> BTreeMap<String, u64> {
@@ -108,7 +125,9 @@ fn version(software: SoftwareVersion) -> String {
 fn counted_group(one: &GroupStatus, snapshot: &Snapshot, names: &Names) -> response::Group {
     let here = one.owner == Some(snapshot.status.me);
     let connections = snapshot.connections.get(&one.group).copied().filter(|_| here);
-    response::Group { connections, ..group(one, names) }
+    let moves = snapshot.tally.groups.get(&one.group).cloned().unwrap_or_default();
+    let (acquired, released) = (owned(&moves.acquired), owned(&moves.released));
+    response::Group { connections, acquired, released, ..group(one, names) }
 }
 
 fn group(one: &GroupStatus, names: &Names) -> response::Group {
@@ -128,6 +147,9 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         reason: reason(one, names),
         converged_ms: one.converged.map(millis),
         connections: None,
+        unable: one.unable_here.map(|why| inability_label(why).to_owned()),
+        acquired: BTreeMap::new(),
+        released: BTreeMap::new(),
         unable_here: one.unable_here.map(|why| sentences::inability(why, one.group, names)),
         claimant: one.claimant.map(|hardware| hardware.to_string()),
         withheld: one.withheld.map(|withheld| layout_words::missing(&withheld, names)),
@@ -323,7 +345,8 @@ const fn fitness_word(fitness: Fitness) -> &'static str {
     }
 }
 
-fn kind(report: &Report) -> &'static str {
+/// The word for what kind of event a report is.
+pub(super) fn kind(report: &Report) -> &'static str {
     match report {
         Report::PeerChanged { .. } => "peer_changed",
         Report::PeerRestarted { .. } => "peer_restarted",
@@ -427,7 +450,7 @@ mod tests {
             r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
             r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
             r#""reason":"nobody has claimed it yet","#,
-            r#""converged_ms":null,"connections":null,"unable_here":"no interface that is up has a network with it; name its interface, or bring the link up","claimant":null,"preserved":null}],"#,
+            r#""converged_ms":null,"connections":null,"unable_here":"no interface that is up has a network with it; name its interface, or bring the link up","unable":"link","claimant":null,"preserved":null}],"#,
             r#""fence":{"kind":"gate","bound_ms":600},"not_preserving":null,"checks":[],"hooks":[],"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );

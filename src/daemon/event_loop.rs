@@ -264,6 +264,7 @@ impl<K: KernelOrders> EventLoop<K> {
             // A deadline older than the last turn was asked for in that turn, not before.
             let late = now.since(deadline.max(self.turn_began));
             let worst = self.lateness.note(now, late);
+            self.outbox.vital.lateness.count(late);
             self.node.set_loop_lag(worst);
             self.step(now, Event::Timer);
         }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::Signal;
@@ -15,7 +14,8 @@ use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 
 use super::attendant::Calls;
 use super::clock;
-use super::event_loop::{Picture, Told, Vital};
+use super::event_loop::{Picture, Told};
+use super::figures::{self, Life};
 use super::in_place::{self, Parting};
 use super::inbox::{Input, Mailbox, Reconfiguration, Unchanged};
 use super::refused::Obstacle;
@@ -33,7 +33,6 @@ use crate::config::{self, Config, Occasion, Restart};
 use crate::control::membership_words;
 use crate::control::names::{Names, NamesInForce};
 use crate::control::recorder::Recorder;
-use crate::control::response::Fence;
 use crate::control::server::{Inquiry, Snapshot};
 use crate::hooks::Happening;
 use crate::kernel::Kernel;
@@ -71,6 +70,8 @@ pub(crate) struct FrontDesk {
     pub(crate) whereabouts: Whereabouts,
     /// Checks and hooks.
     pub(crate) calls: Option<Calls>,
+    /// Of this process.
+    pub(crate) life: Life,
 }
 
 /// How often process 1 of a container looks for processes that nobody waits for.
@@ -257,7 +258,11 @@ impl FrontDesk {
             Inquiry::Status { reply } => {
                 let (answer, picture) = oneshot::channel();
                 if running.mailbox.offer(Input::Look(answer)).is_ok() {
-                    let counters = self.counters(&running.vital);
+                    let counters = figures::counters(&self.kernel, &running.vital);
+                    let measures = self.life.measures(&self.config, &running.vital);
+                    let paths = setup::paths(&self.config, self.me).into_iter();
+                    let measures = (paths.map(|path| path.local.to_string()).collect(), measures);
+                    let tally = self.recorder.tally();
                     let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
                     let calls = self.calls.clone();
                     let (names, port) = (self.names.current(), Some(self.config.port));
@@ -267,8 +272,8 @@ impl FrontDesk {
                     tokio::spawn(async move {
                         let Ok(picture) = picture.await else { return };
                         let obstacles = obstacles(&picture, &names);
-                        let counted = snapshot(picture, fence, counters);
-                        let counted = Snapshot { obstacles, port, ..counted };
+                        let counted = figures::snapshot(picture, fence, counters, measures);
+                        let counted = Snapshot { obstacles, port, tally, ..counted };
                         let mut told = Snapshot { connections, not_preserving, ..counted };
                         if let Some(calls) = calls {
                             // A thread that does not answer leaves its tables out.
@@ -296,37 +301,6 @@ impl FrontDesk {
         }
     }
 
-    fn counters(&self, vital: &Vital) -> Vec<(&'static str, u64)> {
-        let kernel = self.kernel.counters();
-        vec![
-            ("real_time_priority", u64::from(vital.real_time.load(Ordering::Relaxed))),
-            ("reports_dropped", vital.reports_dropped.load(Ordering::Relaxed)),
-            ("announcements", kernel.announcements.value()),
-            ("announcement_errors", kernel.announcement_errors.value()),
-            ("neighbour_lists", kernel.neighbour_lists.value()),
-            ("questions_to_neighbours", kernel.questions.value()),
-            ("neighbours_told_directly", kernel.told_directly.value()),
-            ("addresses_put_back", kernel.repairs.value()),
-            ("addresses_swept", kernel.swept.value()),
-            ("netlink_overruns", kernel.overruns.value()),
-            ("kernel_errors", kernel.errors.value()),
-            ("connections_ended", kernel.connections_ended.value()),
-            ("connections_left", kernel.connections_left.value()),
-            ("connections_told", kernel.connections_told.value()),
-            ("connections_remembered", kernel.connections_remembered.value()),
-            ("connections_refused", kernel.connections_refused.value()),
-            ("connection_notes_lost", kernel.connection_notes_lost.value()),
-            ("tickles_sent", kernel.tickles_sent.value()),
-            ("tickles_failed", kernel.tickles_failed.value()),
-            ("gates_rebuilt", kernel.gates_rebuilt.value()),
-            ("groups_asked_about", kernel.probes.value()),
-            ("claims_heard", kernel.claims_heard.value()),
-            ("claims_floods", kernel.claims_floods.value()),
-            ("guardian_pid", vital.guardian.load(Ordering::Relaxed)),
-            ("guardians_lost", vital.guardians_lost.load(Ordering::Relaxed)),
-        ]
-    }
-
     fn ask_for_reload(&self, reloads: &mut Reloads, asker: Asker) {
         self.notify.reloading();
         reloads.ask(asker);
@@ -338,6 +312,7 @@ impl FrontDesk {
             Ok(config) => self.apply_file(config, mailbox).await,
             Err(faults) => Err(faults),
         };
+        self.life.reloaded(outcome.is_ok());
         match &outcome {
             Ok(changes) => tracing::info!(changes = changes.len(), "reloaded"),
             Err(_) => tracing::warn!("reload refused, the old configuration stays in force"),
@@ -458,21 +433,4 @@ fn obstacle(what: &Obstacle, peer: &str) -> Option<String> {
         | RefusedDatagram::TooManyHellos
         | RefusedDatagram::IncumbentHeard => None,
     }
-}
-
-fn snapshot(picture: Picture, fence: Fence, mut counters: Vec<(&'static str, u64)>) -> Snapshot {
-    let refused = RefusedDatagram::NAMES.iter().zip(picture.refused);
-    let paths = &picture.transport.paths;
-    counters.extend([
-        ("datagrams_sent", paths.iter().map(|path| path.sent).sum()),
-        ("datagrams_received", paths.iter().map(|path| path.received).sum()),
-        ("datagrams_of_strangers", paths.iter().map(|path| path.strangers).sum()),
-        (
-            "datagrams_dropped_by_kernel",
-            paths.iter().map(|path| u64::from(path.dropped_by_kernel)).sum(),
-        ),
-    ]);
-    counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
-    let held_back = picture.held_back;
-    Snapshot { fence, counters, held_back, ..picture.status.into() }
 }

@@ -4,8 +4,10 @@
 //! looked at its clock. It tells a host that is too busy, or one that was suspended, before its
 //! peers notice; every heartbeat carries it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::control::measures::{self, COUNTS, Histogram};
 use crate::protocol::Instant;
 
 const SLOTS: usize = 6;
@@ -39,6 +41,29 @@ impl Lateness {
         }
         self.slots[0] = self.slots[0].max(late);
         self.slots.into_iter().max().unwrap_or_default()
+    }
+}
+
+/// All wake-ups since the start, by their lateness. The loop adds to it and waits for nobody.
+#[derive(Debug, Default)]
+pub(crate) struct LatenessCounts {
+    counts: [AtomicU64; COUNTS],
+    sum_us: AtomicU64,
+}
+
+impl LatenessCounts {
+    /// Takes in one.
+    pub(crate) fn count(&self, late: Duration) {
+        self.counts[measures::place(late)].fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(measures::micros(late), Ordering::Relaxed);
+    }
+
+    /// What was counted; while the loop runs, its last wake-up may be there in half.
+    pub(crate) fn read(&self) -> Histogram {
+        Histogram {
+            counts: std::array::from_fn(|place| self.counts[place].load(Ordering::Relaxed)),
+            sum_us: self.sum_us.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn check_row(row: checks::Row) -> Check {
         last: row.last,
         last_failure,
         last_failure_ms: ago.map(millis),
+        transitions: row.transitions,
         effect: row.effect.word().to_owned(),
         pools: row.pools,
     }

@@ -23,6 +23,7 @@ mod clock;
 mod deadlines;
 mod error;
 mod event_loop;
+mod figures;
 mod foresight;
 mod front_desk;
 mod guard;
@@ -241,6 +242,7 @@ async fn serve(
                 voters,
                 whereabouts,
                 calls,
+                life: figures::Life::begin(),
             };
             let outcome = desk.serve(running, asked, &mut stop, &mut reload).await;
             server.abort();

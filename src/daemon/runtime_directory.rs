@@ -1,8 +1,9 @@
 //! The directory with the control socket, what must survive a restart of the daemon, and a lock.
 //!
 //! ```text
-//!  /run/buoy/              mode 0750
-//!      control.sock        made by control::server
+//!  /run/buoy/              mode 0751: who may read the status socket must get there, not list it
+//!      control.sock        made by control::server, for those who order
+//!      status.sock         made by control::server, for those who only read
 //!      draining            exists while the operator keeps groups off this node
 //!      restart             what a process left to the next one (see in_place)
 //!      lock                locked while a daemon runs here; the kernel unlocks it at its death
@@ -32,7 +33,7 @@ impl RuntimeDirectory {
     /// Makes the directory if it does not exist, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let unusable = |source| Error::RuntimeDirectory { path: path.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(unusable)?;
+        DirBuilder::new().recursive(true).mode(0o751).create(path).map_err(unusable)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)

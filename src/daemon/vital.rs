@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::deadlines::Deadlines;
+use super::lateness::LatenessCounts;
 use super::removals::Removals;
 
 /// What other threads may read of the loop while it runs.
@@ -24,4 +25,6 @@ pub(crate) struct Vital {
     pub deadlines: Deadlines,
     /// Whether the thread has real-time priority.
     pub real_time: AtomicBool,
+    /// How late the loop was, at each of its wake-ups.
+    pub lateness: LatenessCounts,
 }

@@ -39,7 +39,7 @@ use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
 pub use output::OUTPUT_KEPT;
 use output::{Drained, Output};
-pub use start::{Refused, shed_capabilities};
+pub use start::{Refused, drop_capabilities, shed_capabilities};
 
 /// How long the end of a killed program is waited for before its outcome is told without it.
 const KILLED_WITHIN: Duration = Duration::from_millis(200);

@@ -75,6 +75,23 @@ pub fn shed_capabilities() -> Result<(), io::Error> {
     Ok(())
 }
 
+/// Gives up, for the calling thread and those that it makes later, every capability but that of root
+/// to use files of other users: a page started by root must reach the socket of the daemon's user.
+///
+/// # Errors
+/// When the kernel refuses; then the thread may do what it could before.
+pub fn drop_capabilities() -> Result<(), io::Error> {
+    shed_capabilities()?;
+    let held = caps::read(None, caps::CapSet::Permitted).map_err(io::Error::other)?;
+    let kept = held.into_iter().filter(|one| *one == caps::Capability::CAP_DAC_OVERRIDE).collect();
+    // Only root may; others have nothing out of the set either.
+    let _ = caps::clear(None, caps::CapSet::Bounding);
+    for set in [caps::CapSet::Effective, caps::CapSet::Permitted] {
+        caps::set(None, set, &kept).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
 /// Starts the program; returns it with the reading end of what it prints.
 pub(super) fn start(program: &Program) -> Result<(Child, OwnedFd), Refused> {
     let named = program.user.as_deref().map(look_up).transpose()?;
