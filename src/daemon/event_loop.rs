@@ -310,8 +310,7 @@ impl<K: KernelOrders> EventLoop<K> {
     fn take_inputs(&mut self) {
         self.inbox.rest();
         self.inputs_left = true;
-        // Taken in together: what follows from what the kernel side says of thousands of groups is
-        // worked out once, not for each.
+        // Taken in together, because what follows is worked out for all groups each time.
         let mut events = Vec::new();
         for _ in 0..INPUTS_PER_TURN {
             match self.inbox.take() {
