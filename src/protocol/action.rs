@@ -167,7 +167,7 @@ pub enum Action {
 }
 
 /// Something an operator would want to read later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Report {
     /// The verdict on a peer changed.
     PeerChanged {
@@ -390,7 +390,7 @@ pub enum Report {
 }
 
 /// Why this node cannot hold a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Inability {
     /// A link is down or missing.
     LinkDown,
@@ -407,7 +407,7 @@ pub enum Inability {
 }
 
 /// What a node thinks of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Never heard since this node started.
     Unknown,

@@ -28,7 +28,7 @@ pub const CONNECTIONS_V6_MAX: usize = 30;
 
 /// An established TCP connection of a client to an address of a group. Both addresses are of the
 /// same family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Connection {
     /// The address of the group.
     pub address: IpAddr,

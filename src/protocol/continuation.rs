@@ -35,7 +35,7 @@ use super::message::{Claim, LogPosition, NodePhase};
 use super::node::Node;
 
 /// What the next process of a node has to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Memory {
     /// Whose it is.
     pub me: NodeId,
@@ -56,7 +56,7 @@ pub struct Memory {
 }
 
 /// What is to be remembered of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Acquaintance {
     /// Its present life.
     pub incarnation: Incarnation,
@@ -71,7 +71,7 @@ pub struct Acquaintance {
 }
 
 /// Why a node does not rest: it leaves instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Obstacle {
     /// It is not sure of itself, has just started, or leaves already.
     Phase(NodePhase),

@@ -22,7 +22,7 @@ use super::message::NodePhase;
 use super::node::Node;
 
 /// What a draining node waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Waiting {
     /// Connections that were there when it began and have not ended; `None` before they have been
     /// counted.

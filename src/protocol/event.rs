@@ -77,7 +77,7 @@ pub enum Event {
 pub struct Ticket(pub u64);
 
 /// Who removed an address that was put back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Remover {
     /// Somebody outside of the daemon.
     Somebody,
@@ -93,7 +93,7 @@ pub enum Remover {
 }
 
 /// What a host has of the network of a group's addresses, apart from the state of its link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Attachment {
     /// All that it ever had.
     #[default]
@@ -106,7 +106,7 @@ pub enum Attachment {
 }
 
 /// Facts from the kernel. Nothing is assumed to have worked until one of these says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KernelEvent {
     /// Every address of the group is present and usable, told by the address events.
     Present {
@@ -215,7 +215,7 @@ pub const HARDWARE_MAX: usize = 8;
 
 /// Which neighbours resolve the addresses of a group to this host. A host that answers no question
 /// at all can show nothing and is not counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Convergence {
     /// Hosts that answer questions; 0 means that nothing is known.
     pub asked: u16,
@@ -231,7 +231,7 @@ pub struct Convergence {
 pub const MISSING_TOLD: usize = 3;
 
 /// Why the kernel could not hold a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failure {
     /// The interface does not exist.
     NoInterface,
@@ -248,7 +248,7 @@ pub enum Failure {
 }
 
 /// Whether anybody outside the cluster answers this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// At least one host answered.
     Answered,

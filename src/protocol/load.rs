@@ -42,7 +42,7 @@ const GIVEN_REST: Duration = Duration::from_secs(600);
 pub(super) const WHOLE: u32 = 1000;
 
 /// What the shell has measured of its host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Measure {
     /// Processes that run or wait for a CPU, for each CPU, in hundredths.
     pub average: u16,
@@ -64,7 +64,7 @@ impl Measure {
 }
 
 /// How busy a node is, as it tells its peers: damped, the same number for everybody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Load {
     /// How much of what the host can bear is used, per mille, 0 to 1000.
     pub utilisation: u16,

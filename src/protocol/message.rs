@@ -58,7 +58,7 @@ pub enum Message {
 }
 
 /// How far a claim log has come. A new `stream` starts the log anew at version 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LogPosition {
     /// Which log; drawn anew when the sender must repeat what it once sent.
     pub stream: u32,
@@ -84,7 +84,7 @@ pub enum NodePhase {
 }
 
 /// Version of the software a node runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SoftwareVersion {
     /// Incompatible changes.
     pub major: u8,
@@ -178,7 +178,7 @@ pub struct ClaimsAck {
 
 /// Who owns a group, written by the owner only and kept by everybody after its death: the claim
 /// is its testament.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// The group.
     pub group: GroupKey,
@@ -202,7 +202,7 @@ pub struct Claim {
 }
 
 /// What the writer of a claim says of its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tenure {
     /// The owner answers for it or is about to.
     Held,
@@ -213,7 +213,7 @@ pub enum Tenure {
 }
 
 /// Why a group came to its owner; carried in the claim so that every node can answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// Nobody had claimed it.
     FirstClaim,
@@ -269,7 +269,7 @@ pub struct Offer {
 pub const GROUPS_PER_OFFER: usize = 64;
 
 /// Why an owner wants to move a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MoveReason {
     /// The receiver carries less than its share.
     Balance,
@@ -410,7 +410,7 @@ pub enum Vote {
 }
 
 /// What an operator may order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
     /// Move every group off this node and keep them off; wait for connections as configured.
     Drain(NodeId),
@@ -428,7 +428,7 @@ pub enum Order {
 }
 
 /// Why an order was not executed. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The configuration has no such node.
     UnknownNode,

@@ -26,7 +26,7 @@ pub const NEIGHBOURS_V4_MAX: usize = 64;
 pub const NEIGHBOURS_V6_MAX: usize = 20;
 
 /// A host outside the cluster, on a link that bears groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Neighbour {
     /// Its address.
     pub address: IpAddr,

@@ -40,7 +40,7 @@ pub enum Hypothesis {
 }
 
 /// One group that would be elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlannedMove {
     /// Which.
     pub group: GroupKey,
@@ -53,7 +53,7 @@ pub struct PlannedMove {
 }
 
 /// Why a group would leave its owner, first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlanReason {
     /// It would be handed over for this.
     Move(MoveReason),

@@ -41,7 +41,7 @@ pub const KEPT_MAX: usize = 80;
 pub(super) const NOT_KEPT: HardwareAddress = HardwareAddress([0; 6]);
 
 /// How many connections to a group the sender still has, which has handed it over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kept {
     /// The group.
     pub group: GroupKey,
@@ -50,7 +50,7 @@ pub struct Kept {
 }
 
 /// Connections that are served by a former owner, as `status` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Preserved {
     /// Who serves them; it may be this node.
     pub by: NodeId,
