@@ -8,14 +8,10 @@
 
 use std::time::Duration;
 
-use super::action::{Inability, Report};
-use super::event::Attachment;
 use super::group::{Holding, Purpose};
-use super::identity::GroupKey;
-use super::message::NodePhase;
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::rules::Rule;
+use super::types::{Attachment, GroupKey, Inability, NodePhase, Report, Rule};
 
 /// Whoever was heard within this, besides the time of detection, is expected to take what a node
 /// lets go that has lost the network of it: longer than the kernel side waits before it tells the

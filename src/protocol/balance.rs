@@ -11,14 +11,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::configuration::Strategy;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Cause, GROUPS_PER_OFFER, MoveReason, NodePhase, Tenure};
 use super::node::Node;
-use super::rules::Rule;
 use super::succession::rendezvous;
 use super::tally::Tally;
+use super::types::{
+    Cause, GROUPS_PER_OFFER, GroupKey, Instant, MoveReason, NodeId, NodePhase, Rule, Strategy,
+    Tenure,
+};
 
 /// Between two looks at the balance.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -397,7 +396,7 @@ impl Node {
             let support = claim.support.min(self.support.value);
             if heirs != claim.heirs || support != claim.support {
                 let claim = self.revised(&claim, Tenure::Held);
-                revised.push(super::message::Claim { heirs, support, ..claim });
+                revised.push(super::types::Claim { heirs, support, ..claim });
             }
         }
         if able != self.heirs_among || named.exceeds(&tally, &able) {

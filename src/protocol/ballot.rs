@@ -5,14 +5,12 @@
 
 use std::time::Duration;
 
-use super::action::Action;
-use super::configuration::{Timing, lease_of, promise};
-use super::electorate::{Electorate, Recollection, Standing};
-use super::identity::NodeId;
-use super::instant::Instant;
-use super::message::{Bid, LeaseGrant, LeaseRequest, Message, NodePhase, Vote};
+use super::electorate::{Electorate, Standing};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Action, Bid, Instant, LeaseGrant, LeaseRequest, Message, NodeId, NodePhase, Recollection, Rule,
+    Timing, Vote, lease_of, promise,
+};
 use super::voter::{Holder, Terms, Voter};
 
 impl Node {

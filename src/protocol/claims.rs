@@ -8,10 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::configuration::ADDRESSES_MAX;
-use super::identity::{Epoch, GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Claim, Tenure};
+use super::types::{ADDRESSES_MAX, Claim, Epoch, GroupKey, Instant, NodeId, Tenure};
 
 /// Claims kept at most. Twice the addresses of a configuration, each of which is claimed: during a
 /// rollout peers may know addresses that are not in ours.

@@ -12,14 +12,10 @@
 //! claim, or by nothing. Every taking over a conflict has more support than the one before, so
 //! there are at most as many as nodes. See section 7 of the specification.
 
-use super::action::Report;
 use super::claims::holder;
 use super::group::{Holding, Occurrence, Purpose};
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{Cause, Claim, GroupKey, Instant, NodeId, NodePhase, Report, Rule, Tenure};
 
 impl Node {
     /// A claim that outranks the one before has come: if this node has the group it gives way,

@@ -12,33 +12,9 @@
 //! connections younger than about a second, those of which a datagram was lost until they are told
 //! again, and all of a group whose heirs died with its owner.
 
-use std::net::IpAddr;
-
-use super::action::Action;
 use super::group::Holding;
-use super::identity::{Epoch, GroupKey, NodeId};
-use super::message::{Cause, Message};
 use super::node::Node;
-use super::rules::Rule;
-
-/// IPv4 connections in one [`Message::Connections`] that has none of IPv6: 1080 bytes.
-pub const CONNECTIONS_V4_MAX: usize = 90;
-/// IPv6 connections in one [`Message::Connections`] that has none of IPv4: 1080 bytes.
-pub const CONNECTIONS_V6_MAX: usize = 30;
-
-/// An established TCP connection of a client to an address of a group. Both addresses are of the
-/// same family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Connection {
-    /// The address of the group.
-    pub address: IpAddr,
-    /// The port there.
-    pub port: u16,
-    /// The client's address.
-    pub client: IpAddr,
-    /// The client's port.
-    pub client_port: u16,
-}
+use super::types::{Action, Cause, Connection, Epoch, GroupKey, Message, NodeId, Rule};
 
 impl Node {
     /// Tells who would have to tell their clients of connections to a group; as many as fit one

@@ -13,23 +13,9 @@
 //! the time is reset by the move, as by any.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use super::action::{Action, Report};
-use super::identity::GroupKey;
-use super::instant::Instant;
-use super::message::NodePhase;
 use super::node::Node;
-
-/// What a draining node waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Waiting {
-    /// Connections that were there when it began and have not ended; `None` before they have been
-    /// counted.
-    pub connections: Option<u32>,
-    /// Time after which it waits no more; in whole milliseconds at other nodes.
-    pub left: Duration,
-}
+use super::types::{Action, GroupKey, Instant, NodePhase, Report, Waiting};
 
 /// A drain that waits.
 #[derive(Clone, Debug)]

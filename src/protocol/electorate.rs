@@ -25,10 +25,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::identity::NodeId;
-use super::instant::Instant;
 use super::leases::digest;
-use super::message::{Backing, LISTS_MAX};
+use super::types::{Backing, Instant, LISTS_MAX, NodeId, Recollection, VoterRecord};
 
 /// What another node says it goes by counts for so long from when it was asked.
 pub(super) const FRESH: Duration = Duration::from_millis(250);
@@ -40,27 +38,6 @@ const ASK: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_secs(5);
 /// A longest lease that nobody has had for so long is forgotten.
 const UNUSED: Duration = Duration::from_secs(60);
-
-/// What a node must remember over restarts, to vote.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VoterRecord {
-    /// The lists of voters under which it has voted, or has said that it goes by.
-    pub lists: Vec<Vec<NodeId>>,
-    /// The longest lease that it may have granted.
-    pub longest: Duration,
-}
-
-/// What a process finds of the one before it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Recollection {
-    /// There is no record: this host has not voted yet, or its record was lost.
-    #[default]
-    Nothing,
-    /// There is one.
-    Record(VoterRecord),
-    /// There is one that cannot be read. The node does not vote.
-    Unreadable,
-}
 
 /// What another node has said of its lists.
 #[derive(Clone, Debug)]

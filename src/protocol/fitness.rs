@@ -12,16 +12,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::action::Report;
-use super::identity::{GroupKey, NodeId, PoolId};
-use super::instant::Instant;
-use super::message::{MoveReason, NodePhase};
 use super::node::Node;
-use super::rules::Rule;
-
-/// Pools of which a node may say that they are not fit: its list must fit one datagram together
-/// with a heartbeat of 64 nodes. A configuration with checks in more pools is refused.
-pub const FITNESS_MAX: usize = 32;
+use super::types::{
+    FITNESS_MAX, Fitness, GroupKey, Instant, LastResort, MoveReason, NodeId, NodePhase, PoolId,
+    Report, Rule,
+};
 
 /// Falls within [`FALLS_WINDOW`] that make a node one whose checks flap.
 const FALLS_MAX: usize = 3;
@@ -29,29 +24,6 @@ const FALLS_MAX: usize = 3;
 const FALLS_WINDOW: Duration = Duration::from_secs(60);
 /// Pools remembered of a peer: those of its list and as many that have been on it lately.
 const REMEMBERED_MAX: usize = 2 * FITNESS_MAX;
-
-/// What the checks of one host say of one pool; the worse is the greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fitness {
-    /// Every check passes, or there is none.
-    #[default]
-    Fit,
-    /// A preferred check fails: the node owns groups of the pool only if nobody better can.
-    Reluctant,
-    /// A required check fails: the node may not own groups of the pool, unless nobody better can
-    /// and [`LastResort::Keep`] says that they are served nevertheless.
-    Unfit,
-}
-
-/// What becomes of a group when nobody who could own it passes the required checks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LastResort {
-    /// It stays where it is, or goes to whoever is next: bad service rather than none.
-    #[default]
-    Keep,
-    /// Its owner lets it go and nobody takes it.
-    Release,
-}
 
 /// What one node says: the pools that are not fit.
 pub(super) type FitnessList = BTreeMap<PoolId, Fitness>;

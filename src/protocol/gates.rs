@@ -15,13 +15,10 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Report};
-use super::event::Ticket;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{MoveReason, NodePhase, Refusal};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Action, GroupKey, Instant, MoveReason, NodeId, NodePhase, Refusal, Report, Rule, Ticket,
+};
 
 /// An open gate that nobody has gone through closes after this: things have changed.
 const OPEN_FOR: Duration = Duration::from_secs(10);

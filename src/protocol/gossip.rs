@@ -6,17 +6,14 @@
 //! has come, in a message of its own at once and in every heartbeat. When a peer restarts or
 //! loses sight of an owner its log starts anew under the next stream number.
 
-use super::action::{Action, Report};
 use super::claims::{Acceptance, ClaimTable, Entry};
-use super::identity::{GroupKey, Incarnation, NodeId};
-use super::instant::Instant;
 use super::membership::low;
-use super::message::{
-    CLAIMS_PER_MESSAGE, Claim, Claims, ClaimsAck, LogPosition, Message, NodePhase, Tenure,
-};
 use super::node::Node;
 use super::peers::{Outbound, Peer};
-use super::rules::Rule;
+use super::types::{
+    Action, CLAIMS_PER_MESSAGE, Claim, Claims, ClaimsAck, GroupKey, Incarnation, Instant,
+    LogPosition, Message, NodeId, NodePhase, Report, Rule, Tenure,
+};
 
 /// Slices sent in one go; more wait for the acknowledgement. A burst above this would overrun
 /// the receiver's socket buffer.

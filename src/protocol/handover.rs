@@ -17,16 +17,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::action::{Action, Report};
 use super::group::Purpose;
-use super::identity::{GroupKey, HardwareAddress, NodeId};
-use super::instant::Instant;
-use super::message::{
-    Cause, GROUPS_PER_OFFER, Message, MoveReason, NodePhase, Offer, OfferAnswer, Refusal,
-};
 use super::node::Node;
 use super::preservation::NOT_KEPT;
 use super::tally::Tally;
+use super::types::{
+    Action, Cause, GROUPS_PER_OFFER, GroupKey, HardwareAddress, Instant, Message, MoveReason,
+    NodeId, NodePhase, Offer, OfferAnswer, Refusal, Report,
+};
 
 /// A receiver that declined is not offered anything for so many offer waits.
 const DECLINED_WAITS: u32 = 8;

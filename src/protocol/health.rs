@@ -19,13 +19,8 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Report, Verdict};
-use super::event::Reach;
-use super::identity::NodeId;
-use super::instant::Instant;
-use super::message::{Heartbeat, NodePhase};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{Action, Heartbeat, Instant, NodeId, NodePhase, Reach, Report, Rule, Verdict};
 
 /// The self-test: does anybody outside the cluster answer?
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use super::action::Action;
-use super::identity::NodeId;
 use super::membership::low;
-use super::message::{Heard, Heartbeat, LogPosition, Message, NodePhase};
 use super::node::Node;
+use super::types::{Action, Heard, Heartbeat, LogPosition, Message, NodeId, NodePhase};
 
 impl Node {
     /// Sends one heartbeat to one peer.

@@ -21,20 +21,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::action::Inability;
-use super::configuration::NODES_MAX;
-use super::event::Failure;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::NodePhase;
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::rules::Rule;
+use super::types::{
+    Failure, GroupKey, Inability, Instant, NodeId, NodePhase, Rule, UNABLE_LEAST, UNABLE_MAX,
+    unable_max,
+};
 
-/// Groups that a heartbeat names at most.
-const UNABLE_MAX: usize = 32;
-/// Groups that fit the heartbeat of a node that hears 63 others and has checks in 32 pools.
-const UNABLE_LEAST: usize = 4;
 /// What a node has said is believed for so long: its heartbeats say it again and again, and an answer
 /// to an offer does while an owner that drains offers again.
 const BELIEVED: Duration = Duration::from_secs(60);
@@ -46,12 +39,6 @@ const REFUSED_MAX: Duration = Duration::from_secs(3600);
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The doubling of [`BACKOFF_MIN`] ends here.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-
-/// How many groups that it cannot hold fit the heartbeat of a node that hears so many others.
-#[must_use]
-pub fn unable_max(heard: usize) -> usize {
-    (UNABLE_LEAST + NODES_MAX.saturating_sub(heard + 1)).min(UNABLE_MAX)
-}
 
 /// That a node cannot hold a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,15 +26,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::action::Report;
 use super::group::{Holding, Occurrence, Purpose};
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Cause, Claim, Tenure};
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::rules::Rule;
-use super::status::Withheld;
+use super::types::{Cause, Claim, GroupKey, Instant, NodeId, Report, Rule, Tenure, Withheld};
 
 /// How it stands with the further addresses of a group at this node.
 #[derive(Clone, Debug, Default)]

@@ -19,15 +19,13 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Inability, Report, Verdict};
-use super::configuration::Group;
 use super::group::Holding;
-use super::identity::{GroupKey, HardwareAddress, NodeId};
-use super::instant::Instant;
-use super::message::{NodePhase, Tenure};
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::rules::Rule;
+use super::types::{
+    Action, Group, GroupKey, HardwareAddress, Inability, Instant, NodeId, NodePhase, Report, Rule,
+    Tenure, Verdict,
+};
 
 /// Between two announcements by which a group is defended (RFC 5227 1.1, `DEFEND_INTERVAL`).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);

@@ -19,15 +19,12 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Report};
-use super::configuration::{Mode, promise};
 use super::group::{Holding, Occurrence, Purpose};
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
 use super::leases::GrantTerms;
-use super::message::{LeaseGrant, Message, Vote};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Action, GroupKey, Instant, LeaseGrant, Message, Mode, NodeId, Report, Rule, Vote, promise,
+};
 
 /// A voter that goes by another list is asked again after so many heartbeats: files are mended.
 const AGREED_AFTER: u32 = 3;

@@ -16,13 +16,11 @@
 
 use std::time::Duration;
 
-use super::action::{Report, Verdict};
 use super::health::ReachState;
-use super::identity::{Incarnation, NodeId};
-use super::instant::Instant;
-use super::message::{Heard, Heartbeat, NodePhase};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Heard, Heartbeat, Incarnation, Instant, NodeId, NodePhase, Report, Rule, Verdict,
+};
 
 /// Heartbeats that say good-bye: one may be lost.
 pub(super) const FAREWELLS: u8 = 3;

@@ -7,32 +7,15 @@
 //! back broadcasts would leave the clients of a dead owner in the dark until their own timers end.
 //! So owners tell each other, from time to time and unacknowledged; a lost list comes again.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use super::action::{Action, Report};
 use super::announcements::REPEATS;
-use super::event::Convergence;
 use super::group::Holding;
-use super::identity::{Epoch, GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Cause, Message};
 use super::node::Node;
-use super::rules::Rule;
-
-/// IPv4 hosts in one [`Message::Neighbours`]. With [`NEIGHBOURS_V6_MAX`] they fit one datagram.
-pub const NEIGHBOURS_V4_MAX: usize = 64;
-/// IPv6 hosts in one [`Message::Neighbours`].
-pub const NEIGHBOURS_V6_MAX: usize = 20;
-
-/// A host outside the cluster, on a link that bears groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Neighbour {
-    /// Its address.
-    pub address: IpAddr,
-    /// Its hardware address (Ethernet).
-    pub hardware: [u8; 6],
-}
+use super::types::{
+    Action, Cause, Convergence, Epoch, GroupKey, Instant, Message, NEIGHBOURS_V4_MAX,
+    NEIGHBOURS_V6_MAX, Neighbour, NodeId, Report, Rule,
+};
 
 /// What is known of whether the neighbours resolve a group to this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

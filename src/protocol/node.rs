@@ -7,31 +7,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::action::{Action, Inability, Report};
 use super::announcements::Announcements;
 use super::balance::Deal;
 use super::bucket::Bucket;
 use super::claims::ClaimTable;
-use super::configuration::Configuration;
 use super::drain::Patience;
-use super::electorate::{Electorate, Recollection};
-use super::event::Event;
+use super::electorate::Electorate;
 use super::fitness::FitnessList;
 use super::gates::Gate;
 use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
-use super::identity::{GroupKey, HardwareAddress, NodeId, PoolId};
-use super::instant::Instant;
 use super::leases::Leases;
 use super::load::{Given, Meter};
 use super::majority::Door;
-use super::message::{Message, NodePhase};
 use super::orders::ErrandOut;
 use super::ownership::GroupHere;
 use super::peers::Peer;
 use super::preservation::Preservation;
 use super::progress::KernelWork;
-use super::random::Random;
+use super::types::{
+    Action, Configuration, Event, GroupKey, HardwareAddress, Inability, Instant, Message, NodeId,
+    NodePhase, PoolId, Random, Recollection, Report, Rule,
+};
 use super::voter::Voter;
 
 /// One node of the cluster.
@@ -382,5 +379,18 @@ impl Node {
 
     pub(super) fn report(&mut self, report: Report) {
         self.actions.push(Action::Report(report));
+    }
+
+    /// Whether this rule holds. Always, but for one under test.
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_self, reason = "the same call asks the configuration under test")]
+    pub(super) const fn holds(&self, _rule: Rule) -> bool {
+        true
+    }
+
+    /// Whether this rule holds. Always, but for the one under test.
+    #[cfg(feature = "mutations")]
+    pub(super) fn holds(&self, rule: Rule) -> bool {
+        self.configuration.broken != Some(rule)
     }
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::action::Action;
 use super::handover::Requester;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Errand, ErrandAnswer, Message, MoveReason, NodePhase, Order, Refusal};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Action, Errand, ErrandAnswer, GroupKey, Instant, Message, MoveReason, NodeId, NodePhase, Order,
+    Refusal, Rule,
+};
 
 /// An errand that is not answered by then has failed.
 const ERRAND_WAIT: Duration = Duration::from_secs(2);

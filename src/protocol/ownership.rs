@@ -8,22 +8,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::action::{Action, Inability, Report};
 use super::claims::holder;
-use super::configuration::Group;
 use super::connections::NEVER_TICKLED;
-use super::event::{Attachment, KernelEvent, Remover, Ticket};
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::handover::Promise;
-use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
 use super::inability::Refused;
-use super::instant::Instant;
 use super::layout::Further;
 use super::lookout::Lookout;
-use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::neighbours::Following;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Action, Attachment, Cause, Claim, Epoch, Group, GroupKey, HardwareAddress, Inability, Instant,
+    KernelEvent, NodeId, NodePhase, Remover, Report, Rule, Tenure, Ticket,
+};
 
 /// Repairs within [`REPAIRS_WINDOW`] that mean that somebody else manages the address (H42).
 const REPAIRS_MAX: usize = 5;

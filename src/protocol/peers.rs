@@ -4,16 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::action::Verdict;
-use super::drain::Waiting;
 use super::fitness::Record;
-use super::identity::{GroupKey, HardwareAddress, Incarnation, NodeId};
 use super::inability::Inabilities;
-use super::instant::Instant;
-use super::load::Load;
-use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
 use super::orders::ErrandsIn;
 use super::silent_kernel::{SilentKernel, Unanswered};
+use super::types::{
+    GroupKey, HardwareAddress, Heartbeat, Incarnation, Instant, Load, LogPosition, NodeId,
+    NodePhase, SoftwareVersion, Verdict, Waiting,
+};
 
 /// Falls within [`FLAPS_WINDOW`] that make a node one that flaps.
 const FLAPS_MAX: usize = 3;
@@ -229,7 +227,7 @@ impl Peer {
 
     /// How long its kernel answers for it after its last step, as it follows from what it tells.
     pub(super) fn lease(&self) -> Duration {
-        super::configuration::lease_of(self.said.interval * u32::from(self.said.misses))
+        super::types::lease_of(self.said.interval * u32::from(self.said.misses))
     }
 
     /// Whether the peer hears `node` in that life, as of its last heartbeat.

@@ -1,15 +1,11 @@
 //! Draws the picture of a node that operators see.
 
-use super::action::Verdict;
 use super::claims::holder;
-use super::fitness::Fitness;
 use super::group::Holding;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::Tenure;
 use super::node::Node;
-use super::status::{
-    Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status,
+use super::types::{
+    Candidate, Explanation, Fitness, GroupKey, GroupState, GroupStatus, Instant, NodeId,
+    NodeStatus, Standing, Status, Tenure, Verdict,
 };
 
 impl Node {
@@ -178,7 +174,7 @@ impl Node {
             let here = self.groups.get(&group).and_then(|here| here.inability(now));
             return if self.drains() {
                 Some(Standing::Draining)
-            } else if self.phase != super::message::NodePhase::Active {
+            } else if self.phase != super::types::NodePhase::Active {
                 Some(Standing::NotActive(self.phase))
             } else {
                 here.map(Standing::Unable)
@@ -189,7 +185,7 @@ impl Node {
             Some(_) if !peer.alive() => Some(Standing::Down(peer.verdict)),
             None => Some(Standing::Down(peer.verdict)),
             Some(_) if peer.said.draining => Some(Standing::Draining),
-            Some(phase) if phase != super::message::NodePhase::Active => {
+            Some(phase) if phase != super::types::NodePhase::Active => {
                 Some(Standing::NotActive(phase))
             }
             Some(_) => self.told_unable(now, node, group).map(|told| Standing::Unable(told.why)),

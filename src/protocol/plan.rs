@@ -11,19 +11,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::action::Verdict;
 use super::claims::holder;
-use super::configuration::Configuration;
 use super::fitness::Record;
 use super::group::Holding;
-use super::identity::{Epoch, GroupKey, Incarnation, NodeId};
-use super::instant::Instant;
 use super::load::Meter;
 use super::membership::low;
-use super::message::{Cause, Claim, MoveReason, NodePhase, Tenure};
 use super::node::Node;
 use super::ownership::GroupHere;
 use super::peers::Peer;
+use super::types::{
+    Cause, Claim, Configuration, Epoch, GroupKey, Incarnation, Instant, MoveReason, NodeId,
+    NodePhase, Tenure, Verdict,
+};
 
 /// Between two looks at the same node: longer than anything rests but what has been given away.
 const ROUND: Duration = Duration::from_secs(61);
@@ -206,7 +205,7 @@ impl Node {
         for (group, here) in &mut view.groups {
             let claim = self.claims.latest(*group).filter(|claim| claim.tenure == Tenure::Held);
             if let Some(claim) = claim.filter(|claim| claim.owner == node) {
-                let (ticket, epoch) = (super::event::Ticket::default(), claim.epoch);
+                let (ticket, epoch) = (super::types::Ticket::default(), claim.epoch);
                 here.holding = Holding::Held { ticket, epoch };
             }
         }

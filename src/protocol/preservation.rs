@@ -21,42 +21,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::action::{Action, Report};
 use super::claims::holder;
-use super::event::Ticket;
 use super::group::{Holding, Purpose};
-use super::identity::{GroupKey, HardwareAddress, NodeId};
-use super::instant::Instant;
-use super::message::{Message, NodePhase, Tenure};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Action, GroupKey, HardwareAddress, Instant, KEPT_MAX, Kept, Message, NodeId, NodePhase,
+    Preserved, Report, Rule, Tenure, Ticket,
+};
 
 /// The receiver is told so often how many are left.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
 /// Not told for so long, it forgets: four messages may be lost.
 const KEPT_FORGOTTEN: Duration = Duration::from_secs(5);
-/// Groups in one [`Message::Kept`]: 960 bytes.
-pub const KEPT_MAX: usize = 80;
 /// Stands in an offer for a group whose connections are not kept.
 pub(super) const NOT_KEPT: HardwareAddress = HardwareAddress([0; 6]);
-
-/// How many connections to a group the sender still has, which has handed it over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Kept {
-    /// The group.
-    pub group: GroupKey,
-    /// How many; `None` before they have been counted, zero when it is over.
-    pub connections: Option<u32>,
-}
-
-/// Connections that are served by a former owner, as `status` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Preserved {
-    /// Who serves them; it may be this node.
-    pub by: NodeId,
-    /// How many, as last counted.
-    pub connections: Option<u32>,
-}
 
 /// At the old owner.
 #[derive(Clone, Copy, Debug)]

@@ -9,13 +9,9 @@
 
 use std::time::Duration;
 
-use super::action::Inability;
-use super::event::Failure;
 use super::group::{Holding, Purpose};
-use super::identity::GroupKey;
-use super::instant::Instant;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{Failure, GroupKey, Inability, Instant, Rule};
 
 /// Nothing done for so long, while there is something to do, means that the kernel side hangs: one
 /// group takes milliseconds, and the requests to the kernel have timeouts of their own below this.

@@ -6,11 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::action::Action;
 use super::group::{Holding, Occurrence, Purpose};
-use super::identity::GroupKey;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{Action, GroupKey, Rule};
 
 impl Node {
     /// Follows a new list of groups: what this node has of them already it goes on to have, in

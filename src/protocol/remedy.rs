@@ -9,14 +9,10 @@
 
 use std::collections::BTreeMap;
 
-use super::action::Report;
 use super::balance::Parcels;
-use super::fitness::{Fitness, LastResort};
 use super::group::Purpose;
-use super::identity::{GroupKey, NodeId, PoolId};
-use super::message::MoveReason;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{Fitness, GroupKey, LastResort, MoveReason, NodeId, PoolId, Report, Rule};
 
 /// Who could have the groups of a pool instead of this node.
 #[derive(Debug)]

@@ -26,13 +26,10 @@
 
 use std::time::Duration;
 
-use super::action::{Report, Verdict};
 use super::claims::holder;
-use super::identity::{GroupKey, HardwareAddress, NodeId};
-use super::instant::Instant;
 use super::node::Node;
 use super::peers::Peer;
-use super::rules::Rule;
+use super::types::{GroupKey, HardwareAddress, Instant, NodeId, Report, Rule, Verdict};
 
 /// Groups about which a silent kernel is asked each time: of one some frame may get lost, and its
 /// link may be down.

@@ -7,17 +7,13 @@
 
 use std::time::Duration;
 
-use super::action::Verdict;
 use super::claims::Entry;
-use super::configuration::Strategy;
-use super::fitness::LastResort;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
 use super::membership::low;
-use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::node::Node;
-use super::random::mix;
-use super::rules::Rule;
+use super::types::{
+    Cause, Claim, GroupKey, Instant, LastResort, NodeId, NodePhase, Rule, Strategy, Tenure,
+    Verdict, mix,
+};
 
 /// Why a group may be taken by whoever is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

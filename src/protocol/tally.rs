@@ -7,12 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::claims::holder;
-use super::configuration::{Group, Strategy};
 use super::fitness::Classes;
-use super::identity::NodeId;
-use super::load::{Load, WHOLE};
-use super::message::Tenure;
 use super::node::Node;
+use super::types::{Group, Load, NodeId, Strategy, Tenure, WHOLE};
 
 /// How much each node carries.
 #[derive(Clone, Debug, Default)]

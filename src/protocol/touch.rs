@@ -1,11 +1,8 @@
 //! Who hears this node, as far as its peers tell.
 
-use super::action::Verdict;
-use super::identity::NodeId;
 use super::membership::low;
-use super::message::NodePhase;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{NodeId, NodePhase, Rule, Verdict};
 
 impl Node {
     /// Peers that live, and hear this node as far as they can tell: a peer that is heard

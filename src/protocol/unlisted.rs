@@ -14,15 +14,10 @@
 //!    lb2 reloads a file with lb3 -----------> lb3: takes its share again
 //! ```
 
-use super::action::{Action, Report};
-use super::configuration::NODES_MAX;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
 use super::membership::low;
-use super::message::Claim;
 use super::node::Node;
 use super::peers::Peer;
-use super::rules::Rule;
+use super::types::{Action, Claim, GroupKey, Instant, NODES_MAX, NodeId, Report, Rule};
 
 /// A heartbeat with more peers than this has no room for a name.
 const NAMED_MAX: usize = 48;

@@ -26,9 +26,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::claims::CLAIMS_MAX;
-use super::identity::{GroupKey, Incarnation, NodeId};
-use super::instant::Instant;
-use super::message::{Backing, Bid, LeaseGrant, LeaseRequest, REFUSED_PER_MESSAGE, Vote};
+use super::types::{
+    Backing, Bid, GroupKey, Incarnation, Instant, LeaseGrant, LeaseRequest, NodeId,
+    REFUSED_PER_MESSAGE, Vote,
+};
 
 /// One life of a node, to which something may be promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

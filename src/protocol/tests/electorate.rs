@@ -3,7 +3,7 @@
 
 use super::super::electorate::{Electorate, FRESH, SETTLING, Standing};
 use super::super::leases::digest;
-use super::super::message::Backing;
+use super::super::types::Backing;
 use super::*;
 
 const STEP: Duration = Duration::from_millis(25);

@@ -1,7 +1,7 @@
 //! Mode majority at reloads (A8, A9), and what a voter says (A1, A12, L7).
 
 use super::super::leases::{GrantTerms, Leases};
-use super::super::message::{Backing, Bid};
+use super::super::types::{Backing, Bid};
 use super::super::voter::{Holder, Terms, Voter};
 use super::*;
 

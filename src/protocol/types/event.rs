@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::condition::Failure;
 use super::configuration::Configuration;
-use super::connections::Connection;
+use super::connection::Connection;
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::instant::Instant;
 use super::load::Measure;
 use super::message::{Message, Order};
-use super::neighbours::Neighbour;
+use super::neighbour::Neighbour;
 
-/// Something happened. Each is given to [`Node::step`](super::Node::step) with the time of now.
+/// Something happened. Each is given to [`Node::step`](crate::protocol::Node::step) with the time of now.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The deadline that the node asked for has come.
@@ -229,23 +230,6 @@ pub struct Convergence {
 
 /// Hosts named in a [`Convergence`]: enough to know where to look, and of fixed size.
 pub const MISSING_TOLD: usize = 3;
-
-/// Why the kernel could not hold a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Failure {
-    /// The interface does not exist.
-    NoInterface,
-    /// The daemon lacks the permission, or IPv6 is off on the link.
-    NotPermitted,
-    /// The address is already on this host and is not ours.
-    ForeignAddress,
-    /// The address was added but is not usable (duplicate address detection failed).
-    Duplicate,
-    /// Any other refusal of the kernel.
-    Refused,
-    /// The kernel did not answer in time.
-    Timeout,
-}
 
 /// Whether anybody outside the cluster answers this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

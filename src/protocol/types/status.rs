@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::action::{Inability, Verdict};
-use super::drain::Waiting;
+use super::condition::{Inability, NodePhase, SoftwareVersion, Verdict};
+use super::connection::Preserved;
+use super::connection::Waiting;
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::load::Load;
-use super::message::{Cause, NodePhase, SoftwareVersion};
-use super::preservation::Preserved;
+use super::message::Cause;
 
 /// What one node knows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
