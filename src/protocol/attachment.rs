@@ -51,9 +51,9 @@ impl Node {
     /// Whether another node can be expected to take what this node lets go. A host that has lost
     /// its own address often hears nobody from then on.
     fn heard_lately(&self) -> bool {
-        let lately = self.configuration.timing.detection() + RELIEF;
+        let lately = self.env.configuration.timing.detection() + RELIEF;
         let mut heard = self.peers.values().filter_map(|peer| peer.heard_at);
-        heard.any(|at| self.now.since(at) <= lately)
+        heard.any(|at| self.env.now.since(at) <= lately)
     }
 
     /// A link went or came. One that comes may be behind a port that does not forward yet, and
@@ -62,7 +62,7 @@ impl Node {
         let Some(here) = self.groups.get_mut(&group) else { return };
         let came = usable && !here.usable;
         here.usable = usable;
-        here.connection_since = self.now;
+        here.connection_since = self.env.now;
         here.refused = None;
         self.unable_stale = true;
         self.evaluate = true;
@@ -77,7 +77,7 @@ impl Node {
     pub(super) fn attached(&mut self, group: GroupKey, attachment: Attachment) {
         if let Some(here) = self.groups.get_mut(&group) {
             here.attachment = attachment;
-            here.connection_since = self.now;
+            here.connection_since = self.env.now;
             here.refused = None;
             self.unable_stale = true;
             self.evaluate = true;

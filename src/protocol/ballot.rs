@@ -18,12 +18,12 @@ impl Node {
     /// [`Action::RememberVoters`]. Called before the first step, if at all.
     pub fn recall_voters(&mut self, recollection: Recollection) {
         let voters = self.leases.voters().to_vec();
-        self.electorate = Electorate::recall(self.now, recollection);
+        self.electorate = Electorate::recall(self.env.now, recollection);
         self.electorate.go_by(voters);
         // Where nothing is known: as long as in the slowest profile.
-        let slowest = Timing::VM.lease().max(self.configuration.timing.lease());
+        let slowest = Timing::VM.lease().max(self.env.configuration.timing.lease());
         let silence = self.silence(self.electorate.longest().unwrap_or(slowest));
-        self.voter = Voter::new(self.now + silence);
+        self.voter = Voter::new(self.env.now + silence);
     }
 
     /// How long a voter is silent while leases of this length may run that it does not know of.
@@ -39,7 +39,7 @@ impl Node {
     pub(super) fn lease_of_peer(&self, peer: NodeId) -> Duration {
         let said =
             self.peers.get(&peer).map(|peer| peer.said.interval * u32::from(peer.said.misses));
-        said.map_or_else(|| self.configuration.timing.lease(), lease_of)
+        said.map_or_else(|| self.env.configuration.timing.lease(), lease_of)
     }
 
     /// Has stored what must be remembered, and follows whether this node may vote.
@@ -48,26 +48,26 @@ impl Node {
         if !self.electorate.concerned {
             return;
         }
-        let (now, me) = (self.now, self.configuration.me);
-        let _ = self.electorate.allow(now, self.configuration.timing.lease());
+        let (now, me) = (self.env.now, self.env.configuration.me);
+        let _ = self.electorate.allow(now, self.env.configuration.timing.lease());
         let settled = self.holds(Rule::ListsSettled);
         if let Some(longest) = self.electorate.proceed(now, me, settled) {
             let silence = self.silence(longest);
             self.voter.be_silent_until(now + silence);
         }
         if let Some(record) = self.electorate.store_next(now, self.voter.longest(now)) {
-            self.actions.push(Action::RememberVoters(record));
+            self.env.actions.push(Action::RememberVoters(record));
         }
         self.ask_lists();
     }
 
     /// Asks who has voted under lists that are remembered what they go by.
     fn ask_lists(&mut self) {
-        let lease = self.configuration.timing.lease();
-        for voter in self.electorate.ask_next(self.now) {
+        let lease = self.env.configuration.timing.lease();
+        for voter in self.electorate.ask_next(self.env.now) {
             if self.peers.contains_key(&voter) {
                 let request = LeaseRequest {
-                    asked_at: self.now.as_nanos(),
+                    asked_at: self.env.now.as_nanos(),
                     voters: self.leases.digest(),
                     base: 0,
                     upto: 0,
@@ -75,14 +75,14 @@ impl Node {
                     bid: Some(Bid { lease, answered: None }),
                 };
                 let message = Message::LeaseRequest(request);
-                self.actions.push(Action::Send { to: voter, message });
+                self.env.actions.push(Action::Send { to: voter, message });
             }
         }
     }
 
     /// What was to be remembered is stored, or could not be.
     pub(super) fn voters_stored(&mut self, done: bool) {
-        self.electorate.stored(self.now, done);
+        self.electorate.stored(self.env.now, done);
         self.door.stale = true;
     }
 
@@ -94,7 +94,7 @@ impl Node {
     /// A peer asks this node as a voter.
     pub(super) fn on_lease_request(&mut self, from: NodeId, request: &LeaseRequest) {
         for grant in self.vote(from, request) {
-            self.actions.push(Action::Send { to: from, message: Message::LeaseGrant(grant) });
+            self.env.actions.push(Action::Send { to: from, message: Message::LeaseGrant(grant) });
         }
     }
 
@@ -102,13 +102,13 @@ impl Node {
         self.electorate.concerned = true;
         let peer = self.peers.get(&from);
         let incarnation = peer.and_then(|peer| peer.incarnation);
-        let incarnation = incarnation.unwrap_or(self.configuration.incarnation);
+        let incarnation = incarnation.unwrap_or(self.env.configuration.incarnation);
         let isolated = peer.is_some_and(|peer| peer.said.phase == Some(NodePhase::Isolated));
-        let own = self.configuration.timing.lease();
+        let own = self.env.configuration.timing.lease();
         // Older software says only in its heartbeats what its lease is, and its clock is slewed.
         let asked = request.bid.map_or_else(|| self.lease_of_peer(from) * 5 / 4, |bid| bid.lease);
         let stated = if self.holds(Rule::LeaseStated) { asked } else { own };
-        let lease = self.electorate.allow(self.now, own.max(stated));
+        let lease = self.electorate.allow(self.env.now, own.max(stated));
         let heard = self.holds(Rule::HeardByHolder);
         let terms = Terms {
             lease,
@@ -120,7 +120,7 @@ impl Node {
             lists: self.electorate.lists(),
             named: self.holds(Rule::RefusedNamed),
         };
-        self.voter.answer(self.now, Holder { node: from, incarnation }, request, &terms)
+        self.voter.answer(self.env.now, Holder { node: from, incarnation }, request, &terms)
     }
 
     /// Why this node grants nothing at all, if so; `short` if not what is asked for.

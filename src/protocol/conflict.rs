@@ -30,7 +30,7 @@ impl Node {
         if self.is_further(claim.group) && !self.has_further(claim.group) {
             return;
         }
-        let until = self.now + self.contest_length();
+        let until = self.env.now + self.contest_length();
         self.contests.entry(claim.group).or_insert(until);
         self.settle_contests();
     }
@@ -43,7 +43,7 @@ impl Node {
             let Some(claim) = self.claims.latest(group).copied() else { continue };
             if self.ours(&claim) {
                 self.contests.remove(&group);
-            } else if claim.owner == self.configuration.me {
+            } else if claim.owner == self.env.configuration.me {
                 // A claim of a former life of this node: nobody holds it any more.
                 self.contests.remove(&group);
                 if self.here(group).is_some_and(|here| here.holding.meant()) {
@@ -58,7 +58,7 @@ impl Node {
             {
                 self.contests.remove(&group);
                 self.renew(&claim);
-            } else if self.now >= until {
+            } else if self.env.now >= until {
                 self.contests.remove(&group);
                 self.give_way(&claim);
             }
@@ -71,7 +71,7 @@ impl Node {
         if self.strict(claim.group) {
             let can = here.is_some_and(|here| here.usable && here.holding.meant());
             let confirmed = self.leases.until(claim.group)
-                >= self.contested_since(claim.group) + self.configuration.timing.lease();
+                >= self.contested_since(claim.group) + self.env.configuration.timing.lease();
             return can && confirmed && self.holds(Rule::LeaseInsists);
         }
         self.support.value > claim.support
@@ -86,7 +86,7 @@ impl Node {
     fn may_be_confirmed(&self, claim: &Claim, until: Instant) -> bool {
         let here = self.here(claim.group);
         self.strict(claim.group)
-            && self.now < until
+            && self.env.now < until
             && self.leased(claim.group)
             && self.holds(Rule::LeaseInsists)
             && here.is_some_and(|here| here.usable && here.holding.meant())
@@ -94,21 +94,21 @@ impl Node {
 
     /// How long a contest may stay open.
     fn contest_length(&self) -> std::time::Duration {
-        self.configuration.timing.heartbeat * 3 / 2
+        self.env.configuration.timing.heartbeat * 3 / 2
     }
 
     /// Since when a group is contested; now if it is not.
     pub(super) fn contested_since(&self, group: GroupKey) -> Instant {
-        self.contests.get(&group).map_or(self.now, |until| until.before(self.contest_length()))
+        self.contests.get(&group).map_or(self.env.now, |until| until.before(self.contest_length()))
     }
 
     /// Whether the other has said lately that it hears this node: it will hear the answer too.
     fn in_touch_lately(&self, node: NodeId) -> bool {
-        let life = super::membership::low(self.configuration.incarnation);
-        let lately = self.configuration.timing.heartbeat * 3 / 2;
+        let life = super::membership::low(self.env.configuration.incarnation);
+        let lately = self.env.configuration.timing.heartbeat * 3 / 2;
         self.peers.get(&node).is_some_and(|peer| {
-            let just_heard = peer.heartbeat_at.is_some_and(|at| self.now.since(at) <= lately);
-            just_heard && peer.hears(self.configuration.me, Some(life), lately)
+            let just_heard = peer.heartbeat_at.is_some_and(|at| self.env.now.since(at) <= lately);
+            just_heard && peer.hears(self.env.configuration.me, Some(life), lately)
         })
     }
 
@@ -129,12 +129,12 @@ impl Node {
     /// Takes again over a claim of the smaller side.
     fn renew(&mut self, over: &Claim) {
         let mut tally = self.tally();
-        let former = over.owner == self.configuration.me;
+        let former = over.owner == self.env.configuration.me;
         let claim = Claim {
             group: over.group,
             epoch: over.epoch.next(),
-            owner: self.configuration.me,
-            incarnation: self.configuration.incarnation,
+            owner: self.env.configuration.me,
+            incarnation: self.env.configuration.incarnation,
             revision: 0,
             tenure: Tenure::Held,
             support: self.support.value,

@@ -27,7 +27,7 @@ impl Node {
         let those: Vec<NodeId> = self.those_to_tell(group).filter(living).collect();
         for to in those {
             let message = Message::Connections(connections.to_vec());
-            self.actions.push(Action::Send { to, message });
+            self.env.actions.push(Action::Send { to, message });
         }
     }
 
@@ -42,7 +42,7 @@ impl Node {
 
     /// Hands on what a peer tells; the kernel side keeps it for a while.
     pub(super) fn on_connections(&mut self, from: NodeId, connections: Vec<Connection>) {
-        self.actions.push(Action::Remember { from, connections });
+        self.env.actions.push(Action::Remember { from, connections });
     }
 
     /// Has the clients of the former owner told, once, when the group has just been announced.
@@ -53,7 +53,7 @@ impl Node {
         if here.tickled < epoch {
             here.tickled = epoch;
             if unplanned {
-                self.actions.push(Action::Tickle { group });
+                self.env.actions.push(Action::Tickle { group });
             }
         }
     }

@@ -42,8 +42,9 @@ impl Node {
             node.recall(*peer, known);
         }
         for ((group, ticket), epoch) in memory.tickets().zip(memory.held.values()) {
-            let addresses = node.configuration.groups.get(&group).map_or(1, Group::address_count);
-            let wanted = node.configuration.groups.get(&group);
+            let addresses =
+                node.env.configuration.groups.get(&group).map_or(1, Group::address_count);
+            let wanted = node.env.configuration.groups.get(&group);
             let further =
                 wanted.map(|it| it.further().iter().copied().collect()).unwrap_or_default();
             let Some(here) = node.groups.get_mut(&group) else { continue };
@@ -54,7 +55,8 @@ impl Node {
             let since = node.claims.entry(group).map_or(memory.at, |entry| entry.since);
             here.lookout.recall_taking(since);
             node.last_ticket = ticket.0;
-            let wait = jittered(node.configuration.timing.announce_refresh, &mut node.random);
+            let wait =
+                jittered(node.env.configuration.timing.announce_refresh, &mut node.env.random);
             node.announcements.keep((now, group), addresses, wait);
         }
         node.fitness = memory.fitness.iter().copied().collect();
@@ -94,7 +96,7 @@ impl Node {
         self.beat(false);
         self.rested = true;
         let memory = Box::new(self.memory());
-        self.actions.push(Action::GoOn(memory));
+        self.env.actions.push(Action::GoOn(memory));
     }
 
     fn obstacle_to_rest(&self) -> Option<Obstacle> {
@@ -102,7 +104,7 @@ impl Node {
         if self.phase != NodePhase::Active {
             return Some(Obstacle::Phase(self.phase));
         }
-        if self.configuration.groups.values().any(majority) {
+        if self.env.configuration.groups.values().any(majority) {
             return Some(Obstacle::Majority);
         }
         let settled = |holding| matches!(holding, Holding::Idle | Holding::Held { .. });
@@ -115,9 +117,9 @@ impl Node {
         if !calm {
             return Some(Obstacle::Busy);
         }
-        let detection = self.configuration.timing.detection();
+        let detection = self.env.configuration.timing.detection();
         let mut groups = self.groups.iter();
-        let disputed = groups.find(|(_, here)| here.lookout.is_disputed(self.now, detection));
+        let disputed = groups.find(|(_, here)| here.lookout.is_disputed(self.env.now, detection));
         disputed.map(|(group, _)| Obstacle::Stranger(*group))
     }
 
@@ -140,9 +142,9 @@ impl Node {
             Some((*node, known))
         });
         Memory {
-            me: self.configuration.me,
-            incarnation: self.configuration.incarnation,
-            at: self.now,
+            me: self.env.configuration.me,
+            incarnation: self.env.configuration.incarnation,
+            at: self.env.now,
             held: held.collect(),
             claims: self.claims.changed_after(0).map(|entry| (entry.claim, entry.since)).collect(),
             peers: peers.collect(),

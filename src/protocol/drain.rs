@@ -37,13 +37,13 @@ impl Node {
         }
         self.draining = on;
         self.evaluate = true;
-        let time = self.configuration.drain_timeout;
+        let time = self.env.configuration.drain_timeout;
         if on && waits && !time.is_zero() && self.holds_any() {
-            self.patience = Some(Patience { until: self.now + time, remaining: None });
-            self.actions.push(Action::WatchConnections(true));
+            self.patience = Some(Patience { until: self.env.now + time, remaining: None });
+            self.env.actions.push(Action::WatchConnections(true));
         }
         self.report(Report::Draining { on });
-        self.actions.push(Action::RememberDraining(on));
+        self.env.actions.push(Action::RememberDraining(on));
         self.beat(false);
     }
 
@@ -66,7 +66,7 @@ impl Node {
     pub(super) fn revise_patience(&mut self) {
         let Some(patience) = &self.patience else { return };
         let leaves = matches!(self.phase, NodePhase::Leaving | NodePhase::Left);
-        if leaves || self.now >= patience.until || !self.holds_any() {
+        if leaves || self.env.now >= patience.until || !self.holds_any() {
             self.stop_waiting();
         }
     }
@@ -88,7 +88,7 @@ impl Node {
 
     fn stop_waiting(&mut self) {
         if self.patience.take().is_some() {
-            self.actions.push(Action::WatchConnections(false));
+            self.env.actions.push(Action::WatchConnections(false));
         }
     }
 

@@ -131,7 +131,7 @@ pub(super) struct Classes {
 impl Classes {
     /// The class that the pool of a group belongs to.
     pub(super) fn of_group(&self, node: &Node, group: GroupKey) -> usize {
-        let wanted = node.configuration.groups.get(&group);
+        let wanted = node.env.configuration.groups.get(&group);
         wanted.map_or(0, |wanted| self.of(wanted.pool))
     }
 
@@ -148,7 +148,7 @@ impl Node {
         let unfit: FitnessList = unfit.take(FITNESS_MAX).collect();
         let before = std::mem::replace(&mut self.fitness, unfit);
         let pools: BTreeSet<PoolId> = before.keys().chain(self.fitness.keys()).copied().collect();
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let mut changed = false;
         for pool in pools {
             let fitness = self.fitness_of(me, pool);
@@ -156,7 +156,7 @@ impl Node {
             if was != fitness {
                 changed = true;
                 if was == Fitness::Unfit {
-                    self.passing_since = self.now;
+                    self.passing_since = self.env.now;
                 }
                 self.report(Report::FitnessChanged { node: me, pool, fitness });
             }
@@ -169,7 +169,7 @@ impl Node {
 
     /// Takes in what a peer says of its checks.
     pub(super) fn hear_checks(&mut self, from: NodeId, list: &[(PoolId, Fitness)]) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let begun = peer.said.phase == Some(NodePhase::Listening);
         let changed = peer.checks.hear(now, list, begun);
@@ -181,12 +181,12 @@ impl Node {
         }
         self.evaluate = true;
         self.heirs_among.clear();
-        self.heirs_due = self.heirs_due.min(now + self.configuration.timing.retry);
+        self.heirs_due = self.heirs_due.min(now + self.env.configuration.timing.retry);
     }
 
     /// What a node says of a pool.
     pub(super) fn fitness_of(&self, node: NodeId, pool: PoolId) -> Fitness {
-        if node == self.configuration.me {
+        if node == self.env.configuration.me {
             return self.fitness.get(&pool).copied().unwrap_or_default();
         }
         self.peers.get(&node).map_or(Fitness::Fit, |peer| peer.checks.fitness(pool))
@@ -194,7 +194,7 @@ impl Node {
 
     /// The best level among the nodes that act and may own; the worst if there are none.
     pub(super) fn best_level(&self, pool: PoolId) -> Fitness {
-        let me = self.may_take().then(|| self.fitness_of(self.configuration.me, pool));
+        let me = self.may_take().then(|| self.fitness_of(self.env.configuration.me, pool));
         let peers = self.peers.values().filter(|peer| peer.takes());
         let levels = peers.map(|peer| peer.checks.fitness(pool));
         levels.chain(me).min().unwrap_or(Fitness::Unfit)
@@ -209,18 +209,18 @@ impl Node {
     /// Whether the checks of a peer flap for a pool: nothing that can wait is given to it.
     pub(super) fn checks_flap(&self, node: NodeId, pool: PoolId) -> bool {
         self.holds(Rule::FlappingChecks)
-            && self.peers.get(&node).is_some_and(|peer| peer.checks.flaps(pool, self.now))
+            && self.peers.get(&node).is_some_and(|peer| peer.checks.flaps(pool, self.env.now))
     }
 
     /// What a node says of the pool of a group.
     pub(super) fn fitness_for(&self, node: NodeId, group: GroupKey) -> Fitness {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         wanted.map_or(Fitness::Fit, |wanted| self.fitness_of(node, wanted.pool))
     }
 
     /// Whether this node would be no worse a place than `from` for a group that is offered.
     pub(super) fn fit_for_offer(&self, from: NodeId, group: GroupKey, reason: MoveReason) -> bool {
-        let mine = self.fitness_for(self.configuration.me, group);
+        let mine = self.fitness_for(self.env.configuration.me, group);
         let its = self.fitness_for(from, group);
         if mine == Fitness::Fit || !self.holds(Rule::UnfitGetsNothing) {
             return true;
@@ -240,7 +240,7 @@ impl Node {
 
     /// What becomes of a group when nobody is fit for it.
     pub(super) fn last_resort(&self, group: GroupKey) -> LastResort {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         let wanted = wanted.map(|wanted| wanted.last_resort).unwrap_or_default();
         match (wanted, self.holds(Rule::LastResort)) {
             (LastResort::Keep, true) | (LastResort::Release, false) => LastResort::Keep,
@@ -269,7 +269,7 @@ impl Node {
 
     /// Who shares which pools now.
     pub(super) fn classes(&self) -> Classes {
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let peers = self.peers.iter().filter(|(_, peer)| peer.alive() && peer.owns);
         let mut all: Vec<NodeId> = peers.map(|(node, _)| *node).collect();
         if self.owns(me) {

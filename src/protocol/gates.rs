@@ -44,7 +44,7 @@ enum State {
 impl Node {
     /// Whether a group may be given away now for this reason; if not, its gate is being opened.
     pub(super) fn may_leave(&mut self, group: GroupKey, reason: MoveReason) -> bool {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         let Some(time) = wanted.and_then(|wanted| wanted.gate) else { return true };
         let waits = match reason {
             MoveReason::Drain => self.phase != NodePhase::Leaving,
@@ -58,9 +58,9 @@ impl Node {
             return gate.state == State::Open;
         }
         let ticket = self.ticket();
-        let gate = Gate { state: State::Held(ticket), until: self.now + time, ordered: None };
+        let gate = Gate { state: State::Held(ticket), until: self.env.now + time, ordered: None };
         self.gates.insert(group, gate);
-        self.actions.push(Action::OpenGate { group, ticket });
+        self.env.actions.push(Action::OpenGate { group, ticket });
         false
     }
 
@@ -80,15 +80,15 @@ impl Node {
 
     fn open(&mut self, group: GroupKey) {
         if let Some(gate) = self.gates.get_mut(&group) {
-            (gate.state, gate.until) = (State::Open, self.now + OPEN_FOR);
+            (gate.state, gate.until) = (State::Open, self.env.now + OPEN_FOR);
             // Whoever wanted it to move looks again at once.
-            self.balance_due = self.now;
+            self.balance_due = self.env.now;
         }
     }
 
     /// Opens gates whose time is up, closes those that nobody needs, and carries out orders.
     pub(super) fn revise_gates(&mut self) {
-        let (now, groups) = (self.now, &self.groups);
+        let (now, groups) = (self.env.now, &self.groups);
         self.gates.retain(|group, gate| {
             let here = groups.get(group).is_some_and(|here| here.holding.meant());
             here && (gate.state != State::Open || now < gate.until)
@@ -118,7 +118,7 @@ impl Node {
 
     /// When a gate opens or closes by time alone.
     pub(super) fn gate_deadline(&self) -> Instant {
-        let due = self.gates.values().map(|gate| gate.until).filter(|until| *until > self.now);
+        let due = self.gates.values().map(|gate| gate.until).filter(|until| *until > self.env.now);
         due.min().unwrap_or(Instant::NEVER)
     }
 }

@@ -29,13 +29,13 @@ pub(super) fn first_stream(life: Incarnation) -> u32 {
 impl Node {
     /// Whether the peer must be sent this claim.
     fn needs(&self, to: NodeId, peer: &Peer, claim: &Claim) -> bool {
-        if claim.owner == self.configuration.me {
+        if claim.owner == self.env.configuration.me {
             return true;
         }
         if claim.owner == to {
             return peer.incarnation.is_some_and(|life| life != claim.incarnation);
         }
-        let within = self.configuration.timing.detection();
+        let within = self.env.configuration.timing.detection();
         self.holds(Rule::Relay) && !peer.hears(claim.owner, None, within)
     }
 
@@ -64,7 +64,7 @@ impl Node {
 
     /// Takes in a claim from whatever source. Peers are sent it where they need it.
     fn enter(&mut self, claim: Claim) -> Acceptance {
-        let acceptance = self.claims.accept(self.now, claim);
+        let acceptance = self.claims.accept(self.env.now, claim);
         let Acceptance::Newer(previous) = acceptance else { return acceptance };
         let (was, is) = (previous.as_ref().and_then(writer), writer(&claim));
         let learning = self.phase == NodePhase::Listening;
@@ -120,7 +120,7 @@ impl Node {
         }
         let position = peer.inbound.have;
         let message = Message::ClaimsAck(ClaimsAck { position });
-        self.actions.push(Action::Send { to: from, message });
+        self.env.actions.push(Action::Send { to: from, message });
         self.learn_what_is_claimed(from);
     }
 
@@ -138,11 +138,11 @@ impl Node {
     /// a group that nobody hands to it: they may have it.
     pub(super) fn claims_awaited_until(&self, group: GroupKey) -> Instant {
         let tenure = self.claims.latest(group).map(|claim| claim.tenure);
-        let promised = tenure == Some(Tenure::MovingTo(self.configuration.me));
+        let promised = tenure == Some(Tenure::MovingTo(self.env.configuration.me));
         if promised || !self.holds(Rule::ClaimsBeforeTaking) {
             return Instant::START;
         }
-        let most = self.configuration.timing.maturity_min;
+        let most = self.env.configuration.timing.maturity_min;
         let awaited = self.peers.values().filter(|peer| peer.alive());
         let awaited = awaited.filter_map(|peer| peer.awaited_since.map(|since| since + most));
         awaited.max().unwrap_or(Instant::START)
@@ -175,7 +175,7 @@ impl Node {
                 continue;
             }
             let patience = self.patience(peer);
-            if self.now.since(log.sent_at) >= patience && self.holds(Rule::Retransmission) {
+            if self.env.now.since(log.sent_at) >= patience && self.holds(Rule::Retransmission) {
                 self.send_log(to, log.acknowledged);
             } else if (fresh && log.sent < log.target) || log.sent == 0 {
                 self.send_log(to, log.sent.max(log.acknowledged));
@@ -193,7 +193,7 @@ impl Node {
 
     /// Repeats are quick towards the living and as slow as heartbeats towards the silent.
     fn patience(&self, peer: &Peer) -> std::time::Duration {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         if peer.alive() { timing.retry } else { timing.heartbeat }
     }
 
@@ -216,9 +216,9 @@ impl Node {
         let slices = slices(&self.claims, base, log, |entry| self.needs(to, peer, &entry.claim));
         let sent = slices.last().map_or(log.target, |slice| slice.upto);
         for slice in slices {
-            self.actions.push(Action::Send { to, message: Message::Claims(slice) });
+            self.env.actions.push(Action::Send { to, message: Message::Claims(slice) });
         }
-        let now = self.now;
+        let now = self.env.now;
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.outbound.sent = sent;
             peer.outbound.sent_at = now;

@@ -9,7 +9,7 @@ use super::types::{Action, Heard, Heartbeat, LogPosition, Message, NodeId, NodeP
 impl Node {
     /// Sends one heartbeat to one peer.
     pub(super) fn send_heartbeat(&mut self, to: NodeId, solicit: bool) {
-        let now = self.now;
+        let now = self.env.now;
         let heard =
             self.peers.iter().filter(|(node, _)| **node != to).filter_map(|(node, peer)| {
                 Some(Heard {
@@ -24,16 +24,16 @@ impl Node {
             let age = now.since(at);
             heard.push(Heard { node: to, incarnation_low: low(incarnation), age });
         }
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         let beat = Heartbeat {
             phase: self.phase,
             draining: self.drains(),
             solicit,
             interval: timing.heartbeat,
             misses: timing.misses,
-            weight: self.weight(self.configuration.me),
-            software: self.configuration.software,
-            config_digest: self.configuration.digest,
+            weight: self.weight(self.env.configuration.me),
+            software: self.env.configuration.software,
+            config_digest: self.env.configuration.digest,
             loop_lag: self.loop_lag,
             clock_ms: now.as_millis(),
             log: LogPosition { stream: peer.outbound.stream, version: peer.outbound.target },
@@ -47,7 +47,7 @@ impl Node {
             name: self.name_for(peer),
             unable: self.unable.clone(),
         };
-        self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
+        self.env.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
     }
 
     /// Sends a heartbeat to every peer now and plans the next.
@@ -62,16 +62,16 @@ impl Node {
     /// time of this life.
     #[must_use]
     pub fn farewell(&self) -> Message {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         Message::Heartbeat(Heartbeat {
             phase: NodePhase::Left,
             draining: self.draining,
             solicit: false,
             interval: timing.heartbeat,
             misses: timing.misses,
-            weight: self.weight(self.configuration.me),
-            software: self.configuration.software,
-            config_digest: self.configuration.digest,
+            weight: self.weight(self.env.configuration.me),
+            software: self.env.configuration.software,
+            config_digest: self.env.configuration.digest,
             loop_lag: Duration::ZERO,
             clock_ms: 0,
             log: LogPosition::default(),

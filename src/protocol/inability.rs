@@ -188,14 +188,14 @@ impl Node {
     /// Follows what this node cannot hold. Peers are told a change at once, but not each of many
     /// groups by a heartbeat of its own.
     pub(super) fn revise_inabilities(&mut self) {
-        let now = self.now;
-        let pause = self.configuration.timing.retry;
+        let now = self.env.now;
+        let pause = self.env.configuration.timing.retry;
         let stale = self.unable_stale && now.since(self.unable_at) >= pause;
         if !stale && now < self.heartbeat_due {
             return;
         }
         (self.unable_stale, self.unable_at) = (false, now);
-        let known = |group: &GroupKey| self.configuration.groups.contains_key(group);
+        let known = |group: &GroupKey| self.env.configuration.groups.contains_key(group);
         let told = self.groups.iter().filter(|(group, _)| known(group));
         let told = told.filter_map(|(group, here)| Some((*group, here.told(now)?.why)));
         let told: Vec<(GroupKey, Inability)> = told.take(unable_max(self.peers.len())).collect();
@@ -208,13 +208,13 @@ impl Node {
 
     /// When a change of that is to be told.
     pub(super) fn inability_deadline(&self) -> Instant {
-        let due = self.unable_at + self.configuration.timing.retry;
+        let due = self.unable_at + self.env.configuration.timing.retry;
         if self.unable_stale { due } else { Instant::NEVER }
     }
 
     /// Takes in what a peer says in a heartbeat that it cannot hold.
     pub(super) fn hear_inabilities(&mut self, from: NodeId, list: &[(GroupKey, Inability)]) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let news = peer.unable.listed(now, list);
         self.follow_inabilities(from, news);
@@ -227,14 +227,14 @@ impl Node {
         offered: &[GroupKey],
         list: &[(GroupKey, Inability)],
     ) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let news = peer.unable.answered(now, offered, list);
         self.follow_inabilities(from, news);
     }
 
     fn follow_inabilities(&mut self, from: NodeId, news: News) {
-        let now = self.now;
+        let now = self.env.now;
         let counts = self.holds(Rule::InabilityIsFall);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let begun = peer.said.phase == Some(NodePhase::Listening);
@@ -244,18 +244,18 @@ impl Node {
         if news.changed {
             self.evaluate = true;
             self.heirs_among.clear();
-            self.heirs_due = self.heirs_due.min(now + self.configuration.timing.heartbeat);
+            self.heirs_due = self.heirs_due.min(now + self.env.configuration.timing.heartbeat);
         }
     }
 
     /// Why a node cannot hold a group, as it says.
     pub(super) fn unable(&self, node: NodeId, group: GroupKey) -> Option<Inability> {
-        self.told_unable(self.now, node, group).map(|told| told.why)
+        self.told_unable(self.env.now, node, group).map(|told| told.why)
     }
 
     /// The same with since when.
     pub(super) fn told_unable(&self, now: Instant, node: NodeId, group: GroupKey) -> Option<Told> {
-        if node == self.configuration.me {
+        if node == self.env.configuration.me {
             return self.groups.get(&group).and_then(|here| here.told(now));
         }
         self.peers.get(&node).and_then(|peer| peer.unable.of(now, group))

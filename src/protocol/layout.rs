@@ -120,7 +120,7 @@ impl Node {
     }
 
     pub(super) fn further(&self, group: GroupKey) -> Vec<GroupKey> {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         wanted.map(|wanted| wanted.further().to_vec()).unwrap_or_default()
     }
 
@@ -144,7 +144,7 @@ impl Node {
                 continue;
             }
             let at = self.may_claim_at(group, address);
-            if at <= self.now {
+            if at <= self.env.now {
                 self.claim_further(address, &claim);
             } else {
                 again = again.min(at);
@@ -161,7 +161,7 @@ impl Node {
             self.note_withheld(group, address);
             return self.vacancy_deadline(address);
         };
-        let now = self.now;
+        let now = self.env.now;
         let Some(here) = self.groups.get_mut(&group) else { return Instant::NEVER };
         let since = *here.further.vacant_since.entry(address).or_insert(now);
         if self.mute() && self.holds(Rule::MuteTakesNothing) || !self.may_ask(group) {
@@ -175,7 +175,7 @@ impl Node {
             order.extend(claim.heirs.into_iter().flatten());
         }
         order.extend(self.common_order(address));
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let freed = self.claims.latest(address).filter(|claim| claim.tenure == Tenure::Free);
         let freed = freed.map(|claim| claim.owner);
         let before: BTreeSet<NodeId> = order
@@ -185,13 +185,13 @@ impl Node {
             .collect();
         let place = u32::try_from(before.len()).unwrap_or(u32::MAX);
         let grace = if vacancy.cause == Cause::FirstClaim { Duration::ZERO } else { vacancy.grace };
-        since + grace + self.configuration.timing.rank_skew.saturating_mul(place)
+        since + grace + self.env.configuration.timing.rank_skew.saturating_mul(place)
     }
 
     /// Whether a peer that could take groups goes by another file.
     fn competes(&self, node: NodeId) -> bool {
         self.peers.get(&node).is_some_and(|peer| {
-            peer.takes() && peer.said.config_digest != self.configuration.digest
+            peer.takes() && peer.said.config_digest != self.env.configuration.digest
         })
     }
 
@@ -199,7 +199,7 @@ impl Node {
         let Some(owner) = self.current_owner(address) else { return };
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.further.vacant_since.remove(&address);
-        if owner != self.configuration.me
+        if owner != self.env.configuration.me
             && here.further.withheld.insert(address, owner) != Some(owner)
         {
             self.report(Report::AddressWithheld { group, address, owner });
@@ -223,7 +223,7 @@ impl Node {
             if needs_leases {
                 self.leases.want(address);
             }
-            if !needs_leases || self.leases.until(address) > self.now {
+            if !needs_leases || self.leases.until(address) > self.env.now {
                 news.push(address);
             }
         }
@@ -253,7 +253,8 @@ impl Node {
     pub(super) fn admit_with(&mut self, group: GroupKey) {
         let leased = |address: &GroupKey| {
             self.claimed_here(*address)
-                && (self.leases.until(*address) > self.now || !self.holds(Rule::AddressesLeased))
+                && (self.leases.until(*address) > self.env.now
+                    || !self.holds(Rule::AddressesLeased))
         };
         let leased: Vec<GroupKey> = self.further(group).into_iter().filter(leased).collect();
         self.admit_these(group, &leased);
@@ -344,7 +345,7 @@ impl Node {
 
     pub(super) fn give_further(&mut self, claim: &Claim, tenure: Tenure) {
         if tenure != Tenure::Free {
-            let overdue = self.now + self.configuration.timing.offer_wait * 2;
+            let overdue = self.env.now + self.env.configuration.timing.offer_wait * 2;
             self.parted.insert(claim.group, overdue);
         }
         let revised = self.revised(claim, tenure);
@@ -356,7 +357,7 @@ impl Node {
     pub(super) fn successor(&self, address: GroupKey) -> Tenure {
         let group = self.group_of(address);
         let owner = if group == address { None } else { self.current_owner(group) };
-        match owner.filter(|owner| *owner != self.configuration.me) {
+        match owner.filter(|owner| *owner != self.env.configuration.me) {
             Some(owner) => Tenure::MovingTo(owner),
             None => Tenure::Free,
         }
@@ -365,7 +366,7 @@ impl Node {
     /// What was given to a node that has not claimed it is free for everybody: its file may have it
     /// in no group that it holds.
     pub(super) fn free_what_was_not_taken(&mut self) {
-        let now = self.now;
+        let now = self.env.now;
         let due: Vec<GroupKey> =
             self.parted.iter().filter(|(_, at)| **at <= now).map(|(address, _)| *address).collect();
         for address in due {
@@ -373,7 +374,7 @@ impl Node {
             let Some(claim) = self.claims.latest(address).copied() else { continue };
             let waiting = self.ours(&claim) && matches!(claim.tenure, Tenure::MovingTo(_));
             // A group that this node could have it takes back by itself.
-            if waiting && !self.configuration.groups.contains_key(&address) {
+            if waiting && !self.env.configuration.groups.contains_key(&address) {
                 let revised = self.revised(&claim, Tenure::Free);
                 self.publish(revised);
             }
@@ -388,7 +389,8 @@ impl Node {
     /// Whether every group held here has all its addresses.
     pub(super) fn is_whole(&self) -> bool {
         self.groups.iter().all(|(group, here)| {
-            let further = self.configuration.groups.get(group).map_or(0, |it| it.further().len());
+            let further =
+                self.env.configuration.groups.get(group).map_or(0, |it| it.further().len());
             here.holding == Holding::Idle
                 || here.further.leaving.is_empty() && here.further.admitted.len() == further
         })
@@ -403,7 +405,7 @@ impl Node {
         let missing = |address: &GroupKey| !here.further.admitted.contains(address);
         let missing: Vec<GroupKey> = self.further(group).into_iter().filter(missing).collect();
         let address = *missing.first()?;
-        let owner = self.current_owner(address).filter(|owner| *owner != self.configuration.me);
+        let owner = self.current_owner(address).filter(|owner| *owner != self.env.configuration.me);
         let count = u16::try_from(missing.len()).unwrap_or(u16::MAX);
         Some(Withheld { address, owner, count })
     }

@@ -108,33 +108,33 @@ impl Node {
     pub(super) fn measured(&mut self, measure: Option<Measure>) {
         let held = self.groups.values().filter(|here| here.holding.meant()).count();
         let held = u16::try_from(held).unwrap_or(u16::MAX);
-        self.meter.measure(self.now, measure, held);
-        self.meter.revise(self.now, self.holds(Rule::LoadDamped));
+        self.meter.measure(self.env.now, measure, held);
+        self.meter.revise(self.env.now, self.holds(Rule::LoadDamped));
     }
 
     /// How busy a node says it is.
     pub(super) fn load_of(&self, node: NodeId) -> Option<Load> {
-        if node == self.configuration.me {
-            return self.meter.load(self.now);
+        if node == self.env.configuration.me {
+            return self.meter.load(self.env.now);
         }
         self.peers.get(&node).filter(|peer| peer.alive()).and_then(|peer| peer.load)
     }
 
     /// The same, if placement goes by it.
     pub(super) fn counted_load(&self, node: NodeId) -> Option<Load> {
-        let counts = self.configuration.load_aware && self.holds(Rule::LoadCounts);
+        let counts = self.env.configuration.load_aware && self.holds(Rule::LoadCounts);
         if counts { self.load_of(node) } else { None }
     }
 
     /// Whether this node gave the group away for balance so lately that it keeps it now.
     pub(super) fn gave_lately(&self, group: GroupKey) -> bool {
-        self.configuration.load_aware
-            && self.given.get(&group).is_some_and(|at| self.now.since(*at) < GIVEN_REST)
+        self.env.configuration.load_aware
+            && self.given.get(&group).is_some_and(|at| self.env.now.since(*at) < GIVEN_REST)
     }
 
     /// Remembers what is given away for balance.
     pub(super) fn note_given(&mut self, groups: &[GroupKey]) {
-        let now = self.now;
+        let now = self.env.now;
         self.given.retain(|_, at| now.since(*at) < GIVEN_REST);
         self.given.extend(groups.iter().map(|group| (*group, now)));
     }

@@ -49,7 +49,7 @@ pub(super) struct Door {
 impl Node {
     /// Whether a group may be answered only under a lease.
     pub(super) fn strict(&self, group: GroupKey) -> bool {
-        let group = self.configuration.groups.get(&self.group_of(group));
+        let group = self.env.configuration.groups.get(&self.group_of(group));
         group.is_some_and(|it| it.mode == Mode::Majority)
     }
 
@@ -61,7 +61,7 @@ impl Node {
     }
 
     fn is_near(&self, voter: NodeId) -> bool {
-        voter == self.configuration.me || self.hears_and_is_heard(voter)
+        voter == self.env.configuration.me || self.hears_and_is_heard(voter)
     }
 
     /// Whether a voter goes by another list of voters, or waits for others to go by the same, as far
@@ -86,13 +86,13 @@ impl Node {
             return;
         }
         self.watch_hearing();
-        let wait = self.configuration.timing.heartbeat * 2;
+        let wait = self.env.configuration.timing.heartbeat * 2;
         self.door.settles = if self.majority_in_touch() {
-            Some(self.door.settles.unwrap_or(self.now + wait))
+            Some(self.door.settles.unwrap_or(self.env.now + wait))
         } else {
             None
         };
-        let settled = self.door.settles.is_some_and(|at| at <= self.now);
+        let settled = self.door.settles.is_some_and(|at| at <= self.env.now);
         if self.door.settled != settled {
             self.door.settled = settled;
             self.door.stale = true;
@@ -103,7 +103,7 @@ impl Node {
     /// Follows which peers say that they hear no majority of the voters.
     fn watch_hearing(&mut self) {
         let (voters, majority) = (self.leases.voters().to_vec(), self.leases.majority());
-        let ours = self.configuration.timing.detection();
+        let ours = self.env.configuration.timing.detection();
         for (node, peer) in &mut self.peers {
             let within = peer.detection(ours);
             let heard = |voter: &&NodeId| **voter == *node || peer.hears(**voter, None, within);
@@ -122,7 +122,7 @@ impl Node {
 
     /// Whether a group is one of those that this node has a lease for.
     pub(super) fn leased(&self, group: GroupKey) -> bool {
-        self.leased_until(group) > self.now
+        self.leased_until(group) > self.env.now
     }
 
     /// For how long the kernel may answer for the groups in mode majority without hearing from
@@ -132,17 +132,17 @@ impl Node {
     #[must_use]
     pub fn granted(&self) -> Option<Duration> {
         let until = self.door.until?;
-        (until > self.now).then(|| until.since(self.now))
+        (until > self.env.now).then(|| until.since(self.env.now))
     }
 
     /// Follows the list of voters, and which groups there are in this mode.
     pub(super) fn enlist(&mut self) {
-        let nodes = &self.configuration.nodes;
+        let nodes = &self.env.configuration.nodes;
         let voters = nodes.iter().filter(|(_, member)| member.votes).map(|(node, _)| *node);
-        self.leases.set_voters(self.now, voters.collect());
+        self.leases.set_voters(self.env.now, voters.collect());
         self.electorate.go_by(self.leases.voters().to_vec());
         self.door.stale = true;
-        let mut groups = self.configuration.groups.values();
+        let mut groups = self.env.configuration.groups.values();
         self.door.needed = groups.any(|group| group.mode == Mode::Majority);
         self.align_wishes();
     }
@@ -158,7 +158,7 @@ impl Node {
         for (group, holding) in here {
             if holding != Holding::Idle && self.strict(group) {
                 self.leases.want(group);
-            } else if !self.strict(group) && self.configuration.groups.contains_key(&group) {
+            } else if !self.strict(group) && self.env.configuration.groups.contains_key(&group) {
                 self.leases.give_up(group);
             }
         }
@@ -169,20 +169,20 @@ impl Node {
     pub(super) fn ask_voters(&mut self) {
         let voters = self.leases.voters().to_vec();
         for voter in voters {
-            if self.now < self.ask_at(voter) {
+            if self.env.now < self.ask_at(voter) {
                 continue;
             }
             // Whether a majority is in touch may have changed without anything else.
             self.door.stale |= self.asking;
-            let lease = self.configuration.timing.lease();
-            for request in self.leases.requests(self.now, voter, lease) {
-                if voter == self.configuration.me {
+            let lease = self.env.configuration.timing.lease();
+            for request in self.leases.requests(self.env.now, voter, lease) {
+                if voter == self.env.configuration.me {
                     for grant in self.vote(voter, &request) {
                         self.on_lease_grant(voter, &grant);
                     }
                 } else {
                     let message = Message::LeaseRequest(request);
-                    self.actions.push(Action::Send { to: voter, message });
+                    self.env.actions.push(Action::Send { to: voter, message });
                 }
             }
         }
@@ -190,12 +190,12 @@ impl Node {
 
     /// When a voter is to be asked next.
     fn ask_at(&self, voter: NodeId) -> Instant {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         let idle = !self.leases.concerns(voter);
         if idle && !(self.door.needed && self.is_near(voter)) {
             return Instant::NEVER;
         }
-        let Some(asked_at) = self.leases.asked_at(voter) else { return self.now };
+        let Some(asked_at) = self.leases.asked_at(voter) else { return self.env.now };
         if idle {
             // Asked although nothing is wanted, a voter says whether it goes by the same list.
             return match self.leases.answered(voter) {
@@ -207,12 +207,12 @@ impl Node {
             };
         }
         if self.leases.has_news_for(voter) {
-            return self.now;
+            return self.env.now;
         }
         let contested = self.contests.keys().filter(|group| self.strict(**group));
         let contested = contested.map(|group| self.contested_since(*group)).max();
         if contested.is_some_and(|since| asked_at < since) {
-            return self.now;
+            return self.env.now;
         }
         let unheard = matches!(self.leases.answered(voter), Some((_, Vote::Starting)));
         let urgent = self.leases.lacks(voter) || self.asking || contested.is_some() || unheard;
@@ -222,8 +222,8 @@ impl Node {
     /// When [`Node::ask_voters`] or [`Node::revise_leases`] has something to do.
     pub(super) fn lease_deadline(&self) -> Instant {
         let asks = self.leases.voters().iter().map(|voter| self.ask_at(*voter)).min();
-        let closes = self.door.until.filter(|until| *until > self.now);
-        let settles = self.door.settles.filter(|at| *at > self.now);
+        let closes = self.door.until.filter(|until| *until > self.env.now);
+        let settles = self.door.settles.filter(|at| *at > self.env.now);
         let times = [asks, closes, settles];
         times.into_iter().flatten().min().unwrap_or(Instant::NEVER)
     }
@@ -231,9 +231,13 @@ impl Node {
     /// A voter has answered.
     pub(super) fn on_lease_grant(&mut self, from: NodeId, grant: &LeaseGrant) {
         let before = self.leases.answered(from).map(|(_, vote)| vote);
-        let from_receipt = (!self.holds(Rule::LeaseFromAsking)).then_some(self.now);
+        let from_receipt = (!self.holds(Rule::LeaseFromAsking)).then_some(self.env.now);
         if let Some(backing) = &grant.backing {
-            self.electorate.note(from, Instant::from_nanos(grant.asked_at).min(self.now), backing);
+            self.electorate.note(
+                from,
+                Instant::from_nanos(grant.asked_at).min(self.env.now),
+                backing,
+            );
         }
         let lease = self.backed(from, grant);
         let floored = self.holds(Rule::LeaseFloor);
@@ -247,7 +251,7 @@ impl Node {
 
     /// How long a lease is that follows from a grant: as long as the voter vouches for it.
     fn backed(&self, from: NodeId, grant: &LeaseGrant) -> Duration {
-        let lease = self.configuration.timing.lease();
+        let lease = self.env.configuration.timing.lease();
         if !self.holds(Rule::LeaseStated) {
             return lease;
         }
@@ -260,7 +264,7 @@ impl Node {
 
     /// Acts on what the leases have become: adds what waited for one, and follows the gate.
     pub(super) fn revise_leases(&mut self) {
-        let over = self.door.until.is_some_and(|until| until <= self.now) && self.door.open;
+        let over = self.door.until.is_some_and(|until| until <= self.env.now) && self.door.open;
         if !std::mem::take(&mut self.door.stale) && !over {
             return;
         }
@@ -272,7 +276,7 @@ impl Node {
             let Some(here) = self.groups.get(&group) else { continue };
             let (holding, until) = (here.holding, self.leased_until(group));
             match holding {
-                Holding::Asking { .. } if until > self.now => {
+                Holding::Asking { .. } if until > self.env.now => {
                     // It has waited: who else has the group is asked again, and counted from here.
                     self.look_while_taking(group);
                     self.admit_with(group);
@@ -299,7 +303,7 @@ impl Node {
 
     /// Tells when the gate opens or closes by the voters, and announces anew what it hid.
     fn follow_door(&mut self) {
-        let open = self.door.until.is_none_or(|until| until > self.now);
+        let open = self.door.until.is_none_or(|until| until > self.env.now);
         if open == self.door.open {
             return;
         }

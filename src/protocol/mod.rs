@@ -7,6 +7,7 @@
 //! | module | decides |
 //! |---|---|
 //! | `types` | nothing: what everything else is said in, and the limits of it |
+//! | `env` | nothing: time, configuration, generator and actions, handed to each |
 //! | `membership` | who lives: silence, corroborated |
 //! | `heartbeats` | what a node says of itself |
 //! | `unlisted` | members that files do not agree on |
@@ -47,6 +48,7 @@ mod connections;
 mod continuation;
 mod drain;
 mod electorate;
+mod env;
 mod fitness;
 mod gates;
 mod gossip;

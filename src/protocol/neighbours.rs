@@ -56,7 +56,7 @@ impl Node {
     /// each refresh as long as not all are known to follow.
     pub(super) fn verify_what_is_announced(&mut self, group: GroupKey) {
         let rounds = self.announcements.rounds(group);
-        let now = self.now;
+        let now = self.env.now;
         let before = self.claims.latest(group).and_then(|claim| former_owner(claim.cause));
         let Some(here) = self.groups.get_mut(&group) else { return };
         let Holding::Held { epoch, .. } = here.holding else { return };
@@ -65,7 +65,7 @@ impl Node {
         if wanted {
             here.following.asked_at = now;
             if self.holds(Rule::VerifyFollowing) {
-                self.actions.push(Action::Verify { group, epoch, before });
+                self.env.actions.push(Action::Verify { group, epoch, before });
             }
         }
     }
@@ -104,13 +104,13 @@ impl Node {
         let living: Vec<NodeId> = living.map(|(node, _)| *node).collect();
         for to in living {
             let message = Message::Neighbours(hosts.clone());
-            self.actions.push(Action::Send { to, message });
+            self.env.actions.push(Action::Send { to, message });
         }
     }
 
     /// Hands on what a peer tells; the kernel side keeps the last list of each.
     pub(super) fn on_neighbours(&mut self, from: NodeId, hosts: Vec<Neighbour>) {
-        self.actions.push(Action::Acquaint { from, hosts });
+        self.env.actions.push(Action::Acquaint { from, hosts });
     }
 }
 

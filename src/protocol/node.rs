@@ -13,6 +13,7 @@ use super::bucket::Bucket;
 use super::claims::ClaimTable;
 use super::drain::Patience;
 use super::electorate::Electorate;
+use super::env::Env;
 use super::fitness::FitnessList;
 use super::gates::Gate;
 use super::handover::{OfferOut, Promise};
@@ -27,18 +28,16 @@ use super::preservation::Preservation;
 use super::progress::KernelWork;
 use super::types::{
     Action, Configuration, Event, GroupKey, HardwareAddress, Inability, Instant, Message, NodeId,
-    NodePhase, PoolId, Random, Recollection, Report, Rule,
+    NodePhase, PoolId, Recollection, Report, Rule,
 };
 use super::voter::Voter;
 
 /// One node of the cluster.
 #[derive(Clone, Debug)]
 pub struct Node {
-    pub(super) configuration: Configuration,
-    pub(super) now: Instant,
+    pub(super) env: Env,
     /// The deadline last asked for; later than this is a stall.
     pub(super) promised: Instant,
-    pub(super) random: Random,
     pub(super) phase: NodePhase,
     pub(super) phase_since: Instant,
     pub(super) active_since: Instant,
@@ -122,7 +121,6 @@ pub struct Node {
     pub(super) leave_by: Instant,
     pub(super) farewells: u8,
     pub(super) farewell_due: Instant,
-    pub(super) actions: Vec<Action>,
 }
 
 impl Node {
@@ -130,9 +128,7 @@ impl Node {
     #[must_use]
     pub fn new(now: Instant, configuration: Configuration) -> Self {
         let mut node = Self {
-            now,
             promised: now,
-            random: Random::new(configuration.seed),
             phase: NodePhase::Listening,
             phase_since: now,
             active_since: now,
@@ -189,8 +185,7 @@ impl Node {
             leave_by: Instant::NEVER,
             farewells: 0,
             farewell_due: Instant::NEVER,
-            actions: Vec::new(),
-            configuration,
+            env: Env::new(now, configuration),
         };
         node.regroup();
         node.repeer();
@@ -202,7 +197,7 @@ impl Node {
     /// an earlier `now` than the last counts as the last.
     #[must_use]
     pub fn step(&mut self, now: Instant, event: Event) -> Vec<Action> {
-        self.now = self.now.max(now);
+        self.env.now = self.env.now.max(now);
         self.notice_stall();
         match event {
             Event::Timer => {}
@@ -228,7 +223,7 @@ impl Node {
             self.proceed();
         }
         self.promised = self.next_deadline();
-        std::mem::take(&mut self.actions)
+        std::mem::take(&mut self.env.actions)
     }
 
     fn listen(&mut self, from: NodeId, received_at: Instant, message: Message) {
@@ -279,8 +274,8 @@ impl Node {
         self.announce_what_is_due();
         self.pursue_errands();
         self.revise_inabilities();
-        if self.now >= self.heartbeat_due {
-            self.heartbeat_due = self.now + self.configuration.timing.heartbeat;
+        if self.env.now >= self.heartbeat_due {
+            self.heartbeat_due = self.env.now + self.env.configuration.timing.heartbeat;
             self.beat(false);
         }
         self.spread();
@@ -292,7 +287,7 @@ impl Node {
         if self.rested {
             return Instant::NEVER;
         }
-        let again = if self.evaluate { self.now } else { Instant::NEVER };
+        let again = if self.evaluate { self.env.now } else { Instant::NEVER };
         [
             again,
             self.heartbeat_due,
@@ -320,13 +315,13 @@ impl Node {
         .into_iter()
         .min()
         .unwrap_or(Instant::NEVER)
-        .max(self.now)
+        .max(self.env.now)
     }
 
     fn announcement_deadline(&self) -> Instant {
         match self.phase {
             NodePhase::Active | NodePhase::Leaving => {
-                self.announcements.deadline(self.now, self.pace())
+                self.announcements.deadline(self.env.now, self.pace())
             }
             NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated | NodePhase::Left => {
                 Instant::NEVER
@@ -341,24 +336,24 @@ impl Node {
     }
 
     pub(super) fn reconfigure(&mut self, configuration: Configuration) {
-        let kept = (self.configuration.me, self.configuration.incarnation);
-        self.configuration = configuration;
-        (self.configuration.me, self.configuration.incarnation) = kept;
+        let kept = (self.env.configuration.me, self.env.configuration.incarnation);
+        self.env.configuration = configuration;
+        (self.env.configuration.me, self.env.configuration.incarnation) = kept;
         self.deal.forget();
         self.forget_refusals();
         self.rest_after_reload();
         self.regroup();
         self.repeer();
         self.heirs_among.clear();
-        self.heirs_due = self.now + self.configuration.timing.heartbeat;
+        self.heirs_due = self.env.now + self.env.configuration.timing.heartbeat;
         self.evaluate = true;
     }
 
     /// Follows the configured list of nodes.
     fn repeer(&mut self) {
         self.forget_unlisted_peers();
-        let me = self.configuration.me;
-        let nodes = self.configuration.nodes.clone();
+        let me = self.env.configuration.me;
+        let nodes = self.env.configuration.nodes.clone();
         let unlisted: Vec<NodeId> =
             self.offers.keys().filter(|node| !nodes.contains_key(node)).copied().collect();
         for node in unlisted {
@@ -373,24 +368,16 @@ impl Node {
             peer.owns = nodes.get(node).is_some_and(|member| member.owns);
         }
         // Who is not listed any more is told at once.
-        self.heartbeat_due = self.now;
+        self.heartbeat_due = self.env.now;
         self.enlist();
     }
 
     pub(super) fn report(&mut self, report: Report) {
-        self.actions.push(Action::Report(report));
+        self.env.report(report);
     }
 
-    /// Whether this rule holds. Always, but for one under test.
-    #[cfg(not(feature = "mutations"))]
-    #[expect(clippy::unused_self, reason = "the same call asks the configuration under test")]
-    pub(super) const fn holds(&self, _rule: Rule) -> bool {
-        true
-    }
-
-    /// Whether this rule holds. Always, but for the one under test.
-    #[cfg(feature = "mutations")]
+    /// See [`Env::holds`].
     pub(super) fn holds(&self, rule: Rule) -> bool {
-        self.configuration.broken != Some(rule)
+        self.env.holds(rule)
     }
 }

@@ -13,10 +13,11 @@ impl Node {
     #[must_use]
     pub fn status(&self, now: Instant) -> Status {
         Status {
-            me: self.configuration.me,
-            incarnation: self.configuration.incarnation,
+            me: self.env.configuration.me,
+            incarnation: self.env.configuration.incarnation,
             phase: self.phase,
             nodes: self
+                .env
                 .configuration
                 .nodes
                 .keys()
@@ -24,6 +25,7 @@ impl Node {
                 .map(|node| self.node_status(now, *node))
                 .collect(),
             groups: self
+                .env
                 .configuration
                 .groups
                 .keys()
@@ -51,7 +53,7 @@ impl Node {
                 unfit: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
                 weight,
                 owns,
-                software: Some(self.configuration.software),
+                software: Some(self.env.configuration.software),
                 loop_lag: self.loop_lag,
                 config_differs: false,
                 kernel_answers: None,
@@ -73,7 +75,7 @@ impl Node {
             software: peer.said.software,
             loop_lag: peer.said.loop_lag,
             config_differs: peer.said.phase.is_some()
-                && peer.said.config_digest != self.configuration.digest,
+                && peer.said.config_digest != self.env.configuration.digest,
             kernel_answers: self.answering_kernel(node).filter(|_| peer.kernel.told()),
         }
     }
@@ -84,7 +86,7 @@ impl Node {
         let here = self.groups.get(&group).map(|here| here.holding);
         let held =
             self.groups.get(&group).filter(|here| matches!(here.holding, Holding::Held { .. }));
-        let mine = owner == Some(self.configuration.me);
+        let mine = owner == Some(self.env.configuration.me);
         let state = match (owner, here) {
             (Some(_), Some(Holding::Asking { .. })) if mine => GroupState::Waiting,
             (Some(_), Some(Holding::Held { .. }))
@@ -122,7 +124,7 @@ impl Node {
     /// Why a group is where it is; `None` if the configuration has no such group.
     #[must_use]
     pub fn explain(&self, now: Instant, group: GroupKey) -> Option<Explanation> {
-        let wanted = self.configuration.groups.get(&group)?;
+        let wanted = self.env.configuration.groups.get(&group)?;
         let status = self.group_status(now, group);
         let claim = self.claims.latest(group);
         let heirs = claim.map(|claim| claim.heirs).unwrap_or_default();
@@ -170,7 +172,7 @@ impl Node {
 
     /// What keeps a node from taking a group.
     fn obstacle(&self, now: Instant, group: GroupKey, node: NodeId) -> Option<Standing> {
-        if node == self.configuration.me {
+        if node == self.env.configuration.me {
             let here = self.groups.get(&group).and_then(|here| here.inability(now));
             return if self.drains() {
                 Some(Standing::Draining)

@@ -70,7 +70,7 @@ pub(super) struct Preservation {
 impl Node {
     /// Where the connections of these groups would be kept, for an offer; empty if none would.
     pub(super) fn keepers(&self, groups: &[GroupKey]) -> Vec<HardwareAddress> {
-        if self.configuration.preserve.is_none() || self.phase != NodePhase::Active {
+        if self.env.configuration.preserve.is_none() || self.phase != NodePhase::Active {
             return Vec::new();
         }
         let keeper = |group| self.groups.get(group).and_then(|here| here.keeper);
@@ -92,12 +92,12 @@ impl Node {
             | Holding::Adding { .. }
             | Holding::Held { .. } => None,
         });
-        let (Some(to), Some(limit)) = (handed, self.configuration.preserve) else {
+        let (Some(to), Some(limit)) = (handed, self.env.configuration.preserve) else {
             return Action::Release { group, ticket };
         };
-        let keeping = Keeping { to, until: self.now + limit, connections: None };
+        let keeping = Keeping { to, until: self.env.now + limit, connections: None };
         self.preservation.keeping.insert(group, keeping);
-        self.preservation.tell_at = self.now;
+        self.preservation.tell_at = self.env.now;
         Action::Hand { group, ticket }
     }
 
@@ -113,25 +113,25 @@ impl Node {
     /// Has the kernel forward, before it adds a group that comes with connections kept there.
     pub(super) fn forward(&mut self, group: GroupKey, from: NodeId, keeper: HardwareAddress) {
         let handed = self.claims.latest(group).is_some_and(|claim| {
-            claim.owner == from && claim.tenure == Tenure::MovingTo(self.configuration.me)
+            claim.owner == from && claim.tenure == Tenure::MovingTo(self.env.configuration.me)
         });
         if !handed {
             return;
         }
-        let until = self.now + KEPT_FORGOTTEN;
+        let until = self.env.now + KEPT_FORGOTTEN;
         let forwarding = Forwarding { from, until, connections: None };
         self.preservation.forwarding.insert(group, forwarding);
-        self.actions.push(Action::Forward { group, to: Some(keeper) });
+        self.env.actions.push(Action::Forward { group, to: Some(keeper) });
     }
 
     /// Takes in what a former owner tells.
     pub(super) fn on_kept(&mut self, from: NodeId, list: &[Kept]) {
-        let until = self.now + KEPT_FORGOTTEN;
+        let until = self.env.now + KEPT_FORGOTTEN;
         for kept in list {
             let known = self.preservation.forwarding.get_mut(&kept.group);
             if let Some(forwarding) = known.filter(|known| known.from == from) {
                 forwarding.connections = kept.connections;
-                forwarding.until = if forwarding.is_done() { self.now } else { until };
+                forwarding.until = if forwarding.is_done() { self.env.now } else { until };
             }
         }
     }
@@ -152,7 +152,7 @@ impl Node {
     pub(super) fn preserved(&self, group: GroupKey) -> Option<Preserved> {
         let (keeping, forwarding) = (&self.preservation.keeping, &self.preservation.forwarding);
         let here = keeping.get(&group).map(|keeping| Preserved {
-            by: self.configuration.me,
+            by: self.env.configuration.me,
             connections: keeping.connections,
         });
         here.or_else(|| {
@@ -166,10 +166,10 @@ impl Node {
     pub(super) fn revise_preservation(&mut self) {
         self.revise_forwarding();
         self.revise_keeping();
-        if self.now < self.preservation.tell_at || self.preservation.keeping.is_empty() {
+        if self.env.now < self.preservation.tell_at || self.preservation.keeping.is_empty() {
             return;
         }
-        self.preservation.tell_at = self.now + KEPT_EVERY;
+        self.preservation.tell_at = self.env.now + KEPT_EVERY;
         let mut lists: BTreeMap<NodeId, Vec<Kept>> = BTreeMap::new();
         for (group, keeping) in &self.preservation.keeping {
             // Zero says that it is over, which is said when it is.
@@ -178,7 +178,7 @@ impl Node {
         }
         for (to, list) in lists {
             for some in list.chunks(KEPT_MAX) {
-                self.actions.push(Action::Send { to, message: Message::Kept(some.to_vec()) });
+                self.env.actions.push(Action::Send { to, message: Message::Kept(some.to_vec()) });
             }
         }
     }
@@ -196,14 +196,16 @@ impl Node {
             let other = self.claims.latest(group).and_then(holder);
             let passed_on =
                 other.is_some_and(|owner| owner != keeping.to) && self.holds(Rule::KeptForReceiver);
-            let over = keeping.connections == Some(0) || self.now >= keeping.until || passed_on;
+            let over = keeping.connections == Some(0) || self.env.now >= keeping.until || passed_on;
             // Not before the kernel has confirmed that it does not answer any more.
             if over && holding == Holding::Idle {
                 self.preservation.keeping.remove(&group);
                 let ticket = self.ticket();
-                self.actions.push(Action::Release { group, ticket });
+                self.env.actions.push(Action::Release { group, ticket });
                 let list = vec![Kept { group, connections: Some(0) }];
-                self.actions.push(Action::Send { to: keeping.to, message: Message::Kept(list) });
+                self.env
+                    .actions
+                    .push(Action::Send { to: keeping.to, message: Message::Kept(list) });
                 let left = keeping.connections;
                 self.report(Report::KeptEnded { group, to: keeping.to, left });
             }
@@ -214,7 +216,8 @@ impl Node {
         let lives = |node: NodeId| self.peers.get(&node).is_some_and(super::peers::Peer::alive);
         let over = |(group, known): (&GroupKey, &Forwarding)| {
             let holding = self.groups.get(group).map_or(Holding::Idle, |here| here.holding);
-            let over = self.now >= known.until || !lives(known.from) || holding == Holding::Idle;
+            let over =
+                self.env.now >= known.until || !lives(known.from) || holding == Holding::Idle;
             // Who has it told in good order that it is over has ended the connections itself.
             let left = !known.is_done() && matches!(holding, Holding::Held { .. });
             over.then_some((*group, left))
@@ -222,9 +225,9 @@ impl Node {
         let over: Vec<_> = self.preservation.forwarding.iter().filter_map(over).collect();
         for (group, left) in over {
             self.preservation.forwarding.remove(&group);
-            self.actions.push(Action::Forward { group, to: None });
+            self.env.actions.push(Action::Forward { group, to: None });
             if left {
-                self.actions.push(Action::Tickle { group });
+                self.env.actions.push(Action::Tickle { group });
             }
         }
     }
@@ -234,7 +237,7 @@ impl Node {
         let Preservation { keeping, forwarding, tell_at } = &self.preservation;
         let tell = (!keeping.is_empty()).then_some(*tell_at);
         // What is over stays until the kernel has confirmed; its event wakes the node.
-        let kept = keeping.values().map(|keeping| keeping.until).filter(|at| *at > self.now);
+        let kept = keeping.values().map(|keeping| keeping.until).filter(|at| *at > self.env.now);
         let forwarded = forwarding.values().map(|known| known.until);
         kept.chain(forwarded).chain(tell).min().unwrap_or(Instant::NEVER)
     }

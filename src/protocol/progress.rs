@@ -68,13 +68,13 @@ impl Node {
     /// Forgets a group, which the kernel side does not add any more.
     pub(super) fn forget(&mut self, group: GroupKey) {
         if let Some(here) = self.groups.remove(&group) {
-            self.kernel_work.note(self.now, here.holding, Holding::Idle);
+            self.kernel_work.note(self.env.now, here.holding, Holding::Idle);
         }
     }
 
     /// Gives up what a kernel side that hangs has not added.
     pub(super) fn revise_kernel_work(&mut self) {
-        if self.now < self.kernel_work.overdue() || !self.holds(Rule::KernelPatience) {
+        if self.env.now < self.kernel_work.overdue() || !self.holds(Rule::KernelPatience) {
             return;
         }
         let adding =

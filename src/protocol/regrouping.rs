@@ -14,17 +14,17 @@ impl Node {
     /// Follows a new list of groups: what this node has of them already it goes on to have, in
     /// whichever group it is now.
     pub(super) fn relayout(&mut self) {
-        let groups = &self.configuration.groups;
+        let groups = &self.env.configuration.groups;
         let pairs = groups
             .iter()
             .flat_map(|(group, wanted)| wanted.further().iter().map(|address| (*address, *group)));
         self.covering = pairs.collect();
         let here = self.in_kernel();
-        let wanted: Vec<GroupKey> = self.configuration.groups.keys().copied().collect();
+        let wanted: Vec<GroupKey> = self.env.configuration.groups.keys().copied().collect();
         for group in &wanted {
             self.go_on_with(*group, &here);
         }
-        for (group, configured) in &self.configuration.groups {
+        for (group, configured) in &self.env.configuration.groups {
             self.announcements.resize(*group, configured.address_count());
         }
         for group in wanted {
@@ -58,7 +58,7 @@ impl Node {
             Holding::Idle if in_kernel.contains(&group) => {
                 let epoch = self.claims.latest(group).map(|claim| claim.epoch).unwrap_or_default();
                 self.admit_these(group, &comes);
-                let lacks_lease = self.strict(group) && self.leases.until(group) <= self.now;
+                let lacks_lease = self.strict(group) && self.leases.until(group) <= self.env.now;
                 let occurrence = if lacks_lease && self.holds(Rule::LeaseFirst) {
                     Occurrence::Ask(epoch)
                 } else {
@@ -121,7 +121,7 @@ impl Node {
             .filter(|(group, here)| {
                 let held = matches!(here.holding, Holding::Adding { .. } | Holding::Held { .. });
                 let all = here.further.in_kernel().chain([**group]);
-                !self.configuration.groups.contains_key(group)
+                !self.env.configuration.groups.contains_key(group)
                     && held
                     && all.into_iter().all(|address| self.is_elsewhere(address, **group))
             })
@@ -132,7 +132,7 @@ impl Node {
             self.announcements.stop(group);
             // The kernel side keeps what another group has been acquired with.
             let ticket = self.ticket();
-            self.actions.push(Action::Release { group, ticket });
+            self.env.actions.push(Action::Release { group, ticket });
         }
     }
 }

@@ -46,7 +46,7 @@ impl Node {
         let mut parcels = Parcels::default();
         let mut stays: BTreeMap<PoolId, Vec<GroupKey>> = BTreeMap::new();
         for group in self.movable() {
-            let Some(wanted) = self.configuration.groups.get(&group) else { continue };
+            let Some(wanted) = self.env.configuration.groups.get(&group) else { continue };
             let Some(other) = alternatives.get(&wanted.pool) else { continue };
             if other.mine == Fitness::Reluctant && !looks {
                 continue;

@@ -55,10 +55,10 @@ impl Node {
         }
         let turned = now.is_empty() != self.unlisted_by.is_empty();
         for peer in now.iter().filter(|peer| !self.unlisted_by.contains(peer)) {
-            self.actions.push(Action::Report(Report::Unlisted { by: *peer, on: true }));
+            self.env.actions.push(Action::Report(Report::Unlisted { by: *peer, on: true }));
         }
         for peer in self.unlisted_by.iter().filter(|peer| !now.contains(peer)) {
-            self.actions.push(Action::Report(Report::Unlisted { by: *peer, on: false }));
+            self.env.actions.push(Action::Report(Report::Unlisted { by: *peer, on: false }));
         }
         self.unlisted_by = now;
         if turned {
@@ -75,7 +75,7 @@ impl Node {
     /// The own name, for a peer that does not list this node.
     pub(super) fn name_for(&self, peer: &Peer) -> Option<String> {
         let room = self.peers.len() <= NAMED_MAX;
-        (peer.said.unlisted && room).then(|| self.configuration.name.clone())
+        (peer.said.unlisted && room).then(|| self.env.configuration.name.clone())
     }
 
     /// Takes in how a peer that is not listed calls itself.
@@ -83,7 +83,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if let Some(name) = name.filter(|name| !peer.listed && peer.name.as_ref() != Some(name)) {
             peer.name = Some(name.clone());
-            self.actions.push(Action::Named { node: from, name });
+            self.env.actions.push(Action::Named { node: from, name });
         }
     }
 
@@ -93,12 +93,12 @@ impl Node {
         if !self.holds(Rule::SensedProvesNothing)
             && let Some(peer) = self.peers.get_mut(&from)
         {
-            peer.heard_at = Some(self.now);
+            peer.heard_at = Some(self.env.now);
         }
         let heard = self.peers.get(&from).is_some_and(Peer::alive);
         let room = self.sensed.len() < NODES_MAX || self.sensed.contains_key(&from);
         if !heard && room {
-            self.sensed.insert(from, self.now);
+            self.sensed.insert(from, self.env.now);
         }
     }
 
@@ -110,12 +110,12 @@ impl Node {
 
     /// When the last sign of somebody who cannot be talked with counts no more.
     pub(super) fn sensed_deadline(&self) -> Instant {
-        let within = self.configuration.timing.detection();
+        let within = self.env.configuration.timing.detection();
         self.sensed.values().map(|at| *at + within).min().unwrap_or(Instant::NEVER)
     }
 
     fn revise_sensed(&mut self) {
-        let (now, within) = (self.now, self.configuration.timing.detection());
+        let (now, within) = (self.env.now, self.env.configuration.timing.detection());
         let before = self.sensed.len();
         let peers = &self.peers;
         self.sensed.retain(|node, at| {
@@ -126,7 +126,7 @@ impl Node {
 
     /// Makes a peer of a node that is heard, or heard of, and that the file does not list.
     pub(super) fn enrol(&mut self, node: NodeId) {
-        let known = node == self.configuration.me || self.peers.contains_key(&node);
+        let known = node == self.env.configuration.me || self.peers.contains_key(&node);
         if known || !self.holds(Rule::UnlistedCounts) || !self.make_room() {
             return;
         }
@@ -143,7 +143,7 @@ impl Node {
             return;
         }
         self.enrol(claim.owner);
-        let now = self.now;
+        let now = self.env.now;
         if let Some(peer) = self.peers.get_mut(&claim.owner) {
             peer.incarnation_low = Some(low(claim.incarnation));
             peer.relayed_at = Some(now);
@@ -153,7 +153,7 @@ impl Node {
     /// Keeps of the peers that the file does not list those that live.
     pub(super) fn forget_unlisted_peers(&mut self) {
         let counts = self.holds(Rule::UnlistedCounts);
-        let nodes = &self.configuration.nodes;
+        let nodes = &self.env.configuration.nodes;
         let before = self.peers.len();
         self.peers.retain(|node, peer| nodes.contains_key(node) || (counts && peer.alive()));
         let unheard = nodes.keys().filter(|node| !self.peers.contains_key(node)).count();
@@ -185,9 +185,9 @@ impl Node {
 
     /// A peer of which nothing is known yet.
     pub(super) fn new_peer(&self, weight: u16) -> Peer {
-        let timing = &self.configuration.timing;
-        let first = super::gossip::first_stream(self.configuration.incarnation);
+        let timing = &self.env.configuration.timing;
+        let first = super::gossip::first_stream(self.env.configuration.incarnation);
         let stream = first.wrapping_add(self.forgotten);
-        Peer::new(self.now, weight, timing.heartbeat, timing.misses, stream)
+        Peer::new(self.env.now, weight, timing.heartbeat, timing.misses, stream)
     }
 }

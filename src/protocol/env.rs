@@ -1,0 +1,46 @@
+//! What every machine of the core is handed: the time, the configuration, the generator, and the
+//! list that actions are added to.
+//!
+//! A machine reads the first two and writes the last two. Only `node` moves the time, follows a
+//! reload and takes the actions out; nothing of this is state that two machines share.
+
+use super::types::{Action, Configuration, Instant, Random, Report, Rule};
+
+/// See the module's text.
+#[derive(Clone, Debug)]
+pub(super) struct Env {
+    /// The time of the event that is being handled.
+    pub(super) now: Instant,
+    /// As of the last reload.
+    pub(super) configuration: Configuration,
+    /// For jitter.
+    pub(super) random: Random,
+    /// What this step returns, in this order.
+    pub(super) actions: Vec<Action>,
+}
+
+impl Env {
+    /// Returns the environment of a node that starts now.
+    pub(super) fn new(now: Instant, configuration: Configuration) -> Self {
+        let random = Random::new(configuration.seed);
+        Self { now, configuration, random, actions: Vec::new() }
+    }
+
+    /// Adds a report to the actions.
+    pub(super) fn report(&mut self, report: Report) {
+        self.actions.push(Action::Report(report));
+    }
+
+    /// Returns whether this rule is in force. Always, but for one under test.
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_self, reason = "the same call asks the configuration under test")]
+    pub(super) const fn holds(&self, _rule: Rule) -> bool {
+        true
+    }
+
+    /// Returns whether this rule is in force. Always, but for the one under test.
+    #[cfg(feature = "mutations")]
+    pub(super) fn holds(&self, rule: Rule) -> bool {
+        self.configuration.broken != Some(rule)
+    }
+}
