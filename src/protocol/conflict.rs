@@ -70,7 +70,7 @@ impl Node {
         let here = self.here(claim.group);
         if self.strict(claim.group) {
             let can = here.is_some_and(|here| here.usable && here.holding.meant());
-            let confirmed = self.leases.until(claim.group)
+            let confirmed = self.quorum.until(claim.group)
                 >= self.contested_since(claim.group) + self.env.configuration.timing.lease();
             return can && confirmed && self.holds(Rule::LeaseInsists);
         }

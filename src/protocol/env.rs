@@ -4,7 +4,7 @@
 //! A machine reads the first two and writes the last two. Only `node` moves the time, follows a
 //! reload and takes the actions out; nothing of this is state that two machines share.
 
-use super::types::{Action, Configuration, Instant, Random, Report, Rule};
+use super::types::{Action, Configuration, Instant, Message, NodeId, Random, Report, Rule};
 
 /// See the module's text.
 #[derive(Clone, Debug)]
@@ -29,6 +29,11 @@ impl Env {
     /// Adds a report to the actions.
     pub(super) fn report(&mut self, report: Report) {
         self.actions.push(Action::Report(report));
+    }
+
+    /// Adds a message to a peer to the actions.
+    pub(super) fn send(&mut self, to: NodeId, message: Message) {
+        self.actions.push(Action::Send { to, message });
     }
 
     /// Returns whether this rule is in force. Always, but for one under test.

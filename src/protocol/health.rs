@@ -147,9 +147,7 @@ impl Node {
         peer.clock_ahead = Some((ahead, received_at));
         peer.clock_jump = Some((now, jump));
         // One clock is enough to doubt the leases: asking anew costs a round trip.
-        self.leases.forget(now);
-        self.electorate.forget();
-        self.door.stale = true;
+        self.quorum.forget(now);
         let recent = |jump: &(Instant, Duration)| now.since(jump.0) <= threshold * 2;
         let jumps = self.peers.values().filter_map(|peer| peer.clock_jump.filter(recent));
         let (count, least) = jumps

@@ -72,7 +72,7 @@ impl Node {
     pub(super) fn has_further(&self, address: GroupKey) -> bool {
         let here = self.here(address);
         let in_kernel = here.is_some_and(|it| it.further.in_kernel().any(|one| one == address));
-        in_kernel || self.leases.wants(address)
+        in_kernel || self.quorum.wants(address)
     }
 
     /// Whether this life has claimed the address and has not let it go.
@@ -221,9 +221,9 @@ impl Node {
                 continue;
             }
             if needs_leases {
-                self.leases.want(address);
+                self.quorum.want(address);
             }
-            if !needs_leases || self.leases.until(address) > self.env.now {
+            if !needs_leases || self.quorum.until(address) > self.env.now {
                 news.push(address);
             }
         }
@@ -253,7 +253,7 @@ impl Node {
     pub(super) fn admit_with(&mut self, group: GroupKey) {
         let leased = |address: &GroupKey| {
             self.claimed_here(*address)
-                && (self.leases.until(*address) > self.env.now
+                && (self.quorum.until(*address) > self.env.now
                     || !self.holds(Rule::AddressesLeased))
         };
         let leased: Vec<GroupKey> = self.further(group).into_iter().filter(leased).collect();
@@ -262,12 +262,12 @@ impl Node {
 
     /// Until when this node has the leases of a group and of all its addresses in the kernel.
     pub(super) fn leased_until(&self, group: GroupKey) -> Instant {
-        let own = self.leases.until(group);
+        let own = self.quorum.until(group);
         if !self.holds(Rule::AddressesLeased) {
             return own;
         }
         let Some(here) = self.groups.get(&group) else { return own };
-        here.further.in_kernel().map(|address| self.leases.until(address)).fold(own, Instant::min)
+        here.further.in_kernel().map(|address| self.quorum.until(address)).fold(own, Instant::min)
     }
 
     /// Asks for the leases of what this node has claimed with a group.
@@ -277,7 +277,7 @@ impl Node {
         }
         for address in self.further(group) {
             if self.claimed_here(address) {
-                self.leases.want(address);
+                self.quorum.want(address);
             }
         }
     }
@@ -302,7 +302,7 @@ impl Node {
             here.further.leaving.insert(address);
             self.reshape(group);
         } else if !here.further.leaving.contains(&address) {
-            self.leases.give_up(address);
+            self.quorum.give_up(address);
         }
     }
 
@@ -330,8 +330,8 @@ impl Node {
         if self.is_elsewhere(address, group) {
             return;
         }
-        self.leases.give_up(address);
-        self.door.stale = true;
+        self.quorum.give_up(address);
+        self.quorum.note_change();
         let Some(claim) = self.claims.latest(address).copied() else { return };
         if !self.ours(&claim) || claim.tenure != Tenure::Held {
             return;

@@ -19,7 +19,8 @@
 //! | `succession` | whether a group is vacant and who is next |
 //! | `group`, `ownership` | the machine of one group; taking, letting go |
 //! | `conflict` | which of two owners gives way |
-//! | `majority`, `leases`, `voter` | mode majority: asking for leases, having them, granting them |
+//! | `quorum` | leases from a majority of the voters: asking for them, having them, granting them |
+//! | `majority` | mode majority: what follows from the leases for groups |
 //! | `layout` | addresses that files have in different groups |
 //! | `regrouping` | reloads of a file that has them in other groups |
 //! | `lookout` | who outside the cluster has a group, before taking and while holding it |
@@ -40,14 +41,12 @@
 mod announcements;
 mod attachment;
 mod balance;
-mod ballot;
 mod bucket;
 mod claims;
 mod conflict;
 mod connections;
 mod continuation;
 mod drain;
-mod electorate;
 mod env;
 mod fitness;
 mod gates;
@@ -58,7 +57,6 @@ mod health;
 mod heartbeats;
 mod inability;
 mod layout;
-mod leases;
 mod load;
 mod lookout;
 mod majority;
@@ -72,6 +70,7 @@ mod picture;
 mod plan;
 mod preservation;
 mod progress;
+mod quorum;
 mod regrouping;
 mod remedy;
 mod silent_kernel;
@@ -80,7 +79,6 @@ mod tally;
 mod touch;
 mod types;
 mod unlisted;
-mod voter;
 
 pub use node::Node;
 pub use plan::{Hypothesis, PlanReason, PlannedMove};

@@ -12,25 +12,23 @@ use super::balance::Deal;
 use super::bucket::Bucket;
 use super::claims::ClaimTable;
 use super::drain::Patience;
-use super::electorate::Electorate;
 use super::env::Env;
 use super::fitness::FitnessList;
 use super::gates::Gate;
 use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
-use super::leases::Leases;
 use super::load::{Given, Meter};
-use super::majority::Door;
+use super::majority::CommonLease;
 use super::orders::ErrandOut;
 use super::ownership::GroupHere;
 use super::peers::Peer;
 use super::preservation::Preservation;
 use super::progress::KernelWork;
+use super::quorum::Quorum;
 use super::types::{
     Action, Configuration, Event, GroupKey, HardwareAddress, Inability, Instant, Message, NodeId,
     NodePhase, PoolId, Recollection, Report, Rule,
 };
-use super::voter::Voter;
 
 /// One node of the cluster.
 #[derive(Clone, Debug)]
@@ -111,12 +109,8 @@ pub struct Node {
     pub(super) deal: Deal,
     pub(super) errands: BTreeMap<u64, ErrandOut>,
 
-    pub(super) electorate: Electorate,
-    pub(super) voter: Voter,
-    pub(super) leases: Leases,
-    pub(super) door: Door,
-    /// Whether a group waits for its lease.
-    pub(super) asking: bool,
+    pub(super) quorum: Quorum,
+    pub(super) common_lease: CommonLease,
 
     pub(super) leave_by: Instant,
     pub(super) farewells: u8,
@@ -177,11 +171,8 @@ impl Node {
             heirs_among: Vec::new(),
             deal: Deal::default(),
             errands: BTreeMap::new(),
-            electorate: Electorate::default(),
-            voter: Voter::new(now),
-            leases: Leases::default(),
-            door: Door::default(),
-            asking: false,
+            quorum: Quorum::new(now),
+            common_lease: CommonLease::default(),
             leave_by: Instant::NEVER,
             farewells: 0,
             farewell_due: Instant::NEVER,
@@ -306,7 +297,6 @@ impl Node {
             self.errand_deadline(),
             self.gossip_deadline(),
             self.lease_deadline(),
-            self.lists_deadline(),
             self.parted_deadline(),
             self.leave_deadline(),
             self.kernel_work_deadline(),

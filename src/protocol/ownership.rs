@@ -98,7 +98,7 @@ impl Node {
         if self.holds(Rule::LinkDownReleases) {
             self.let_go_of_what_is_down();
         }
-        self.door.stale = true;
+        self.quorum.note_change();
         if self.phase != NodePhase::Active {
             return;
         }

@@ -58,7 +58,7 @@ impl Node {
             Holding::Idle if in_kernel.contains(&group) => {
                 let epoch = self.claims.latest(group).map(|claim| claim.epoch).unwrap_or_default();
                 self.admit_these(group, &comes);
-                let lacks_lease = self.strict(group) && self.leases.until(group) <= self.env.now;
+                let lacks_lease = self.strict(group) && self.quorum.until(group) <= self.env.now;
                 let occurrence = if lacks_lease && self.holds(Rule::LeaseFirst) {
                     Occurrence::Ask(epoch)
                 } else {

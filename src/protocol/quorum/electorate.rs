@@ -19,14 +19,14 @@
 //! before it votes. So of two nodes that each rely on what the other went by a moment ago, and that
 //! have both changed back since, one is always the later, and it finds the other.
 //!
-//! Pure; what is stored on disk is done by the shell, which says when it is done. `majority` feeds
-//! this. Nothing that peers say makes it grow: statements are kept of configured nodes only.
+//! Pure; what is stored on disk is done by the shell, which says when it is done. `local_voter`
+//! feeds this. Nothing that peers say makes it grow: statements are kept of configured nodes only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::super::types::{Backing, Instant, LISTS_MAX, NodeId, Recollection, VoterRecord};
 use super::leases::digest;
-use super::types::{Backing, Instant, LISTS_MAX, NodeId, Recollection, VoterRecord};
 
 /// What another node says it goes by counts for so long from when it was asked.
 pub(super) const FRESH: Duration = Duration::from_millis(250);
@@ -76,7 +76,7 @@ pub(super) struct Electorate {
     since: Option<Instant>,
     voting: bool,
     /// Whether this node has anything to do with leases.
-    pub(super) concerned: bool,
+    concerned: bool,
     /// The longest lease that is asked for, and when it was last.
     wanted: (Duration, Instant),
     /// When a lease as long as what is stored was last asked for.
@@ -105,6 +105,16 @@ impl Electorate {
             self.asks_at = Instant::START;
             self.statements.clear();
         }
+    }
+
+    /// Notes that this node has to do with leases.
+    pub(super) const fn concern(&mut self) {
+        self.concerned = true;
+    }
+
+    /// Whether it has.
+    pub(super) const fn is_concerned(&self) -> bool {
+        self.concerned
     }
 
     /// Whether this node votes, and why not.

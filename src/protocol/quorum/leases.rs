@@ -11,12 +11,12 @@
 //! was given before the group was let go says nothing about it (H63). Nothing that is late, lost,
 //! doubled or overtaken makes a lease longer.
 //!
-//! Pure, without a clock of its own; `majority` feeds it.
+//! Pure, without a clock of its own; `lease_holder` feeds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::types::{
+use super::super::types::{
     Bid, GroupKey, Instant, LeaseGrant, LeaseRequest, NodeId, VOTERS_MAX, Vote, WISHES_PER_MESSAGE,
     Wish, mix,
 };

@@ -1,10 +1,12 @@
 //! Lists of voters that change in any order, while nodes hear each other or not: never do two lists
 //! have a majority each that votes.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::super::super::types::{Backing, Instant, NodeId, Random, Recollection};
 use super::super::electorate::{Electorate, FRESH, SETTLING, Standing};
 use super::super::leases::digest;
-use super::super::types::Backing;
-use super::*;
 
 const STEP: Duration = Duration::from_millis(25);
 /// What a voter is silent for before it votes; longer than an answer counts.
