@@ -211,6 +211,7 @@ const TABLE: &[Module] = &[
 const MACHINES: &[Machine] = &[
     Machine { name: "types", names: &[] },
     Machine { name: "env", names: &["types"] },
+    Machine { name: "claims", names: &["types", "env"] },
     Machine { name: "quorum", names: &["types", "env"] },
 ];
 

@@ -167,8 +167,8 @@ impl Node {
     /// announced anew, not before: a node that lost a conflict must not speak last.
     pub(super) fn greet_returned(&mut self) {
         let mut returned = false;
-        for peer in self.peers.values_mut() {
-            if peer.returning && peer.heartbeat_at.is_some() && peer.inbound.complete() {
+        for (node, peer) in &mut self.peers {
+            if peer.returning && peer.heartbeat_at.is_some() && self.claims.is_complete(*node) {
                 peer.returning = false;
                 returned = true;
             }

@@ -35,7 +35,7 @@ impl Node {
         let incarnation = memory.incarnation;
         let mut node = Self::new(now, Configuration { incarnation, ..configuration });
         for (claim, since) in &memory.claims {
-            let _ = node.claims.accept(*since, *claim);
+            node.claims.recall(*since, *claim);
         }
         for (peer, known) in &memory.peers {
             node.enrol(*peer);
@@ -72,8 +72,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.incarnation = Some(known.incarnation);
         peer.incarnation_low = Some(low(known.incarnation));
-        peer.inbound.have = known.have;
-        peer.outbound.stream = known.stream;
+        self.claims.recall_logs(node, known.stream, known.have);
         peer.verdict = match known.verdict {
             Verdict::Up | Verdict::Suspect | Verdict::Indirect => Verdict::Up,
             Verdict::Unknown | Verdict::Dead | Verdict::Left => known.verdict,
@@ -132,12 +131,13 @@ impl Node {
             | Holding::Removing { .. } => None,
         });
         let peers = self.peers.iter().filter_map(|(node, peer)| {
+            let (stream, have) = self.claims.memory(*node);
             let known = Acquaintance {
                 incarnation: peer.incarnation?,
                 heard_at: peer.heard_at,
                 verdict: peer.verdict,
-                stream: peer.outbound.stream,
-                have: peer.inbound.have,
+                stream,
+                have,
             };
             Some((*node, known))
         });
@@ -146,7 +146,7 @@ impl Node {
             incarnation: self.env.configuration.incarnation,
             at: self.env.now,
             held: held.collect(),
-            claims: self.claims.changed_after(0).map(|entry| (entry.claim, entry.since)).collect(),
+            claims: self.claims.history().map(|entry| (entry.claim, entry.since)).collect(),
             peers: peers.collect(),
             fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
             last_token: self.last_token,

@@ -279,8 +279,8 @@ impl Node {
         let idle = self.groups.values().all(|here| here.holding == super::group::Holding::Idle);
         let taken = self
             .peers
-            .values()
-            .all(|peer| !peer.alive() || peer.outbound.acknowledged >= peer.outbound.target);
+            .iter()
+            .all(|(node, peer)| !peer.alive() || self.claims.is_acknowledged(*node));
         let overdue = self.env.now >= self.leave_by + LEAVE_WITHIN / 4;
         if overdue && !idle {
             // The kernel still answers: a good-bye would say that it does not.

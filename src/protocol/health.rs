@@ -192,9 +192,10 @@ impl Node {
             self.activate();
             return;
         }
-        let mut heard = self.peers.values().filter(|peer| peer.alive()).peekable();
+        let mut heard = self.peers.iter().filter(|(_, peer)| peer.alive()).peekable();
         if heard.peek().is_some() {
-            let known = heard.all(|peer| peer.heartbeat_at.is_some() && peer.inbound.complete());
+            let known = heard
+                .all(|(node, peer)| peer.heartbeat_at.is_some() && self.claims.is_complete(*node));
             if (known && age >= timing.maturity_min) || age >= timing.maturity_max {
                 self.activate();
             }
@@ -217,10 +218,10 @@ impl Node {
         let timing = self.env.configuration.timing;
         let age = self.env.now.since(self.phase_since);
         let since = self.phase_since;
-        let answered = |peer: &super::peers::Peer| {
-            peer.heartbeat_at.is_some_and(|at| at >= since) && peer.inbound.complete()
+        let answered = |(node, peer): (&NodeId, &super::peers::Peer)| {
+            peer.heartbeat_at.is_some_and(|at| at >= since) && self.claims.is_complete(*node)
         };
-        let alive = || self.peers.values().filter(|peer| peer.alive());
+        let alive = || self.peers.iter().filter(|(_, peer)| peer.alive());
         let alone = alive().next().is_none();
         let done = alive().all(answered) && !alone;
         let enough = age >= timing.heartbeat * 2 && alive().any(answered);

@@ -25,6 +25,7 @@ impl Node {
             heard.push(Heard { node: to, incarnation_low: low(incarnation), age });
         }
         let timing = &self.env.configuration.timing;
+        let (log, acknowledged) = self.claims.positions(to);
         let beat = Heartbeat {
             phase: self.phase,
             draining: self.drains(),
@@ -36,8 +37,8 @@ impl Node {
             config_digest: self.env.configuration.digest,
             loop_lag: self.loop_lag,
             clock_ms: now.as_millis(),
-            log: LogPosition { stream: peer.outbound.stream, version: peer.outbound.target },
-            acknowledged: peer.inbound.have,
+            log,
+            acknowledged,
             heard,
             waiting: self.waiting(now),
             hardware: self.hardware.clone(),

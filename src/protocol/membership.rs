@@ -58,7 +58,7 @@ impl Node {
         peer.hears.clear();
         peer.clock_ahead = None;
         peer.clock_said = 0;
-        peer.inbound = super::peers::Inbound::default();
+        self.claims.begin_life(from);
         peer.said.phase = None;
         peer.up_since = now;
         peer.unable.clear();
@@ -120,7 +120,7 @@ impl Node {
         };
         let lost_some = hears.iter().any(|(node, (_, at))| lost(node, at, peer));
         peer.hears = hears;
-        peer.inbound.target = beat.log;
+        self.claims.aim(from, beat.log);
         if trusted {
             self.corroborate(from, &beat.heard, received_at);
         }
@@ -357,7 +357,7 @@ impl Node {
             peer.up_since = now;
             peer.awaited_since = Some(now);
             peer.returning = from == Verdict::Dead;
-            peer.outbound.sent_at = Instant::START;
+            self.claims.hasten(node);
         }
         if verdict == Verdict::Dead {
             peer.flapped(now);

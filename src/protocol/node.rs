@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::announcements::Announcements;
 use super::balance::Deal;
 use super::bucket::Bucket;
-use super::claims::ClaimTable;
+use super::claims::ReplicatedClaims;
 use super::drain::Patience;
 use super::env::Env;
 use super::fitness::FitnessList;
@@ -53,8 +53,6 @@ pub struct Node {
     pub(super) given: Given,
 
     pub(super) peers: BTreeMap<NodeId, Peer>,
-    /// Peers forgotten so far: one that comes back is sent a log of another number.
-    pub(super) forgotten: u32,
     /// Living peers whose file does not list this node, as last told to people.
     pub(super) unlisted_by: Vec<NodeId>,
     /// Who has sent what was sealed by a life that is not proven, and when last.
@@ -63,9 +61,7 @@ pub struct Node {
     pub(super) reach: ReachTest,
     pub(super) heartbeat_due: Instant,
 
-    pub(super) claims: ClaimTable,
-    /// Something is to be sent to peers.
-    pub(super) gossip: bool,
+    pub(super) claims: ReplicatedClaims,
     pub(super) groups: BTreeMap<GroupKey, GroupHere>,
     /// The group of each address that is not the first of one, by the file of this node.
     pub(super) covering: BTreeMap<GroupKey, GroupKey>,
@@ -135,14 +131,12 @@ impl Node {
             meter: Meter::default(),
             given: Given::new(),
             peers: BTreeMap::new(),
-            forgotten: 0,
             unlisted_by: Vec::new(),
             sensed: BTreeMap::new(),
             support: Support::ALONE,
             reach: ReachTest::default(),
             heartbeat_due: now,
-            claims: ClaimTable::default(),
-            gossip: false,
+            claims: ReplicatedClaims::new(configuration.incarnation),
             groups: BTreeMap::new(),
             covering: BTreeMap::new(),
             parted: BTreeMap::new(),
@@ -352,6 +346,7 @@ impl Node {
         for (node, member) in nodes.iter().filter(|(node, _)| **node != me) {
             let fresh = self.new_peer(member.weight);
             self.peers.entry(*node).or_insert(fresh);
+            self.claims.enrol(*node);
         }
         for (node, peer) in &mut self.peers {
             peer.listed = nodes.contains_key(node);

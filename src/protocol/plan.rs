@@ -182,7 +182,7 @@ impl Node {
             cause,
         };
         // A table that is full has no room for a group that is not configured.
-        let _ = self.claims.accept(self.env.now, claim);
+        self.claims.recall(self.env.now, claim);
     }
 
     fn life_of(&self, node: NodeId) -> Incarnation {
@@ -218,7 +218,7 @@ impl Node {
         let Some(peer) = self.peers.remove(&node) else { return };
         let timing = &real.env.configuration.timing;
         let weight = real.weight(me);
-        let mut former = Peer::new(real.env.now, weight, timing.heartbeat, timing.misses, 0);
+        let mut former = Peer::new(real.env.now, weight, timing.heartbeat, timing.misses);
         former.owns = real.owns(me);
         former.incarnation = Some(real.env.configuration.incarnation);
         former.incarnation_low = Some(low(real.env.configuration.incarnation));

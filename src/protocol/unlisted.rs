@@ -133,6 +133,7 @@ impl Node {
         let mut peer = self.new_peer(1);
         (peer.listed, peer.owns) = (false, false);
         self.peers.insert(node, peer);
+        self.claims.enrol(node);
         self.restart_log(node);
     }
 
@@ -154,19 +155,17 @@ impl Node {
     pub(super) fn forget_unlisted_peers(&mut self) {
         let counts = self.holds(Rule::UnlistedCounts);
         let nodes = &self.env.configuration.nodes;
-        let before = self.peers.len();
         self.peers.retain(|node, peer| nodes.contains_key(node) || (counts && peer.alive()));
         let unheard = nodes.keys().filter(|node| !self.peers.contains_key(node)).count();
         // This node is one of those.
         while self.peers.len() + unheard > NODES_MAX && self.forget_unlisted(true) {}
-        self.note_forgotten(before);
+        self.claims.keep_only(|peer| self.peers.contains_key(&peer));
     }
 
     /// Whether one peer more has a place; makes it by forgetting one that is dead and not listed.
     fn make_room(&mut self) -> bool {
-        let before = self.peers.len();
-        let room = before + 1 < NODES_MAX || self.forget_unlisted(false);
-        self.note_forgotten(before);
+        let room = self.peers.len() + 1 < NODES_MAX || self.forget_unlisted(false);
+        self.claims.keep_only(|peer| self.peers.contains_key(&peer));
         room
     }
 
@@ -178,16 +177,9 @@ impl Node {
         self.peers.remove(&node).is_some()
     }
 
-    fn note_forgotten(&mut self, before: usize) {
-        let gone = before.saturating_sub(self.peers.len());
-        self.forgotten = self.forgotten.wrapping_add(u32::try_from(gone).unwrap_or(u32::MAX));
-    }
-
     /// A peer of which nothing is known yet.
     pub(super) fn new_peer(&self, weight: u16) -> Peer {
         let timing = &self.env.configuration.timing;
-        let first = super::gossip::first_stream(self.env.configuration.incarnation);
-        let stream = first.wrapping_add(self.forgotten);
-        Peer::new(self.env.now, weight, timing.heartbeat, timing.misses, stream)
+        Peer::new(self.env.now, weight, timing.heartbeat, timing.misses)
     }
 }

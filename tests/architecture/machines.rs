@@ -2,7 +2,7 @@
 //! names, by way of others, itself.
 //!
 //! ```text
-//!  types <- env <- quorum          closed, in the table
+//!  types <- env <- claims, quorum  closed, in the table
 //!  everything else of protocol     names what it likes, and is named by nothing above
 //! ```
 //!
