@@ -211,8 +211,12 @@ const TABLE: &[Module] = &[
 const MACHINES: &[Machine] = &[
     Machine { name: "types", names: &[] },
     Machine { name: "env", names: &["types"] },
+    Machine { name: "bucket", names: &["types"] },
+    Machine { name: "announcements", names: &["types", "bucket"] },
     Machine { name: "claims", names: &["types", "env"] },
     Machine { name: "quorum", names: &["types", "env"] },
+    Machine { name: "group", names: &["types"] },
+    Machine { name: "preservation", names: &["types", "env", "group"] },
 ];
 
 /// Fewer files than this were not read from the right place.

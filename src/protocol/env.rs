@@ -4,7 +4,14 @@
 //! A machine reads the first two and writes the last two. Only `node` moves the time, follows a
 //! reload and takes the actions out; nothing of this is state that two machines share.
 
+#[cfg(test)]
+use std::collections::BTreeMap;
+#[cfg(test)]
+use std::time::Duration;
+
 use super::types::{Action, Configuration, Instant, Message, NodeId, Random, Report, Rule};
+#[cfg(test)]
+use super::types::{Incarnation, SoftwareVersion, Timing};
 
 /// See the module's text.
 #[derive(Clone, Debug)]
@@ -47,5 +54,31 @@ impl Env {
     #[cfg(feature = "mutations")]
     pub(super) fn holds(&self, rule: Rule) -> bool {
         self.configuration.broken != Some(rule)
+    }
+}
+
+#[cfg(test)]
+impl Env {
+    /// Returns the environment of a node without peers and groups, at 10 s, for tests of a machine
+    /// by itself.
+    pub(super) fn alone(me: NodeId) -> Self {
+        let configuration = Configuration {
+            me,
+            incarnation: Incarnation(1),
+            seed: 1,
+            software: SoftwareVersion::default(),
+            name: String::new(),
+            digest: 0,
+            nodes: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            load_aware: false,
+            timing: Timing::LAN,
+            drain_timeout: Duration::ZERO,
+            preserve: None,
+            draining: false,
+            #[cfg(feature = "mutations")]
+            broken: None,
+        };
+        Self::new(Instant::from_millis(10_000), configuration)
     }
 }

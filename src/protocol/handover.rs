@@ -17,9 +17,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::client_connections::NOT_KEPT;
 use super::group::Purpose;
 use super::node::Node;
-use super::preservation::NOT_KEPT;
 use super::tally::Tally;
 use super::types::{
     Action, Cause, GROUPS_PER_OFFER, GroupKey, HardwareAddress, Instant, Message, MoveReason,

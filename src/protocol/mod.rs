@@ -28,7 +28,7 @@
 //! | `load` | how busy nodes are |
 //! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
 //! | `announcements`, `bucket` | when to announce, how much at once |
-//! | `connections` | whose connections are known to whom, and when their clients are told |
+//! | `client_connections` | whose connections are known to whom, and when their clients are told |
 //! | `continuation` | how a life goes on in another process |
 //! | `gates` | what may hold a planned move for a while |
 //! | `drain` | giving everything away, and waiting for connections to end |
@@ -43,8 +43,8 @@ mod attachment;
 mod balance;
 mod bucket;
 mod claims;
+mod client_connections;
 mod conflict;
-mod connections;
 mod continuation;
 mod drain;
 mod env;

@@ -286,7 +286,7 @@ impl Node {
             self.offer_deadline(),
             self.patience_deadline(),
             self.gate_deadline(),
-            self.preservation_deadline(),
+            self.preservation.deadline(self.env.now),
             self.announcement_deadline(),
             self.errand_deadline(),
             self.gossip_deadline(),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::claims::holder;
-use super::connections::NEVER_TICKLED;
+use super::client_connections::NEVER_TICKLED;
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::handover::Promise;
 use super::inability::Refused;
@@ -364,7 +364,7 @@ impl Node {
                     here.keeper = Some(hardware);
                 }
             }
-            KernelEvent::Kept(counted) => self.kept_here(&counted),
+            KernelEvent::Kept(counted) => self.preservation.note_counted(&counted),
             KernelEvent::Connections { group, connections } => {
                 self.share_connections(group, &connections);
             }

@@ -2,8 +2,9 @@
 //! names, by way of others, itself.
 //!
 //! ```text
-//!  types <- env <- claims, quorum  closed, in the table
-//!  everything else of protocol     names what it likes, and is named by nothing above
+//!  types <- env <- claims, quorum, preservation -> group      closed: a line of the table for each
+//!  everything else of protocol                               names what it likes, and is named by
+//!                                                            none of these
 //! ```
 //!
 //! Looks at tokens as `arrows` does: `super::x`, `self::x` and `crate::protocol::x`, and the first

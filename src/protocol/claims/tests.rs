@@ -1,12 +1,11 @@
 //! Logs between two tables, whatever is lost on the way.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::env::Env;
 use super::super::types::{
-    Action, CLAIMS_PER_MESSAGE, Cause, Claim, Claims, Configuration, Epoch, GroupKey, Incarnation,
-    Instant, LogPosition, Message, NodeId, SoftwareVersion, Tenure, Timing,
+    Action, CLAIMS_PER_MESSAGE, Cause, Claim, Claims, Epoch, GroupKey, Incarnation, Instant,
+    LogPosition, Message, NodeId, Tenure,
 };
 use super::log::{Acknowledged, Inbound, Outbound};
 use super::{Acceptance, Audience, ReplicatedClaims};
@@ -26,27 +25,6 @@ impl Audience for Reachable {
     fn patience(&self, _to: NodeId) -> Option<Duration> {
         self.0.then_some(RETRY)
     }
-}
-
-fn environment(me: NodeId) -> Env {
-    let configuration = Configuration {
-        me,
-        incarnation: Incarnation(4),
-        seed: 1,
-        software: SoftwareVersion::default(),
-        name: String::new(),
-        digest: 0,
-        nodes: BTreeMap::new(),
-        groups: BTreeMap::new(),
-        load_aware: false,
-        timing: Timing::LAN,
-        drain_timeout: Duration::ZERO,
-        preserve: None,
-        draining: false,
-        #[cfg(feature = "mutations")]
-        broken: None,
-    };
-    Env::new(Instant::from_millis(10_000), configuration)
 }
 
 fn claim(group: u64, owner: NodeId) -> Claim {
@@ -84,7 +62,7 @@ fn position(stream: u32, version: u32) -> LogPosition {
 
 #[test]
 fn a_log_is_sent_once_and_again_until_it_is_acknowledged() {
-    let (mut env, mut claims) = (environment(ME), ReplicatedClaims::new(Incarnation(4)));
+    let (mut env, mut claims) = (Env::alone(ME), ReplicatedClaims::new(Incarnation(4)));
     claims.enrol(PEER);
     for (group, owner) in [(1, ME), (2, NodeId(3)), (3, NodeId(9))] {
         let entered = claims.enter(&env, &Reachable(true), claim(group, owner));
@@ -117,10 +95,10 @@ fn a_log_is_sent_once_and_again_until_it_is_acknowledged() {
 
 #[test]
 fn slices_that_are_lost_doubled_or_overtaken_leave_no_gap() {
-    let mut env = environment(ME);
+    let mut env = Env::alone(ME);
     let mut claims = ReplicatedClaims::new(Incarnation(4));
     let mut peer = ReplicatedClaims::new(Incarnation(4));
-    let theirs = environment(PEER);
+    let theirs = Env::alone(PEER);
     claims.enrol(PEER);
     peer.enrol(ME);
     let count = u64::try_from(3 * CLAIMS_PER_MESSAGE + 1).unwrap();
@@ -147,7 +125,7 @@ fn slices_that_are_lost_doubled_or_overtaken_leave_no_gap() {
 
 #[test]
 fn a_peer_that_comes_back_is_sent_another_stream() {
-    let (env, mut claims) = (environment(ME), ReplicatedClaims::new(Incarnation(4)));
+    let (env, mut claims) = (Env::alone(ME), ReplicatedClaims::new(Incarnation(4)));
     claims.enrol(PEER);
     let (first, _) = claims.positions(PEER);
     claims.keep_only(|_| true);

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::super::env::Env;
 use super::super::types::{
-    Action, Configuration, Group, GroupKey, Incarnation, Instant, LastResort, LeaseGrant,
-    LeaseRequest, Member, Message, Mode, NodeId, PoolId, Recollection, Report, SoftwareVersion,
-    Strategy, Timing, Vote,
+    Action, Bid, Group, GroupKey, Incarnation, LastResort, LeaseGrant, LeaseRequest, Member,
+    Message, Mode, NodeId, PoolId, Recollection, Report, Strategy, Timing, Vote,
 };
 use super::{PeerView, Quorum, Situation};
 
@@ -23,7 +22,8 @@ const BOTH: Situation = Situation { near: [true; 7], contested_since: None };
 const NOBODY: Situation =
     Situation { near: [true, false, false, false, false, false, false], contested_since: None };
 
-fn configuration() -> Configuration {
+/// Three voters, and a group in mode majority.
+fn environment() -> Env {
     let group = Group {
         pool: PoolId(1),
         addresses: vec![ADDRESS],
@@ -35,23 +35,11 @@ fn configuration() -> Configuration {
         last_resort: LastResort::Keep,
         gate: None,
     };
-    Configuration {
-        me: ME,
-        incarnation: Incarnation(1),
-        seed: 1,
-        software: SoftwareVersion::default(),
-        name: String::new(),
-        digest: 0,
-        nodes: [ME, OTHERS[0], OTHERS[1]].map(|node| (node, Member::of_weight(1))).into(),
-        groups: BTreeMap::from([(ADDRESS, group)]),
-        load_aware: false,
-        timing: Timing::LAN,
-        drain_timeout: Duration::ZERO,
-        preserve: None,
-        draining: false,
-        #[cfg(feature = "mutations")]
-        broken: None,
-    }
+    let mut env = Env::alone(ME);
+    let voters = [ME, OTHERS[0], OTHERS[1]];
+    env.configuration.nodes = voters.map(|node| (node, Member::of_weight(1))).into();
+    env.configuration.groups = BTreeMap::from([(ADDRESS, group)]);
+    env
 }
 
 /// A quorum of three at 10 s, whose own voter does not vote yet.
@@ -63,7 +51,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let env = Env::new(Instant::from_millis(10_000), configuration());
+        let env = environment();
         let mut quorum = Quorum::new(env.now);
         quorum.reconfigure(&env);
         quorum.recall(&env, Recollection::Nothing);
@@ -208,8 +196,7 @@ fn what_a_voter_says_to_whom() {
         base: 0,
         upto: 0,
         wishes: Vec::new(),
-        bid: (!older)
-            .then_some(super::super::types::Bid { lease: Timing::LAN.lease(), answered: None }),
+        bid: (!older).then_some(Bid { lease: Timing::LAN.lease(), answered: None }),
     };
     let digest = world.quorum.digest();
     let says = |world: &mut World, older, voters| {
