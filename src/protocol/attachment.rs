@@ -33,7 +33,7 @@ impl GroupHere {
 impl Node {
     /// Lets go what cannot be answered here.
     pub(super) fn let_go_of_what_is_down(&mut self) {
-        let relieved = self.heard_lately() && self.holds(Rule::LostNetworkReleases);
+        let relieved = self.heard_lately() && self.enforces(Rule::LostNetworkReleases);
         let why = |here: &GroupHere| match (here.usable, here.attachment) {
             (false, _) => Some(Inability::LinkDown),
             (true, Attachment::Lost) if relieved => Some(Inability::NetworkLost),
@@ -68,7 +68,7 @@ impl Node {
         self.evaluate = true;
         let alone = !self.peers.is_empty() && !self.peers.values().any(super::peers::Peer::alive);
         let acts = matches!(self.phase, NodePhase::Active | NodePhase::Isolated);
-        if came && alone && acts && self.holds(Rule::ListenAfterLink) {
+        if came && alone && acts && self.enforces(Rule::ListenAfterLink) {
             self.set_phase(NodePhase::Listening);
         }
     }

@@ -213,7 +213,7 @@ impl Node {
     }
 
     fn flaps(&self, node: NodeId) -> bool {
-        self.holds(Rule::Damping)
+        self.enforces(Rule::Damping)
             && self.peers.get(&node).is_some_and(|peer| peer.flaps(self.env.now))
     }
 
@@ -351,7 +351,7 @@ impl Node {
     fn settled(&self, group: GroupKey) -> bool {
         self.claims.entry(group).is_some_and(|entry| {
             let balanced = matches!(entry.claim.cause, Cause::Balance(_));
-            let rests = self.env.configuration.load_aware && self.holds(Rule::LoadRests);
+            let rests = self.env.configuration.load_aware && self.enforces(Rule::LoadRests);
             let least = if balanced || rests { REST } else { LOOK };
             self.env.now.since(entry.since) >= least && entry.claim.tenure == Tenure::Held
         })
@@ -361,7 +361,7 @@ impl Node {
     /// the balance.
     pub(super) fn accepts_for_balance(&self, from: NodeId, tally: &mut Tally) -> bool {
         let me = self.env.configuration.me;
-        if self.holds(Rule::ReceiverChecksBalance) && !tally.improves(from, me) {
+        if self.enforces(Rule::ReceiverChecksBalance) && !tally.improves(from, me) {
             return false;
         }
         tally.remove(from);

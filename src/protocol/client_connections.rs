@@ -56,7 +56,7 @@ impl Node {
     /// Tells who would have to tell their clients of connections to a group; as many as fit one
     /// message, of one family.
     pub(super) fn share_connections(&mut self, group: GroupKey, connections: &[Connection]) {
-        if !self.holds(Rule::ShareConnections) {
+        if !self.enforces(Rule::ShareConnections) {
             return;
         }
         let living = |node: &NodeId| self.peers.get(node).is_some_and(Peer::alive);
@@ -131,7 +131,7 @@ impl Node {
     pub(super) fn rests(&self, group: GroupKey) -> bool {
         self.phase != NodePhase::Leaving
             && self.preservation.is_forwarding(group)
-            && self.holds(Rule::OneKeeper)
+            && self.enforces(Rule::OneKeeper)
     }
 
     /// Ends what is over, and tells receivers what is not.

@@ -24,7 +24,7 @@ impl Node {
     pub(super) fn challenged(&mut self, claim: &Claim) {
         let group = self.group_of(claim.group);
         let Some(here) = self.groups.get(&group) else { return };
-        if here.holding == Holding::Idle || !self.holds(Rule::GiveWay) {
+        if here.holding == Holding::Idle || !self.enforces(Rule::GiveWay) {
             return;
         }
         if self.is_further(claim.group) && !self.has_further(claim.group) {
@@ -72,10 +72,10 @@ impl Node {
             let can = here.is_some_and(|here| here.usable && here.holding.meant());
             let confirmed = self.quorum.until(claim.group)
                 >= self.contested_since(claim.group) + self.env.configuration.timing.lease();
-            return can && confirmed && self.holds(Rule::LeaseInsists);
+            return can && confirmed && self.enforces(Rule::LeaseInsists);
         }
         self.support.value > claim.support
-            && self.holds(Rule::Support)
+            && self.enforces(Rule::Support)
             && self.phase == NodePhase::Active
             && !self.mute()
             && claim.tenure == Tenure::Held
@@ -88,7 +88,7 @@ impl Node {
         self.strict(claim.group)
             && self.env.now < until
             && self.leased(claim.group)
-            && self.holds(Rule::LeaseInsists)
+            && self.enforces(Rule::LeaseInsists)
             && here.is_some_and(|here| here.usable && here.holding.meant())
     }
 
@@ -151,7 +151,7 @@ impl Node {
     /// A claim that does not outrank ours has come: its writer may answer for the group until it
     /// hears of ours, so clients are told again.
     pub(super) fn outranks(&mut self, claim: &Claim) {
-        if claim.tenure == Tenure::Held && self.holds(Rule::AnnounceAfterSplit) {
+        if claim.tenure == Tenure::Held && self.enforces(Rule::AnnounceAfterSplit) {
             self.announce_if_held(self.group_of(claim.group));
         }
     }
@@ -173,7 +173,7 @@ impl Node {
                 returned = true;
             }
         }
-        if returned && self.phase == NodePhase::Active && self.holds(Rule::AnnounceAfterSplit) {
+        if returned && self.phase == NodePhase::Active && self.enforces(Rule::AnnounceAfterSplit) {
             self.announce_everything();
         }
     }

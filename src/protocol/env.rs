@@ -46,13 +46,13 @@ impl Env {
     /// Returns whether this rule is in force. Always, but for one under test.
     #[cfg(not(feature = "mutations"))]
     #[expect(clippy::unused_self, reason = "the same call asks the configuration under test")]
-    pub(super) const fn holds(&self, _rule: Rule) -> bool {
+    pub(super) const fn enforces(&self, _rule: Rule) -> bool {
         true
     }
 
     /// Returns whether this rule is in force. Always, but for the one under test.
     #[cfg(feature = "mutations")]
-    pub(super) fn holds(&self, rule: Rule) -> bool {
+    pub(super) fn enforces(&self, rule: Rule) -> bool {
         self.configuration.broken != Some(rule)
     }
 }

@@ -203,12 +203,12 @@ impl Node {
     /// Whether a node is among the fittest for a pool, so that it may be given more.
     pub(super) fn among_fittest(&self, node: NodeId, pool: PoolId) -> bool {
         let level = self.fitness_of(node, pool);
-        !self.holds(Rule::UnfitGetsNothing) || level <= self.best_level(pool)
+        !self.enforces(Rule::UnfitGetsNothing) || level <= self.best_level(pool)
     }
 
     /// Whether the checks of a peer flap for a pool: nothing that can wait is given to it.
     pub(super) fn checks_flap(&self, node: NodeId, pool: PoolId) -> bool {
-        self.holds(Rule::FlappingChecks)
+        self.enforces(Rule::FlappingChecks)
             && self.peers.get(&node).is_some_and(|peer| peer.checks.flaps(pool, self.env.now))
     }
 
@@ -222,7 +222,7 @@ impl Node {
     pub(super) fn fit_for_offer(&self, from: NodeId, group: GroupKey, reason: MoveReason) -> bool {
         let mine = self.fitness_for(self.env.configuration.me, group);
         let its = self.fitness_for(from, group);
-        if mine == Fitness::Fit || !self.holds(Rule::UnfitGetsNothing) {
+        if mine == Fitness::Fit || !self.enforces(Rule::UnfitGetsNothing) {
             return true;
         }
         match reason {
@@ -242,7 +242,7 @@ impl Node {
     pub(super) fn last_resort(&self, group: GroupKey) -> LastResort {
         let wanted = self.env.configuration.groups.get(&group);
         let wanted = wanted.map(|wanted| wanted.last_resort).unwrap_or_default();
-        match (wanted, self.holds(Rule::LastResort)) {
+        match (wanted, self.enforces(Rule::LastResort)) {
             (LastResort::Keep, true) | (LastResort::Release, false) => LastResort::Keep,
             (LastResort::Release, true) | (LastResort::Keep, false) => LastResort::Release,
         }
@@ -251,7 +251,7 @@ impl Node {
     /// Sorts nodes that could take a group: the fitter first, else as they stand. Where nobody is
     /// to own it, nobody is left.
     pub(super) fn fittest_first(&self, group: GroupKey, line: &mut Vec<NodeId>) {
-        if self.holds(Rule::FitterFirst) {
+        if self.enforces(Rule::FitterFirst) {
             line.retain(|node| !self.refuses(group, self.fitness_for(*node, group)));
             line.sort_by_key(|node| self.fitness_for(*node, group));
         }
@@ -259,7 +259,7 @@ impl Node {
 
     /// Those of some nodes that are the fittest for a group; nobody, where nobody is to own it.
     pub(super) fn fittest(&self, group: GroupKey, mut nodes: Vec<NodeId>) -> Vec<NodeId> {
-        if self.holds(Rule::UnfitGetsNothing) {
+        if self.enforces(Rule::UnfitGetsNothing) {
             let level = |node: &NodeId| self.fitness_for(*node, group);
             let best = nodes.iter().map(level).min().unwrap_or_default();
             nodes.retain(|node| level(node) == best && !self.refuses(group, best));
@@ -281,7 +281,7 @@ impl Node {
         named.sort_unstable();
         named.dedup();
         let mut classes = Classes { nodes: vec![all.clone()], of: BTreeMap::new() };
-        if !self.holds(Rule::UnfitGetsNothing) {
+        if !self.enforces(Rule::UnfitGetsNothing) {
             return classes;
         }
         for pool in named {

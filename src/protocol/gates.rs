@@ -51,7 +51,7 @@ impl Node {
             MoveReason::Balance | MoveReason::Operator | MoveReason::Failback => true,
             MoveReason::Checks => false,
         };
-        if !waits || !self.holds(Rule::GateHolds) {
+        if !waits || !self.enforces(Rule::GateHolds) {
             return true;
         }
         if let Some(gate) = self.gates.get(&group) {
@@ -95,7 +95,7 @@ impl Node {
         });
         let overdue = self.gates.iter().filter(|(_, gate)| gate.until <= now);
         let overdue: Vec<GroupKey> = overdue.map(|(group, _)| *group).collect();
-        if self.holds(Rule::GateEnds) {
+        if self.enforces(Rule::GateEnds) {
             for group in overdue {
                 self.report(Report::GateOverdue { group });
                 self.open(group);

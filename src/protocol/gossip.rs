@@ -30,7 +30,7 @@ impl<'a> Listeners<'a> {
         let timing = &env.configuration.timing;
         Self {
             peers,
-            relays: env.holds(Rule::Relay),
+            relays: env.enforces(Rule::Relay),
             detection: timing.detection(),
             retry: timing.retry,
             heartbeat: timing.heartbeat,
@@ -125,7 +125,7 @@ impl Node {
     pub(super) fn claims_awaited_until(&self, group: GroupKey) -> Instant {
         let tenure = self.claims.latest(group).map(|claim| claim.tenure);
         let promised = tenure == Some(Tenure::MovingTo(self.env.configuration.me));
-        if promised || !self.holds(Rule::ClaimsBeforeTaking) {
+        if promised || !self.enforces(Rule::ClaimsBeforeTaking) {
             return Instant::START;
         }
         let most = self.env.configuration.timing.maturity_min;

@@ -88,7 +88,7 @@ impl Node {
     fn stalled(&mut self, length: Duration) {
         self.report(Report::Stalled { length });
         self.heartbeat_due = self.env.now;
-        if self.holds(Rule::StallCredit) {
+        if self.enforces(Rule::StallCredit) {
             self.credit_everybody();
         }
         self.reach = ReachTest::default();
@@ -100,7 +100,7 @@ impl Node {
             - timing.heartbeat.min(timing.detection() / 2) * 3 / 2;
         match self.phase {
             NodePhase::Active | NodePhase::Resuming | NodePhase::Isolated if length > long => {
-                if self.holds(Rule::VerifyAfterStall) {
+                if self.enforces(Rule::VerifyAfterStall) {
                     self.resume();
                 }
             }
@@ -154,7 +154,7 @@ impl Node {
             .fold((0, Duration::MAX), |(count, least), (_, jump)| (count + 1, least.min(jump)));
         let alive = self.peers.values().filter(|peer| peer.verdict == Verdict::Up).count();
         let needed = if alive < 3 { alive } else { alive.div_ceil(2) };
-        if count >= needed.max(1) && self.holds(Rule::ClockJump) {
+        if count >= needed.max(1) && self.enforces(Rule::ClockJump) {
             for peer in self.peers.values_mut() {
                 peer.clock_jump = None;
                 peer.clock_ahead = None;
@@ -188,7 +188,7 @@ impl Node {
     fn mature(&mut self) {
         let timing = self.env.configuration.timing;
         let age = self.env.now.since(self.phase_since);
-        if self.peers.is_empty() || !self.holds(Rule::Maturity) {
+        if self.peers.is_empty() || !self.enforces(Rule::Maturity) {
             self.activate();
             return;
         }
@@ -199,7 +199,7 @@ impl Node {
             if (known && age >= timing.maturity_min) || age >= timing.maturity_max {
                 self.activate();
             }
-        } else if age >= timing.solo_wait || !self.holds(Rule::SoloWait) {
+        } else if age >= timing.solo_wait || !self.enforces(Rule::SoloWait) {
             if age >= timing.maturity_max {
                 self.activate();
             }
@@ -344,7 +344,7 @@ impl Node {
     pub(super) fn revise_support(&mut self) {
         let hold = self.env.configuration.timing.heartbeat * SUPPORT_HOLD;
         let current = self.in_touch() + 1;
-        let held = self.holds(Rule::SupportHeld);
+        let held = self.enforces(Rule::SupportHeld);
         if current <= self.support.value {
             self.support = Support { value: current, rising_since: None };
             return;

@@ -235,7 +235,7 @@ impl Node {
 
     fn follow_inabilities(&mut self, from: NodeId, news: News) {
         let now = self.env.now;
-        let counts = self.holds(Rule::InabilityIsFall);
+        let counts = self.enforces(Rule::InabilityIsFall);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let begun = peer.said.phase == Some(NodePhase::Listening);
         if news.fell && !begun && counts {

@@ -97,7 +97,7 @@ impl Node {
         let further = self.further(group);
         let mut covered = BTreeSet::new();
         for address in further {
-            if !self.holds(Rule::AddressesClaimed) {
+            if !self.enforces(Rule::AddressesClaimed) {
                 covered.insert(address);
                 continue;
             }
@@ -112,7 +112,7 @@ impl Node {
                 covered.insert(address);
             }
         }
-        let needs_leases = self.strict(group) && self.holds(Rule::LeaseFirst);
+        let needs_leases = self.strict(group) && self.enforces(Rule::LeaseFirst);
         if let Some(here) = self.groups.get_mut(&group) {
             here.further.admitted = if needs_leases { BTreeSet::new() } else { covered };
             here.further.vacant_since.clear();
@@ -135,7 +135,7 @@ impl Node {
     pub(super) fn revise_further(&mut self, group: GroupKey) -> Instant {
         let meant = self.groups.get(&group).is_some_and(|here| here.holding.meant());
         let Some(claim) = self.claims.latest(group).copied() else { return Instant::NEVER };
-        if !meant || !self.ours(&claim) || !self.holds(Rule::AddressesClaimed) {
+        if !meant || !self.ours(&claim) || !self.enforces(Rule::AddressesClaimed) {
             return Instant::NEVER;
         }
         let mut again = Instant::NEVER;
@@ -164,7 +164,7 @@ impl Node {
         let now = self.env.now;
         let Some(here) = self.groups.get_mut(&group) else { return Instant::NEVER };
         let since = *here.further.vacant_since.entry(address).or_insert(now);
-        if self.mute() && self.holds(Rule::MuteTakesNothing) || !self.may_ask(group) {
+        if self.mute() && self.enforces(Rule::MuteTakesNothing) || !self.may_ask(group) {
             return Instant::NEVER;
         }
         let mut order: Vec<NodeId> = Vec::new();
@@ -214,7 +214,7 @@ impl Node {
             return;
         }
         let further = self.further(group);
-        let needs_leases = self.strict(group) && self.holds(Rule::AddressesLeased);
+        let needs_leases = self.strict(group) && self.enforces(Rule::AddressesLeased);
         let mut news = Vec::new();
         for address in further.into_iter().filter(|address| !admitted.contains(address)) {
             if !self.claimed_here(address) {
@@ -254,7 +254,7 @@ impl Node {
         let leased = |address: &GroupKey| {
             self.claimed_here(*address)
                 && (self.quorum.until(*address) > self.env.now
-                    || !self.holds(Rule::AddressesLeased))
+                    || !self.enforces(Rule::AddressesLeased))
         };
         let leased: Vec<GroupKey> = self.further(group).into_iter().filter(leased).collect();
         self.admit_these(group, &leased);
@@ -263,7 +263,7 @@ impl Node {
     /// Until when this node has the leases of a group and of all its addresses in the kernel.
     pub(super) fn leased_until(&self, group: GroupKey) -> Instant {
         let own = self.quorum.until(group);
-        if !self.holds(Rule::AddressesLeased) {
+        if !self.enforces(Rule::AddressesLeased) {
             return own;
         }
         let Some(here) = self.groups.get(&group) else { return own };
@@ -272,7 +272,7 @@ impl Node {
 
     /// Asks for the leases of what this node has claimed with a group.
     pub(super) fn want_further(&mut self, group: GroupKey) {
-        if !self.holds(Rule::AddressesLeased) {
+        if !self.enforces(Rule::AddressesLeased) {
             return;
         }
         for address in self.further(group) {

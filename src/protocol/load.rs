@@ -109,7 +109,7 @@ impl Node {
         let held = self.groups.values().filter(|here| here.holding.meant()).count();
         let held = u16::try_from(held).unwrap_or(u16::MAX);
         self.meter.measure(self.env.now, measure, held);
-        self.meter.revise(self.env.now, self.holds(Rule::LoadDamped));
+        self.meter.revise(self.env.now, self.enforces(Rule::LoadDamped));
     }
 
     /// How busy a node says it is.
@@ -122,7 +122,7 @@ impl Node {
 
     /// The same, if placement goes by it.
     pub(super) fn counted_load(&self, node: NodeId) -> Option<Load> {
-        let counts = self.env.configuration.load_aware && self.holds(Rule::LoadCounts);
+        let counts = self.env.configuration.load_aware && self.enforces(Rule::LoadCounts);
         if counts { self.load_of(node) } else { None }
     }
 

@@ -262,7 +262,8 @@ impl Node {
         let Some(here) = self.groups.get_mut(&group) else { return false };
         here.lookout.ask_at = None;
         here.lookout.asked_at = Some(now);
-        let asks = self.holds(Rule::LookBeforeTake) && self.questions.spend(now, addresses, rate);
+        let asks =
+            self.enforces(Rule::LookBeforeTake) && self.questions.spend(now, addresses, rate);
         if asks {
             self.env.actions.push(Action::Probe { group });
         }
@@ -298,7 +299,7 @@ impl Node {
     fn stranger_claims(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.env.now;
         let force = self.env.configuration.groups.get(&group).is_some_and(|group| group.force);
-        let yields = !force && self.holds(Rule::StrangerNotDisplaced);
+        let yields = !force && self.enforces(Rule::StrangerNotDisplaced);
         let Some(here) = self.groups.get(&group) else { return };
         let was_first = here.lookout.took_at.is_some_and(|at| now.since(at) <= SETTLING);
         match here.holding {
@@ -340,7 +341,7 @@ impl Node {
         let Some(here) = self.groups.get(&group) else { return };
         if let Some(hardware) = here.lookout.claimant_within(self.env.now, lately)
             && !force
-            && self.holds(Rule::StrangerNotDisplaced)
+            && self.enforces(Rule::StrangerNotDisplaced)
         {
             self.shun(group, hardware);
         }
@@ -368,10 +369,10 @@ impl Node {
             lookout.claimant_told_at = Some(now);
             self.report(Report::SecondClaimant { group, hardware, node: None });
         }
-        if !planned && self.holds(Rule::Defence) {
+        if !planned && self.enforces(Rule::Defence) {
             self.announcements.hasten(next, group);
         }
-        if next > now && self.holds(Rule::DirectedDefence) {
+        if next > now && self.enforces(Rule::DirectedDefence) {
             self.correct(group);
         }
     }

@@ -106,7 +106,7 @@ impl Node {
     /// Whether this node may claim a group of that mode: without a majority of the voters it could
     /// not answer for it, and its claim would only be in the way of others.
     pub(super) fn may_ask(&self, group: GroupKey) -> bool {
-        !self.strict(group) || self.quorum.is_settled() || !self.holds(Rule::MajorityToTake)
+        !self.strict(group) || self.quorum.is_settled() || !self.enforces(Rule::MajorityToTake)
     }
 
     /// Whether a group is one of those that this node has a lease for.
@@ -133,7 +133,7 @@ impl Node {
     /// Wants a lease for what is here of every group in this mode and for no other group, whatever
     /// the configuration said when it came here.
     fn align_wishes(&mut self) {
-        if !self.holds(Rule::WishesAligned) {
+        if !self.enforces(Rule::WishesAligned) {
             return;
         }
         let here: Vec<(GroupKey, Holding)> =

@@ -124,7 +124,7 @@ impl Node {
         if trusted {
             self.corroborate(from, &beat.heard, received_at);
         }
-        if lost_some && self.holds(Rule::Relay) {
+        if lost_some && self.enforces(Rule::Relay) {
             self.restart_log(from);
         }
         self.learn_name(from, beat.name);
@@ -142,7 +142,7 @@ impl Node {
 
     /// Learns from a live peer's table when others were last heard.
     fn corroborate(&mut self, witness: NodeId, heard: &[Heard], received_at: Instant) {
-        if !self.holds(Rule::Corroboration) {
+        if !self.enforces(Rule::Corroboration) {
             return;
         }
         let detection = self.env.configuration.timing.detection();
@@ -231,7 +231,7 @@ impl Node {
 
     /// Whether this node may call a silent peer dead, given whether it hears nobody else.
     fn may_accuse(&mut self, alone: bool) -> bool {
-        if self.phase == NodePhase::Active && alone && self.holds(Rule::SelfTest) {
+        if self.phase == NodePhase::Active && alone && self.enforces(Rule::SelfTest) {
             // One peer that falls silent is likely dead; several at once are likely cut off.
             let several = self.peers.values().filter(|peer| peer.alive()).count() > 1;
             return match self.reach_state() {
@@ -326,7 +326,7 @@ impl Node {
             return;
         }
         peer.solicited_at = now;
-        if !self.holds(Rule::Solicitation) {
+        if !self.enforces(Rule::Solicitation) {
             return;
         }
         self.send_heartbeat(suspect, true);

@@ -64,7 +64,7 @@ impl Node {
         let wanted = rounds == 1 || refresh && here.following.converged().is_none();
         if wanted {
             here.following.asked_at = now;
-            if self.holds(Rule::VerifyFollowing) {
+            if self.enforces(Rule::VerifyFollowing) {
                 self.env.actions.push(Action::Verify { group, epoch, before });
             }
         }
@@ -94,7 +94,7 @@ impl Node {
     /// Tells the peers which hosts this node has to do with, if it owns something.
     pub(super) fn share_neighbours(&mut self, hosts: &[Neighbour]) {
         let owns = self.groups.values().any(|here| matches!(here.holding, Holding::Held { .. }));
-        if !owns || !self.holds(Rule::ShareNeighbours) {
+        if !owns || !self.enforces(Rule::ShareNeighbours) {
             return;
         }
         let v4 = hosts.iter().filter(|host| host.address.is_ipv4()).take(NEIGHBOURS_V4_MAX);

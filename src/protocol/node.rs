@@ -361,8 +361,8 @@ impl Node {
         self.env.report(report);
     }
 
-    /// See [`Env::holds`].
-    pub(super) fn holds(&self, rule: Rule) -> bool {
-        self.env.holds(rule)
+    /// See [`Env::enforces`].
+    pub(super) fn enforces(&self, rule: Rule) -> bool {
+        self.env.enforces(rule)
     }
 }

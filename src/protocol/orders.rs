@@ -163,7 +163,7 @@ impl Node {
             return Err(Err(Refusal::ReceiverDraining));
         }
         if self.fitness_for(to, group) > self.fitness_for(self.env.configuration.me, group)
-            && self.holds(Rule::UnfitGetsNothing)
+            && self.enforces(Rule::UnfitGetsNothing)
         {
             return Err(Err(Refusal::ReceiverUnfit));
         }
@@ -186,7 +186,7 @@ impl Node {
     /// Takes in an errand from a peer. A repeat is answered as the first was, and not carried out.
     pub(super) fn on_errand(&mut self, from: NodeId, errand: Errand) {
         let requester = Requester::Peer(from, errand.ticket);
-        let remembers = self.holds(Rule::ErrandsOnce);
+        let remembers = self.enforces(Rule::ErrandsOnce);
         if let Some(peer) = self.peers.get_mut(&from).filter(|_| remembers) {
             match peer.errands.arrive(errand.ticket, errand.order) {
                 Arrival::New => {}

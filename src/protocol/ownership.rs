@@ -95,7 +95,7 @@ impl Node {
 
     /// Looks at every group after anything that ownership depends on has changed.
     pub(super) fn evaluate(&mut self) {
-        if self.holds(Rule::LinkDownReleases) {
+        if self.enforces(Rule::LinkDownReleases) {
             self.let_go_of_what_is_down();
         }
         self.quorum.note_change();
@@ -190,13 +190,13 @@ impl Node {
         }
         self.publish(claim);
         self.take_further(&claim);
-        if self.strict(group) && self.holds(Rule::LeaseFirst) {
+        if self.strict(group) && self.enforces(Rule::LeaseFirst) {
             self.occur(group, Occurrence::Ask(epoch));
         } else {
             let ticket = self.ticket();
             self.occur(group, Occurrence::Take(ticket, epoch));
         }
-        if !self.holds(Rule::AnnounceConfirmed) {
+        if !self.enforces(Rule::AnnounceConfirmed) {
             self.env.actions.push(Action::Announce { group });
         }
     }
@@ -206,7 +206,7 @@ impl Node {
         let Some(holding) = self.groups.get(&group).map(|here| here.holding) else { return };
         if purpose == Purpose::GiveWay
             && holding != Holding::Idle
-            && self.holds(Rule::WithdrawAtOnce)
+            && self.enforces(Rule::WithdrawAtOnce)
         {
             self.env.actions.push(Action::Withdraw { group });
         }
@@ -218,7 +218,7 @@ impl Node {
         }
         let ticket = self.ticket();
         self.occur(group, Occurrence::LetGo(ticket, purpose));
-        if !self.holds(Rule::BreakBeforeMake) {
+        if !self.enforces(Rule::BreakBeforeMake) {
             self.published_release(group, purpose);
         }
     }
@@ -256,7 +256,7 @@ impl Node {
                 self.report(Report::Released { group, epoch });
                 self.remember_claimant(group);
                 self.release_further(group, purpose);
-                if self.holds(Rule::BreakBeforeMake) {
+                if self.enforces(Rule::BreakBeforeMake) {
                     self.published_release(group, purpose);
                 }
                 self.evaluate = true;
@@ -316,7 +316,7 @@ impl Node {
     }
 
     pub(super) fn disable(&mut self, group: GroupKey, why: Inability) {
-        let backs_off = self.holds(Rule::InabilityBackoff);
+        let backs_off = self.enforces(Rule::InabilityBackoff);
         let now = self.env.now;
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.refused = Some(Refused::new(now, why, here.failures, backs_off));
@@ -389,7 +389,7 @@ impl Node {
     /// this daemon's own guardian or lifetimes took is nobody's doing.
     fn repaired(&mut self, group: GroupKey, remover: Remover) {
         let now = self.env.now;
-        let counts = remover == Remover::Somebody || !self.holds(Rule::OwnRemovalsExcused);
+        let counts = remover == Remover::Somebody || !self.enforces(Rule::OwnRemovalsExcused);
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.repairs.retain(|at| now.since(*at) < REPAIRS_WINDOW);
         if counts {
@@ -404,13 +404,13 @@ impl Node {
         if counts && times >= REPAIRS_MAX {
             self.disable(group, Inability::FlushWar);
             self.let_go(group, Purpose::Free);
-        } else if self.holds(Rule::AnnounceRepaired) {
+        } else if self.enforces(Rule::AnnounceRepaired) {
             self.start_announcing(group);
         }
     }
 
     pub(super) fn start_announcing(&mut self, group: GroupKey) {
-        if self.strict(group) && !self.leased(group) && self.holds(Rule::LeaseFirst) {
+        if self.strict(group) && !self.leased(group) && self.enforces(Rule::LeaseFirst) {
             // When it has a lease again it is announced.
             return;
         }
@@ -446,12 +446,12 @@ impl Node {
 
     pub(super) fn pace(&self) -> super::announcements::Pace {
         let timing = &self.env.configuration.timing;
-        let paced = self.holds(Rule::AnnouncePacing);
-        let refreshed = self.holds(Rule::AnnounceRefresh);
+        let paced = self.enforces(Rule::AnnouncePacing);
+        let refreshed = self.enforces(Rule::AnnounceRefresh);
         super::announcements::Pace {
             rate: if paced { timing.announce_rate } else { u32::MAX },
             refresh: if refreshed { timing.announce_refresh } else { Duration::from_secs(1 << 30) },
-            repeats: self.holds(Rule::AnnounceRepeats),
+            repeats: self.enforces(Rule::AnnounceRepeats),
         }
     }
 

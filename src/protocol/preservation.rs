@@ -183,8 +183,8 @@ impl Preservation {
                 return false;
             }
             let other = groups.owner(*group);
-            let passed_on =
-                other.is_some_and(|owner| owner != keeping.to) && env.holds(Rule::KeptForReceiver);
+            let passed_on = other.is_some_and(|owner| owner != keeping.to)
+                && env.enforces(Rule::KeptForReceiver);
             let over = keeping.connections == Some(0) || env.now >= keeping.until || passed_on;
             // Not before the kernel has confirmed that it does not answer any more.
             let over = over && holding == Holding::Idle;

@@ -74,7 +74,7 @@ impl Node {
 
     /// Gives up what a kernel side that hangs has not added.
     pub(super) fn revise_kernel_work(&mut self) {
-        if self.env.now < self.kernel_work.overdue() || !self.holds(Rule::KernelPatience) {
+        if self.env.now < self.kernel_work.overdue() || !self.enforces(Rule::KernelPatience) {
             return;
         }
         let adding =
@@ -90,6 +90,10 @@ impl Node {
 
     /// When the kernel side must have done something.
     pub(super) fn kernel_work_deadline(&self) -> Instant {
-        if self.holds(Rule::KernelPatience) { self.kernel_work.overdue() } else { Instant::NEVER }
+        if self.enforces(Rule::KernelPatience) {
+            self.kernel_work.overdue()
+        } else {
+            Instant::NEVER
+        }
     }
 }

@@ -51,7 +51,7 @@ impl Node {
     fn go_on_with(&mut self, group: GroupKey, in_kernel: &BTreeSet<GroupKey>) {
         let Some(holding) = self.groups.get(&group).map(|here| here.holding) else { return };
         let further = self.further(group);
-        let claims = self.holds(Rule::AddressesClaimed);
+        let claims = self.enforces(Rule::AddressesClaimed);
         let comes = |address: &GroupKey| !claims || in_kernel.contains(address);
         let comes: Vec<GroupKey> = further.into_iter().filter(comes).collect();
         match holding {
@@ -59,7 +59,7 @@ impl Node {
                 let epoch = self.claims.latest(group).map(|claim| claim.epoch).unwrap_or_default();
                 self.admit_these(group, &comes);
                 let lacks_lease = self.strict(group) && self.quorum.until(group) <= self.env.now;
-                let occurrence = if lacks_lease && self.holds(Rule::LeaseFirst) {
+                let occurrence = if lacks_lease && self.enforces(Rule::LeaseFirst) {
                     Occurrence::Ask(epoch)
                 } else {
                     Occurrence::Take(self.ticket(), epoch)

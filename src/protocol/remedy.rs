@@ -62,7 +62,7 @@ impl Node {
                 tally.add(to);
             }
         }
-        if self.holds(Rule::ChecksMove) {
+        if self.enforces(Rule::ChecksMove) {
             self.send_parcels(parcels, MoveReason::Checks);
         }
         for (pool, groups) in stays {

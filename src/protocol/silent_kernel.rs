@@ -120,7 +120,7 @@ impl Node {
     /// Whether the kernel of a suspect is asked.
     fn asks_kernel_of(&self, suspect: NodeId) -> bool {
         let alone = !self.hears_beside(suspect);
-        self.holds(Rule::SilentKernel) && (alone || self.holds(Rule::KernelOutweighsPeers))
+        self.enforces(Rule::SilentKernel) && (alone || self.enforces(Rule::KernelOutweighsPeers))
     }
 
     /// From when on a kernel answers for a peer only if its daemon runs: it may have vouched for
@@ -135,7 +135,7 @@ impl Node {
         let timing = &self.env.configuration.timing;
         let ended = Self::lease_ended(peer);
         let until = at + timing.detection();
-        let ends = at <= ended && self.holds(Rule::AnswersUnderLease);
+        let ends = at <= ended && self.enforces(Rule::AnswersUnderLease);
         if ends { until.min(ended + timing.heartbeat) } else { until }
     }
 
@@ -165,7 +165,7 @@ impl Node {
                 let lasts = self.env.now.since(unanswered.since) >= timing.detection();
                 unanswered.times >= UNANSWERED_MAX && lasts
             })
-            && self.holds(Rule::GroupsAskedApart)
+            && self.enforces(Rule::GroupsAskedApart)
     }
 
     /// Asks the kernel of a suspect, when it is time.

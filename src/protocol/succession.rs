@@ -63,7 +63,7 @@ impl Node {
         let wait = self.env.configuration.timing.offer_wait * 2;
         let cause = gone.unwrap_or(Cause::TakenBack(to));
         let at_once = Some(Vacancy { cause, grace: Duration::ZERO });
-        if !self.holds(Rule::MovingIsOwned) {
+        if !self.enforces(Rule::MovingIsOwned) {
             return at_once;
         }
         if to == me {
@@ -73,7 +73,7 @@ impl Node {
         let receiver_lives =
             matches!(self.verdict(to), Verdict::Up | Verdict::Suspect | Verdict::Indirect);
         if claim.owner == me {
-            let overdue = self.env.now.since(entry.since) >= wait && self.holds(Rule::TakeBack);
+            let overdue = self.env.now.since(entry.since) >= wait && self.enforces(Rule::TakeBack);
             return if !receiver_lives || overdue { at_once } else { None };
         }
         match (gone, receiver_lives) {
@@ -98,14 +98,16 @@ impl Node {
             Verdict::Left => Some(Cause::Departure(owner)),
             Verdict::Dead | Verdict::Unknown => Some(Cause::Silence(owner)),
             Verdict::Up | Verdict::Suspect | Verdict::Indirect
-                if !same_life && self.holds(Rule::IncarnationChecked) =>
+                if !same_life && self.enforces(Rule::IncarnationChecked) =>
             {
                 Some(Cause::Restart(owner))
             }
-            Verdict::Up if self.isolated_since(peer, claim) && self.holds(Rule::IsolatedIsGone) => {
+            Verdict::Up
+                if self.isolated_since(peer, claim) && self.enforces(Rule::IsolatedIsGone) =>
+            {
                 Some(Cause::Deaf(owner))
             }
-            Verdict::Up if self.cannot_lease(peer, claim) && self.holds(Rule::HeardByHolder) => {
+            Verdict::Up if self.cannot_lease(peer, claim) && self.enforces(Rule::HeardByHolder) => {
                 Some(Cause::Deaf(owner))
             }
             Verdict::Suspect if self.is_unprotected(owner, peer, claim.group) => {
@@ -140,12 +142,12 @@ impl Node {
 
     /// Whether this node may own more: acting, not draining, heard by others.
     pub(super) fn may_take(&self) -> bool {
-        self.acts() && !(self.drains() && self.holds(Rule::DrainingTakesNothing))
+        self.acts() && !(self.drains() && self.enforces(Rule::DrainingTakesNothing))
     }
 
     /// The same, drained or not.
     pub(super) fn acts(&self) -> bool {
-        let mute = self.mute() && self.holds(Rule::MuteTakesNothing);
+        let mute = self.mute() && self.enforces(Rule::MuteTakesNothing);
         self.owns(self.env.configuration.me) && self.phase == NodePhase::Active && !mute
     }
 
@@ -209,7 +211,7 @@ impl Node {
     /// and all would be the first (seed 700455).
     fn refused_before(&self, group: GroupKey) -> usize {
         let released = self.last_resort(group) == LastResort::Release;
-        if !released || !self.holds(Rule::RefusedKeepPlace) {
+        if !released || !self.enforces(Rule::RefusedKeepPlace) {
             return 0;
         }
         let line = self.able(group);
@@ -232,7 +234,7 @@ impl Node {
         let nodes = self.env.configuration.nodes.keys().copied();
         let mut order: Vec<NodeId> = nodes.filter(|node| self.owns(*node)).collect();
         let salt =
-            if self.holds(Rule::CommonOrder) { 0 } else { self.env.configuration.incarnation.0 };
+            if self.enforces(Rule::CommonOrder) { 0 } else { self.env.configuration.incarnation.0 };
         order.sort_by_cached_key(|node| {
             rendezvous(GroupKey(group.0 ^ salt), *node, self.weight(*node))
         });
@@ -243,7 +245,7 @@ impl Node {
     pub(super) fn due(&self, group: GroupKey, vacancy: Vacancy, since: Instant) -> Option<Instant> {
         let line = self.line(group);
         let place = line.iter().position(|node| *node == self.env.configuration.me)?;
-        if place > 0 && !self.holds(Rule::RankFallback) {
+        if place > 0 && !self.enforces(Rule::RankFallback) {
             return None;
         }
         let refused = self.refused_before(group);
@@ -274,7 +276,7 @@ impl Node {
             able.retain(|node| self.unable(*node, group).is_none());
         }
         able = self.fittest(group, able);
-        let spread = self.holds(Rule::HeirsSpread);
+        let spread = self.enforces(Rule::HeirsSpread);
         able.sort_by_cached_key(|node| {
             let preferred = prefer
                 .filter(|_| strategy == Some(Strategy::Priority))

@@ -42,6 +42,6 @@ impl Node {
             any = true;
             self.touches(peer)
         });
-        (any && !heard) || (self.senses_only() && self.holds(Rule::SensedIsThere))
+        (any && !heard) || (self.senses_only() && self.enforces(Rule::SensedIsThere))
     }
 }

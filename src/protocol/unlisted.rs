@@ -25,7 +25,7 @@ const NAMED_MAX: usize = 48;
 impl Node {
     /// Whether this node is to own nothing: drained, or not listed by a peer that lives.
     pub(super) fn drains(&self) -> bool {
-        self.draining || (!self.unlisted_by.is_empty() && self.holds(Rule::UnlistedDrains))
+        self.draining || (!self.unlisted_by.is_empty() && self.enforces(Rule::UnlistedDrains))
     }
 
     /// Whether a group that this node, because it is not listed, is not to own can be had by no
@@ -36,7 +36,7 @@ impl Node {
         !self.draining
             && !self.unlisted_by.is_empty()
             && !others
-            && self.holds(Rule::UnlistedServes)
+            && self.enforces(Rule::UnlistedServes)
     }
 
     /// Peers that live and whose files do not list this node.
@@ -90,7 +90,7 @@ impl Node {
     /// Takes in that a datagram has come that was sealed under the cluster's key by a life that
     /// has not shown to be the present one: somebody may be there, and not hear this node.
     pub(super) fn sensed(&mut self, from: NodeId) {
-        if !self.holds(Rule::SensedProvesNothing)
+        if !self.enforces(Rule::SensedProvesNothing)
             && let Some(peer) = self.peers.get_mut(&from)
         {
             peer.heard_at = Some(self.env.now);
@@ -127,7 +127,7 @@ impl Node {
     /// Makes a peer of a node that is heard, or heard of, and that the file does not list.
     pub(super) fn enrol(&mut self, node: NodeId) {
         let known = node == self.env.configuration.me || self.peers.contains_key(&node);
-        if known || !self.holds(Rule::UnlistedCounts) || !self.make_room() {
+        if known || !self.enforces(Rule::UnlistedCounts) || !self.make_room() {
             return;
         }
         let mut peer = self.new_peer(1);
@@ -153,7 +153,7 @@ impl Node {
 
     /// Keeps of the peers that the file does not list those that live.
     pub(super) fn forget_unlisted_peers(&mut self) {
-        let counts = self.holds(Rule::UnlistedCounts);
+        let counts = self.enforces(Rule::UnlistedCounts);
         let nodes = &self.env.configuration.nodes;
         self.peers.retain(|node, peer| nodes.contains_key(node) || (counts && peer.alive()));
         let unheard = nodes.keys().filter(|node| !self.peers.contains_key(node)).count();

@@ -221,7 +221,7 @@ impl ReplicatedClaims {
     /// Sends what is new to every peer, and again what has not been acknowledged in time.
     pub(super) fn spread(&mut self, env: &mut Env, audience: &impl Audience) {
         let news = std::mem::take(&mut self.news);
-        let repeats = env.holds(Rule::Retransmission);
+        let repeats = env.enforces(Rule::Retransmission);
         let peers: Vec<NodeId> = self.logs.keys().copied().collect();
         for to in peers {
             let Some(patience) = audience.patience(to) else { continue };
@@ -251,7 +251,7 @@ impl ReplicatedClaims {
 
     /// Returns when an unacknowledged log must be sent again.
     pub(super) fn deadline(&self, env: &Env, audience: &impl Audience) -> Instant {
-        if !env.holds(Rule::Retransmission) {
+        if !env.enforces(Rule::Retransmission) {
             return Instant::NEVER;
         }
         let lacking = self.logs.iter().filter(|(_, logs)| logs.outbound.is_lacking());

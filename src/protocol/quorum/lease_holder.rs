@@ -99,7 +99,7 @@ impl LeaseHolder {
     fn disagrees(&self, env: &Env, voter: NodeId) -> bool {
         let answered = self.leases.answered(voter);
         matches!(answered, Some((_, Vote::VotersDiffer | Vote::Waiting)))
-            && env.holds(Rule::VotersAgree)
+            && env.enforces(Rule::VotersAgree)
     }
 
     /// Of nodes that come back together one is heard first: those that are not heard yet are not
@@ -165,9 +165,9 @@ impl LeaseHolder {
     pub(super) fn on_grant(&mut self, env: &mut Env, from: &PeerView, grant: &LeaseGrant) {
         let voter = from.node;
         let before = self.leases.answered(voter).map(|(_, vote)| vote);
-        let from_receipt = (!env.holds(Rule::LeaseFromAsking)).then_some(env.now);
+        let from_receipt = (!env.enforces(Rule::LeaseFromAsking)).then_some(env.now);
         let lease = backed(env, from, grant);
-        let floored = env.holds(Rule::LeaseFloor);
+        let floored = env.enforces(Rule::LeaseFloor);
         self.leases.grant(voter, grant, GrantTerms { lease, from: from_receipt, floored });
         self.changed = true;
         let vote = self.leases.answered(voter).map(|(_, vote)| vote);
@@ -187,7 +187,7 @@ impl LeaseHolder {
 /// How long a lease is that follows from a grant: as long as the voter vouches for it.
 fn backed(env: &Env, from: &PeerView, grant: &LeaseGrant) -> Duration {
     let lease = env.configuration.timing.lease();
-    if !env.holds(Rule::LeaseStated) {
+    if !env.enforces(Rule::LeaseStated) {
         return lease;
     }
     match &grant.backing {

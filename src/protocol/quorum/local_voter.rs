@@ -70,7 +70,7 @@ impl LocalVoter {
         }
         let (now, me, lease) = (env.now, env.configuration.me, env.configuration.timing.lease());
         let _ = self.electorate.allow(now, lease);
-        let settled = env.holds(Rule::ListsSettled);
+        let settled = env.enforces(Rule::ListsSettled);
         if let Some(longest) = self.electorate.proceed(now, me, settled) {
             self.voter.be_silent_until(now + silence(env, longest));
         }
@@ -106,7 +106,7 @@ impl LocalVoter {
         let own = env.configuration.timing.lease();
         // Older software says only in its heartbeats what its lease is, and its clock is slewed.
         let asked = request.bid.map_or_else(|| from.lease * 5 / 4, |bid| bid.lease);
-        let stated = if env.holds(Rule::LeaseStated) { asked } else { own };
+        let stated = if env.enforces(Rule::LeaseStated) { asked } else { own };
         let lease = self.electorate.allow(env.now, own.max(stated));
         let agrees = request.voters == digest;
         let terms = Terms {
@@ -114,10 +114,10 @@ impl LocalVoter {
             promise: promised(env, lease),
             refusal: refusal(self.electorate.standing(), request, agrees, lease < stated),
             isolated: from.isolated,
-            heard: env.holds(Rule::HeardByHolder),
+            heard: env.enforces(Rule::HeardByHolder),
             longest: self.electorate.longest().unwrap_or_default(),
             lists: self.electorate.lists(),
-            named: env.holds(Rule::RefusedNamed),
+            named: env.enforces(Rule::RefusedNamed),
         };
         self.voter.answer(env.now, Holder { node: from.node, incarnation }, request, &terms)
     }
@@ -125,12 +125,12 @@ impl LocalVoter {
 
 /// How long a voter is silent while leases of this length may run that it does not know of.
 fn silence(env: &Env, lease: Duration) -> Duration {
-    if env.holds(Rule::BootSilence) { promised(env, lease) } else { Duration::ZERO }
+    if env.enforces(Rule::BootSilence) { promised(env, lease) } else { Duration::ZERO }
 }
 
 /// How long a promise for such a lease runs.
 fn promised(env: &Env, lease: Duration) -> Duration {
-    if env.holds(Rule::DriftMargin) { promise(lease) } else { lease }
+    if env.enforces(Rule::DriftMargin) { promise(lease) } else { lease }
 }
 
 /// Why this node grants nothing at all, if so: `agrees` if the other goes by the same list of voters,
