@@ -15,7 +15,8 @@
 //! | `touch` | who hears this node |
 //! | `inability`, `progress` | what nodes cannot hold; whether the kernel side gets on |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
-//! | `claims`, `gossip` | who claims what, and how claims travel |
+//! | `claims` | who claims what, and how claims travel |
+//! | `claim_exchange` | what a node does with claims that come and go |
 //! | `succession` | whether a group is vacant and who is next |
 //! | `group`, `ownership` | the machine of one group; taking, letting go |
 //! | `conflict` | which of two owners gives way |
@@ -42,6 +43,7 @@ mod announcements;
 mod attachment;
 mod balance;
 mod bucket;
+mod claim_exchange;
 mod claims;
 mod client_connections;
 mod conflict;
@@ -50,7 +52,6 @@ mod drain;
 mod env;
 mod fitness;
 mod gates;
-mod gossip;
 mod group;
 mod handover;
 mod health;

@@ -289,7 +289,7 @@ impl Node {
             self.preservation.deadline(self.env.now),
             self.announcement_deadline(),
             self.errand_deadline(),
-            self.gossip_deadline(),
+            self.claims_deadline(),
             self.lease_deadline(),
             self.parted_deadline(),
             self.leave_deadline(),

@@ -153,7 +153,7 @@ impl Node {
     }
 
     /// When an unacknowledged log must be sent again.
-    pub(super) fn gossip_deadline(&self) -> Instant {
+    pub(super) fn claims_deadline(&self) -> Instant {
         self.claims.deadline(&self.env, &Listeners::of(&self.env, &self.peers))
     }
 
