@@ -49,7 +49,7 @@ struct Statement {
 
 /// Whether this node votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum VotingState {
     /// What it has to remember is not stored yet.
     Unwritten,
     /// It cannot be stored, or read.
@@ -118,15 +118,15 @@ impl Electorate {
     }
 
     /// Whether this node votes, and why not.
-    pub(super) const fn standing(&self) -> Standing {
+    pub(super) const fn voting_state(&self) -> VotingState {
         if self.voting {
-            Standing::Voting
+            VotingState::Voting
         } else if self.unreadable || self.failed.is_some() {
-            Standing::Unable
+            VotingState::Unable
         } else if self.since.is_some() {
-            Standing::Waiting
+            VotingState::Waiting
         } else {
-            Standing::Unwritten
+            VotingState::Unwritten
         }
     }
 
@@ -262,7 +262,7 @@ impl Electorate {
 
     /// When that is due.
     pub(super) fn asks_at(&self) -> Instant {
-        if self.standing() == Standing::Waiting { self.asks_at } else { Instant::NEVER }
+        if self.voting_state() == VotingState::Waiting { self.asks_at } else { Instant::NEVER }
     }
 
     /// When there is something to do without being told anything.

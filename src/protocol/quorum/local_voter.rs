@@ -10,7 +10,7 @@ use super::super::types::{
     Action, Backing, Bid, Instant, LeaseGrant, LeaseRequest, NodeId, Recollection, Rule, Timing,
     Vote, promise,
 };
-use super::electorate::{Electorate, Standing};
+use super::electorate::{Electorate, VotingState};
 use super::view::PeerView;
 use super::voter::{Holder, Terms, Voter};
 
@@ -112,7 +112,7 @@ impl LocalVoter {
         let terms = Terms {
             lease,
             promise: promised(env, lease),
-            refusal: refusal(self.electorate.standing(), request, agrees, lease < stated),
+            refusal: refusal(self.electorate.voting_state(), request, agrees, lease < stated),
             isolated: from.isolated,
             heard: env.enforces(Rule::HeardByHolder),
             longest: self.electorate.longest().unwrap_or_default(),
@@ -136,7 +136,7 @@ fn promised(env: &Env, lease: Duration) -> Duration {
 /// Why this node grants nothing at all, if so: `agrees` if the other goes by the same list of voters,
 /// `short` if this node cannot vouch for as long a lease as is asked for.
 const fn refusal(
-    standing: Standing,
+    state: VotingState,
     request: &LeaseRequest,
     agrees: bool,
     short: bool,
@@ -145,11 +145,11 @@ const fn refusal(
     if !agrees {
         return Some(Vote::VotersDiffer);
     }
-    match standing {
-        Standing::Voting if older && short => Some(Vote::Starting),
-        Standing::Voting => None,
-        Standing::Unwritten => Some(Vote::Starting),
-        Standing::Waiting | Standing::Unable if older => Some(Vote::VotersDiffer),
-        Standing::Waiting | Standing::Unable => Some(Vote::Waiting),
+    match state {
+        VotingState::Voting if older && short => Some(Vote::Starting),
+        VotingState::Voting => None,
+        VotingState::Unwritten => Some(Vote::Starting),
+        VotingState::Waiting | VotingState::Unable if older => Some(Vote::VotersDiffer),
+        VotingState::Waiting | VotingState::Unable => Some(Vote::Waiting),
     }
 }
