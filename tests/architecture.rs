@@ -216,6 +216,7 @@ const MACHINES: &[Machine] = &[
     Machine { name: "claims", names: &["types", "env"] },
     Machine { name: "quorum", names: &["types", "env"] },
     Machine { name: "group", names: &["types"] },
+    Machine { name: "kernel_work", names: &["types", "env", "group"] },
     Machine { name: "preservation", names: &["types", "env", "group"] },
 ];
 

@@ -21,6 +21,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::group::{Holding, Purpose};
 use super::node::Node;
 use super::ownership::GroupHere;
 use super::types::{
@@ -185,6 +186,21 @@ fn is_over(known: &Known, now: Instant) -> bool {
 }
 
 impl Node {
+    /// Gives up what a kernel side that hangs has not added.
+    pub(super) fn revise_kernel_work(&mut self) {
+        if !self.kernel_work.revise(&self.env) {
+            return;
+        }
+        let adding =
+            self.groups.iter().filter(|(_, here)| matches!(here.holding, Holding::Adding { .. }));
+        let adding: Vec<GroupKey> = adding.map(|(group, _)| *group).collect();
+        for group in adding {
+            self.let_go(group, Purpose::Free);
+            self.published_release(group, Purpose::Free);
+            self.disable(group, Inability::Kernel(Failure::Timeout));
+        }
+    }
+
     /// Follows what this node cannot hold. Peers are told a change at once, but not each of many
     /// groups by a heartbeat of its own.
     pub(super) fn revise_inabilities(&mut self) {

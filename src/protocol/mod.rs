@@ -13,7 +13,7 @@
 //! | `unlisted` | members that files do not agree on |
 //! | `silent_kernel` | whether a silent peer is dead, by what its kernel answers |
 //! | `touch` | who hears this node |
-//! | `inability`, `progress` | what nodes cannot hold; whether the kernel side gets on |
+//! | `inability`, `kernel_work` | what nodes cannot hold; whether the kernel side gets on |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims` | who claims what, and how claims travel |
 //! | `claim_exchange` | what a node does with claims that come and go |
@@ -57,6 +57,7 @@ mod handover;
 mod health;
 mod heartbeats;
 mod inability;
+mod kernel_work;
 mod layout;
 mod load;
 mod lookout;
@@ -70,7 +71,6 @@ mod peers;
 mod picture;
 mod plan;
 mod preservation;
-mod progress;
 mod quorum;
 mod regrouping;
 mod remedy;

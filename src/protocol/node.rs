@@ -17,13 +17,13 @@ use super::fitness::FitnessList;
 use super::gates::Gate;
 use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
+use super::kernel_work::KernelWork;
 use super::load::{Given, Meter};
 use super::majority::CommonLease;
 use super::orders::ErrandOut;
 use super::ownership::GroupHere;
 use super::peers::Peer;
 use super::preservation::Preservation;
-use super::progress::KernelWork;
 use super::quorum::Quorum;
 use super::types::{
     Action, Configuration, Event, GroupKey, HardwareAddress, Inability, Instant, Message, NodeId,
@@ -293,7 +293,7 @@ impl Node {
             self.lease_deadline(),
             self.parted_deadline(),
             self.leave_deadline(),
-            self.kernel_work_deadline(),
+            self.kernel_work.deadline(&self.env),
             self.inability_deadline(),
         ]
         .into_iter()

@@ -11,6 +11,13 @@ use super::node::Node;
 use super::types::{Action, GroupKey, Rule};
 
 impl Node {
+    /// Forgets a group, which the kernel side does not add any more.
+    pub(super) fn forget(&mut self, group: GroupKey) {
+        if let Some(here) = self.groups.remove(&group) {
+            self.kernel_work.note(self.env.now, here.holding, Holding::Idle);
+        }
+    }
+
     /// Follows a new list of groups: what this node has of them already it goes on to have, in
     /// whichever group it is now.
     pub(super) fn relayout(&mut self) {
