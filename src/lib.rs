@@ -3,12 +3,13 @@
 //! The path of a packet to an address, which is also the list of modules:
 //!
 //! ```text
-//!  network -> transport/receive -> wire/open -> wire/decode -> protocol/event --+
+//!  network -> transport/receive -> wire/open -> wire/decode -> protocol/types/event
+//!                                                                               |
 //!                                                                               v
 //!  clock  -> daemon/clock ------------------------------------------> protocol/node::step
 //!  kernel -> kernel/watch ------------------------------------------>           |
 //!  human  -> control/request --------------------------------------->           v
-//!                                                                        protocol/action
+//!                                                                      protocol/types/action
 //!       kernel/apply (addresses, announcements) <-------------------------------+
 //!       transport/send <- wire/seal <- wire/encode <----------------------------+
 //! ```

@@ -10,9 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::bucket::{Bucket, TOKEN, cost};
-use super::identity::GroupKey;
-use super::instant::Instant;
-use super::random::Random;
+use super::types::{GroupKey, Instant, Random};
 
 /// Announcements of one group after its first, counted from it. The last but one comes more
 /// than 1.1 s after the burst, for clients with ARP locktime (H68).

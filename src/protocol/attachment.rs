@@ -8,14 +8,10 @@
 
 use std::time::Duration;
 
-use super::action::{Inability, Report};
-use super::event::Attachment;
 use super::group::{Holding, Purpose};
-use super::identity::GroupKey;
-use super::message::NodePhase;
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::rules::Rule;
+use super::types::{Attachment, GroupKey, Inability, NodePhase, Report, Rule};
 
 /// Whoever was heard within this, besides the time of detection, is expected to take what a node
 /// lets go that has lost the network of it: longer than the kernel side waits before it tells the
@@ -37,7 +33,7 @@ impl GroupHere {
 impl Node {
     /// Lets go what cannot be answered here.
     pub(super) fn let_go_of_what_is_down(&mut self) {
-        let relieved = self.heard_lately() && self.holds(Rule::LostNetworkReleases);
+        let relieved = self.heard_lately() && self.enforces(Rule::LostNetworkReleases);
         let why = |here: &GroupHere| match (here.usable, here.attachment) {
             (false, _) => Some(Inability::LinkDown),
             (true, Attachment::Lost) if relieved => Some(Inability::NetworkLost),
@@ -55,9 +51,9 @@ impl Node {
     /// Whether another node can be expected to take what this node lets go. A host that has lost
     /// its own address often hears nobody from then on.
     fn heard_lately(&self) -> bool {
-        let lately = self.configuration.timing.detection() + RELIEF;
+        let lately = self.env.configuration.timing.detection() + RELIEF;
         let mut heard = self.peers.values().filter_map(|peer| peer.heard_at);
-        heard.any(|at| self.now.since(at) <= lately)
+        heard.any(|at| self.env.now.since(at) <= lately)
     }
 
     /// A link went or came. One that comes may be behind a port that does not forward yet, and
@@ -66,13 +62,13 @@ impl Node {
         let Some(here) = self.groups.get_mut(&group) else { return };
         let came = usable && !here.usable;
         here.usable = usable;
-        here.connection_since = self.now;
+        here.connection_since = self.env.now;
         here.refused = None;
         self.unable_stale = true;
         self.evaluate = true;
         let alone = !self.peers.is_empty() && !self.peers.values().any(super::peers::Peer::alive);
         let acts = matches!(self.phase, NodePhase::Active | NodePhase::Isolated);
-        if came && alone && acts && self.holds(Rule::ListenAfterLink) {
+        if came && alone && acts && self.enforces(Rule::ListenAfterLink) {
             self.set_phase(NodePhase::Listening);
         }
     }
@@ -81,7 +77,7 @@ impl Node {
     pub(super) fn attached(&mut self, group: GroupKey, attachment: Attachment) {
         if let Some(here) = self.groups.get_mut(&group) {
             here.attachment = attachment;
-            here.connection_since = self.now;
+            here.connection_since = self.env.now;
             here.refused = None;
             self.unable_stale = true;
             self.evaluate = true;

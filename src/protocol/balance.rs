@@ -12,14 +12,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::configuration::Strategy;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Cause, GROUPS_PER_OFFER, MoveReason, NodePhase, Tenure};
 use super::node::Node;
-use super::rules::Rule;
 use super::succession::rendezvous;
 use super::tally::Tally;
+use super::types::{
+    Cause, GROUPS_PER_OFFER, GroupKey, Instant, MoveReason, NodeId, NodePhase, Rule, Strategy,
+    Tenure,
+};
 
 /// Between two looks at the balance.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -69,7 +68,7 @@ impl Node {
     /// Deals the groups that nobody has claimed over the acting nodes: all nodes that see the
     /// same nodes deal alike. Kept until the acting nodes change.
     pub(super) fn deal(&mut self) {
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let mut among: Vec<(NodeId, u16)> = self
             .peers
             .iter()
@@ -87,7 +86,7 @@ impl Node {
             tally.enter(*node, *weight, None);
         }
         let mut takers = BTreeMap::new();
-        for (group, wanted) in &self.configuration.groups {
+        for (group, wanted) in &self.env.configuration.groups {
             if wanted.strategy != Strategy::Balance || !wanted.prefer.is_empty() {
                 continue;
             }
@@ -117,13 +116,13 @@ impl Node {
         if self.phase != NodePhase::Active {
             return;
         }
-        let looks = self.now >= self.balance_due;
+        let looks = self.env.now >= self.balance_due;
         self.heed_checks(looks);
         if !looks {
             return;
         }
-        let jitter = Duration::from_millis(self.random.below(100));
-        self.balance_due = self.now + LOOK + jitter;
+        let jitter = Duration::from_millis(self.env.random.below(100));
+        self.balance_due = self.env.now + LOOK + jitter;
         if self.kernel_work.hangs() {
             return;
         }
@@ -135,7 +134,7 @@ impl Node {
     /// gives first and who takes first would otherwise be a matter of milliseconds, and a plan a
     /// guess.
     pub(super) fn rest_after_reload(&mut self) {
-        let settled = self.now + self.configuration.timing.unclaimed_wait + LOOK * 3;
+        let settled = self.env.now + self.env.configuration.timing.unclaimed_wait + LOOK * 3;
         self.balance_due = self.balance_due.max(settled);
     }
 
@@ -179,7 +178,7 @@ impl Node {
         ready: &[NodeId],
         tally: &Tally,
     ) -> Option<NodeId> {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         let prefer = wanted.map(|wanted| wanted.prefer.as_slice()).unwrap_or_default();
         let priority = wanted.is_some_and(|wanted| wanted.strategy == Strategy::Priority);
         let mut able = ready.to_vec();
@@ -203,7 +202,7 @@ impl Node {
         let ready = self
             .peers
             .iter()
-            .filter(|(_, peer)| peer.receives() && peer.declined_until <= self.now);
+            .filter(|(_, peer)| peer.receives() && peer.declined_until <= self.env.now);
         ready.map(|(node, _)| *node).collect()
     }
 
@@ -215,7 +214,8 @@ impl Node {
     }
 
     fn flaps(&self, node: NodeId) -> bool {
-        self.holds(Rule::Damping) && self.peers.get(&node).is_some_and(|peer| peer.flaps(self.now))
+        self.enforces(Rule::Damping)
+            && self.peers.get(&node).is_some_and(|peer| peer.flaps(self.env.now))
     }
 
     /// Groups this node holds that are not in an offer.
@@ -230,11 +230,11 @@ impl Node {
 
     /// Offers groups to preferred nodes that have been well for long enough.
     fn fail_back(&mut self) {
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let mut parcels = Parcels::default();
         let receivers = self.receivers();
         for group in self.movable() {
-            let Some(wanted) = self.configuration.groups.get(&group) else { continue };
+            let Some(wanted) = self.env.configuration.groups.get(&group) else { continue };
             let Some(after) = wanted.failback.filter(|_| self.is_present(group)) else { continue };
             let better = wanted.prefer.iter().take_while(|node| **node != me);
             let well = |node: &&NodeId| {
@@ -245,7 +245,7 @@ impl Node {
                     && self.unable(**node, group).is_none()
                     && self.among_fittest(**node, wanted.pool)
                     && !self.checks_flap(**node, wanted.pool)
-                    && since.is_some_and(|since| self.now.since(since) >= after)
+                    && since.is_some_and(|since| self.env.now.since(since) >= after)
             };
             if self.ordered(group) {
                 continue;
@@ -265,14 +265,15 @@ impl Node {
     /// Offers what is above the share of this node; not while a peer has just come back, because
     /// its claims may conflict with others and loads are not what they seem.
     fn give_for_balance(&mut self) {
-        let mut returned = self.peers.values().filter(|peer| peer.alive() && !peer.flaps(self.now));
-        if returned.any(|peer| self.now.since(peer.up_since) < LOOK) {
+        let mut returned =
+            self.peers.values().filter(|peer| peer.alive() && !peer.flaps(self.env.now));
+        if returned.any(|peer| self.env.now.since(peer.up_since) < LOOK) {
             return;
         }
-        let mut budget = (self.configuration.groups.len() / BUDGET_DIVISOR).max(1);
+        let mut budget = (self.env.configuration.groups.len() / BUDGET_DIVISOR).max(1);
         let classes = self.classes();
         let candidates = self.movable().into_iter().filter(|group| {
-            let wanted = self.configuration.groups.get(group);
+            let wanted = self.env.configuration.groups.get(group);
             wanted.is_some_and(|wanted| wanted.strategy == Strategy::Balance)
                 && !self.ordered(*group)
                 && self.settled(*group)
@@ -300,7 +301,7 @@ impl Node {
         budget: &mut usize,
         parcels: &mut Parcels,
     ) {
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let Share { nodes, candidates } = share;
         let acting = self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node);
         let acting: Vec<NodeId> = acting.filter(|node| nodes.contains(node)).collect();
@@ -350,7 +351,7 @@ impl Node {
     }
 
     fn flaps_for(&self, node: NodeId, group: GroupKey) -> bool {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         wanted.is_some_and(|wanted| self.checks_flap(node, wanted.pool))
     }
 
@@ -364,17 +365,17 @@ impl Node {
     fn settled(&self, group: GroupKey) -> bool {
         self.claims.entry(group).is_some_and(|entry| {
             let balanced = matches!(entry.claim.cause, Cause::Balance(_));
-            let rests = self.configuration.load_aware && self.holds(Rule::LoadRests);
+            let rests = self.env.configuration.load_aware && self.enforces(Rule::LoadRests);
             let least = if balanced || rests { REST } else { LOOK };
-            self.now.since(entry.since) >= least && entry.claim.tenure == Tenure::Held
+            self.env.now.since(entry.since) >= least && entry.claim.tenure == Tenure::Held
         })
     }
 
     /// Whether a receiver that checks for itself finds that one more group from `from` improves
     /// the balance.
     pub(super) fn accepts_for_balance(&self, from: NodeId, tally: &mut Tally) -> bool {
-        let me = self.configuration.me;
-        if self.holds(Rule::ReceiverChecksBalance) && !tally.improves(from, me) {
+        let me = self.env.configuration.me;
+        if self.enforces(Rule::ReceiverChecksBalance) && !tally.improves(from, me) {
             return false;
         }
         tally.remove(from);
@@ -386,10 +387,10 @@ impl Node {
     /// would load one of them by more than one group too much; and takes back support that this
     /// node has lost since it claimed.
     pub(super) fn revise_heirs(&mut self) {
-        if self.now < self.heirs_due || !matches!(self.phase, NodePhase::Active) {
+        if self.env.now < self.heirs_due || !matches!(self.phase, NodePhase::Active) {
             return;
         }
-        self.heirs_due = self.now + LOOK;
+        self.heirs_due = self.env.now + LOOK;
         let able: Vec<NodeId> =
             self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
         let mut tally = self.tally();
@@ -411,7 +412,7 @@ impl Node {
             let support = claim.support.min(self.support.value);
             if heirs != claim.heirs || support != claim.support {
                 let claim = self.revised(&claim, Tenure::Held);
-                revised.push(super::message::Claim { heirs, support, ..claim });
+                revised.push(super::types::Claim { heirs, support, ..claim });
             }
         }
         if able != self.heirs_among || named.exceeds(&tally, &able) {

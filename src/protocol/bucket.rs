@@ -3,7 +3,7 @@
 //! Used by `announcements` and by `lookout`, one bucket each: questions before a takeover must not
 //! use up what the announcements after it need.
 
-use super::instant::Instant;
+use super::types::Instant;
 
 /// What the bucket holds, as a part of a second's worth: half a second.
 const BURST_DIVISOR: u64 = 2;

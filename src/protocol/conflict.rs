@@ -12,14 +12,10 @@
 //! claim, or by nothing. Every taking over a conflict has more support than the one before, so
 //! there are at most as many as nodes. See section 7 of the specification.
 
-use super::action::Report;
 use super::claims::holder;
 use super::group::{Holding, Occurrence, Purpose};
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{Cause, Claim, GroupKey, Instant, NodeId, NodePhase, Report, Rule, Tenure};
 
 impl Node {
     /// A claim that outranks the one before has come: if this node has the group it gives way,
@@ -28,13 +24,13 @@ impl Node {
     pub(super) fn challenged(&mut self, claim: &Claim) {
         let group = self.group_of(claim.group);
         let Some(here) = self.groups.get(&group) else { return };
-        if here.holding == Holding::Idle || !self.holds(Rule::GiveWay) {
+        if here.holding == Holding::Idle || !self.enforces(Rule::GiveWay) {
             return;
         }
         if self.is_further(claim.group) && !self.has_further(claim.group) {
             return;
         }
-        let until = self.now + self.contest_length();
+        let until = self.env.now + self.contest_length();
         self.contests.entry(claim.group).or_insert(until);
         self.settle_contests();
     }
@@ -47,7 +43,7 @@ impl Node {
             let Some(claim) = self.claims.latest(group).copied() else { continue };
             if self.ours(&claim) {
                 self.contests.remove(&group);
-            } else if claim.owner == self.configuration.me {
+            } else if claim.owner == self.env.configuration.me {
                 // A claim of a former life of this node: nobody holds it any more.
                 self.contests.remove(&group);
                 if self.here(group).is_some_and(|here| here.holding.meant()) {
@@ -62,7 +58,7 @@ impl Node {
             {
                 self.contests.remove(&group);
                 self.renew(&claim);
-            } else if self.now >= until {
+            } else if self.env.now >= until {
                 self.contests.remove(&group);
                 self.give_way(&claim);
             }
@@ -74,12 +70,12 @@ impl Node {
         let here = self.here(claim.group);
         if self.strict(claim.group) {
             let can = here.is_some_and(|here| here.usable && here.holding.meant());
-            let confirmed = self.leases.until(claim.group)
-                >= self.contested_since(claim.group) + self.configuration.timing.lease();
-            return can && confirmed && self.holds(Rule::LeaseInsists);
+            let confirmed = self.quorum.until(claim.group)
+                >= self.contested_since(claim.group) + self.env.configuration.timing.lease();
+            return can && confirmed && self.enforces(Rule::LeaseInsists);
         }
         self.support.value > claim.support
-            && self.holds(Rule::Support)
+            && self.enforces(Rule::Support)
             && self.phase == NodePhase::Active
             && !self.mute()
             && claim.tenure == Tenure::Held
@@ -90,29 +86,29 @@ impl Node {
     fn may_be_confirmed(&self, claim: &Claim, until: Instant) -> bool {
         let here = self.here(claim.group);
         self.strict(claim.group)
-            && self.now < until
+            && self.env.now < until
             && self.leased(claim.group)
-            && self.holds(Rule::LeaseInsists)
+            && self.enforces(Rule::LeaseInsists)
             && here.is_some_and(|here| here.usable && here.holding.meant())
     }
 
     /// How long a contest may stay open.
     fn contest_length(&self) -> std::time::Duration {
-        self.configuration.timing.heartbeat * 3 / 2
+        self.env.configuration.timing.heartbeat * 3 / 2
     }
 
     /// Since when a group is contested; now if it is not.
     pub(super) fn contested_since(&self, group: GroupKey) -> Instant {
-        self.contests.get(&group).map_or(self.now, |until| until.before(self.contest_length()))
+        self.contests.get(&group).map_or(self.env.now, |until| until.before(self.contest_length()))
     }
 
     /// Whether the other has said lately that it hears this node: it will hear the answer too.
     fn in_touch_lately(&self, node: NodeId) -> bool {
-        let life = super::membership::low(self.configuration.incarnation);
-        let lately = self.configuration.timing.heartbeat * 3 / 2;
+        let life = super::membership::low(self.env.configuration.incarnation);
+        let lately = self.env.configuration.timing.heartbeat * 3 / 2;
         self.peers.get(&node).is_some_and(|peer| {
-            let just_heard = peer.heartbeat_at.is_some_and(|at| self.now.since(at) <= lately);
-            just_heard && peer.hears(self.configuration.me, Some(life), lately)
+            let just_heard = peer.heartbeat_at.is_some_and(|at| self.env.now.since(at) <= lately);
+            just_heard && peer.hears(self.env.configuration.me, Some(life), lately)
         })
     }
 
@@ -133,12 +129,12 @@ impl Node {
     /// Takes again over a claim of the smaller side.
     fn renew(&mut self, over: &Claim) {
         let mut tally = self.tally();
-        let former = over.owner == self.configuration.me;
+        let former = over.owner == self.env.configuration.me;
         let claim = Claim {
             group: over.group,
             epoch: over.epoch.next(),
-            owner: self.configuration.me,
-            incarnation: self.configuration.incarnation,
+            owner: self.env.configuration.me,
+            incarnation: self.env.configuration.incarnation,
             revision: 0,
             tenure: Tenure::Held,
             support: self.support.value,
@@ -155,7 +151,7 @@ impl Node {
     /// A claim that does not outrank ours has come: its writer may answer for the group until it
     /// hears of ours, so clients are told again.
     pub(super) fn outranks(&mut self, claim: &Claim) {
-        if claim.tenure == Tenure::Held && self.holds(Rule::AnnounceAfterSplit) {
+        if claim.tenure == Tenure::Held && self.enforces(Rule::AnnounceAfterSplit) {
             self.announce_if_held(self.group_of(claim.group));
         }
     }
@@ -171,13 +167,13 @@ impl Node {
     /// announced anew, not before: a node that lost a conflict must not speak last.
     pub(super) fn greet_returned(&mut self) {
         let mut returned = false;
-        for peer in self.peers.values_mut() {
-            if peer.returning && peer.heartbeat_at.is_some() && peer.inbound.complete() {
+        for (node, peer) in &mut self.peers {
+            if peer.returning && peer.heartbeat_at.is_some() && self.claims.is_complete(*node) {
                 peer.returning = false;
                 returned = true;
             }
         }
-        if returned && self.phase == NodePhase::Active && self.holds(Rule::AnnounceAfterSplit) {
+        if returned && self.phase == NodePhase::Active && self.enforces(Rule::AnnounceAfterSplit) {
             self.announce_everything();
         }
     }

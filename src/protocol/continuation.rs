@@ -19,127 +19,14 @@
 //! wishes and promises that no file can carry on. A memory that does not fit is of no use, and the
 //! next process begins a new life.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use super::action::{Action, Report, Verdict};
 use super::announcements::jittered;
-use super::configuration::{Configuration, Group, Mode};
-use super::event::Ticket;
-use super::fitness::Fitness;
 use super::group::Holding;
-use super::identity::{Epoch, GroupKey, Incarnation, NodeId, PoolId};
-use super::instant::Instant;
 use super::membership::low;
-use super::message::{Claim, LogPosition, NodePhase};
 use super::node::Node;
-
-/// What the next process of a node has to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// Whose it is.
-    pub me: NodeId,
-    /// The life that goes on.
-    pub incarnation: Incarnation,
-    /// When it was written, by the clock of all [`Instant`]s.
-    pub at: Instant,
-    /// The groups that the kernel answers for here, and under which epoch.
-    pub held: BTreeMap<GroupKey, Epoch>,
-    /// Every claim that is known and since when its holder has the group, oldest change first.
-    pub claims: Vec<(Claim, Instant)>,
-    /// The peers that have been heard.
-    pub peers: BTreeMap<NodeId, Acquaintance>,
-    /// What the checks of this host say.
-    pub fitness: Vec<(PoolId, Fitness)>,
-    /// Number of the last offer.
-    pub last_token: u32,
-}
-
-/// What is to be remembered of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Acquaintance {
-    /// Its present life.
-    pub incarnation: Incarnation,
-    /// When it was last heard; `None` if only others did since its restart.
-    pub heard_at: Option<Instant>,
-    /// What is thought of it.
-    pub verdict: Verdict,
-    /// Number of the log of claims that goes to it.
-    pub stream: u32,
-    /// How far its log of claims has come here.
-    pub have: LogPosition,
-}
-
-/// Why a node does not rest: it leaves instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// It is not sure of itself, has just started, or leaves already.
-    Phase(NodePhase),
-    /// A group is on its way to or from this node.
-    Busy,
-    /// A host outside the cluster answers for this group.
-    Stranger(GroupKey),
-    /// Groups in mode majority need leases that go on without a gap.
-    Majority,
-}
-
-/// Why a memory is of no use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfit {
-    /// It is another node's.
-    OtherNode,
-    /// It is older than the kernel's lease, or younger than now.
-    Untimely {
-        /// How old it is; zero if it is from the future.
-        age: Duration,
-    },
-    /// This group is not configured any more.
-    NotConfigured(GroupKey),
-    /// This group is in mode majority now.
-    Majority(GroupKey),
-    /// The kernel does not have all addresses of this group.
-    NotPresent(GroupKey),
-}
-
-impl Memory {
-    /// Whether the life can go on now under this configuration, given the groups of which the
-    /// kernel has every address.
-    ///
-    /// # Errors
-    ///
-    /// See [`Misfit`]; then a new life has to begin.
-    pub fn fits(
-        &self,
-        now: Instant,
-        configuration: &Configuration,
-        present: &BTreeSet<GroupKey>,
-    ) -> Result<(), Misfit> {
-        if self.me != configuration.me {
-            return Err(Misfit::OtherNode);
-        }
-        let age = now.since(self.at);
-        if self.at > now || age >= configuration.timing.lease() {
-            return Err(Misfit::Untimely { age });
-        }
-        for group in self.held.keys() {
-            let Some(wanted) = configuration.groups.get(group) else {
-                return Err(Misfit::NotConfigured(*group));
-            };
-            if wanted.mode == Mode::Majority {
-                return Err(Misfit::Majority(*group));
-            }
-            if !present.contains(group) {
-                return Err(Misfit::NotPresent(*group));
-            }
-        }
-        Ok(())
-    }
-
-    /// The groups that are held, each with the ticket under which the kernel side has it now.
-    pub fn tickets(&self) -> impl Iterator<Item = (GroupKey, Ticket)> + '_ {
-        self.held.keys().zip(1..).map(|(group, number)| (*group, Ticket(number)))
-    }
-}
+use super::types::{
+    Acquaintance, Action, Configuration, Group, Instant, Memory, Mode, NodeId, NodePhase, Obstacle,
+    Report, Verdict,
+};
 
 impl Node {
     /// Goes on with the life of a process that has rested. The memory fits.
@@ -148,15 +35,16 @@ impl Node {
         let incarnation = memory.incarnation;
         let mut node = Self::new(now, Configuration { incarnation, ..configuration });
         for (claim, since) in &memory.claims {
-            let _ = node.claims.accept(*since, *claim);
+            node.claims.recall(*since, *claim);
         }
         for (peer, known) in &memory.peers {
             node.enrol(*peer);
             node.recall(*peer, known);
         }
         for ((group, ticket), epoch) in memory.tickets().zip(memory.held.values()) {
-            let addresses = node.configuration.groups.get(&group).map_or(1, Group::address_count);
-            let wanted = node.configuration.groups.get(&group);
+            let addresses =
+                node.env.configuration.groups.get(&group).map_or(1, Group::address_count);
+            let wanted = node.env.configuration.groups.get(&group);
             let further =
                 wanted.map(|it| it.further().iter().copied().collect()).unwrap_or_default();
             let Some(here) = node.groups.get_mut(&group) else { continue };
@@ -167,7 +55,8 @@ impl Node {
             let since = node.claims.entry(group).map_or(memory.at, |entry| entry.since);
             here.lookout.recall_taking(since);
             node.last_ticket = ticket.0;
-            let wait = jittered(node.configuration.timing.announce_refresh, &mut node.random);
+            let wait =
+                jittered(node.env.configuration.timing.announce_refresh, &mut node.env.random);
             node.announcements.keep((now, group), addresses, wait);
         }
         node.fitness = memory.fitness.iter().copied().collect();
@@ -183,8 +72,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.incarnation = Some(known.incarnation);
         peer.incarnation_low = Some(low(known.incarnation));
-        peer.inbound.have = known.have;
-        peer.outbound.stream = known.stream;
+        self.claims.recall_logs(node, known.stream, known.have);
         peer.verdict = match known.verdict {
             Verdict::Up | Verdict::Suspect | Verdict::Indirect => Verdict::Up,
             Verdict::Unknown | Verdict::Dead | Verdict::Left => known.verdict,
@@ -207,7 +95,7 @@ impl Node {
         self.beat(false);
         self.rested = true;
         let memory = Box::new(self.memory());
-        self.actions.push(Action::GoOn(memory));
+        self.env.actions.push(Action::GoOn(memory));
     }
 
     fn obstacle_to_rest(&self) -> Option<Obstacle> {
@@ -215,7 +103,7 @@ impl Node {
         if self.phase != NodePhase::Active {
             return Some(Obstacle::Phase(self.phase));
         }
-        if self.configuration.groups.values().any(majority) {
+        if self.env.configuration.groups.values().any(majority) {
             return Some(Obstacle::Majority);
         }
         let settled = |holding| matches!(holding, Holding::Idle | Holding::Held { .. });
@@ -228,9 +116,9 @@ impl Node {
         if !calm {
             return Some(Obstacle::Busy);
         }
-        let detection = self.configuration.timing.detection();
+        let detection = self.env.configuration.timing.detection();
         let mut groups = self.groups.iter();
-        let disputed = groups.find(|(_, here)| here.lookout.is_disputed(self.now, detection));
+        let disputed = groups.find(|(_, here)| here.lookout.is_disputed(self.env.now, detection));
         disputed.map(|(group, _)| Obstacle::Stranger(*group))
     }
 
@@ -243,21 +131,22 @@ impl Node {
             | Holding::Removing { .. } => None,
         });
         let peers = self.peers.iter().filter_map(|(node, peer)| {
+            let (stream, have) = self.claims.memory(*node);
             let known = Acquaintance {
                 incarnation: peer.incarnation?,
                 heard_at: peer.heard_at,
                 verdict: peer.verdict,
-                stream: peer.outbound.stream,
-                have: peer.inbound.have,
+                stream,
+                have,
             };
             Some((*node, known))
         });
         Memory {
-            me: self.configuration.me,
-            incarnation: self.configuration.incarnation,
-            at: self.now,
+            me: self.env.configuration.me,
+            incarnation: self.env.configuration.incarnation,
+            at: self.env.now,
             held: held.collect(),
-            claims: self.claims.changed_after(0).map(|entry| (entry.claim, entry.since)).collect(),
+            claims: self.claims.history().map(|entry| (entry.claim, entry.since)).collect(),
             peers: peers.collect(),
             fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
             last_token: self.last_token,

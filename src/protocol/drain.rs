@@ -13,23 +13,9 @@
 //! the time is reset by the move, as by any.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use super::action::{Action, Report};
-use super::identity::GroupKey;
-use super::instant::Instant;
-use super::message::NodePhase;
 use super::node::Node;
-
-/// What a draining node waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// Connections that were there when it began and have not ended; `None` before they have been
-    /// counted.
-    pub connections: Option<u32>,
-    /// Time after which it waits no more; in whole milliseconds at other nodes.
-    pub left: Duration,
-}
+use super::types::{Action, GroupKey, Instant, NodePhase, Report, Waiting};
 
 /// A drain that waits.
 #[derive(Clone, Debug)]
@@ -51,13 +37,13 @@ impl Node {
         }
         self.draining = on;
         self.evaluate = true;
-        let time = self.configuration.drain_timeout;
+        let time = self.env.configuration.drain_timeout;
         if on && waits && !time.is_zero() && self.holds_any() {
-            self.patience = Some(Patience { until: self.now + time, remaining: None });
-            self.actions.push(Action::WatchConnections(true));
+            self.patience = Some(Patience { until: self.env.now + time, remaining: None });
+            self.env.actions.push(Action::WatchConnections(true));
         }
         self.report(Report::Draining { on });
-        self.actions.push(Action::RememberDraining(on));
+        self.env.actions.push(Action::RememberDraining(on));
         self.beat(false);
     }
 
@@ -80,7 +66,7 @@ impl Node {
     pub(super) fn revise_patience(&mut self) {
         let Some(patience) = &self.patience else { return };
         let leaves = matches!(self.phase, NodePhase::Leaving | NodePhase::Left);
-        if leaves || self.now >= patience.until || !self.holds_any() {
+        if leaves || self.env.now >= patience.until || !self.holds_any() {
             self.stop_waiting();
         }
     }
@@ -102,7 +88,7 @@ impl Node {
 
     fn stop_waiting(&mut self) {
         if self.patience.take().is_some() {
-            self.actions.push(Action::WatchConnections(false));
+            self.env.actions.push(Action::WatchConnections(false));
         }
     }
 

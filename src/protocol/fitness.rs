@@ -12,16 +12,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::action::Report;
-use super::identity::{GroupKey, NodeId, PoolId};
-use super::instant::Instant;
-use super::message::{MoveReason, NodePhase};
 use super::node::Node;
-use super::rules::Rule;
-
-/// Pools of which a node may say that they are not fit: its list must fit one datagram together
-/// with a heartbeat of 64 nodes. A configuration with checks in more pools is refused.
-pub const FITNESS_MAX: usize = 32;
+use super::types::{
+    FITNESS_MAX, Fitness, GroupKey, Instant, LastResort, MoveReason, NodeId, NodePhase, PoolId,
+    Report, Rule,
+};
 
 /// Falls within [`FALLS_WINDOW`] that make a node one whose checks flap.
 const FALLS_MAX: usize = 3;
@@ -29,29 +24,6 @@ const FALLS_MAX: usize = 3;
 const FALLS_WINDOW: Duration = Duration::from_secs(60);
 /// Pools remembered of a peer: those of its list and as many that have been on it lately.
 const REMEMBERED_MAX: usize = 2 * FITNESS_MAX;
-
-/// What the checks of one host say of one pool; the worse is the greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fitness {
-    /// Every check passes, or there is none.
-    #[default]
-    Fit,
-    /// A preferred check fails: the node owns groups of the pool only if nobody better can.
-    Reluctant,
-    /// A required check fails: the node may not own groups of the pool, unless nobody better can
-    /// and [`LastResort::Keep`] says that they are served nevertheless.
-    Unfit,
-}
-
-/// What becomes of a group when nobody who could own it passes the required checks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LastResort {
-    /// It stays where it is, or goes to whoever is next: bad service rather than none.
-    #[default]
-    Keep,
-    /// Its owner lets it go and nobody takes it.
-    Release,
-}
 
 /// What one node says: the pools that are not fit.
 pub(super) type FitnessList = BTreeMap<PoolId, Fitness>;
@@ -159,7 +131,7 @@ pub(super) struct Classes {
 impl Classes {
     /// The class that the pool of a group belongs to.
     pub(super) fn of_group(&self, node: &Node, group: GroupKey) -> usize {
-        let wanted = node.configuration.groups.get(&group);
+        let wanted = node.env.configuration.groups.get(&group);
         wanted.map_or(0, |wanted| self.of(wanted.pool))
     }
 
@@ -176,7 +148,7 @@ impl Node {
         let unfit: FitnessList = unfit.take(FITNESS_MAX).collect();
         let before = std::mem::replace(&mut self.fitness, unfit);
         let pools: BTreeSet<PoolId> = before.keys().chain(self.fitness.keys()).copied().collect();
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let mut changed = false;
         for pool in pools {
             let fitness = self.fitness_of(me, pool);
@@ -184,7 +156,7 @@ impl Node {
             if was != fitness {
                 changed = true;
                 if was == Fitness::Unfit {
-                    self.passing_since = self.now;
+                    self.passing_since = self.env.now;
                 }
                 self.report(Report::FitnessChanged { node: me, pool, fitness });
             }
@@ -197,7 +169,7 @@ impl Node {
 
     /// Takes in what a peer says of its checks.
     pub(super) fn hear_checks(&mut self, from: NodeId, list: &[(PoolId, Fitness)]) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let begun = peer.said.phase == Some(NodePhase::Listening);
         let changed = peer.checks.hear(now, list, begun);
@@ -209,12 +181,12 @@ impl Node {
         }
         self.evaluate = true;
         self.heirs_among.clear();
-        self.heirs_due = self.heirs_due.min(now + self.configuration.timing.retry);
+        self.heirs_due = self.heirs_due.min(now + self.env.configuration.timing.retry);
     }
 
     /// What a node says of a pool.
     pub(super) fn fitness_of(&self, node: NodeId, pool: PoolId) -> Fitness {
-        if node == self.configuration.me {
+        if node == self.env.configuration.me {
             return self.fitness.get(&pool).copied().unwrap_or_default();
         }
         self.peers.get(&node).map_or(Fitness::Fit, |peer| peer.checks.fitness(pool))
@@ -222,7 +194,7 @@ impl Node {
 
     /// The best level among the nodes that act and may own; the worst if there are none.
     pub(super) fn best_level(&self, pool: PoolId) -> Fitness {
-        let me = self.may_take().then(|| self.fitness_of(self.configuration.me, pool));
+        let me = self.may_take().then(|| self.fitness_of(self.env.configuration.me, pool));
         let peers = self.peers.values().filter(|peer| peer.takes());
         let levels = peers.map(|peer| peer.checks.fitness(pool));
         levels.chain(me).min().unwrap_or(Fitness::Unfit)
@@ -231,26 +203,26 @@ impl Node {
     /// Whether a node is among the fittest for a pool, so that it may be given more.
     pub(super) fn among_fittest(&self, node: NodeId, pool: PoolId) -> bool {
         let level = self.fitness_of(node, pool);
-        !self.holds(Rule::UnfitGetsNothing) || level <= self.best_level(pool)
+        !self.enforces(Rule::UnfitGetsNothing) || level <= self.best_level(pool)
     }
 
     /// Whether the checks of a peer flap for a pool: nothing that can wait is given to it.
     pub(super) fn checks_flap(&self, node: NodeId, pool: PoolId) -> bool {
-        self.holds(Rule::FlappingChecks)
-            && self.peers.get(&node).is_some_and(|peer| peer.checks.flaps(pool, self.now))
+        self.enforces(Rule::FlappingChecks)
+            && self.peers.get(&node).is_some_and(|peer| peer.checks.flaps(pool, self.env.now))
     }
 
     /// What a node says of the pool of a group.
     pub(super) fn fitness_for(&self, node: NodeId, group: GroupKey) -> Fitness {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         wanted.map_or(Fitness::Fit, |wanted| self.fitness_of(node, wanted.pool))
     }
 
     /// Whether this node would be no worse a place than `from` for a group that is offered.
     pub(super) fn fit_for_offer(&self, from: NodeId, group: GroupKey, reason: MoveReason) -> bool {
-        let mine = self.fitness_for(self.configuration.me, group);
+        let mine = self.fitness_for(self.env.configuration.me, group);
         let its = self.fitness_for(from, group);
-        if mine == Fitness::Fit || !self.holds(Rule::UnfitGetsNothing) {
+        if mine == Fitness::Fit || !self.enforces(Rule::UnfitGetsNothing) {
             return true;
         }
         match reason {
@@ -268,9 +240,9 @@ impl Node {
 
     /// What becomes of a group when nobody is fit for it.
     pub(super) fn last_resort(&self, group: GroupKey) -> LastResort {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         let wanted = wanted.map(|wanted| wanted.last_resort).unwrap_or_default();
-        match (wanted, self.holds(Rule::LastResort)) {
+        match (wanted, self.enforces(Rule::LastResort)) {
             (LastResort::Keep, true) | (LastResort::Release, false) => LastResort::Keep,
             (LastResort::Release, true) | (LastResort::Keep, false) => LastResort::Release,
         }
@@ -279,7 +251,7 @@ impl Node {
     /// Sorts nodes that could take a group: the fitter first, else as they stand. Where nobody is
     /// to own it, nobody is left.
     pub(super) fn fittest_first(&self, group: GroupKey, line: &mut Vec<NodeId>) {
-        if self.holds(Rule::FitterFirst) {
+        if self.enforces(Rule::FitterFirst) {
             line.retain(|node| !self.refuses(group, self.fitness_for(*node, group)));
             line.sort_by_key(|node| self.fitness_for(*node, group));
         }
@@ -287,7 +259,7 @@ impl Node {
 
     /// Those of some nodes that are the fittest for a group; nobody, where nobody is to own it.
     pub(super) fn fittest(&self, group: GroupKey, mut nodes: Vec<NodeId>) -> Vec<NodeId> {
-        if self.holds(Rule::UnfitGetsNothing) {
+        if self.enforces(Rule::UnfitGetsNothing) {
             let level = |node: &NodeId| self.fitness_for(*node, group);
             let best = nodes.iter().map(level).min().unwrap_or_default();
             nodes.retain(|node| level(node) == best && !self.refuses(group, best));
@@ -297,7 +269,7 @@ impl Node {
 
     /// Who shares which pools now.
     pub(super) fn classes(&self) -> Classes {
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let peers = self.peers.iter().filter(|(_, peer)| peer.alive() && peer.owns);
         let mut all: Vec<NodeId> = peers.map(|(node, _)| *node).collect();
         if self.owns(me) {
@@ -309,7 +281,7 @@ impl Node {
         named.sort_unstable();
         named.dedup();
         let mut classes = Classes { nodes: vec![all.clone()], of: BTreeMap::new() };
-        if !self.holds(Rule::UnfitGetsNothing) {
+        if !self.enforces(Rule::UnfitGetsNothing) {
             return classes;
         }
         for pool in named {

@@ -15,13 +15,10 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Report};
-use super::event::Ticket;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{MoveReason, NodePhase, Refusal};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Action, GroupKey, Instant, MoveReason, NodeId, NodePhase, Refusal, Report, Rule, Ticket,
+};
 
 /// An open gate that nobody has gone through closes after this: things have changed.
 const OPEN_FOR: Duration = Duration::from_secs(10);
@@ -47,23 +44,23 @@ enum State {
 impl Node {
     /// Whether a group may be given away now for this reason; if not, its gate is being opened.
     pub(super) fn may_leave(&mut self, group: GroupKey, reason: MoveReason) -> bool {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         let Some(time) = wanted.and_then(|wanted| wanted.gate) else { return true };
         let waits = match reason {
             MoveReason::Drain => self.phase != NodePhase::Leaving,
             MoveReason::Balance | MoveReason::Operator | MoveReason::Failback => true,
             MoveReason::Checks => false,
         };
-        if !waits || !self.holds(Rule::GateHolds) {
+        if !waits || !self.enforces(Rule::GateHolds) {
             return true;
         }
         if let Some(gate) = self.gates.get(&group) {
             return gate.state == State::Open;
         }
         let ticket = self.ticket();
-        let gate = Gate { state: State::Held(ticket), until: self.now + time, ordered: None };
+        let gate = Gate { state: State::Held(ticket), until: self.env.now + time, ordered: None };
         self.gates.insert(group, gate);
-        self.actions.push(Action::OpenGate { group, ticket });
+        self.env.actions.push(Action::OpenGate { group, ticket });
         false
     }
 
@@ -83,22 +80,22 @@ impl Node {
 
     fn open(&mut self, group: GroupKey) {
         if let Some(gate) = self.gates.get_mut(&group) {
-            (gate.state, gate.until) = (State::Open, self.now + OPEN_FOR);
+            (gate.state, gate.until) = (State::Open, self.env.now + OPEN_FOR);
             // Whoever wanted it to move looks again at once.
-            self.balance_due = self.now;
+            self.balance_due = self.env.now;
         }
     }
 
     /// Opens gates whose time is up, closes those that nobody needs, and carries out orders.
     pub(super) fn revise_gates(&mut self) {
-        let (now, groups) = (self.now, &self.groups);
+        let (now, groups) = (self.env.now, &self.groups);
         self.gates.retain(|group, gate| {
             let here = groups.get(group).is_some_and(|here| here.holding.meant());
             here && (gate.state != State::Open || now < gate.until)
         });
         let overdue = self.gates.iter().filter(|(_, gate)| gate.until <= now);
         let overdue: Vec<GroupKey> = overdue.map(|(group, _)| *group).collect();
-        if self.holds(Rule::GateEnds) {
+        if self.enforces(Rule::GateEnds) {
             for group in overdue {
                 self.report(Report::GateOverdue { group });
                 self.open(group);
@@ -121,7 +118,7 @@ impl Node {
 
     /// When a gate opens or closes by time alone.
     pub(super) fn gate_deadline(&self) -> Instant {
-        let due = self.gates.values().map(|gate| gate.until).filter(|until| *until > self.now);
+        let due = self.gates.values().map(|gate| gate.until).filter(|until| *until > self.env.now);
         due.min().unwrap_or(Instant::NEVER)
     }
 }

@@ -12,8 +12,7 @@
 //!
 //! Pure: `ownership` feeds it and carries out what it returns.
 
-use super::event::{Failure, Ticket};
-use super::identity::{Epoch, NodeId};
+use super::types::{Epoch, Failure, NodeId, Ticket};
 
 /// What this node has of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,16 +17,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::action::{Action, Report};
+use super::client_connections::NOT_KEPT;
 use super::group::Purpose;
-use super::identity::{GroupKey, HardwareAddress, NodeId};
-use super::instant::Instant;
-use super::message::{
-    Cause, GROUPS_PER_OFFER, Message, MoveReason, NodePhase, Offer, OfferAnswer, Refusal,
-};
 use super::node::Node;
-use super::preservation::NOT_KEPT;
 use super::tally::Tally;
+use super::types::{
+    Action, Cause, GROUPS_PER_OFFER, GroupKey, HardwareAddress, Instant, Message, MoveReason,
+    NodeId, NodePhase, Offer, OfferAnswer, Refusal, Report,
+};
 
 /// A receiver that declined is not offered anything for so many offer waits.
 const DECLINED_WAITS: u32 = 8;
@@ -94,8 +92,8 @@ impl Node {
             reason,
             keepers: self.keepers(&groups),
             groups,
-            first_at: self.now,
-            sent_at: self.now,
+            first_at: self.env.now,
+            sent_at: self.env.now,
             requester,
         };
         self.send_offer(to, &offer);
@@ -109,25 +107,25 @@ impl Node {
             groups: offer.groups.clone(),
             keepers: offer.keepers.clone(),
         });
-        self.actions.push(Action::Send { to, message });
+        self.env.actions.push(Action::Send { to, message });
     }
 
     /// Repeats offers that are not answered, and gives up those that will not be.
     pub(super) fn pursue_offers(&mut self) {
-        let timing = self.configuration.timing;
+        let timing = self.env.configuration.timing;
         let receivers: Vec<NodeId> = self.offers.keys().copied().collect();
         for to in receivers {
             let Some(offer) = self.offers.get_mut(&to) else { continue };
             let unheard = !self.peers.get(&to).is_some_and(super::peers::Peer::alive);
-            if unheard || self.now.since(offer.first_at) >= timing.offer_wait {
+            if unheard || self.env.now.since(offer.first_at) >= timing.offer_wait {
                 self.offer_failed(to);
-            } else if self.now.since(offer.sent_at) >= timing.retry {
-                offer.sent_at = self.now;
+            } else if self.env.now.since(offer.sent_at) >= timing.retry {
+                offer.sent_at = self.env.now;
                 let offer = offer.clone();
                 self.send_offer(to, &offer);
             }
         }
-        let now = self.now;
+        let now = self.env.now;
         self.promises.retain(|_, promise| promise.until > now);
     }
 
@@ -143,7 +141,7 @@ impl Node {
     }
 
     fn declined(&mut self, by: NodeId) {
-        let until = self.now + self.configuration.timing.offer_wait * DECLINED_WAITS;
+        let until = self.env.now + self.env.configuration.timing.offer_wait * DECLINED_WAITS;
         if let Some(peer) = self.peers.get_mut(&by) {
             peer.declined_until = until;
         }
@@ -153,13 +151,13 @@ impl Node {
     pub(super) fn on_offer(&mut self, from: NodeId, offer: &Offer) {
         let classes = self.classes();
         let mut tallies: BTreeMap<usize, Tally> = BTreeMap::new();
-        let until = self.now + self.configuration.timing.offer_wait * 4;
+        let until = self.env.now + self.env.configuration.timing.offer_wait * 4;
         let mut accepted = Vec::new();
-        let forwards = self.configuration.preserve.is_some() && !offer.keepers.is_empty();
+        let forwards = self.env.configuration.preserve.is_some() && !offer.keepers.is_empty();
         for (index, group) in offer.groups.iter().enumerate() {
             let again = self.promises.get(group).is_some_and(|promise| promise.from == from);
             let free = !self.promises.contains_key(group) && self.can_take(*group);
-            let free = free && self.unable(self.configuration.me, *group).is_none();
+            let free = free && self.unable(self.env.configuration.me, *group).is_none();
             let free = free && self.fit_for_offer(from, *group, offer.reason);
             let class = classes.of_group(self, *group);
             let fits = offer.reason != MoveReason::Balance
@@ -177,13 +175,13 @@ impl Node {
                 accepted.push(*group);
             }
         }
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let declined = offer.groups.iter().filter(|group| !accepted.contains(group));
         let unable =
             declined.filter_map(|group| Some((*group, self.unable(me, *group)?))).collect();
         let token = offer.token;
         let message = Message::OfferAnswer(OfferAnswer { token, accepted, forwards, unable });
-        self.actions.push(Action::Send { to: from, message });
+        self.env.actions.push(Action::Send { to: from, message });
     }
 
     /// The receiver has answered: lets go of what it accepted.
@@ -201,7 +199,7 @@ impl Node {
             let keeps = keeps && answer.forwards && self.phase == NodePhase::Active;
             // A failover does not wait, not even for this; what is kept needs not end.
             if offer.reason != MoveReason::Checks && !keeps {
-                self.actions.push(Action::LetFinish { group: *group });
+                self.env.actions.push(Action::LetFinish { group: *group });
             }
             if let Some(here) = self.groups.get_mut(group) {
                 here.hands = keeps;
@@ -235,7 +233,7 @@ impl Node {
 
     /// When an offer must be repeated or given up.
     pub(super) fn offer_deadline(&self) -> Instant {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         self.offers
             .values()
             .map(|offer| (offer.sent_at + timing.retry).min(offer.first_at + timing.offer_wait))
@@ -248,7 +246,7 @@ impl Node {
         match self.phase {
             NodePhase::Listening | NodePhase::Active | NodePhase::Isolated => {
                 self.set_phase(NodePhase::Leaving);
-                self.leave_by = self.now + LEAVE_WITHIN;
+                self.leave_by = self.env.now + LEAVE_WITHIN;
             }
             // First it has to know what is still its own (seed 51962).
             NodePhase::Resuming => self.stopping = true,
@@ -267,7 +265,7 @@ impl Node {
             | NodePhase::Isolated => return,
         }
         let nobody = !self.peers.values().any(super::peers::Peer::takes);
-        if nobody || self.now >= self.leave_by {
+        if nobody || self.env.now >= self.leave_by {
             let held: Vec<GroupKey> = self
                 .groups
                 .iter()
@@ -281,34 +279,34 @@ impl Node {
         let idle = self.groups.values().all(|here| here.holding == super::group::Holding::Idle);
         let taken = self
             .peers
-            .values()
-            .all(|peer| !peer.alive() || peer.outbound.acknowledged >= peer.outbound.target);
-        let overdue = self.now >= self.leave_by + LEAVE_WITHIN / 4;
+            .iter()
+            .all(|(node, peer)| !peer.alive() || self.claims.is_acknowledged(*node));
+        let overdue = self.env.now >= self.leave_by + LEAVE_WITHIN / 4;
         if overdue && !idle {
             // The kernel still answers: a good-bye would say that it does not.
-            if self.now >= self.leave_by + LEAVE_AT_LAST {
-                self.actions.push(Action::Stopped);
+            if self.env.now >= self.leave_by + LEAVE_AT_LAST {
+                self.env.actions.push(Action::Stopped);
             }
             return;
         }
         if (idle && taken) || overdue {
             self.set_phase(NodePhase::Left);
             self.farewells = super::membership::FAREWELLS - 1;
-            self.farewell_due = self.now + self.configuration.timing.retry;
+            self.farewell_due = self.env.now + self.env.configuration.timing.retry;
         }
     }
 
     fn say_farewell(&mut self) {
-        if self.now < self.farewell_due {
+        if self.env.now < self.farewell_due {
             return;
         }
         if self.farewells == 0 || self.peers.is_empty() {
             self.farewell_due = Instant::NEVER;
-            self.actions.push(Action::Stopped);
+            self.env.actions.push(Action::Stopped);
             return;
         }
         self.farewells -= 1;
-        self.farewell_due = self.now + self.configuration.timing.retry;
+        self.farewell_due = self.env.now + self.env.configuration.timing.retry;
         self.beat(false);
     }
 
@@ -318,7 +316,7 @@ impl Node {
             NodePhase::Leaving => [Duration::ZERO, LEAVE_WITHIN / 4, LEAVE_AT_LAST]
                 .into_iter()
                 .map(|after| self.leave_by + after)
-                .find(|due| *due > self.now)
+                .find(|due| *due > self.env.now)
                 .unwrap_or(Instant::NEVER),
             NodePhase::Left => self.farewell_due,
             NodePhase::Listening

@@ -19,13 +19,8 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Report, Verdict};
-use super::event::Reach;
-use super::identity::NodeId;
-use super::instant::Instant;
-use super::message::{Heartbeat, NodePhase};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{Action, Heartbeat, Instant, NodeId, NodePhase, Reach, Report, Rule, Verdict};
 
 /// The self-test: does anybody outside the cluster answer?
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,8 +72,8 @@ const REACH_PATIENCE: u32 = 5;
 impl Node {
     /// Notices from the deadline it asked for that this node has not run.
     pub(super) fn notice_stall(&mut self) {
-        let late = self.now.since(self.promised);
-        if late > self.configuration.timing.heartbeat {
+        let late = self.env.now.since(self.promised);
+        if late > self.env.configuration.timing.heartbeat {
             self.stalled(late);
         }
     }
@@ -86,39 +81,39 @@ impl Node {
     /// Gives every peer a full detection time to be heard again.
     fn credit_everybody(&mut self) {
         for peer in self.peers.values_mut() {
-            peer.credit_until = self.now;
+            peer.credit_until = self.env.now;
         }
     }
 
     fn stalled(&mut self, length: Duration) {
         self.report(Report::Stalled { length });
-        self.heartbeat_due = self.now;
-        if self.holds(Rule::StallCredit) {
+        self.heartbeat_due = self.env.now;
+        if self.enforces(Rule::StallCredit) {
             self.credit_everybody();
         }
         self.reach = ReachTest::default();
-        self.kernel_work.excuse(self.now);
+        self.kernel_work.excuse(self.env.now);
         // It was in touch with nobody: what others took meanwhile it does not dispute.
         self.support = Support::ALONE;
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         let long = timing.heartbeat * u32::from(timing.misses)
             - timing.heartbeat.min(timing.detection() / 2) * 3 / 2;
         match self.phase {
             NodePhase::Active | NodePhase::Resuming | NodePhase::Isolated if length > long => {
-                if self.holds(Rule::VerifyAfterStall) {
+                if self.enforces(Rule::VerifyAfterStall) {
                     self.resume();
                 }
             }
-            NodePhase::Listening => self.phase_since = self.now,
+            NodePhase::Listening => self.phase_since = self.env.now,
             // What is to be let go now still takes its time (seed 3407).
-            NodePhase::Leaving => self.leave_by = self.leave_by.max(self.now),
+            NodePhase::Leaving => self.leave_by = self.leave_by.max(self.env.now),
             NodePhase::Active | NodePhase::Resuming | NodePhase::Isolated | NodePhase::Left => {}
         }
     }
 
     pub(super) fn resume(&mut self) {
         self.set_phase(NodePhase::Resuming);
-        self.phase_since = self.now;
+        self.phase_since = self.env.now;
         for peer in self.peers.values_mut() {
             peer.heartbeat_at = None;
         }
@@ -134,8 +129,8 @@ impl Node {
         let ahead = i64::try_from(beat.clock_ms)
             .unwrap_or(i64::MAX)
             .saturating_sub(i64::try_from(received_at.as_millis()).unwrap_or(i64::MAX));
-        let threshold = self.configuration.timing.heartbeat;
-        let now = self.now;
+        let threshold = self.env.configuration.timing.heartbeat;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let Some((before, at)) = peer.clock_ahead else {
             peer.clock_ahead = Some((ahead, received_at));
@@ -152,16 +147,14 @@ impl Node {
         peer.clock_ahead = Some((ahead, received_at));
         peer.clock_jump = Some((now, jump));
         // One clock is enough to doubt the leases: asking anew costs a round trip.
-        self.leases.forget(now);
-        self.electorate.forget();
-        self.door.stale = true;
+        self.quorum.forget(now);
         let recent = |jump: &(Instant, Duration)| now.since(jump.0) <= threshold * 2;
         let jumps = self.peers.values().filter_map(|peer| peer.clock_jump.filter(recent));
         let (count, least) = jumps
             .fold((0, Duration::MAX), |(count, least), (_, jump)| (count + 1, least.min(jump)));
         let alive = self.peers.values().filter(|peer| peer.verdict == Verdict::Up).count();
         let needed = if alive < 3 { alive } else { alive.div_ceil(2) };
-        if count >= needed.max(1) && self.holds(Rule::ClockJump) {
+        if count >= needed.max(1) && self.enforces(Rule::ClockJump) {
             for peer in self.peers.values_mut() {
                 peer.clock_jump = None;
                 peer.clock_ahead = None;
@@ -175,7 +168,7 @@ impl Node {
     /// each step.
     #[must_use]
     pub fn lease(&self) -> Option<Duration> {
-        (self.phase != NodePhase::Resuming).then(|| self.configuration.timing.lease())
+        (self.phase != NodePhase::Resuming).then(|| self.env.configuration.timing.lease())
     }
 
     /// Moves on from the phases that end by themselves.
@@ -193,19 +186,20 @@ impl Node {
     }
 
     fn mature(&mut self) {
-        let timing = self.configuration.timing;
-        let age = self.now.since(self.phase_since);
-        if self.peers.is_empty() || !self.holds(Rule::Maturity) {
+        let timing = self.env.configuration.timing;
+        let age = self.env.now.since(self.phase_since);
+        if self.peers.is_empty() || !self.enforces(Rule::Maturity) {
             self.activate();
             return;
         }
-        let mut heard = self.peers.values().filter(|peer| peer.alive()).peekable();
+        let mut heard = self.peers.iter().filter(|(_, peer)| peer.alive()).peekable();
         if heard.peek().is_some() {
-            let known = heard.all(|peer| peer.heartbeat_at.is_some() && peer.inbound.complete());
+            let known = heard
+                .all(|(node, peer)| peer.heartbeat_at.is_some() && self.claims.is_complete(*node));
             if (known && age >= timing.maturity_min) || age >= timing.maturity_max {
                 self.activate();
             }
-        } else if age >= timing.solo_wait || !self.holds(Rule::SoloWait) {
+        } else if age >= timing.solo_wait || !self.enforces(Rule::SoloWait) {
             if age >= timing.maturity_max {
                 self.activate();
             }
@@ -221,13 +215,13 @@ impl Node {
     /// when some have and time is up. When none has for a detection time this node may be the one
     /// that hears nothing: isolation ends by a test.
     fn verify(&mut self) {
-        let timing = self.configuration.timing;
-        let age = self.now.since(self.phase_since);
+        let timing = self.env.configuration.timing;
+        let age = self.env.now.since(self.phase_since);
         let since = self.phase_since;
-        let answered = |peer: &super::peers::Peer| {
-            peer.heartbeat_at.is_some_and(|at| at >= since) && peer.inbound.complete()
+        let answered = |(node, peer): (&NodeId, &super::peers::Peer)| {
+            peer.heartbeat_at.is_some_and(|at| at >= since) && self.claims.is_complete(*node)
         };
-        let alive = || self.peers.values().filter(|peer| peer.alive());
+        let alive = || self.peers.iter().filter(|(_, peer)| peer.alive());
         let alone = alive().next().is_none();
         let done = alive().all(answered) && !alone;
         let enough = age >= timing.heartbeat * 2 && alive().any(answered);
@@ -253,7 +247,7 @@ impl Node {
             return;
         }
         let state = self.reach_state();
-        let waited = self.now.since(since) >= self.configuration.timing.solo_wait;
+        let waited = self.env.now.since(since) >= self.env.configuration.timing.solo_wait;
         let several = self.peers.values().filter(|peer| peer.alive()).count() > 1;
         match state {
             ReachState::Unknown if several && !waited => self.test_reach(),
@@ -263,7 +257,8 @@ impl Node {
                     self.credit_everybody();
                 }
                 // Having waited is as good as an answer for the verdicts that follow.
-                self.reach.believed_until = self.now + self.configuration.timing.detection();
+                self.reach.believed_until =
+                    self.env.now + self.env.configuration.timing.detection();
                 self.activate();
                 self.announce_everything();
             }
@@ -273,9 +268,9 @@ impl Node {
 
     fn activate(&mut self) {
         self.set_phase(NodePhase::Active);
-        self.active_since = self.now;
+        self.active_since = self.env.now;
         self.evaluate = true;
-        self.heirs_due = self.heirs_due.min(self.now + self.configuration.timing.heartbeat);
+        self.heirs_due = self.heirs_due.min(self.env.now + self.env.configuration.timing.heartbeat);
     }
 
     /// Changes the phase; peers are told at once.
@@ -285,7 +280,7 @@ impl Node {
             return;
         }
         self.phase = phase;
-        self.phase_since = self.now;
+        self.phase_since = self.env.now;
         self.evaluate = true;
         self.report(Report::PhaseChanged { from, to: phase });
         self.beat(false);
@@ -293,14 +288,16 @@ impl Node {
 
     /// Asks whether anybody outside the cluster answers, unless just asked.
     pub(super) fn test_reach(&mut self) {
-        let heartbeat = self.configuration.timing.heartbeat;
-        let asked =
-            self.reach.asked_at.is_some_and(|at| self.now.since(at) < heartbeat * REACH_PATIENCE);
-        let fresh = self.reach.last.is_some_and(|(at, _)| self.now.since(at) < heartbeat);
+        let heartbeat = self.env.configuration.timing.heartbeat;
+        let asked = self
+            .reach
+            .asked_at
+            .is_some_and(|at| self.env.now.since(at) < heartbeat * REACH_PATIENCE);
+        let fresh = self.reach.last.is_some_and(|(at, _)| self.env.now.since(at) < heartbeat);
         if !asked && !fresh {
-            self.reach.asked_at = Some(self.now);
-            self.reach.waiting_since.get_or_insert(self.now);
-            self.actions.push(Action::TestReach);
+            self.reach.asked_at = Some(self.env.now);
+            self.reach.waiting_since.get_or_insert(self.env.now);
+            self.env.actions.push(Action::TestReach);
         }
     }
 
@@ -309,7 +306,7 @@ impl Node {
         self.reach = ReachTest {
             asked_at: None,
             waiting_since: None,
-            last: Some((self.now, reach)),
+            last: Some((self.env.now, reach)),
             ..self.reach
         };
     }
@@ -318,12 +315,12 @@ impl Node {
     /// peers fell silent says nothing about the silence: they do within one heartbeat of each
     /// other.
     pub(super) fn reach_state(&self) -> ReachState {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         let silent = self.peers.values().filter_map(|peer| peer.heard_at).max();
         let silent = silent.map_or(Instant::START, |last| last + timing.heartbeat);
-        let stands = |at: Instant| at > silent && self.now.since(at) <= timing.detection();
+        let stands = |at: Instant| at > silent && self.env.now.since(at) <= timing.detection();
         match self.reach.last {
-            _ if self.now < self.reach.believed_until => ReachState::Works,
+            _ if self.env.now < self.reach.believed_until => ReachState::Works,
             Some((at, reach)) if stands(at) => match reach {
                 Reach::Answered => ReachState::Works,
                 Reach::NobodyToAsk => ReachState::Unknown,
@@ -338,40 +335,40 @@ impl Node {
     /// Whether tests have been asked for in vain: the kernel side is stuck, and a survivor must
     /// not wait for it.
     fn never_told(&self) -> bool {
-        let patience = self.configuration.timing.heartbeat * REACH_PATIENCE * 2;
-        self.reach.waiting_since.is_some_and(|since| self.now.since(since) > patience)
+        let patience = self.env.configuration.timing.heartbeat * REACH_PATIENCE * 2;
+        self.reach.waiting_since.is_some_and(|since| self.env.now.since(since) > patience)
     }
 
     /// Follows the number of nodes in touch: down at once, up when it has held for a while, so
     /// that a conflict after a split is decided by the sides as they were.
     pub(super) fn revise_support(&mut self) {
-        let hold = self.configuration.timing.heartbeat * SUPPORT_HOLD;
+        let hold = self.env.configuration.timing.heartbeat * SUPPORT_HOLD;
         let current = self.in_touch() + 1;
-        let held = self.holds(Rule::SupportHeld);
+        let held = self.enforces(Rule::SupportHeld);
         if current <= self.support.value {
             self.support = Support { value: current, rising_since: None };
             return;
         }
-        let since = *self.support.rising_since.get_or_insert(self.now);
-        if !held || self.now.since(since) >= hold {
+        let since = *self.support.rising_since.get_or_insert(self.env.now);
+        if !held || self.env.now.since(since) >= hold {
             self.support = Support { value: current, rising_since: None };
         }
     }
 
     /// When a phase may end by time alone.
     pub(super) fn phase_deadline(&self) -> Instant {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         let since = self.phase_since;
         match self.phase {
             NodePhase::Listening => [timing.maturity_min, timing.maturity_max, timing.solo_wait]
                 .into_iter()
                 .map(|length| since + length)
-                .find(|due| *due > self.now)
+                .find(|due| *due > self.env.now)
                 .unwrap_or(Instant::NEVER),
             NodePhase::Resuming => [timing.heartbeat * 2, timing.detection()]
                 .into_iter()
                 .map(|length| since + length)
-                .find(|due| *due > self.now)
+                .find(|due| *due > self.env.now)
                 .unwrap_or(Instant::NEVER),
             NodePhase::Isolated | NodePhase::Active | NodePhase::Leaving | NodePhase::Left => {
                 Instant::NEVER

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use super::action::Action;
-use super::identity::NodeId;
 use super::membership::low;
-use super::message::{Heard, Heartbeat, LogPosition, Message, NodePhase};
 use super::node::Node;
+use super::types::{Action, Heard, Heartbeat, LogPosition, Message, NodeId, NodePhase};
 
 impl Node {
     /// Sends one heartbeat to one peer.
     pub(super) fn send_heartbeat(&mut self, to: NodeId, solicit: bool) {
-        let now = self.now;
+        let now = self.env.now;
         let heard =
             self.peers.iter().filter(|(node, _)| **node != to).filter_map(|(node, peer)| {
                 Some(Heard {
@@ -26,20 +24,21 @@ impl Node {
             let age = now.since(at);
             heard.push(Heard { node: to, incarnation_low: low(incarnation), age });
         }
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
+        let (log, acknowledged) = self.claims.positions(to);
         let beat = Heartbeat {
             phase: self.phase,
             draining: self.drains(),
             solicit,
             interval: timing.heartbeat,
             misses: timing.misses,
-            weight: self.weight(self.configuration.me),
-            software: self.configuration.software,
-            config_digest: self.configuration.digest,
+            weight: self.weight(self.env.configuration.me),
+            software: self.env.configuration.software,
+            config_digest: self.env.configuration.digest,
             loop_lag: self.loop_lag,
             clock_ms: now.as_millis(),
-            log: LogPosition { stream: peer.outbound.stream, version: peer.outbound.target },
-            acknowledged: peer.inbound.have,
+            log,
+            acknowledged,
             heard,
             waiting: self.waiting(now),
             hardware: self.hardware.clone(),
@@ -49,7 +48,7 @@ impl Node {
             name: self.name_for(peer),
             unable: self.unable.clone(),
         };
-        self.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
+        self.env.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
     }
 
     /// Sends a heartbeat to every peer now and plans the next.
@@ -64,16 +63,16 @@ impl Node {
     /// time of this life.
     #[must_use]
     pub fn farewell(&self) -> Message {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         Message::Heartbeat(Heartbeat {
             phase: NodePhase::Left,
             draining: self.draining,
             solicit: false,
             interval: timing.heartbeat,
             misses: timing.misses,
-            weight: self.weight(self.configuration.me),
-            software: self.configuration.software,
-            config_digest: self.configuration.digest,
+            weight: self.weight(self.env.configuration.me),
+            software: self.env.configuration.software,
+            config_digest: self.env.configuration.digest,
             loop_lag: Duration::ZERO,
             clock_ms: 0,
             log: LogPosition::default(),

@@ -21,20 +21,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::action::Inability;
-use super::configuration::NODES_MAX;
-use super::event::Failure;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::NodePhase;
+use super::group::{Holding, Purpose};
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::rules::Rule;
+use super::types::{
+    Failure, GroupKey, Inability, Instant, NodeId, NodePhase, Rule, UNABLE_LEAST, UNABLE_MAX,
+    unable_max,
+};
 
-/// Groups that a heartbeat names at most.
-const UNABLE_MAX: usize = 32;
-/// Groups that fit the heartbeat of a node that hears 63 others and has checks in 32 pools.
-const UNABLE_LEAST: usize = 4;
 /// What a node has said is believed for so long: its heartbeats say it again and again, and an answer
 /// to an offer does while an owner that drains offers again.
 const BELIEVED: Duration = Duration::from_secs(60);
@@ -46,12 +40,6 @@ const REFUSED_MAX: Duration = Duration::from_secs(3600);
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The doubling of [`BACKOFF_MIN`] ends here.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-
-/// How many groups that it cannot hold fit the heartbeat of a node that hears so many others.
-#[must_use]
-pub fn unable_max(heard: usize) -> usize {
-    (UNABLE_LEAST + NODES_MAX.saturating_sub(heard + 1)).min(UNABLE_MAX)
-}
 
 /// That a node cannot hold a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,17 +186,32 @@ fn is_over(known: &Known, now: Instant) -> bool {
 }
 
 impl Node {
+    /// Gives up what a kernel side that hangs has not added.
+    pub(super) fn revise_kernel_work(&mut self) {
+        if !self.kernel_work.revise(&self.env) {
+            return;
+        }
+        let adding =
+            self.groups.iter().filter(|(_, here)| matches!(here.holding, Holding::Adding { .. }));
+        let adding: Vec<GroupKey> = adding.map(|(group, _)| *group).collect();
+        for group in adding {
+            self.let_go(group, Purpose::Free);
+            self.published_release(group, Purpose::Free);
+            self.disable(group, Inability::Kernel(Failure::Timeout));
+        }
+    }
+
     /// Follows what this node cannot hold. Peers are told a change at once, but not each of many
     /// groups by a heartbeat of its own.
     pub(super) fn revise_inabilities(&mut self) {
-        let now = self.now;
-        let pause = self.configuration.timing.retry;
+        let now = self.env.now;
+        let pause = self.env.configuration.timing.retry;
         let stale = self.unable_stale && now.since(self.unable_at) >= pause;
         if !stale && now < self.heartbeat_due {
             return;
         }
         (self.unable_stale, self.unable_at) = (false, now);
-        let known = |group: &GroupKey| self.configuration.groups.contains_key(group);
+        let known = |group: &GroupKey| self.env.configuration.groups.contains_key(group);
         let told = self.groups.iter().filter(|(group, _)| known(group));
         let told = told.filter_map(|(group, here)| Some((*group, here.told(now)?.why)));
         let told: Vec<(GroupKey, Inability)> = told.take(unable_max(self.peers.len())).collect();
@@ -221,13 +224,13 @@ impl Node {
 
     /// When a change of that is to be told.
     pub(super) fn inability_deadline(&self) -> Instant {
-        let due = self.unable_at + self.configuration.timing.retry;
+        let due = self.unable_at + self.env.configuration.timing.retry;
         if self.unable_stale { due } else { Instant::NEVER }
     }
 
     /// Takes in what a peer says in a heartbeat that it cannot hold.
     pub(super) fn hear_inabilities(&mut self, from: NodeId, list: &[(GroupKey, Inability)]) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let news = peer.unable.listed(now, list);
         self.follow_inabilities(from, news);
@@ -240,15 +243,15 @@ impl Node {
         offered: &[GroupKey],
         list: &[(GroupKey, Inability)],
     ) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let news = peer.unable.answered(now, offered, list);
         self.follow_inabilities(from, news);
     }
 
     fn follow_inabilities(&mut self, from: NodeId, news: News) {
-        let now = self.now;
-        let counts = self.holds(Rule::InabilityIsFall);
+        let now = self.env.now;
+        let counts = self.enforces(Rule::InabilityIsFall);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let begun = peer.said.phase == Some(NodePhase::Listening);
         if news.fell && !begun && counts {
@@ -257,18 +260,18 @@ impl Node {
         if news.changed {
             self.evaluate = true;
             self.heirs_among.clear();
-            self.heirs_due = self.heirs_due.min(now + self.configuration.timing.heartbeat);
+            self.heirs_due = self.heirs_due.min(now + self.env.configuration.timing.heartbeat);
         }
     }
 
     /// Why a node cannot hold a group, as it says.
     pub(super) fn unable(&self, node: NodeId, group: GroupKey) -> Option<Inability> {
-        self.told_unable(self.now, node, group).map(|told| told.why)
+        self.told_unable(self.env.now, node, group).map(|told| told.why)
     }
 
     /// The same with since when.
     pub(super) fn told_unable(&self, now: Instant, node: NodeId, group: GroupKey) -> Option<Told> {
-        if node == self.configuration.me {
+        if node == self.env.configuration.me {
             return self.groups.get(&group).and_then(|here| here.told(now));
         }
         self.peers.get(&node).and_then(|peer| peer.unable.of(now, group))

@@ -26,15 +26,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::action::Report;
 use super::group::{Holding, Occurrence, Purpose};
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Cause, Claim, Tenure};
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::rules::Rule;
-use super::status::Withheld;
+use super::types::{Cause, Claim, GroupKey, Instant, NodeId, Report, Rule, Tenure, Withheld};
 
 /// How it stands with the further addresses of a group at this node.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +72,7 @@ impl Node {
     pub(super) fn has_further(&self, address: GroupKey) -> bool {
         let here = self.here(address);
         let in_kernel = here.is_some_and(|it| it.further.in_kernel().any(|one| one == address));
-        in_kernel || self.leases.wants(address)
+        in_kernel || self.quorum.wants(address)
     }
 
     /// Whether this life has claimed the address and has not let it go.
@@ -102,7 +97,7 @@ impl Node {
         let further = self.further(group);
         let mut covered = BTreeSet::new();
         for address in further {
-            if !self.holds(Rule::AddressesClaimed) {
+            if !self.enforces(Rule::AddressesClaimed) {
                 covered.insert(address);
                 continue;
             }
@@ -117,7 +112,7 @@ impl Node {
                 covered.insert(address);
             }
         }
-        let needs_leases = self.strict(group) && self.holds(Rule::LeaseFirst);
+        let needs_leases = self.strict(group) && self.enforces(Rule::LeaseFirst);
         if let Some(here) = self.groups.get_mut(&group) {
             here.further.admitted = if needs_leases { BTreeSet::new() } else { covered };
             here.further.vacant_since.clear();
@@ -125,7 +120,7 @@ impl Node {
     }
 
     pub(super) fn further(&self, group: GroupKey) -> Vec<GroupKey> {
-        let wanted = self.configuration.groups.get(&group);
+        let wanted = self.env.configuration.groups.get(&group);
         wanted.map(|wanted| wanted.further().to_vec()).unwrap_or_default()
     }
 
@@ -140,7 +135,7 @@ impl Node {
     pub(super) fn revise_further(&mut self, group: GroupKey) -> Instant {
         let meant = self.groups.get(&group).is_some_and(|here| here.holding.meant());
         let Some(claim) = self.claims.latest(group).copied() else { return Instant::NEVER };
-        if !meant || !self.ours(&claim) || !self.holds(Rule::AddressesClaimed) {
+        if !meant || !self.ours(&claim) || !self.enforces(Rule::AddressesClaimed) {
             return Instant::NEVER;
         }
         let mut again = Instant::NEVER;
@@ -149,7 +144,7 @@ impl Node {
                 continue;
             }
             let at = self.may_claim_at(group, address);
-            if at <= self.now {
+            if at <= self.env.now {
                 self.claim_further(address, &claim);
             } else {
                 again = again.min(at);
@@ -166,10 +161,10 @@ impl Node {
             self.note_withheld(group, address);
             return self.vacancy_deadline(address);
         };
-        let now = self.now;
+        let now = self.env.now;
         let Some(here) = self.groups.get_mut(&group) else { return Instant::NEVER };
         let since = *here.further.vacant_since.entry(address).or_insert(now);
-        if self.mute() && self.holds(Rule::MuteTakesNothing) || !self.may_ask(group) {
+        if self.mute() && self.enforces(Rule::MuteTakesNothing) || !self.may_ask(group) {
             return Instant::NEVER;
         }
         let mut order: Vec<NodeId> = Vec::new();
@@ -180,7 +175,7 @@ impl Node {
             order.extend(claim.heirs.into_iter().flatten());
         }
         order.extend(self.common_order(address));
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let freed = self.claims.latest(address).filter(|claim| claim.tenure == Tenure::Free);
         let freed = freed.map(|claim| claim.owner);
         let before: BTreeSet<NodeId> = order
@@ -190,13 +185,13 @@ impl Node {
             .collect();
         let place = u32::try_from(before.len()).unwrap_or(u32::MAX);
         let grace = if vacancy.cause == Cause::FirstClaim { Duration::ZERO } else { vacancy.grace };
-        since + grace + self.configuration.timing.rank_skew.saturating_mul(place)
+        since + grace + self.env.configuration.timing.rank_skew.saturating_mul(place)
     }
 
     /// Whether a peer that could take groups goes by another file.
     fn competes(&self, node: NodeId) -> bool {
         self.peers.get(&node).is_some_and(|peer| {
-            peer.takes() && peer.said.config_digest != self.configuration.digest
+            peer.takes() && peer.said.config_digest != self.env.configuration.digest
         })
     }
 
@@ -204,7 +199,7 @@ impl Node {
         let Some(owner) = self.current_owner(address) else { return };
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.further.vacant_since.remove(&address);
-        if owner != self.configuration.me
+        if owner != self.env.configuration.me
             && here.further.withheld.insert(address, owner) != Some(owner)
         {
             self.report(Report::AddressWithheld { group, address, owner });
@@ -219,16 +214,16 @@ impl Node {
             return;
         }
         let further = self.further(group);
-        let needs_leases = self.strict(group) && self.holds(Rule::AddressesLeased);
+        let needs_leases = self.strict(group) && self.enforces(Rule::AddressesLeased);
         let mut news = Vec::new();
         for address in further.into_iter().filter(|address| !admitted.contains(address)) {
             if !self.claimed_here(address) {
                 continue;
             }
             if needs_leases {
-                self.leases.want(address);
+                self.quorum.want(address);
             }
-            if !needs_leases || self.leases.until(address) > self.now {
+            if !needs_leases || self.quorum.until(address) > self.env.now {
                 news.push(address);
             }
         }
@@ -258,7 +253,8 @@ impl Node {
     pub(super) fn admit_with(&mut self, group: GroupKey) {
         let leased = |address: &GroupKey| {
             self.claimed_here(*address)
-                && (self.leases.until(*address) > self.now || !self.holds(Rule::AddressesLeased))
+                && (self.quorum.until(*address) > self.env.now
+                    || !self.enforces(Rule::AddressesLeased))
         };
         let leased: Vec<GroupKey> = self.further(group).into_iter().filter(leased).collect();
         self.admit_these(group, &leased);
@@ -266,22 +262,22 @@ impl Node {
 
     /// Until when this node has the leases of a group and of all its addresses in the kernel.
     pub(super) fn leased_until(&self, group: GroupKey) -> Instant {
-        let own = self.leases.until(group);
-        if !self.holds(Rule::AddressesLeased) {
+        let own = self.quorum.until(group);
+        if !self.enforces(Rule::AddressesLeased) {
             return own;
         }
         let Some(here) = self.groups.get(&group) else { return own };
-        here.further.in_kernel().map(|address| self.leases.until(address)).fold(own, Instant::min)
+        here.further.in_kernel().map(|address| self.quorum.until(address)).fold(own, Instant::min)
     }
 
     /// Asks for the leases of what this node has claimed with a group.
     pub(super) fn want_further(&mut self, group: GroupKey) {
-        if !self.holds(Rule::AddressesLeased) {
+        if !self.enforces(Rule::AddressesLeased) {
             return;
         }
         for address in self.further(group) {
             if self.claimed_here(address) {
-                self.leases.want(address);
+                self.quorum.want(address);
             }
         }
     }
@@ -306,7 +302,7 @@ impl Node {
             here.further.leaving.insert(address);
             self.reshape(group);
         } else if !here.further.leaving.contains(&address) {
-            self.leases.give_up(address);
+            self.quorum.give_up(address);
         }
     }
 
@@ -334,8 +330,8 @@ impl Node {
         if self.is_elsewhere(address, group) {
             return;
         }
-        self.leases.give_up(address);
-        self.door.stale = true;
+        self.quorum.give_up(address);
+        self.quorum.note_change();
         let Some(claim) = self.claims.latest(address).copied() else { return };
         if !self.ours(&claim) || claim.tenure != Tenure::Held {
             return;
@@ -349,7 +345,7 @@ impl Node {
 
     pub(super) fn give_further(&mut self, claim: &Claim, tenure: Tenure) {
         if tenure != Tenure::Free {
-            let overdue = self.now + self.configuration.timing.offer_wait * 2;
+            let overdue = self.env.now + self.env.configuration.timing.offer_wait * 2;
             self.parted.insert(claim.group, overdue);
         }
         let revised = self.revised(claim, tenure);
@@ -361,7 +357,7 @@ impl Node {
     pub(super) fn successor(&self, address: GroupKey) -> Tenure {
         let group = self.group_of(address);
         let owner = if group == address { None } else { self.current_owner(group) };
-        match owner.filter(|owner| *owner != self.configuration.me) {
+        match owner.filter(|owner| *owner != self.env.configuration.me) {
             Some(owner) => Tenure::MovingTo(owner),
             None => Tenure::Free,
         }
@@ -370,7 +366,7 @@ impl Node {
     /// What was given to a node that has not claimed it is free for everybody: its file may have it
     /// in no group that it holds.
     pub(super) fn free_what_was_not_taken(&mut self) {
-        let now = self.now;
+        let now = self.env.now;
         let due: Vec<GroupKey> =
             self.parted.iter().filter(|(_, at)| **at <= now).map(|(address, _)| *address).collect();
         for address in due {
@@ -378,7 +374,7 @@ impl Node {
             let Some(claim) = self.claims.latest(address).copied() else { continue };
             let waiting = self.ours(&claim) && matches!(claim.tenure, Tenure::MovingTo(_));
             // A group that this node could have it takes back by itself.
-            if waiting && !self.configuration.groups.contains_key(&address) {
+            if waiting && !self.env.configuration.groups.contains_key(&address) {
                 let revised = self.revised(&claim, Tenure::Free);
                 self.publish(revised);
             }
@@ -393,7 +389,8 @@ impl Node {
     /// Whether every group held here has all its addresses.
     pub(super) fn is_whole(&self) -> bool {
         self.groups.iter().all(|(group, here)| {
-            let further = self.configuration.groups.get(group).map_or(0, |it| it.further().len());
+            let further =
+                self.env.configuration.groups.get(group).map_or(0, |it| it.further().len());
             here.holding == Holding::Idle
                 || here.further.leaving.is_empty() && here.further.admitted.len() == further
         })
@@ -408,7 +405,7 @@ impl Node {
         let missing = |address: &GroupKey| !here.further.admitted.contains(address);
         let missing: Vec<GroupKey> = self.further(group).into_iter().filter(missing).collect();
         let address = *missing.first()?;
-        let owner = self.current_owner(address).filter(|owner| *owner != self.configuration.me);
+        let owner = self.current_owner(address).filter(|owner| *owner != self.env.configuration.me);
         let count = u16::try_from(missing.len()).unwrap_or(u16::MAX);
         Some(Withheld { address, owner, count })
     }

@@ -17,10 +17,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{GroupKey, Instant, Load, Measure, NodeId, Rule};
 
 /// Measures that make a mean; with one each second, half a minute until a step is all known.
 const SMOOTHED_OVER: u32 = 16;
@@ -32,63 +30,9 @@ const NOISE_MIN: u32 = 50;
 const SETTLES: Duration = Duration::from_secs(30);
 /// Measures older than this are no measures.
 const STALE: Duration = Duration::from_secs(10);
-/// The most that a node may seem to be used, per mille; so every weight stays above zero.
-const UTILISATION_COUNTED_MAX: u16 = 900;
 /// A group that was given away and has come back is not given again for balance before this: it
 /// may be the group that is the load.
 const GIVEN_REST: Duration = Duration::from_secs(600);
-
-/// All of what a host can bear, in the unit of [`Load::utilisation`].
-pub(super) const WHOLE: u32 = 1000;
-
-/// What the shell has measured of its host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Measure {
-    /// Processes that run or wait for a CPU, for each CPU, in hundredths.
-    pub average: u16,
-    /// Time in which the CPUs were not idle, per mille.
-    pub busy: u16,
-    /// Connections on the VIPs of this host, if somebody counts them; shown, not counted with.
-    pub connections: Option<u32>,
-    /// What a check says instead of all that: how much of what the host can bear is used, per
-    /// mille.
-    pub given: Option<u16>,
-}
-
-impl Measure {
-    /// How much of what the host can bear is used, per mille.
-    fn utilisation(&self) -> u16 {
-        let measured = self.busy.max(self.average.saturating_mul(10));
-        self.given.unwrap_or(measured).min(1000)
-    }
-}
-
-/// How busy a node is, as it tells its peers: damped, the same number for everybody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    /// How much of what the host can bear is used, per mille, 0 to 1000.
-    pub utilisation: u16,
-    /// How many groups the node had when this was counted.
-    pub groups: u16,
-    /// Connections on its VIPs, if known.
-    pub connections: Option<u32>,
-}
-
-impl Load {
-    /// How busy the node should be with another number of groups.
-    fn expected(&self, groups: u16) -> u16 {
-        if self.groups == 0 {
-            return self.utilisation;
-        }
-        let each = u32::from(self.utilisation) * u32::from(groups) / u32::from(self.groups);
-        u16::try_from(each).unwrap_or(u16::MAX).min(1000)
-    }
-
-    /// What is left of a node, per mille, at least a tenth.
-    pub(super) fn headroom(&self) -> u32 {
-        WHOLE - u32::from(self.utilisation.min(UTILISATION_COUNTED_MAX))
-    }
-}
 
 /// Makes what is told to peers from what the shell measures.
 #[derive(Clone, Debug, Default)]
@@ -164,33 +108,33 @@ impl Node {
     pub(super) fn measured(&mut self, measure: Option<Measure>) {
         let held = self.groups.values().filter(|here| here.holding.meant()).count();
         let held = u16::try_from(held).unwrap_or(u16::MAX);
-        self.meter.measure(self.now, measure, held);
-        self.meter.revise(self.now, self.holds(Rule::LoadDamped));
+        self.meter.measure(self.env.now, measure, held);
+        self.meter.revise(self.env.now, self.enforces(Rule::LoadDamped));
     }
 
     /// How busy a node says it is.
     pub(super) fn load_of(&self, node: NodeId) -> Option<Load> {
-        if node == self.configuration.me {
-            return self.meter.load(self.now);
+        if node == self.env.configuration.me {
+            return self.meter.load(self.env.now);
         }
         self.peers.get(&node).filter(|peer| peer.alive()).and_then(|peer| peer.load)
     }
 
     /// The same, if placement goes by it.
     pub(super) fn counted_load(&self, node: NodeId) -> Option<Load> {
-        let counts = self.configuration.load_aware && self.holds(Rule::LoadCounts);
+        let counts = self.env.configuration.load_aware && self.enforces(Rule::LoadCounts);
         if counts { self.load_of(node) } else { None }
     }
 
     /// Whether this node gave the group away for balance so lately that it keeps it now.
     pub(super) fn gave_lately(&self, group: GroupKey) -> bool {
-        self.configuration.load_aware
-            && self.given.get(&group).is_some_and(|at| self.now.since(*at) < GIVEN_REST)
+        self.env.configuration.load_aware
+            && self.given.get(&group).is_some_and(|at| self.env.now.since(*at) < GIVEN_REST)
     }
 
     /// Remembers what is given away for balance.
     pub(super) fn note_given(&mut self, groups: &[GroupKey]) {
-        let now = self.now;
+        let now = self.env.now;
         self.given.retain(|_, at| now.since(*at) < GIVEN_REST);
         self.given.extend(groups.iter().map(|group| (*group, now)));
     }

@@ -19,15 +19,13 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Inability, Report, Verdict};
-use super::configuration::Group;
 use super::group::Holding;
-use super::identity::{GroupKey, HardwareAddress, NodeId};
-use super::instant::Instant;
-use super::message::{NodePhase, Tenure};
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::rules::Rule;
+use super::types::{
+    Action, Group, GroupKey, HardwareAddress, Inability, Instant, NodeId, NodePhase, Report, Rule,
+    Tenure, Verdict,
+};
 
 /// Between two announcements by which a group is defended (RFC 5227 1.1, `DEFEND_INTERVAL`).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
@@ -141,13 +139,13 @@ impl Node {
 
     /// How long before taking the network is asked: as long as a silent peer is suspected.
     pub(super) fn foresight(&self) -> Duration {
-        self.configuration.timing.heartbeat / 2
+        self.env.configuration.timing.heartbeat / 2
     }
 
     /// Whether the group is being handed to this node: then its owner has looked.
     fn is_handed_over(&self, group: GroupKey) -> bool {
         let tenure = self.claims.latest(group).map(|claim| claim.tenure);
-        tenure == Some(Tenure::MovingTo(self.configuration.me))
+        tenure == Some(Tenure::MovingTo(self.env.configuration.me))
     }
 
     /// Plans when the network is asked about a group that would be taken at `take_at`, and puts
@@ -173,15 +171,15 @@ impl Node {
     /// it: places change, and two nodes must not take it in the same moment (seed 45687).
     fn shunned_by_rank(&mut self, group: GroupKey) -> Option<Shunned> {
         self.groups.get(&group)?.lookout.shunned?;
-        let place = self.line(group).iter().position(|node| *node == self.configuration.me);
+        let place = self.line(group).iter().position(|node| *node == self.env.configuration.me);
         let length = self.shunned_for(place);
         let here = self.groups.get_mut(&group)?;
         here.lookout.shunned.as_mut()?.length = length;
-        here.lookout.shunned(self.now)
+        here.lookout.shunned(self.env.now)
     }
 
     fn shunned_for(&self, place: Option<usize>) -> Duration {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         let length = if place == Some(0) { SHUNNED } else { SHUNNED_BY_OTHERS };
         let place = place.and_then(|place| u32::try_from(place).ok()).unwrap_or(0);
         length.max(timing.detection()) + timing.rank_skew.saturating_mul(place)
@@ -208,15 +206,15 @@ impl Node {
         }
         let line = self.line(group);
         let next = line.into_iter().find(|node| *node != claim.owner);
-        (next == Some(self.configuration.me)).then_some(owner.kernel.suspected_at)
+        (next == Some(self.env.configuration.me)).then_some(owner.kernel.suspected_at)
     }
 
     /// Asks about every group for which it is time.
     pub(super) fn ask_what_is_due(&mut self) {
-        if self.now < self.asks_due {
+        if self.env.now < self.asks_due {
             return;
         }
-        let now = self.now;
+        let now = self.env.now;
         let due = self.groups.iter().filter(|(_, here)| here.lookout.ask_at <= Some(now));
         let due = due.filter(|(_, here)| here.lookout.ask_at.is_some());
         let due: Vec<GroupKey> = due.map(|(group, _)| *group).collect();
@@ -234,7 +232,7 @@ impl Node {
     /// Has the clients of a held group told one by one that it is here, at most once in
     /// [`CORRECT_INTERVAL`], else when that is over.
     fn correct(&mut self, group: GroupKey) {
-        let now = self.now;
+        let now = self.env.now;
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.lookout.correct_at = None;
@@ -245,7 +243,7 @@ impl Node {
             self.asks_due = self.asks_due.min(next);
         } else if sure {
             here.lookout.corrected_at = Some(now);
-            self.actions.push(Action::Correct { group, epoch });
+            self.env.actions.push(Action::Correct { group, epoch });
         }
     }
 
@@ -259,14 +257,15 @@ impl Node {
     /// Asks the network about a group, unless too much has been asked lately: then it is as if
     /// nobody had answered. Tells whether it has been asked.
     pub(super) fn ask(&mut self, group: GroupKey) -> bool {
-        let (now, rate) = (self.now, self.pace().rate);
-        let addresses = self.configuration.groups.get(&group).map_or(1, Group::address_count);
+        let (now, rate) = (self.env.now, self.pace().rate);
+        let addresses = self.env.configuration.groups.get(&group).map_or(1, Group::address_count);
         let Some(here) = self.groups.get_mut(&group) else { return false };
         here.lookout.ask_at = None;
         here.lookout.asked_at = Some(now);
-        let asks = self.holds(Rule::LookBeforeTake) && self.questions.spend(now, addresses, rate);
+        let asks =
+            self.enforces(Rule::LookBeforeTake) && self.questions.spend(now, addresses, rate);
         if asks {
-            self.actions.push(Action::Probe { group });
+            self.env.actions.push(Action::Probe { group });
         }
         asks
     }
@@ -274,12 +273,12 @@ impl Node {
     /// Called when a group is about to be taken.
     pub(super) fn look_while_taking(&mut self, group: GroupKey) {
         let handed_over = self.is_handed_over(group);
-        let since = self.now.before(self.configuration.timing.heartbeat);
+        let since = self.env.now.before(self.env.configuration.timing.heartbeat);
         let asked = self.groups.get(&group).is_none_or(|here| here.lookout.asked_since(since));
         if !handed_over && !asked {
             self.ask(group);
         }
-        let now = self.now;
+        let now = self.env.now;
         if let Some(here) = self.groups.get_mut(&group) {
             here.lookout.took_at = (!handed_over).then_some(now);
         }
@@ -298,9 +297,9 @@ impl Node {
     }
 
     fn stranger_claims(&mut self, group: GroupKey, hardware: HardwareAddress) {
-        let now = self.now;
-        let force = self.configuration.groups.get(&group).is_some_and(|group| group.force);
-        let yields = !force && self.holds(Rule::StrangerNotDisplaced);
+        let now = self.env.now;
+        let force = self.env.configuration.groups.get(&group).is_some_and(|group| group.force);
+        let yields = !force && self.enforces(Rule::StrangerNotDisplaced);
         let Some(here) = self.groups.get(&group) else { return };
         let was_first = here.lookout.took_at.is_some_and(|at| now.since(at) <= SETTLING);
         match here.holding {
@@ -323,7 +322,7 @@ impl Node {
 
     /// Leaves a group to a stranger, until he has not answered for a while.
     fn shun(&mut self, group: GroupKey, hardware: HardwareAddress) {
-        let now = self.now;
+        let now = self.env.now;
         let length = self.shunned_for(Some(0));
         let Some(here) = self.groups.get_mut(&group) else { return };
         let known = here.lookout.stranger(now) == Some(hardware);
@@ -337,12 +336,12 @@ impl Node {
     /// The group is held here no more: a stranger who has claimed it until a moment ago has it as far
     /// as is known, whatever this node did about it while it held the group (seed 1038).
     pub(super) fn remember_claimant(&mut self, group: GroupKey) {
-        let force = self.configuration.groups.get(&group).is_none_or(|group| group.force);
-        let lately = self.configuration.timing.detection();
+        let force = self.env.configuration.groups.get(&group).is_none_or(|group| group.force);
+        let lately = self.env.configuration.timing.detection();
         let Some(here) = self.groups.get(&group) else { return };
-        if let Some(hardware) = here.lookout.claimant_within(self.now, lately)
+        if let Some(hardware) = here.lookout.claimant_within(self.env.now, lately)
             && !force
-            && self.holds(Rule::StrangerNotDisplaced)
+            && self.enforces(Rule::StrangerNotDisplaced)
         {
             self.shun(group, hardware);
         }
@@ -352,7 +351,7 @@ impl Node {
     /// sooner is answered to the clients that are known, each alone, and to all when the interval is
     /// over.
     fn defend(&mut self, group: GroupKey, hardware: HardwareAddress) {
-        let now = self.now;
+        let now = self.env.now;
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.lookout.claimant = Some((hardware, now));
@@ -370,16 +369,16 @@ impl Node {
             lookout.claimant_told_at = Some(now);
             self.report(Report::SecondClaimant { group, hardware, node: None });
         }
-        if !planned && self.holds(Rule::Defence) {
+        if !planned && self.enforces(Rule::Defence) {
             self.announcements.hasten(next, group);
         }
-        if next > now && self.holds(Rule::DirectedDefence) {
+        if next > now && self.enforces(Rule::DirectedDefence) {
             self.correct(group);
         }
     }
 
     fn peer_claims(&mut self, node: NodeId, group: GroupKey, hardware: HardwareAddress) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(here) = self.groups.get_mut(&group) else { return };
         let settled = here.lookout.took_at.is_none_or(|at| now.since(at) > SETTLING);
         let held = matches!(here.holding, Holding::Held { .. });

@@ -10,7 +10,7 @@
 //!
 //! Everything else (who lives, who is next, planned moves) is as in mode availability; the lease
 //! only decides whether the kernel may answer. Two leases for one group never overlap, because two
-//! majorities share a voter and a voter promises a group to one node (`voter`, `leases`). So
+//! majorities share a voter and a voter promises a group to one node (`quorum`). So
 //! whatever this node believes, it does not answer besides another, and when two claims meet the
 //! one with a lease insists.
 //!
@@ -19,94 +19,80 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Report};
-use super::configuration::{Mode, promise};
 use super::group::{Holding, Occurrence, Purpose};
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::leases::GrantTerms;
-use super::message::{LeaseGrant, Message, Vote};
 use super::node::Node;
-use super::rules::Rule;
+use super::quorum::{PeerView, Situation};
+use super::types::{
+    GroupKey, Instant, LeaseGrant, LeaseRequest, Message, Mode, NodeId, NodePhase, Recollection,
+    Report, Rule, lease_of,
+};
 
-/// A voter that goes by another list is asked again after so many heartbeats: files are mended.
-const AGREED_AFTER: u32 = 3;
-
-/// How it stands with the gate of the groups in mode majority.
+/// The lease of all groups in mode majority that are in the kernel: it has one gate for them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Door {
+pub(super) struct CommonLease {
     /// Until when every group behind it has a lease; `None` while there is no group behind it.
     until: Option<Instant>,
-    /// Something that it depends on has changed.
-    pub(super) stale: bool,
-    /// Whether it was open when last looked at.
-    open: bool,
-    /// Whether there is any group of that mode.
-    pub(super) needed: bool,
-    /// When a majority that is in touch will have been so for long enough.
-    settles: Option<Instant>,
-    /// Whether it has.
-    settled: bool,
+    /// Whether it was running when last looked at.
+    running: bool,
 }
 
 impl Node {
+    /// Tells a node that has just been made what the process before it has stored for
+    /// [`Action::RememberVoters`](super::Action::RememberVoters). Called before the first step, if
+    /// at all.
+    pub fn recall_voters(&mut self, recollection: Recollection) {
+        self.quorum.recall(&self.env, recollection);
+    }
+
     /// Whether a group may be answered only under a lease.
     pub(super) fn strict(&self, group: GroupKey) -> bool {
-        let group = self.configuration.groups.get(&self.group_of(group));
+        let group = self.env.configuration.groups.get(&self.group_of(group));
         group.is_some_and(|it| it.mode == Mode::Majority)
+    }
+
+    /// What the quorum must know of a peer.
+    pub(super) fn peer_view(&self, node: NodeId) -> PeerView {
+        let peer = self.peers.get(&node);
+        let own = self.env.configuration.timing.lease();
+        let said = peer.map(|peer| peer.said.interval * u32::from(peer.said.misses));
+        PeerView {
+            node,
+            incarnation: peer.and_then(|peer| peer.incarnation),
+            isolated: peer.is_some_and(|peer| peer.said.phase == Some(NodePhase::Isolated)),
+            lease: said.map_or(own, lease_of),
+        }
+    }
+
+    /// What the quorum must know of this moment.
+    fn situation(&self) -> Situation {
+        let mut situation = Situation::default();
+        for (near, voter) in situation.near.iter_mut().zip(self.quorum.voters()) {
+            *near = *voter == self.env.configuration.me || self.hears_and_is_heard(*voter);
+        }
+        let contested = self.contests.keys().filter(|group| self.strict(**group));
+        situation.contested_since = contested.map(|group| self.contested_since(*group)).max();
+        situation
     }
 
     /// Whether a majority of the voters would grant this node anything, as far as it can tell.
     pub(super) fn majority_in_touch(&self) -> bool {
-        let voters = self.leases.voters().iter();
-        let near = voters.filter(|voter| self.is_near(**voter) && !self.disagrees(**voter));
-        near.count() >= self.leases.majority()
+        self.quorum.is_in_touch(&self.env, &self.situation())
     }
 
-    fn is_near(&self, voter: NodeId) -> bool {
-        voter == self.configuration.me || self.hears_and_is_heard(voter)
-    }
-
-    /// Whether a voter goes by another list of voters, or waits for others to go by the same, as far
-    /// as it has said.
-    fn disagrees(&self, voter: NodeId) -> bool {
-        let answered = self.leases.answered(voter);
-        matches!(answered, Some((_, Vote::VotersDiffer | Vote::Waiting)))
-            && self.holds(Rule::VotersAgree)
-    }
-
-    /// Whether no group here can have a lease while those who are near disagree: others may.
-    fn majority_disagrees(&self) -> bool {
-        let mut voters = self.leases.voters().iter();
-        let against = voters.any(|voter| self.is_near(*voter) && self.disagrees(*voter));
-        against && !self.majority_in_touch()
-    }
-
-    /// Follows whether a majority is in touch. Of nodes that come back together one is heard first:
-    /// those that are not heard yet are not dead, so nothing is taken for two heartbeats.
+    /// Follows whether a majority is in touch.
     pub(super) fn watch_majority(&mut self) {
-        if !self.door.needed {
+        if !self.quorum.is_needed() {
             return;
         }
         self.watch_hearing();
-        let wait = self.configuration.timing.heartbeat * 2;
-        self.door.settles = if self.majority_in_touch() {
-            Some(self.door.settles.unwrap_or(self.now + wait))
-        } else {
-            None
-        };
-        let settled = self.door.settles.is_some_and(|at| at <= self.now);
-        if self.door.settled != settled {
-            self.door.settled = settled;
-            self.door.stale = true;
-            self.evaluate = true;
-        }
+        let situation = self.situation();
+        self.evaluate |= self.quorum.watch(&self.env, &situation);
     }
 
     /// Follows which peers say that they hear no majority of the voters.
     fn watch_hearing(&mut self) {
-        let (voters, majority) = (self.leases.voters().to_vec(), self.leases.majority());
-        let ours = self.configuration.timing.detection();
+        let (voters, majority) = (self.quorum.voters(), self.quorum.majority());
+        let ours = self.env.configuration.timing.detection();
         for (node, peer) in &mut self.peers {
             let within = peer.detection(ours);
             let heard = |voter: &&NodeId| **voter == *node || peer.hears(**voter, None, within);
@@ -120,12 +106,12 @@ impl Node {
     /// Whether this node may claim a group of that mode: without a majority of the voters it could
     /// not answer for it, and its claim would only be in the way of others.
     pub(super) fn may_ask(&self, group: GroupKey) -> bool {
-        !self.strict(group) || self.door.settled || !self.holds(Rule::MajorityToTake)
+        !self.strict(group) || self.quorum.is_settled() || !self.enforces(Rule::MajorityToTake)
     }
 
     /// Whether a group is one of those that this node has a lease for.
     pub(super) fn leased(&self, group: GroupKey) -> bool {
-        self.leased_until(group) > self.now
+        self.leased_until(group) > self.env.now
     }
 
     /// For how long the kernel may answer for the groups in mode majority without hearing from
@@ -134,148 +120,101 @@ impl Node {
     /// what it says now replaces what it said before.
     #[must_use]
     pub fn granted(&self) -> Option<Duration> {
-        let until = self.door.until?;
-        (until > self.now).then(|| until.since(self.now))
+        let until = self.common_lease.until?;
+        (until > self.env.now).then(|| until.since(self.env.now))
     }
 
     /// Follows the list of voters, and which groups there are in this mode.
     pub(super) fn enlist(&mut self) {
-        let nodes = &self.configuration.nodes;
-        let voters = nodes.iter().filter(|(_, member)| member.votes).map(|(node, _)| *node);
-        self.leases.set_voters(self.now, voters.collect());
-        self.electorate.go_by(self.leases.voters().to_vec());
-        self.door.stale = true;
-        let mut groups = self.configuration.groups.values();
-        self.door.needed = groups.any(|group| group.mode == Mode::Majority);
+        self.quorum.reconfigure(&self.env);
         self.align_wishes();
     }
 
     /// Wants a lease for what is here of every group in this mode and for no other group, whatever
     /// the configuration said when it came here.
     fn align_wishes(&mut self) {
-        if !self.holds(Rule::WishesAligned) {
+        if !self.enforces(Rule::WishesAligned) {
             return;
         }
         let here: Vec<(GroupKey, Holding)> =
             self.groups.iter().map(|(group, here)| (*group, here.holding)).collect();
         for (group, holding) in here {
             if holding != Holding::Idle && self.strict(group) {
-                self.leases.want(group);
-            } else if !self.strict(group) && self.configuration.groups.contains_key(&group) {
-                self.leases.give_up(group);
+                self.quorum.want(group);
+            } else if !self.strict(group) && self.env.configuration.groups.contains_key(&group) {
+                self.quorum.give_up(group);
             }
         }
+    }
+
+    /// Follows whether this node may vote, and asks those who have voted under lists that it
+    /// remembers what they go by.
+    pub(super) fn follow_lists(&mut self) {
+        for (voter, request) in self.quorum.follow_lists(&mut self.env) {
+            if self.peers.contains_key(&voter) {
+                self.env.send(voter, Message::LeaseRequest(request));
+            }
+        }
+    }
+
+    /// What was to be remembered is stored, or could not be.
+    pub(super) fn voters_stored(&mut self, done: bool) {
+        self.quorum.stored(self.env.now, done);
     }
 
     /// Asks every voter that is due: each heartbeat, at once when there is something new, and
     /// more often while a group waits.
     pub(super) fn ask_voters(&mut self) {
-        let voters = self.leases.voters().to_vec();
-        for voter in voters {
-            if self.now < self.ask_at(voter) {
-                continue;
-            }
-            // Whether a majority is in touch may have changed without anything else.
-            self.door.stale |= self.asking;
-            let lease = self.configuration.timing.lease();
-            for request in self.leases.requests(self.now, voter, lease) {
-                if voter == self.configuration.me {
-                    for grant in self.vote(voter, &request) {
-                        self.on_lease_grant(voter, &grant);
-                    }
-                } else {
-                    let message = Message::LeaseRequest(request);
-                    self.actions.push(Action::Send { to: voter, message });
-                }
-            }
-        }
+        let situation = self.situation();
+        self.quorum.ask(&mut self.env, &situation);
     }
 
-    /// When a voter is to be asked next.
-    fn ask_at(&self, voter: NodeId) -> Instant {
-        let timing = &self.configuration.timing;
-        let idle = !self.leases.concerns(voter);
-        if idle && !(self.door.needed && self.is_near(voter)) {
-            return Instant::NEVER;
+    /// A peer asks this node as a voter.
+    pub(super) fn on_lease_request(&mut self, from: NodeId, request: &LeaseRequest) {
+        let peer = self.peer_view(from);
+        for grant in self.quorum.vote(&self.env, &peer, request) {
+            self.env.send(from, Message::LeaseGrant(grant));
         }
-        let Some(asked_at) = self.leases.asked_at(voter) else { return self.now };
-        if idle {
-            // Asked although nothing is wanted, a voter says whether it goes by the same list.
-            return match self.leases.answered(voter) {
-                None => asked_at + timing.heartbeat,
-                Some((_, Vote::VotersDiffer | Vote::Waiting)) => {
-                    asked_at + timing.heartbeat * AGREED_AFTER
-                }
-                Some((_, Vote::Granted | Vote::Starting)) => Instant::NEVER,
-            };
-        }
-        if self.leases.has_news_for(voter) {
-            return self.now;
-        }
-        let contested = self.contests.keys().filter(|group| self.strict(**group));
-        let contested = contested.map(|group| self.contested_since(*group)).max();
-        if contested.is_some_and(|since| asked_at < since) {
-            return self.now;
-        }
-        let unheard = matches!(self.leases.answered(voter), Some((_, Vote::Starting)));
-        let urgent = self.leases.lacks(voter) || self.asking || contested.is_some() || unheard;
-        asked_at + if urgent && self.is_near(voter) { timing.retry } else { timing.heartbeat }
-    }
-
-    /// When [`Node::ask_voters`] or [`Node::revise_leases`] has something to do.
-    pub(super) fn lease_deadline(&self) -> Instant {
-        let asks = self.leases.voters().iter().map(|voter| self.ask_at(*voter)).min();
-        let closes = self.door.until.filter(|until| *until > self.now);
-        let settles = self.door.settles.filter(|at| *at > self.now);
-        let times = [asks, closes, settles];
-        times.into_iter().flatten().min().unwrap_or(Instant::NEVER)
     }
 
     /// A voter has answered.
     pub(super) fn on_lease_grant(&mut self, from: NodeId, grant: &LeaseGrant) {
-        let before = self.leases.answered(from).map(|(_, vote)| vote);
-        let from_receipt = (!self.holds(Rule::LeaseFromAsking)).then_some(self.now);
-        if let Some(backing) = &grant.backing {
-            self.electorate.note(from, Instant::from_nanos(grant.asked_at).min(self.now), backing);
-        }
-        let lease = self.backed(from, grant);
-        let floored = self.holds(Rule::LeaseFloor);
-        self.leases.grant(from, grant, GrantTerms { lease, from: from_receipt, floored });
-        self.door.stale = true;
-        let vote = self.leases.answered(from).map(|(_, vote)| vote);
-        if vote == Some(Vote::VotersDiffer) && before != Some(Vote::VotersDiffer) {
-            self.report(Report::VotersDiffer { voter: from });
+        let peer = self.peer_view(from);
+        self.quorum.on_grant(&mut self.env, &peer, grant);
+    }
+
+    /// A peer has said good-bye, or its guardian has: its kernel has let go of everything.
+    pub(super) fn release_promises(&mut self, node: NodeId) {
+        if let Some(incarnation) = self.peers.get(&node).and_then(|peer| peer.incarnation) {
+            self.quorum.release(node, incarnation);
         }
     }
 
-    /// How long a lease is that follows from a grant: as long as the voter vouches for it.
-    fn backed(&self, from: NodeId, grant: &LeaseGrant) -> Duration {
-        let lease = self.configuration.timing.lease();
-        if !self.holds(Rule::LeaseStated) {
-            return lease;
-        }
-        match &grant.backing {
-            Some(backing) => lease.min(backing.lease),
-            // Older software promises for its own lease, and for kernels that are never late.
-            None => lease.min(self.lease_of_peer(from)).saturating_sub(promise(Duration::ZERO)),
-        }
+    /// When the quorum or [`Node::revise_leases`] has something to do.
+    pub(super) fn lease_deadline(&self) -> Instant {
+        let closes = self.common_lease.until.filter(|until| *until > self.env.now);
+        let quorum = self.quorum.deadline(&self.env, &self.situation());
+        quorum.min(closes.unwrap_or(Instant::NEVER))
     }
 
     /// Acts on what the leases have become: adds what waited for one, and follows the gate.
     pub(super) fn revise_leases(&mut self) {
-        let over = self.door.until.is_some_and(|until| until <= self.now) && self.door.open;
-        if !std::mem::take(&mut self.door.stale) && !over {
+        let lease = self.common_lease;
+        let over = lease.until.is_some_and(|until| until <= self.env.now) && lease.running;
+        if !self.quorum.take_change() && !over {
             return;
         }
-        self.asking = false;
-        let wanted: Vec<GroupKey> = self.leases.wanted().collect();
+        let mut waiting = false;
+        let wanted: Vec<GroupKey> = self.quorum.wanted().collect();
         let mut behind: Option<Instant> = None;
-        let (in_touch, opposed) = (self.majority_in_touch(), self.majority_disagrees());
+        let situation = self.situation();
+        let in_touch = self.quorum.is_in_touch(&self.env, &situation);
+        let opposed = self.quorum.is_opposed(&self.env, &situation);
         for group in wanted {
             let Some(here) = self.groups.get(&group) else { continue };
             let (holding, until) = (here.holding, self.leased_until(group));
             match holding {
-                Holding::Asking { .. } if until > self.now => {
+                Holding::Asking { .. } if until > self.env.now => {
                     // It has waited: who else has the group is asked again, and counted from here.
                     self.look_while_taking(group);
                     self.admit_with(group);
@@ -284,7 +223,7 @@ impl Node {
                     behind = Some(behind.map_or(until, |least| least.min(until)));
                 }
                 Holding::Asking { .. } if !in_touch => self.let_go(group, Purpose::Free),
-                Holding::Asking { .. } => self.asking = true,
+                Holding::Asking { .. } => waiting = true,
                 Holding::Adding { .. } | Holding::Held { .. } if opposed => {
                     self.let_go(group, Purpose::Free);
                 }
@@ -295,20 +234,22 @@ impl Node {
                 Holding::Idle => {}
             }
         }
-        self.door.until = behind;
-        self.follow_door();
-        self.door.stale = false;
+        self.quorum.set_waiting(waiting);
+        self.common_lease.until = behind;
+        self.follow_common_lease();
+        // What has been done here changes nothing for it.
+        let _ = self.quorum.take_change();
     }
 
     /// Tells when the gate opens or closes by the voters, and announces anew what it hid.
-    fn follow_door(&mut self) {
-        let open = self.door.until.is_none_or(|until| until > self.now);
-        if open == self.door.open {
+    fn follow_common_lease(&mut self) {
+        let running = self.common_lease.until.is_none_or(|until| until > self.env.now);
+        if running == self.common_lease.running {
             return;
         }
-        self.door.open = open;
+        self.common_lease.running = running;
         let held: Vec<GroupKey> = self
-            .leases
+            .quorum
             .wanted()
             .filter(|group| {
                 let holding = self.groups.get(group).map(|here| here.holding);
@@ -316,13 +257,13 @@ impl Node {
             })
             .collect();
         let groups = u16::try_from(held.len()).unwrap_or(u16::MAX);
-        if !open {
+        if !running {
             self.report(Report::MajorityLost { groups });
         } else if groups > 0 {
             self.report(Report::MajorityBack { groups });
         }
         for group in held {
-            if open {
+            if running {
                 self.start_announcing(group);
             } else {
                 self.announcements.stop(group);
@@ -334,13 +275,13 @@ impl Node {
     pub(super) fn note_holding(&mut self, group: GroupKey, holding: Holding) {
         if holding == Holding::Idle {
             if !self.is_elsewhere(group, group) {
-                self.leases.give_up(group);
+                self.quorum.give_up(group);
             }
-            self.door.stale = true;
+            self.quorum.note_change();
         } else if self.strict(group) && holding.meant() {
-            self.leases.want(group);
+            self.quorum.want(group);
             self.want_further(group);
-            self.door.stale = true;
+            self.quorum.note_change();
         }
     }
 }

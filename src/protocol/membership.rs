@@ -16,13 +16,11 @@
 
 use std::time::Duration;
 
-use super::action::{Report, Verdict};
 use super::health::ReachState;
-use super::identity::{Incarnation, NodeId};
-use super::instant::Instant;
-use super::message::{Heard, Heartbeat, NodePhase};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Heard, Heartbeat, Incarnation, Instant, NodeId, NodePhase, Report, Rule, Verdict,
+};
 
 /// Heartbeats that say good-bye: one may be lost.
 pub(super) const FAREWELLS: u8 = 3;
@@ -30,7 +28,7 @@ pub(super) const FAREWELLS: u8 = 3;
 impl Node {
     /// Takes in that a datagram of a peer has come, whatever it says.
     pub(super) fn hear(&mut self, from: NodeId, incarnation: Incarnation, received_at: Instant) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if peer.incarnation != Some(incarnation) {
             self.meet(from, incarnation);
@@ -50,7 +48,7 @@ impl Node {
 
     /// A new life of a peer: what the old one said is void, but its claims stay.
     fn meet(&mut self, from: NodeId, incarnation: Incarnation) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let known = peer.incarnation.is_some();
         peer.incarnation = Some(incarnation);
@@ -60,7 +58,7 @@ impl Node {
         peer.hears.clear();
         peer.clock_ahead = None;
         peer.clock_said = 0;
-        peer.inbound = super::peers::Inbound::default();
+        self.claims.begin_life(from);
         peer.said.phase = None;
         peer.up_since = now;
         peer.unable.clear();
@@ -81,8 +79,8 @@ impl Node {
 
     /// Takes in a heartbeat.
     pub(super) fn on_heartbeat(&mut self, from: NodeId, received_at: Instant, beat: Heartbeat) {
-        let received_at = received_at.min(self.now);
-        let within = self.configuration.timing.detection();
+        let received_at = received_at.min(self.env.now);
+        let within = self.env.configuration.timing.detection();
         if beat.phase == NodePhase::Left {
             // Nothing else of it matters; it may have been sealed long ago, for this day.
             self.set_verdict(from, Verdict::Left, Duration::ZERO);
@@ -109,7 +107,8 @@ impl Node {
         }
         if peer.listen(&beat) {
             self.evaluate = true;
-            self.heirs_due = self.heirs_due.min(self.now + self.configuration.timing.heartbeat);
+            self.heirs_due =
+                self.heirs_due.min(self.env.now + self.env.configuration.timing.heartbeat);
         }
         let trusted = matches!(beat.phase, NodePhase::Active | NodePhase::Leaving);
         let mut hears = std::collections::BTreeMap::new();
@@ -121,11 +120,11 @@ impl Node {
         };
         let lost_some = hears.iter().any(|(node, (_, at))| lost(node, at, peer));
         peer.hears = hears;
-        peer.inbound.target = beat.log;
+        self.claims.aim(from, beat.log);
         if trusted {
             self.corroborate(from, &beat.heard, received_at);
         }
-        if lost_some && self.holds(Rule::Relay) {
+        if lost_some && self.enforces(Rule::Relay) {
             self.restart_log(from);
         }
         self.learn_name(from, beat.name);
@@ -143,10 +142,10 @@ impl Node {
 
     /// Learns from a live peer's table when others were last heard.
     fn corroborate(&mut self, witness: NodeId, heard: &[Heard], received_at: Instant) {
-        if !self.holds(Rule::Corroboration) {
+        if !self.enforces(Rule::Corroboration) {
             return;
         }
-        let detection = self.configuration.timing.detection();
+        let detection = self.env.configuration.timing.detection();
         for line in heard.iter().filter(|line| line.node != witness) {
             let at = received_at.before(line.age);
             if line.age <= detection {
@@ -172,8 +171,8 @@ impl Node {
     }
 
     fn answer_solicitation(&mut self, from: NodeId) {
-        let pause = self.configuration.timing.retry / 4;
-        let now = self.now;
+        let pause = self.env.configuration.timing.retry / 4;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if now.since(peer.answered_at) < pause {
             return;
@@ -225,14 +224,14 @@ impl Node {
     fn hears_others(&self, suspect: NodeId) -> bool {
         let last = |peer: &super::peers::Peer| peer.heard_at.max(peer.relayed_at);
         let Some(silent_since) = self.peers.get(&suspect).and_then(last) else { return false };
-        let after = silent_since + self.configuration.timing.heartbeat * 3 / 2;
+        let after = silent_since + self.env.configuration.timing.heartbeat * 3 / 2;
         let others = self.peers.iter().filter(|(node, _)| **node != suspect);
         others.filter_map(|(_, peer)| peer.heard_at).any(|heard_at| heard_at > after)
     }
 
     /// Whether this node may call a silent peer dead, given whether it hears nobody else.
     fn may_accuse(&mut self, alone: bool) -> bool {
-        if self.phase == NodePhase::Active && alone && self.holds(Rule::SelfTest) {
+        if self.phase == NodePhase::Active && alone && self.enforces(Rule::SelfTest) {
             // One peer that falls silent is likely dead; several at once are likely cut off.
             let several = self.peers.values().filter(|peer| peer.alive()).count() > 1;
             return match self.reach_state() {
@@ -257,17 +256,17 @@ impl Node {
         let Some(freshest) = peer.heard_at.max(peer.relayed_at) else {
             return (peer.verdict, Duration::ZERO);
         };
-        let detection = peer.detection(self.configuration.timing.detection());
-        let silence = self.now.since(freshest);
+        let detection = peer.detection(self.env.configuration.timing.detection());
+        let silence = self.env.now.since(freshest);
         if peer.verdict == Verdict::Dead && silence > detection {
             return (Verdict::Dead, silence);
         }
-        let counted = self.now.since(freshest.max(peer.credit_until));
+        let counted = self.env.now.since(freshest.max(peer.credit_until));
         let verdict = if counted > detection {
             Verdict::Dead
         } else if counted > detection.saturating_sub(self.suspicion()) {
             Verdict::Suspect
-        } else if self.now.since(peer.heard_at.unwrap_or(Instant::START).max(peer.credit_until))
+        } else if self.env.now.since(peer.heard_at.unwrap_or(Instant::START).max(peer.credit_until))
             <= detection
         {
             Verdict::Up
@@ -279,12 +278,12 @@ impl Node {
 
     /// How long before its death a silent peer is suspected.
     fn suspicion(&self) -> Duration {
-        self.configuration.timing.heartbeat / 2
+        self.env.configuration.timing.heartbeat / 2
     }
 
     /// When the verdict on some peer may change next by silence alone.
     pub(super) fn verdict_deadline(&self) -> Instant {
-        let ours = self.configuration.timing.detection();
+        let ours = self.env.configuration.timing.detection();
         let deadline = |peer: &super::peers::Peer| {
             let freshest = peer.heard_at.max(peer.relayed_at)?.max(peer.credit_until);
             let direct = peer.heard_at.unwrap_or(Instant::START).max(peer.credit_until);
@@ -301,7 +300,7 @@ impl Node {
                 Verdict::Suspect => {
                     let death = freshest + detection + after;
                     let again = peer.solicited_at + self.pause(peer);
-                    Some(if death > self.now { death.min(again) } else { again })
+                    Some(if death > self.env.now { death.min(again) } else { again })
                 }
                 Verdict::Unknown | Verdict::Dead | Verdict::Left => None,
             }
@@ -311,23 +310,23 @@ impl Node {
 
     /// Between two solicitations of a suspect: short until its time is over.
     fn pause(&self, peer: &super::peers::Peer) -> Duration {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         let heard = peer.heard_at.max(peer.relayed_at).unwrap_or(Instant::START);
         let over =
-            self.now.since(heard.max(peer.credit_until)) > peer.detection(timing.detection());
+            self.env.now.since(heard.max(peer.credit_until)) > peer.detection(timing.detection());
         if over { timing.heartbeat } else { timing.retry }
     }
 
     /// Asks the suspect and all who may hear it for a sign of life.
     fn solicit(&mut self, suspect: NodeId) {
-        let now = self.now;
+        let now = self.env.now;
         let pause = self.peers.get(&suspect).map_or(Duration::ZERO, |peer| self.pause(peer));
         let Some(peer) = self.peers.get_mut(&suspect) else { return };
         if now.since(peer.solicited_at) < pause {
             return;
         }
         peer.solicited_at = now;
-        if !self.holds(Rule::Solicitation) {
+        if !self.enforces(Rule::Solicitation) {
             return;
         }
         self.send_heartbeat(suspect, true);
@@ -344,7 +343,7 @@ impl Node {
     }
 
     fn set_verdict(&mut self, node: NodeId, verdict: Verdict, silence: Duration) {
-        let now = self.now;
+        let now = self.env.now;
         let Some(peer) = self.peers.get_mut(&node) else { return };
         let from = peer.verdict;
         if from == verdict {
@@ -358,7 +357,7 @@ impl Node {
             peer.up_since = now;
             peer.awaited_since = Some(now);
             peer.returning = from == Verdict::Dead;
-            peer.outbound.sent_at = Instant::START;
+            self.claims.hasten(node);
         }
         if verdict == Verdict::Dead {
             peer.flapped(now);
@@ -367,13 +366,13 @@ impl Node {
             self.send_heartbeat(node, false);
         }
         self.evaluate = true;
-        self.heirs_due = self.heirs_due.min(now + self.configuration.timing.heartbeat);
+        self.heirs_due = self.heirs_due.min(now + self.env.configuration.timing.heartbeat);
         self.report(Report::PeerChanged { peer: node, from, to: verdict, silence });
     }
 
     /// What this node thinks of a peer; `Up` of itself.
     pub(super) fn verdict(&self, node: NodeId) -> Verdict {
-        if node == self.configuration.me {
+        if node == self.env.configuration.me {
             return Verdict::Up;
         }
         self.peers.get(&node).map_or(Verdict::Unknown, |peer| peer.verdict)

@@ -6,18 +6,22 @@
 //!
 //! | module | decides |
 //! |---|---|
+//! | `types` | nothing: what everything else is said in, and the limits of it |
+//! | `env` | nothing: time, configuration, generator and actions, handed to each |
 //! | `membership` | who lives: silence, corroborated |
 //! | `heartbeats` | what a node says of itself |
 //! | `unlisted` | members that files do not agree on |
 //! | `silent_kernel` | whether a silent peer is dead, by what its kernel answers |
 //! | `touch` | who hears this node |
-//! | `inability`, `progress` | what nodes cannot hold; whether the kernel side gets on |
+//! | `inability`, `kernel_work` | what nodes cannot hold; whether the kernel side gets on |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
-//! | `claims`, `gossip` | who claims what, and how claims travel |
+//! | `claims` | who claims what, and how claims travel |
+//! | `claim_exchange` | what a node does with claims that come and go |
 //! | `succession` | whether a group is vacant and who is next |
 //! | `group`, `ownership` | the machine of one group; taking, letting go |
 //! | `conflict` | which of two owners gives way |
-//! | `majority`, `leases`, `voter` | mode majority: asking for leases, having them, granting them |
+//! | `quorum` | leases from a majority of the voters: asking for them, having them, granting them |
+//! | `majority` | mode majority: what follows from the leases for groups |
 //! | `layout` | addresses that files have in different groups |
 //! | `regrouping` | reloads of a file that has them in other groups |
 //! | `lookout` | who outside the cluster has a group, before taking and while holding it |
@@ -25,7 +29,7 @@
 //! | `load` | how busy nodes are |
 //! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
 //! | `announcements`, `bucket` | when to announce, how much at once |
-//! | `connections` | whose connections are known to whom, and when their clients are told |
+//! | `client_connections` | whose connections are known to whom, and when their clients are told |
 //! | `continuation` | how a life goes on in another process |
 //! | `gates` | what may hold a planned move for a while |
 //! | `drain` | giving everything away, and waiting for connections to end |
@@ -35,37 +39,30 @@
 //!
 #![doc = include_str!("PROTOCOL.md")]
 
-mod action;
 mod announcements;
 mod attachment;
 mod balance;
-mod ballot;
 mod bucket;
+mod claim_exchange;
 mod claims;
-mod configuration;
+mod client_connections;
 mod conflict;
-mod connections;
 mod continuation;
 mod drain;
-mod electorate;
-mod event;
+mod env;
 mod fitness;
 mod gates;
-mod gossip;
 mod group;
 mod handover;
 mod health;
 mod heartbeats;
-mod identity;
 mod inability;
-mod instant;
+mod kernel_work;
 mod layout;
-mod leases;
 mod load;
 mod lookout;
 mod majority;
 mod membership;
-mod message;
 mod neighbours;
 mod node;
 mod orders;
@@ -74,52 +71,31 @@ mod peers;
 mod picture;
 mod plan;
 mod preservation;
-mod progress;
-mod random;
+mod quorum;
 mod regrouping;
 mod remedy;
-mod rules;
 mod silent_kernel;
-mod status;
 mod succession;
 mod tally;
 mod touch;
+mod types;
 mod unlisted;
-mod voter;
 
-pub use action::{Action, Inability, Report, Verdict};
-pub use configuration::{
-    ADDRESSES_MAX, Configuration, GROUPS_MAX, Group, LEASE_MAX, Member, Mode, NODES_MAX, Strategy,
-    Timing, promise, shortened,
-};
-pub use connections::{CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Connection};
-pub use continuation::{Acquaintance, Memory, Misfit, Obstacle};
-pub use drain::Waiting;
-pub use electorate::{Recollection, VoterRecord};
-pub use event::{
-    Attachment, Convergence, Event, Failure, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach,
-    Remover, Ticket,
-};
-pub use fitness::{FITNESS_MAX, Fitness, LastResort};
-pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
-pub use inability::unable_max;
-pub use instant::Instant;
-pub use leases::VOTERS_MAX;
-pub use load::{Load, Measure};
-pub use message::{
-    Backing, Bid, CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Errand, ErrandAnswer,
-    GROUPS_PER_OFFER, Heard, Heartbeat, LISTS_MAX, LeaseGrant, LeaseRequest, LogPosition, Message,
-    MoveReason, NodePhase, Offer, OfferAnswer, Order, REFUSED_PER_MESSAGE, Refusal,
-    SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Wish,
-};
-pub use neighbours::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use node::Node;
 pub use plan::{Hypothesis, PlanReason, PlannedMove};
-pub use preservation::{KEPT_MAX, Kept, Preserved};
-pub use random::{Random, mix};
-pub use rules::Rule;
-pub use status::{
-    Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status, Withheld,
+pub use types::{
+    ADDRESSES_MAX, Acquaintance, Action, Attachment, Backing, Bid, CLAIMS_PER_MESSAGE,
+    CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Candidate, Cause, Claim, Claims, ClaimsAck,
+    Configuration, Connection, Convergence, Epoch, Errand, ErrandAnswer, Event, Explanation,
+    FITNESS_MAX, Failure, Fitness, GROUPS_MAX, GROUPS_PER_OFFER, Group, GroupKey, GroupState,
+    GroupStatus, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Instant,
+    KEPT_MAX, Kept, KernelEvent, LEASE_MAX, LISTS_MAX, LastResort, LeaseGrant, LeaseRequest, Load,
+    LogPosition, MISSING_TOLD, Measure, Member, Memory, Message, Misfit, Mode, MoveReason,
+    NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus,
+    Obstacle, Offer, OfferAnswer, Order, PoolId, Preserved, REFUSED_PER_MESSAGE, Random, Reach,
+    Recollection, Refusal, Remover, Report, Rule, SoftwareVersion, Standing, Status, Strategy,
+    Tenure, Ticket, Timing, VOTERS_MAX, Verdict, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting,
+    Wish, Withheld, mix, promise, shortened, unable_max,
 };
 
 #[cfg(test)]

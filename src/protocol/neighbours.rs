@@ -7,32 +7,15 @@
 //! back broadcasts would leave the clients of a dead owner in the dark until their own timers end.
 //! So owners tell each other, from time to time and unacknowledged; a lost list comes again.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use super::action::{Action, Report};
 use super::announcements::REPEATS;
-use super::event::Convergence;
 use super::group::Holding;
-use super::identity::{Epoch, GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Cause, Message};
 use super::node::Node;
-use super::rules::Rule;
-
-/// IPv4 hosts in one [`Message::Neighbours`]. With [`NEIGHBOURS_V6_MAX`] they fit one datagram.
-pub const NEIGHBOURS_V4_MAX: usize = 64;
-/// IPv6 hosts in one [`Message::Neighbours`].
-pub const NEIGHBOURS_V6_MAX: usize = 20;
-
-/// A host outside the cluster, on a link that bears groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Neighbour {
-    /// Its address.
-    pub address: IpAddr,
-    /// Its hardware address (Ethernet).
-    pub hardware: [u8; 6],
-}
+use super::types::{
+    Action, Cause, Convergence, Epoch, GroupKey, Instant, Message, NEIGHBOURS_V4_MAX,
+    NEIGHBOURS_V6_MAX, Neighbour, NodeId, Report, Rule,
+};
 
 /// What is known of whether the neighbours resolve a group to this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +56,7 @@ impl Node {
     /// each refresh as long as not all are known to follow.
     pub(super) fn verify_what_is_announced(&mut self, group: GroupKey) {
         let rounds = self.announcements.rounds(group);
-        let now = self.now;
+        let now = self.env.now;
         let before = self.claims.latest(group).and_then(|claim| former_owner(claim.cause));
         let Some(here) = self.groups.get_mut(&group) else { return };
         let Holding::Held { epoch, .. } = here.holding else { return };
@@ -81,8 +64,8 @@ impl Node {
         let wanted = rounds == 1 || refresh && here.following.converged().is_none();
         if wanted {
             here.following.asked_at = now;
-            if self.holds(Rule::VerifyFollowing) {
-                self.actions.push(Action::Verify { group, epoch, before });
+            if self.enforces(Rule::VerifyFollowing) {
+                self.env.actions.push(Action::Verify { group, epoch, before });
             }
         }
     }
@@ -111,7 +94,7 @@ impl Node {
     /// Tells the peers which hosts this node has to do with, if it owns something.
     pub(super) fn share_neighbours(&mut self, hosts: &[Neighbour]) {
         let owns = self.groups.values().any(|here| matches!(here.holding, Holding::Held { .. }));
-        if !owns || !self.holds(Rule::ShareNeighbours) {
+        if !owns || !self.enforces(Rule::ShareNeighbours) {
             return;
         }
         let v4 = hosts.iter().filter(|host| host.address.is_ipv4()).take(NEIGHBOURS_V4_MAX);
@@ -121,13 +104,13 @@ impl Node {
         let living: Vec<NodeId> = living.map(|(node, _)| *node).collect();
         for to in living {
             let message = Message::Neighbours(hosts.clone());
-            self.actions.push(Action::Send { to, message });
+            self.env.actions.push(Action::Send { to, message });
         }
     }
 
     /// Hands on what a peer tells; the kernel side keeps the last list of each.
     pub(super) fn on_neighbours(&mut self, from: NodeId, hosts: Vec<Neighbour>) {
-        self.actions.push(Action::Acquaint { from, hosts });
+        self.env.actions.push(Action::Acquaint { from, hosts });
     }
 }
 

@@ -7,41 +7,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::action::{Action, Inability, Report};
 use super::announcements::Announcements;
 use super::balance::Deal;
 use super::bucket::Bucket;
-use super::claims::ClaimTable;
-use super::configuration::Configuration;
+use super::claims::ReplicatedClaims;
 use super::drain::Patience;
-use super::electorate::{Electorate, Recollection};
-use super::event::Event;
+use super::env::Env;
 use super::fitness::FitnessList;
 use super::gates::Gate;
 use super::handover::{OfferOut, Promise};
 use super::health::{ReachTest, Support};
-use super::identity::{GroupKey, HardwareAddress, NodeId, PoolId};
-use super::instant::Instant;
-use super::leases::Leases;
+use super::kernel_work::KernelWork;
 use super::load::{Given, Meter};
-use super::majority::Door;
-use super::message::{Message, NodePhase};
+use super::majority::CommonLease;
 use super::orders::ErrandOut;
 use super::ownership::GroupHere;
 use super::peers::Peer;
 use super::preservation::Preservation;
-use super::progress::KernelWork;
-use super::random::Random;
-use super::voter::Voter;
+use super::quorum::Quorum;
+use super::types::{
+    Action, Configuration, Event, GroupKey, HardwareAddress, Inability, Instant, Message, NodeId,
+    NodePhase, PoolId, Recollection, Report, Rule,
+};
 
 /// One node of the cluster.
 #[derive(Clone, Debug)]
 pub struct Node {
-    pub(super) configuration: Configuration,
-    pub(super) now: Instant,
+    pub(super) env: Env,
     /// The deadline last asked for; later than this is a stall.
     pub(super) promised: Instant,
-    pub(super) random: Random,
     pub(super) phase: NodePhase,
     pub(super) phase_since: Instant,
     pub(super) active_since: Instant,
@@ -59,8 +53,6 @@ pub struct Node {
     pub(super) given: Given,
 
     pub(super) peers: BTreeMap<NodeId, Peer>,
-    /// Peers forgotten so far: one that comes back is sent a log of another number.
-    pub(super) forgotten: u32,
     /// Living peers whose file does not list this node, as last told to people.
     pub(super) unlisted_by: Vec<NodeId>,
     /// Who has sent what was sealed by a life that is not proven, and when last.
@@ -69,9 +61,7 @@ pub struct Node {
     pub(super) reach: ReachTest,
     pub(super) heartbeat_due: Instant,
 
-    pub(super) claims: ClaimTable,
-    /// Something is to be sent to peers.
-    pub(super) gossip: bool,
+    pub(super) claims: ReplicatedClaims,
     pub(super) groups: BTreeMap<GroupKey, GroupHere>,
     /// The group of each address that is not the first of one, by the file of this node.
     pub(super) covering: BTreeMap<GroupKey, GroupKey>,
@@ -115,17 +105,12 @@ pub struct Node {
     pub(super) deal: Deal,
     pub(super) errands: BTreeMap<u64, ErrandOut>,
 
-    pub(super) electorate: Electorate,
-    pub(super) voter: Voter,
-    pub(super) leases: Leases,
-    pub(super) door: Door,
-    /// Whether a group waits for its lease.
-    pub(super) asking: bool,
+    pub(super) quorum: Quorum,
+    pub(super) common_lease: CommonLease,
 
     pub(super) leave_by: Instant,
     pub(super) farewells: u8,
     pub(super) farewell_due: Instant,
-    pub(super) actions: Vec<Action>,
 }
 
 impl Node {
@@ -133,9 +118,7 @@ impl Node {
     #[must_use]
     pub fn new(now: Instant, configuration: Configuration) -> Self {
         let mut node = Self {
-            now,
             promised: now,
-            random: Random::new(configuration.seed),
             phase: NodePhase::Listening,
             phase_since: now,
             active_since: now,
@@ -148,14 +131,12 @@ impl Node {
             meter: Meter::default(),
             given: Given::new(),
             peers: BTreeMap::new(),
-            forgotten: 0,
             unlisted_by: Vec::new(),
             sensed: BTreeMap::new(),
             support: Support::ALONE,
             reach: ReachTest::default(),
             heartbeat_due: now,
-            claims: ClaimTable::default(),
-            gossip: false,
+            claims: ReplicatedClaims::new(configuration.incarnation),
             groups: BTreeMap::new(),
             covering: BTreeMap::new(),
             parted: BTreeMap::new(),
@@ -184,16 +165,12 @@ impl Node {
             heirs_among: Vec::new(),
             deal: Deal::default(),
             errands: BTreeMap::new(),
-            electorate: Electorate::default(),
-            voter: Voter::new(now),
-            leases: Leases::default(),
-            door: Door::default(),
-            asking: false,
+            quorum: Quorum::new(now),
+            common_lease: CommonLease::default(),
             leave_by: Instant::NEVER,
             farewells: 0,
             farewell_due: Instant::NEVER,
-            actions: Vec::new(),
-            configuration,
+            env: Env::new(now, configuration),
         };
         node.regroup();
         node.repeer();
@@ -216,7 +193,7 @@ impl Node {
         now: Instant,
         events: impl IntoIterator<Item = Event>,
     ) -> Vec<Action> {
-        self.now = self.now.max(now);
+        self.env.now = self.env.now.max(now);
         self.notice_stall();
         for event in events {
             self.take_in(event);
@@ -225,7 +202,7 @@ impl Node {
             self.proceed();
         }
         self.promised = self.next_deadline();
-        std::mem::take(&mut self.actions)
+        std::mem::take(&mut self.env.actions)
     }
 
     fn take_in(&mut self, event: Event) {
@@ -299,8 +276,8 @@ impl Node {
         self.announce_what_is_due();
         self.pursue_errands();
         self.revise_inabilities();
-        if self.now >= self.heartbeat_due {
-            self.heartbeat_due = self.now + self.configuration.timing.heartbeat;
+        if self.env.now >= self.heartbeat_due {
+            self.heartbeat_due = self.env.now + self.env.configuration.timing.heartbeat;
             self.beat(false);
         }
         self.spread();
@@ -312,7 +289,7 @@ impl Node {
         if self.rested {
             return Instant::NEVER;
         }
-        let again = if self.evaluate { self.now } else { Instant::NEVER };
+        let again = if self.evaluate { self.env.now } else { Instant::NEVER };
         [
             again,
             self.heartbeat_due,
@@ -326,27 +303,26 @@ impl Node {
             self.offer_deadline(),
             self.patience_deadline(),
             self.gate_deadline(),
-            self.preservation_deadline(),
+            self.preservation.deadline(self.env.now),
             self.announcement_deadline(),
             self.errand_deadline(),
-            self.gossip_deadline(),
+            self.claims_deadline(),
             self.lease_deadline(),
-            self.lists_deadline(),
             self.parted_deadline(),
             self.leave_deadline(),
-            self.kernel_work_deadline(),
+            self.kernel_work.deadline(&self.env),
             self.inability_deadline(),
         ]
         .into_iter()
         .min()
         .unwrap_or(Instant::NEVER)
-        .max(self.now)
+        .max(self.env.now)
     }
 
     fn announcement_deadline(&self) -> Instant {
         match self.phase {
             NodePhase::Active | NodePhase::Leaving => {
-                self.announcements.deadline(self.now, self.pace())
+                self.announcements.deadline(self.env.now, self.pace())
             }
             NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated | NodePhase::Left => {
                 Instant::NEVER
@@ -361,24 +337,24 @@ impl Node {
     }
 
     pub(super) fn reconfigure(&mut self, configuration: Configuration) {
-        let kept = (self.configuration.me, self.configuration.incarnation);
-        self.configuration = configuration;
-        (self.configuration.me, self.configuration.incarnation) = kept;
+        let kept = (self.env.configuration.me, self.env.configuration.incarnation);
+        self.env.configuration = configuration;
+        (self.env.configuration.me, self.env.configuration.incarnation) = kept;
         self.deal.forget();
         self.forget_refusals();
         self.rest_after_reload();
         self.regroup();
         self.repeer();
         self.heirs_among.clear();
-        self.heirs_due = self.now + self.configuration.timing.heartbeat;
+        self.heirs_due = self.env.now + self.env.configuration.timing.heartbeat;
         self.evaluate = true;
     }
 
     /// Follows the configured list of nodes.
     fn repeer(&mut self) {
         self.forget_unlisted_peers();
-        let me = self.configuration.me;
-        let nodes = self.configuration.nodes.clone();
+        let me = self.env.configuration.me;
+        let nodes = self.env.configuration.nodes.clone();
         let unlisted: Vec<NodeId> =
             self.offers.keys().filter(|node| !nodes.contains_key(node)).copied().collect();
         for node in unlisted {
@@ -387,17 +363,23 @@ impl Node {
         for (node, member) in nodes.iter().filter(|(node, _)| **node != me) {
             let fresh = self.new_peer(member.weight);
             self.peers.entry(*node).or_insert(fresh);
+            self.claims.enrol(*node);
         }
         for (node, peer) in &mut self.peers {
             peer.listed = nodes.contains_key(node);
             peer.owns = nodes.get(node).is_some_and(|member| member.owns);
         }
         // Who is not listed any more is told at once.
-        self.heartbeat_due = self.now;
+        self.heartbeat_due = self.env.now;
         self.enlist();
     }
 
     pub(super) fn report(&mut self, report: Report) {
-        self.actions.push(Action::Report(report));
+        self.env.report(report);
+    }
+
+    /// See [`Env::enforces`].
+    pub(super) fn enforces(&self, rule: Rule) -> bool {
+        self.env.enforces(rule)
     }
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::action::Action;
 use super::handover::Requester;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Errand, ErrandAnswer, Message, MoveReason, NodePhase, Order, Refusal};
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Action, Errand, ErrandAnswer, GroupKey, Instant, Message, MoveReason, NodeId, NodePhase, Order,
+    Refusal, Rule,
+};
 
 /// An errand that is not answered by then has failed.
 const ERRAND_WAIT: Duration = Duration::from_secs(2);
@@ -86,12 +85,12 @@ impl Node {
         let requester = Requester::Operator(ticket);
         match self.executor(order) {
             Err(refusal) => self.answer(requester, Err(refusal)),
-            Ok(node) if node == self.configuration.me => self.execute(requester, order),
+            Ok(node) if node == self.env.configuration.me => self.execute(requester, order),
             Ok(_) if self.errands.len() >= ERRANDS_MAX => {
                 self.answer(requester, Err(Refusal::Busy));
             }
             Ok(to) => {
-                let errand = ErrandOut { to, order, first_at: self.now, sent_at: self.now };
+                let errand = ErrandOut { to, order, first_at: self.env.now, sent_at: self.env.now };
                 self.errands.insert(ticket, errand);
                 self.send_errand(ticket, errand);
             }
@@ -102,22 +101,22 @@ impl Node {
     fn executor(&self, order: Order) -> Result<NodeId, Refusal> {
         let node = match order {
             Order::Drain(node) | Order::DrainNow(node) | Order::Undrain(node) => {
-                if !self.configuration.nodes.contains_key(&node) {
+                if !self.env.configuration.nodes.contains_key(&node) {
                     return Err(Refusal::UnknownNode);
                 }
                 node
             }
             Order::Move { group, to } => {
-                if !self.configuration.nodes.contains_key(&to) {
+                if !self.env.configuration.nodes.contains_key(&to) {
                     return Err(Refusal::UnknownNode);
                 }
-                if !self.configuration.groups.contains_key(&group) {
+                if !self.env.configuration.groups.contains_key(&group) {
                     return Err(Refusal::UnknownGroup);
                 }
                 self.current_owner(group).ok_or(Refusal::NobodyOwns)?
             }
         };
-        let here = node == self.configuration.me;
+        let here = node == self.env.configuration.me;
         if here || self.peers.get(&node).is_some_and(super::peers::Peer::alive) {
             Ok(node)
         } else {
@@ -150,7 +149,7 @@ impl Node {
         if self.phase != NodePhase::Active {
             return Err(Err(Refusal::NotReady));
         }
-        if to == self.configuration.me {
+        if to == self.env.configuration.me {
             return Err(Ok(()));
         }
         let Some(peer) = self.peers.get(&to) else { return Err(Err(Refusal::UnknownNode)) };
@@ -163,8 +162,8 @@ impl Node {
         if peer.said.draining || peer.said.phase == Some(NodePhase::Leaving) {
             return Err(Err(Refusal::ReceiverDraining));
         }
-        if self.fitness_for(to, group) > self.fitness_for(self.configuration.me, group)
-            && self.holds(Rule::UnfitGetsNothing)
+        if self.fitness_for(to, group) > self.fitness_for(self.env.configuration.me, group)
+            && self.enforces(Rule::UnfitGetsNothing)
         {
             return Err(Err(Refusal::ReceiverUnfit));
         }
@@ -187,7 +186,7 @@ impl Node {
     /// Takes in an errand from a peer. A repeat is answered as the first was, and not carried out.
     pub(super) fn on_errand(&mut self, from: NodeId, errand: Errand) {
         let requester = Requester::Peer(from, errand.ticket);
-        let remembers = self.holds(Rule::ErrandsOnce);
+        let remembers = self.enforces(Rule::ErrandsOnce);
         if let Some(peer) = self.peers.get_mut(&from).filter(|_| remembers) {
             match peer.errands.arrive(errand.ticket, errand.order) {
                 Arrival::New => {}
@@ -201,7 +200,7 @@ impl Node {
             }
             Order::Move { group, .. } if self.moving_for(requester, group) => {}
             Order::Drain(node) | Order::DrainNow(node) | Order::Undrain(node)
-                if node != self.configuration.me =>
+                if node != self.env.configuration.me =>
             {
                 self.answer(requester, Err(Refusal::UnknownNode));
             }
@@ -237,7 +236,7 @@ impl Node {
                 Action::Send { to, message }
             }
         };
-        self.actions.push(action);
+        self.env.actions.push(action);
     }
 
     /// Repeats errands that are not answered, and gives up those that will not be.
@@ -245,11 +244,12 @@ impl Node {
         let tickets: Vec<u64> = self.errands.keys().copied().collect();
         for ticket in tickets {
             let Some(errand) = self.errands.get_mut(&ticket) else { continue };
-            if self.now.since(errand.first_at) >= ERRAND_WAIT {
+            if self.env.now.since(errand.first_at) >= ERRAND_WAIT {
                 self.errands.remove(&ticket);
                 self.answer(Requester::Operator(ticket), Err(Refusal::Unreachable));
-            } else if self.now.since(errand.sent_at) >= self.configuration.timing.heartbeat {
-                errand.sent_at = self.now;
+            } else if self.env.now.since(errand.sent_at) >= self.env.configuration.timing.heartbeat
+            {
+                errand.sent_at = self.env.now;
                 let errand = *errand;
                 self.send_errand(ticket, errand);
             }
@@ -258,12 +258,12 @@ impl Node {
 
     fn send_errand(&mut self, ticket: u64, errand: ErrandOut) {
         let message = Message::Errand(Errand { ticket, order: errand.order });
-        self.actions.push(Action::Send { to: errand.to, message });
+        self.env.actions.push(Action::Send { to: errand.to, message });
     }
 
     /// When an errand must be repeated or given up.
     pub(super) fn errand_deadline(&self) -> Instant {
-        let retry = self.configuration.timing.heartbeat;
+        let retry = self.env.configuration.timing.heartbeat;
         self.errands
             .values()
             .map(|errand| (errand.sent_at + retry).min(errand.first_at + ERRAND_WAIT))

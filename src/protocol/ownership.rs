@@ -8,22 +8,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::action::{Action, Inability, Report};
 use super::claims::holder;
-use super::configuration::Group;
-use super::connections::NEVER_TICKLED;
-use super::event::{Attachment, KernelEvent, Remover, Ticket};
+use super::client_connections::NEVER_TICKLED;
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::handover::Promise;
-use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId};
 use super::inability::Refused;
-use super::instant::Instant;
 use super::layout::Further;
 use super::lookout::Lookout;
-use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::neighbours::Following;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{
+    Action, Attachment, Cause, Claim, Epoch, Group, GroupKey, HardwareAddress, Inability, Instant,
+    KernelEvent, NodeId, NodePhase, Remover, Report, Rule, Tenure, Ticket,
+};
 
 /// Repairs within [`REPAIRS_WINDOW`] that mean that somebody else manages the address (H42).
 const REPAIRS_MAX: usize = 5;
@@ -90,23 +87,23 @@ impl Node {
         (self.may_take() || self.acts() && self.is_last_resort(group))
             && !self.kernel_work.hangs()
             && self.may_ask(group)
-            && self.configuration.groups.contains_key(&group)
+            && self.env.configuration.groups.contains_key(&group)
             && self.groups.get(&group).is_some_and(|here| {
-                here.holding == Holding::Idle && here.obstacle(self.now).is_none()
+                here.holding == Holding::Idle && here.obstacle(self.env.now).is_none()
             })
     }
 
     /// Looks at every group after anything that ownership depends on has changed.
     pub(super) fn evaluate(&mut self) {
-        if self.holds(Rule::LinkDownReleases) {
+        if self.enforces(Rule::LinkDownReleases) {
             self.let_go_of_what_is_down();
         }
-        self.door.stale = true;
+        self.quorum.note_change();
         if self.phase != NodePhase::Active {
             return;
         }
         self.deal();
-        let groups: Vec<GroupKey> = self.configuration.groups.keys().copied().collect();
+        let groups: Vec<GroupKey> = self.env.configuration.groups.keys().copied().collect();
         for group in groups {
             let at = self.consider(group);
             let at = self.look_ahead(group, at).min(self.revise_further(group));
@@ -120,7 +117,7 @@ impl Node {
 
     /// When this node should take a group, as things stand.
     fn consider(&mut self, group: GroupKey) -> Instant {
-        let now = self.now;
+        let now = self.env.now;
         let vacancy = self.vacancy(group);
         let since = match (&vacancy, self.groups.get_mut(&group)) {
             (Some(_), Some(here)) => *here.vacant_since.get_or_insert(now.max(self.active_since)),
@@ -145,10 +142,10 @@ impl Node {
 
     /// Takes what is due, and notes when the next is.
     pub(super) fn take_what_is_due(&mut self) {
-        if self.now < self.takes_due {
+        if self.env.now < self.takes_due {
             return;
         }
-        let now = self.now;
+        let now = self.env.now;
         let due = self.groups.iter().filter(|(_, here)| here.take_at <= now);
         let due: Vec<GroupKey> = due.map(|(group, _)| *group).collect();
         if !due.is_empty() {
@@ -180,8 +177,8 @@ impl Node {
         let claim = Claim {
             group,
             epoch,
-            owner: self.configuration.me,
-            incarnation: self.configuration.incarnation,
+            owner: self.env.configuration.me,
+            incarnation: self.env.configuration.incarnation,
             revision: 0,
             tenure: Tenure::Held,
             support: self.support.value,
@@ -193,14 +190,14 @@ impl Node {
         }
         self.publish(claim);
         self.take_further(&claim);
-        if self.strict(group) && self.holds(Rule::LeaseFirst) {
+        if self.strict(group) && self.enforces(Rule::LeaseFirst) {
             self.occur(group, Occurrence::Ask(epoch));
         } else {
             let ticket = self.ticket();
             self.occur(group, Occurrence::Take(ticket, epoch));
         }
-        if !self.holds(Rule::AnnounceConfirmed) {
-            self.actions.push(Action::Announce { group });
+        if !self.enforces(Rule::AnnounceConfirmed) {
+            self.env.actions.push(Action::Announce { group });
         }
     }
 
@@ -209,9 +206,9 @@ impl Node {
         let Some(holding) = self.groups.get(&group).map(|here| here.holding) else { return };
         if purpose == Purpose::GiveWay
             && holding != Holding::Idle
-            && self.holds(Rule::WithdrawAtOnce)
+            && self.enforces(Rule::WithdrawAtOnce)
         {
-            self.actions.push(Action::Withdraw { group });
+            self.env.actions.push(Action::Withdraw { group });
         }
         if !holding.meant() {
             if purpose == Purpose::GiveWay {
@@ -221,7 +218,7 @@ impl Node {
         }
         let ticket = self.ticket();
         self.occur(group, Occurrence::LetGo(ticket, purpose));
-        if !self.holds(Rule::BreakBeforeMake) {
+        if !self.enforces(Rule::BreakBeforeMake) {
             self.published_release(group, purpose);
         }
     }
@@ -232,25 +229,25 @@ impl Node {
         let before = here.holding;
         let (holding, consequence) = before.on(occurrence);
         here.holding = holding;
-        self.kernel_work.note(self.now, before, holding);
+        self.kernel_work.note(self.env.now, before, holding);
         self.note_holding(group, holding);
         match consequence {
             Consequence::None => {}
             Consequence::Acquire(ticket) => {
                 let further = self.admitted(group);
-                self.actions.push(Action::Acquire { group, ticket, further });
+                self.env.actions.push(Action::Acquire { group, ticket, further });
             }
             Consequence::Release(ticket) => {
                 self.announcements.stop(group);
                 let action = self.parting(group, ticket);
-                self.actions.push(action);
+                self.env.actions.push(action);
             }
             Consequence::Opened(epoch) => {
                 self.confirm_shape(group);
                 if let Some(here) = self.groups.get_mut(&group) {
                     self.unable_stale |= here.refused.take().is_some();
                     here.failures = 0;
-                    here.following = Following::new(self.now);
+                    here.following = Following::new(self.env.now);
                 }
                 self.report(Report::Acquired { group, epoch });
                 self.start_announcing(group);
@@ -259,7 +256,7 @@ impl Node {
                 self.report(Report::Released { group, epoch });
                 self.remember_claimant(group);
                 self.release_further(group, purpose);
-                if self.holds(Rule::BreakBeforeMake) {
+                if self.enforces(Rule::BreakBeforeMake) {
                     self.published_release(group, purpose);
                 }
                 self.evaluate = true;
@@ -291,7 +288,7 @@ impl Node {
         }
         let Some(claim) = self.claims.latest(group).copied() else { return };
         if self.ours(&claim) && claim.tenure == Tenure::Held {
-            if tenure != Tenure::Free && !self.configuration.groups.contains_key(&group) {
+            if tenure != Tenure::Free && !self.env.configuration.groups.contains_key(&group) {
                 return self.give_further(&claim, tenure);
             }
             let mut revised = self.revised(&claim, tenure);
@@ -304,22 +301,23 @@ impl Node {
 
     /// What those who could take a group that this node frees must know of it.
     fn cause_of_release(&self, group: GroupKey) -> Option<Cause> {
-        let me = self.configuration.me;
-        if !self.configuration.groups.contains_key(&group) {
+        let me = self.env.configuration.me;
+        if !self.env.configuration.groups.contains_key(&group) {
             return Some(Cause::Removed(me));
         }
         let here = self.groups.get(&group)?;
-        here.lookout.stranger(self.now).map(|_| Cause::AddressConflict(me))
+        here.lookout.stranger(self.env.now).map(|_| Cause::AddressConflict(me))
     }
 
     /// Whether a claim was written by this life of this node.
     pub(super) fn ours(&self, claim: &Claim) -> bool {
-        claim.owner == self.configuration.me && claim.incarnation == self.configuration.incarnation
+        claim.owner == self.env.configuration.me
+            && claim.incarnation == self.env.configuration.incarnation
     }
 
     pub(super) fn disable(&mut self, group: GroupKey, why: Inability) {
-        let backs_off = self.holds(Rule::InabilityBackoff);
-        let now = self.now;
+        let backs_off = self.enforces(Rule::InabilityBackoff);
+        let now = self.env.now;
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.refused = Some(Refused::new(now, why, here.failures, backs_off));
         here.failures = here.failures.saturating_add(1);
@@ -335,7 +333,7 @@ impl Node {
         | KernelEvent::Failed { .. } = event
         {
             self.evaluate |= self.kernel_work.hangs();
-            self.kernel_work.got_on(self.now);
+            self.kernel_work.got_on(self.env.now);
         }
         match event {
             KernelEvent::Present { group, ticket } => {
@@ -366,7 +364,7 @@ impl Node {
                     here.keeper = Some(hardware);
                 }
             }
-            KernelEvent::Kept(counted) => self.kept_here(&counted),
+            KernelEvent::Kept(counted) => self.preservation.note_counted(&counted),
             KernelEvent::Connections { group, connections } => {
                 self.share_connections(group, &connections);
             }
@@ -382,7 +380,7 @@ impl Node {
 
     fn forget_removed(&mut self, group: GroupKey) {
         let idle = self.groups.get(&group).is_some_and(|here| here.holding == Holding::Idle);
-        if idle && !self.configuration.groups.contains_key(&group) {
+        if idle && !self.env.configuration.groups.contains_key(&group) {
             self.forget(group);
         }
     }
@@ -390,8 +388,8 @@ impl Node {
     /// An address was taken away and put back: clients may have learned otherwise meanwhile. What
     /// this daemon's own guardian or lifetimes took is nobody's doing.
     fn repaired(&mut self, group: GroupKey, remover: Remover) {
-        let now = self.now;
-        let counts = remover == Remover::Somebody || !self.holds(Rule::OwnRemovalsExcused);
+        let now = self.env.now;
+        let counts = remover == Remover::Somebody || !self.enforces(Rule::OwnRemovalsExcused);
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.repairs.retain(|at| now.since(*at) < REPAIRS_WINDOW);
         if counts {
@@ -406,18 +404,18 @@ impl Node {
         if counts && times >= REPAIRS_MAX {
             self.disable(group, Inability::FlushWar);
             self.let_go(group, Purpose::Free);
-        } else if self.holds(Rule::AnnounceRepaired) {
+        } else if self.enforces(Rule::AnnounceRepaired) {
             self.start_announcing(group);
         }
     }
 
     pub(super) fn start_announcing(&mut self, group: GroupKey) {
-        if self.strict(group) && !self.leased(group) && self.holds(Rule::LeaseFirst) {
+        if self.strict(group) && !self.leased(group) && self.enforces(Rule::LeaseFirst) {
             // When it has a lease again it is announced.
             return;
         }
-        let addresses = self.configuration.groups.get(&group).map_or(1, Group::address_count);
-        self.announcements.start(self.now, group, addresses);
+        let addresses = self.env.configuration.groups.get(&group).map_or(1, Group::address_count);
+        self.announcements.start(self.env.now, group, addresses);
     }
 
     /// Announces everything held anew: others may have answered for it meanwhile.
@@ -439,21 +437,21 @@ impl Node {
             return;
         }
         let pace = self.pace();
-        while let Some(group) = self.announcements.next(self.now, pace, &mut self.random) {
+        while let Some(group) = self.announcements.next(self.env.now, pace, &mut self.env.random) {
             self.verify_what_is_announced(group);
-            self.actions.push(Action::Announce { group });
+            self.env.actions.push(Action::Announce { group });
             self.tickle_after_announcement(group);
         }
     }
 
     pub(super) fn pace(&self) -> super::announcements::Pace {
-        let timing = &self.configuration.timing;
-        let paced = self.holds(Rule::AnnouncePacing);
-        let refreshed = self.holds(Rule::AnnounceRefresh);
+        let timing = &self.env.configuration.timing;
+        let paced = self.enforces(Rule::AnnouncePacing);
+        let refreshed = self.enforces(Rule::AnnounceRefresh);
         super::announcements::Pace {
             rate: if paced { timing.announce_rate } else { u32::MAX },
             refresh: if refreshed { timing.announce_refresh } else { Duration::from_secs(1 << 30) },
-            repeats: self.holds(Rule::AnnounceRepeats),
+            repeats: self.enforces(Rule::AnnounceRepeats),
         }
     }
 
@@ -464,7 +462,7 @@ impl Node {
 
     /// Follows a new list of groups.
     pub(super) fn regroup(&mut self) {
-        let groups: Vec<GroupKey> = self.configuration.groups.keys().copied().collect();
+        let groups: Vec<GroupKey> = self.env.configuration.groups.keys().copied().collect();
         for group in groups {
             self.groups.entry(group).or_insert_with(GroupHere::new);
         }
@@ -472,7 +470,7 @@ impl Node {
         let removed: BTreeMap<GroupKey, Holding> = self
             .groups
             .iter()
-            .filter(|(group, _)| !self.configuration.groups.contains_key(group))
+            .filter(|(group, _)| !self.env.configuration.groups.contains_key(group))
             .map(|(group, here)| (*group, here.holding))
             .collect();
         for (group, holding) in removed {

@@ -1,19 +1,17 @@
 //! What a node remembers of each peer. Plain state with small questions; who changes it when is
-//! told in `membership` (life and death), `gossip` (claim logs) and `handover` (offers).
+//! told in `membership` (life and death),  `handover` (offers).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::action::Verdict;
-use super::drain::Waiting;
 use super::fitness::Record;
-use super::identity::{GroupKey, HardwareAddress, Incarnation, NodeId};
 use super::inability::Inabilities;
-use super::instant::Instant;
-use super::load::Load;
-use super::message::{Heartbeat, LogPosition, NodePhase, SoftwareVersion};
 use super::orders::ErrandsIn;
 use super::silent_kernel::{SilentKernel, Unanswered};
+use super::types::{
+    GroupKey, HardwareAddress, Heartbeat, Incarnation, Instant, Load, NodeId, NodePhase,
+    SoftwareVersion, Verdict, Waiting,
+};
 
 /// Falls within [`FLAPS_WINDOW`] that make a node one that flaps.
 const FLAPS_MAX: usize = 3;
@@ -63,8 +61,6 @@ pub(super) struct Peer {
     pub(super) clock_said: u64,
     /// When and by how much that jumped.
     pub(super) clock_jump: Option<(Instant, Duration)>,
-    pub(super) inbound: Inbound,
-    pub(super) outbound: Outbound,
     /// When it fell lately.
     flaps: VecDeque<Instant>,
     /// It declined an offer: no other before this.
@@ -103,44 +99,8 @@ pub(super) struct Said {
     pub(super) unlisted: bool,
 }
 
-/// The peer's claim log as it has come here.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Inbound {
-    /// How far it is here.
-    pub(super) have: LogPosition,
-    /// How far it goes, as the peer says.
-    pub(super) target: LogPosition,
-}
-
-impl Inbound {
-    /// Whether nothing is missing.
-    pub(super) const fn complete(&self) -> bool {
-        self.target.version == 0
-            || (self.have.stream == self.target.stream && self.have.version >= self.target.version)
-    }
-}
-
-/// Our claim log as it goes to the peer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Outbound {
-    pub(super) stream: u32,
-    /// Last change that the peer must have.
-    pub(super) target: u32,
-    /// Last change sent.
-    pub(super) sent: u32,
-    /// Last change acknowledged.
-    pub(super) acknowledged: u32,
-    pub(super) sent_at: Instant,
-}
-
 impl Peer {
-    pub(super) fn new(
-        now: Instant,
-        weight: u16,
-        interval: Duration,
-        misses: u8,
-        stream: u32,
-    ) -> Self {
+    pub(super) fn new(now: Instant, weight: u16, interval: Duration, misses: u8) -> Self {
         Self {
             owns: true,
             listed: true,
@@ -173,8 +133,6 @@ impl Peer {
             clock_ahead: None,
             clock_said: 0,
             clock_jump: None,
-            inbound: Inbound::default(),
-            outbound: Outbound { stream, ..Outbound::default() },
             flaps: VecDeque::new(),
             declined_until: Instant::START,
             answered_at: Instant::START,
@@ -194,14 +152,6 @@ impl Peer {
             Verdict::Up | Verdict::Suspect | Verdict::Indirect => true,
             Verdict::Unknown | Verdict::Dead | Verdict::Left => false,
         }
-    }
-
-    /// Whether it lacks claims that it can still be told: the life of one that has left is over,
-    /// and its next one begins with a log of its own. One that counts as dead may be cut off.
-    pub(super) fn lacks_claims(&self) -> bool {
-        self.outbound.acknowledged < self.outbound.target
-            && self.incarnation.is_some()
-            && self.verdict != Verdict::Left
     }
 
     /// Whether it may be asked to take groups: heard directly, hears us, acts.
@@ -229,7 +179,7 @@ impl Peer {
 
     /// How long its kernel answers for it after its last step, as it follows from what it tells.
     pub(super) fn lease(&self) -> Duration {
-        super::configuration::lease_of(self.said.interval * u32::from(self.said.misses))
+        super::types::lease_of(self.said.interval * u32::from(self.said.misses))
     }
 
     /// Whether the peer hears `node` in that life, as of its last heartbeat.

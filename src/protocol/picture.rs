@@ -1,15 +1,11 @@
 //! Draws the picture of a node that operators see.
 
-use super::action::Verdict;
 use super::claims::holder;
-use super::fitness::Fitness;
 use super::group::Holding;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::Tenure;
 use super::node::Node;
-use super::status::{
-    Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status,
+use super::types::{
+    Candidate, Explanation, Fitness, GroupKey, GroupState, GroupStatus, Instant, NodeId,
+    NodeStatus, Standing, Status, Tenure, Verdict,
 };
 
 impl Node {
@@ -17,10 +13,11 @@ impl Node {
     #[must_use]
     pub fn status(&self, now: Instant) -> Status {
         Status {
-            me: self.configuration.me,
-            incarnation: self.configuration.incarnation,
+            me: self.env.configuration.me,
+            incarnation: self.env.configuration.incarnation,
             phase: self.phase,
             nodes: self
+                .env
                 .configuration
                 .nodes
                 .keys()
@@ -28,6 +25,7 @@ impl Node {
                 .map(|node| self.node_status(now, *node))
                 .collect(),
             groups: self
+                .env
                 .configuration
                 .groups
                 .keys()
@@ -55,7 +53,7 @@ impl Node {
                 unfit: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
                 weight,
                 owns,
-                software: Some(self.configuration.software),
+                software: Some(self.env.configuration.software),
                 loop_lag: self.loop_lag,
                 config_differs: false,
                 kernel_answers: None,
@@ -77,7 +75,7 @@ impl Node {
             software: peer.said.software,
             loop_lag: peer.said.loop_lag,
             config_differs: peer.said.phase.is_some()
-                && peer.said.config_digest != self.configuration.digest,
+                && peer.said.config_digest != self.env.configuration.digest,
             kernel_answers: self.answering_kernel(node).filter(|_| peer.kernel.told()),
         }
     }
@@ -88,7 +86,7 @@ impl Node {
         let here = self.groups.get(&group).map(|here| here.holding);
         let held =
             self.groups.get(&group).filter(|here| matches!(here.holding, Holding::Held { .. }));
-        let mine = owner == Some(self.configuration.me);
+        let mine = owner == Some(self.env.configuration.me);
         let state = match (owner, here) {
             (Some(_), Some(Holding::Asking { .. })) if mine => GroupState::Waiting,
             (Some(_), Some(Holding::Held { .. }))
@@ -119,14 +117,14 @@ impl Node {
             unable_here: self.groups.get(&group).and_then(|here| here.inability(now)),
             claimant: self.groups.get(&group).and_then(|here| here.lookout.claimant(now)),
             withheld: self.withheld(group),
-            preserved: self.preserved(group),
+            preserved: self.preservation.preserved(self.env.configuration.me, group),
         }
     }
 
     /// Why a group is where it is; `None` if the configuration has no such group.
     #[must_use]
     pub fn explain(&self, now: Instant, group: GroupKey) -> Option<Explanation> {
-        let wanted = self.configuration.groups.get(&group)?;
+        let wanted = self.env.configuration.groups.get(&group)?;
         let status = self.group_status(now, group);
         let claim = self.claims.latest(group);
         let heirs = claim.map(|claim| claim.heirs).unwrap_or_default();
@@ -174,11 +172,11 @@ impl Node {
 
     /// What keeps a node from taking a group.
     fn obstacle(&self, now: Instant, group: GroupKey, node: NodeId) -> Option<Standing> {
-        if node == self.configuration.me {
+        if node == self.env.configuration.me {
             let here = self.groups.get(&group).and_then(|here| here.inability(now));
             return if self.drains() {
                 Some(Standing::Draining)
-            } else if self.phase != super::message::NodePhase::Active {
+            } else if self.phase != super::types::NodePhase::Active {
                 Some(Standing::NotActive(self.phase))
             } else {
                 here.map(Standing::Unable)
@@ -189,7 +187,7 @@ impl Node {
             Some(_) if !peer.alive() => Some(Standing::Down(peer.verdict)),
             None => Some(Standing::Down(peer.verdict)),
             Some(_) if peer.said.draining => Some(Standing::Draining),
-            Some(phase) if phase != super::message::NodePhase::Active => {
+            Some(phase) if phase != super::types::NodePhase::Active => {
                 Some(Standing::NotActive(phase))
             }
             Some(_) => self.told_unable(now, node, group).map(|told| Standing::Unable(told.why)),

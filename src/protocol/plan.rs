@@ -11,19 +11,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::action::Verdict;
 use super::claims::holder;
-use super::configuration::Configuration;
 use super::fitness::Record;
 use super::group::Holding;
-use super::identity::{Epoch, GroupKey, Incarnation, NodeId};
-use super::instant::Instant;
 use super::load::Meter;
 use super::membership::low;
-use super::message::{Cause, Claim, MoveReason, NodePhase, Tenure};
 use super::node::Node;
 use super::ownership::GroupHere;
 use super::peers::Peer;
+use super::types::{
+    Cause, Claim, Configuration, Epoch, GroupKey, Incarnation, Instant, MoveReason, NodeId,
+    NodePhase, Tenure, Verdict,
+};
 
 /// Between two looks at the same node: longer than anything rests but what has been given away.
 const ROUND: Duration = Duration::from_secs(61);
@@ -40,7 +39,7 @@ pub enum Hypothesis {
 }
 
 /// One group that would be elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlannedMove {
     /// Which.
     pub group: GroupKey,
@@ -53,7 +52,7 @@ pub struct PlannedMove {
 }
 
 /// Why a group would leave its owner, first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlanReason {
     /// It would be handed over for this.
     Move(MoveReason),
@@ -70,16 +69,16 @@ impl Node {
     /// thousand groups and node.
     #[must_use]
     pub fn foresee(mut self, now: Instant, hypothesis: Hypothesis) -> Vec<PlannedMove> {
-        self.now = self.now.max(now);
+        self.env.now = self.env.now.max(now);
         self.offers.clear();
         self.promises.clear();
-        let (before, load) = (self.owners(), self.meter.load(self.now));
+        let (before, load) = (self.owners(), self.meter.load(self.env.now));
         let mut reasons: BTreeMap<GroupKey, PlanReason> = BTreeMap::new();
         let leaving = self.suppose(hypothesis);
         self.suppose_dealt(&mut reasons);
         for _ in 0..ROUNDS_MAX {
-            self.now = self.now + ROUND;
-            self.meter = Meter::told(self.now, load);
+            self.env.now = self.env.now + ROUND;
+            self.meter = Meter::told(self.env.now, load);
             if !self.suppose_moves(&mut reasons) {
                 break;
             }
@@ -101,7 +100,7 @@ impl Node {
 
     /// Who has which configured group.
     fn owners(&self) -> BTreeMap<GroupKey, NodeId> {
-        let groups = self.configuration.groups.keys();
+        let groups = self.env.configuration.groups.keys();
         groups.filter_map(|group| Some((*group, self.current_owner(*group)?))).collect()
     }
 
@@ -110,7 +109,7 @@ impl Node {
         match hypothesis {
             Hypothesis::Without(nodes) => {
                 for node in &nodes {
-                    if *node == self.configuration.me {
+                    if *node == self.env.configuration.me {
                         self.draining = true;
                     } else if let Some(peer) = self.peers.get_mut(node) {
                         peer.said.draining = true;
@@ -133,9 +132,9 @@ impl Node {
     /// Gives each group that nobody has to the first in its line. Before time goes on in the copy: in
     /// a minute in which nobody is heard this node would think that nobody hears it.
     fn suppose_dealt(&mut self, reasons: &mut BTreeMap<GroupKey, PlanReason>) {
-        let mut view = self.as_seen_by(self.configuration.me);
+        let mut view = self.as_seen_by(self.env.configuration.me);
         view.deal();
-        for group in self.configuration.groups.clone().into_keys() {
+        for group in self.env.configuration.groups.clone().into_keys() {
             if self.claims.latest(group).and_then(holder).is_none()
                 && let Some(first) = view.line(group).first()
             {
@@ -147,7 +146,7 @@ impl Node {
 
     /// Lets each living node offer what it would, and takes it as done; tells whether any did.
     fn suppose_moves(&mut self, reasons: &mut BTreeMap<GroupKey, PlanReason>) -> bool {
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let others = self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node);
         // In one order at all nodes, so that all say the same.
         let nodes: BTreeSet<NodeId> = std::iter::once(me).chain(others).collect();
@@ -183,30 +182,30 @@ impl Node {
             cause,
         };
         // A table that is full has no room for a group that is not configured.
-        let _ = self.claims.accept(self.now, claim);
+        self.claims.recall(self.env.now, claim);
     }
 
     fn life_of(&self, node: NodeId) -> Incarnation {
         let peer = self.peers.get(&node).and_then(|peer| peer.incarnation);
-        peer.unwrap_or(self.configuration.incarnation)
+        peer.unwrap_or(self.env.configuration.incarnation)
     }
 
     /// This node as if it were another one, which knows what this one knows.
     fn as_seen_by(&self, node: NodeId) -> Self {
         let mut view = self.clone();
-        view.balance_due = view.now;
+        view.balance_due = view.env.now;
         // Hooks are not run for what does not happen.
-        view.configuration.groups.values_mut().for_each(|group| group.gate = None);
+        view.env.configuration.groups.values_mut().for_each(|group| group.gate = None);
         view.last_resorts.clear();
-        if node != self.configuration.me {
+        if node != self.env.configuration.me {
             view.change_places(self, node);
         }
         view.groups =
-            self.configuration.groups.keys().map(|key| (*key, GroupHere::new())).collect();
+            self.env.configuration.groups.keys().map(|key| (*key, GroupHere::new())).collect();
         for (group, here) in &mut view.groups {
             let claim = self.claims.latest(*group).filter(|claim| claim.tenure == Tenure::Held);
             if let Some(claim) = claim.filter(|claim| claim.owner == node) {
-                let (ticket, epoch) = (super::event::Ticket::default(), claim.epoch);
+                let (ticket, epoch) = (super::types::Ticket::default(), claim.epoch);
                 here.holding = Holding::Held { ticket, epoch };
             }
         }
@@ -215,30 +214,30 @@ impl Node {
 
     /// Puts another node in this one's place, and this one among its peers.
     fn change_places(&mut self, real: &Self, node: NodeId) {
-        let me = real.configuration.me;
+        let me = real.env.configuration.me;
         let Some(peer) = self.peers.remove(&node) else { return };
-        let timing = &real.configuration.timing;
+        let timing = &real.env.configuration.timing;
         let weight = real.weight(me);
-        let mut former = Peer::new(real.now, weight, timing.heartbeat, timing.misses, 0);
+        let mut former = Peer::new(real.env.now, weight, timing.heartbeat, timing.misses);
         former.owns = real.owns(me);
-        former.incarnation = Some(real.configuration.incarnation);
-        former.incarnation_low = Some(low(real.configuration.incarnation));
+        former.incarnation = Some(real.env.configuration.incarnation);
+        former.incarnation_low = Some(low(real.env.configuration.incarnation));
         former.verdict = Verdict::Up;
         former.up_since = real.active_since;
         former.said.phase = Some(real.phase);
         former.said.draining = real.drains();
-        former.said.software = Some(real.configuration.software);
-        former.load = real.meter.load(real.now);
-        former.checks = Record::of(real.now, &real.fitness);
+        former.said.software = Some(real.env.configuration.software);
+        former.load = real.meter.load(real.env.now);
+        former.checks = Record::of(real.env.now, &real.fitness);
         self.peers.insert(me, former);
-        self.configuration.me = node;
-        self.configuration.incarnation = peer.incarnation.unwrap_or(Incarnation(0));
+        self.env.configuration.me = node;
+        self.env.configuration.incarnation = peer.incarnation.unwrap_or(Incarnation(0));
         self.phase = peer.said.phase.unwrap_or(NodePhase::Listening);
         self.draining = peer.said.draining;
         self.unlisted_by.clear();
         self.fitness = peer.checks.unfit().collect();
-        self.meter = Meter::told(real.now, peer.load);
-        if let Some(member) = self.configuration.nodes.get_mut(&node) {
+        self.meter = Meter::told(real.env.now, peer.load);
+        if let Some(member) = self.env.configuration.nodes.get_mut(&node) {
             member.weight = peer.said.weight;
         }
     }

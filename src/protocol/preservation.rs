@@ -15,52 +15,53 @@
 //!
 //! The old owner decides when it ends: it counts. The new owner ends it by itself when it hears
 //! nothing for [`KEPT_FORGOTTEN`], or the old owner is gone: then its own kernel resets what it
-//! does not know, and clients that only read are told (`connections`). There is one former owner at most: a group rests until what its former owner
-//! keeps has ended (`Rule::OneKeeper`). A stop does not wait; what it moves is reset.
+//! does not know, and clients that only read are told. There is one former owner at most: a group rests
+//! until what its former owner keeps has ended (`Rule::OneKeeper`). A stop does not wait; what it
+//! moves is reset.
+//!
+//! What is kept, and for whom, is known here alone. How groups stand is asked of [`Groups`]; that a
+//! group is released is done by `client_connections`, which is told what has ended.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::action::{Action, Report};
-use super::claims::holder;
-use super::event::Ticket;
-use super::group::{Holding, Purpose};
-use super::identity::{GroupKey, HardwareAddress, NodeId};
-use super::instant::Instant;
-use super::message::{Message, NodePhase, Tenure};
-use super::node::Node;
-use super::rules::Rule;
+use super::env::Env;
+use super::group::Holding;
+use super::types::{
+    Action, GroupKey, HardwareAddress, Instant, KEPT_MAX, Kept, Message, NodeId, Preserved, Rule,
+};
 
 /// The receiver is told so often how many are left.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
 /// Not told for so long, it forgets: four messages may be lost.
 const KEPT_FORGOTTEN: Duration = Duration::from_secs(5);
-/// Groups in one [`Message::Kept`]: 960 bytes.
-pub const KEPT_MAX: usize = 80;
-/// Stands in an offer for a group whose connections are not kept.
-pub(super) const NOT_KEPT: HardwareAddress = HardwareAddress([0; 6]);
 
-/// How many connections to a group the sender still has, which has handed it over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// The group.
-    pub group: GroupKey,
-    /// How many; `None` before they have been counted, zero when it is over.
-    pub connections: Option<u32>,
+/// How groups and peers stand, as far as kept connections go.
+pub(super) trait Groups {
+    /// Returns what this node has of a group.
+    fn holding(&self, group: GroupKey) -> Holding;
+
+    /// Returns who has a group by the latest claim.
+    fn owner(&self, group: GroupKey) -> Option<NodeId>;
+
+    /// Returns whether a peer lives.
+    fn is_alive(&self, node: NodeId) -> bool;
 }
 
-/// Connections that are served by a former owner, as `status` tells it.
+/// What a former owner kept, which has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Preserved {
-    /// Who serves them; it may be this node.
-    pub by: NodeId,
-    /// How many, as last counted.
-    pub connections: Option<u32>,
+pub(super) struct Ended {
+    /// Of this group.
+    pub(super) group: GroupKey,
+    /// Who has the group, and forwards.
+    pub(super) to: NodeId,
+    /// How many connections were left, if that is known.
+    pub(super) left: Option<u32>,
 }
 
 /// At the old owner.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keeping {
+struct Keeping {
     to: NodeId,
     until: Instant,
     connections: Option<u32>,
@@ -68,7 +69,7 @@ pub(super) struct Keeping {
 
 /// At the new owner.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Forwarding {
+struct Forwarding {
     from: NodeId,
     until: Instant,
     connections: Option<u32>,
@@ -89,175 +90,243 @@ pub(super) struct Preservation {
     tell_at: Instant,
 }
 
-impl Node {
-    /// Where the connections of these groups would be kept, for an offer; empty if none would.
-    pub(super) fn keepers(&self, groups: &[GroupKey]) -> Vec<HardwareAddress> {
-        if self.configuration.preserve.is_none() || self.phase != NodePhase::Active {
-            return Vec::new();
-        }
-        let keeper = |group| self.groups.get(group).and_then(|here| here.keeper);
-        let keepers: Vec<_> = groups.iter().map(|one| keeper(one).unwrap_or(NOT_KEPT)).collect();
-        let any = keepers.iter().any(|keeper| *keeper != NOT_KEPT);
-        if any { keepers } else { Vec::new() }
-    }
-
-    /// How the kernel lets a group go: it hands it over if its connections are to be kept.
-    pub(super) fn parting(&mut self, group: GroupKey, ticket: Ticket) -> Action {
-        let here = self.groups.get_mut(&group);
-        let handed = here.and_then(|here| match here.holding {
-            Holding::Removing { purpose: Purpose::MoveTo(to), .. } => {
-                std::mem::take(&mut here.hands).then_some(to)
-            }
-            Holding::Removing { .. }
-            | Holding::Idle
-            | Holding::Asking { .. }
-            | Holding::Adding { .. }
-            | Holding::Held { .. } => None,
-        });
-        let (Some(to), Some(limit)) = (handed, self.configuration.preserve) else {
-            return Action::Release { group, ticket };
-        };
-        let keeping = Keeping { to, until: self.now + limit, connections: None };
-        self.preservation.keeping.insert(group, keeping);
-        self.preservation.tell_at = self.now;
-        Action::Hand { group, ticket }
+impl Preservation {
+    /// Keeps the connections of a group that is handed to another node, for so long at most.
+    pub(super) fn keep(&mut self, now: Instant, group: GroupKey, to: NodeId, limit: Duration) {
+        self.keeping.insert(group, Keeping { to, until: now + limit, connections: None });
+        self.tell_at = now;
     }
 
     /// Takes in how many connections of groups that were handed over are left here.
-    pub(super) fn kept_here(&mut self, counted: &[(GroupKey, u32)]) {
+    pub(super) fn note_counted(&mut self, counted: &[(GroupKey, u32)]) {
         for (group, connections) in counted {
-            if let Some(keeping) = self.preservation.keeping.get_mut(group) {
+            if let Some(keeping) = self.keeping.get_mut(group) {
                 keeping.connections = Some(*connections);
             }
         }
     }
 
-    /// Has the kernel forward, before it adds a group that comes with connections kept there.
-    pub(super) fn forward(&mut self, group: GroupKey, from: NodeId, keeper: HardwareAddress) {
-        let handed = self.claims.latest(group).is_some_and(|claim| {
-            claim.owner == from && claim.tenure == Tenure::MovingTo(self.configuration.me)
-        });
-        if !handed {
-            return;
-        }
-        let until = self.now + KEPT_FORGOTTEN;
-        let forwarding = Forwarding { from, until, connections: None };
-        self.preservation.forwarding.insert(group, forwarding);
-        self.actions.push(Action::Forward { group, to: Some(keeper) });
+    /// Has the kernel forward, before it adds a group, to the former owner, which keeps connections
+    /// there.
+    pub(super) fn forward(
+        &mut self,
+        env: &mut Env,
+        group: GroupKey,
+        from: NodeId,
+        keeper: HardwareAddress,
+    ) {
+        let until = env.now + KEPT_FORGOTTEN;
+        self.forwarding.insert(group, Forwarding { from, until, connections: None });
+        env.actions.push(Action::Forward { group, to: Some(keeper) });
     }
 
     /// Takes in what a former owner tells.
-    pub(super) fn on_kept(&mut self, from: NodeId, list: &[Kept]) {
-        let until = self.now + KEPT_FORGOTTEN;
+    pub(super) fn hear(&mut self, now: Instant, from: NodeId, list: &[Kept]) {
         for kept in list {
-            let known = self.preservation.forwarding.get_mut(&kept.group);
+            let known = self.forwarding.get_mut(&kept.group);
             if let Some(forwarding) = known.filter(|known| known.from == from) {
                 forwarding.connections = kept.connections;
-                forwarding.until = if forwarding.is_done() { self.now } else { until };
+                forwarding.until = if forwarding.is_done() { now } else { now + KEPT_FORGOTTEN };
             }
         }
     }
 
-    /// Whether a group is not to be moved because a former owner still keeps connections to it.
-    pub(super) fn rests(&self, group: GroupKey) -> bool {
-        self.phase != NodePhase::Leaving
-            && self.preservation.forwarding.contains_key(&group)
-            && self.holds(Rule::OneKeeper)
+    /// Returns whether a former owner still keeps connections to a group that is here.
+    pub(super) fn is_forwarding(&self, group: GroupKey) -> bool {
+        self.forwarding.contains_key(&group)
     }
 
-    /// Who forwards to this node what it still serves of a group.
+    /// Returns who forwards to this node what it still serves of a group.
     pub(super) fn kept_for(&self, group: GroupKey) -> Option<NodeId> {
-        self.preservation.keeping.get(&group).map(|keeping| keeping.to)
+        self.keeping.get(&group).map(|keeping| keeping.to)
     }
 
-    /// Who still serves connections to a group that others, or none, have now.
-    pub(super) fn preserved(&self, group: GroupKey) -> Option<Preserved> {
-        let (keeping, forwarding) = (&self.preservation.keeping, &self.preservation.forwarding);
-        let here = keeping.get(&group).map(|keeping| Preserved {
-            by: self.configuration.me,
-            connections: keeping.connections,
-        });
+    /// Returns who still serves connections to a group that others, or none, have now.
+    pub(super) fn preserved(&self, me: NodeId, group: GroupKey) -> Option<Preserved> {
+        let here = self
+            .keeping
+            .get(&group)
+            .map(|keeping| Preserved { by: me, connections: keeping.connections });
         here.or_else(|| {
-            forwarding
-                .get(&group)
-                .map(|known| Preserved { by: known.from, connections: known.connections })
+            let known = self.forwarding.get(&group)?;
+            Some(Preserved { by: known.from, connections: known.connections })
         })
     }
 
-    /// Ends what is over, and tells receivers what is not.
-    pub(super) fn revise_preservation(&mut self) {
-        self.revise_forwarding();
-        self.revise_keeping();
-        if self.now < self.preservation.tell_at || self.preservation.keeping.is_empty() {
+    /// Ends what is not to be forwarded any more.
+    pub(super) fn end_forwarding(&mut self, env: &mut Env, groups: &impl Groups) {
+        let over = |(group, known): (&GroupKey, &Forwarding)| {
+            let holding = groups.holding(*group);
+            let over =
+                env.now >= known.until || !groups.is_alive(known.from) || holding == Holding::Idle;
+            // Who has it told in good order that it is over has ended the connections itself.
+            let left = !known.is_done() && matches!(holding, Holding::Held { .. });
+            over.then_some((*group, left))
+        };
+        let over: Vec<_> = self.forwarding.iter().filter_map(over).collect();
+        for (group, left) in over {
+            self.forwarding.remove(&group);
+            env.actions.push(Action::Forward { group, to: None });
+            if left {
+                env.actions.push(Action::Tickle { group });
+            }
+        }
+    }
+
+    /// Ends what is kept no more; returns that of it which the kernel is to release.
+    pub(super) fn end_keeping(&mut self, env: &Env, groups: &impl Groups) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        self.keeping.retain(|group, keeping| {
+            let holding = groups.holding(*group);
+            if holding.meant() {
+                // It is this node's again, connections and all.
+                return false;
+            }
+            let other = groups.owner(*group);
+            let passed_on = other.is_some_and(|owner| owner != keeping.to)
+                && env.enforces(Rule::KeptForReceiver);
+            let over = keeping.connections == Some(0) || env.now >= keeping.until || passed_on;
+            // Not before the kernel has confirmed that it does not answer any more.
+            let over = over && holding == Holding::Idle;
+            if over {
+                ended.push(Ended { group: *group, to: keeping.to, left: keeping.connections });
+            }
+            !over
+        });
+        ended
+    }
+
+    /// Tells receivers how many connections are left, when that is due.
+    pub(super) fn tell(&mut self, env: &mut Env) {
+        if env.now < self.tell_at || self.keeping.is_empty() {
             return;
         }
-        self.preservation.tell_at = self.now + KEPT_EVERY;
+        self.tell_at = env.now + KEPT_EVERY;
         let mut lists: BTreeMap<NodeId, Vec<Kept>> = BTreeMap::new();
-        for (group, keeping) in &self.preservation.keeping {
+        for (group, keeping) in &self.keeping {
             // Zero says that it is over, which is said when it is.
             let connections = keeping.connections.filter(|count| *count > 0);
             lists.entry(keeping.to).or_default().push(Kept { group: *group, connections });
         }
         for (to, list) in lists {
             for some in list.chunks(KEPT_MAX) {
-                self.actions.push(Action::Send { to, message: Message::Kept(some.to_vec()) });
+                env.send(to, Message::Kept(some.to_vec()));
             }
         }
     }
 
-    fn revise_keeping(&mut self) {
-        let all: Vec<(GroupKey, Keeping)> =
-            self.preservation.keeping.iter().map(|(group, keeping)| (*group, *keeping)).collect();
-        for (group, keeping) in all {
-            let holding = self.groups.get(&group).map_or(Holding::Idle, |here| here.holding);
-            if holding.meant() {
-                // It is this node's again, connections and all.
-                self.preservation.keeping.remove(&group);
-                continue;
-            }
-            let other = self.claims.latest(group).and_then(holder);
-            let passed_on =
-                other.is_some_and(|owner| owner != keeping.to) && self.holds(Rule::KeptForReceiver);
-            let over = keeping.connections == Some(0) || self.now >= keeping.until || passed_on;
-            // Not before the kernel has confirmed that it does not answer any more.
-            if over && holding == Holding::Idle {
-                self.preservation.keeping.remove(&group);
-                let ticket = self.ticket();
-                self.actions.push(Action::Release { group, ticket });
-                let list = vec![Kept { group, connections: Some(0) }];
-                self.actions.push(Action::Send { to: keeping.to, message: Message::Kept(list) });
-                let left = keeping.connections;
-                self.report(Report::KeptEnded { group, to: keeping.to, left });
-            }
-        }
-    }
-
-    fn revise_forwarding(&mut self) {
-        let lives = |node: NodeId| self.peers.get(&node).is_some_and(super::peers::Peer::alive);
-        let over = |(group, known): (&GroupKey, &Forwarding)| {
-            let holding = self.groups.get(group).map_or(Holding::Idle, |here| here.holding);
-            let over = self.now >= known.until || !lives(known.from) || holding == Holding::Idle;
-            // Who has it told in good order that it is over has ended the connections itself.
-            let left = !known.is_done() && matches!(holding, Holding::Held { .. });
-            over.then_some((*group, left))
-        };
-        let over: Vec<_> = self.preservation.forwarding.iter().filter_map(over).collect();
-        for (group, left) in over {
-            self.preservation.forwarding.remove(&group);
-            self.actions.push(Action::Forward { group, to: None });
-            if left {
-                self.actions.push(Action::Tickle { group });
-            }
-        }
-    }
-
-    /// When something ends, or is to be told, by time alone.
-    pub(super) fn preservation_deadline(&self) -> Instant {
-        let Preservation { keeping, forwarding, tell_at } = &self.preservation;
-        let tell = (!keeping.is_empty()).then_some(*tell_at);
+    /// Returns when something ends, or is to be told, by time alone.
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
+        let tell = (!self.keeping.is_empty()).then_some(self.tell_at);
         // What is over stays until the kernel has confirmed; its event wakes the node.
-        let kept = keeping.values().map(|keeping| keeping.until).filter(|at| *at > self.now);
-        let forwarded = forwarding.values().map(|known| known.until);
+        let kept = self.keeping.values().map(|keeping| keeping.until).filter(|at| *at > now);
+        let forwarded = self.forwarding.values().map(|known| known.until);
         kept.chain(forwarded).chain(tell).min().unwrap_or(Instant::NEVER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::super::types::{Epoch, Ticket};
+    use super::*;
+
+    const ME: NodeId = NodeId(1);
+    const OTHER: NodeId = NodeId(2);
+    const GROUP: GroupKey = GroupKey(7);
+    const KEEPER: HardwareAddress = HardwareAddress([2, 0, 0, 0, 0, 2]);
+    const IDLE: Holding = Holding::Idle;
+    const HELD: Holding = Holding::Held { ticket: Ticket(1), epoch: Epoch(1) };
+
+    /// What this node has of the group, who owns it, and whether the other lives.
+    #[derive(Clone, Copy)]
+    struct World(Holding, NodeId, bool);
+
+    impl Groups for World {
+        fn holding(&self, _group: GroupKey) -> Holding {
+            self.0
+        }
+
+        fn owner(&self, _group: GroupKey) -> Option<NodeId> {
+            Some(self.1)
+        }
+
+        fn is_alive(&self, _node: NodeId) -> bool {
+            self.2
+        }
+    }
+
+    #[test]
+    fn what_is_kept_ends_when_it_must_and_not_before_the_kernel_has_let_go() {
+        let removing = Holding::Removing {
+            ticket: Ticket(1),
+            epoch: Epoch(1),
+            purpose: super::super::group::Purpose::MoveTo(OTHER),
+        };
+        let given = World(IDLE, OTHER, true);
+        let limit = Duration::from_secs(60);
+        for (case, world, count, after, ends) in [
+            ("some are left", given, Some(3), 1, false),
+            ("not counted yet", given, None, 1, false),
+            ("none is left", given, Some(0), 1, true),
+            ("time is up", given, Some(3), 60, true),
+            ("a third node has it", World(IDLE, NodeId(3), true), Some(3), 1, true),
+            ("the kernel has not let go", World(removing, OTHER, true), Some(0), 61, false),
+        ] {
+            let (mut env, mut kept) = (Env::alone(ME), Preservation::default());
+            kept.keep(env.now, GROUP, OTHER, limit);
+            count.into_iter().for_each(|count| kept.note_counted(&[(GROUP, count)]));
+            env.now = env.now + Duration::from_secs(after);
+            let ended = kept.end_keeping(&env, &world);
+            let expected = Ended { group: GROUP, to: OTHER, left: count };
+            assert_eq!(ended, if ends { vec![expected] } else { Vec::new() }, "{case}");
+            assert_eq!(kept.kept_for(GROUP).is_none(), ends, "{case}");
+        }
+        let (env, mut kept) = (Env::alone(ME), Preservation::default());
+        kept.keep(env.now, GROUP, OTHER, limit);
+        assert_eq!(kept.end_keeping(&env, &World(HELD, ME, true)), [], "it came back");
+        assert_eq!(kept.kept_for(GROUP), None);
+    }
+
+    #[test]
+    fn a_receiver_is_told_at_once_and_every_second() {
+        let (mut env, mut kept) = (Env::alone(ME), Preservation::default());
+        kept.keep(env.now, GROUP, OTHER, Duration::from_secs(60));
+        for (count, connections) in [(None, None), (Some(5), Some(5)), (Some(0), None)] {
+            count.into_iter().for_each(|count| kept.note_counted(&[(GROUP, count)]));
+            assert_eq!(kept.deadline(env.now), env.now);
+            kept.tell(&mut env);
+            let message = Message::Kept(vec![Kept { group: GROUP, connections }]);
+            assert_eq!(std::mem::take(&mut env.actions), [Action::Send { to: OTHER, message }]);
+            kept.tell(&mut env);
+            assert_eq!(env.actions, []);
+            env.now = env.now + KEPT_EVERY;
+        }
+    }
+
+    #[test]
+    fn forwarding_ends_and_clients_are_told_if_nobody_has_ended_their_connections() {
+        let over = [Action::Forward { group: GROUP, to: None }, Action::Tickle { group: GROUP }];
+        for (case, world, told, after, actions) in [
+            ("some are left", World(HELD, ME, true), Some(3), 1, 0),
+            ("none is left", World(HELD, ME, true), Some(0), 1, 1),
+            ("nothing was heard", World(HELD, ME, true), None, 5, 2),
+            ("the former owner is dead", World(HELD, ME, false), Some(3), 1, 2),
+            ("the group has gone on", World(IDLE, NodeId(3), true), Some(3), 1, 1),
+        ] {
+            let (mut env, mut kept) = (Env::alone(ME), Preservation::default());
+            kept.forward(&mut env, GROUP, OTHER, KEEPER);
+            let begun = [Action::Forward { group: GROUP, to: Some(KEEPER) }];
+            assert_eq!(std::mem::take(&mut env.actions), begun);
+            if let Some(count) = told {
+                let list = [Kept { group: GROUP, connections: Some(count) }];
+                kept.hear(env.now, NodeId(9), &list);
+                kept.hear(env.now, OTHER, &list);
+            }
+            env.now = env.now + Duration::from_secs(after);
+            kept.end_forwarding(&mut env, &world);
+            assert_eq!(env.actions, over[..actions], "{case}");
+            assert_eq!(kept.is_forwarding(GROUP), actions == 0, "{case}");
+        }
     }
 }

@@ -6,27 +6,32 @@
 
 use std::collections::BTreeSet;
 
-use super::action::Action;
 use super::group::{Holding, Occurrence, Purpose};
-use super::identity::GroupKey;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{Action, GroupKey, Rule};
 
 impl Node {
+    /// Forgets a group, which the kernel side does not add any more.
+    pub(super) fn forget(&mut self, group: GroupKey) {
+        if let Some(here) = self.groups.remove(&group) {
+            self.kernel_work.note(self.env.now, here.holding, Holding::Idle);
+        }
+    }
+
     /// Follows a new list of groups: what this node has of them already it goes on to have, in
     /// whichever group it is now.
     pub(super) fn relayout(&mut self) {
-        let groups = &self.configuration.groups;
+        let groups = &self.env.configuration.groups;
         let pairs = groups
             .iter()
             .flat_map(|(group, wanted)| wanted.further().iter().map(|address| (*address, *group)));
         self.covering = pairs.collect();
         let here = self.in_kernel();
-        let wanted: Vec<GroupKey> = self.configuration.groups.keys().copied().collect();
+        let wanted: Vec<GroupKey> = self.env.configuration.groups.keys().copied().collect();
         for group in &wanted {
             self.go_on_with(*group, &here);
         }
-        for (group, configured) in &self.configuration.groups {
+        for (group, configured) in &self.env.configuration.groups {
             self.announcements.resize(*group, configured.address_count());
         }
         for group in wanted {
@@ -53,15 +58,15 @@ impl Node {
     fn go_on_with(&mut self, group: GroupKey, in_kernel: &BTreeSet<GroupKey>) {
         let Some(holding) = self.groups.get(&group).map(|here| here.holding) else { return };
         let further = self.further(group);
-        let claims = self.holds(Rule::AddressesClaimed);
+        let claims = self.enforces(Rule::AddressesClaimed);
         let comes = |address: &GroupKey| !claims || in_kernel.contains(address);
         let comes: Vec<GroupKey> = further.into_iter().filter(comes).collect();
         match holding {
             Holding::Idle if in_kernel.contains(&group) => {
                 let epoch = self.claims.latest(group).map(|claim| claim.epoch).unwrap_or_default();
                 self.admit_these(group, &comes);
-                let lacks_lease = self.strict(group) && self.leases.until(group) <= self.now;
-                let occurrence = if lacks_lease && self.holds(Rule::LeaseFirst) {
+                let lacks_lease = self.strict(group) && self.quorum.until(group) <= self.env.now;
+                let occurrence = if lacks_lease && self.enforces(Rule::LeaseFirst) {
                     Occurrence::Ask(epoch)
                 } else {
                     Occurrence::Take(self.ticket(), epoch)
@@ -123,7 +128,7 @@ impl Node {
             .filter(|(group, here)| {
                 let held = matches!(here.holding, Holding::Adding { .. } | Holding::Held { .. });
                 let all = here.further.in_kernel().chain([**group]);
-                !self.configuration.groups.contains_key(group)
+                !self.env.configuration.groups.contains_key(group)
                     && held
                     && all.into_iter().all(|address| self.is_elsewhere(address, **group))
             })
@@ -134,7 +139,7 @@ impl Node {
             self.announcements.stop(group);
             // The kernel side keeps what another group has been acquired with.
             let ticket = self.ticket();
-            self.actions.push(Action::Release { group, ticket });
+            self.env.actions.push(Action::Release { group, ticket });
         }
     }
 }

@@ -9,14 +9,10 @@
 
 use std::collections::BTreeMap;
 
-use super::action::Report;
 use super::balance::Parcels;
-use super::fitness::{Fitness, LastResort};
 use super::group::Purpose;
-use super::identity::{GroupKey, NodeId, PoolId};
-use super::message::MoveReason;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{Fitness, GroupKey, LastResort, MoveReason, NodeId, PoolId, Report, Rule};
 
 /// Who could have the groups of a pool instead of this node.
 #[derive(Debug)]
@@ -50,7 +46,7 @@ impl Node {
         let mut parcels = Parcels::default();
         let mut stays: BTreeMap<PoolId, Vec<GroupKey>> = BTreeMap::new();
         for group in self.movable() {
-            let Some(wanted) = self.configuration.groups.get(&group) else { continue };
+            let Some(wanted) = self.env.configuration.groups.get(&group) else { continue };
             let Some(other) = alternatives.get(&wanted.pool) else { continue };
             if other.mine == Fitness::Reluctant && !looks {
                 continue;
@@ -66,7 +62,7 @@ impl Node {
                 tally.add(to);
             }
         }
-        if self.holds(Rule::ChecksMove) {
+        if self.enforces(Rule::ChecksMove) {
             self.send_parcels(parcels, MoveReason::Checks);
         }
         for (pool, groups) in stays {

@@ -26,13 +26,10 @@
 
 use std::time::Duration;
 
-use super::action::{Report, Verdict};
 use super::claims::holder;
-use super::identity::{GroupKey, HardwareAddress, NodeId};
-use super::instant::Instant;
 use super::node::Node;
 use super::peers::Peer;
-use super::rules::Rule;
+use super::types::{GroupKey, HardwareAddress, Instant, NodeId, Report, Rule, Verdict};
 
 /// Groups about which a silent kernel is asked each time: of one some frame may get lost, and its
 /// link may be down.
@@ -107,7 +104,7 @@ impl Node {
         group: GroupKey,
         hardware: HardwareAddress,
     ) {
-        let now = self.now;
+        let now = self.env.now;
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.kernel.answered = Some((now, group, hardware));
             peer.unanswered.remove(&group);
@@ -123,7 +120,7 @@ impl Node {
     /// Whether the kernel of a suspect is asked.
     fn asks_kernel_of(&self, suspect: NodeId) -> bool {
         let alone = !self.hears_beside(suspect);
-        self.holds(Rule::SilentKernel) && (alone || self.holds(Rule::KernelOutweighsPeers))
+        self.enforces(Rule::SilentKernel) && (alone || self.enforces(Rule::KernelOutweighsPeers))
     }
 
     /// From when on a kernel answers for a peer only if its daemon runs: it may have vouched for
@@ -135,10 +132,10 @@ impl Node {
 
     /// Until when an answer of a peer's kernel shows that the peer is not dead.
     fn answer_counts_until(&self, peer: &Peer, at: Instant) -> Instant {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         let ended = Self::lease_ended(peer);
         let until = at + timing.detection();
-        let ends = at <= ended && self.holds(Rule::AnswersUnderLease);
+        let ends = at <= ended && self.enforces(Rule::AnswersUnderLease);
         if ends { until.min(ended + timing.heartbeat) } else { until }
     }
 
@@ -147,7 +144,7 @@ impl Node {
         let peer = self.peers.get(&suspect)?;
         let (at, group, hardware) = peer.kernel.answered?;
         let stands =
-            at >= peer.kernel.suspected_at && self.now <= self.answer_counts_until(peer, at);
+            at >= peer.kernel.suspected_at && self.env.now <= self.answer_counts_until(peer, at);
         (stands && self.asks_kernel_of(suspect)).then_some((group, hardware))
     }
 
@@ -162,26 +159,26 @@ impl Node {
 
     /// Whether a silent peer does not have this group, although its kernel answers for others.
     pub(super) fn is_without(&self, peer: &Peer, group: GroupKey) -> bool {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         peer.kernel.stands_in
             && peer.unanswered.get(&group).is_some_and(|unanswered| {
-                let lasts = self.now.since(unanswered.since) >= timing.detection();
+                let lasts = self.env.now.since(unanswered.since) >= timing.detection();
                 unanswered.times >= UNANSWERED_MAX && lasts
             })
-            && self.holds(Rule::GroupsAskedApart)
+            && self.enforces(Rule::GroupsAskedApart)
     }
 
     /// Asks the kernel of a suspect, when it is time.
     pub(super) fn ask_kernel(&mut self, suspect: NodeId) {
         let Some(peer) = self.peers.get(&suspect) else { return };
         let kernel = peer.kernel;
-        if self.now.since(kernel.asked_at) < self.kernel_pause(peer)
+        if self.env.now.since(kernel.asked_at) < self.kernel_pause(peer)
             || !self.asks_kernel_of(suspect)
         {
             return;
         }
         let groups = self.groups_to_ask(suspect, kernel.asked_last);
-        let now = self.now;
+        let now = self.env.now;
         if let Some(peer) = self.peers.get_mut(&suspect) {
             peer.kernel.asked_at = now;
             peer.kernel.asked_last = groups.last().copied().unwrap_or(GroupKey(0));
@@ -195,8 +192,8 @@ impl Node {
 
     /// Counts a question that has not been answered yet.
     fn note_question(&mut self, suspect: NodeId, group: GroupKey) {
-        let now = self.now;
-        let detection = self.configuration.timing.detection();
+        let now = self.env.now;
+        let detection = self.env.configuration.timing.detection();
         let Some(peer) = self.peers.get_mut(&suspect).filter(|peer| peer.kernel.stands_in) else {
             return;
         };
@@ -214,7 +211,7 @@ impl Node {
         let groups = self.claims.iter().filter(|claim| holder(claim) == Some(suspect));
         let known = groups.map(|claim| claim.group).filter(|group| {
             !self.taken_at_once(*group, suspect)
-                && self.configuration.groups.contains_key(group)
+                && self.env.configuration.groups.contains_key(group)
                 && self.groups.get(group).is_some_and(|here| here.usable)
         });
         let mut known: Vec<GroupKey> = known.collect();
@@ -228,7 +225,7 @@ impl Node {
     /// whoever has it, or leases see to it that one node answers. Who hears nobody else is in no
     /// majority, and need not claim.
     pub(super) fn taken_at_once(&self, group: GroupKey, owner: NodeId) -> bool {
-        let forced = self.configuration.groups.get(&group).is_some_and(|wanted| wanted.force);
+        let forced = self.env.configuration.groups.get(&group).is_some_and(|wanted| wanted.force);
         forced || (self.strict(group) && self.hears_beside(owner))
     }
 
@@ -246,14 +243,16 @@ impl Node {
     /// Between two questions: two before the detection time is over, so that one may get lost, and
     /// four within `h` after the end of the lease.
     fn kernel_pause(&self, peer: &Peer) -> Duration {
-        let heartbeat = self.configuration.timing.heartbeat;
-        let over = self.now.since(peer.kernel.suspected_at) > heartbeat / 2;
-        let runs = self.now > Self::lease_ended(peer) + heartbeat;
+        let heartbeat = self.env.configuration.timing.heartbeat;
+        let over = self.env.now.since(peer.kernel.suspected_at) > heartbeat / 2;
+        let runs = self.env.now > Self::lease_ended(peer) + heartbeat;
         if !over || !runs {
             return heartbeat / 4;
         }
         let askers = u32::try_from(self.peers.len().div_ceil(ASKERS)).unwrap_or(u32::MAX);
-        (heartbeat / 2).saturating_mul(askers.max(1)).min(self.configuration.timing.detection() / 3)
+        (heartbeat / 2)
+            .saturating_mul(askers.max(1))
+            .min(self.env.configuration.timing.detection() / 3)
     }
 
     /// When a kernel must be asked again, or its last answer is too old.
@@ -268,7 +267,7 @@ impl Node {
                 .kernel
                 .answered
                 .map(|(at, ..)| self.answer_counts_until(peer, at) + Duration::from_nanos(1));
-            again.min(ends.filter(|ends| *ends > self.now).unwrap_or(Instant::NEVER))
+            again.min(ends.filter(|ends| *ends > self.env.now).unwrap_or(Instant::NEVER))
         };
         suspects.map(deadline).min().unwrap_or(Instant::NEVER)
     }

@@ -7,17 +7,13 @@
 
 use std::time::Duration;
 
-use super::action::Verdict;
 use super::claims::Entry;
-use super::configuration::Strategy;
-use super::fitness::LastResort;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
 use super::membership::low;
-use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::node::Node;
-use super::random::mix;
-use super::rules::Rule;
+use super::types::{
+    Cause, Claim, GroupKey, Instant, LastResort, NodeId, NodePhase, Rule, Strategy, Tenure,
+    Verdict, mix,
+};
 
 /// Why a group may be taken by whoever is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +37,7 @@ pub(super) fn rendezvous(group: GroupKey, node: NodeId, weight: u16) -> (u64, No
 impl Node {
     /// Whether the group may be taken by the next in line, and why; `None` while its owner has it.
     pub(super) fn vacancy(&self, group: GroupKey) -> Option<Vacancy> {
-        let timing = &self.configuration.timing;
+        let timing = &self.env.configuration.timing;
         let Some(entry) = self.claims.entry(group) else {
             return Some(Vacancy { cause: Cause::FirstClaim, grace: timing.unclaimed_wait });
         };
@@ -62,12 +58,12 @@ impl Node {
 
     /// A group between two nodes: the receiver's, while it lives; else it goes back.
     fn vacancy_under_way(&self, entry: &Entry, to: NodeId, gone: Option<Cause>) -> Option<Vacancy> {
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let claim = &entry.claim;
-        let wait = self.configuration.timing.offer_wait * 2;
+        let wait = self.env.configuration.timing.offer_wait * 2;
         let cause = gone.unwrap_or(Cause::TakenBack(to));
         let at_once = Some(Vacancy { cause, grace: Duration::ZERO });
-        if !self.holds(Rule::MovingIsOwned) {
+        if !self.enforces(Rule::MovingIsOwned) {
             return at_once;
         }
         if to == me {
@@ -77,7 +73,7 @@ impl Node {
         let receiver_lives =
             matches!(self.verdict(to), Verdict::Up | Verdict::Suspect | Verdict::Indirect);
         if claim.owner == me {
-            let overdue = self.now.since(entry.since) >= wait && self.holds(Rule::TakeBack);
+            let overdue = self.env.now.since(entry.since) >= wait && self.enforces(Rule::TakeBack);
             return if !receiver_lives || overdue { at_once } else { None };
         }
         match (gone, receiver_lives) {
@@ -90,8 +86,8 @@ impl Node {
     /// Why the writer of a claim does not have the group any more; `None` if it has.
     pub(super) fn gone(&self, claim: &Claim) -> Option<Cause> {
         let owner = claim.owner;
-        if owner == self.configuration.me {
-            let this_life = claim.incarnation == self.configuration.incarnation;
+        if owner == self.env.configuration.me {
+            let this_life = claim.incarnation == self.env.configuration.incarnation;
             return (!this_life).then_some(Cause::Restart(owner));
         }
         let Some(peer) = self.peers.get(&owner) else {
@@ -102,14 +98,16 @@ impl Node {
             Verdict::Left => Some(Cause::Departure(owner)),
             Verdict::Dead | Verdict::Unknown => Some(Cause::Silence(owner)),
             Verdict::Up | Verdict::Suspect | Verdict::Indirect
-                if !same_life && self.holds(Rule::IncarnationChecked) =>
+                if !same_life && self.enforces(Rule::IncarnationChecked) =>
             {
                 Some(Cause::Restart(owner))
             }
-            Verdict::Up if self.isolated_since(peer, claim) && self.holds(Rule::IsolatedIsGone) => {
+            Verdict::Up
+                if self.isolated_since(peer, claim) && self.enforces(Rule::IsolatedIsGone) =>
+            {
                 Some(Cause::Deaf(owner))
             }
-            Verdict::Up if self.cannot_lease(peer, claim) && self.holds(Rule::HeardByHolder) => {
+            Verdict::Up if self.cannot_lease(peer, claim) && self.enforces(Rule::HeardByHolder) => {
                 Some(Cause::Deaf(owner))
             }
             Verdict::Suspect if self.is_unprotected(owner, peer, claim.group) => {
@@ -144,18 +142,18 @@ impl Node {
 
     /// Whether this node may own more: acting, not draining, heard by others.
     pub(super) fn may_take(&self) -> bool {
-        self.acts() && !(self.drains() && self.holds(Rule::DrainingTakesNothing))
+        self.acts() && !(self.drains() && self.enforces(Rule::DrainingTakesNothing))
     }
 
     /// The same, drained or not.
     pub(super) fn acts(&self) -> bool {
-        let mute = self.mute() && self.holds(Rule::MuteTakesNothing);
-        self.owns(self.configuration.me) && self.phase == NodePhase::Active && !mute
+        let mute = self.mute() && self.enforces(Rule::MuteTakesNothing);
+        self.owns(self.env.configuration.me) && self.phase == NodePhase::Active && !mute
     }
 
     /// Whether a node may own groups at all; a witness may not.
     pub(super) fn owns(&self, node: NodeId) -> bool {
-        self.configuration.nodes.get(&node).is_some_and(|member| member.owns)
+        self.env.configuration.nodes.get(&node).is_some_and(|member| member.owns)
     }
 
     /// Those who can take the group, the next first, as this node sees it. Of peers it is known
@@ -177,7 +175,7 @@ impl Node {
 
     /// The same whatever their checks say.
     fn able(&self, group: GroupKey) -> Vec<NodeId> {
-        let me = self.configuration.me;
+        let me = self.env.configuration.me;
         let claim = self.claims.latest(group);
         let mut line: Vec<NodeId> = Vec::new();
         if let Some(claim) = claim {
@@ -213,17 +211,17 @@ impl Node {
     /// and all would be the first (seed 700455).
     fn refused_before(&self, group: GroupKey) -> usize {
         let released = self.last_resort(group) == LastResort::Release;
-        if !released || !self.holds(Rule::RefusedKeepPlace) {
+        if !released || !self.enforces(Rule::RefusedKeepPlace) {
             return 0;
         }
         let line = self.able(group);
-        let before = line.iter().take_while(|node| **node != self.configuration.me);
+        let before = line.iter().take_while(|node| **node != self.env.configuration.me);
         before.filter(|node| self.refuses(group, self.fitness_for(**node, group))).count()
     }
 
     /// Who should have a group that nobody has claimed.
     fn first_choice(&self, group: GroupKey) -> Vec<NodeId> {
-        let Some(wanted) = self.configuration.groups.get(&group) else { return Vec::new() };
+        let Some(wanted) = self.env.configuration.groups.get(&group) else { return Vec::new() };
         let mut line = wanted.prefer.clone();
         if wanted.strategy == Strategy::Balance {
             line.extend(self.deal.takers.get(&group));
@@ -233,9 +231,10 @@ impl Node {
 
     /// All nodes by the weighted order that every node computes alike.
     pub(super) fn common_order(&self, group: GroupKey) -> Vec<NodeId> {
-        let nodes = self.configuration.nodes.keys().copied();
+        let nodes = self.env.configuration.nodes.keys().copied();
         let mut order: Vec<NodeId> = nodes.filter(|node| self.owns(*node)).collect();
-        let salt = if self.holds(Rule::CommonOrder) { 0 } else { self.configuration.incarnation.0 };
+        let salt =
+            if self.enforces(Rule::CommonOrder) { 0 } else { self.env.configuration.incarnation.0 };
         order.sort_by_cached_key(|node| {
             rendezvous(GroupKey(group.0 ^ salt), *node, self.weight(*node))
         });
@@ -245,8 +244,8 @@ impl Node {
     /// When this node should take a group that has been vacant since then; `None` if never.
     pub(super) fn due(&self, group: GroupKey, vacancy: Vacancy, since: Instant) -> Option<Instant> {
         let line = self.line(group);
-        let place = line.iter().position(|node| *node == self.configuration.me)?;
-        if place > 0 && !self.holds(Rule::RankFallback) {
+        let place = line.iter().position(|node| *node == self.env.configuration.me)?;
+        if place > 0 && !self.enforces(Rule::RankFallback) {
             return None;
         }
         let refused = self.refused_before(group);
@@ -254,7 +253,7 @@ impl Node {
         let released = self.last_resort(group) == LastResort::Release;
         let since = if released { since.max(self.passing_since) } else { since };
         let place = u32::try_from(place + refused).unwrap_or(u32::MAX);
-        let skew = self.configuration.timing.rank_skew;
+        let skew = self.env.configuration.timing.rank_skew;
         // Nodes that start together do not act in the same instant: the one to which the group
         // was dealt may need as long as this one has waited.
         let skew = if vacancy.cause == Cause::FirstClaim { skew + vacancy.grace } else { skew };
@@ -268,15 +267,16 @@ impl Node {
         group: GroupKey,
         tally: &mut super::tally::Tally,
     ) -> [Option<NodeId>; 2] {
-        let prefer = self.configuration.groups.get(&group).map(|wanted| wanted.prefer.as_slice());
-        let strategy = self.configuration.groups.get(&group).map(|wanted| wanted.strategy);
+        let prefer =
+            self.env.configuration.groups.get(&group).map(|wanted| wanted.prefer.as_slice());
+        let strategy = self.env.configuration.groups.get(&group).map(|wanted| wanted.strategy);
         let mut able: Vec<NodeId> =
             self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
         if able.iter().any(|node| self.unable(*node, group).is_none()) {
             able.retain(|node| self.unable(*node, group).is_none());
         }
         able = self.fittest(group, able);
-        let spread = self.holds(Rule::HeirsSpread);
+        let spread = self.enforces(Rule::HeirsSpread);
         able.sort_by_cached_key(|node| {
             let preferred = prefer
                 .filter(|_| strategy == Some(Strategy::Priority))
@@ -295,10 +295,10 @@ impl Node {
     /// When a group that is owned may become vacant by time alone.
     pub(super) fn vacancy_deadline(&self, group: GroupKey) -> Instant {
         let Some(entry) = self.claims.entry(group) else { return Instant::NEVER };
-        let overdue = entry.since + self.configuration.timing.offer_wait * 2;
+        let overdue = entry.since + self.env.configuration.timing.offer_wait * 2;
         match entry.claim.tenure {
             Tenure::MovingTo(_)
-                if entry.claim.owner == self.configuration.me && overdue > self.now =>
+                if entry.claim.owner == self.env.configuration.me && overdue > self.env.now =>
             {
                 overdue
             }

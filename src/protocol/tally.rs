@@ -7,12 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::claims::holder;
-use super::configuration::{Group, Strategy};
 use super::fitness::Classes;
-use super::identity::NodeId;
-use super::load::{Load, WHOLE};
-use super::message::Tenure;
 use super::node::Node;
+use super::types::{Group, Load, NodeId, Strategy, Tenure, WHOLE};
 
 /// How much each node carries.
 #[derive(Clone, Debug, Default)]
@@ -153,7 +150,7 @@ impl Burden {
 impl Node {
     /// The weight of a node: as it says itself, else as configured.
     pub(super) fn weight(&self, node: NodeId) -> u16 {
-        let configured = self.configuration.nodes.get(&node).map_or(1, |member| member.weight);
+        let configured = self.env.configuration.nodes.get(&node).map_or(1, |member| member.weight);
         self.peers.get(&node).map_or(configured, |peer| {
             if peer.said.phase.is_some() { peer.said.weight } else { configured }
         })
@@ -161,7 +158,7 @@ impl Node {
 
     /// What each living node carries now, promises to this node included.
     pub(super) fn tally(&self) -> Tally {
-        let me = self.owns(self.configuration.me).then_some(self.configuration.me);
+        let me = self.owns(self.env.configuration.me).then_some(self.env.configuration.me);
         let peers = self.peers.iter().filter(|(_, peer)| peer.alive() && peer.owns);
         self.tally_among(peers.map(|(node, _)| *node).chain(me), |_| true)
     }
@@ -177,8 +174,9 @@ impl Node {
         nodes: impl Iterator<Item = NodeId>,
         counts: impl Fn(&Group) -> bool,
     ) -> Tally {
-        let me = self.configuration.me;
-        let wanted = |group| self.configuration.groups.get(group).filter(|wanted| counts(wanted));
+        let me = self.env.configuration.me;
+        let wanted =
+            |group| self.env.configuration.groups.get(group).filter(|wanted| counts(wanted));
         let mut tally = Tally::default();
         for node in nodes {
             tally.enter(node, self.weight(node), self.counted_load(node));

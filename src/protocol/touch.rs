@@ -1,11 +1,8 @@
 //! Who hears this node, as far as its peers tell.
 
-use super::action::Verdict;
-use super::identity::NodeId;
 use super::membership::low;
-use super::message::NodePhase;
 use super::node::Node;
-use super::rules::Rule;
+use super::types::{NodeId, NodePhase, Rule, Verdict};
 
 impl Node {
     /// Peers that live, and hear this node as far as they can tell: a peer that is heard
@@ -22,10 +19,10 @@ impl Node {
     }
 
     pub(super) fn touches(&self, peer: &super::peers::Peer) -> bool {
-        let within = self.configuration.timing.detection();
-        let life = low(self.configuration.incarnation);
+        let within = self.env.configuration.timing.detection();
+        let life = low(self.env.configuration.incarnation);
         match peer.verdict {
-            Verdict::Up => peer.hears(self.configuration.me, Some(life), within),
+            Verdict::Up => peer.hears(self.env.configuration.me, Some(life), within),
             Verdict::Indirect => true,
             Verdict::Suspect | Verdict::Unknown | Verdict::Dead | Verdict::Left => false,
         }
@@ -34,17 +31,17 @@ impl Node {
     /// Whether acting peers are heard, for as long as they would need to hear this node, and
     /// none of them does.
     pub(super) fn mute(&self) -> bool {
-        let within = self.configuration.timing.detection();
+        let within = self.env.configuration.timing.detection();
         let mut acting = self.peers.values().filter(|peer| {
             peer.verdict == Verdict::Up
                 && peer.said.phase == Some(NodePhase::Active)
-                && self.now.since(peer.up_since) > within
+                && self.env.now.since(peer.up_since) > within
         });
         let mut any = false;
         let heard = acting.any(|peer| {
             any = true;
             self.touches(peer)
         });
-        (any && !heard) || (self.senses_only() && self.holds(Rule::SensedIsThere))
+        (any && !heard) || (self.senses_only() && self.enforces(Rule::SensedIsThere))
     }
 }

@@ -14,15 +14,10 @@
 //!    lb2 reloads a file with lb3 -----------> lb3: takes its share again
 //! ```
 
-use super::action::{Action, Report};
-use super::configuration::NODES_MAX;
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
 use super::membership::low;
-use super::message::Claim;
 use super::node::Node;
 use super::peers::Peer;
-use super::rules::Rule;
+use super::types::{Action, Claim, GroupKey, Instant, NODES_MAX, NodeId, Report, Rule};
 
 /// A heartbeat with more peers than this has no room for a name.
 const NAMED_MAX: usize = 48;
@@ -30,7 +25,7 @@ const NAMED_MAX: usize = 48;
 impl Node {
     /// Whether this node is to own nothing: drained, or not listed by a peer that lives.
     pub(super) fn drains(&self) -> bool {
-        self.draining || (!self.unlisted_by.is_empty() && self.holds(Rule::UnlistedDrains))
+        self.draining || (!self.unlisted_by.is_empty() && self.enforces(Rule::UnlistedDrains))
     }
 
     /// Whether a group that this node, because it is not listed, is not to own can be had by no
@@ -41,7 +36,7 @@ impl Node {
         !self.draining
             && !self.unlisted_by.is_empty()
             && !others
-            && self.holds(Rule::UnlistedServes)
+            && self.enforces(Rule::UnlistedServes)
     }
 
     /// Peers that live and whose files do not list this node.
@@ -60,10 +55,10 @@ impl Node {
         }
         let turned = now.is_empty() != self.unlisted_by.is_empty();
         for peer in now.iter().filter(|peer| !self.unlisted_by.contains(peer)) {
-            self.actions.push(Action::Report(Report::Unlisted { by: *peer, on: true }));
+            self.env.actions.push(Action::Report(Report::Unlisted { by: *peer, on: true }));
         }
         for peer in self.unlisted_by.iter().filter(|peer| !now.contains(peer)) {
-            self.actions.push(Action::Report(Report::Unlisted { by: *peer, on: false }));
+            self.env.actions.push(Action::Report(Report::Unlisted { by: *peer, on: false }));
         }
         self.unlisted_by = now;
         if turned {
@@ -80,7 +75,7 @@ impl Node {
     /// The own name, for a peer that does not list this node.
     pub(super) fn name_for(&self, peer: &Peer) -> Option<String> {
         let room = self.peers.len() <= NAMED_MAX;
-        (peer.said.unlisted && room).then(|| self.configuration.name.clone())
+        (peer.said.unlisted && room).then(|| self.env.configuration.name.clone())
     }
 
     /// Takes in how a peer that is not listed calls itself.
@@ -88,22 +83,22 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if let Some(name) = name.filter(|name| !peer.listed && peer.name.as_ref() != Some(name)) {
             peer.name = Some(name.clone());
-            self.actions.push(Action::Named { node: from, name });
+            self.env.actions.push(Action::Named { node: from, name });
         }
     }
 
     /// Takes in that a datagram has come that was sealed under the cluster's key by a life that
     /// has not shown to be the present one: somebody may be there, and not hear this node.
     pub(super) fn sensed(&mut self, from: NodeId) {
-        if !self.holds(Rule::SensedProvesNothing)
+        if !self.enforces(Rule::SensedProvesNothing)
             && let Some(peer) = self.peers.get_mut(&from)
         {
-            peer.heard_at = Some(self.now);
+            peer.heard_at = Some(self.env.now);
         }
         let heard = self.peers.get(&from).is_some_and(Peer::alive);
         let room = self.sensed.len() < NODES_MAX || self.sensed.contains_key(&from);
         if !heard && room {
-            self.sensed.insert(from, self.now);
+            self.sensed.insert(from, self.env.now);
         }
     }
 
@@ -115,12 +110,12 @@ impl Node {
 
     /// When the last sign of somebody who cannot be talked with counts no more.
     pub(super) fn sensed_deadline(&self) -> Instant {
-        let within = self.configuration.timing.detection();
+        let within = self.env.configuration.timing.detection();
         self.sensed.values().map(|at| *at + within).min().unwrap_or(Instant::NEVER)
     }
 
     fn revise_sensed(&mut self) {
-        let (now, within) = (self.now, self.configuration.timing.detection());
+        let (now, within) = (self.env.now, self.env.configuration.timing.detection());
         let before = self.sensed.len();
         let peers = &self.peers;
         self.sensed.retain(|node, at| {
@@ -131,13 +126,14 @@ impl Node {
 
     /// Makes a peer of a node that is heard, or heard of, and that the file does not list.
     pub(super) fn enrol(&mut self, node: NodeId) {
-        let known = node == self.configuration.me || self.peers.contains_key(&node);
-        if known || !self.holds(Rule::UnlistedCounts) || !self.make_room() {
+        let known = node == self.env.configuration.me || self.peers.contains_key(&node);
+        if known || !self.enforces(Rule::UnlistedCounts) || !self.make_room() {
             return;
         }
         let mut peer = self.new_peer(1);
         (peer.listed, peer.owns) = (false, false);
         self.peers.insert(node, peer);
+        self.claims.enrol(node);
         self.restart_log(node);
     }
 
@@ -148,7 +144,7 @@ impl Node {
             return;
         }
         self.enrol(claim.owner);
-        let now = self.now;
+        let now = self.env.now;
         if let Some(peer) = self.peers.get_mut(&claim.owner) {
             peer.incarnation_low = Some(low(claim.incarnation));
             peer.relayed_at = Some(now);
@@ -157,21 +153,19 @@ impl Node {
 
     /// Keeps of the peers that the file does not list those that live.
     pub(super) fn forget_unlisted_peers(&mut self) {
-        let counts = self.holds(Rule::UnlistedCounts);
-        let nodes = &self.configuration.nodes;
-        let before = self.peers.len();
+        let counts = self.enforces(Rule::UnlistedCounts);
+        let nodes = &self.env.configuration.nodes;
         self.peers.retain(|node, peer| nodes.contains_key(node) || (counts && peer.alive()));
         let unheard = nodes.keys().filter(|node| !self.peers.contains_key(node)).count();
         // This node is one of those.
         while self.peers.len() + unheard > NODES_MAX && self.forget_unlisted(true) {}
-        self.note_forgotten(before);
+        self.claims.keep_only(|peer| self.peers.contains_key(&peer));
     }
 
     /// Whether one peer more has a place; makes it by forgetting one that is dead and not listed.
     fn make_room(&mut self) -> bool {
-        let before = self.peers.len();
-        let room = before + 1 < NODES_MAX || self.forget_unlisted(false);
-        self.note_forgotten(before);
+        let room = self.peers.len() + 1 < NODES_MAX || self.forget_unlisted(false);
+        self.claims.keep_only(|peer| self.peers.contains_key(&peer));
         room
     }
 
@@ -183,16 +177,9 @@ impl Node {
         self.peers.remove(&node).is_some()
     }
 
-    fn note_forgotten(&mut self, before: usize) {
-        let gone = before.saturating_sub(self.peers.len());
-        self.forgotten = self.forgotten.wrapping_add(u32::try_from(gone).unwrap_or(u32::MAX));
-    }
-
     /// A peer of which nothing is known yet.
     pub(super) fn new_peer(&self, weight: u16) -> Peer {
-        let timing = &self.configuration.timing;
-        let first = super::gossip::first_stream(self.configuration.incarnation);
-        let stream = first.wrapping_add(self.forgotten);
-        Peer::new(self.now, weight, timing.heartbeat, timing.misses, stream)
+        let timing = &self.env.configuration.timing;
+        Peer::new(self.env.now, weight, timing.heartbeat, timing.misses)
     }
 }

@@ -125,7 +125,7 @@ fn crates_named(tokens: &[Token], crates: &[String]) -> Vec<(usize, String)> {
 }
 
 /// Whether no earlier segment stands before the token.
-fn begins_path(tokens: &[Token], at: usize) -> bool {
+pub(crate) fn begins_path(tokens: &[Token], at: usize) -> bool {
     if at == 0 || tokens[at - 1].text != "::" {
         return true;
     }
@@ -146,7 +146,7 @@ fn after(tokens: &[Token], is_root: &dyn Fn(&str) -> bool) -> Vec<(usize, String
 }
 
 /// The name at `at`, or the first name of each path of the group that opens there.
-fn first_segments(tokens: &[Token], at: usize) -> Vec<(usize, String)> {
+pub(crate) fn first_segments(tokens: &[Token], at: usize) -> Vec<(usize, String)> {
     let Some(first) = tokens.get(at) else { return Vec::new() };
     if first.text != "{" {
         return vec![(first.line, first.text.clone())];

@@ -18,6 +18,7 @@ use crate::host::Host;
 use crate::network::Network;
 use crate::options::Options;
 use crate::plan::Plan;
+use crate::recorded;
 use crate::safety::Safety;
 use crate::strangers::Strangers;
 use crate::trace::{Trace, Violation};
@@ -210,7 +211,7 @@ impl Cluster {
     }
 
     fn handle(&mut self, what: Happening) {
-        self.trace.mix(self.now, self.order);
+        self.trace.note_time(self.now, self.order);
         match what {
             Happening::Arrive { from, to, life, sent_at, message } => {
                 self.arrive(from, to, (life, sent_at, message));
@@ -320,6 +321,13 @@ impl Cluster {
             let name = format!("g{index}");
             line.replace(&group.to_string(), &name).replace(&format!("{group:?}"), &name)
         })
+    }
+}
+
+/// The hash of a story is that of the clusters that it has made.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        recorded::note_cluster(self);
     }
 }
 

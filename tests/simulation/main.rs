@@ -23,6 +23,7 @@
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
 //! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
+//! | `fingerprint`, `recorded` | the hash of a run; that runs are as recorded |
 //! | `sessions` | what the wire keeps from the core |
 //! | `mutations` | that all of this notices a broken rule |
 //!
@@ -37,6 +38,7 @@ mod cluster;
 mod draw;
 mod faults;
 mod fence;
+mod fingerprint;
 mod healing;
 mod host;
 mod host_stories;
@@ -62,6 +64,7 @@ mod plan;
 mod plan_stories;
 mod process;
 mod profiles;
+mod recorded;
 mod restart_stories;
 mod restarts;
 mod rollouts;

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use buoy::protocol::{
     Action, Event, GroupKey, Incarnation, Instant, KernelEvent, Message, Node, NodeId, NodePhase,
-    Rule, Ticket, mix,
+    Rule, Ticket,
 };
 use buoy::wire::{BODY_MAX, encoded_length, features_needed};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
 use crate::host::{Inbound, Pending, Session};
-use crate::outlines::{kind, outline};
+use crate::outlines::outline;
 use crate::trace::note;
 
 /// Events taken in one turn of the loop.
@@ -241,6 +241,7 @@ impl Cluster {
             self.check_sensed(host, now, &event);
         }
         let Some(node) = &mut self.hosts[host].node else { return };
+        self.trace.note_event(host, &event);
         let actions = node.step(now, event);
         for action in actions {
             self.act(host, action);
@@ -249,7 +250,7 @@ impl Cluster {
     }
 
     fn act(&mut self, host: usize, action: Action) {
-        self.trace.mix(mix(u64::try_from(host).unwrap_or(0)), kind(&action));
+        self.trace.note_action(host, &action);
         match action {
             Action::Send { to, message } => self.send(host, to, message),
             Action::Acquire { group, ticket, further } => {

@@ -35,7 +35,7 @@ pub(crate) fn run(options: Options) -> Result<Summary, Violation> {
     cluster.run_to(end)?;
     let healing = cluster.demand_convergence()?;
     Ok(Summary {
-        hash: cluster.trace.hash,
+        hash: cluster.fingerprint(),
         events: cluster.events,
         datagrams: cluster.safety.datagrams,
         faults: cluster.faults.made,

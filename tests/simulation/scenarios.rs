@@ -2,6 +2,8 @@
 
 use buoy::protocol::Rule;
 
+use crate::recorded;
+use crate::seeds::RUNS;
 use crate::story::Story;
 use crate::{
     check_stories, host_stories, layout_stories, load_stories, majority_stories,
@@ -17,9 +19,11 @@ macro_rules! stories {
 
         $($(#[test]
         fn $name() {
-            if let Err(text) = $module::$name(None) {
+            let (outcome, hash) = recorded::told(|| $module::$name(None));
+            if let Err(text) = outcome {
                 panic!("{text}");
             }
+            recorded::check_story(stringify!($name), hash);
         })*)*
     };
 }
@@ -91,4 +95,8 @@ stories! {
 fn every_story_has_a_name_of_its_own() {
     let names: std::collections::BTreeSet<&str> = STORIES.iter().map(|(name, _)| *name).collect();
     assert_eq!(names.len(), STORIES.len());
+    let recorded = recorded::story_names();
+    let told = |name: &&String| names.contains(name.as_str()) || RUNS.contains(&name.as_str());
+    let gone: Vec<&String> = recorded.iter().filter(|name| !told(name)).collect();
+    assert!(gone.is_empty(), "recorded, but no stories: {gone:?}");
 }

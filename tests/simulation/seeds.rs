@@ -1,12 +1,16 @@
 //! Many seeds, one seed again, and that one seed is one run.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use buoy::protocol::mix;
+
 use crate::draw::{MILLISECOND, SECOND};
 use crate::faults::Kind;
 use crate::options::Options;
+use crate::recorded;
 use crate::run::{Summary, explain, run};
 
 /// Seeds run by default: about 80 seconds on two cores.
@@ -15,6 +19,8 @@ const SEEDS: u64 = 6_000;
 const THREADS: u64 = 2;
 /// Failing seeds explained in full.
 const EXPLAINED: usize = 1;
+/// Runs of other sizes, by the names of their tests.
+pub(crate) const RUNS: [&str; 2] = ["sixty_four_nodes", "a_thousand_groups"];
 
 pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -37,12 +43,14 @@ struct Totals {
     caches: u64,
     balanced: u64,
     settled: u64,
+    hashes: BTreeMap<u64, u64>,
     failed: Vec<(u64, &'static str, String)>,
 }
 
 impl Totals {
-    fn add(&mut self, summary: &Summary) {
+    fn add(&mut self, seed: u64, summary: &Summary) {
         self.runs += 1;
+        self.hashes.insert(seed, summary.hash);
         self.events += summary.events;
         self.time += summary.time;
         self.faults += summary.faults;
@@ -72,7 +80,7 @@ fn run_many(options: fn(u64) -> Options, start: u64, count: u64) -> Totals {
                     let result = run(options(seed));
                     let mut totals = totals.lock().expect("no thread panics while it counts");
                     match result {
-                        Ok(summary) => totals.add(&summary),
+                        Ok(summary) => totals.add(seed, &summary),
                         Err(violation) => {
                             totals.failed.push((seed, violation.rule, violation.text));
                             enough.fetch_or(!keep_going, Ordering::Relaxed);
@@ -85,7 +93,8 @@ fn run_many(options: fn(u64) -> Options, start: u64, count: u64) -> Totals {
     totals.into_inner().expect("no thread panics while it counts")
 }
 
-fn demand_all(options: fn(u64) -> Options, start: u64, count: u64) {
+/// Runs the seeds; returns their hashes.
+fn demand_all(options: fn(u64) -> Options, start: u64, count: u64) -> BTreeMap<u64, u64> {
     let mut totals = run_many(options, start, count);
     say(&format!(
         "{} runs: {} s simulated, {} events, {} datagrams, {} faults, {} moves ({} after healing), \
@@ -116,11 +125,17 @@ fn demand_all(options: fn(u64) -> Options, start: u64, count: u64) {
         }
     }
     assert!(totals.failed.is_empty(), "{} seeds failed", totals.failed.len());
+    totals.hashes
+}
+
+fn check_run(name: &str, hashes: &BTreeMap<u64, u64>) {
+    recorded::check_story(name, hashes.values().fold(0, |all, hash| mix(all ^ hash)));
 }
 
 #[test]
 fn seeds() {
-    demand_all(Options::drawn, number("BUOY_SEED_START", 0), number("BUOY_SEEDS", SEEDS));
+    let (start, count) = (number("BUOY_SEED_START", 0), number("BUOY_SEEDS", SEEDS));
+    recorded::check_seeds(&demand_all(Options::drawn, start, count));
 }
 
 #[test]
@@ -132,17 +147,18 @@ fn sixty_four_nodes() {
         faults: vec![Kind::Crash, Kind::Mute, Kind::LinkFlap],
         ..Options::big(seed, 64, 24)
     };
-    demand_all(short, 0, 1);
+    check_run("sixty_four_nodes", &demand_all(short, 0, 1));
 }
 
 #[test]
 fn a_thousand_groups() {
-    demand_all(|seed| Options::big(seed, 3, 1_000), 0, 4);
+    let hashes = demand_all(|seed| Options::big(seed, 3, 1_000), 0, 4);
+    check_run("a_thousand_groups", &hashes);
 }
 
 #[test]
 fn replay() {
-    demand_all(Options::drawn, number("BUOY_SEED", 0), 1);
+    recorded::check_seeds(&demand_all(Options::drawn, number("BUOY_SEED", 0), 1));
 }
 
 #[test]

@@ -4,10 +4,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-
-use buoy::protocol::mix;
+use std::hash::Hash as _;
 
 use crate::draw::{MICROSECOND, MILLISECOND};
+use crate::fingerprint::Fingerprint;
 
 /// Lines kept.
 const LINES: usize = 400_000;
@@ -50,7 +50,7 @@ impl fmt::Display for Moment {
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     /// Over every event and action, in order.
-    pub(crate) hash: u64,
+    pub(crate) hash: Fingerprint,
     /// Whether lines are kept.
     pub(crate) on: bool,
     lines: VecDeque<String>,
@@ -62,9 +62,9 @@ impl Trace {
         Self { on, ..Self::default() }
     }
 
-    /// Adds two numbers to the hash.
-    pub(crate) fn mix(&mut self, what: u64, more: u64) {
-        self.hash = mix(self.hash ^ what.rotate_left(32) ^ more);
+    /// Adds that something happens.
+    pub(crate) fn note_time(&mut self, now: u64, order: u64) {
+        (now, order).hash(&mut self.hash);
     }
 
     /// Keeps a line.

@@ -1,8 +1,5 @@
 //! Mode majority at reloads (A8, A9), and what a voter says (A1, A12, L7).
 
-use super::super::leases::{GrantTerms, Leases};
-use super::super::message::{Backing, Bid};
-use super::super::voter::{Holder, Terms, Voter};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,7 +47,7 @@ fn voters_throw_nothing_out_that_is_no_longer_in_mode_majority() {
     let before = cluster.reports.len();
     reload(&mut cluster, Mode::Availability, 0);
     for node in cluster.nodes.values() {
-        assert_eq!((node.leases.wanted().count(), node.granted()), (0, None));
+        assert_eq!((node.quorum.wanted().count(), node.granted()), (0, None));
     }
     // Each in turn goes by another list.
     for silent in [1, 2, 3] {
@@ -67,92 +64,6 @@ fn voters_throw_nothing_out_that_is_no_longer_in_mode_majority() {
     assert!(!said.iter().any(|(_, report)| wrong(report)), "{}", cluster.told());
 }
 
-fn terms(lease: Duration) -> Terms {
-    Terms {
-        lease,
-        promise: promise(lease),
-        refusal: None,
-        isolated: false,
-        heard: true,
-        longest: lease,
-        lists: vec![1],
-        named: true,
-    }
-}
-
-fn holder(node: u32) -> Holder {
-    Holder { node: NodeId(node), incarnation: Incarnation(1) }
-}
-
-/// Asks at `at` milliseconds for groups that were not asked for before; the answer to what was asked
-/// at `answered` has come.
-fn request(at: u64, answered: Option<u64>, groups: u32) -> LeaseRequest {
-    let wish = |version| Wish { version, group: GroupKey(version.into()), wanted: true };
-    LeaseRequest {
-        asked_at: at * 1_000_000,
-        voters: 0,
-        base: 0,
-        upto: groups,
-        wishes: (1..=groups).map(wish).collect(),
-        bid: Some(Bid { lease: LEASE, answered: answered.map(|at| at * 1_000_000) }),
-    }
-}
-
-fn votes(grants: &[LeaseGrant]) -> Vec<Vote> {
-    grants.iter().map(|grant| grant.vote).collect()
-}
-
-#[test]
-fn all_that_is_refused_is_named_in_as_many_messages_as_it_takes() {
-    let (now, mut voter) = (Instant::from_millis(10_000), Voter::new(Instant::START));
-    let (first, second) = (holder(1), holder(2));
-    let _ = voter.answer(now, first, &request(1, None, 300), &terms(LEASE));
-    let grants = voter.answer(now, second, &request(1, None, 310), &terms(LEASE));
-    let bounds = |grant: &LeaseGrant| {
-        let after = grant.backing.as_ref().map(|it: &Backing| it.after);
-        (after, grant.upto, grant.refused.len())
-    };
-    let parts: Vec<_> = grants.iter().map(bounds).collect();
-    assert_eq!(parts, [(Some(0), 128, 128), (Some(128), 256, 128), (Some(256), 310, 44)]);
-    // Whoever takes in all of them has what was not refused, and nothing else.
-    let me = NodeId(9);
-    let mut leases = Leases::default();
-    leases.set_voters(Instant::START, vec![me]);
-    (1..=310).for_each(|group| leases.want(GroupKey(group)));
-    let asked = leases.requests(Instant::from_millis(1), me, LEASE);
-    assert!(!asked.is_empty());
-    for grant in &grants {
-        let terms = GrantTerms { lease: LEASE, from: None, floored: true };
-        leases.grant(me, grant, terms);
-    }
-    let leased = |group: &u64| leases.until(GroupKey(*group)) > Instant::START;
-    assert_eq!((1..=310).filter(leased).collect::<Vec<_>>(), (301..=310).collect::<Vec<_>>());
-    // Older software would take the second message for a grant of what the first refuses.
-    let older = LeaseRequest { bid: None, ..request(2, None, 310) };
-    let grants = voter.answer(now, second, &older, &terms(LEASE));
-    assert_eq!((grants.len(), grants[0].upto), (1, 128));
-}
-
-#[test]
-fn who_does_not_hear_the_answers_is_promised_nothing_more() {
-    let at = Instant::from_millis;
-    let mut voter = Voter::new(Instant::START);
-    let (deaf, other) = (holder(1), holder(2));
-    let mut ask = |now, holder, answered| {
-        votes(&voter.answer(at(now), holder, &request(now, answered, 1), &terms(LEASE)))[0]
-    };
-    assert_eq!(ask(1_000, deaf, None), Vote::Granted, "the first");
-    assert_eq!(ask(1_100, deaf, Some(1_000)), Vote::Granted);
-    assert_eq!(ask(1_390, deaf, Some(1_100)), Vote::Granted, "it may hear the next");
-    for now in [1_410, 1_500, 1_900] {
-        assert_eq!(ask(now, deaf, Some(1_100)), Vote::Starting, "at {now}");
-    }
-    // The promise of 1390 is over after 661 ms.
-    assert_eq!(ask(2_052, other, None), Vote::Granted);
-    let grants = voter.answer(at(2_060), deaf, &request(2_060, Some(2_055), 1), &terms(LEASE));
-    assert_eq!(grants[0].refused, [GroupKey(1)], "it hears again");
-}
-
 #[test]
 fn a_promise_outlasts_the_longer_lease_of_both() {
     let at = Instant::from_millis;
@@ -163,13 +74,14 @@ fn a_promise_outlasts_the_longer_lease_of_both() {
     cluster.step(NodeId(1), Event::Reconfigured(Box::new(next)));
     cluster.run(10 * SECOND);
     let node = cluster.nodes.get_mut(&NodeId(1)).expect("it runs");
-    let digest = node.leases.digest();
+    let digest = node.quorum.digest();
     let ask = |node: &mut Node, lease| {
         let bid = Some(Bid { lease, answered: None });
         let wishes = Vec::new();
         let asked_at = at(1).as_nanos();
         let request = LeaseRequest { asked_at, voters: digest, base: 0, upto: 0, wishes, bid };
-        let grant = node.vote(NodeId(2), &request).remove(0);
+        let peer = node.peer_view(NodeId(2));
+        let grant = node.quorum.vote(&node.env, &peer, &request).remove(0);
         (grant.vote, grant.backing.expect("it was asked with a bid").lease)
     };
     // What is longer than what is stored is not vouched for before that is stored.

@@ -13,7 +13,6 @@ mod claimants;
 mod connections;
 mod continuation;
 mod drain;
-mod electorate;
 mod faults;
 mod gates;
 mod majority;
@@ -22,7 +21,6 @@ mod neighbours;
 mod preservation;
 mod regrouping;
 mod rules;
-mod small_model;
 
 /// What disks say, at once.
 const STORED: Event = Event::VotersRemembered { stored: true };

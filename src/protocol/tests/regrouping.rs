@@ -23,12 +23,16 @@ fn what_a_reload_merges_away_while_it_is_added_is_not_waited_for() {
         assert!(now < cluster.now + Duration::from_secs(60), "it is never taken");
         actions = node.step(now, Event::Timer);
     }
-    assert_ne!(node.kernel_work_deadline(), Instant::NEVER, "the kernel has something to do");
+    assert_ne!(
+        node.kernel_work.deadline(&node.env),
+        Instant::NEVER,
+        "the kernel has something to do"
+    );
 
     let mut merged = configuration(1, 1, 2);
     merged.groups.get_mut(&first).unwrap().addresses.push(third);
     let actions = node.step(now, Event::Reconfigured(Box::new(merged)));
     let released = |it: &Action| matches!(it, Action::Release { group, .. } if *group == third);
     assert!(actions.iter().any(released), "{actions:?}");
-    assert_eq!(node.kernel_work_deadline(), Instant::NEVER);
+    assert_eq!(node.kernel_work.deadline(&node.env), Instant::NEVER);
 }

@@ -1,10 +1,12 @@
 //! Lists of voters that change in any order, while nodes hear each other or not: never do two lists
 //! have a majority each that votes.
 
-use super::super::electorate::{Electorate, FRESH, SETTLING, Standing};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::super::super::types::{Backing, Instant, NodeId, Random, Recollection};
+use super::super::electorate::{Electorate, FRESH, SETTLING, VotingState};
 use super::super::leases::digest;
-use super::super::message::Backing;
-use super::*;
 
 const STEP: Duration = Duration::from_millis(25);
 /// What a voter is silent for before it votes; longer than an answer counts.
@@ -99,7 +101,7 @@ impl World {
         let votes = |list: &Vec<NodeId>, voter: &NodeId| {
             self.hosts.get(voter).is_some_and(|host| {
                 host.mine == *list
-                    && host.lists.standing() == Standing::Voting
+                    && host.lists.voting_state() == VotingState::Voting
                     && host.speaks_at <= self.now
             })
         };
@@ -202,7 +204,7 @@ fn a_rollout_to_each_node_after_the_other_ends_with_all_votes() {
             steps(&mut world);
         }
         for (node, host) in &world.hosts {
-            assert_eq!(host.lists.standing(), Standing::Voting, "{node}");
+            assert_eq!(host.lists.voting_state(), VotingState::Voting, "{node}");
             assert_eq!(host.lists.lists(), [digest(&mine)], "{node} has not forgotten");
         }
     }
@@ -218,18 +220,18 @@ fn nothing_counts_that_is_not_stored() {
     assert_eq!((record.lists.len(), record.longest), (1, LEASE));
     assert_eq!(lists.store_next(now, Duration::ZERO), None, "it is being stored");
     assert_eq!(lists.proceed(now, NodeId(1), true), None);
-    assert_eq!((lists.standing(), lists.lists()), (Standing::Unwritten, Vec::new()));
+    assert_eq!((lists.voting_state(), lists.lists()), (VotingState::Unwritten, Vec::new()));
     lists.stored(now, false);
-    assert_eq!(lists.standing(), Standing::Unable);
+    assert_eq!(lists.voting_state(), VotingState::Unable);
     assert_eq!(lists.store_next(now, Duration::ZERO), None, "not again at once");
     let later = now + Duration::from_secs(10);
     assert_eq!(lists.store_next(later, Duration::ZERO), Some(record));
     lists.stored(later, true);
     let _ = lists.proceed(later, NodeId(1), true);
-    assert_eq!(lists.standing(), Standing::Voting);
+    assert_eq!(lists.voting_state(), VotingState::Voting);
     assert_eq!(lists.allow(later, LEASE), LEASE);
     let mut unreadable = Electorate::recall(now, Recollection::Unreadable);
     unreadable.go_by(list(&[1, 2, 3]));
     assert_eq!(unreadable.store_next(now, LEASE), None);
-    assert_eq!(unreadable.standing(), Standing::Unable);
+    assert_eq!(unreadable.voting_state(), VotingState::Unable);
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::condition::SoftwareVersion;
 use super::fitness::LastResort;
 use super::identity::{GroupKey, Incarnation, NodeId, PoolId};
-use super::message::SoftwareVersion;
 
 /// Most nodes that may be configured: a heartbeat's table of peers must fit one datagram.
 pub const NODES_MAX: usize = 64;
@@ -99,7 +99,7 @@ impl Group {
     }
 
     /// Its addresses but for the first.
-    pub(super) fn further(&self) -> &[GroupKey] {
+    pub(in crate::protocol) fn further(&self) -> &[GroupKey] {
         self.addresses.get(1..).unwrap_or_default()
     }
 }
@@ -191,7 +191,7 @@ impl Timing {
 }
 
 /// The lease of a node whose death is known after this time.
-pub(super) fn lease_of(detection: Duration) -> Duration {
+pub(in crate::protocol) fn lease_of(detection: Duration) -> Duration {
     (detection * 2).clamp(LEASE_MIN, LEASE_MAX)
 }
 

@@ -4,8 +4,6 @@
 //! crate's own tests turn on, `Configuration::broken` names one rule that does not. PROTOCOL.md
 //! tells what each rule is for; `tests/simulation` shows what happens without it.
 
-use super::node::Node;
-
 macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A rule that a test can break.
@@ -196,19 +194,4 @@ rules! {
     AddressesClaimed,
     /// In mode majority each address of a group needs a lease.
     AddressesLeased,
-}
-
-impl Node {
-    /// Whether this rule holds. Always, but for one under test.
-    #[cfg(not(feature = "mutations"))]
-    #[expect(clippy::unused_self, reason = "the same call asks the configuration under test")]
-    pub(super) const fn holds(&self, _rule: Rule) -> bool {
-        true
-    }
-
-    /// Whether this rule holds. Always, but for the one under test.
-    #[cfg(feature = "mutations")]
-    pub(super) fn holds(&self, rule: Rule) -> bool {
-        self.configuration.broken != Some(rule)
-    }
 }

@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-use super::connections::Connection;
-use super::continuation::{Memory, Obstacle};
-use super::electorate::VoterRecord;
-use super::event::{Convergence, Failure, Remover, Ticket};
+use super::condition::{Inability, NodePhase, Verdict};
+use super::connection::Connection;
+use super::event::{Convergence, Remover, Ticket};
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId, PoolId};
-use super::message::{Cause, Message, NodePhase, Refusal};
-use super::neighbours::Neighbour;
+use super::message::{Cause, Message, Refusal};
+use super::neighbour::Neighbour;
+use super::restart::{Memory, Obstacle};
+use super::voters::VoterRecord;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +157,7 @@ pub enum Action {
     },
     /// Whether this node drains has changed; it should still be so after a restart.
     RememberDraining(bool),
-    /// Store this for [`Node::recall_voters`](super::Node::recall_voters) of the next process, so that it is there
+    /// Store this for [`Node::recall_voters`](crate::protocol::Node::recall_voters) of the next process, so that it is there
     /// after a loss of power, in place of what was stored before. Ends in
     /// [`Event::VotersRemembered`](super::Event::VotersRemembered).
     RememberVoters(VoterRecord),
@@ -167,7 +168,7 @@ pub enum Action {
 }
 
 /// Something an operator would want to read later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Report {
     /// The verdict on a peer changed.
     PeerChanged {
@@ -387,38 +388,4 @@ pub enum Report {
         /// Whether it is on now.
         on: bool,
     },
-}
-
-/// Why this node cannot hold a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inability {
-    /// A link is down or missing.
-    LinkDown,
-    /// No interface of the host has a network with an address of it, and the file names none.
-    NoNetwork,
-    /// The host has lost its own address, or its route, in the network of the group.
-    NetworkLost,
-    /// The kernel refused.
-    Kernel(Failure),
-    /// Somebody keeps removing the address.
-    FlushWar,
-    /// A host outside the cluster answers for it.
-    Stranger(HardwareAddress),
-}
-
-/// What a node thinks of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// Never heard since this node started.
-    Unknown,
-    /// Heard directly.
-    Up,
-    /// Silent for longer than usual; peers are being asked.
-    Suspect,
-    /// Not heard here, but by a peer that is.
-    Indirect,
-    /// Heard by nobody.
-    Dead,
-    /// Left in good order.
-    Left,
 }

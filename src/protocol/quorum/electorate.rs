@@ -19,16 +19,14 @@
 //! before it votes. So of two nodes that each rely on what the other went by a moment ago, and that
 //! have both changed back since, one is always the later, and it finds the other.
 //!
-//! Pure; what is stored on disk is done by the shell, which says when it is done. `majority` feeds
-//! this. Nothing that peers say makes it grow: statements are kept of configured nodes only.
+//! Pure; what is stored on disk is done by the shell, which says when it is done. `local_voter`
+//! feeds this. Nothing that peers say makes it grow: statements are kept of configured nodes only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::identity::NodeId;
-use super::instant::Instant;
+use super::super::types::{Backing, Instant, LISTS_MAX, NodeId, Recollection, VoterRecord};
 use super::leases::digest;
-use super::message::{Backing, LISTS_MAX};
 
 /// What another node says it goes by counts for so long from when it was asked.
 pub(super) const FRESH: Duration = Duration::from_millis(250);
@@ -41,27 +39,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// A longest lease that nobody has had for so long is forgotten.
 const UNUSED: Duration = Duration::from_secs(60);
 
-/// What a node must remember over restarts, to vote.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VoterRecord {
-    /// The lists of voters under which it has voted, or has said that it goes by.
-    pub lists: Vec<Vec<NodeId>>,
-    /// The longest lease that it may have granted.
-    pub longest: Duration,
-}
-
-/// What a process finds of the one before it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Recollection {
-    /// There is no record: this host has not voted yet, or its record was lost.
-    #[default]
-    Nothing,
-    /// There is one.
-    Record(VoterRecord),
-    /// There is one that cannot be read. The node does not vote.
-    Unreadable,
-}
-
 /// What another node has said of its lists.
 #[derive(Clone, Debug)]
 struct Statement {
@@ -72,7 +49,7 @@ struct Statement {
 
 /// Whether this node votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum VotingState {
     /// What it has to remember is not stored yet.
     Unwritten,
     /// It cannot be stored, or read.
@@ -99,7 +76,7 @@ pub(super) struct Electorate {
     since: Option<Instant>,
     voting: bool,
     /// Whether this node has anything to do with leases.
-    pub(super) concerned: bool,
+    concerned: bool,
     /// The longest lease that is asked for, and when it was last.
     wanted: (Duration, Instant),
     /// When a lease as long as what is stored was last asked for.
@@ -130,16 +107,26 @@ impl Electorate {
         }
     }
 
+    /// Notes that this node has to do with leases.
+    pub(super) const fn concern(&mut self) {
+        self.concerned = true;
+    }
+
+    /// Whether it has.
+    pub(super) const fn is_concerned(&self) -> bool {
+        self.concerned
+    }
+
     /// Whether this node votes, and why not.
-    pub(super) const fn standing(&self) -> Standing {
+    pub(super) const fn voting_state(&self) -> VotingState {
         if self.voting {
-            Standing::Voting
+            VotingState::Voting
         } else if self.unreadable || self.failed.is_some() {
-            Standing::Unable
+            VotingState::Unable
         } else if self.since.is_some() {
-            Standing::Waiting
+            VotingState::Waiting
         } else {
-            Standing::Unwritten
+            VotingState::Unwritten
         }
     }
 
@@ -275,7 +262,7 @@ impl Electorate {
 
     /// When that is due.
     pub(super) fn asks_at(&self) -> Instant {
-        if self.standing() == Standing::Waiting { self.asks_at } else { Instant::NEVER }
+        if self.voting_state() == VotingState::Waiting { self.asks_at } else { Instant::NEVER }
     }
 
     /// When there is something to do without being told anything.

@@ -14,14 +14,15 @@
 
 use std::time::Duration;
 
-use super::action::Inability;
-use super::connections::Connection;
-use super::drain::Waiting;
+use super::condition::{Inability, NodePhase, SoftwareVersion};
+use super::configuration::NODES_MAX;
+use super::connection::Connection;
+use super::connection::Kept;
+use super::connection::Waiting;
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::load::Load;
-use super::neighbours::Neighbour;
-use super::preservation::Kept;
+use super::neighbour::Neighbour;
 
 /// Everything one node can tell another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,40 +59,12 @@ pub enum Message {
 }
 
 /// How far a claim log has come. A new `stream` starts the log anew at version 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LogPosition {
     /// Which log; drawn anew when the sender must repeat what it once sent.
     pub stream: u32,
     /// Number of the last entry.
     pub version: u32,
-}
-
-/// What a node is doing with itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NodePhase {
-    /// Just started: listens, owns nothing.
-    Listening,
-    /// Owns groups and may take more.
-    Active,
-    /// Came back from a stall and verifies before it speaks; accuses nobody.
-    Resuming,
-    /// Hears nobody and could not show that its own network works; takes nothing.
-    Isolated,
-    /// Hands its groups over and will leave.
-    Leaving,
-    /// Holds nothing any more and says good-bye.
-    Left,
-}
-
-/// Version of the software a node runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SoftwareVersion {
-    /// Incompatible changes.
-    pub major: u8,
-    /// Additions.
-    pub minor: u8,
-    /// Corrections.
-    pub patch: u8,
 }
 
 /// Sign of life. About 60 bytes plus 10 for each peer that the sender hears.
@@ -178,7 +151,7 @@ pub struct ClaimsAck {
 
 /// Who owns a group, written by the owner only and kept by everybody after its death: the claim
 /// is its testament.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// The group.
     pub group: GroupKey,
@@ -202,7 +175,7 @@ pub struct Claim {
 }
 
 /// What the writer of a claim says of its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tenure {
     /// The owner answers for it or is about to.
     Held,
@@ -213,7 +186,7 @@ pub enum Tenure {
 }
 
 /// Why a group came to its owner; carried in the claim so that every node can answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// Nobody had claimed it.
     FirstClaim,
@@ -269,7 +242,7 @@ pub struct Offer {
 pub const GROUPS_PER_OFFER: usize = 64;
 
 /// Why an owner wants to move a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MoveReason {
     /// The receiver carries less than its share.
     Balance,
@@ -410,7 +383,7 @@ pub enum Vote {
 }
 
 /// What an operator may order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
     /// Move every group off this node and keep them off; wait for connections as configured.
     Drain(NodeId),
@@ -428,7 +401,7 @@ pub enum Order {
 }
 
 /// Why an order was not executed. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The configuration has no such node.
     UnknownNode,
@@ -454,4 +427,15 @@ pub enum Refusal {
     Busy,
     /// The node has just started or resumed and does not act yet.
     NotReady,
+}
+
+/// Groups that fit the heartbeat of a node that hears 63 others and has checks in 32 pools.
+pub(in crate::protocol) const UNABLE_LEAST: usize = 4;
+/// Groups that a heartbeat names at most.
+pub(in crate::protocol) const UNABLE_MAX: usize = 32;
+
+/// How many groups that it cannot hold fit the heartbeat of a node that hears so many others.
+#[must_use]
+pub fn unable_max(heard: usize) -> usize {
+    (UNABLE_LEAST + NODES_MAX.saturating_sub(heard + 1)).min(UNABLE_MAX)
 }

@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::condition::Failure;
 use super::configuration::Configuration;
-use super::connections::Connection;
+use super::connection::Connection;
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::instant::Instant;
 use super::load::Measure;
 use super::message::{Message, Order};
-use super::neighbours::Neighbour;
+use super::neighbour::Neighbour;
 
-/// Something happened. Each is given to [`Node::step`](super::Node::step) with the time of now.
+/// Something happened. Each is given to [`Node::step`](crate::protocol::Node::step) with the time of now.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The deadline that the node asked for has come.
@@ -77,7 +78,7 @@ pub enum Event {
 pub struct Ticket(pub u64);
 
 /// Who removed an address that was put back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Remover {
     /// Somebody outside of the daemon.
     Somebody,
@@ -93,7 +94,7 @@ pub enum Remover {
 }
 
 /// What a host has of the network of a group's addresses, apart from the state of its link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Attachment {
     /// All that it ever had.
     #[default]
@@ -106,7 +107,7 @@ pub enum Attachment {
 }
 
 /// Facts from the kernel. Nothing is assumed to have worked until one of these says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KernelEvent {
     /// Every address of the group is present and usable, told by the address events.
     Present {
@@ -215,7 +216,7 @@ pub const HARDWARE_MAX: usize = 8;
 
 /// Which neighbours resolve the addresses of a group to this host. A host that answers no question
 /// at all can show nothing and is not counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Convergence {
     /// Hosts that answer questions; 0 means that nothing is known.
     pub asked: u16,
@@ -230,25 +231,8 @@ pub struct Convergence {
 /// Hosts named in a [`Convergence`]: enough to know where to look, and of fixed size.
 pub const MISSING_TOLD: usize = 3;
 
-/// Why the kernel could not hold a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Failure {
-    /// The interface does not exist.
-    NoInterface,
-    /// The daemon lacks the permission, or IPv6 is off on the link.
-    NotPermitted,
-    /// The address is already on this host and is not ours.
-    ForeignAddress,
-    /// The address was added but is not usable (duplicate address detection failed).
-    Duplicate,
-    /// Any other refusal of the kernel.
-    Refused,
-    /// The kernel did not answer in time.
-    Timeout,
-}
-
 /// Whether anybody outside the cluster answers this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// At least one host answered.
     Answered,

@@ -19,16 +19,19 @@
 //! promised, so for a holder whose last answer is older than half a lease nothing is renewed (L7):
 //! it hears that, if it hears, and is promised again with the next request.
 //!
-//! Pure, without a clock of its own; `majority` feeds it. Nothing that a peer says makes it grow
-//! beyond [`CLAIMS_MAX`] groups for each of few lives of each node.
+//! Pure, without a clock of its own; `local_voter` feeds it. Nothing that a peer says makes it grow
+//! beyond [`WANTED_MAX`] addresses for each of few lives of each node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::claims::CLAIMS_MAX;
-use super::identity::{GroupKey, Incarnation, NodeId};
-use super::instant::Instant;
-use super::message::{Backing, Bid, LeaseGrant, LeaseRequest, REFUSED_PER_MESSAGE, Vote};
+use super::super::types::{
+    ADDRESSES_MAX, Backing, Bid, GroupKey, Incarnation, Instant, LeaseGrant, LeaseRequest, NodeId,
+    REFUSED_PER_MESSAGE, Vote,
+};
+
+/// Addresses that one life may want: as many as there are claims at most.
+const WANTED_MAX: usize = 2 * ADDRESSES_MAX;
 
 /// One life of a node, to which something may be promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,7 +186,7 @@ impl Voter {
                     self.promised.remove(&wish.group);
                 }
             } else {
-                if wishes.wanted.len() >= CLAIMS_MAX {
+                if wishes.wanted.len() >= WANTED_MAX {
                     return;
                 }
                 wishes.wanted.insert(wish.group, wish.version);

@@ -3,15 +3,12 @@
 //! Each node keeps one table. A claim that ranks higher replaces the one before; equal or lower
 //! ones change nothing, so claims may come twice, late, in any order and by any way, and all
 //! tables that have seen the same claims are equal. Changes are numbered, so that peers can be
-//! sent what they lack (`gossip`).
+//! sent what they lack (`log`).
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::configuration::ADDRESSES_MAX;
-use super::identity::{Epoch, GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Claim, Tenure};
+use super::super::types::{ADDRESSES_MAX, Claim, Epoch, GroupKey, Instant, NodeId, Tenure};
 
 /// Claims kept at most. Twice the addresses of a configuration, each of which is claimed: during a
 /// rollout peers may know addresses that are not in ours.
@@ -19,17 +16,17 @@ pub(super) const CLAIMS_MAX: usize = 2 * ADDRESSES_MAX;
 
 /// A claim and when it changed here.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    pub(super) claim: Claim,
+pub(in crate::protocol) struct Entry {
+    pub(in crate::protocol) claim: Claim,
     /// Number of the change that brought it.
     pub(super) version: u32,
     /// When its holder changed.
-    pub(super) since: Instant,
+    pub(in crate::protocol) since: Instant,
 }
 
 /// What became of a claim that was offered to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Acceptance {
+pub(in crate::protocol) enum Acceptance {
     /// It replaced this one, or was the first.
     Newer(Option<Claim>),
     /// The table already had it.
@@ -57,7 +54,7 @@ const fn rank(claim: &Claim) -> (Epoch, Reverse<NodeId>, u64, u32) {
 }
 
 /// The node that others should consider the owner by this claim: the receiver while it moves.
-pub(super) const fn holder(claim: &Claim) -> Option<NodeId> {
+pub(in crate::protocol) const fn holder(claim: &Claim) -> Option<NodeId> {
     match claim.tenure {
         Tenure::Held => Some(claim.owner),
         Tenure::MovingTo(to) => Some(to),
@@ -118,8 +115,8 @@ impl ClaimTable {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::types::{Cause, Incarnation};
     use super::*;
-    use crate::protocol::{Cause, Incarnation};
 
     fn claim(epoch: u64, owner: u32, support: u16, revision: u32) -> Claim {
         Claim {

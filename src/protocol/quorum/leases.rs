@@ -11,18 +11,16 @@
 //! was given before the group was let go says nothing about it (H63). Nothing that is late, lost,
 //! doubled or overtaken makes a lease longer.
 //!
-//! Pure, without a clock of its own; `majority` feeds it.
+//! Pure, without a clock of its own; `lease_holder` feeds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::identity::{GroupKey, NodeId};
-use super::instant::Instant;
-use super::message::{Bid, LeaseGrant, LeaseRequest, Vote, WISHES_PER_MESSAGE, Wish};
-use super::random::mix;
+use super::super::types::{
+    Bid, GroupKey, Instant, LeaseGrant, LeaseRequest, NodeId, VOTERS_MAX, Vote, WISHES_PER_MESSAGE,
+    Wish, mix,
+};
 
-/// Voters at most: with more, a lease costs more than it is worth.
-pub const VOTERS_MAX: usize = 7;
 /// Requests sent to one voter in one go; more wishes wait for its answer.
 const REQUESTS_MAX: usize = 16;
 

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::action::{Inability, Verdict};
-use super::drain::Waiting;
+use super::condition::{Inability, NodePhase, SoftwareVersion, Verdict};
+use super::connection::Preserved;
+use super::connection::Waiting;
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::load::Load;
-use super::message::{Cause, NodePhase, SoftwareVersion};
-use super::preservation::Preserved;
+use super::message::Cause;
 
 /// What one node knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Status {
     /// The node that knows it.
     pub me: NodeId,
@@ -26,7 +26,7 @@ pub struct Status {
 }
 
 /// A node as seen from here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeStatus {
     /// Which.
     pub node: NodeId,
@@ -63,7 +63,7 @@ pub struct NodeStatus {
 }
 
 /// A group as seen from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GroupStatus {
     /// Which.
     pub group: GroupKey,
@@ -92,7 +92,7 @@ pub struct GroupStatus {
 }
 
 /// Addresses that a node withholds from a group that it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Withheld {
     /// One of them.
     pub address: GroupKey,
@@ -103,7 +103,7 @@ pub struct Withheld {
 }
 
 /// How a group stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupState {
     /// Its owner answers for it.
     Owned,
@@ -118,7 +118,7 @@ pub enum GroupState {
 }
 
 /// Why a group is where it is, and who would be next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Explanation {
     /// The group.
     pub group: GroupStatus,
@@ -128,7 +128,7 @@ pub struct Explanation {
 }
 
 /// One node's place in the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Candidate {
     /// Which.
     pub node: NodeId,
@@ -142,7 +142,7 @@ pub struct Candidate {
 }
 
 /// Why a node would, or would not, be next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// Named in the claim of the owner, first or second.
     Heir(u8),

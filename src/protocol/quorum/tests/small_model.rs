@@ -19,9 +19,11 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use super::super::super::types::{
+    GroupKey, Incarnation, Instant, LeaseGrant, LeaseRequest, NodeId,
+};
 use super::super::leases::{GrantTerms, Leases};
 use super::super::voter::{Holder, Terms, Voter};
-use super::super::{GroupKey, Incarnation, Instant, LeaseGrant, LeaseRequest, NodeId};
 
 const GROUPS: [GroupKey; 2] = [GroupKey(1), GroupKey(2)];
 /// `L`, in ticks.

@@ -1,0 +1,68 @@
+//! The words of the core: what goes in and out of it, and the values of which these are made.
+//!
+//! Plain data, with what can be said of one value alone. Decides nothing, names nothing else of the
+//! core, and is named by all of it.
+//!
+//! | module | what |
+//! |---|---|
+//! | `identity`, `instant` | names of nodes, lives and groups; moments |
+//! | `condition` | how nodes stand, and why one cannot hold a group |
+//! | `configuration`, `rules` | what is configured; the rules that a test can break |
+//! | `event`, `action` | what happens to a node; what it has done, and what it reports |
+//! | `message` | what nodes say to each other |
+//! | `connection`, `neighbour`, `fitness`, `load` | what the host tells of its clients and itself |
+//! | `restart`, `voters` | what outlives a process |
+//! | `status` | what operators are shown |
+//! | `random` | the seeded generator |
+
+mod action;
+mod condition;
+mod configuration;
+mod connection;
+mod event;
+mod fitness;
+mod identity;
+mod instant;
+mod load;
+mod message;
+mod neighbour;
+mod random;
+mod restart;
+mod rules;
+mod status;
+mod voters;
+
+pub use action::{Action, Report};
+pub use condition::{Failure, Inability, NodePhase, SoftwareVersion, Verdict};
+pub use configuration::{
+    ADDRESSES_MAX, Configuration, GROUPS_MAX, Group, LEASE_MAX, Member, Mode, NODES_MAX, Strategy,
+    Timing, promise, shortened,
+};
+pub use connection::{
+    CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Connection, KEPT_MAX, Kept, Preserved, Waiting,
+};
+pub use event::{
+    Attachment, Convergence, Event, HARDWARE_MAX, KernelEvent, MISSING_TOLD, Reach, Remover, Ticket,
+};
+pub use fitness::{FITNESS_MAX, Fitness, LastResort};
+pub use identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
+pub use instant::Instant;
+pub use load::{Load, Measure};
+pub use message::{
+    Backing, Bid, CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Errand, ErrandAnswer,
+    GROUPS_PER_OFFER, Heard, Heartbeat, LISTS_MAX, LeaseGrant, LeaseRequest, LogPosition, Message,
+    MoveReason, Offer, OfferAnswer, Order, REFUSED_PER_MESSAGE, Refusal, Tenure, Vote,
+    WISHES_PER_MESSAGE, Wish, unable_max,
+};
+pub use neighbour::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
+pub use random::{Random, mix};
+pub use restart::{Acquaintance, Memory, Misfit, Obstacle};
+pub use rules::Rule;
+pub use status::{
+    Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status, Withheld,
+};
+pub use voters::{Recollection, VOTERS_MAX, VoterRecord};
+
+pub(super) use configuration::lease_of;
+pub(super) use load::WHOLE;
+pub(super) use message::{UNABLE_LEAST, UNABLE_MAX};
