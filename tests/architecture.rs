@@ -281,6 +281,7 @@ fn files_beside_the_source_are_ascii() {
         "docs/benchmark.md",
         "docs/concepts.md",
         "docs/installation.md",
+        "docs/invariants.md",
         "docs/limits.md",
         "docs/operations.md",
         "docs/testing.md",

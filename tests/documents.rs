@@ -1,11 +1,12 @@
 //! What the documents say about themselves: links lead somewhere, complete files in them load, the
-//! README stays short.
+//! README stays short, what guards an invariant exists.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use buoy::config;
+use buoy::protocol::Rule;
 
 const README_LINES_MAX: usize = 160;
 
@@ -113,4 +114,125 @@ fn complete_files_in_documents_load() {
         }
     }
     assert!(found >= 2, "{found} files were found");
+}
+
+/// What the word before a name in backquotes says that the name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Function,
+    Story,
+    Mutation,
+    Fault,
+}
+
+fn kind(word: &str) -> Option<Kind> {
+    match word {
+        "checker" | "checkers" | "test" | "tests" => Some(Kind::Function),
+        "story" | "stories" => Some(Kind::Story),
+        "mutation" | "mutations" => Some(Kind::Mutation),
+        "fault" | "faults" => Some(Kind::Fault),
+        _ => None,
+    }
+}
+
+/// The names in backquotes of a line that such a word comes before, or a list that begins with one.
+fn names(line: &str) -> Vec<(Kind, &str)> {
+    let mut found = Vec::new();
+    let mut last = None;
+    for (place, piece) in line.split('`').enumerate() {
+        if place % 2 == 1 {
+            found.extend(last.map(|kind| (kind, piece)));
+        } else if piece != ", " {
+            last = piece.split_whitespace().last().and_then(kind);
+        }
+    }
+    found
+}
+
+/// All Rust files of the repository, one after the other.
+fn sources() -> String {
+    let mut text = String::new();
+    let mut directories: Vec<PathBuf> =
+        ["src", "tests", "netns-tests"].map(|name| root().join(name)).into();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).expect("it is there") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                text.push_str(&fs::read_to_string(&path).expect("it can be read"));
+            }
+        }
+    }
+    text
+}
+
+/// Whether the text has the word, and not only as the beginning of another one.
+fn has_word(text: &str, word: &str) -> bool {
+    let goes_on = |next: char| next.is_alphanumeric() || next == '_';
+    text.match_indices(word).any(|(at, _)| !text[at + word.len()..].starts_with(goes_on))
+}
+
+fn exists(sources: &str, kind: Kind, name: &str) -> bool {
+    match kind {
+        // Some namespace tests have another name in their table than their function.
+        Kind::Function => {
+            sources.contains(&format!("fn {name}(")) || sources.contains(&format!("(\"{name}\", "))
+        }
+        Kind::Story => sources.contains(&format!("fn {name}(broken: Option<Rule>)")),
+        Kind::Mutation => Rule::ALL.iter().any(|rule| format!("{rule:?}") == name),
+        Kind::Fault => has_word(sources, &format!("Kind::{name}")),
+    }
+}
+
+/// The first cell of each row of a table.
+fn rows(text: &str) -> Vec<&str> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+    rows.map(|(first, _)| first.trim_matches('`')).collect()
+}
+
+fn invariants() -> String {
+    fs::read_to_string(root().join("docs/invariants.md")).expect("it is there")
+}
+
+#[test]
+fn what_guards_an_invariant_exists() {
+    let (text, sources) = (invariants(), sources());
+    let found: Vec<(Kind, &str)> = text.lines().flat_map(names).collect();
+    assert!(found.len() > 400, "{} names were found", found.len());
+    let missing: Vec<_> =
+        found.into_iter().filter(|(kind, name)| !exists(&sources, *kind, name)).collect();
+    assert!(missing.is_empty(), "not in the sources: {missing:?}");
+}
+
+#[test]
+fn a_guard_that_does_not_exist_is_found() {
+    let sources = sources();
+    for (line, missing) in [
+        ("| H1 | `lost` | stories `steady_loss`, `lossy_pair`; test `links_lead_somewhere` |", 0),
+        ("| H1 | it | stories `steady_loss`, `steady_los`; test `links_lead` |", 2),
+        ("| H1 | it | story `links_lead_somewhere` |", 1),
+        ("| H1 | it | mutations `GiveWay`, `GiveWays`; faults `Crash`, `Cras`, `Crashes` |", 3),
+        ("| H1 | it | checker `check_overlap`; not as a test, and `nothing` else |", 0),
+        ("| H1 | it | checker `check_overla` |", 1),
+    ] {
+        let gone = names(line).into_iter().filter(|(kind, name)| !exists(&sources, *kind, name));
+        assert_eq!(gone.count(), missing, "{line}");
+    }
+}
+
+#[test]
+fn every_hazard_invariant_and_rule_has_one_row() {
+    let text = invariants();
+    let rows = rows(&text);
+    let numbers = [("H", 68), ("S", 16), ("L", 7)];
+    let numbers = numbers
+        .iter()
+        .flat_map(|(letter, most)| (1..=*most).map(move |number| format!("{letter}{number}")));
+    let rules = Rule::ALL.iter().map(|rule| format!("{rule:?}"));
+    let wrong: Vec<String> = numbers
+        .chain(rules)
+        .filter(|name| rows.iter().filter(|row| *row == name).count() != 1)
+        .collect();
+    assert_eq!(wrong, Vec::<String>::new());
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Addresses in all; the kernel's cost per address grows with their number (KERNEL.md C).
+/// Addresses in all; the kernel's cost per address grows with their number.
 pub use crate::protocol::ADDRESSES_MAX;
 use crate::protocol::{GROUPS_MAX, GroupKey, LastResort, Mode, NodeId, Strategy};
 
@@ -24,10 +24,11 @@ use super::voters::check_voters;
 pub const ADDRESSES_PER_GROUP_MAX: usize = 1024;
 /// The word for [`Mode::Majority`].
 const MAJORITY: &str = "majority";
-/// Above these a takeover takes more than some 15 and 100 ms (KERNEL.md C).
+/// Above these a takeover takes more than some 15 and 100 ms, as measured.
 const COMFORTABLE_V4: usize = 1000;
 const COMFORTABLE_V6: usize = 300;
-/// Neighbours that a Linux client keeps unless told otherwise (`gc_thresh3`; PROTOCOL.md M16).
+/// Neighbours that a Linux client keeps unless told otherwise (`gc_thresh3`; H66 in
+/// docs/invariants.md).
 const CLIENT_NEIGHBOURS: usize = 1024;
 
 /// A group of addresses that move together, checked.

@@ -2,9 +2,9 @@
 //!
 //! A single frame may be lost, a switch may be learning, an old client may be inside its one
 //! second of ARP locktime, so the first announcement is repeated at [`REPEATS`]; afterwards an
-//! address is announced from time to time so that no switch forgets where it is (H67). Gratuitous
-//! ARP floods every port, so addresses are paced by a token bucket; first announcements go
-//! before repeats when tokens are short.
+//! address is announced from time to time so that no switch forgets where it is (H67 in
+//! docs/invariants.md). Gratuitous ARP floods every port, so addresses are paced by a token bucket;
+//! first announcements go before repeats when tokens are short.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::bucket::{Bucket, TOKEN, cost};
 use super::types::{GroupKey, Instant, Random};
 
 /// Announcements of one group after its first, counted from it. The last but one comes more
-/// than 1.1 s after the burst, for clients with ARP locktime (H68).
+/// than 1.1 s after the burst, for clients with ARP locktime (H68 in docs/invariants.md).
 pub(super) const REPEATS: [Duration; 5] = [
     Duration::from_millis(10),
     Duration::from_millis(50),

@@ -57,7 +57,8 @@ impl Node {
     }
 
     /// A link went or came. One that comes may be behind a port that does not forward yet, and
-    /// what was taken meanwhile on the other side of it is not known: alone, listen first (H45).
+    /// what was taken meanwhile on the other side of it is not known: alone, listen first (H45 in
+    /// docs/invariants.md).
     pub(super) fn link_changed(&mut self, group: GroupKey, usable: bool) {
         let Some(here) = self.groups.get_mut(&group) else { return };
         let came = usable && !here.usable;

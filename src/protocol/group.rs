@@ -10,7 +10,7 @@
 //!           granted         (mode majority: nothing is in the kernel before there is a lease)
 //! ```
 //!
-//! Pure: `ownership` feeds it and carries out what it returns.
+//! Pure: `ownership` feeds it and carries out what it returns. S9: see docs/invariants.md.
 
 use super::types::{Epoch, Failure, NodeId, Ticket};
 

@@ -22,7 +22,8 @@ use super::types::{
     KernelEvent, NodeId, NodePhase, Remover, Report, Rule, Tenure, Ticket,
 };
 
-/// Repairs within [`REPAIRS_WINDOW`] that mean that somebody else manages the address (H42).
+/// Repairs within [`REPAIRS_WINDOW`] that mean that somebody else manages the address (H42 in
+/// docs/invariants.md).
 const REPAIRS_MAX: usize = 5;
 /// See [`REPAIRS_MAX`].
 const REPAIRS_WINDOW: Duration = Duration::from_secs(60);

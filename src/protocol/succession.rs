@@ -124,7 +124,8 @@ impl Node {
     }
 
     /// Whether the owner of a group in mode majority has said since its claim came that it hears no
-    /// majority of the voters. It cannot answer then, and a node with such a majority can (L7).
+    /// majority of the voters. It cannot answer then, and a node with such a majority can (L7 in
+    /// docs/faults.md).
     fn cannot_lease(&self, peer: &super::peers::Peer, claim: &Claim) -> bool {
         let known = self.claims.entry(claim.group).map(|entry| entry.since);
         peer.lacks_voters

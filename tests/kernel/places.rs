@@ -1,4 +1,5 @@
-//! Where addresses are, and what that does to the addresses and routes of the host itself.
+//! Where addresses are, and what that does to the addresses and routes of the host itself. J1 to J9
+//! and E3 are faults of docs/faults.md.
 
 use buoy::protocol::{Attachment, KernelEvent, Ticket};
 
@@ -59,7 +60,7 @@ fn a_promoted_address_leaves_the_address_of_the_host_alone() {
     });
 }
 
-/// J1 (c02): the address is the only one of its network.
+/// J1: the address is the only one of its network.
 #[test]
 fn a_written_prefix_brings_a_route_where_the_host_has_none() {
     isolated("places::a_written_prefix_brings_a_route_where_the_host_has_none", |neighbour| {
@@ -109,7 +110,7 @@ fn an_address_on_the_loopback_hinders_nothing_and_stays() {
     });
 }
 
-/// J5 (c107): the network is connected by a route alone.
+/// J5: the network is connected by a route alone.
 #[test]
 fn a_route_of_the_link_tells_where_an_address_belongs() {
     isolated("places::a_route_of_the_link_tells_where_an_address_belongs", |neighbour| {

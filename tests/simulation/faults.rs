@@ -9,7 +9,7 @@ use crate::draw::{MILLISECOND, SECOND};
 use crate::host::Inbound;
 use crate::trace::note;
 
-/// Kinds of faults, in the words of PROTOCOL.md 2.
+/// Kinds of faults. H numbers are those of docs/invariants.md, A numbers those of docs/faults.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The host dies and comes back (H18).

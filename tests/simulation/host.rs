@@ -113,7 +113,7 @@ impl Kernel {
         Self { present: vec![false; groups], usable: true, interface: true, ..Self::default() }
     }
 
-    /// When an order given at `now` will be executed: the cost grows with the table (KERNEL.md).
+    /// When an order given at `now` will be executed: the cost grows with the table, as measured.
     pub(crate) fn schedule(&mut self, now: u64, addresses: u64, acquire: bool, extra: u64) -> u64 {
         let held = u64::try_from(self.present.iter().filter(|held| **held).count()).unwrap_or(0);
         let each = if acquire { 7_000 + 15 * held } else { 3_000 + 7 * held };

@@ -1,4 +1,5 @@
-//! Stories of hosts: death, stops, boots, kernels that refuse (H10 to H39, H59, H60).
+//! Stories of hosts: death, stops, boots, kernels that refuse (H10 to H39, H59, H60 in
+//! docs/invariants.md).
 
 use buoy::protocol::{Failure, Rule};
 

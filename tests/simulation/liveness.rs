@@ -1,5 +1,5 @@
 //! What must come about once everything is healed: each group on exactly one host, every client
-//! right, loads even, and then no move any more. The rules are those of PROTOCOL.md 3.11.
+//! right, loads even, and then no move any more. The rules are those of docs/invariants.md.
 
 use buoy::protocol::{Order, Strategy, Timing, Verdict, promise};
 

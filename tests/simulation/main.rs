@@ -27,6 +27,9 @@
 //! | `sessions` | what the wire keeps from the core |
 //! | `mutations` | that all of this notices a broken rule |
 //!
+//! Numbers H1 to H68, S1 to S16 and L1 to L7 are those of docs/invariants.md, others (A1, B1, N4)
+//! those of docs/faults.md.
+//!
 //! `BUOY_SEEDS=20000 cargo test --release --test simulation seeds` runs more seeds;
 //! `BUOY_SEED_START` shifts them; a failure prints the line that replays it.
 

@@ -1,5 +1,6 @@
 //! Stories of mode majority: whatever happens, no two hosts answer for a group (S1, checked at
-//! every step), and what has a majority of the voters is served.
+//! every step), and what has a majority of the voters is served. Numbers H, S and L5 are those of
+//! docs/invariants.md, numbers A those of docs/faults.md.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Stories of files that do not agree on who is a member.
+//! Stories of files that do not agree on who is a member. B1 and L6 are faults of docs/faults.md.
 
 use buoy::protocol::Rule;
 

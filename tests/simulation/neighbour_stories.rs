@@ -1,5 +1,5 @@
-//! Stories of clients that no broadcast reaches (H34): a switch answers for them, or holds them
-//! back.
+//! Stories of clients that no broadcast reaches (H34 in docs/invariants.md): a switch answers for
+//! them, or holds them back.
 
 use buoy::protocol::Rule;
 

@@ -1,4 +1,5 @@
-//! Stories of networks: loss, cuts, splits, links (H1 to H9, H33 to H45).
+//! Stories of networks: loss, cuts, splits, links (H1 to H9, H33 to H45, H67 and H68 in
+//! docs/invariants.md).
 
 use buoy::protocol::{Attachment, Order, Rule};
 

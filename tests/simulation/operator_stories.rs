@@ -1,4 +1,5 @@
-//! Stories of operators: orders, files, stops, hand-overs that are cut short (H24, H54 to H58).
+//! Stories of operators: orders, files, stops, hand-overs that are cut short (H24, H54 to H58 in
+//! docs/invariants.md).
 
 use std::time::Duration;
 

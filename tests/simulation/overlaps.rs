@@ -1,4 +1,5 @@
-//! Two hosts that answer for the same group: how long they may, if they hear each other.
+//! Two hosts that answer for the same group: how long they may, if they hear each other
+//! (S3 and S4 in docs/invariants.md).
 
 use std::collections::BTreeMap;
 

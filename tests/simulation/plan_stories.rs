@@ -1,4 +1,4 @@
-//! What `buoy plan --config` says is what then happens (N4).
+//! What `buoy plan --config` says is what then happens (N4 in docs/faults.md).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Hosts whose files say other times than those of the others (A1): a rollout, or one old file.
+//! Hosts whose files say other times than those of the others (A1 in docs/faults.md): a rollout, or
+//! one old file.
 
 use buoy::protocol::Timing;
 

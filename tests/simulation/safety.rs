@@ -1,5 +1,5 @@
 //! What must never be, checked where it could come about: from the simulated kernels and caches,
-//! and from what was sent. The rules are those of PROTOCOL.md 3.11.
+//! and from what was sent. The rules are those of docs/invariants.md.
 //!
 //! Where a rule speaks of nodes that hear each other, the observer goes by datagrams that the
 //! daemons have really processed, so lost ones and stopped daemons are never an injustice. A host

@@ -1,4 +1,5 @@
-//! Stops and pauses: what a daemon that has stood still may do, and when it may know of it (S5).
+//! Stops and pauses: what a daemon that has stood still may do, and when it may know of it (S5 in
+//! docs/invariants.md).
 
 use crate::cluster::Cluster;
 use crate::draw::SECOND;

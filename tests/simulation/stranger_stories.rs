@@ -1,4 +1,5 @@
-//! Stories of silent hosts whose kernels answer, and of hosts outside the cluster (H7, H10, H36).
+//! Stories of silent hosts whose kernels answer, and of hosts outside the cluster (H7, H10, H36 in
+//! docs/invariants.md).
 
 use std::collections::BTreeSet;
 

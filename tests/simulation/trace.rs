@@ -15,7 +15,7 @@ const LINES: usize = 400_000;
 /// A rule that did not hold, or an expectation that was not met.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
-    /// The invariant (`S4`, `L1`) or expectation.
+    /// The invariant (`S4`, `L1`; docs/invariants.md) or expectation.
     pub(crate) rule: &'static str,
     /// When.
     pub(crate) at: u64,

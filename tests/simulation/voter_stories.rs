@@ -1,5 +1,6 @@
 //! Stories of mode majority in which hosts do not go by the same file, or hear one way only:
-//! S1 is checked at every step, and what has a majority of the voters of one list is served.
+//! S1 (docs/invariants.md) is checked at every step, and what has a majority of the voters of one
+//! list is served. A1, A3 and L7 are faults of docs/faults.md.
 
 use buoy::protocol::{Rule, Timing};
 

@@ -8,8 +8,8 @@
 //!
 //! A grant counts from when it was asked for, not from when it came: how long the voter keeps its
 //! promise begins later. It counts for a group only if the voter had the wish for it: one that
-//! was given before the group was let go says nothing about it (H63). Nothing that is late, lost,
-//! doubled or overtaken makes a lease longer.
+//! was given before the group was let go says nothing about it (H63 in docs/invariants.md). Nothing
+//! that is late, lost, doubled or overtaken makes a lease longer.
 //!
 //! Pure, without a clock of its own; `lease_holder` feeds it.
 

@@ -16,8 +16,8 @@
 //! let go, or of which a good-bye has come, is owed nothing any more.
 //!
 //! A request says which answer has come last. Who does not hear the answers cannot use what it is
-//! promised, so for a holder whose last answer is older than half a lease nothing is renewed (L7):
-//! it hears that, if it hears, and is promised again with the next request.
+//! promised, so for a holder whose last answer is older than half a lease nothing is renewed (L7 in
+//! docs/faults.md): it hears that, if it hears, and is promised again with the next request.
 //!
 //! Pure, without a clock of its own; `local_voter` feeds it. Nothing that a peer says makes it grow
 //! beyond [`WANTED_MAX`] addresses for each of few lives of each node.

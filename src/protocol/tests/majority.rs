@@ -1,4 +1,4 @@
-//! Mode majority at reloads (A8, A9), and what a voter says (A1, A12, L7).
+//! Mode majority at reloads, and what a voter says: A1, A8, A9, A12 and L7 in docs/faults.md.
 
 use super::*;
 
