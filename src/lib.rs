@@ -32,4 +32,5 @@ pub mod programs;
 pub mod protocol;
 mod redaction;
 pub mod transport;
+pub mod vrrp;
 pub mod wire;
