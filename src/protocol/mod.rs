@@ -21,6 +21,7 @@
 //! | `layout` | addresses that files have in different groups |
 //! | `regrouping` | reloads of a file that has them in other groups |
 //! | `lookout` | who outside the cluster has a group, before taking and while holding it |
+//! | `outside` | what routers outside have of groups that are virtual routers (VRRP) |
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `load` | how busy nodes are |
 //! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
@@ -69,6 +70,7 @@ mod message;
 mod neighbours;
 mod node;
 mod orders;
+mod outside;
 mod ownership;
 mod peers;
 mod picture;
@@ -114,6 +116,7 @@ pub use message::{
 };
 pub use neighbours::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use node::Node;
+pub use outside::Outside;
 pub use plan::{Hypothesis, PlanReason, PlannedMove};
 pub use preservation::{KEPT_MAX, Kept, Preserved};
 pub use random::{Random, mix};

@@ -16,8 +16,12 @@
 mod advertisement;
 mod checksum;
 mod datagram;
+mod difference;
 mod password;
 mod refusal;
+mod router;
+mod routers;
+mod settings;
 
 pub use advertisement::{
     ADDRESSES_V4_MAX, ADDRESSES_V6_MAX, Advertisement, Authentication, Heard, Version, decode,
@@ -25,5 +29,9 @@ pub use advertisement::{
 };
 pub use checksum::Form;
 pub use datagram::{Datagram, HOP_LIMIT, MULTICAST_V4, MULTICAST_V6, PROTOCOL};
+pub use difference::Difference;
 pub use password::{PASSWORD_MAX, Password};
 pub use refusal::{Refusal, Refusals};
+pub use router::{Note, Origin, Router, SPEAKERS_MAX, Speaker, Standing, Step, Whose};
+pub use routers::{Action, Family, OVERHEARD_MAX, Overheard, Routers, Seat};
+pub use settings::{PRIORITY_MAX, Settings};

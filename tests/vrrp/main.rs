@@ -5,4 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod bench;
+mod reactions;
+mod stories;
 mod vectors;
