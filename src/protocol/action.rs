@@ -13,6 +13,7 @@ use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId, PoolId};
 use super::message::{Cause, Message, NodePhase, Refusal};
 use super::neighbours::Neighbour;
+use super::outside::Outside;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -404,6 +405,8 @@ pub enum Inability {
     FlushWar,
     /// A host outside the cluster answers for it.
     Stranger(HardwareAddress),
+    /// What routers outside have of it (VRRP).
+    Outside(Outside),
 }
 
 /// What a node thinks of a peer.

@@ -26,6 +26,7 @@ use super::identity::{GroupKey, HardwareAddress, NodeId};
 use super::instant::Instant;
 use super::message::{NodePhase, Tenure};
 use super::node::Node;
+use super::outside::Outside;
 use super::ownership::GroupHere;
 use super::rules::Rule;
 
@@ -47,6 +48,10 @@ const SHOWN: Duration = Duration::from_secs(60);
 /// What is known of others who answer for a group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lookout {
+    /// What routers outside have of it; `None` if it is no virtual router.
+    pub(super) outside: Option<Outside>,
+    /// It is being given to a router outside, until then at most.
+    pub(super) yields_until: Option<Instant>,
     /// When the network was last asked.
     asked_at: Option<Instant>,
     /// When it should be asked next.
@@ -301,6 +306,8 @@ impl Node {
         let now = self.now;
         let force = self.configuration.groups.get(&group).is_some_and(|group| group.force);
         let yields = !force && self.holds(Rule::StrangerNotDisplaced);
+        let gives_way = self.is_to_give_way(group, hardware);
+        let yields = yields && !gives_way;
         let Some(here) = self.groups.get(&group) else { return };
         let was_first = here.lookout.took_at.is_some_and(|at| now.since(at) <= SETTLING);
         match here.holding {
@@ -313,6 +320,8 @@ impl Node {
                 self.shun(group, hardware);
                 self.let_go(group, super::group::Purpose::Free);
             }
+            // It goes on until it has heard this node.
+            Holding::Adding { .. } | Holding::Held { .. } if was_first && gives_way => {}
             Holding::Adding { .. } | Holding::Held { .. } => self.defend(group, hardware),
             // It will be taken all the same, which is told.
             Holding::Idle | Holding::Asking { .. } | Holding::Removing { .. } => {

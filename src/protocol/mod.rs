@@ -116,7 +116,7 @@ pub use message::{
 };
 pub use neighbours::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use node::Node;
-pub use outside::Outside;
+pub use outside::{Outside, Voice};
 pub use plan::{Hypothesis, PlanReason, PlannedMove};
 pub use preservation::{KEPT_MAX, Kept, Preserved};
 pub use random::{Random, mix};

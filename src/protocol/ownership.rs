@@ -23,6 +23,7 @@ use super::lookout::Lookout;
 use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::neighbours::Following;
 use super::node::Node;
+use super::outside::Outside;
 use super::rules::Rule;
 
 /// Repairs within [`REPAIRS_WINDOW`] that mean that somebody else manages the address (H42).
@@ -309,7 +310,9 @@ impl Node {
             return Some(Cause::Removed(me));
         }
         let here = self.groups.get(&group)?;
-        here.lookout.stranger(self.now).map(|_| Cause::AddressConflict(me))
+        let outside = here.lookout.outside.is_some_and(Outside::withholds);
+        let stranger = here.lookout.stranger(self.now).is_some();
+        (stranger || outside).then_some(Cause::AddressConflict(me))
     }
 
     /// Whether a claim was written by this life of this node.

@@ -1,6 +1,6 @@
 //! Draws the picture of a node that operators see.
 
-use super::action::Verdict;
+use super::action::{Inability, Verdict};
 use super::claims::holder;
 use super::fitness::Fitness;
 use super::group::Holding;
@@ -8,6 +8,7 @@ use super::identity::{GroupKey, NodeId};
 use super::instant::Instant;
 use super::message::Tenure;
 use super::node::Node;
+use super::outside::Outside;
 use super::status::{
     Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status,
 };
@@ -192,7 +193,14 @@ impl Node {
             Some(phase) if phase != super::message::NodePhase::Active => {
                 Some(Standing::NotActive(phase))
             }
-            Some(_) => self.told_unable(now, node, group).map(|told| Standing::Unable(told.why)),
+            Some(_) => {
+                // All members hear the same routers.
+                let here = self.groups.get(&group).and_then(|here| here.lookout.outside);
+                let outside = here.filter(|it| matches!(it, Outside::Prevails(_)));
+                let outside = outside.map(|it| Standing::Unable(Inability::Outside(it)));
+                let told = || self.told_unable(now, node, group);
+                outside.or_else(|| told().map(|told| Standing::Unable(told.why)))
+            }
         }
     }
 }
