@@ -14,7 +14,7 @@
 //! [`SPEAKERS_MAX`], and none of it outlives their silence. Times are those of RFC 9568 6.1; what was
 //! refused, or differs, never prolongs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ use crate::protocol::{HardwareAddress, Instant, Outside};
 
 /// Routers outside that are kept apart for one virtual router. More than two are a mistake.
 pub const SPEAKERS_MAX: usize = 8;
+/// Notes in one `Active_Down_Interval`; strangers can make more.
+const NOTES_MAX: u8 = 8;
 /// A weaker router that has gone on for so many of our intervals does not hear us.
 const DEAF_AFTER: u32 = 4;
 
@@ -96,7 +98,7 @@ pub enum Step {
     Note(Note),
 }
 
-/// Something that people want to know; each at most a few times in an `Active_Down_Interval`.
+/// Something that people want to know; eight of them at most in an `Active_Down_Interval`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// A router outside has begun to speak.
@@ -128,6 +130,8 @@ pub struct Router {
     answered_at: Option<Instant>,
     refusals: Refusals,
     sent: u64,
+    /// When the time began in which notes are counted, and how many there were.
+    noted: (Instant, u8),
 }
 
 impl Router {
@@ -147,6 +151,7 @@ impl Router {
             answered_at: None,
             refusals: Refusals::default(),
             sent: 0,
+            noted: (now, 0),
             settings,
         }
     }
@@ -206,7 +211,13 @@ impl Router {
             (None, hardware) if self.prevails(*source, speaker, now) => Outside::Prevails(hardware),
             (None, hardware) => Outside::GivesWay(hardware),
         };
-        let worst = self.speakers.iter().map(|(source, speaker)| of(source, speaker)).max();
+        // Whoever has said that it stops has the group no more, if it does not answer for it: that
+        // is asked before the group is taken. To wait for the skew would only be longer.
+        let stays = |(_, speaker): &(&IpAddr, &Speaker)| {
+            speaker.priority > 0 || speaker.difference.is_some()
+        };
+        let worst = self.speakers.iter().filter(stays);
+        let worst = worst.map(|(source, speaker)| of(source, speaker)).max();
         let listens = now < self.listens_until;
         let unknown = if listens { Outside::Unknown } else { Outside::Nobody };
         worst.map_or(unknown, |worst| worst.max(unknown))
@@ -217,12 +228,11 @@ impl Router {
     fn prevails(&self, source: IpAddr, speaker: &Speaker, now: Instant) -> bool {
         let ours = self.settings.priority;
         if self.standing == Standing::Yielding {
-            return speaker.priority > 0;
+            return true;
         }
         match self.voice(now) {
             Some(voice) => speaker.priority > ours || speaker.priority == ours && source > voice,
-            // Who stops has the group until the best of the others has waited for its skew.
-            None => speaker.priority == 0 || speaker.priority >= ours || !self.settings.preempt,
+            None => speaker.priority >= ours || !self.settings.preempt,
         }
     }
 
@@ -251,7 +261,10 @@ impl Router {
     /// Takes in an advertisement for this virtual router.
     pub fn hear(&mut self, now: Instant, heard: Heard, origin: Origin) -> Vec<Step> {
         let Heard { advertisement, form } = heard;
-        let down = self.settings.down_interval(advertisement.interval);
+        // Who says that he speaks more often than this router is not believed gone sooner, so that
+        // nobody can have the group go to and fro.
+        let interval = advertisement.interval.max(self.settings.interval);
+        let down = self.settings.down_interval(interval);
         match origin.whose {
             Whose::Own => {
                 self.refuse(Refusal::OwnSource);
@@ -285,7 +298,7 @@ impl Router {
             self.form = form;
         }
         let length = match (advertisement.priority, &difference) {
-            (0, _) => self.settings.skew(advertisement.interval),
+            (0, _) => self.settings.skew(interval),
             (_, _) => down,
         };
         let speaker = self.speakers.entry(origin.source).or_insert_with(|| Speaker {
@@ -310,10 +323,11 @@ impl Router {
         let changed = !known || speaker.difference != difference;
         speaker.difference.clone_from(&difference);
         if changed {
-            steps.push(Step::Note(match difference {
+            let note = match difference {
                 None => Note::Begun(origin.source, advertisement.priority),
                 Some(difference) => Note::Differs(origin.source, difference),
-            }));
+            };
+            steps.extend(self.note(now, note));
         }
         steps.extend(self.answer_weaker(now, origin.source));
         steps.extend(self.proceed(now));
@@ -336,7 +350,7 @@ impl Router {
             && now.since(speaker.since) > patience
         {
             speaker.deaf = true;
-            steps.push(Step::Note(Note::Deaf(source)));
+            steps.extend(self.note(now, Note::Deaf(source)));
         }
         steps
     }
@@ -355,13 +369,12 @@ impl Router {
     /// Does what time or a change has made due: forgets who is silent, begins to speak or stops.
     pub fn proceed(&mut self, now: Instant) -> Vec<Step> {
         let mut steps = Vec::new();
-        self.speakers.retain(|source, speaker| {
-            let gone = now >= speaker.gone_at;
-            if gone {
-                steps.push(Step::Note(Note::Gone(*source)));
-            }
-            !gone
-        });
+        let gone = self.speakers.iter().filter(|(_, speaker)| now >= speaker.gone_at);
+        let gone: Vec<IpAddr> = gone.map(|(source, _)| *source).collect();
+        for source in gone {
+            self.speakers.remove(&source);
+            steps.extend(self.note(now, Note::Gone(source)));
+        }
         let may = match self.outside(now) {
             Outside::Nobody | Outside::GivesWay(_) => true,
             Outside::Unknown | Outside::Differs(_) | Outside::Prevails(_) => false,
@@ -385,6 +398,15 @@ impl Router {
         steps
     }
 
+    fn note(&mut self, now: Instant, note: Note) -> Option<Step> {
+        let (since, count) = &mut self.noted;
+        if now.since(*since) >= self.settings.down_interval(self.settings.interval) {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        (*count <= NOTES_MAX).then_some(Step::Note(note))
+    }
+
     fn send(&mut self, priority: u8) -> Step {
         self.sent += 1;
         Step::Send(priority)
@@ -397,6 +419,13 @@ impl Router {
         let member = self.member.map(|(_, until)| until);
         let ahead = member.into_iter().chain([self.listens_until]).filter(|at| *at > now);
         gone.chain(ahead).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// Forgets a router that has turned out to be a member.
+    pub(super) fn forget(&mut self, members: &BTreeSet<HardwareAddress>) {
+        self.speakers.retain(|_, speaker| {
+            speaker.hardware.is_none_or(|hardware| !members.contains(&hardware))
+        });
     }
 
     /// Returns for how long this node still listens before it knows anything.

@@ -85,6 +85,8 @@ pub enum Action {
     Announce(GroupKey),
     /// Tell the protocol what is outside.
     Tell(GroupKey, Outside),
+    /// Tell the protocol that the group is no virtual router any more.
+    Forget(GroupKey),
     /// Tell people.
     Note(GroupKey, Family, Note),
 }
@@ -125,7 +127,7 @@ impl Routers {
         for group in gone {
             // Nothing is said: the addresses stay where they are.
             self.groups.remove(&group);
-            actions.push(Action::Tell(group, Outside::Nobody));
+            actions.push(Action::Forget(group));
         }
         for (group, settings) in wanted {
             let pair = self.groups.entry(group).or_insert_with(|| Pair {
@@ -152,13 +154,18 @@ impl Routers {
         actions
     }
 
-    /// Takes in who belongs to the cluster.
+    /// Takes in who belongs to the cluster. Who was taken for a router outside is none.
     pub fn know_members(
         &mut self,
+        now: Instant,
         hardware: BTreeSet<HardwareAddress>,
         addresses: BTreeSet<IpAddr>,
-    ) {
+    ) -> Vec<Action> {
         (self.members, self.member_addresses) = (hardware, addresses);
+        for (router, _) in self.groups.values_mut().flat_map(|pair| pair.routers.values_mut()) {
+            router.forget(&self.members);
+        }
+        self.proceed(now)
     }
 
     /// Takes in where a group's virtual router of one family is.

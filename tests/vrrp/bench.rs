@@ -84,9 +84,9 @@ impl Bench {
             now: Instant::from_millis(1_000_000),
             done: Vec::new(),
         };
-        bench
-            .routers
-            .know_members(BTreeSet::from([MEMBERS]), BTreeSet::from([IpAddr::from(MEMBER)]));
+        let (now, addresses) = (bench.now, BTreeSet::from([IpAddr::from(MEMBER)]));
+        let actions = bench.routers.know_members(now, BTreeSet::from([MEMBERS]), addresses);
+        assert_eq!(actions, []);
         let resumed: BTreeSet<GroupKey> = resumed.iter().copied().collect();
         let families: Vec<Family> =
             settings.iter().map(|settings| Family::of(settings.addresses[0])).collect();
@@ -178,7 +178,9 @@ impl Bench {
     pub(crate) fn outside(&self) -> Outside {
         let told = self.done.iter().rev().find_map(|(_, action)| match action {
             Action::Tell(group, outside) => Some((*group, *outside)),
-            Action::Send { .. } | Action::Announce(_) | Action::Note(..) => None,
+            Action::Send { .. } | Action::Announce(_) | Action::Forget(_) | Action::Note(..) => {
+                None
+            }
         });
         let now = self.router().outside(self.now);
         if let Some((group, told)) = told {
@@ -205,7 +207,7 @@ impl Bench {
                 let datagram = Datagram { source, destination, hop_limit: HOP_LIMIT, payload };
                 Some((*at, decode(&datagram).unwrap().advertisement))
             }
-            Action::Announce(_) | Action::Tell(..) | Action::Note(..) => None,
+            Action::Announce(_) | Action::Tell(..) | Action::Forget(_) | Action::Note(..) => None,
         };
         self.done.iter().filter_map(read).collect()
     }
@@ -217,7 +219,9 @@ impl Bench {
     pub(crate) fn notes(&self) -> Vec<Note> {
         let note = |(_, action): &(Instant, Action)| match action {
             Action::Note(_, _, note) => Some(note.clone()),
-            Action::Send { .. } | Action::Announce(_) | Action::Tell(..) => None,
+            Action::Send { .. } | Action::Announce(_) | Action::Tell(..) | Action::Forget(_) => {
+                None
+            }
         };
         self.done.iter().filter_map(note).collect()
     }

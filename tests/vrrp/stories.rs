@@ -90,15 +90,15 @@ fn the_interval_that_is_heard_says_how_long_silence_is() {
 }
 
 #[test]
-fn a_router_that_stops_is_followed_after_the_skew() {
+fn a_router_that_stops_is_followed_at_once() {
     let mut bench = Bench::idle(settings(Version::V3));
     bench.advertised(BELOW, &stronger(Version::V3));
     bench.pass(SECOND);
     bench.advertised(BELOW, &Advertisement { priority: 0, ..stronger(Version::V3) });
-    bench.pass(SKEW - LITTLE);
-    assert_eq!(bench.outside(), Outside::Prevails(Some(THEIRS)));
-    bench.pass(LITTLE * 2);
     assert_eq!(bench.outside(), Outside::Nobody);
+    bench.pass(SKEW - LITTLE);
+    bench.advertised(BELOW, &stronger(Version::V3));
+    assert_eq!(bench.outside(), Outside::Prevails(Some(THEIRS)), "it has thought better of it");
 }
 
 #[test]
@@ -235,7 +235,23 @@ fn a_changed_file_is_listened_for_first_and_a_removed_one_is_silent() {
     assert_eq!(bench.priorities().first(), Some(&200), "it is held all the time");
     bench.done.clear();
     let actions = bench.routers.configure(bench.now, [].into(), &none);
-    assert_eq!(actions, [buoy::vrrp::Action::Tell(GROUP, Outside::Nobody)]);
+    assert_eq!(actions, [buoy::vrrp::Action::Forget(GROUP)]);
+}
+
+/// Who claims to speak often and says it once makes nothing go to and fro, and fills no log.
+#[test]
+fn short_words_count_for_long() {
+    let mut bench = Bench::owner(settings(Version::V3));
+    let often = Advertisement { interval: Duration::from_millis(10), ..stronger(Version::V3) };
+    bench.advertised(BELOW, &often);
+    bench.pass(DOWN - LITTLE);
+    assert_eq!(bench.outside(), Outside::Prevails(Some(THEIRS)));
+    bench.done.clear();
+    for number in 0..200 {
+        bench.advertised([198, 51, 100, number], &often);
+        bench.pass(Duration::from_millis(100));
+    }
+    assert!(bench.notes().len() <= 8 * 7, "{} in 20 s", bench.notes().len());
 }
 
 /// What strangers can make grow is bounded.
