@@ -130,7 +130,7 @@ const TABLE: &[Module] = &[
     // The only one that changes the host and puts frames on the link.
     Module {
         name: "kernel",
-        modules: &["netlink", "protocol"],
+        modules: &["netlink", "protocol", "vrrp"],
         crates: &[
             "futures",
             "netlink_packet_core",
@@ -183,6 +183,7 @@ const TABLE: &[Module] = &[
             "programs",
             "protocol",
             "transport",
+            "vrrp",
             "wire",
         ],
         crates: &[
