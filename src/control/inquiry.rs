@@ -17,7 +17,7 @@ use super::names::{Names, NamesInForce, Unresolved};
 use super::plan::{self, Foreseen, Plan};
 use super::request::PLAN_TEXT_BYTES_MAX;
 use super::response::{
-    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, SCHEMA,
+    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, SCHEMA, VirtualRouter,
 };
 use super::{refusals, translation};
 use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
@@ -105,6 +105,8 @@ pub struct Snapshot {
     pub checks: Vec<Check>,
     /// The hooks of this node.
     pub hooks: Vec<Hook>,
+    /// The virtual routers of this node.
+    pub virtual_routers: Vec<VirtualRouter>,
 }
 
 impl From<protocol::Status> for Snapshot {
@@ -123,6 +125,7 @@ impl From<protocol::Status> for Snapshot {
             held_back,
             checks,
             hooks,
+            virtual_routers: Vec::new(),
         }
     }
 }

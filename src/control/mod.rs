@@ -36,6 +36,7 @@ mod standing_words;
 mod table;
 mod timestamp;
 mod translation;
+mod virtual_routers;
 mod wait;
 
 #[cfg(test)]

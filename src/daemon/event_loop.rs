@@ -34,11 +34,12 @@ use super::realtime;
 use super::refused::{Obstacle, Refused};
 use super::state_file::Estate;
 pub(crate) use super::vital::Vital;
+use super::voices::Voices;
 use super::will::Farewell;
 use crate::kernel::{Door, GroupAddresses};
 use crate::protocol::{
     Action, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour, Node, NodeId,
-    Refusal, Report, Status, Ticket, VoterRecord,
+    Outside, Refusal, Report, Status, Ticket, VoterRecord,
 };
 use crate::transport::{Counters, Path, Transport};
 use crate::wire::{RefusedDatagram, Sessions};
@@ -180,6 +181,7 @@ pub(crate) struct EventLoop<K> {
     pub(super) sessions: Sessions,
     pub(super) transport: Transport,
     pub(super) kernel: K,
+    voices: Voices,
     inbox: Inbox,
     outbox: Outbox,
     orders: BTreeMap<u64, oneshot::Sender<Result<(), Refusal>>>,
@@ -204,6 +206,8 @@ pub(crate) struct Parts<K> {
     pub transport: Transport,
     /// Where orders to the kernel go.
     pub kernel: K,
+    /// What routers outside are told.
+    pub voices: Voices,
 }
 
 impl<K: KernelOrders> EventLoop<K> {
@@ -215,6 +219,7 @@ impl<K: KernelOrders> EventLoop<K> {
             sessions: parts.sessions,
             transport: parts.transport,
             kernel: parts.kernel,
+            voices: parts.voices,
             inbox,
             outbox,
             orders: BTreeMap::new(),
@@ -323,6 +328,7 @@ impl<K: KernelOrders> EventLoop<K> {
         // Whoever asked may be gone when the answer comes; that is no concern of the loop.
         match input {
             Input::Kernel(event) => self.step(now, Event::Kernel(event)),
+            Input::Outside(group, outside) => self.step(now, Event::Outside { group, outside }),
             Input::Fitness(unfit) => self.step(now, Event::Fitness(unfit)),
             Input::GateOpened(group, ticket) => {
                 self.step(now, Event::GateOpened { group, ticket });
@@ -374,8 +380,13 @@ impl<K: KernelOrders> EventLoop<K> {
         }
         self.sessions.reconfigure(&change.peers, change.ring);
         // Before what the core asks of new groups; what the kernel says of it the core hears after.
+        let new = self.voices.configure(change.routers, &change.peer_addresses);
         self.kernel.reconfigure(change.groups, change.peer_addresses);
         self.step(now, Event::Reconfigured(Box::new(change.protocol)));
+        for group in new {
+            let outside = Some(Outside::Unknown);
+            self.step(now, Event::Outside { group, outside });
+        }
         self.tell_whereabouts();
         let _ = change.answer.send(Ok(()));
     }
@@ -398,6 +409,7 @@ impl<K: KernelOrders> EventLoop<K> {
         for action in actions {
             self.act(action);
         }
+        self.voices.follow(&self.node);
     }
 
     /// Says for how long this node may answer for its addresses: on its own word, if it is sure of

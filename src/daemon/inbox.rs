@@ -15,10 +15,11 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
 use super::event_loop::Picture;
+use super::voices::VirtualRouters;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{
     Configuration, Explanation, Fitness, GROUPS_MAX, GroupKey, KernelEvent, Measure, Node, NodeId,
-    Order, PoolId, Refusal, Ticket,
+    Order, Outside, PoolId, Refusal, Ticket,
 };
 use crate::transport::{BindError, Path};
 use crate::wire::{KeyRing, RingRefusal};
@@ -35,6 +36,8 @@ pub(crate) type OrderReply = oneshot::Sender<Result<(), Refusal>>;
 pub(crate) enum Input {
     /// A fact from the kernel.
     Kernel(KernelEvent),
+    /// What routers outside the cluster have of a group; `None` if it is no virtual router any more.
+    Outside(GroupKey, Option<Outside>),
     /// What the checks say: the full list of pools that are not fit, in place of the last one.
     Fitness(Vec<(PoolId, Fitness)>),
     /// What a planned move of the group waited for has ended.
@@ -79,6 +82,8 @@ pub(crate) struct Reconfiguration {
     pub groups: Vec<GroupAddresses>,
     /// For the kernel side: addresses of other nodes.
     pub peer_addresses: Vec<IpAddr>,
+    /// For the thread of the virtual routers.
+    pub routers: VirtualRouters,
     /// For the transport.
     pub paths: Vec<Path>,
     /// For the sessions.
