@@ -17,6 +17,7 @@ use super::identity::{GroupKey, HardwareAddress};
 use super::instant::Instant;
 use super::message::NodePhase;
 use super::node::Node;
+use super::ownership::GroupHere;
 
 /// The last router outside has waited for its skew after this: 1 s at priority 1 and an interval of
 /// 1 s (0.998 s measured with keepalived). A stop of the daemon takes 2 s at most.
@@ -59,6 +60,14 @@ pub enum Voice {
     Speaks,
     /// It answers for the group until a router outside does.
     Yields,
+}
+
+impl GroupHere {
+    /// Whether no member may take it. When that ends all know it in the same moment, so places in
+    /// line count from then.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.lookout.outside.is_some_and(Outside::withholds)
+    }
 }
 
 impl Node {

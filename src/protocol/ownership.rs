@@ -23,7 +23,6 @@ use super::lookout::Lookout;
 use super::message::{Cause, Claim, NodePhase, Tenure};
 use super::neighbours::Following;
 use super::node::Node;
-use super::outside::Outside;
 use super::rules::Rule;
 
 /// Repairs within [`REPAIRS_WINDOW`] that mean that somebody else manages the address (H42).
@@ -124,6 +123,10 @@ impl Node {
         let now = self.now;
         let vacancy = self.vacancy(group);
         let since = match (&vacancy, self.groups.get_mut(&group)) {
+            (Some(_), Some(here)) if here.is_withheld() => {
+                here.vacant_since = None;
+                return Instant::NEVER;
+            }
             (Some(_), Some(here)) => *here.vacant_since.get_or_insert(now.max(self.active_since)),
             (None, Some(here)) => {
                 here.vacant_since = None;
@@ -310,9 +313,8 @@ impl Node {
             return Some(Cause::Removed(me));
         }
         let here = self.groups.get(&group)?;
-        let outside = here.lookout.outside.is_some_and(Outside::withholds);
         let stranger = here.lookout.stranger(self.now).is_some();
-        (stranger || outside).then_some(Cause::AddressConflict(me))
+        (stranger || here.is_withheld()).then_some(Cause::AddressConflict(me))
     }
 
     /// Whether a claim was written by this life of this node.
