@@ -3,7 +3,6 @@
 //! keepalived is on a host of its own on the clients' network. Who answers is seen by a client that
 //! asks each millisecond, and by the kernels of all hosts.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use crate::Outcome;
 use crate::runner::Test;
 use crate::scene::{PLANNED_OUTAGE_MAX, SOON, Scene, with_plan};
 use crate::until::{throughout, until};
+use crate::web::say;
 
 /// What there is to run here.
 pub(crate) const TESTS: &[Test] = &[
@@ -156,7 +156,7 @@ fn change(scene: &Scene, since: Instant, to_cluster: bool) -> Result<(Duration, 
     let (old, new) = if to_cluster { (theirs, ours) } else { (ours, theirs) };
     let gap = new.0.saturating_duration_since(old.1);
     let overlap = old.1.saturating_duration_since(new.0);
-    eprintln!("    gap {gap:?}, overlap {overlap:?}");
+    say(&format!("nobody answered for {gap:?}, both for {overlap:?}"));
     Ok((gap, overlap))
 }
 
@@ -273,7 +273,7 @@ fn stronger_keepalived_has_it() -> Outcome {
             other.stop(signal);
             served_by_cluster(scene, SOON)?;
             let took = clock::now().duration_since(begin);
-            eprintln!("    after {signal}: taken after {took:?}");
+            say(&format!("after {signal} it was taken after {took:?}"));
             assert!(signal == Signal::SIGTERM || took >= SILENCE / 2, "it was not gone: {took:?}");
         }
         Ok(())
