@@ -1,6 +1,6 @@
 //! The real daemons on the real kernel: hosts are network namespaces, faults are real.
 //!
-//! Needs root or user namespaces, and the programs `ip`, `haproxy`, `nginx` and `prometheus`; without them
+//! Needs root or user namespaces, and `ip`, `haproxy`, `nginx`, `keepalived` and `prometheus`; without them
 //! it fails and says so. The tests run one after the other, because they measure time. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
@@ -29,6 +29,7 @@ mod probing;
 mod refusal;
 mod regrouping;
 mod restarting;
+mod routers;
 mod runner;
 mod scene;
 mod scraping;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         stuck::TESTS,
         surroundings::TESTS,
         strangers::TESTS,
+        routers::TESTS,
         flood::TESTS,
         following::TESTS,
         limits::TESTS,

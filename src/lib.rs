@@ -35,4 +35,5 @@ pub mod protocol;
 mod redaction;
 pub mod serve;
 pub mod transport;
+pub mod vrrp;
 pub mod wire;

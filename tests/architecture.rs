@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  config -----------> protocol <-- wire <-- transport
+//!  config, kernel ---> vrrp                  (vrrp names protocol)
 //!  config, control --> redaction
 //!  keepalived -------> config, redaction
 //!  kernel, control --> protocol              (transport names protocol too)
@@ -73,10 +74,30 @@ const TABLE: &[Module] = &[
             "UdpSocket",
         ],
     },
+    // Advertisements of VRRP to decisions and back; no socket, no clock.
+    Module {
+        name: "vrrp",
+        modules: &["protocol"],
+        crates: &[],
+        refused: &[
+            "env",
+            "fs",
+            "io",
+            "os",
+            "process",
+            "thread",
+            "HashMap",
+            "HashSet",
+            "SystemTime",
+            "TcpListener",
+            "TcpStream",
+            "UdpSocket",
+        ],
+    },
     // One file to one checked value.
     Module {
         name: "config",
-        modules: &["protocol", "redaction"],
+        modules: &["protocol", "redaction", "vrrp"],
         crates: &["nix", "serde", "sha2", "toml"],
         refused: &["process", "thread"],
     },
@@ -113,7 +134,7 @@ const TABLE: &[Module] = &[
     // The only one that changes the host and puts frames on the link.
     Module {
         name: "kernel",
-        modules: &["netlink", "protocol"],
+        modules: &["netlink", "protocol", "vrrp"],
         crates: &[
             "futures",
             "netlink_packet_core",
@@ -166,6 +187,7 @@ const TABLE: &[Module] = &[
             "programs",
             "protocol",
             "transport",
+            "vrrp",
             "wire",
         ],
         crates: &[

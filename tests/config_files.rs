@@ -49,7 +49,10 @@ fn every_shipped_file_loads_without_warnings() {
     assert_eq!(files.len(), 4, "{files:?}");
     for file in files {
         let config = load("shipped", &file).unwrap_or_else(|refused| panic!("{refused}"));
-        assert_eq!(config.warnings, [], "{}", file.display());
+        // The reference shows `vrrp`, and every file with it is told what that is worth.
+        let warnings = config.warnings.iter();
+        let told = warnings.filter(|it| !it.text.starts_with("VRRP is not authenticated"));
+        assert_eq!(told.count(), 0, "{}: {:?}", file.display(), config.warnings);
     }
 }
 
@@ -73,6 +76,11 @@ fn keys(path: &str, value: &toml::Value, found: &mut BTreeSet<String>) {
         let key = format!("{path}.{key}");
         for element in value.as_array().into_iter().flatten().filter(|one| one.is_table()) {
             keys(&key, element, found);
+        }
+        // The others have names of nodes for keys.
+        if let Some(table) = Some(value).filter(|value| value.is_table() && key.ends_with(".vrrp"))
+        {
+            keys(&key, table, found);
         }
         found.insert(key);
     }

@@ -405,3 +405,49 @@ fn the_balancer_is_named_by_its_socket_and_its_list() {
     let changes: Vec<String> = difference(&old, &new).iter().map(Change::to_string).collect();
     assert_eq!(changes, ["haproxy changed from none to /etc/haproxy/d.lst"]);
 }
+
+/// A group that is a virtual router: what is not written is as at keepalived, and each file with one
+/// says what VRRP is worth.
+#[test]
+fn a_virtual_router_has_one_router_for_each_family() {
+    use buoy::vrrp::{Authentication, Form, Password, Version};
+    let with = |vrrp: &str| {
+        let text = BASE.replacen(", interface = \"eth1\"", &format!(", vrrp = {{ {vrrp} }}"), 1);
+        parse("vrrp", &text)
+    };
+    let config = with("id = 51");
+    let router = config.group("api").and_then(|group| group.vrrp.clone()).unwrap();
+    let four: IpAddr = [10, 77, 0, 110].into();
+    let six: IpAddr = "fd77::110".parse().unwrap();
+    let routers = router.routers(&[four, six]);
+    assert_eq!(routers.len(), 2);
+    assert_eq!((routers[0].version, routers[1].version), (Version::V2, Version::V3));
+    assert_eq!((&routers[0].addresses[..], &routers[1].addresses[..]), (&[four][..], &[six][..]));
+    assert_eq!((routers[0].priority, routers[0].interval), (100, Duration::from_secs(1)));
+    assert!(routers[0].preempt && routers[0].peers.is_empty());
+    assert!(config.warnings.iter().any(|warning| warning.text.contains("not authenticated")));
+    let text = format!("{config:?}");
+
+    let config =
+        with("id = 51, password = \"s3cretword\", checksum = \"plain\", peers = [\"10.77.0.9\"]");
+    let other = config.group("api").and_then(|group| group.vrrp.clone()).unwrap();
+    let routers = other.routers(&[four, six]);
+    let password = Authentication::Password(Password::new("s3cretwo"));
+    assert_eq!(routers[0].authentication, password);
+    assert_eq!(routers[1].authentication, Authentication::None, "version 3 has none");
+    assert_eq!(
+        (routers[0].form, routers[0].peers.len(), routers[1].peers.len()),
+        (Form::Plain, 1, 0)
+    );
+    let warned = config.warnings.iter().any(|warning| warning.text.contains("first 8 bytes"));
+    assert!(warned, "{:?}", config.warnings);
+    for shown in [format!("{config:?}"), format!("{:?}", config.warnings), text] {
+        assert!(!shown.contains("s3cretwo"), "{shown}");
+    }
+    let another =
+        with("id = 51, password = \"s3cretwire\", checksum = \"plain\", peers = [\"10.77.0.9\"]");
+    assert_ne!(config.digest, another.digest, "nodes with different passwords differ");
+    let changes: Vec<String> =
+        difference(&config, &another).iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["group api changed: virtual router 51 otherwise"]);
+}

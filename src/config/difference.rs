@@ -11,6 +11,7 @@ use crate::protocol::Timing;
 
 use super::duration::show_duration;
 use super::voters::voters_changed;
+use super::vrrp;
 use super::{Config, GroupConfig, HaproxyConfig, KernelLease, NodeConfig, Role};
 
 /// One difference between the file that is in use and the one to use.
@@ -367,6 +368,7 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
         let (from, to) = (old.last_resort, new.last_resort);
         what.push(format!("last_resort from {from:?} to {to:?}").to_lowercase());
     }
+    what.extend(vrrp::changed(old.vrrp.as_ref(), new.vrrp.as_ref()));
     what
 }
 

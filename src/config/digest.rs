@@ -8,6 +8,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::connections::TICKLED;
+use super::vrrp::VrrpConfig;
 use super::{Config, KernelLease, Restart};
 use crate::protocol::LastResort;
 
@@ -43,7 +44,8 @@ fn meaning(config: &Config) -> String {
             links.sort();
             let links = if links.is_empty() { String::new() } else { format!(" {links:?}") };
             let (pool, name) = (&group.pool, &group.name);
-            format!("{pool} {name} {vips:?} {placed:?} {mode:?}{force}{release}{links}")
+            let vrrp = group.vrrp.as_ref().map(VrrpConfig::meaning).unwrap_or_default();
+            format!("{pool} {name} {vips:?} {placed:?} {mode:?}{force}{release}{links}{vrrp}")
         })
         .collect();
     groups.sort();

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use super::document::{Entry, Section, Source};
 use super::fault::{At, Findings, Place};
 use super::haproxy::HaproxyConfig;
-use super::{checks, haproxy, hooks};
+use super::{checks, haproxy, hooks, vrrp};
 
 const ROOT: &[&str] = &["cluster", "timing", "haproxy", "node", "pool", "check", "hook"];
 const CLUSTER: &[&str] = &[
@@ -50,7 +50,7 @@ const POOL: &[&str] = &[
     "force",
     "last_resort",
 ];
-const GROUP: &[&str] = &["name", "addresses", "interface", "force"];
+const GROUP: &[&str] = &["name", "addresses", "interface", "force", "vrrp"];
 const CHECK: &[&str] = &[
     "name",
     "type",
@@ -111,6 +111,7 @@ pub fn known_keys() -> Vec<String> {
         ("node", NODE),
         ("pool", POOL),
         ("pool.vips", GROUP),
+        ("pool.vips.vrrp", vrrp::KEYS),
         ("check", CHECK),
         ("hook", HOOK),
     ]
@@ -208,6 +209,7 @@ pub(super) struct Group {
     pub(super) interface: Option<Interface>,
     pub(super) addresses: Vec<At<String>>,
     pub(super) force: Option<bool>,
+    pub(super) vrrp: Option<vrrp::Raw>,
 }
 
 /// Reads the text. Faults of TOML itself end the reading, because what follows from them would
@@ -404,13 +406,14 @@ fn read_group(entry: &Entry<'_>, findings: &mut Findings) -> Option<Group> {
         interface: read_interface(section.entry("interface").as_ref(), findings),
         addresses: read_texts(list.as_ref(), WRITE_ADDRESSES, findings),
         force: section.flag("force", WRITE_FLAG, findings).map(|force| force.value),
+        vrrp: section.entry("vrrp").and_then(|entry| vrrp::read(&entry, findings)),
     })
 }
 
 impl Group {
     /// The short form.
     fn of(place: Place, addresses: Vec<At<String>>) -> Self {
-        Self { place, name: None, interface: None, addresses, force: None }
+        Self { place, name: None, interface: None, addresses, force: None, vrrp: None }
     }
 }
 

@@ -34,6 +34,7 @@ mod regular_file;
 mod restart;
 mod timing;
 mod voters;
+mod vrrp;
 
 use std::io;
 use std::net::IpAddr;
@@ -62,6 +63,7 @@ pub use pools::{ADDRESSES_MAX, ADDRESSES_PER_GROUP_MAX, GroupConfig};
 pub use regular_file::{RegularFile, Unread};
 pub use restart::Restart;
 pub(crate) use voters::voters_refused;
+pub use vrrp::VrrpConfig;
 
 use fault::Findings;
 

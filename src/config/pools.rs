@@ -3,7 +3,7 @@
 //! A group is known to the protocol by its first address, and to people by its name or by that
 //! address; both must be unique over all pools, and so must every single address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::interfaces::{self, Interfaces};
 use super::nodes::{Nodes, valid_name};
 use super::timing::duration;
 use super::voters::check_voters;
+use super::vrrp::{self, VrrpConfig};
 
 /// Addresses of one group; each move handles all of them at once.
 pub const ADDRESSES_PER_GROUP_MAX: usize = 1024;
@@ -59,6 +60,8 @@ pub struct GroupConfig {
     pub force: bool,
     /// What becomes of it when nobody passes the required checks of its pool.
     pub last_resort: LastResort,
+    /// What it is as a virtual router to hosts outside, if it is one.
+    pub vrrp: Option<VrrpConfig>,
 }
 
 impl GroupConfig {
@@ -82,6 +85,10 @@ struct Seen {
     names: BTreeMap<String, Place>,
     keys: BTreeMap<GroupKey, IpAddr>,
     addresses: BTreeMap<IpAddr, Place>,
+    /// Virtual routers by number, family (whether IPv4) and interface.
+    routers: BTreeMap<(u8, bool, Option<String>), Place>,
+    /// After how long a dead owner is followed.
+    detection: Duration,
 }
 
 /// What all groups of a pool share.
@@ -99,10 +106,10 @@ struct Shared {
 /// Checks all pools.
 pub(super) fn check(
     raw: &[file::Pool],
-    nodes: &Nodes,
+    (nodes, detection): (&Nodes, Duration),
     findings: &mut Findings,
 ) -> Vec<GroupConfig> {
-    let mut seen = Seen::default();
+    let mut seen = Seen { detection, ..Seen::default() };
     let mut groups = Vec::new();
     let mut number = 0;
     for pool in raw {
@@ -281,6 +288,11 @@ fn check_group(
         let problem = format!("has the same 64-bit number as the group of {other} by bad luck");
         findings.refuse(&group.place, problem, "write its addresses in another order");
     }
+    let force = group.force.unwrap_or(shared.force);
+    let around = vrrp::Around { vips: &vips, mode: shared.mode, force, detection: seen.detection };
+    let raw = group.vrrp.as_ref();
+    let vrrp = raw.and_then(|raw| vrrp::check(raw, &around, findings));
+    check_router(vrrp.as_ref(), group, (&vips, interface.all.as_ref()), seen, findings);
     Some(GroupConfig {
         pool: shared.pool.clone(),
         name,
@@ -292,9 +304,31 @@ fn check_group(
         strategy: shared.strategy,
         prefer: shared.prefer.clone(),
         failback: shared.failback,
-        force: group.force.unwrap_or(shared.force),
+        force,
         last_resort: shared.last_resort,
+        vrrp,
     })
+}
+
+/// Refuses a second virtual router of the same number on one link: each would take the other for a
+/// router outside that differs.
+fn check_router(
+    vrrp: Option<&VrrpConfig>,
+    group: &file::Group,
+    (vips, interface): (&[Vip], Option<&String>),
+    seen: &mut Seen,
+    findings: &mut Findings,
+) {
+    let Some(vrrp) = vrrp else { return };
+    let families: BTreeSet<bool> = vips.iter().map(|vip| vip.address.is_ipv4()).collect();
+    for family in families {
+        let key = (vrrp.id, family, interface.cloned());
+        if let Some(other) = seen.routers.insert(key, group.place.clone()) {
+            let problem =
+                format!("has virtual router {} on the same link (line {})", vrrp.id, other.line);
+            findings.refuse(&group.place, problem, "let the addresses be one group");
+        }
+    }
 }
 
 fn check_address(

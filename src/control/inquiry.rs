@@ -18,7 +18,7 @@ use super::names::{Names, NamesInForce, Unresolved};
 use super::plan::{self, Foreseen, Plan};
 use super::request::PLAN_TEXT_BYTES_MAX;
 use super::response::{
-    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, SCHEMA,
+    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, SCHEMA, VirtualRouter,
 };
 use super::tally::Tally;
 use super::{refusals, translation};
@@ -111,6 +111,8 @@ pub struct Snapshot {
     pub tally: Tally,
     /// What else was measured; what the tally has is filled in later.
     pub measures: Option<Measures>,
+    /// The virtual routers of this node.
+    pub virtual_routers: Vec<VirtualRouter>,
 }
 
 impl From<protocol::Status> for Snapshot {
@@ -132,6 +134,7 @@ impl From<protocol::Status> for Snapshot {
             held_back,
             checks,
             hooks,
+            virtual_routers: Vec::new(),
         }
     }
 }

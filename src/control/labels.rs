@@ -34,5 +34,6 @@ pub(super) const fn inability_label(why: Inability) -> &'static str {
         Inability::Kernel(_) => "kernel",
         Inability::FlushWar => "removed",
         Inability::Stranger(_) => "stranger",
+        Inability::Outside(_) => "router",
     }
 }

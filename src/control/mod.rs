@@ -40,6 +40,7 @@ mod table;
 pub mod tally;
 pub(crate) mod timestamp;
 mod translation;
+mod virtual_routers;
 mod wait;
 
 #[cfg(test)]

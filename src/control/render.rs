@@ -13,6 +13,7 @@ use super::response::{
 };
 use super::sentences::{self, counted};
 use super::table::{Table, numbers, words};
+use super::virtual_routers;
 use crate::protocol::Fitness;
 
 /// Addresses of a group that are written out in a table; of the rest the number.
@@ -61,6 +62,7 @@ pub fn status(status: &Status) -> String {
     text.push_str(&groups(&status.groups));
     text.push_str(&local::checks(&status.checks));
     text.push_str(&local::hooks(&status.hooks));
+    text.push_str(&virtual_routers::text(&status.virtual_routers));
     text
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::local::{Check, Hook};
 pub use super::measures::Measures;
+pub use super::virtual_routers::{OutsideRouter, VirtualRouter};
 
 /// Version of these shapes.
 pub const SCHEMA: u32 = 1;
@@ -44,6 +45,9 @@ pub struct Status {
     /// The hooks of the asked node, in the order of the file.
     #[serde(default)]
     pub hooks: Vec<Hook>,
+    /// The groups that are virtual routers to hosts outside; left out without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub virtual_routers: Vec<VirtualRouter>,
     /// What the daemon counted since its start.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,

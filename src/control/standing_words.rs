@@ -8,7 +8,8 @@ use super::duration_text::{precise, span};
 use super::names::Names;
 use super::sentences::{fitness, phase, verdict};
 use crate::protocol::{
-    Candidate, Failure, Fitness, GroupKey, Inability, Remover, Standing, Verdict,
+    Candidate, Failure, Fitness, GroupKey, HardwareAddress, Inability, Outside, Remover, Standing,
+    Verdict,
 };
 
 /// Why a node cannot hold a group.
@@ -18,6 +19,7 @@ pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
         (Inability::Stranger(hardware), _) => {
             return format!("a host outside the cluster answers for it ({hardware})");
         }
+        (Inability::Outside(outside), _) => return outside_words(outside),
         (Inability::LinkDown, Some(link)) => return format!("its link {link} is down or missing"),
         (Inability::LinkDown, None) => {
             "no interface that is up has a network with it; name its interface, or bring the \
@@ -47,6 +49,30 @@ pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
         (Inability::FlushWar, _) => "somebody keeps removing the address",
     };
     text.to_owned()
+}
+
+/// What routers outside the cluster have of a group.
+fn outside_words(outside: Outside) -> String {
+    let at = |hardware: Option<HardwareAddress>| {
+        hardware.map(|hardware| format!(" ({hardware})")).unwrap_or_default()
+    };
+    match outside {
+        Outside::Nobody => "no router outside the cluster has it".to_owned(),
+        Outside::Unknown => {
+            "it is not known yet whether a router outside the cluster has it (VRRP)".to_owned()
+        }
+        Outside::GivesWay(hardware) => {
+            format!("a router outside the cluster has it and is to give way{}", at(hardware))
+        }
+        Outside::Differs(hardware) => format!(
+            "a router outside the cluster speaks of it otherwise than the file, so nothing is said to \
+             it{}",
+            at(hardware)
+        ),
+        Outside::Prevails(hardware) => {
+            format!("a router outside the cluster has it and prevails (VRRP){}", at(hardware))
+        }
+    }
 }
 
 /// Who removed an address, and why if that is known.

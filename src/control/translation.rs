@@ -38,6 +38,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         not_preserving: snapshot.not_preserving.clone(),
         checks: snapshot.checks.clone(),
         hooks: snapshot.hooks.clone(),
+        virtual_routers: snapshot.virtual_routers.clone(),
         counters: counters(snapshot),
         measures: measures(snapshot),
     }

@@ -34,11 +34,13 @@ use super::realtime;
 use super::refused::{Obstacle, Refused};
 use super::state_file::Estate;
 pub(crate) use super::vital::Vital;
+use super::voices::Voices;
+use super::waiting_orders::WaitingOrders;
 use super::will::Farewell;
 use crate::kernel::{Door, GroupAddresses};
 use crate::protocol::{
     Action, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour, Node, NodeId,
-    Refusal, Report, Status, Ticket, VoterRecord,
+    Outside, Report, Status, Ticket, VoterRecord,
 };
 use crate::transport::{Counters, Path, Transport};
 use crate::wire::{RefusedDatagram, Sessions};
@@ -48,9 +50,6 @@ pub(super) const DATAGRAMS_PER_TURN: usize = 64;
 
 /// Inputs taken in one turn; a hundred kernel events are about 1 ms of work too.
 const INPUTS_PER_TURN: usize = 128;
-
-/// Orders that may wait for their outcome. People give orders one at a time.
-const ORDERS_MAX: usize = 64;
 
 /// The loop needs no deep recursion; with memory locked, a small stack is a small bill.
 const STACK: usize = 256 * 1024;
@@ -180,10 +179,10 @@ pub(crate) struct EventLoop<K> {
     pub(super) sessions: Sessions,
     pub(super) transport: Transport,
     pub(super) kernel: K,
+    voices: Voices,
     inbox: Inbox,
     outbox: Outbox,
-    orders: BTreeMap<u64, oneshot::Sender<Result<(), Refusal>>>,
-    order_last: u64,
+    orders: WaitingOrders,
     lateness: Lateness,
     turn_began: Instant,
     pub(super) refused: Refused,
@@ -204,6 +203,8 @@ pub(crate) struct Parts<K> {
     pub transport: Transport,
     /// Where orders to the kernel go.
     pub kernel: K,
+    /// What routers outside are told.
+    pub voices: Voices,
 }
 
 impl<K: KernelOrders> EventLoop<K> {
@@ -215,10 +216,10 @@ impl<K: KernelOrders> EventLoop<K> {
             sessions: parts.sessions,
             transport: parts.transport,
             kernel: parts.kernel,
+            voices: parts.voices,
             inbox,
             outbox,
-            orders: BTreeMap::new(),
-            order_last: 0,
+            orders: WaitingOrders::default(),
             lateness: Lateness::new(now),
             turn_began: now,
             refused: Refused::default(),
@@ -334,7 +335,7 @@ impl<K: KernelOrders> EventLoop<K> {
         match input {
             Input::Event(event) => self.step(now, event),
             Input::Order { order, answer } => {
-                let Some(ticket) = self.remember_order(answer) else { return };
+                let Some(ticket) = self.orders.admit(answer) else { return };
                 self.step(now, Event::Ordered { ticket, order });
             }
             Input::Look(answer) => {
@@ -351,20 +352,6 @@ impl<K: KernelOrders> EventLoop<K> {
         }
     }
 
-    /// Chooses the ticket for an order, or refuses it.
-    fn remember_order(&mut self, answer: oneshot::Sender<Result<(), Refusal>>) -> Option<u64> {
-        if self.orders.len() >= ORDERS_MAX {
-            self.orders.retain(|_, waiting| !waiting.is_closed());
-        }
-        if self.orders.len() >= ORDERS_MAX {
-            let _ = answer.send(Err(Refusal::Busy));
-            return None;
-        }
-        self.order_last += 1;
-        self.orders.insert(self.order_last, answer);
-        Some(self.order_last)
-    }
-
     fn reconfigure(&mut self, now: Instant, change: Reconfiguration) {
         let keys = self.sessions.refusal(now, &change.ring).map(Unchanged::Keys);
         let paths = || self.transport.reconfigure(change.paths).err().map(Unchanged::Bind);
@@ -374,8 +361,13 @@ impl<K: KernelOrders> EventLoop<K> {
         }
         self.sessions.reconfigure(&change.peers, change.ring);
         // Before what the core asks of new groups; what the kernel says of it the core hears after.
+        let new = self.voices.configure(change.routers, &change.peer_addresses);
         self.kernel.reconfigure(change.groups, change.peer_addresses);
         self.step(now, Event::Reconfigured(Box::new(change.protocol)));
+        for group in new {
+            let outside = Some(Outside::Unknown);
+            self.step(now, Event::Outside { group, outside });
+        }
         self.tell_whereabouts();
         let _ = change.answer.send(Ok(()));
     }
@@ -411,6 +403,7 @@ impl<K: KernelOrders> EventLoop<K> {
         for action in actions {
             self.act(action);
         }
+        self.voices.follow(&self.node);
     }
 
     /// Says for how long this node may answer for its addresses: on its own word, if it is sure of
@@ -461,11 +454,7 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::OpenGate { group, ticket } => self.tell(Told::Gate { group, ticket }),
             Action::LetFinish { group } => self.kernel.let_finish(group),
             Action::TestReach => self.kernel.test_reach(),
-            Action::Answer { ticket, outcome } => {
-                if let Some(answer) = self.orders.remove(&ticket) {
-                    let _ = answer.send(outcome);
-                }
-            }
+            Action::Answer { ticket, outcome } => self.orders.answer(ticket, outcome),
             Action::Report(report) => self.tell(Told::Report { at: clock::wall(), report }),
             Action::Named { node, name } => self.tell(Told::Named { node, name }),
             Action::RememberDraining(on) => {

@@ -264,7 +264,7 @@ impl FrontDesk {
                     let measures = (paths.map(|path| path.local.to_string()).collect(), measures);
                     let tally = self.recorder.tally();
                     let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
-                    let calls = self.calls.clone();
+                    let (calls, routers) = (self.calls.clone(), running.routers.clone());
                     let (names, port) = (self.names.current(), Some(self.config.port));
                     let connections = self.kernel.connections();
                     let wanted = self.config.preserve.and(self.kernel.no_preserving());
@@ -280,6 +280,7 @@ impl FrontDesk {
                             let rows = timeout(LOOK_WITHIN, calls.look()).await;
                             (told.checks, told.hooks) = rows.unwrap_or_default();
                         }
+                        told.virtual_routers = routers.look(LOOK_WITHIN).await;
                         let _ = reply.send(told);
                     });
                 }
@@ -368,6 +369,7 @@ impl FrontDesk {
             protocol,
             groups: setup::groups(&config, self.me),
             peer_addresses: setup::peer_addresses(&config, self.me),
+            routers: setup::routers(&config, self.me),
             paths: setup::paths(&config, self.me),
             peers: setup::peers(&config, self.me),
             ring,

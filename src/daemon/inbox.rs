@@ -15,6 +15,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
 use super::event_loop::Picture;
+use super::voices::VirtualRouters;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{
     Configuration, Event, Explanation, GROUPS_MAX, GroupKey, Node, NodeId, Order, Refusal,
@@ -70,6 +71,8 @@ pub(crate) struct Reconfiguration {
     pub groups: Vec<GroupAddresses>,
     /// For the kernel side: addresses of other nodes.
     pub peer_addresses: Vec<IpAddr>,
+    /// For the thread of the virtual routers.
+    pub routers: VirtualRouters,
     /// For the transport.
     pub paths: Vec<Path>,
     /// For the sessions.

@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::clock;
 use super::event_loop::{EventLoop, KernelOrders, Outbox, Parts, Picture, Told, Vital};
 use super::inbox::{Input, Mailbox, Reconfiguration, Unchanged, inbox};
+use super::routers::RouterThread;
 use super::state_file::Estate;
+use super::voices::Voices;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{
     Configuration, Connection, Epoch, Event, Group, GroupKey, HardwareAddress, Incarnation,
@@ -137,6 +139,7 @@ impl Running {
             protocol,
             groups: Vec::new(),
             peer_addresses: Vec::new(),
+            routers: BTreeMap::new(),
             paths,
             peers,
             ring: ring(),
@@ -206,6 +209,7 @@ fn start(me: NodeId, transport: Transport, done: &Sender<Done>) -> Running {
             done: done.clone(),
             jam: Arc::clone(&jam),
         },
+        voices: Voices::new(RouterThread::nobody()),
     };
     let (told, reports) = mpsc::channel(64);
     let (draining, drains) = watch::channel(false);

@@ -46,6 +46,7 @@ mod refused;
 mod reload;
 mod removals;
 mod reports;
+mod routers;
 mod runtime_directory;
 mod service_notify;
 pub(crate) mod setup;
@@ -54,7 +55,9 @@ mod state_file;
 mod table_holder;
 mod turns;
 mod vital;
+mod voices;
 mod voter_record;
+mod waiting_orders;
 mod whereabouts;
 mod will;
 
@@ -86,12 +89,14 @@ use in_place::{Parting, StandBy};
 use inbox::{Input, Mailbox};
 use lease::LeaseKeeper;
 use predecessor::take_presence;
+use routers::RouterThread;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
 use state_directory::state_directory;
 use state_file::{Estate, Unusable};
 use table_holder::TableHolder;
 pub use table_holder::run as hold_tables;
+use voices::Voices;
 use voter_record::VoterFile;
 use whereabouts::Whereabouts;
 use will::{Farewell, Host};
@@ -131,6 +136,7 @@ struct Running {
     draining: watch::Receiver<bool>,
     vital: Arc<Vital>,
     will: Option<std::sync::mpsc::Receiver<Vec<Farewell>>>,
+    routers: RouterThread,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -426,6 +432,7 @@ fn start_protocol(
     let (told, reports) = mpsc::channel(TOLD_MAX);
     let (draining, drains) = watch::channel(draining);
     let (will, left) = std::sync::mpsc::channel();
+    let had = setup::groups_had(estate.as_ref());
     let recollection = voters.known();
     let voters = voters
         .keep(mailbox.clone())
@@ -438,12 +445,16 @@ fn start_protocol(
         None => (Node::new(clock::now(), configuration), Sessions::new(local, ring)),
     };
     node.recall_voters(recollection);
-    let parts = Parts { node, sessions, transport, kernel: Arc::clone(kernel) };
+    let routers = RouterThread::spawn(kernel.router_desk(), mailbox.clone(), had.clone())
+        .map_err(|source| Error::System { wanted: "thread of virtual routers", source })?;
+    let voices = Voices::begin(routers.clone(), (config, me), (&mailbox, &had));
+    let parts = Parts { node, sessions, transport, kernel: Arc::clone(kernel), voices };
     let outbox = Outbox { told, draining, will, voters, vital: Arc::clone(&vital) };
     let ended = EventLoop::new(parts, inbox, outbox)
         .spawn()
         .map_err(|source| Error::System { wanted: "protocol thread", source })?;
-    Ok(Running { mailbox, ended, told: reports, draining: drains, vital, will: Some(left) })
+    let (draining, will) = (drains, Some(left));
+    Ok(Running { mailbox, ended, told: reports, draining, vital, will, routers })
 }
 
 /// What a signal asks for.

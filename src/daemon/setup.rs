@@ -10,6 +10,7 @@ use super::clock;
 use super::event_loop::Vital;
 use super::realtime;
 use super::state_file::Estate;
+use super::voices::VirtualRouters;
 use super::will::Host;
 use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::names::{GroupName, Names, NodeName};
@@ -129,16 +130,30 @@ pub(crate) fn groups(config: &Config, me: NodeId) -> Vec<kernel::GroupAddresses>
     config.groups.iter().map(group).collect()
 }
 
+/// The groups that are virtual routers; none for a witness, which hears nobody there.
+pub(crate) fn routers(config: &Config, me: NodeId) -> VirtualRouters {
+    let has = |group: &kernel::GroupAddresses| {
+        let group = config.groups.iter().find(|it| it.key == group.key)?;
+        let addresses: Vec<IpAddr> = group.vips.iter().map(|vip| vip.address).collect();
+        Some((group.key, (group.name.clone(), group.vrrp.as_ref()?.routers(&addresses))))
+    };
+    groups(config, me).iter().filter_map(has).collect()
+}
+
 /// The groups that a process begins without: all, but for those that one before it has left to it.
 pub(crate) fn groups_without(
     config: &Config,
     me: NodeId,
     estate: Option<&Estate>,
 ) -> Vec<GroupKey> {
-    let had: BTreeSet<GroupKey> =
-        estate.iter().flat_map(|left| left.memory.tickets()).map(|(group, _)| group).collect();
+    let had = groups_had(estate);
     let groups = groups(config, me).into_iter().map(|group| group.key);
     groups.filter(|group| !had.contains(group)).collect()
+}
+
+/// The groups that a process before has left to this one.
+pub(crate) fn groups_had(estate: Option<&Estate>) -> BTreeSet<GroupKey> {
+    estate.iter().flat_map(|left| left.memory.tickets()).map(|(group, _)| group).collect()
 }
 
 /// The names that operators use.

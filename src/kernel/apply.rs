@@ -33,6 +33,7 @@ use super::mark::Mark;
 use super::orphans;
 use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
+use super::routers;
 use super::routes::Routes;
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
@@ -296,6 +297,10 @@ impl Shell {
                 self.fence.change_doors(&mut self.reconciler);
             }
             Order::LoseGate => self.fence.is_lost(&mut self.reconciler),
+            Order::RouterSeats(groups, answer) => {
+                // Nobody waits any more when the daemon ends.
+                drop(answer.send(routers::seats(&self.reconciler, groups)));
+            }
             Order::Nudge => {}
             Order::Stop => return false,
             Order::Leave => {

@@ -59,6 +59,22 @@ pub(super) fn advertisement(addresses: &BTreeSet<IpAddr>) -> Vec<SockFilter> {
     assemble(&program(&kind, 60, &keys(addresses, true)))
 }
 
+/// Passes VRRP, whose number stands here in the IP header.
+pub(super) fn router(at: u32) -> Vec<SockFilter> {
+    let protocol = u32::from(crate::vrrp::PROTOCOL);
+    assemble(&[
+        (LOAD_BYTE, 0, 0, at),
+        (JUMP_EQUAL, 0, 1, protocol),
+        (RETURN, 0, 0, ALL),
+        (RETURN, 0, 0, 0),
+    ])
+}
+
+/// Passes nothing.
+pub(super) fn nothing() -> Vec<SockFilter> {
+    assemble(&[(RETURN, 0, 0, 0)])
+}
+
 /// The last 32 bits of the addresses of one family.
 fn keys(addresses: &BTreeSet<IpAddr>, six: bool) -> BTreeSet<u32> {
     let key = |address: &IpAddr| match address {

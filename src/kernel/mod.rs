@@ -11,6 +11,7 @@
 //!   watch (links, addresses) <-- netlink           |--> announce  --> packet sockets
 //!   claimants (who else has them) <-- packet sockets \-> verify   <--> packet sockets
 //!   connections (a thread of its own) <-- sock_diag
+//!   routers (VRRP, for a thread of the daemon) <--> packet and raw sockets
 //!   handing (what stays for its connections) --> fence --> gate, mute, forward --> nf_tables
 //! ```
 //!
@@ -25,6 +26,7 @@ mod announce;
 mod apply;
 mod arp;
 mod change;
+mod checksum;
 mod claimants;
 mod closing;
 mod connections;
@@ -58,6 +60,7 @@ mod questions;
 mod reach;
 mod reconcile;
 mod renewal;
+mod routers;
 mod routes;
 mod ruleset;
 mod sharing;
@@ -83,9 +86,10 @@ use std::sync::{Arc, mpsc as blocking};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use self::adoption::whole_groups;
+use self::checksum::internet_checksum;
 use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
 pub use self::gate::Door;
@@ -98,6 +102,9 @@ pub use self::questions::{
     Route, Unanswered, arp as ask_arp, echo as ask_echo, route as ask_route,
 };
 pub use self::renewal::{Lease, Renewal};
+pub use self::routers::{
+    PACKET_MAX, ReceivedPacket, RouterDesk, RouterSeat, RouterSeats, RouterSockets,
+};
 pub use self::start_error::{GateWanted, StartError};
 use self::tables::Shared;
 pub use self::tables::remove_gate;
@@ -238,6 +245,7 @@ enum Order {
     Unheard(Vec<IpAddr>),
     Acquaint(NodeId, Vec<Neighbour>),
     TestReach,
+    RouterSeats(Vec<GroupKey>, oneshot::Sender<BTreeMap<GroupKey, RouterSeats>>),
     Tickle(GroupKey),
     Tell(KernelEvent),
     Reconfigure(Vec<GroupAddresses>, Vec<IpAddr>),
@@ -483,17 +491,4 @@ impl Kernel {
         // The thread lives as long as this; if it panicked, `stop` says so.
         drop(self.orders.send(order));
     }
-}
-
-/// The Internet checksum (RFC 1071).
-fn internet_checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u64 = 0;
-    for pair in bytes.chunks(2) {
-        let low = pair.get(1).copied().unwrap_or(0);
-        sum += u64::from(u16::from_be_bytes([pair.first().copied().unwrap_or(0), low]));
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).unwrap_or(0)
 }

@@ -273,7 +273,9 @@ impl Node {
                 .map(|(group, _)| *group)
                 .collect();
             for group in held {
-                self.let_go(group, Purpose::Free);
+                if !(nobody && self.yields_first(group)) {
+                    self.let_go(group, Purpose::Free);
+                }
             }
         }
         let idle = self.groups.values().all(|here| here.holding == super::group::Holding::Idle);
@@ -317,7 +319,8 @@ impl Node {
                 .into_iter()
                 .map(|after| self.leave_by + after)
                 .find(|due| *due > self.env.now)
-                .unwrap_or(Instant::NEVER),
+                .unwrap_or(Instant::NEVER)
+                .min(self.yield_deadline()),
             NodePhase::Left => self.farewell_due,
             NodePhase::Listening
             | NodePhase::Active

@@ -85,7 +85,9 @@ impl GroupHere {
     /// Why this node does not try to hold the group now, whoever else has it.
     pub(super) fn obstacle(&self, now: Instant) -> Option<Inability> {
         let refused = self.refused.filter(|refused| now < refused.retry_at);
-        self.unconnected().or(refused.map(|refused| refused.why))
+        let refused = refused.map(|refused| refused.why);
+        let outside = self.lookout.outside.filter(|outside| outside.withholds());
+        self.unconnected().or(outside.map(Inability::Outside)).or(refused)
     }
 
     /// Why this node cannot hold the group, as it tells others.

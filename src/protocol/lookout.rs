@@ -23,8 +23,8 @@ use super::group::Holding;
 use super::node::Node;
 use super::ownership::GroupHere;
 use super::types::{
-    Action, Group, GroupKey, HardwareAddress, Inability, Instant, NodeId, NodePhase, Report, Rule,
-    Tenure, Verdict,
+    Action, Group, GroupKey, HardwareAddress, Inability, Instant, NodeId, NodePhase, Outside,
+    Report, Rule, Tenure, Verdict,
 };
 
 /// Between two announcements by which a group is defended (RFC 5227 1.1, `DEFEND_INTERVAL`).
@@ -45,6 +45,10 @@ const SHOWN: Duration = Duration::from_secs(60);
 /// What is known of others who answer for a group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lookout {
+    /// What routers outside have of it; `None` if it is no virtual router.
+    pub(super) outside: Option<Outside>,
+    /// It is being given to a router outside, until then at most.
+    pub(super) yields_until: Option<Instant>,
     /// When the network was last asked.
     asked_at: Option<Instant>,
     /// When it should be asked next.
@@ -300,6 +304,8 @@ impl Node {
         let now = self.env.now;
         let force = self.env.configuration.groups.get(&group).is_some_and(|group| group.force);
         let yields = !force && self.enforces(Rule::StrangerNotDisplaced);
+        let gives_way = self.is_to_give_way(group, hardware);
+        let yields = yields && !gives_way;
         let Some(here) = self.groups.get(&group) else { return };
         let was_first = here.lookout.took_at.is_some_and(|at| now.since(at) <= SETTLING);
         match here.holding {
@@ -312,6 +318,8 @@ impl Node {
                 self.shun(group, hardware);
                 self.let_go(group, super::group::Purpose::Free);
             }
+            // It goes on until it has heard this node.
+            Holding::Adding { .. } | Holding::Held { .. } if was_first && gives_way => {}
             Holding::Adding { .. } | Holding::Held { .. } => self.defend(group, hardware),
             // It will be taken all the same, which is told.
             Holding::Idle | Holding::Asking { .. } | Holding::Removing { .. } => {

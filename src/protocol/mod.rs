@@ -25,6 +25,7 @@
 //! | `layout` | addresses that files have in different groups |
 //! | `regrouping` | reloads of a file that has them in other groups |
 //! | `lookout` | who outside the cluster has a group, before taking and while holding it |
+//! | `outside` | what routers outside have of groups that are virtual routers (VRRP) |
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `load` | how busy nodes are |
 //! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
@@ -66,6 +67,7 @@ mod membership;
 mod neighbours;
 mod node;
 mod orders;
+mod outside;
 mod ownership;
 mod peers;
 mod picture;
@@ -92,10 +94,10 @@ pub use types::{
     KEPT_MAX, Kept, KernelEvent, LEASE_MAX, LISTS_MAX, LastResort, LeaseGrant, LeaseRequest, Load,
     LogPosition, MISSING_TOLD, Measure, Member, Memory, Message, Misfit, Mode, MoveReason,
     NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus,
-    Obstacle, Offer, OfferAnswer, Order, PoolId, Preserved, REFUSED_PER_MESSAGE, Random, Reach,
-    Recollection, Refusal, Remover, Report, Rule, SoftwareVersion, Standing, Status, Strategy,
-    Tenure, Ticket, Timing, VOTERS_MAX, Verdict, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting,
-    Wish, Withheld, mix, promise, shortened, unable_max,
+    Obstacle, Offer, OfferAnswer, Order, Outside, PoolId, Preserved, REFUSED_PER_MESSAGE, Random,
+    Reach, Recollection, Refusal, Remover, Report, Rule, SoftwareVersion, Standing, Status,
+    Strategy, Tenure, Ticket, Timing, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord,
+    WISHES_PER_MESSAGE, Waiting, Wish, Withheld, mix, promise, shortened, unable_max,
 };
 
 #[cfg(test)]

@@ -221,6 +221,7 @@ impl Node {
             Event::Fitness(unfit) => self.checked(unfit),
             Event::GateOpened { group, ticket } => self.gate_opened(group, ticket),
             Event::Load(measure) => self.measured(measure),
+            Event::Outside { group, outside } => self.outside(group, outside),
             Event::Reconfigured(configuration) => self.reconfigure(*configuration),
             Event::VotersRemembered { stored } => self.voters_stored(stored),
             Event::Stop => self.leave(),

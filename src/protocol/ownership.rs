@@ -121,6 +121,10 @@ impl Node {
         let now = self.env.now;
         let vacancy = self.vacancy(group);
         let since = match (&vacancy, self.groups.get_mut(&group)) {
+            (Some(_), Some(here)) if here.is_withheld() => {
+                here.vacant_since = None;
+                return Instant::NEVER;
+            }
             (Some(_), Some(here)) => *here.vacant_since.get_or_insert(now.max(self.active_since)),
             (None, Some(here)) => {
                 here.vacant_since = None;
@@ -307,7 +311,8 @@ impl Node {
             return Some(Cause::Removed(me));
         }
         let here = self.groups.get(&group)?;
-        here.lookout.stranger(self.env.now).map(|_| Cause::AddressConflict(me))
+        let stranger = here.lookout.stranger(self.env.now).is_some();
+        (stranger || here.is_withheld()).then_some(Cause::AddressConflict(me))
     }
 
     /// Whether a claim was written by this life of this node.

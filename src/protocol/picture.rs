@@ -4,8 +4,8 @@ use super::claims::holder;
 use super::group::Holding;
 use super::node::Node;
 use super::types::{
-    Candidate, Explanation, Fitness, GroupKey, GroupState, GroupStatus, Instant, NodeId,
-    NodeStatus, Standing, Status, Tenure, Verdict,
+    Candidate, Explanation, Fitness, GroupKey, GroupState, GroupStatus, Inability, Instant, NodeId,
+    NodeStatus, Outside, Standing, Status, Tenure, Verdict,
 };
 
 impl Node {
@@ -190,7 +190,14 @@ impl Node {
             Some(phase) if phase != super::types::NodePhase::Active => {
                 Some(Standing::NotActive(phase))
             }
-            Some(_) => self.told_unable(now, node, group).map(|told| Standing::Unable(told.why)),
+            Some(_) => {
+                // All members hear the same routers.
+                let here = self.groups.get(&group).and_then(|here| here.lookout.outside);
+                let outside = here.filter(|it| matches!(it, Outside::Prevails(_)));
+                let outside = outside.map(|it| Standing::Unable(Inability::Outside(it)));
+                let told = || self.told_unable(now, node, group);
+                outside.or_else(|| told().map(|told| Standing::Unable(told.why)))
+            }
         }
     }
 }

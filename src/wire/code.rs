@@ -106,7 +106,8 @@ pub(super) const fn inability(inability: Inability) -> u8 {
         Inability::Kernel(Failure::ForeignAddress) => 4,
         Inability::Kernel(Failure::Duplicate) => 5,
         Inability::Kernel(Failure::Timeout) => 6,
-        Inability::Kernel(Failure::Refused) | Inability::Stranger(_) => 7,
+        // What is outside each node hears for itself.
+        Inability::Kernel(Failure::Refused) | Inability::Stranger(_) | Inability::Outside(_) => 7,
         Inability::FlushWar => 8,
         Inability::NoNetwork => 9,
         Inability::NetworkLost => 10,

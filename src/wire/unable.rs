@@ -53,7 +53,8 @@ const fn code(why: Inability) -> (u8, HardwareAddress) {
         Inability::Kernel(Failure::NotPermitted) => (5, NOBODY),
         Inability::Kernel(Failure::ForeignAddress) => (6, NOBODY),
         Inability::Kernel(Failure::Duplicate) => (7, NOBODY),
-        Inability::Kernel(Failure::Refused) => (8, NOBODY),
+        // What is outside each node hears for itself.
+        Inability::Kernel(Failure::Refused) | Inability::Outside(_) => (8, NOBODY),
         Inability::Kernel(Failure::Timeout) => (9, NOBODY),
         Inability::NoNetwork => (10, NOBODY),
         Inability::NetworkLost => (11, NOBODY),

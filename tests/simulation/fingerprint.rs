@@ -72,6 +72,7 @@ impl Trace {
             Event::Load(measure) => (8, measure).hash(hash),
             Event::Reconfigured(configuration) => (9, configuration.digest).hash(hash),
             Event::VotersRemembered { stored } => (10, stored).hash(hash),
+            Event::Outside { group, outside } => (13, group, outside).hash(hash),
             Event::Stop => 11.hash(hash),
             Event::Rest => 12.hash(hash),
         }

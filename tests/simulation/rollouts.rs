@@ -52,6 +52,8 @@ const IDENTITY: &str = "names the cluster, its key or its network: datagrams of 
                         opened; config and wire tests, netns refusal";
 const MEMBERS: &str = "who is a member and who votes is agreed on by a procedure; operator_stories, \
                        majority_stories::voters_differ";
+const VRRP: &str = "what the owner says to routers outside; members know each other's frames and do \
+                    not take these for such a router, whatever they say; vrrp stories, netns routers";
 const PLACE: &str = "where a host's kernel puts an address; netns preserving, kernel tests";
 const LOCAL: &str = "of one host alone: no other node's decision depends on it";
 const CHECKS: &str = "decides the fitness of one host; check_stories, netns checking";
@@ -95,6 +97,15 @@ const KEYS: &[(&str, Kind)] = &[
     ("pool.vips.addresses", Groups(|plan, keys| plan.merged(keys[1], keys[0]).turned(keys[1]))),
     ("pool.vips.interface", Elsewhere(PLACE)),
     ("pool.vips.force", Core(|it| it.groups.values_mut().take(1).for_each(|it| it.force = true))),
+    ("pool.vips.vrrp", Elsewhere(VRRP)),
+    ("pool.vips.id", Elsewhere(VRRP)),
+    ("pool.vips.version", Elsewhere(VRRP)),
+    ("pool.vips.priority", Elsewhere(VRRP)),
+    ("pool.vips.interval", Elsewhere(VRRP)),
+    ("pool.vips.password", Elsewhere(VRRP)),
+    ("pool.vips.checksum", Elsewhere(VRRP)),
+    ("pool.vips.preempt", Elsewhere(VRRP)),
+    ("pool.vips.peers", Elsewhere(VRRP)),
     ("pool.mode", Core(turn_mode)),
     ("pool.strategy", Core(prefer_the_last)),
     (

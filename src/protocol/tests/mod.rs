@@ -18,6 +18,7 @@ mod gates;
 mod majority;
 mod moves;
 mod neighbours;
+mod outside;
 mod preservation;
 mod regrouping;
 mod rules;

@@ -1,6 +1,7 @@
 //! How nodes stand, and why one cannot hold a group.
 
 use super::identity::HardwareAddress;
+use super::outside::Outside;
 
 /// What a node is doing with itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +63,8 @@ pub enum Inability {
     FlushWar,
     /// A host outside the cluster answers for it.
     Stranger(HardwareAddress),
+    /// What routers outside have of it (VRRP).
+    Outside(Outside),
 }
 
 /// Why the kernel could not hold a group.

@@ -12,6 +12,7 @@ use super::instant::Instant;
 use super::load::Measure;
 use super::message::{Message, Order};
 use super::neighbour::Neighbour;
+use super::outside::Outside;
 
 /// Something happened. Each is given to [`Node::step`](crate::protocol::Node::step) with the time of now.
 #[derive(Clone, Debug)]
@@ -58,6 +59,14 @@ pub enum Event {
     },
     /// What the shell measures of its host, once a second; `None` if it cannot.
     Load(Option<Measure>),
+    /// What routers outside the cluster have of a group that is a virtual router. Told when it
+    /// changes; until it is first told the group is none.
+    Outside {
+        /// The group.
+        group: GroupKey,
+        /// What they have; `None` if the group is no virtual router any more.
+        outside: Option<Outside>,
+    },
     /// The configuration changed. Only the difference is acted upon.
     Reconfigured(Box<Configuration>),
     /// What [`Action::RememberVoters`](super::Action::RememberVoters) asked for is on disk, or

@@ -11,6 +11,7 @@
 //! | `event`, `action` | what happens to a node; what it has done, and what it reports |
 //! | `message` | what nodes say to each other |
 //! | `connection`, `neighbour`, `fitness`, `load` | what the host tells of its clients and itself |
+//! | `outside` | what routers outside the cluster have, as VRRP tells |
 //! | `restart`, `voters` | what outlives a process |
 //! | `status` | what operators are shown |
 //! | `random` | the seeded generator |
@@ -26,6 +27,7 @@ mod instant;
 mod load;
 mod message;
 mod neighbour;
+mod outside;
 mod random;
 mod restart;
 mod rules;
@@ -55,6 +57,7 @@ pub use message::{
     WISHES_PER_MESSAGE, Wish, unable_max,
 };
 pub use neighbour::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
+pub use outside::{Outside, Voice};
 pub use random::{Random, mix};
 pub use restart::{Acquaintance, Memory, Misfit, Obstacle};
 pub use rules::Rule;

@@ -1,0 +1,90 @@
+//! Which groups are virtual routers, and what the thread of these was told last.
+//!
+//! Part of the protocol thread: after each step what the core says of such groups is compared with
+//! what was told, and only what differs is told. Without such a group that costs nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::inbox::{Input, Mailbox};
+use super::routers::{RouterThread, Word};
+use super::setup;
+use crate::config::Config;
+use crate::protocol::{Event, GroupKey, HardwareAddress, Node, NodeId, Outside, Voice};
+use crate::vrrp::Settings;
+
+/// The groups that are virtual routers, each with its name.
+pub(crate) type VirtualRouters = BTreeMap<GroupKey, (String, Vec<Settings>)>;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Voices {
+    thread: RouterThread,
+    told: BTreeMap<GroupKey, Voice>,
+    members: BTreeSet<HardwareAddress>,
+    /// Addresses of the other nodes, as in the file.
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Voices {
+    /// Follows the file for the first time. Of a group that the process before has not left to this
+    /// one (`had`) the protocol is told that nothing is known.
+    pub(crate) fn begin(
+        thread: RouterThread,
+        (config, me): (&Config, NodeId),
+        (mailbox, had): (&Mailbox, &BTreeSet<GroupKey>),
+    ) -> Self {
+        let mut voices = Self::new(thread);
+        let addresses = setup::peer_addresses(config, me);
+        let new = voices.configure(setup::routers(config, me), &addresses);
+        for group in new.into_iter().filter(|group| !had.contains(group)) {
+            let outside = Some(Outside::Unknown);
+            mailbox.deliver(Input::Event(Event::Outside { group, outside }));
+        }
+        voices
+    }
+
+    /// Has nothing to tell yet.
+    pub(crate) fn new(thread: RouterThread) -> Self {
+        Self { thread, told: BTreeMap::new(), members: BTreeSet::new(), addresses: BTreeSet::new() }
+    }
+
+    /// Follows the file. Returns the groups that are virtual routers from now on: of these it is not
+    /// known who has them outside.
+    pub(crate) fn configure(
+        &mut self,
+        wanted: VirtualRouters,
+        addresses: &[IpAddr],
+    ) -> Vec<GroupKey> {
+        self.addresses = addresses.iter().copied().collect();
+        let new: Vec<GroupKey> =
+            wanted.keys().filter(|group| !self.told.contains_key(group)).copied().collect();
+        if wanted.is_empty() && self.told.is_empty() {
+            return new;
+        }
+        self.told.retain(|group, _| wanted.contains_key(group));
+        self.told.extend(new.iter().map(|group| (*group, Voice::Silent)));
+        self.thread.tell(Word::Members(self.members.clone(), self.addresses.clone()));
+        self.thread.tell(Word::Configure(wanted));
+        new
+    }
+
+    /// Tells what has changed.
+    pub(crate) fn follow(&mut self, node: &Node) {
+        if self.told.is_empty() {
+            return;
+        }
+        let members: BTreeSet<HardwareAddress> = node.members_hardware().collect();
+        if members != self.members {
+            self.members = members;
+            self.thread.tell(Word::Members(self.members.clone(), self.addresses.clone()));
+        }
+        for (group, told) in &mut self.told {
+            let voice = node.voice(*group);
+            if *told != voice {
+                *told = voice;
+                self.thread.tell(Word::Voice(*group, voice));
+            }
+        }
+    }
+}

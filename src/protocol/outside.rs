@@ -1,0 +1,101 @@
+//! What routers outside the cluster have of a group, as VRRP tells, and what becomes of the group.
+//!
+//! `vrrp` makes it of advertisements, the same at every member that hears them. While it is not known,
+//! or one prevails, no member takes the group; the owner lets go of it at the first word of one that
+//! prevails. Of one that is to give way the group is taken although it answers: it hears the owner
+//! and goes. Who is configured otherwise is nobody to agree with: then the answers of the network
+//! decide, as for a group that is no virtual router.
+//!
+//! A node that leaves and has no member to hand over to says outside that it stops and answers on until
+//! a router there says that it has the group, or for [`YIELD_WITHIN`].
+
+use std::time::Duration;
+
+use super::group::{Holding, Purpose};
+use super::node::Node;
+use super::ownership::GroupHere;
+use super::types::{
+    GroupKey, HardwareAddress, Inability, Instant, NodePhase, Outside, Report, Voice,
+};
+
+/// The last router outside has waited for its skew after this: 1 s at priority 1 and an interval of
+/// 1 s (0.998 s measured with keepalived). A stop of the daemon takes 2 s at most.
+const YIELD_WITHIN: Duration = Duration::from_millis(1100);
+
+impl GroupHere {
+    /// Whether no member may take it. When that ends all know it in the same moment, so places in
+    /// line count from then.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.lookout.outside.is_some_and(Outside::withholds)
+    }
+}
+
+impl Node {
+    /// Takes in what routers outside have of a group.
+    pub(super) fn outside(&mut self, group: GroupKey, outside: Option<Outside>) {
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        if std::mem::replace(&mut here.lookout.outside, outside) == outside {
+            return;
+        }
+        let meant = here.holding.meant();
+        self.evaluate = true;
+        let Some(outside) = outside else { return };
+        match outside {
+            Outside::Nobody | Outside::GivesWay(_) | Outside::Unknown => {}
+            Outside::Differs(_) => {
+                self.report(Report::Unable { group, why: Inability::Outside(outside) });
+            }
+            Outside::Prevails(_) => {
+                self.report(Report::Unable { group, why: Inability::Outside(outside) });
+                if meant {
+                    self.let_go(group, Purpose::Free);
+                }
+            }
+        }
+    }
+
+    /// Whether whoever answers for the group at this hardware address gives it to its owner.
+    pub(super) fn is_to_give_way(&self, group: GroupKey, hardware: HardwareAddress) -> bool {
+        let outside = self.groups.get(&group).and_then(|here| here.lookout.outside);
+        outside == Some(Outside::GivesWay(Some(hardware)))
+    }
+
+    /// Whether the group, which no member can be handed, is first given to whoever is next outside.
+    pub(super) fn yields_first(&mut self, group: GroupKey) -> bool {
+        let now = self.env.now;
+        let Some(here) = self.groups.get_mut(&group) else { return false };
+        let held = matches!(here.holding, Holding::Held { .. });
+        match here.lookout.outside {
+            Some(Outside::Nobody | Outside::GivesWay(_)) if held => {}
+            Some(_) | None => return false,
+        }
+        let until = *here.lookout.yields_until.get_or_insert(now + YIELD_WITHIN);
+        now < until
+    }
+
+    /// When a group that is being given to the outside goes in any case.
+    pub(super) fn yield_deadline(&self) -> Instant {
+        let held = self.groups.values().filter(|here| here.holding.meant());
+        held.filter_map(|here| here.lookout.yields_until).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// Returns what this node is to routers outside, for this group.
+    #[must_use]
+    pub fn voice(&self, group: GroupKey) -> Voice {
+        let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
+        match self.groups.get(&group) {
+            Some(here) if sure && matches!(here.holding, Holding::Held { .. }) => {
+                match here.lookout.yields_until {
+                    Some(_) => Voice::Yields,
+                    None => Voice::Speaks,
+                }
+            }
+            Some(_) | None => Voice::Silent,
+        }
+    }
+
+    /// Returns the hardware addresses that other members have told to be theirs.
+    pub fn members_hardware(&self) -> impl Iterator<Item = HardwareAddress> {
+        self.peers.values().flat_map(|peer| peer.hardware.iter().copied())
+    }
+}
