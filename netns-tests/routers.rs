@@ -150,6 +150,11 @@ fn answers(scene: &Scene, since: Instant) -> [Option<(Instant, Instant)>; 2] {
 
 /// How long nobody answered, or both did, when the address went from one side to the other.
 fn change(scene: &Scene, since: Instant, to_cluster: bool) -> Result<(Duration, Duration), String> {
+    until("both sides have answered", SOON, || match answers(scene, since) {
+        [Some(_), Some(_)] => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .map_err(|error| error.to_string())?;
     clock::pause(buoy::lab::record::ANSWER_LIMIT);
     let [theirs, ours] = answers(scene, since);
     let (theirs, ours) = theirs.zip(ours).ok_or("one side never answered")?;

@@ -132,7 +132,7 @@ mod tests {
              VIRTUAL ROUTER  VRID  VERSION  PRIORITY  STATE     OUTSIDE\n\
              gw (ipv4)         51        3       150  speaking  -\n\
              api (ipv4)        51        3       150  silent    192.0.2.11 with priority 200, heard \
-             400 ms ago\n\
+             400ms ago\n\
              \nVRID 51 is spoken by 192.0.2.11 as version 2; the file says version 3: nothing is said \
              until it is silent\n"
         );

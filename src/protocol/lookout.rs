@@ -93,6 +93,11 @@ impl Lookout {
         self.shunned(now).map(|shunned| shunned.hardware)
     }
 
+    /// The stranger has said that he stops: what he answered before does not count any more.
+    pub(super) fn forget_stranger(&mut self, hardware: HardwareAddress) {
+        self.shunned.take_if(|shunned| shunned.hardware == hardware);
+    }
+
     fn shunned(&self, now: Instant) -> Option<Shunned> {
         self.shunned.filter(|shunned| now < shunned.until())
     }

@@ -34,8 +34,13 @@ impl Node {
     /// Takes in what routers outside have of a group.
     pub(super) fn outside(&mut self, group: GroupKey, outside: Option<Outside>) {
         let Some(here) = self.groups.get_mut(&group) else { return };
-        if std::mem::replace(&mut here.lookout.outside, outside) == outside {
+        let before = std::mem::replace(&mut here.lookout.outside, outside);
+        if before == outside {
             return;
+        }
+        if let (Some(Outside::Prevails(Some(hardware))), Some(Outside::Nobody)) = (before, outside)
+        {
+            here.lookout.forget_stranger(hardware);
         }
         let meant = here.holding.meant();
         self.evaluate = true;

@@ -64,7 +64,7 @@ fn a_router_that_prevails_is_left_the_group_until_it_is_gone() {
     assert_eq!(shown.count(), 3);
     cluster.strangers.clear();
     tell(&mut cluster, Outside::Nobody);
-    cluster.run(Duration::from_millis(1100));
+    cluster.run(Duration::from_millis(100));
     assert_eq!(cluster.owner_count(key()), 1, "{}", cluster.told());
 }
 
