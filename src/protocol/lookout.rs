@@ -39,6 +39,11 @@ const SETTLING: Duration = Duration::from_secs(1);
 const SHUNNED: Duration = Duration::from_secs(1);
 /// It keeps all others for so long: that many nodes would otherwise ask twice a second for ever.
 const SHUNNED_BY_OTHERS: Duration = Duration::from_secs(10);
+/// What a router answers that has said that it stops keeps the group for so long only, for
+/// [`STOPS_WITHIN`]: keepalived removes its addresses 1 to 10 ms after it has said so.
+const SHUNNED_WHILE_IT_STOPS: Duration = Duration::from_millis(50);
+/// One that still answers after this does not stop.
+const STOPS_WITHIN: Duration = Duration::from_secs(1);
 /// A second claimant is shown for so long.
 const SHOWN: Duration = Duration::from_secs(60);
 
@@ -55,6 +60,8 @@ pub(super) struct Lookout {
     ask_at: Option<Instant>,
     /// The stranger to whom the group is left for now.
     shunned: Option<Shunned>,
+    /// The router outside that last said that it stops, and when.
+    stops: Option<(HardwareAddress, Instant)>,
     /// When this node took the group without having been given it.
     took_at: Option<Instant>,
     /// Which stranger claimed it last while it was held here, and when.
@@ -93,9 +100,15 @@ impl Lookout {
         self.shunned(now).map(|shunned| shunned.hardware)
     }
 
-    /// The stranger has said that he stops: what he answered before does not count any more.
-    pub(super) fn forget_stranger(&mut self, hardware: HardwareAddress) {
+    /// A router outside has said that it stops: what it answered before does not count any more,
+    /// and what it answers yet counts for a short time.
+    pub(super) fn stranger_stops(&mut self, hardware: HardwareAddress, now: Instant) {
         self.shunned.take_if(|shunned| shunned.hardware == hardware);
+        self.stops = Some((hardware, now));
+    }
+
+    fn is_stopping(&self, hardware: HardwareAddress, now: Instant) -> bool {
+        self.stops.is_some_and(|(who, at)| who == hardware && now.since(at) < STOPS_WITHIN)
     }
 
     fn shunned(&self, now: Instant) -> Option<Shunned> {
@@ -179,19 +192,30 @@ impl Node {
     /// The stranger to whom the group is left now, for as long as this node's place in line wants
     /// it: places change, and two nodes must not take it in the same moment (seed 45687).
     fn shunned_by_rank(&mut self, group: GroupKey) -> Option<Shunned> {
-        self.groups.get(&group)?.lookout.shunned?;
+        let hardware = self.groups.get(&group)?.lookout.shunned?.hardware;
         let place = self.line(group).iter().position(|node| *node == self.env.configuration.me);
-        let length = self.shunned_for(place);
+        let length = self.shunned_for(group, hardware, place);
         let here = self.groups.get_mut(&group)?;
         here.lookout.shunned.as_mut()?.length = length;
         here.lookout.shunned(self.env.now)
     }
 
-    fn shunned_for(&self, place: Option<usize>) -> Duration {
+    fn shunned_for(
+        &self,
+        group: GroupKey,
+        hardware: HardwareAddress,
+        place: Option<usize>,
+    ) -> Duration {
         let timing = &self.env.configuration.timing;
-        let length = if place == Some(0) { SHUNNED } else { SHUNNED_BY_OTHERS };
+        let lookout = self.groups.get(&group).map(|here| &here.lookout);
+        let stops = lookout.is_some_and(|it| it.is_stopping(hardware, self.env.now));
+        let length = match place {
+            _ if stops => SHUNNED_WHILE_IT_STOPS,
+            Some(0) => SHUNNED.max(timing.detection()),
+            Some(_) | None => SHUNNED_BY_OTHERS.max(timing.detection()),
+        };
         let place = place.and_then(|place| u32::try_from(place).ok()).unwrap_or(0);
-        length.max(timing.detection()) + timing.rank_skew.saturating_mul(place)
+        length + timing.rank_skew.saturating_mul(place)
     }
 
     /// These are a peer's: whoever answered there was no stranger (seed 67036).
@@ -336,9 +360,10 @@ impl Node {
     /// Leaves a group to a stranger, until he has not answered for a while.
     fn shun(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.env.now;
-        let length = self.shunned_for(Some(0));
+        let length = self.shunned_for(group, hardware, Some(0));
         let Some(here) = self.groups.get_mut(&group) else { return };
-        let known = here.lookout.stranger(now) == Some(hardware);
+        let known =
+            here.lookout.stranger(now) == Some(hardware) || here.lookout.is_stopping(hardware, now);
         here.lookout.shunned = Some(Shunned { hardware, since: now, length });
         self.evaluate = true;
         if !known {

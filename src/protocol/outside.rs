@@ -40,7 +40,7 @@ impl Node {
         }
         if let (Some(Outside::Prevails(Some(hardware))), Some(Outside::Nobody)) = (before, outside)
         {
-            here.lookout.forget_stranger(hardware);
+            here.lookout.stranger_stops(hardware, self.env.now);
         }
         let meant = here.holding.meant();
         self.evaluate = true;

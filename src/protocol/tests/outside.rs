@@ -68,6 +68,21 @@ fn a_router_that_prevails_is_left_the_group_until_it_is_gone() {
     assert_eq!(cluster.owner_count(key()), 1, "{}", cluster.told());
 }
 
+/// It says that it stops before it removes its addresses, and its kernel answers meanwhile.
+#[test]
+fn a_router_that_stops_is_followed_soon_after_its_last_answer() {
+    let mut cluster = settled(3);
+    cluster.strangers.insert(key(), THEIRS);
+    tell(&mut cluster, Outside::Prevails(Some(THEIRS)));
+    cluster.run(Duration::from_secs(5));
+    tell(&mut cluster, Outside::Nobody);
+    cluster.run(Duration::from_millis(120));
+    assert_eq!(cluster.owner_count(key()), 0, "it still answers: {}", cluster.told());
+    cluster.strangers.clear();
+    cluster.run(Duration::from_millis(120));
+    assert_eq!(cluster.owner_count(key()), 1, "{}", cluster.told());
+}
+
 /// Its kernel answers until it hears the owner, so what it answers hinders nobody.
 #[test]
 fn a_group_is_taken_from_a_router_that_gives_way() {
