@@ -132,7 +132,8 @@ impl Conversation {
         self.socket.as_fd().try_clone_to_owned()
     }
 
-    /// Asks one question; `take` gets every message of the answer and says whether to go on.
+    /// Asks one question; `take` gets every message of the answer and says whether more is wanted.
+    /// What came in the same datagram it gets all the same: the kernel has done that work.
     ///
     /// After an error, or when `take` stopped the answer, a new conversation must be opened.
     pub(crate) fn ask(
@@ -148,6 +149,7 @@ impl Conversation {
         self.socket.send(&request, 0)?;
         loop {
             let length = self.socket.recv(&mut self.buffer.as_mut_slice(), 0)?;
+            let mut more = true;
             for message in messages(self.buffer.get(..length).unwrap_or_default()) {
                 if message.sequence != self.sequence {
                     continue;
@@ -158,9 +160,10 @@ impl Conversation {
                 if message.kind == KIND_ERROR {
                     return error_in(message.body);
                 }
-                if !take(message) {
-                    return Ok(());
-                }
+                more &= take(message);
+            }
+            if !more {
+                return Ok(());
             }
         }
     }
