@@ -222,7 +222,7 @@ fn thousand_addresses_of_a_killed_daemon() -> Outcome {
     let groups: Vec<Vec<IpAddr>> = vips.chunks(10).map(<[_]>::to_vec).collect();
     let pool = "interface = \"eth0\"\nstrategy = \"priority\"\nprefer = [\"lb1\"]";
     let plan = Shape { nodes: 2, groups, pool, ..Shape::default() }.plan();
-    // The client does not probe them: a thousand each 2 ms would be what is measured.
+    // The client does not probe them: a thousand every 2 ms would be what is measured.
     with_plan(Plan { groups: Vec::new(), ..plan }, |scene| {
         scene.cluster.start_all()?;
         let all_at = |node: usize| {

@@ -277,7 +277,7 @@ fn majority_thousand_addresses() -> Outcome {
     let groups: Vec<Vec<IpAddr>> = vips.chunks(10).map(<[_]>::to_vec).collect();
     let pool = "mode = \"majority\"\ninterface = \"eth0\"";
     let plan = Shape { groups, pool, ..Shape::default() }.plan();
-    // The client does not probe them: a thousand each 2 ms would be what is measured.
+    // The client does not probe them: a thousand every 2 ms would be what is measured.
     with_plan(Plan { groups: Vec::new(), ..plan }, |scene| {
         scene.cluster.start_all()?;
         let each_at_one = |scene: &Scene, nodes: &[usize]| {

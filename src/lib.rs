@@ -1,4 +1,4 @@
-//! Floating IP addresses that are always on exactly one of your hosts.
+//! Keeps floating IP addresses in service on exactly one of your hosts.
 //!
 //! The path of a packet to an address, which is also the list of modules:
 //!

@@ -27,7 +27,7 @@ Examples:
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 configuration refused, 4 daemon not reachable,
 5 request refused by the daemon.";
 
-/// Floating IP addresses that are always on exactly one of your hosts.
+/// Keeps floating IP addresses in service on exactly one of your hosts.
 #[derive(Debug, Parser)]
 #[command(name = "buoy", version, after_help = EXAMPLES, arg_required_else_help = true)]
 #[command(max_term_width = 100, subcommand_required = true)]
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// The configuration file [default: /etc/buoy/buoy.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// The control socket of the daemon to ask [default: /run/buoy/control.sock]
+    /// The daemon's socket [default: /run/buoy/control.sock, see serve]
     #[arg(long, global = true, value_name = "SOCKET")]
     pub(super) socket: Option<PathBuf>,
     /// Answer in JSON, one object on a line
@@ -69,12 +69,12 @@ pub(super) enum Command {
     /// Why a group is where it is, and who would be next
     #[command(after_help = "Example:\n  buoy explain 10.77.0.100")]
     Explain {
-        /// The group: its name, or its first address
+        /// The group: its name, POOL/NAME, or any of its addresses
         group: String,
     },
     /// Move every group off a node and keep them off
     ///
-    /// Each group moves in good order, without an outage. With drain_timeout in the configuration
+    /// Each group is handed over, without an outage. With drain_timeout in the configuration
     /// it stays until the connections that it has now have ended or the time is up. Waits until the
     /// node has no group, and shows how many, and how many connections, are left. The node stays
     /// drained, over restarts too, until "buoy undrain".
@@ -92,10 +92,10 @@ pub(super) enum Command {
     /// Let a node have groups again
     #[command(after_help = "Examples:\n  buoy undrain           this node\n  buoy undrain lb2")]
     Undrain(Target),
-    /// Move one group to a node now, in good order
+    /// Hand one group over to a node now
     #[command(after_help = "Example:\n  buoy move 10.77.0.100 lb2")]
     Move {
-        /// The group: its name, or its first address
+        /// The group: its name, POOL/NAME, or any of its addresses
         group: String,
         /// The node that should have it
         node: String,
@@ -222,7 +222,7 @@ pub(super) struct Run {
     /// Which node this is [default: the one with an address of this host, or its host name]
     #[arg(long, value_name = "NAME")]
     pub(super) node: Option<String>,
-    /// Directory for the control socket; each daemon on a host needs its own
+    /// Directory for the sockets and what a restart needs; each daemon on a host needs its own
     #[arg(long, value_name = "DIRECTORY", default_value = "/run/buoy")]
     pub(super) runtime_dir: PathBuf,
     /// Directory for what must outlast a reboot [default: see buoy(8)]
@@ -231,7 +231,7 @@ pub(super) struct Run {
     /// How log lines look [default: text, or json with --json]
     #[arg(long, value_name = "FORMAT")]
     pub(super) log_format: Option<LogFormat>,
-    /// Log detours as well, not only what changes
+    /// Log details as well, not only changes
     #[arg(short, long)]
     pub(super) verbose: bool,
 }

@@ -14,7 +14,7 @@ use nix::libc::O_NONBLOCK;
 use crate::protocol::NodeId;
 use crate::transport::Path;
 
-/// Four paths in use and as many former ones, with 63 peers each.
+/// Eight paths in use and as many former ones, with 63 peers each.
 const SIZE_MAX: u64 = 64 * 1024;
 
 /// The file.

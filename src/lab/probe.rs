@@ -1,4 +1,4 @@
-//! A client that asks every address for an echo, each 2 ms usually, and writes down who answered.
+//! A client that asks every address for an echo, every 2 ms usually, and writes down who answered.
 //!
 //! The requests go out through ordinary sockets, so that the client's own neighbour cache decides
 //! where they go, as for any client. The answers are read as frames, because only the frame says

@@ -127,7 +127,7 @@ mod tests {
     const A: Mac = [2, 0, 0, 0, 0, 1];
     const B: Mac = [2, 0, 0, 0, 0, 2];
 
-    /// One probe each 2 ms, answered 1 ms later by whom the letters say; `.` is no answer.
+    /// One probe every 2 ms, answered 1 ms later by whom the letters say; `.` is no answer.
     fn train(letters: &str) -> (Record, Instant) {
         let start = super::super::clock::now();
         let mut record = Record::default();
