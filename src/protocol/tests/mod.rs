@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod batches;
 mod causes;
 mod checks;
 mod claimants;
