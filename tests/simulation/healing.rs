@@ -26,7 +26,9 @@ impl Cluster {
         for host in 0..self.hosts.len() {
             self.resume(host);
             self.resume_machine(host);
-            self.hosts[host].kernel.failing = None;
+            if self.hosts[host].kernel.failing.is_some() {
+                self.mend_kernel(host);
+            }
             self.hosts[host].kernel.interface = true;
             self.link_changed(host);
             self.power_on(host);
