@@ -16,11 +16,11 @@ use tokio::time::{Instant, timeout};
 use super::measures::Measures;
 use super::names::{Names, NamesInForce, Unresolved};
 use super::plan::{self, Foreseen, Plan};
+use super::report_counters::ReportCounters;
 use super::request::PLAN_TEXT_BYTES_MAX;
 use super::response::{
     Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, SCHEMA, VirtualRouter,
 };
-use super::tally::Tally;
 use super::{refusals, translation};
 use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
 use crate::redaction::redact;
@@ -108,8 +108,8 @@ pub struct Snapshot {
     /// The hooks of this node.
     pub hooks: Vec<Hook>,
     /// What was counted of reports.
-    pub tally: Tally,
-    /// What else was measured; what the tally has is filled in later.
+    pub reported: ReportCounters,
+    /// What else was measured; what the counters of reports have is filled in later.
     pub measures: Option<Measures>,
     /// The virtual routers of this node.
     pub virtual_routers: Vec<VirtualRouter>,
@@ -120,9 +120,9 @@ impl From<protocol::Status> for Snapshot {
         let (fence, connections, counters) = (Fence::default(), BTreeMap::new(), Vec::new());
         let (held_back, checks, hooks) = (BTreeMap::new(), Vec::new(), Vec::new());
         let (not_preserving, obstacles, port) = (None, BTreeMap::new(), None);
-        let (tally, measures) = (Tally::default(), None);
+        let (reported, measures) = (ReportCounters::default(), None);
         Self {
-            tally,
+            reported,
             measures,
             obstacles,
             port,

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::local::Notice;
 use super::names::{Names, NamesInForce};
+use super::report_counters::ReportCounters;
 use super::response::Event;
-use super::tally::Tally;
 use super::{timestamp, translation};
 use crate::protocol::{Cause, GroupKey, NodeId, Report, Verdict};
 
@@ -28,7 +28,7 @@ const PAGE: usize = 256;
 pub struct Recorder {
     names: NamesInForce,
     ring: Mutex<Ring>,
-    tally: Mutex<Tally>,
+    counters: Mutex<ReportCounters>,
     newest: watch::Sender<u64>,
 }
 
@@ -81,8 +81,8 @@ impl Recorder {
     #[must_use]
     pub fn new(names: NamesInForce) -> Self {
         let ring = Mutex::new(Ring::default());
-        let tally = Mutex::new(Tally::default());
-        Self { names, ring, tally, newest: watch::Sender::new(0) }
+        let counters = Mutex::new(ReportCounters::default());
+        Self { names, ring, counters, newest: watch::Sender::new(0) }
     }
 
     /// Adds an event that happened at this wall-clock time. Never blocks for long.
@@ -97,12 +97,12 @@ impl Recorder {
 
     /// Counts of all that was recorded.
     #[must_use]
-    pub fn tally(&self) -> Tally {
+    pub fn counters(&self) -> ReportCounters {
         self.counts().clone()
     }
 
-    fn counts(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, ReportCounters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a report is to people now, number, time and silences left out: for hooks.

@@ -45,11 +45,11 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
 }
 
 fn measures(snapshot: &Snapshot) -> Option<Measures> {
-    let tally = &snapshot.tally;
+    let reported = &snapshot.reported;
     Some(Measures {
-        events: owned(&tally.events),
-        detection: tally.detection.clone(),
-        convergence: tally.convergence.clone(),
+        events: owned(&reported.events),
+        detection: reported.detection.clone(),
+        convergence: reported.convergence.clone(),
         ..snapshot.measures.clone()?
     })
 }
@@ -126,7 +126,7 @@ fn version(software: SoftwareVersion) -> String {
 fn counted_group(one: &GroupStatus, snapshot: &Snapshot, names: &Names) -> response::Group {
     let here = one.owner == Some(snapshot.status.me);
     let connections = snapshot.connections.get(&one.group).copied().filter(|_| here);
-    let moves = snapshot.tally.groups.get(&one.group).cloned().unwrap_or_default();
+    let moves = snapshot.reported.groups.get(&one.group).cloned().unwrap_or_default();
     let (acquired, released) = (owned(&moves.acquired), owned(&moves.released));
     response::Group { connections, acquired, released, ..group(one, names) }
 }

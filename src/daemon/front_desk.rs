@@ -262,7 +262,7 @@ impl FrontDesk {
                     let measures = self.life.measures(&self.config, &running.vital);
                     let paths = setup::paths(&self.config, self.me).into_iter();
                     let measures = (paths.map(|path| path.local.to_string()).collect(), measures);
-                    let tally = self.recorder.tally();
+                    let reported = self.recorder.counters();
                     let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
                     let (calls, routers) = (self.calls.clone(), running.routers.clone());
                     let (names, port) = (self.names.current(), Some(self.config.port));
@@ -273,7 +273,7 @@ impl FrontDesk {
                         let Ok(picture) = picture.await else { return };
                         let obstacles = obstacles(&picture, &names);
                         let counted = figures::snapshot(picture, fence, counters, measures);
-                        let counted = Snapshot { obstacles, port, tally, ..counted };
+                        let counted = Snapshot { obstacles, port, reported, ..counted };
                         let mut told = Snapshot { connections, not_preserving, ..counted };
                         if let Some(calls) = calls {
                             // A thread that does not answer leaves its tables out.

@@ -29,7 +29,7 @@ pub struct Moves {
 
 /// What has happened, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct ReportCounters {
     /// Events by kind.
     pub events: BTreeMap<&'static str, u64>,
     /// Moves of groups.
@@ -40,7 +40,7 @@ pub struct Tally {
     pub convergence: BTreeMap<String, Histogram>,
 }
 
-impl Tally {
+impl ReportCounters {
     /// Counts a report.
     pub(super) fn report(&mut self, report: &Report, names: &Names) {
         self.event(translation::kind(report));
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn moves_to_and_from_this_node_are_counted_by_cause() {
-        let (mut tally, names) = (Tally::default(), names());
+        let (mut counters, names) = (ReportCounters::default(), names());
         for report in [
             moved(None, Some("lb1"), Cause::FirstClaim),
             moved(Some("lb1"), Some("lb2"), Cause::Drain(node("lb1"))),
@@ -111,26 +111,26 @@ mod tests {
             moved(Some("lb1"), Some("lb1"), Cause::FirstClaim),
             moved(Some("lb2"), Some("lb3"), Cause::FirstClaim),
         ] {
-            tally.report(&report, &names);
+            counters.report(&report, &names);
         }
-        let moves = &tally.groups[&group("10.77.0.100")];
+        let moves = &counters.groups[&group("10.77.0.100")];
         assert_eq!(moves.acquired, Causes::from([("silent", 1), ("unclaimed", 1)]));
         assert_eq!(moves.released, Causes::from([("drain", 1)]));
-        assert_eq!(tally.events, BTreeMap::from([("owner_changed", 5)]));
+        assert_eq!(counters.events, BTreeMap::from([("owner_changed", 5)]));
     }
 
     #[test]
     fn times_of_deaths_and_of_followers_are_counted() {
-        let (mut tally, names) = (Tally::default(), names());
+        let (mut counters, names) = (ReportCounters::default(), names());
         let silence = Duration::from_millis(312);
         let peer = node("lb2");
         let (from, to) = (Verdict::Suspect, Verdict::Dead);
-        tally.report(&Report::PeerChanged { peer, from, to, silence }, &names);
+        counters.report(&Report::PeerChanged { peer, from, to, silence }, &names);
         let (from, to) = (Verdict::Dead, Verdict::Up);
-        tally.report(&Report::PeerChanged { peer, from, to, silence }, &names);
-        assert_eq!(tally.detection.counts.iter().sum::<u64>(), 1);
+        counters.report(&Report::PeerChanged { peer, from, to, silence }, &names);
+        assert_eq!(counters.detection.counts.iter().sum::<u64>(), 1);
         let (group, after) = (group("10.77.0.100"), Duration::from_millis(3));
-        tally.report(&Report::Converged { group, epoch: Epoch(1), hosts: 2, after }, &names);
-        assert_eq!(tally.convergence["web"].sum_us, 3000);
+        counters.report(&Report::Converged { group, epoch: Epoch(1), hosts: 2, after }, &names);
+        assert_eq!(counters.convergence["web"].sum_us, 3000);
     }
 }
