@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::clock;
-use super::inbox::{Input, Mailbox};
+use super::inbox::Mailbox;
 use super::local_words::{
     at_start, balancer_said, changed, check_row, group_of, happened, hook_row, log_change, trouble,
 };
@@ -299,7 +299,7 @@ impl Care {
         let mailbox = &self.parts.mailbox;
         self.gates.retain(|(group, ticket)| {
             let opened = Event::GateOpened { group: *group, ticket: *ticket };
-            mailbox.offer(Input::Event(opened)).is_err()
+            mailbox.offer(opened).is_err()
         });
     }
 
@@ -308,7 +308,7 @@ impl Care {
             let unfit = self.watch.unfit();
             let list = unfit.iter().map(|(pool, fitness)| (PoolId::from_name(pool), *fitness));
             let unfit = Event::Fitness(list.collect());
-            self.untold = self.parts.mailbox.offer(Input::Event(unfit)).is_err();
+            self.untold = self.parts.mailbox.offer(unfit).is_err();
         }
     }
 }

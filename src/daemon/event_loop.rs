@@ -27,7 +27,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
-use super::inbox::{Inbox, Input, Reconfiguration, Unchanged};
+use super::inbox::{Inbox, Input, Reconfiguration, Request, Unchanged};
 use super::lateness::Lateness;
 use super::path_watch::PathWatch;
 use super::realtime;
@@ -315,10 +315,10 @@ impl<K: KernelOrders> EventLoop<K> {
         let mut events = Vec::new();
         for _ in 0..INPUTS_PER_TURN {
             match self.inbox.take() {
-                Some(Input::Event(event)) => events.push(event),
-                Some(input) => {
+                Some(Input::Event(event)) => events.push(*event),
+                Some(Input::Request(request)) => {
                     self.step_all(std::mem::take(&mut events));
-                    self.take_input(input);
+                    self.answer(request);
                 }
                 None => {
                     self.inputs_left = false;
@@ -329,26 +329,25 @@ impl<K: KernelOrders> EventLoop<K> {
         self.step_all(events);
     }
 
-    fn take_input(&mut self, input: Input) {
+    fn answer(&mut self, request: Request) {
         let now = clock::now();
         // Whoever asked may be gone when the answer comes; that is no concern of the loop.
-        match input {
-            Input::Event(event) => self.step(now, event),
-            Input::Order { order, answer } => {
+        match request {
+            Request::Order { order, answer } => {
                 let Some(ticket) = self.orders.admit(answer) else { return };
                 self.step(now, Event::Ordered { ticket, order });
             }
-            Input::Look(answer) => {
+            Request::Look(answer) => {
                 let _ = answer.send(self.picture(now));
             }
-            Input::Copy(answer) => {
+            Request::Copy(answer) => {
                 let _ = answer.send(Box::new(self.node.clone()));
             }
-            Input::Explain { group, answer } => {
+            Request::Explain { group, answer } => {
                 let _ = answer.send(self.node.explain(now, group));
             }
-            Input::Reconfigure(change) => self.reconfigure(now, *change),
-            Input::Abandon => self.ended = true,
+            Request::Reconfigure(change) => self.reconfigure(now, *change),
+            Request::Abandon => self.ended = true,
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::clock;
 use super::host::software;
-use super::inbox::{Input, Mailbox};
+use super::inbox::{Mailbox, Request};
 use super::setup;
 use crate::config::{self, Config};
 use crate::control::plan::Foreseen;
@@ -31,7 +31,7 @@ pub(super) fn foresee(
     reply: oneshot::Sender<Answer>,
 ) {
     let (answer, copy) = oneshot::channel();
-    if mailbox.offer(Input::Copy(answer)).is_err() {
+    if mailbox.offer(Request::Copy(answer)).is_err() {
         return;
     }
     let (in_force, path): (Config, PathBuf) = (in_force.clone(), path.to_owned());

@@ -17,7 +17,7 @@ use super::clock;
 use super::event_loop::{Picture, Told};
 use super::figures::{self, Life};
 use super::in_place::{self, Parting};
-use super::inbox::{Input, Mailbox, Reconfiguration, Unchanged};
+use super::inbox::{Mailbox, Reconfiguration, Request, Unchanged};
 use super::refused::Obstacle;
 use super::reload::{Asker, Loaded, Outcome, Reloads};
 use super::runtime_directory::RuntimeDirectory;
@@ -146,10 +146,10 @@ impl FrontDesk {
         self.notify.stopping();
         if asked == Asked::Rest && self.config.restart == Restart::InPlace {
             tracing::info!("stopping: the next process goes on");
-            running.mailbox.deliver(Input::Event(Event::Rest));
+            running.mailbox.deliver(Event::Rest);
         } else {
             tracing::info!("stopping: handing over");
-            running.mailbox.deliver(Input::Event(Event::Stop));
+            running.mailbox.deliver(Event::Stop);
         }
         let mut estate = None;
         let deadline = Deadline::now() + STOP_WITHIN;
@@ -160,7 +160,7 @@ impl FrontDesk {
                         estate = left.ok().flatten();
                     } else {
                         tracing::warn!("stopping: not everything was handed over in time");
-                        running.mailbox.deliver(Input::Abandon);
+                        running.mailbox.deliver(Request::Abandon);
                         // The loop ends at its next turn; its kernel side is dropped with it.
                         let _ = timeout(LOOK_WITHIN, &mut running.ended).await;
                     }
@@ -257,7 +257,7 @@ impl FrontDesk {
         match inquiry {
             Inquiry::Status { reply } => {
                 let (answer, picture) = oneshot::channel();
-                if running.mailbox.offer(Input::Look(answer)).is_ok() {
+                if running.mailbox.offer(Request::Look(answer)).is_ok() {
                     let counters = figures::counters(&self.kernel, &running.vital);
                     let measures = self.life.measures(&self.config, &running.vital);
                     let paths = setup::paths(&self.config, self.me).into_iter();
@@ -286,7 +286,7 @@ impl FrontDesk {
                 }
             }
             Inquiry::Explain { group, reply } => {
-                let _ = running.mailbox.offer(Input::Explain { group, answer: reply });
+                let _ = running.mailbox.offer(Request::Explain { group, answer: reply });
             }
             Inquiry::Plan { wanted, reply } => {
                 let in_force = (&self.config, self.options.config.as_path());
@@ -376,7 +376,7 @@ impl FrontDesk {
             answer,
         };
         mailbox
-            .offer(Input::Reconfigure(Box::new(change)))
+            .offer(Request::Reconfigure(Box::new(change)))
             .map_err(|_| vec!["the protocol thread is too busy; try again".to_owned()])?;
         match applied.await {
             Ok(Ok(())) => {}

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::inbox::{Input, Mailbox};
+use super::inbox::Mailbox;
 use crate::protocol::{Event, Measure};
 
 /// Between two samples.
@@ -105,7 +105,7 @@ pub(super) async fn measure(mailbox: Mailbox) {
             }
         }
         // A full inbox is a busy host; the next sample says so.
-        let _ = mailbox.offer(Input::Event(Event::Load(measure)));
+        let _ = mailbox.offer(Event::Load(measure));
     }
 }
 

@@ -23,22 +23,36 @@ use crate::protocol::{
 use crate::transport::{BindError, Path};
 use crate::wire::{KeyRing, RingRefusal};
 
-/// Inputs that may wait. While the daemon starts nobody takes any, and the kernel side may say of
-/// every group that its link is missing before it is ready; besides these there is room for what
-/// people ask.
-const INPUTS_MAX: usize = GROUPS_MAX + 1024;
+/// Inputs that may wait. While the daemon starts nobody takes any: the kernel side may say of every
+/// group that its link is missing, and of every virtual router it is said that nothing is known of it;
+/// besides these there is room for what people ask.
+const INPUTS_MAX: usize = GROUPS_MAX * 2 + 1024;
 
 /// Where the outcome of an order goes.
 pub(crate) type OrderReply = oneshot::Sender<Result<(), Refusal>>;
 
-/// Something for the protocol thread.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are events, and one is taken once: a box would only cost"
-)]
+/// Something for the protocol thread. Boxed, because the queue is made for thousands of them.
 pub(crate) enum Input {
     /// Something that the core takes in.
-    Event(Event),
+    Event(Box<Event>),
+    /// Something asked of the loop itself.
+    Request(Request),
+}
+
+impl From<Event> for Input {
+    fn from(event: Event) -> Self {
+        Self::Event(Box::new(event))
+    }
+}
+
+impl From<Request> for Input {
+    fn from(request: Request) -> Self {
+        Self::Request(request)
+    }
+}
+
+/// What is asked of the loop: answers, another configuration, the end.
+pub(crate) enum Request {
     /// An operator's order; answered once the protocol knows what became of it.
     Order {
         /// What is wanted.
@@ -105,15 +119,15 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     /// Puts the input into the queue, waiting for room.
-    pub(crate) fn deliver(&self, input: Input) {
-        if self.sender.send(input).is_ok() {
+    pub(crate) fn deliver(&self, input: impl Into<Input>) {
+        if self.sender.send(input.into()).is_ok() {
             self.wake();
         }
     }
 
     /// Puts the input into the queue if there is room.
-    pub(crate) fn offer(&self, input: Input) -> Result<(), NotTaken> {
-        match self.sender.try_send(input) {
+    pub(crate) fn offer(&self, input: impl Into<Input>) -> Result<(), NotTaken> {
+        match self.sender.try_send(input.into()) {
             Ok(()) => {
                 self.wake();
                 Ok(())
@@ -124,14 +138,14 @@ impl Mailbox {
 
     /// Puts an order into the queue if there is room, else gives its reply back.
     pub(crate) fn offer_order(&self, order: Order, answer: OrderReply) -> Result<(), OrderReply> {
-        match self.sender.try_send(Input::Order { order, answer }) {
+        match self.sender.try_send(Request::Order { order, answer }.into()) {
             Ok(()) => {
                 self.wake();
                 Ok(())
             }
             Err(
-                TrySendError::Full(Input::Order { answer, .. })
-                | TrySendError::Disconnected(Input::Order { answer, .. }),
+                TrySendError::Full(Input::Request(Request::Order { answer, .. }))
+                | TrySendError::Disconnected(Input::Request(Request::Order { answer, .. })),
             ) => Err(answer),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Ok(()),
         }
@@ -179,20 +193,21 @@ pub(crate) fn inbox() -> nix::Result<(Mailbox, Inbox)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::KernelEvent;
+    use crate::protocol::{KernelEvent, Outside};
 
     #[test]
     fn offers_are_refused_when_full_and_when_the_loop_has_ended() {
         let (mailbox, inbox) = inbox().unwrap();
         for _ in 0..INPUTS_MAX {
-            assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Ok(()));
+            assert_eq!(mailbox.offer(Event::Stop), Ok(()));
         }
-        assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Err(NotTaken));
-        assert!(matches!(inbox.take(), Some(Input::Event(Event::Stop))));
-        assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Ok(()));
+        assert_eq!(mailbox.offer(Event::Stop), Err(NotTaken));
+        let taken = inbox.take();
+        assert!(matches!(taken, Some(Input::Event(event)) if matches!(*event, Event::Stop)));
+        assert_eq!(mailbox.offer(Event::Stop), Ok(()));
         drop(inbox);
-        assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Err(NotTaken));
-        mailbox.deliver(Input::Event(Event::Stop));
+        assert_eq!(mailbox.offer(Event::Stop), Err(NotTaken));
+        mailbox.deliver(Event::Stop);
     }
 
     #[test]
@@ -200,16 +215,19 @@ mod tests {
         let (mailbox, inbox) = inbox().unwrap();
         for group in 0..GROUPS_MAX as u64 {
             let event = KernelEvent::Usable { group: GroupKey(group), usable: false };
-            assert_eq!(mailbox.offer(Input::Event(Event::Kernel(event))), Ok(()), "group {group}");
+            assert_eq!(mailbox.offer(Event::Kernel(event)), Ok(()), "group {group}");
+            let outside = Some(Outside::Unknown);
+            let event = Event::Outside { group: GroupKey(group), outside };
+            assert_eq!(mailbox.offer(event), Ok(()), "virtual router {group}");
         }
-        assert_eq!(mailbox.offer(Input::Event(Event::Stop)), Ok(()), "and somebody may still ask");
+        assert_eq!(mailbox.offer(Event::Stop), Ok(()), "and somebody may still ask");
         assert!(inbox.take().is_some());
     }
 
     #[test]
     fn inbox_sleeps_only_when_nothing_was_sent() {
         let (mailbox, inbox) = inbox().unwrap();
-        mailbox.deliver(Input::Event(Event::Stop));
+        mailbox.deliver(Event::Stop);
         mailbox.wake();
         assert!(inbox.wake.read().is_ok());
         assert!(inbox.wake.read().is_err(), "both wake-ups are forgotten at once");

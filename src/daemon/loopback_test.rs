@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
 use super::event_loop::{EventLoop, KernelOrders, Outbox, Parts, Picture, Told, Vital};
-use super::inbox::{Input, Mailbox, Reconfiguration, Unchanged, inbox};
+use super::inbox::{Mailbox, Reconfiguration, Request, Unchanged, inbox};
 use super::routers::RouterThread;
 use super::state_file::Estate;
 use super::voices::Voices;
@@ -47,7 +47,7 @@ struct Obedient {
 
 impl Obedient {
     fn answer(&self, event: KernelEvent, holds: bool) {
-        self.mailbox.offer(Input::Event(Event::Kernel(event))).unwrap();
+        self.mailbox.offer(Event::Kernel(event)).unwrap();
         // The test may have ended.
         let _ = self.done.send((self.me, holds));
     }
@@ -89,9 +89,7 @@ impl KernelOrders for Obedient {
     fn watch_connections(&self, _on: bool) {}
 
     fn test_reach(&self) {
-        self.mailbox
-            .offer(Input::Event(Event::Kernel(KernelEvent::Reach(Reach::Answered))))
-            .unwrap();
+        self.mailbox.offer(Event::Kernel(KernelEvent::Reach(Reach::Answered))).unwrap();
     }
 }
 
@@ -109,7 +107,7 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // Refused if the loop has ended.
-        let _ = self.mailbox.offer(Input::Abandon);
+        let _ = self.mailbox.offer(Request::Abandon);
     }
 }
 
@@ -121,7 +119,7 @@ impl Running {
 
     fn look(&self) -> Picture {
         let (answer, picture) = oneshot::channel();
-        self.mailbox.offer(Input::Look(answer)).unwrap();
+        self.mailbox.offer(Request::Look(answer)).unwrap();
         picture.blocking_recv().unwrap()
     }
 
@@ -145,7 +143,7 @@ impl Running {
             ring: ring(),
             answer,
         };
-        self.mailbox.offer(Input::Reconfigure(Box::new(change))).unwrap();
+        self.mailbox.offer(Request::Reconfigure(Box::new(change))).unwrap();
         applied.blocking_recv().unwrap()
     }
 }
@@ -253,12 +251,12 @@ fn by_role(owner: NodeId, a: Running, b: Running) -> (Running, Running) {
 fn group_is_held_by_one_and_handed_over_at_a_clean_stop() {
     let (a, b, done) = pair();
     let (mut owner, mut heir) = by_role(holder(&done), a, b);
-    owner.mailbox.deliver(Input::Event(Event::Stop));
+    owner.mailbox.deliver(Event::Stop);
     assert_eq!(done.recv_timeout(PATIENCE), Ok((owner.me, false)), "let go first");
     assert_eq!(done.recv_timeout(PATIENCE), Ok((heir.me, true)), "then taken");
     owner.wait_for_end();
     assert_eq!(heir.look().status.groups[0].owner, Some(heir.me));
-    heir.mailbox.deliver(Input::Abandon);
+    heir.mailbox.deliver(Request::Abandon);
     heir.wait_for_end();
 }
 
@@ -266,7 +264,7 @@ fn group_is_held_by_one_and_handed_over_at_a_clean_stop() {
 fn group_of_a_node_that_died_is_taken_over_and_told() {
     let (a, b, done) = pair();
     let (owner, mut heir) = by_role(holder(&done), a, b);
-    owner.mailbox.deliver(Input::Abandon);
+    owner.mailbox.deliver(Request::Abandon);
     assert_eq!(done.recv_timeout(PATIENCE), Ok((heir.me, true)));
     let picture = heir.look();
     assert_eq!(picture.status.groups[0].owner, Some(heir.me));
@@ -287,7 +285,7 @@ fn orders_are_answered_and_draining_is_remembered() {
     assert_eq!(holder(&done), heir.me);
     assert!(*owner.draining.borrow_and_update());
     let (answer, explained) = oneshot::channel();
-    owner.mailbox.offer(Input::Explain { group: GroupKey(1), answer }).unwrap();
+    owner.mailbox.offer(Request::Explain { group: GroupKey(1), answer }).unwrap();
     assert_eq!(explained.blocking_recv().unwrap(), None);
 }
 
@@ -300,7 +298,7 @@ fn path_that_cannot_be_bound_changes_nothing() {
     let path = |local| vec![Path { local, peers: BTreeMap::new() }];
     assert!(owner.reconfigure(path(busy)).is_err(), "{busy} is in use");
     let before = owner.look().transport.paths[0].received;
-    owner.mailbox.deliver(Input::Event(Event::Stop));
+    owner.mailbox.deliver(Event::Stop);
     assert_eq!(holder(&done), heir.me, "they still hear each other");
     assert!(before > 0);
 }
@@ -331,7 +329,7 @@ fn a_stuck_loop_vouches_for_nothing() {
     };
     until("it vouches", &|| vouched() > clock::now());
     let jammed = heir.jam.lock().unwrap();
-    owner.mailbox.deliver(Input::Abandon);
+    owner.mailbox.deliver(Request::Abandon);
     until("its lease is over", &|| vouched() < clock::now());
     let turns = heir.vital.turns.load(Ordering::Relaxed);
     let (last, later) = (vouched(), clock::now() + Duration::from_millis(200));

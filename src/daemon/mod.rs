@@ -86,7 +86,7 @@ use front_desk::FrontDesk;
 pub use guard::run as guard;
 use guardian::Guardian;
 use in_place::{Parting, StandBy};
-use inbox::{Input, Mailbox};
+use inbox::Mailbox;
 use lease::LeaseKeeper;
 use predecessor::take_presence;
 use routers::RouterThread;
@@ -319,7 +319,7 @@ fn start_kernel(
         let until = estate.map_or(Instant::START, |estate| estate.open_until);
         vital.deadlines.vouch(clock::now(), until);
         let facts = mailbox.clone();
-        let sink = Box::new(move |event| facts.deliver(Input::Event(Event::Kernel(event))));
+        let sink = Box::new(move |event| facts.deliver(Event::Kernel(event)));
         kernel::start(setup::kernel(config, me, vital, estate), sink)
     };
     let kernel = match start(left.as_ref()) {

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::clock;
-use super::inbox::{Input, Mailbox};
+use super::inbox::Mailbox;
 use crate::control::response::{OutsideRouter, VirtualRouter};
 use crate::kernel::{PACKET_MAX, RouterDesk, RouterSeat, RouterSockets};
 use crate::protocol::{Event, GroupKey, HardwareAddress, Instant, Voice};
@@ -237,11 +237,11 @@ impl Shell {
                 Action::Announce(group) => self.kernel.announce(group),
                 Action::Tell(group, outside) => {
                     let outside = Some(outside);
-                    self.mailbox.deliver(Input::Event(Event::Outside { group, outside }));
+                    self.mailbox.deliver(Event::Outside { group, outside });
                 }
                 Action::Forget(group) => {
                     let event = Event::Outside { group, outside: None };
-                    self.mailbox.deliver(Input::Event(event));
+                    self.mailbox.deliver(event);
                 }
                 Action::Note(group, family, note) => self.note(group, family, &note),
             }

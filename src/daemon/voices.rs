@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::inbox::{Input, Mailbox};
+use super::inbox::Mailbox;
 use super::routers::{RouterThread, Word};
 use super::setup;
 use crate::config::Config;
@@ -39,7 +39,7 @@ impl Voices {
         let new = voices.configure(setup::routers(config, me), &addresses);
         for group in new.into_iter().filter(|group| !had.contains(group)) {
             let outside = Some(Outside::Unknown);
-            mailbox.deliver(Input::Event(Event::Outside { group, outside }));
+            mailbox.deliver(Event::Outside { group, outside });
         }
         voices
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::inbox::{Input, Mailbox};
+use super::inbox::Mailbox;
 use super::state_file;
 use crate::protocol::{Event, LEASE_MAX, LISTS_MAX, NodeId, Recollection, VOTERS_MAX, VoterRecord};
 
@@ -151,7 +151,7 @@ impl VoterFile {
                         self.path().display()
                     );
                 }
-                mailbox.deliver(Input::Event(Event::VotersRemembered { stored: stored.is_ok() }));
+                mailbox.deliver(Event::VotersRemembered { stored: stored.is_ok() });
             }
         })?;
         Ok(sender)
