@@ -135,12 +135,12 @@ fn readers_of_a_dead_owner_are_reset_at_once() -> Outcome {
 }
 
 fn print_figures(count: usize, first: Duration, last: Duration, sent: Option<u64>) {
-    use std::io::stdout;
+    use std::io::stderr;
     let (first, last) = (first.as_millis(), last.as_millis());
     let sent = sent.unwrap_or_default();
     // A closed output is no reason to fail.
     let _ = writeln!(
-        stdout(),
+        stderr(),
         "\n    {count} clients reset {first} to {last} ms after the taking, {sent} packets"
     );
 }

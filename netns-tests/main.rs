@@ -1,7 +1,7 @@
 //! The real daemons on the real kernel: hosts are network namespaces, faults are real.
 //!
 //! Needs root or user namespaces, and `ip`, `haproxy`, `nginx`, `keepalived` and `prometheus`; without them
-//! it fails and says so. The tests run one after the other, because they measure time. Arguments are those of cargo's own
+//! it fails and says so. How they run: `runner`. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
 mod balancer;

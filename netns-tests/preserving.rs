@@ -154,7 +154,7 @@ fn downloads_survive_a_rolling_drain() -> Outcome {
         let broken: Vec<String> = broken.into_iter().flatten().flatten().collect();
         let done = done.load(Ordering::Relaxed);
         assert!(broken.is_empty(), "{} of {done} broken: {}", broken.len(), broken.join("\n"));
-        drop(writeln!(std::io::stdout(), "  {done} downloads, none broken"));
+        drop(writeln!(std::io::stderr(), "  {done} downloads, none broken"));
         scene.at_rest()
     })
 }

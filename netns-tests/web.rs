@@ -244,7 +244,7 @@ pub(crate) fn request(to: SocketAddr) -> std::io::Result<String> {
 
 /// Prints a figure beside the name of the test.
 pub(crate) fn say(figure: &str) {
-    let mut out = std::io::stdout();
+    let mut out = std::io::stderr();
     // Nobody to read it is no reason to fail.
     let _ = write!(out, "{figure}; ");
     let _ = out.flush();
