@@ -1,10 +1,11 @@
 //! What the wire keeps from the core, as far as the core and its peers have a part in it.
 //!
 //! S8: what comes from a life that has not shown to be the present one changes nothing, but that
-//! somebody is there. It is compared with what would be if only time had passed. S15: nobody is sent
-//! what its software cannot read.
+//! somebody is there. It is compared with what would be if only time had passed: a node that hears
+//! nothing else may leave a group that it would have taken (rule `SensedIsThere`, seed 34924). S15:
+//! nobody is sent what its software cannot read.
 
-use buoy::protocol::{Event, Instant, Message, Node, Status};
+use buoy::protocol::{Event, GroupKey, Instant, Message, Node, Status};
 use buoy::wire::{FEATURES, features_needed};
 
 use crate::cluster::Cluster;
@@ -52,15 +53,17 @@ fn difference(with: &Status, known: [&Status; 2]) -> Option<String> {
         !known.iter().any(same)
     });
     let peer = peers.map(|node| format!("{:?} is {:?}", node.node, node.verdict)).next();
-    let groups = with.groups.iter().filter(|group| {
-        let same = |it: &&Status| {
-            let mut groups = it.groups.iter();
-            groups.any(|other| {
-                let other = (other.group, other.owner, other.epoch);
-                other == (group.group, group.owner, group.epoch)
-            })
-        };
-        !known.iter().any(same)
+    let owners = |status: &Status, group: GroupKey| {
+        let mut groups = status.groups.iter().filter(|it| it.group == group);
+        groups.next().map(|it| (it.owner, it.epoch))
+    };
+    let mut groups = with.groups.iter().filter_map(|group| {
+        let is = Some((group.owner, group.epoch));
+        let [before, without] = known.map(|status| owners(status, group.group));
+        let would_take = without.is_some_and(|(owner, _)| owner == Some(with.me));
+        let left = would_take && group.owner.is_none() && before.map(|it| it.1) == is.map(|it| it.1);
+        let same = is == before || is == without || left;
+        (!same).then(|| format!("{:?} is {is:?}, not {before:?} or {without:?}", group.group))
     });
-    peer.or_else(|| groups.map(|group| format!("{:?} is changed", group.group)).next())
+    peer.or_else(|| groups.next())
 }
