@@ -107,6 +107,11 @@ impl Lookout {
         self.stops = Some((hardware, now));
     }
 
+    /// Whether the group is being given to a router outside.
+    const fn yields(&self) -> bool {
+        self.yields_until.is_some()
+    }
+
     fn is_stopping(&self, hardware: HardwareAddress, now: Instant) -> bool {
         self.stops.is_some_and(|(who, at)| who == hardware && now.since(at) < STOPS_WITHIN)
     }
@@ -344,6 +349,11 @@ impl Node {
                 self.let_go(group, super::group::Purpose::Free);
             }
             Holding::Adding { .. } | Holding::Held { .. } if was_first && yields => {
+                self.shun(group, hardware);
+                self.let_go(group, super::group::Purpose::Free);
+            }
+            // The router outside that this node, which leaves, has given the group to.
+            Holding::Adding { .. } | Holding::Held { .. } if here.lookout.yields() => {
                 self.shun(group, hardware);
                 self.let_go(group, super::group::Purpose::Free);
             }

@@ -149,6 +149,21 @@ fn the_last_member_gives_the_group_to_the_outside_before_it_stops() {
     assert_eq!((cluster.owner_count(key()), &cluster.stopped[..]), (0, &[NodeId(1)][..]));
 }
 
+/// Its announcement is often there before its first advertisement. A defence would send the clients
+/// back to a host that leaves.
+#[test]
+fn the_router_that_the_last_member_has_given_the_group_to_is_not_answered() {
+    let mut cluster = settled(1);
+    cluster.step(NodeId(1), Event::Stop);
+    cluster.run(Duration::from_millis(600));
+    cluster.announced.clear();
+    let claimed = KernelEvent::Claimed { group: key(), hardware: THEIRS };
+    cluster.step(NodeId(1), Event::Kernel(claimed));
+    cluster.run(Duration::from_millis(100));
+    assert_eq!(cluster.announced, []);
+    assert_eq!((cluster.owner_count(key()), &cluster.stopped[..]), (0, &[NodeId(1)][..]));
+}
+
 /// A member that has taken in a new file listens again; the owner does not wait for it.
 #[test]
 fn a_member_that_listens_again_is_offered_nothing() {
