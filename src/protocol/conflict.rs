@@ -77,7 +77,7 @@ impl Node {
         self.support.value > claim.support
             && self.enforces(Rule::Support)
             && self.phase == NodePhase::Active
-            && !self.mute()
+            && !self.mute
             && claim.tenure == Tenure::Held
             && here.is_some_and(|here| here.usable && here.holding.meant())
     }

@@ -164,7 +164,7 @@ impl Node {
         let now = self.env.now;
         let Some(here) = self.groups.get_mut(&group) else { return Instant::NEVER };
         let since = *here.further.vacant_since.entry(address).or_insert(now);
-        if self.mute() && self.enforces(Rule::MuteTakesNothing) || !self.may_ask(group) {
+        if self.mute && self.enforces(Rule::MuteTakesNothing) || !self.may_ask(group) {
             return Instant::NEVER;
         }
         let mut order: Vec<NodeId> = Vec::new();

@@ -58,6 +58,8 @@ pub struct Node {
     /// Who has sent what was sealed by a life that is not proven, and when last.
     pub(super) sensed: BTreeMap<NodeId, Instant>,
     pub(super) support: Support,
+    /// Whether peers are heard and none of them hears this node.
+    pub(super) mute: bool,
     pub(super) reach: ReachTest,
     pub(super) heartbeat_due: Instant,
 
@@ -134,6 +136,7 @@ impl Node {
             unlisted_by: Vec::new(),
             sensed: BTreeMap::new(),
             support: Support::ALONE,
+            mute: false,
             reach: ReachTest::default(),
             heartbeat_due: now,
             claims: ReplicatedClaims::new(configuration.incarnation),
@@ -252,6 +255,7 @@ impl Node {
         self.revise_listing();
         self.revise_phase();
         self.revise_support();
+        self.revise_mute();
         self.settle_contests();
         self.greet_returned();
         self.watch_majority();

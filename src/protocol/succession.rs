@@ -148,7 +148,7 @@ impl Node {
 
     /// The same, drained or not.
     pub(super) fn acts(&self) -> bool {
-        let mute = self.mute() && self.enforces(Rule::MuteTakesNothing);
+        let mute = self.mute && self.enforces(Rule::MuteTakesNothing);
         self.owns(self.env.configuration.me) && self.phase == NodePhase::Active && !mute
     }
 

@@ -28,9 +28,17 @@ impl Node {
         }
     }
 
+    /// Revises whether this node is mute. What it may take depends on that, so a change has every
+    /// group examined (seed 30859).
+    pub(super) fn revise_mute(&mut self) {
+        let mute = self.is_mute();
+        self.evaluate |= mute != self.mute;
+        self.mute = mute;
+    }
+
     /// Whether acting peers are heard, for as long as they would need to hear this node, and
     /// none of them does.
-    pub(super) fn mute(&self) -> bool {
+    fn is_mute(&self) -> bool {
         let within = self.env.configuration.timing.detection();
         let mut acting = self.peers.values().filter(|peer| {
             peer.verdict == Verdict::Up

@@ -83,6 +83,27 @@ fn a_mute_owner_gives_way_to_those_who_take_over() {
     assert_eq!(cluster.covered(), 9);
 }
 
+/// It knows that they are free while it may not take them, and nothing else changes when it may.
+#[test]
+fn a_node_that_is_heard_again_takes_what_was_free_meanwhile() {
+    let mut cluster = settled(2, 4);
+    cluster.split = true;
+    cluster.cut(1, 2);
+    cluster.run(DETECTED);
+    cluster.run(Duration::from_secs(5));
+    cluster.split = false;
+    assert_eq!([1, 2].map(|node| cluster.share(NodeId(node))), [0, 4]);
+    for group in cluster.groups_of(2) {
+        let lost = KernelEvent::Usable { group, usable: false };
+        cluster.step(NodeId(2), Event::Kernel(lost));
+    }
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.covered(), 0);
+    cluster.cut.clear();
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.share(NodeId(1)), 4, "{}", cluster.told());
+}
+
 #[test]
 fn a_thawed_owner_gives_way_before_it_speaks() {
     let mut cluster = settled(3, 9);
