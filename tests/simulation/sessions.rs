@@ -61,7 +61,8 @@ fn difference(with: &Status, known: [&Status; 2]) -> Option<String> {
         let is = Some((group.owner, group.epoch));
         let [before, without] = known.map(|status| owners(status, group.group));
         let would_take = without.is_some_and(|(owner, _)| owner == Some(with.me));
-        let left = would_take && group.owner.is_none() && before.map(|it| it.1) == is.map(|it| it.1);
+        let left =
+            would_take && group.owner.is_none() && before.map(|it| it.1) == is.map(|it| it.1);
         let same = is == before || is == without || left;
         (!same).then(|| format!("{:?} is {is:?}, not {before:?} or {without:?}", group.group))
     });
