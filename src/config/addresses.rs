@@ -13,9 +13,9 @@ const WRITE_ADDRESS: &str = "write it like \"10.77.0.100\" or \"fd77::100\"";
 /// A virtual address with its prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Vip {
-    /// The address.
+    /// IP address, without a zone.
     pub address: IpAddr,
-    /// The prefix length it is added with; 32 or 128 unless written.
+    /// Prefix length to add it with; 32 or 128 unless written.
     pub prefix: u8,
 }
 

@@ -32,106 +32,106 @@ const TYPES: [(&str, &[&str]); 9] = [
     ("exec", &["command", "user"]),
 ];
 
-/// Where a check connects to.
+/// Address that a check connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// TCP.
+    /// IP address and TCP port.
     Tcp(SocketAddr),
-    /// A stream socket in the file system.
+    /// Path of a Unix stream socket.
     Unix(PathBuf),
 }
 
-/// What is looked at.
+/// Type of a check and its own settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckKind {
-    /// A connection is accepted.
+    /// `tcp`: a connection is accepted.
     Tcp {
-        /// By whom.
+        /// Where to connect to.
         at: Endpoint,
     },
-    /// A server answers as expected.
+    /// `http`: a server answers as expected.
     Http(Box<HttpCheck>),
-    /// A HAProxy says of itself that it works.
+    /// `haproxy`: HAProxy reports that it works.
     Haproxy {
-        /// Its stats socket.
+        /// Stats socket of HAProxy.
         at: Endpoint,
-        /// Frontends that must be open.
+        /// Names of frontends that must be open.
         frontends: Vec<String>,
-        /// Backends that must have a server that is up.
+        /// Names of backends that must have a server that is up.
         backends: Vec<String>,
     },
-    /// A process is there.
+    /// `process`: a process runs.
     Process(ProcessNamed),
-    /// systemd says that a unit is active.
+    /// `systemd`: a unit is active.
     Systemd {
-        /// The unit.
+        /// Full name of the unit, such as `haproxy.service`.
         unit: String,
     },
-    /// A file is there, or is not, or holds a number.
+    /// `file`: a file exists, does not exist, or holds a number.
     File {
-        /// The file.
+        /// Absolute path.
         file: PathBuf,
-        /// What is expected of it.
+        /// Condition for success.
         wanted: FileWanted,
     },
-    /// A host on the network answers.
+    /// `gateway`: a host on the network answers.
     Gateway {
-        /// The host.
+        /// Address of the host.
         address: IpAddr,
-        /// Where it is asked; `None` is where the route to it leads.
+        /// Interface to ask on; `None` is that of the route to it.
         interface: Option<String>,
-        /// How it is asked.
+        /// Ping or ARP.
         ask: Question,
     },
-    /// The kernel has a route.
+    /// `route`: the kernel has a route.
     Route {
-        /// To this address.
+        /// Destination.
         address: IpAddr,
-        /// It must lead through this interface; `None` is any.
+        /// Interface that the route must use; `None` is any.
         interface: Option<String>,
-        /// It must be without a gateway.
+        /// Whether the route must be without a gateway.
         connected: bool,
     },
-    /// A program ends with status 0.
+    /// `exec`: a program exits with status 0.
     Exec {
         /// Absolute path of the program and its arguments.
         command: Vec<String>,
-        /// Whose rights it has; `None` is the user of the daemon.
+        /// User to run it as; `None` is the user of the daemon.
         user: Option<String>,
     },
 }
 
-/// How a process is found.
+/// How the process of a check is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessNamed {
-    /// Its number stands in this file.
+    /// By its PID file.
     Pidfile(PathBuf),
-    /// It has this name, at most 15 bytes as in `/proc/PID/comm`.
+    /// By its name, at most 15 bytes, as in `/proc/PID/comm`.
     Name(String),
 }
 
-/// What is expected of a file.
+/// Condition on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileWanted {
     /// It exists.
     Present,
     /// It does not exist.
     Absent,
-    /// It holds a whole number from the first to the second, both included.
+    /// It holds a whole number in this range, bounds included.
     Number(i64, i64),
 }
 
-/// How a host is asked.
+/// How a check asks a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// ICMP echo.
+    /// ICMP echo request.
     Ping,
-    /// ARP; for IPv4 only.
+    /// ARP request; IPv4 only.
     Arp,
 }
 
 impl CheckKind {
-    /// The word of the file for this type.
+    /// Returns the name of the type in the file.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {

@@ -35,38 +35,38 @@ const FALL_DEFAULT: u16 = 3;
 /// One check, without illegal values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckConfig {
-    /// Its name, unique.
+    /// Unique name.
     pub name: String,
-    /// What is looked at.
+    /// What is checked.
     pub kind: CheckKind,
-    /// Time between two looks, 50 ms to an hour.
+    /// Time between two runs, 50 ms to 1 h.
     pub interval: Duration,
-    /// A look that takes longer has failed; 10 ms to a minute.
+    /// Time after which a run counts as failed, 10 ms to 60 s.
     pub timeout: Duration,
-    /// Good looks in a row after which a failing check passes, 1 to 100.
+    /// Successful runs in a row after which a failing check passes, 1 to 100.
     pub rise: u16,
-    /// Bad looks in a row after which a passing check fails, 1 to 100.
+    /// Failed runs in a row after which a passing check fails, 1 to 100.
     pub fall: u16,
-    /// How long it fails at least once it does, 0 to a day.
+    /// Shortest time for which it fails once it does, 0 to 24 h.
     pub dwell: Duration,
-    /// What its failure means.
+    /// Consequence of its failure.
     pub effect: Effect,
-    /// The pools it is about; at least one, sorted.
+    /// Names of the pools to which it applies; at least one, sorted.
     pub pools: Vec<String>,
 }
 
-/// What the failure of a check means.
+/// Consequence of a failing check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effect {
-    /// The node cannot own the pool's groups.
+    /// The node must not own the groups of the pools.
     #[default]
     Require,
-    /// It owns them only if nobody better can.
+    /// The node owns them only if no node that passes can.
     Prefer,
 }
 
 impl Effect {
-    /// As it is written in the file.
+    /// Returns the word in the file.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -12,26 +12,26 @@ use crate::protocol::NodeId;
 
 use super::{Config, NodeConfig};
 
-/// Why this host could not be told to be one node.
+/// Why the node of this host is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhoAmI {
     /// `--node` names no node.
     Unknown {
-        /// The name that was given.
+        /// Argument of `--node`.
         name: String,
-        /// The names there are.
+        /// Names of all nodes.
         nodes: Vec<String>,
     },
     /// Addresses of several nodes are on this host.
     Several {
-        /// Those nodes.
+        /// Names of these nodes.
         nodes: Vec<String>,
     },
     /// Neither an address nor the host name fits any node.
     Nobody {
-        /// Name of this host.
+        /// Host name.
         host_name: String,
-        /// The names there are.
+        /// Names of all nodes.
         nodes: Vec<String>,
     },
 }
@@ -59,7 +59,7 @@ impl fmt::Display for WhoAmI {
 
 impl Error for WhoAmI {}
 
-/// Finds this host among the nodes.
+/// Returns the node that this host is.
 ///
 /// # Errors
 /// When the name is unknown, or when it is not clear which node is meant.

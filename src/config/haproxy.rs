@@ -13,10 +13,10 @@ pub(super) const KEYS: &[&str] = &["socket", "draining_list"];
 /// Of a path: 50 commands with it and an address must fit one line of 16 KiB.
 const LIST_MAX: usize = 200;
 
-/// The HAProxy of a node.
+/// The HAProxy that is informed of a drain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HaproxyConfig {
-    /// Its stats socket.
+    /// Stats socket.
     pub at: Endpoint,
     /// The list of the addresses that are being drained, by the name of the file that a rule of its
     /// own configuration reads. Nothing in it ends a command.

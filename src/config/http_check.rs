@@ -24,35 +24,35 @@ pub(super) const KEYS: &[&str] =
 /// Bytes of any text that is sent or looked for.
 const TEXT_MAX: usize = 1024;
 
-/// What is asked of a server and what it shall answer.
+/// Request of an HTTP check and the expected answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCheck {
-    /// Who is asked.
+    /// Where to connect to.
     pub at: Endpoint,
-    /// What for; begins with a slash.
+    /// Path of the request; begins with a slash.
     pub path: String,
-    /// For the header `Host` and, with TLS, the name in the certificate.
+    /// Header `Host` and, with TLS, name in the certificate.
     pub host: String,
-    /// `GET` or `HEAD`.
+    /// Method: `GET` or `HEAD`.
     pub method: &'static str,
-    /// Good status codes; at least one range.
+    /// Accepted status codes; at least one range.
     pub status: Vec<RangeInclusive<u16>>,
-    /// Name of a header that must be there, and the value it must have if one is given.
+    /// Name of a required header, and its required value if one is given.
     pub header: Option<(String, Option<String>)>,
-    /// What must occur in the first 64 KiB of the body.
+    /// Text that must occur in the first 64 KiB of the body.
     pub body: Option<String>,
-    /// Whether to speak TLS, and whom to trust.
+    /// Trusted certificates; `None` is without TLS.
     pub tls: Option<Tls>,
 }
 
-/// Whom to trust.
+/// Certificates that are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// Whoever the host's system trusts.
+    /// Those that the system of this host trusts.
     System,
-    /// Whoever the certificates in this PEM file vouch for.
+    /// Those issued by the authorities in this PEM file.
     Authority(PathBuf),
-    /// Anybody: the operator wrote `verify = false`.
+    /// Any: `verify = false`.
     Anybody,
 }
 

@@ -25,31 +25,31 @@ const NAME_MAX: usize = 63;
 /// A node, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
-    /// Its name, unique.
+    /// Unique name, 1 to 63 characters.
     pub name: String,
-    /// Its number in the protocol, derived from the name, unique.
+    /// Identity in the protocol, a hash of the name.
     pub id: NodeId,
     /// One address for each heartbeat path, in the order of the paths.
     pub addresses: Vec<IpAddr>,
-    /// Share of the groups that it should carry; 1 for a witness, which carries none.
+    /// Relative share of the groups, 1 to 1000; 1 for a witness, which owns none.
     pub weight: u16,
-    /// What it is there for.
+    /// Whether it owns groups and votes.
     pub role: Role,
 }
 
-/// What a node is there for.
+/// Whether a node owns groups and whether it votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It owns groups and votes.
+    /// Owns groups and votes.
     Member,
-    /// It owns groups and does not vote.
+    /// Owns groups and does not vote.
     NonVoter,
-    /// It votes and owns nothing.
+    /// Votes and owns nothing.
     Witness,
 }
 
 impl Role {
-    /// Whether groups may go there.
+    /// Returns whether it may own groups.
     #[must_use]
     pub fn owns(self) -> bool {
         match self {
@@ -58,7 +58,7 @@ impl Role {
         }
     }
 
-    /// Whether it grants leases for groups in mode `majority`.
+    /// Returns whether it grants leases for groups in mode `majority`.
     #[must_use]
     pub fn votes(self) -> bool {
         match self {

@@ -37,41 +37,42 @@ const CLIENT_NEIGHBOURS: usize = 1024;
 pub struct GroupConfig {
     /// Name of its pool.
     pub pool: String,
-    /// Its name: as written, else its first address.
+    /// Name as written, else its first address.
     pub name: String,
-    /// Its number in the protocol, derived from its first address.
+    /// Identity in the protocol, a hash of its first address.
     pub key: GroupKey,
-    /// Its addresses as written; at least one, at most [`ADDRESSES_PER_GROUP_MAX`].
+    /// Addresses as written, 1 to [`ADDRESSES_PER_GROUP_MAX`].
     pub vips: Vec<Vip>,
-    /// Where they are added: names and patterns (`en*`), separated by spaces; `None` is the
+    /// Interfaces for the addresses: names and patterns (`en*`), separated by spaces; `None` is the
     /// interface with a connected route to the address.
     pub interface: Option<String>,
-    /// The same for nodes for which it is said one by one.
+    /// The same for nodes with an entry of their own.
     pub interface_of: BTreeMap<NodeId, String>,
-    /// What must not happen to it.
+    /// Availability, or a single owner under leases.
     pub mode: Mode,
-    /// How it is placed.
+    /// Rule of placement.
     pub strategy: Strategy,
     /// Preferred nodes, best first.
     pub prefer: Vec<NodeId>,
-    /// Return to a preferred node that has been well for so long; `None` is never.
+    /// How long a preferred node must have been well before the group returns; `None` is never.
     pub failback: Option<Duration>,
-    /// Whether it is taken although somebody else answers for it.
+    /// Whether it is taken although another host answers for it.
     pub force: bool,
-    /// What becomes of it when nobody passes the required checks of its pool.
+    /// What happens to it when no node passes the required checks of its pool.
     pub last_resort: LastResort,
-    /// What it is as a virtual router to hosts outside, if it is one.
+    /// Settings of its virtual router (VRRP), if it is one.
     pub vrrp: Option<VrrpConfig>,
 }
 
 impl GroupConfig {
-    /// Where its addresses are added at this node; `None` as in [`GroupConfig::interface`].
+    /// Returns the interfaces for its addresses on this node; `None` as in
+    /// [`GroupConfig::interface`].
     #[must_use]
     pub fn interface_at(&self, node: NodeId) -> Option<&str> {
         self.interface_of.get(&node).or(self.interface.as_ref()).map(String::as_str)
     }
 
-    /// Whether its addresses are answered only under leases from a majority of the voters.
+    /// Returns whether its addresses are answered only under leases from a majority of the voters.
     #[must_use]
     pub fn needs_majority(&self) -> bool {
         self.mode == Mode::Majority

@@ -46,24 +46,24 @@ pub(super) struct Raw {
     peers: Vec<At<String>>,
 }
 
-/// What a group is as a virtual router, checked.
+/// Settings of a group as a virtual router, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VrrpConfig {
     /// The virtual router (VRID), 1 to 255.
     pub id: u8,
-    /// What is spoken over IPv4.
+    /// Version over IPv4; IPv6 always uses 3.
     pub version: Version,
-    /// The cluster's priority, 1 to 254.
+    /// Priority of the cluster, 1 to 254.
     pub priority: u8,
-    /// Between two advertisements.
+    /// Time between two advertisements.
     pub interval: Duration,
-    /// The simple text password of version 2.
+    /// Simple text password (version 2 only).
     pub password: Option<Password>,
-    /// How checksums are made until others are heard.
+    /// Form of the checksum until another router is heard.
     pub checksum: Form,
     /// Whether the group is taken from a router of lower priority.
     pub preempt: bool,
-    /// To whom it is spoken; to all by multicast in a family of which none is named.
+    /// Routers to send unicast to; an address family without one uses multicast.
     pub peers: Vec<IpAddr>,
 }
 
@@ -91,7 +91,7 @@ impl VrrpConfig {
         [true, false].into_iter().filter_map(of).collect()
     }
 
-    /// Returns what the file means by it, with the password.
+    /// Returns the settings as text for the digest, with the password.
     pub(super) fn meaning(&self) -> String {
         format!(" vrrp {self:?} {:?}", self.password.map(Password::to_wire))
     }
@@ -321,7 +321,7 @@ fn check_peers(raw: &Raw, vips: &[Vip], findings: &mut Findings) -> Vec<IpAddr> 
     peers
 }
 
-/// Returns what is different, without the passwords.
+/// Returns the differences in words, without passwords.
 pub(super) fn changed(old: Option<&VrrpConfig>, new: Option<&VrrpConfig>) -> Option<String> {
     if old == new {
         return None;

@@ -8,38 +8,38 @@ use std::path::{Path, PathBuf};
 
 use super::response::{NO_ANSWER, Refused};
 
-/// Why a command did not do what it should.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Error {
     /// There is no socket.
     Missing(PathBuf),
-    /// The socket is there, but nobody listens.
+    /// The socket exists, but no process listens on it.
     NobodyListens(PathBuf),
     /// The caller may not use the socket.
     NotPermitted(PathBuf),
     /// The socket cannot be used for another reason.
     Unreachable(PathBuf, io::Error),
-    /// The daemon took the connection but says nothing.
+    /// The daemon accepted the connection but has not answered.
     NoAnswer(PathBuf),
     /// The daemon ended the connection before it had answered.
     Lost(PathBuf),
     /// The daemon refused; nothing changed.
     Refused(Refused),
-    /// The order is in force but does not come to its end.
+    /// The request is accepted but does not complete.
     Stuck {
-        /// What was waited for.
+        /// What the command waited for, in words.
         waited_for: String,
-        /// Why it does not come, one sentence for each group.
+        /// Reasons, one sentence for each group.
         reasons: Vec<String>,
     },
-    /// The answer is none that this version knows.
+    /// The answer cannot be parsed.
     NotUnderstood(serde_json::Error),
     /// The answer could not be written.
     Output(io::Error),
 }
 
 impl Error {
-    /// What it is, in one word for scripts.
+    /// Returns the code for scripts.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
@@ -54,7 +54,7 @@ impl Error {
         }
     }
 
-    /// More sentences, one for each thing that is left or wrong.
+    /// Returns further sentences, one for each remaining group or fault.
     #[must_use]
     pub fn details(&self) -> &[String] {
         match self {

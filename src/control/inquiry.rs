@@ -43,26 +43,26 @@ const RELOAD_WAIT: Duration = Duration::from_secs(30);
 pub enum Inquiry {
     /// What the node knows now.
     Status {
-        /// Takes the answer.
+        /// Channel for the answer.
         reply: oneshot::Sender<Snapshot>,
     },
     /// Why a group is where it is.
     Explain {
-        /// The group.
+        /// Identity of the group.
         group: GroupKey,
         /// Takes the answer; `None` if the protocol has no such group.
         reply: oneshot::Sender<Option<protocol::Explanation>>,
     },
     /// An operator's order; the answer is that of `Action::Answer`.
     Order {
-        /// What is wanted.
+        /// Order for the core.
         order: Order,
-        /// Takes the answer.
+        /// Channel for the answer.
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
     /// What would move.
     Plan {
-        /// If what.
+        /// Condition of the plan.
         wanted: PlanWanted,
         /// Takes the answer, or all that is wrong with the file.
         reply: oneshot::Sender<Result<Foreseen, Vec<String>>>,

@@ -12,35 +12,35 @@ use super::sentences::counted;
 use super::table::{Table, words};
 use crate::protocol::{GroupKey, MoveReason, PlanReason, PlannedMove};
 
-/// What would move.
+/// Answer to `plan`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// The node that was asked.
+    /// Name of the node that answers.
     pub node: String,
     /// Groups that would have another owner, in the order of the file.
     pub moves: Vec<Move>,
-    /// Groups that would have to go, but that nobody can be given: they stay.
+    /// Groups that would have to move but have no possible receiver.
     pub stays: Vec<Move>,
 }
 
 /// One group that would move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
-    /// The pool it stands in.
+    /// Name of its pool.
     pub pool: String,
-    /// Its name.
+    /// Name of the group.
     pub group: String,
-    /// Who has it now; `null` while nobody does.
+    /// Owner now; `null` while there is none.
     pub from: Option<String>,
-    /// Who would have it; `null` if nobody would.
+    /// Owner then; `null` if there would be none.
     pub to: Option<String>,
-    /// One sentence: why.
+    /// Reason in words.
     pub reason: String,
 }
 
-/// What the daemon has foreseen.
+/// Result of the planning functions of the core.
 #[derive(Clone, Debug)]
 pub struct Foreseen {
     /// By group.

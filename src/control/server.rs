@@ -39,7 +39,7 @@ pub use super::inquiry::{INQUIRIES_MAX, Inquiry, PlanWanted, STATUS_AGE_MAX, Sna
 
 /// Name of the socket in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";
-/// Name of the socket for those who only read, beside the other.
+/// Name of the read-only socket, in the same directory.
 pub const OBSERVERS_SOCKET_NAME: &str = "status.sock";
 /// Who may read there, if the host has such a group and the daemon is in it.
 pub const OBSERVERS_GROUP: &str = "buoy-observe";
@@ -55,9 +55,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// Where the socket shall be: [`SOCKET_NAME`] in the runtime directory, which must exist.
     pub socket: PathBuf,
-    /// The names in force.
+    /// Names of the configuration in force.
     pub names: NamesInForce,
-    /// The flight recorder.
+    /// Source of past events.
     pub recorder: Arc<Recorder>,
     /// Where inquiries go; a channel of depth [`INQUIRIES_MAX`].
     pub inquiries: mpsc::Sender<Inquiry>,
@@ -92,19 +92,19 @@ struct SocketFile {
 pub enum BindError {
     /// A daemon answers at this socket.
     InUse {
-        /// The socket.
+        /// Path of the socket.
         socket: PathBuf,
     },
     /// Something that is not a socket has this name.
     NotASocket {
-        /// The file.
+        /// Path of that file.
         socket: PathBuf,
     },
-    /// The system refused.
+    /// A system call failed.
     Refused {
-        /// The socket.
+        /// Path of the socket.
         socket: PathBuf,
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
 }

@@ -41,9 +41,9 @@ pub struct OutsideRouter {
     pub source: IpAddr,
     /// Its priority; 0 if it stops.
     pub priority: u8,
-    /// Its version.
+    /// Version of VRRP in its advertisements.
     pub version: u8,
-    /// How long ago it was heard, in milliseconds.
+    /// Time since its last advertisement, in milliseconds.
     pub age_ms: u64,
     /// How it speaks otherwise than the file says, because of which nothing is said to it; `null` if
     /// it does not.
