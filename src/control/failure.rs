@@ -100,8 +100,8 @@ impl fmt::Display for Error {
             ),
             Self::NobodyListens(socket) => write!(
                 out,
-                "no daemon: nobody listens at {}, whoever made it has died; start the daemon \
-                 (systemctl start buoy)",
+                "no daemon: connection refused at {}, a socket that a dead daemon has left; start \
+                 the daemon (systemctl start buoy)",
                 socket.display()
             ),
             Self::NotPermitted(socket) => write!(
@@ -115,13 +115,13 @@ impl fmt::Display for Error {
             }
             Self::NoAnswer(socket) => write!(
                 out,
-                "the daemon at {} takes connections but does not answer; see its log",
+                "the daemon at {} accepts connections but does not answer; see its log",
                 socket.display()
             ),
             Self::Lost(socket) => write!(
                 out,
-                "the daemon at {} ended the connection; it is stopping, or this reader was too \
-                 slow",
+                "the daemon at {} closed the connection; it is stopping, or this client read too \
+                 slowly",
                 socket.display()
             ),
             Self::Refused(refused) => {
@@ -135,7 +135,8 @@ impl fmt::Display for Error {
             }
             Self::NotUnderstood(source) => write!(
                 out,
-                "the daemon's answer is not understood ({source}); is it of another version?"
+                "the daemon's answer cannot be parsed ({source}); its version may differ from \
+                 that of this command"
             ),
             Self::Output(source) => write!(out, "the answer could not be written: {source}"),
         }
@@ -192,8 +193,8 @@ mod tests {
         );
         assert_eq!(
             told(ErrorKind::ConnectionRefused),
-            "no daemon: nobody listens at /run/buoy/control.sock, whoever made it has died; \
-             start the daemon (systemctl start buoy)"
+            "no daemon: connection refused at /run/buoy/control.sock, a socket that a dead daemon \
+             has left; start the daemon (systemctl start buoy)"
         );
         assert_eq!(
             told(ErrorKind::PermissionDenied),

@@ -226,10 +226,10 @@ fn listen(socket: &Path, group: Option<u32>) -> io::Result<(StdListener, SocketF
 
 fn turn_away(stream: &UnixStream) {
     let reason =
-        format!("{CLIENTS_MAX} clients are connected already, which is the limit; end one of them");
+        format!("{CLIENTS_MAX} clients are connected, which is the limit; disconnect one of them");
     // One try is enough: the buffer of a new connection is empty, and nobody is waited for.
     if let Err(error) = stream.try_write(&json_line(&Rejected::new("too_many_clients", reason))) {
-        tracing::debug!(%error, "client left before it was turned away");
+        tracing::debug!(%error, "client disconnected before it was rejected");
     }
 }
 
@@ -238,7 +238,7 @@ impl Drop for SocketFile {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.device_and_inode);
         if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(%error, socket = %self.path.display(), "control socket stays behind");
+            tracing::warn!(%error, socket = %self.path.display(), "control socket could not be removed");
         }
     }
 }
@@ -248,7 +248,8 @@ impl fmt::Display for BindError {
         match self {
             Self::InUse { socket } => write!(
                 out,
-                "another daemon answers at {}; stop it, or give this one its own --runtime-dir",
+                "another daemon answers at {}; stop it, or start this one with another \
+                 --runtime-dir",
                 socket.display()
             ),
             Self::NotASocket { socket } => write!(
