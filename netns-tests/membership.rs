@@ -152,7 +152,10 @@ fn node_removed_while_it_runs() -> Outcome {
         tells(scene, 2, 0, "does not list lb3 in its file")?;
         tells(scene, 0, 2, "is not in the file of lb1")?;
         let log = scene.cluster.log(2);
-        assert!(log.contains("not in the file of a peer"), "its log does not say so:\n{log}");
+        assert!(
+            log.contains("not in the configuration of a peer"),
+            "its log does not say so:\n{log}"
+        );
         throughout("it has nothing", LONG, || match scene.owned_by(2).len() {
             0 => Ok(()),
             some => Err(format!("it answers for {some}")),
@@ -165,7 +168,7 @@ fn node_removed_while_it_runs() -> Outcome {
         scene.back(2)?;
         for node in 0..3 {
             let events = scene.command(node, &["events"])?;
-            assert!(!events.contains("left in good order"), "it never left:\n{events}");
+            assert!(!events.contains("left cleanly"), "it never left:\n{events}");
             assert!(!events.contains("node-"), "a node is called by its number:\n{events}");
         }
         nothing_worse_than_planned(scene, begin)
