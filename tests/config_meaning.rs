@@ -449,5 +449,5 @@ fn a_virtual_router_has_one_router_for_each_family() {
     assert_ne!(config.digest, another.digest, "nodes with different passwords differ");
     let changes: Vec<String> =
         difference(&config, &another).iter().map(ToString::to_string).collect();
-    assert_eq!(changes, ["group api changed: virtual router 51 otherwise"]);
+    assert_eq!(changes, ["group api changed: virtual router 51 changed"]);
 }

@@ -210,7 +210,7 @@ pub(super) fn required_endpoint(
     }
     let address = at.value.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
     if address.is_none() {
-        findings.refuse(&at.place, "is not a place to connect to", WANTED);
+        findings.refuse(&at.place, "is not an address to connect to", WANTED);
     }
     address.map(Endpoint::Tcp)
 }
@@ -226,11 +226,11 @@ fn read_haproxy(section: &Section<'_>, findings: &mut Findings) -> Option<CheckK
 }
 
 fn proxies(section: &Section<'_>, key: &str, findings: &mut Findings) -> Vec<String> {
-    let wanted = "write a list of names as in the balancer's own file, like [\"www\"]";
+    let wanted = "write a list of names as in HAProxy's configuration, like [\"www\"]";
     let Some(entry) = section.entry(key) else { return Vec::new() };
     let names = texts(&entry, wanted, findings);
     if names.len() > PROXIES_MAX {
-        let problem = format!("has {} names, and {PROXIES_MAX} are the most", names.len());
+        let problem = format!("has {} names, but at most {PROXIES_MAX} are allowed", names.len());
         findings.refuse(&entry.place(), problem, "write several checks");
     }
     // They come back in lines separated by commas.
@@ -266,11 +266,11 @@ fn read_process(section: &Section<'_>, findings: &mut Findings) -> Option<Proces
             fits.then_some(ProcessNamed::Name(name.value))
         }
         (Some(_), Some(both)) => {
-            findings.refuse(&both.place(), "stands beside pidfile", "keep one of them");
+            findings.refuse(&both.place(), "cannot be combined with pidfile", "keep one of them");
             None
         }
         (None, None) => {
-            findings.refuse(section.place(), "does not say which process", wanted);
+            findings.refuse(section.place(), "does not name the process", wanted);
             None
         }
     }
@@ -280,7 +280,11 @@ fn read_process(section: &Section<'_>, findings: &mut Findings) -> Option<Proces
 pub(super) fn absolute(path: At<String>, findings: &mut Findings) -> Option<PathBuf> {
     let good = path.value.starts_with('/') && !path.value.contains('\0');
     if !good {
-        findings.refuse(&path.place, "is not an absolute path", "write it from the root: \"/...\"");
+        findings.refuse(
+            &path.place,
+            "is not an absolute path",
+            "write a path that begins with \"/\"",
+        );
     }
     good.then(|| PathBuf::from(path.value))
 }
@@ -309,7 +313,7 @@ fn read_file(section: &Section<'_>, findings: &mut Findings) -> Option<CheckKind
         (false, None, None) => FileWanted::Present,
         (true, None, None) => FileWanted::Absent,
         (true, Some(at), _) | (true, None, Some(at)) => {
-            let problem = "stands beside absent = true: an absent file holds no number";
+            let problem = "cannot be combined with absent = true: an absent file holds no number";
             findings.refuse(&at.place, problem, "keep one of them");
             FileWanted::Absent
         }
@@ -317,7 +321,11 @@ fn read_file(section: &Section<'_>, findings: &mut Findings) -> Option<CheckKind
             let from = least.as_ref().map_or(i64::MIN, |at| at.value);
             let to = most.as_ref().map_or(i64::MAX, |at| at.value);
             if let Some(most) = most.as_ref().filter(|_| from > to) {
-                findings.refuse(&most.place, "is below at_least", "no number would do; mend one");
+                findings.refuse(
+                    &most.place,
+                    "is below at_least",
+                    "correct one of them: no number satisfies both",
+                );
             }
             FileWanted::Number(from, to)
         }
@@ -342,7 +350,7 @@ fn read_gateway(section: &Section<'_>, findings: &mut Findings) -> Option<CheckK
         Some("arp") => Question::Arp,
         Some(other) => {
             let place = ask.as_ref().map(|ask| ask.place.clone()).unwrap_or_default();
-            findings.refuse(&place, "is not a question", suggestion(other, &["ping", "arp"]));
+            findings.refuse(&place, "is not a way to ask", suggestion(other, &["ping", "arp"]));
             Question::Ping
         }
     };
@@ -368,7 +376,7 @@ pub(super) fn read_command(section: &Section<'_>, findings: &mut Findings) -> Op
         return None;
     };
     if words.len() > WORDS_MAX {
-        let problem = format!("has {} words, and {WORDS_MAX} are the most", words.len());
+        let problem = format!("has {} words, but at most {WORDS_MAX} are allowed", words.len());
         findings.refuse(&place, problem, "write a script");
     }
     if let Some(word) = words.iter().find(|word| word.value.contains('\0')) {

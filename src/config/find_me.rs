@@ -44,13 +44,13 @@ impl fmt::Display for WhoAmI {
             }
             Self::Several { nodes } => write!(
                 out,
-                "this host has addresses of several nodes ({}); say which one it is with --node",
+                "this host has addresses of several nodes ({}); name the right one with --node",
                 nodes.join(", ")
             ),
             Self::Nobody { host_name, nodes } => write!(
                 out,
-                "this host has no address of a node, and its name {host_name:?} is none of {}; \
-                 say which one it is with --node",
+                "no node has an address of this host, and its name {host_name:?} is none of {}; \
+                 name the node with --node",
                 nodes.join(", ")
             ),
         }

@@ -27,14 +27,14 @@ pub struct HaproxyConfig {
 pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Option<HaproxyConfig> {
     section.finish(findings);
     let at = required_endpoint(section, "socket", findings);
-    let wanted = "write the file that HAProxy's rule names, like \"/etc/haproxy/draining.lst\"";
+    let wanted = "write the file in HAProxy's rule, like \"/etc/haproxy/draining.lst\"";
     let list = section.required("draining_list", wanted, findings)?;
     let list = list.text(WRITE_STRING, findings)?;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+@".contains(letter);
     let whole = list.value.starts_with('/') && list.value.len() <= LIST_MAX;
     if !whole || !list.value.chars().all(plain) {
         let problem =
-            format!("is not an absolute path of {LIST_MAX} letters, digits and /._-+@ at most");
+            format!("is not an absolute path of at most {LIST_MAX} letters, digits and /._-+@");
         findings.refuse(&list.place, problem, wanted);
         return None;
     }

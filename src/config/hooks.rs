@@ -188,7 +188,7 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Raw {
         Some(Deed::Run { style, .. }) => *style == Style::Keepalived,
         None => false,
     };
-    let wanted = "write a list of pool names, like [\"web\"], or leave it out for all pools";
+    let wanted = "write a list of pool names, like [\"web\"], or leave the key out for all pools";
     let pools = section.entry("pools").and_then(|list| {
         let elements = list.list(wanted, findings)?;
         if elements.is_empty() {
@@ -231,7 +231,7 @@ fn read_occasions(
             findings.refuse(&word.place, "has no name in keepalived", remedy);
         }
         if !on.insert(occasion) {
-            findings.refuse(&word.place, "stands here twice", "name each event once");
+            findings.refuse(&word.place, "is listed twice", "list each event once");
         }
     }
     on.into_iter().collect()
@@ -242,7 +242,7 @@ fn read_deed(section: &Section<'_>, findings: &mut Findings) -> Option<Deed> {
     if let Some(fifo) = fifo {
         for key in ["command", "user", "timeout", "style"] {
             if let Some(entry) = section.entry(key) {
-                let problem = "means nothing beside notify_fifo: nothing is run";
+                let problem = "has no effect with notify_fifo: no program is run";
                 findings.refuse(&entry.place(), problem, "keep one of them");
             }
         }
@@ -275,14 +275,14 @@ pub(super) fn check(
     let mut hooks = Vec::new();
     for (index, one) in raw.iter().enumerate() {
         if index == HOOKS_MAX {
-            let problem = format!("is hook {}, and {HOOKS_MAX} are the most", index + 1);
-            findings.refuse(&one.place, problem, "let one program do several things");
+            let problem = format!("is hook {}, but at most {HOOKS_MAX} are allowed", index + 1);
+            findings.refuse(&one.place, problem, "do several things in one program");
         }
         let name = one.name.as_ref().filter(|name| valid_name(name, findings));
         if let Some(name) = name
             && !seen.insert(name.value.clone())
         {
-            findings.refuse(&name.place, "is the name of another hook too", "rename one of them");
+            findings.refuse(&name.place, "is also the name of another hook", "rename one of them");
         }
         for pool in one.pools.iter().flatten() {
             check_pool_name(pool, pools, findings);

@@ -73,10 +73,10 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Option<Htt
     let body = section.text("body", WRITE_STRING, findings);
     if let Some(body) = body.as_ref().filter(|body| !(1..=TEXT_MAX).contains(&body.value.len())) {
         let remedy = format!("write 1 to {TEXT_MAX} bytes that occur in the answer");
-        findings.refuse(&body.place, "cannot be looked for", remedy);
+        findings.refuse(&body.place, "is not a text to look for", remedy);
     }
     if let Some(body) = body.as_ref().filter(|_| method == "HEAD") {
-        findings.refuse(&body.place, "never comes with method HEAD", "write method = \"GET\"");
+        findings.refuse(&body.place, "is not sent in answer to HEAD", "write method = \"GET\"");
     }
     let tls = read_tls(section, findings);
     let at = required_endpoint(section, "address", findings)?;
@@ -96,7 +96,7 @@ fn plain(section: &Section<'_>, key: &str, findings: &mut Findings) -> Option<St
     let good = (1..=TEXT_MAX).contains(&text.value.len()) && text.value.chars().all(allowed);
     if !good {
         let remedy = format!("write 1 to {TEXT_MAX} visible ASCII characters");
-        findings.refuse(&text.place, "cannot stand in a request", remedy);
+        findings.refuse(&text.place, "is not allowed in a request", remedy);
     }
     good.then_some(text.value)
 }
@@ -144,13 +144,13 @@ fn read_tls(section: &Section<'_>, findings: &mut Findings) -> Option<Tls> {
     if !tls {
         let places = [ca.map(|ca| ca.place), verify.map(|verify| verify.place)];
         for place in places.into_iter().flatten() {
-            findings.refuse(&place, "means nothing without TLS", "add tls = true, or remove it");
+            findings.refuse(&place, "has no effect without TLS", "add tls = true, or remove it");
         }
         return None;
     }
     if verify.is_some_and(|verify| !verify.value) {
         if let Some(ca) = ca {
-            findings.refuse(&ca.place, "means nothing with verify = false", "keep one of them");
+            findings.refuse(&ca.place, "has no effect with verify = false", "keep one of them");
         }
         return Some(Tls::Anybody);
     }

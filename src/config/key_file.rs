@@ -95,7 +95,7 @@ impl fmt::Display for KeyFileFault {
             Self::Unreadable(error) => write!(out, "cannot be read: {error}"),
             Self::NotAFile => out.write_str("is not a regular file"),
             Self::Exposed(mode) => {
-                write!(out, "may be read by others than its owner (mode {mode:04o})")
+                write!(out, "can be read by users other than its owner (mode {mode:04o})")
             }
             Self::TooLarge => out.write_str("is too large for a key file"),
             Self::Line(line, fault) => write!(out, "has a bad line {line}: {fault}"),
@@ -126,19 +126,19 @@ impl KeyFileFault {
         let path = path.display();
         match self {
             Self::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => {
-                format!("make it once with \"buoy keygen {path}\" and copy it to every node")
+                format!("create it with \"buoy keygen {path}\" and copy it to every node")
             }
             Self::Unreadable(_) => {
-                format!("let it be owned by the user that the daemon runs as: chown USER {path}")
+                format!("change its owner to the user that the daemon runs as: chown USER {path}")
             }
-            Self::NotAFile => "name the file that \"buoy keygen\" made".to_owned(),
+            Self::NotAFile => "name a file made by \"buoy keygen\"".to_owned(),
             Self::Exposed(_) => {
                 format!("chmod 600 {path}; if it was exposed, make a new one")
             }
             Self::TooLarge | Self::Line(..) | Self::Empty => {
                 "each line is ID, 64 hex digits, and \"active\" on one of them".to_owned()
             }
-            Self::NoneActive => "write \"active\" after the one to seal with".to_owned(),
+            Self::NoneActive => "write \"active\" after the key to encrypt with".to_owned(),
         }
     }
 }

@@ -181,7 +181,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Refused {
     let remedy = if error.kind() == io::ErrorKind::NotFound {
         "write it there, or name another one with --config"
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        "let the user that the daemon runs as read it"
+        "make it readable for the user that the daemon runs as"
     } else {
         "name the configuration file with --config"
     };

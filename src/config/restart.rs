@@ -46,11 +46,11 @@ pub(super) fn check(
     };
     let majority = groups.iter().find(|group| group.mode == Mode::Majority);
     if let (Restart::InPlace, Some(group)) = (meant, majority) {
-        let problem = format!("cannot be with mode = \"majority\" (group {})", group.name);
+        let problem = format!("cannot be combined with mode = \"majority\" (group {})", group.name);
         findings.refuse(
             &word.place,
             problem,
-            "write \"hand-over\": leases of voters do not outlast the process",
+            "write \"hand-over\": a lease from the voters ends with the process",
         );
     }
     *meant
