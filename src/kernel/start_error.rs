@@ -3,38 +3,38 @@
 use std::fmt;
 use std::io;
 
-/// What [`start`](super::start) can fail of. Nothing was changed on the host, unless said so.
+/// Why [`start`](super::start) failed. Nothing has changed on the host unless a variant says so.
 #[derive(Debug)]
 pub enum StartError {
     /// A capability is missing.
     NotPermitted {
-        /// Its name.
+        /// Name of the capability.
         capability: &'static str,
     },
-    /// The kernel could not be spoken to.
+    /// Netlink cannot be used.
     Netlink(io::Error),
-    /// There can be no gate, and nothing else will do.
+    /// The gate cannot be made, and the configuration requires it.
     NoGate {
-        /// Its table.
+        /// Name of its tables.
         table: String,
-        /// Who cannot do without.
+        /// Reason for which it is required.
         wanted: GateWanted,
-        /// What the kernel said.
+        /// Error of the kernel.
         source: io::Error,
     },
-    /// The thread could not be made.
+    /// The kernel thread cannot be started.
     Thread(io::Error),
-    /// Addresses that a predecessor left could not be removed (all of them; some may be).
+    /// Addresses left by a previous daemon could not all be removed.
     Leftovers {
-        /// How many are still there.
+        /// Number of addresses that remain.
         count: usize,
     },
 }
 
-/// Why it must be the gate.
+/// Why the gate is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateWanted {
-    /// No other way was allowed.
+    /// `kernel_lease = "required"`.
     Required,
     /// A group is in mode `Majority`: lifetimes end too late for what its voters have granted.
     Majority,
