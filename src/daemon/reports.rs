@@ -254,8 +254,11 @@ fn unlisted(by: NodeId, on: bool, names: &Names) -> Line {
 }
 
 fn went_on(groups: u16, after: Duration) -> Line {
-    Line::new(Level::INFO, "restarted in place")
-        .because(format!("{groups} groups kept, silent for {}", milliseconds(after)))
+    Line::new(Level::INFO, "restarted in place").because(format!(
+        "{} kept, silent for {}",
+        counted(groups),
+        milliseconds(after)
+    ))
 }
 
 fn not_in_place(why: Obstacle, names: &Names) -> Line {
@@ -268,7 +271,7 @@ fn checked(node: NodeId, pool: PoolId, is: Fitness, names: &Names) -> Line {
 }
 
 fn resorted(pool: &str, kept: bool) -> Line {
-    Line::new(Level::WARN, "no node passes the checks").because(last_resort(pool, kept))
+    Line::new(Level::WARN, "last resort").because(last_resort(pool, kept))
 }
 
 const fn fitness_level(fitness: Fitness) -> Level {
@@ -298,10 +301,10 @@ fn not_followed(outcome: &Convergence) -> String {
 fn majority(groups: u16, back: bool) -> Line {
     if back {
         Line::new(Level::INFO, "majority of the voters regained")
-            .because(format!("this node answers again for {groups} groups"))
+            .because(format!("this node answers again for {}", counted(groups)))
     } else {
         Line::new(Level::WARN, "majority of the voters lost")
-            .because(format!("this node stopped answering for {groups} groups"))
+            .because(format!("this node stopped answering for {}", counted(groups)))
     }
 }
 
@@ -345,6 +348,7 @@ fn milliseconds(length: Duration) -> String {
 mod tests {
     use super::*;
     use crate::control::names::{GroupName, NodeName};
+    use crate::control::wording_test;
     use crate::protocol::{
         Cause, Convergence, GroupKey, HardwareAddress, Inability, Mode, NodeId, Remover,
     };
@@ -359,6 +363,17 @@ mod tests {
         };
         let nodes = vec![node("lb1"), node("lb2")];
         Names::new("edge".to_owned(), NodeId::from_name("lb1"), nodes, vec![(GroupKey(7), group)])
+    }
+
+    #[test]
+    fn every_report_has_its_golden_line() {
+        let mut text = String::from("# Log: level, message and because of every report\n\n");
+        for report in wording_test::reports() {
+            let line = line(report, &wording_test::names());
+            let because = line.because.map_or_else(String::new, |because| format!(": {because}"));
+            text.push_str(&format!("{:<5} {}{because}\n", line.level.as_str(), line.message));
+        }
+        wording_test::expect("log.txt", &text);
     }
 
     #[test]
