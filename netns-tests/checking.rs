@@ -113,7 +113,7 @@ fn mad_checks_are_told_and_move_nothing() -> Outcome {
                 ("hangs", "did not end within 200 ms: begun"),
                 ("floods", "printed more than 1 MiB: flood flood"),
                 ("forks-away", "ended with status 4: gone"),
-                ("nonsense", "the answer is not that of a HAProxy"),
+                ("nonsense", "the answer is not from HAProxy"),
                 ("endless-stats", "the answer is longer than 1048576 bytes"),
                 ("endless-http", "the first 65536 bytes lack \"ready\""),
                 ("silent-http", "no answer within 200 ms"),

@@ -79,7 +79,7 @@ fn without_gates(test: impl FnOnce(&mut Scene) -> Outcome) -> Outcome {
             assert_eq!(status["fence"]["kind"].as_str(), Some("lifetime"));
             assert_eq!(status["fence"]["bound_ms"].as_u64(), Some(BOUND_MS));
             let log = scene.cluster.log(node);
-            let told = log.lines().filter(|line| line.contains("no gate can be made"));
+            let told = log.lines().filter(|line| line.contains("the gate cannot be made"));
             assert_eq!(told.count(), 1, "{log}");
         }
         test(scene)

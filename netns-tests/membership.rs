@@ -149,10 +149,13 @@ fn node_removed_while_it_runs() -> Outcome {
             scene.command(node, &["reload"])?;
         }
         scene.away(2)?;
-        tells(scene, 2, 0, "does not list lb3 in its file")?;
-        tells(scene, 0, 2, "is not in the file of lb1")?;
+        tells(scene, 2, 0, "does not list lb3 in its configuration")?;
+        tells(scene, 0, 2, "not in the configuration of lb1")?;
         let log = scene.cluster.log(2);
-        assert!(log.contains("not in the file of a peer"), "its log does not say so:\n{log}");
+        assert!(
+            log.contains("not in the configuration of a peer"),
+            "its log does not say so:\n{log}"
+        );
         throughout("it has nothing", LONG, || match scene.owned_by(2).len() {
             0 => Ok(()),
             some => Err(format!("it answers for {some}")),
@@ -165,7 +168,7 @@ fn node_removed_while_it_runs() -> Outcome {
         scene.back(2)?;
         for node in 0..3 {
             let events = scene.command(node, &["events"])?;
-            assert!(!events.contains("left in good order"), "it never left:\n{events}");
+            assert!(!events.contains("left cleanly"), "it never left:\n{events}");
             assert!(!events.contains("node-"), "a node is called by its number:\n{events}");
         }
         nothing_worse_than_planned(scene, begin)
@@ -183,7 +186,7 @@ fn node_removed_by_restarts() -> Outcome {
             scene.sees(node, 1 - node, "up")?;
         }
         scene.away(2)?;
-        tells(scene, 0, 2, "is not in the file of lb1")?;
+        tells(scene, 0, 2, "not in the configuration of lb1")?;
         nothing_worse_than_planned(scene, begin)
     })
 }
@@ -281,8 +284,8 @@ fn node_with_another_key() -> Outcome {
         let refused = refused.unwrap_or_default();
         assert!(refused.contains("under a new id"), "{refused}");
         restart(scene, 2)?;
-        tells(scene, 0, 2, "10.77.0.13 (lb3) sends datagrams that our key does not open")?;
-        tells(scene, 2, 0, "10.77.0.11 (lb1) sends datagrams that our key does not open")?;
+        tells(scene, 0, 2, "10.77.0.13 (lb3) sends datagrams that the cluster key")?;
+        tells(scene, 2, 0, "10.77.0.11 (lb1) sends datagrams that the cluster key")?;
         let log = scene.cluster.log(2);
         assert!(log.contains("10.77.0.1"), "its log does not name the sender:\n{log}");
         throughout("the others serve", LONG, || match scene.owned_by(2).len() {

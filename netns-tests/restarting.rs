@@ -228,7 +228,7 @@ const SPOILERS: &[Spoiler] = &[
         |text| text.replacen("buoy-state 1 ", "buoy-state 7 ", 1),
         "has layout 7, this version knows 1",
     ),
-    ("of another cluster", |_| OTHER_CLUSTER.to_owned(), "is of cluster \"edge\""),
+    ("of another cluster", |_| OTHER_CLUSTER.to_owned(), "belongs to cluster \"edge\""),
 ];
 
 /// As written by the release of that version for another cluster.

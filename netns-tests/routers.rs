@@ -267,7 +267,7 @@ fn stronger_keepalived_has_it() -> Outcome {
                 assert!(text.contains("10.77.0.200 with priority 200, heard "), "{text}");
                 let text = scene.command(node, &["explain", "gw"])?;
                 assert!(
-                    text.contains("a router outside the cluster has it and prevails"),
+                    text.contains("a router outside the cluster has it and takes precedence"),
                     "{text}"
                 );
             }
@@ -326,7 +326,7 @@ fn keepalived_that_differs_is_named() -> Outcome {
         until("both name the difference", SOON, || {
             for node in [0, 1] {
                 let text = scene.command(node, &["status"]).map_err(|error| error.to_string())?;
-                if !text.contains("VRID 51 is spoken by 10.77.0.200 with another password") {
+                if !text.contains("10.77.0.200 advertises VRID 51 with another password") {
                     return Err(text);
                 }
             }

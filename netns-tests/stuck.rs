@@ -117,7 +117,7 @@ fn stalls_of_the_last_node() -> Outcome {
         }
         let told = scene.command(last, &["events"])?;
         assert!(told.contains("the guardian removed the address"), "{told}");
-        assert!(!told.contains("somebody"), "somebody is blamed:\n{told}");
+        assert!(!told.contains("another program"), "another program is blamed:\n{told}");
         assert!(!told.contains("cannot hold"), "a group was given up:\n{told}");
         Ok(())
     })

@@ -106,7 +106,7 @@ fn haproxy_cannot_be_told() -> Outcome {
         scene.away(victim)?;
         until("it is told", SOON, || {
             let events = scene.command(victim, &["events"]).map_err(|error| error.to_string())?;
-            let words = "cannot be told of a drain: connecting failed: connection refused";
+            let words = "cannot be notified of a drain: connecting failed: connection refused";
             let told = events.lines().filter(|line| line.contains(words)).count();
             if told == 1 { Ok(()) } else { Err(format!("{told} times in:\n{events}")) }
         })

@@ -246,6 +246,7 @@ fn every_command_explains_itself() {
     let output = buoy(&here, &["--help"]);
     assert_eq!((code(&output), err(&output).as_str()), (0, ""));
     let overview = out(&output);
+    let mut all = overview.clone();
     for command in COMMANDS {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} in\n{overview}");
         let output = buoy(&here, &[command, "--help"]);
@@ -256,7 +257,13 @@ fn every_command_explains_itself() {
         }
         let longest = help.lines().map(str::len).max().unwrap_or_default();
         assert!(longest <= 100, "{longest} columns in\n{help}");
+        all.push_str(&format!("\n{}\n\n{help}", "=".repeat(72)));
     }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outputs/help.txt");
+    if std::env::var_os("BUOY_BLESS").is_some() {
+        fs::write(&golden, &all).unwrap();
+    }
+    assert_eq!(all, fs::read_to_string(&golden).unwrap_or_default(), "left: now, right: help.txt");
     let output = buoy(&here, &["--version"]);
     let version = format!("buoy {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!((code(&output), out(&output)), (0, version));

@@ -249,7 +249,8 @@ fn a_running_daemon_refuses_another_cluster_name() {
     let moved = BASE.replace("10.77.0.11\"", "10.77.0.21\"").replace("lb2", "lb3");
     let changes = difference(&old, &parse("restart", &moved));
     assert!(changes.len() >= 3, "{changes:?}");
-    assert!(!changes.iter().any(|it| matches!(it, Change::Voters { .. })), "{changes:?}");
+    let voters = changes.iter().any(|it| it.to_string().starts_with("voters"));
+    assert!(!voters, "{changes:?}");
 }
 
 /// Two members and a witness, with the pool in mode `majority`.
@@ -321,11 +322,11 @@ fn voters_may_change_while_leases_are_granted() {
     let (old, new) = (parse("voters", STRICT), parse("voters", &replaced));
     let said: Vec<String> = difference(&old, &new)
         .iter()
-        .filter(|change| matches!(change, Change::Voters { .. }))
         .map(ToString::to_string)
+        .filter(|change| change.starts_with("voters"))
         .collect();
-    let expected = "voters changed from lb1, lb2, rack to desk, lb1, lb2 under mode majority: \
-        they vote when a majority of the old ones has reloaded";
+    let expected = "voters changed from lb1, lb2, rack to desk, lb1, lb2 in mode majority: the new list \
+         takes effect when a majority of the old voters has reloaded";
     assert_eq!(said, [expected]);
 
     let steps = [STRICT.to_owned(), replaced.clone(), loose(&replaced), loose(STRICT)];
@@ -366,8 +367,9 @@ fn a_new_key_is_a_difference_but_not_another_meaning() {
     fs::write(directory.join("cluster.key"), ring).unwrap();
     let new = config::parse(BASE, &path).unwrap();
     assert_eq!(old.digest, new.digest);
-    assert_eq!(difference(&old, &new), [Change::Keys { ids: vec![2, 1] }]);
-    let said = format!("{new:?}{:?}", difference(&old, &new));
+    let changes: Vec<String> = difference(&old, &new).iter().map(Change::to_string).collect();
+    assert_eq!(changes, ["keys changed, now 2, 1 with the first active"]);
+    let said = format!("{new:?}{changes:?}");
     assert!(!said.contains("8, 8, 8"), "{said}");
 }
 
@@ -403,7 +405,7 @@ fn the_balancer_is_named_by_its_socket_and_its_list() {
     assert_eq!(haproxy.list, "/etc/haproxy/d.lst");
     assert_ne!(old.digest, new.digest);
     let changes: Vec<String> = difference(&old, &new).iter().map(Change::to_string).collect();
-    assert_eq!(changes, ["haproxy changed from none to /etc/haproxy/d.lst"]);
+    assert_eq!(changes, ["haproxy changed from none to /etc/haproxy/d.lst of /run/h.sock"]);
 }
 
 /// A group that is a virtual router: what is not written is as at keepalived, and each file with one
@@ -449,5 +451,5 @@ fn a_virtual_router_has_one_router_for_each_family() {
     assert_ne!(config.digest, another.digest, "nodes with different passwords differ");
     let changes: Vec<String> =
         difference(&config, &another).iter().map(ToString::to_string).collect();
-    assert_eq!(changes, ["group api changed: virtual router 51 otherwise"]);
+    assert_eq!(changes, ["group api changed: virtual router 51 changed"]);
 }

@@ -18,7 +18,7 @@ const COMMANDS_PER_LINE: usize = 50;
 const WORDS_MAX: usize = 100;
 
 /// What an answer is that cannot be read.
-pub(super) const NONSENSE: &str = "the answer is not that of a HAProxy";
+pub(super) const NONSENSE: &str = "the answer is not from HAProxy";
 
 /// Asks for the list.
 pub(super) fn show(list: &str) -> String {

@@ -156,7 +156,7 @@ async fn put_right(haproxy: &HaproxyConfig, due: &BTreeSet<IpAddr>) -> Result<bo
     let found = list::read(&ask(&haproxy.at, &show).await?, &haproxy.list)?;
     match list::difference(&haproxy.list, &found, due).is_empty() {
         true => Ok(true),
-        false => Err("its list is not as it was told".to_owned()),
+        false => Err("its list is not what was written".to_owned()),
     }
 }
 

@@ -16,43 +16,43 @@ use crate::protocol::Fitness;
 /// Characters kept of what a look tells: a line of a terminal, or what a program printed.
 const WORDS_MAX: usize = 200;
 
-/// A check is in another state.
+/// A change of the state of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its name.
+    /// Name of the check.
     pub check: String,
-    /// What it was.
+    /// State before.
     pub from: State,
-    /// What it is.
+    /// State now.
     pub to: State,
-    /// What its last look found.
+    /// Result of its last run in words.
     pub words: String,
-    /// What its failure means.
+    /// Consequence of its failure.
     pub effect: Effect,
-    /// The pools it is about.
+    /// Names of the pools to which it applies.
     pub pools: Vec<String>,
 }
 
-/// What is known of one check.
+/// State and results of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its name.
+    /// Name of the check.
     pub check: String,
-    /// The word of the file for its type.
+    /// Type, as in the configuration.
     pub kind: &'static str,
-    /// Its state.
+    /// State now.
     pub state: State,
-    /// For how long.
+    /// Time in this state.
     pub since: Duration,
-    /// What the last look found; empty before the first.
+    /// Result of the last run in words; empty before the first.
     pub last: String,
-    /// What the last failed look found, and how long ago; it may be the same.
+    /// Result of the last failed run and its age; may be the last run.
     pub last_failure: Option<(String, Duration)>,
-    /// How often it has been in another state than before.
+    /// Number of changes of its state.
     pub transitions: u64,
-    /// What its failure means.
+    /// Consequence of its failure.
     pub effect: Effect,
-    /// The pools it is about.
+    /// Names of the pools to which it applies.
     pub pools: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ impl Board {
         })
     }
 
-    /// The pools that are not fit, sorted by name.
+    /// Returns the pools for which not all checks pass, sorted by name.
     pub(super) fn unfit(&self) -> Vec<(String, Fitness)> {
         let mut worst: BTreeMap<&str, Fitness> = BTreeMap::new();
         for entry in &self.entries {

@@ -37,7 +37,7 @@ pub(super) async fn look(at: &Endpoint, frontends: &[String], backends: &[String
     judge(text, frontends, backends)
 }
 
-const NONSENSE: &str = "the answer is not that of a HAProxy";
+const NONSENSE: &str = "the answer is not from HAProxy";
 
 fn judge(text: &str, frontends: &[String], backends: &[String]) -> Look {
     let (info, table) = text.split_once("# pxname,").ok_or(NONSENSE)?;

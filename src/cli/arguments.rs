@@ -1,4 +1,4 @@
-//! What may be typed. The doc comments here are the help texts.
+//! The command line. The doc comments of its types are the help texts.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,37 +8,37 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_duration;
 
-/// Where the configuration is unless named.
+/// Path of the configuration unless `--config` names another.
 pub(super) const CONFIG: &str = "/etc/buoy/buoy.toml";
-/// Where the daemon's socket is unless named.
+/// Path of the daemon's socket unless `--socket` names another.
 pub(super) const SOCKET: &str = "/run/buoy/control.sock";
-/// Where its socket for those who only read is.
+/// Path of its socket for clients that may only read.
 pub(super) const OBSERVERS_SOCKET: &str = "/run/buoy/status.sock";
 
 const EXAMPLES: &str = "\
 Examples:
-  buoy keygen /etc/buoy/cluster.key    make the cluster's key, then copy it to every node
-  buoy check                           is the file right? All faults at once
-  buoy status                          who is alive, who has which address and why
+  buoy keygen /etc/buoy/cluster.key    create the cluster key; copy it to every node
+  buoy check                           validate the file; reports all errors at once
+  buoy status                          which nodes are alive, who owns which address and why
   buoy drain                           move everything off this node before maintenance
-  buoy events --since 10m              what moved, when, and what caused it
+  buoy events --since 10m              what moved, when, and why
   sudo buoy lab                        a whole cluster on this machine, with failures
 
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 configuration refused, 4 daemon not reachable,
 5 request refused by the daemon.";
 
-/// Keeps floating IP addresses in service on exactly one of your hosts.
+/// Keep floating IP addresses in service on exactly one of your hosts.
 #[derive(Debug, Parser)]
 #[command(name = "buoy", version, after_help = EXAMPLES, arg_required_else_help = true)]
 #[command(max_term_width = 100, subcommand_required = true)]
 pub(super) struct Arguments {
-    /// The configuration file [default: /etc/buoy/buoy.toml]
+    /// Configuration file [default: /etc/buoy/buoy.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// The daemon's socket [default: /run/buoy/control.sock, see serve]
+    /// Socket of the daemon [default: /run/buoy/control.sock; see serve]
     #[arg(long, global = true, value_name = "SOCKET")]
     pub(super) socket: Option<PathBuf>,
-    /// Answer in JSON, one object on a line
+    /// Print JSON, one object per line
     #[arg(long, global = true)]
     pub(super) json: bool,
     #[command(subcommand)]
@@ -48,25 +48,25 @@ pub(super) struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// The daemon, in the foreground
+    /// Run the daemon in the foreground
     ///
-    /// SIGTERM and SIGINT hand every address to a live peer (2 s at most), let the hooks of that
-    /// end (4 s at most, from the signal) and end it. SIGHUP reads the configuration again.
+    /// On SIGTERM and SIGINT it hands every address over to a live peer (2 s at most), waits for the
+    /// hooks of these moves (4 s at most from the signal) and exits. On SIGHUP it reloads.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy run\n  buoy run --config ./buoy.toml --node lb1 \
         --runtime-dir /tmp/lb1 -v")]
     Run(Run),
-    /// Every node and every group: who is alive, who has what, since when and why
+    /// Show every node and every group: its state, its owner, since when and why
     ///
-    /// Any node knows all of it and answers the same.
+    /// Every node knows the whole cluster: ask any of them.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy status\n  buoy status --json | jq '.groups[].owner'")]
     Status,
-    /// What moved, when, and the cause in one sentence
+    /// Show what happened: what moved, when, and the cause in one sentence
     #[command(after_help = "Examples:\n  buoy events --since 10m\n  buoy events --follow --group \
         10.77.0.100")]
     Events(Events),
-    /// Why a group is where it is, and who would be next
+    /// Explain why a group is on its owner, and which nodes would be next
     #[command(after_help = "Example:\n  buoy explain 10.77.0.100")]
     Explain {
         /// The group: its name, POOL/NAME, or any of its addresses
@@ -74,100 +74,100 @@ pub(super) enum Command {
     },
     /// Move every group off a node and keep them off
     ///
-    /// Each group is handed over, without an outage. With drain_timeout in the configuration
-    /// it stays until the connections that it has now have ended or the time is up. Waits until the
-    /// node has no group, and shows how many, and how many connections, are left. The node stays
-    /// drained, over restarts too, until "buoy undrain".
+    /// Hands each group over without an outage. With drain_timeout in the configuration a group
+    /// stays until its present connections have ended or the timeout has expired. Waits until the
+    /// node has no groups, and shows how many groups and connections are left. The node stays
+    /// drained, also after a restart of its daemon, until "buoy undrain".
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy drain             this node\n  buoy drain lb2 \
-        --no-wait\n  buoy drain --now       do not wait for connections")]
+        --no-wait\n  buoy drain --now       without waiting for connections")]
     Drain {
-        /// Which node, and whether to wait.
+        /// The node, and whether to wait.
         #[command(flatten)]
         target: Target,
-        /// Move the groups at once, whatever connections they have
+        /// Move the groups at once, without waiting for connections
         #[arg(long)]
         now: bool,
     },
-    /// Let a node have groups again
+    /// Allow a drained node to own groups again
     #[command(after_help = "Examples:\n  buoy undrain           this node\n  buoy undrain lb2")]
     Undrain(Target),
-    /// Hand one group over to a node now
+    /// Hand one group over to a node
     #[command(after_help = "Example:\n  buoy move 10.77.0.100 lb2")]
     Move {
         /// The group: its name, POOL/NAME, or any of its addresses
         group: String,
-        /// The node that should have it
+        /// The node that should own it
         node: String,
-        /// Do not wait until it is there
+        /// Return at once, do not wait until it has moved
         #[arg(long)]
         no_wait: bool,
     },
-    /// What would move, before it does
+    /// Show what would move, without moving it
     ///
-    /// Without some nodes: if they were drained. With --config: if that file were in force on every
-    /// node. Computed by the daemon from what it knows now; nothing is done.
+    /// With --without: if these nodes were drained. With --config: if every node used that file.
+    /// The daemon computes it from its present state; nothing is changed.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy plan --without lb1,lb2\n  buoy plan --config \
         ./new.toml")]
     Plan {
-        /// Nodes to do without, separated by commas; this or --config is needed
+        /// Nodes to plan without, separated by commas; give this or --config
         #[arg(long, value_name = "NODE", value_delimiter = ',')]
         #[arg(conflicts_with = "config")]
         without: Vec<String>,
     },
-    /// Check a configuration file, without the daemon
+    /// Validate a configuration file without the daemon
     ///
-    /// Shows all faults at once, each with its line, key, value and what is allowed; without
-    /// faults, what the file means. Needs to read the key file, so run it as the same user.
+    /// Reports all faults at once, each with its line, key, value and what is allowed. Describes a
+    /// valid file. Reads the key file: run it as a user who may read that.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy check\n  buoy check ./new.toml && buoy reload")]
     Check {
-        /// The file [default: that of --config]
+        /// File to check [default: that of --config]
         #[arg(value_name = "CONFIG", conflicts_with = "config")]
         file: Option<PathBuf>,
     },
-    /// Make a configuration of keepalived's, of one or several hosts
+    /// Convert keepalived's configuration, of one or several hosts
     ///
-    /// Reads the files by keepalived's own rules, and writes one file for all nodes to standard
-    /// output or to --output, and to standard error what became of each keyword: carried over,
-    /// carried over otherwise, not needed, or not possible and what to do. What contradicts itself
-    /// is refused, and what is not in the files is asked for. @ID stands for "keepalived -i ID".
+    /// Reads the files by keepalived's own rules, writes one file for all nodes to standard output
+    /// or to --output, and reports to standard error what became of each keyword: carried over,
+    /// carried over differently, not needed, or not possible and what to do. Contradictions are
+    /// refused, and missing facts are asked for. @ID corresponds to "keepalived -i ID".
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy import lb1=lb1.conf lb2=lb2.conf --node \
         lb1=192.0.2.11 --node lb2=192.0.2.12 \\\n    --output buoy.toml\n  buoy import \
         /etc/keepalived/keepalived.conf@site1")]
     Import {
-        /// A file of keepalived for each host; NAME is that of the node
+        /// One keepalived file for each host; NAME is the name of its node
         #[arg(value_name = "[NAME=]FILE[@ID]", required = true)]
         files: Vec<String>,
-        /// Addresses of a node that are not in its file, or of one without a file
+        /// Addresses of a node that are not in its file, or that has no file
         #[arg(long = "node", value_name = "NAME=ADDRESS[,ADDRESS]")]
         #[arg(value_parser = super::import::node)]
         nodes: Vec<(String, Vec<std::net::IpAddr>)>,
-        /// The name of the cluster
+        /// Name of the cluster
         #[arg(long, value_name = "NAME", default_value = "imported")]
         cluster: String,
-        /// The file to write; one that exists is never overwritten
+        /// File to write; an existing file is never overwritten
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Make a fresh cluster key
+    /// Create a new cluster key
     ///
-    /// The file can be read by its owner only, and an existing one is never overwritten. Copy it
-    /// to every node.
+    /// Only its owner can read the file, and an existing file is never overwritten. Copy it to
+    /// every node.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Example:\n  buoy keygen /etc/buoy/cluster.key")]
     Keygen {
-        /// Where to write it
+        /// File to write
         #[arg(value_name = "PATH", default_value = "cluster.key")]
         path: PathBuf,
     },
-    /// Metrics for Prometheus, a page, and answers for balancers, over HTTP
+    /// Serve metrics for Prometheus, a status page and health checks over HTTP
     ///
-    /// A process of its own, which needs neither the configuration nor the key: it reads the
-    /// daemon's socket for those who only read [default: /run/buoy/status.sock]. Serves / (the
-    /// page), /metrics, /healthz, /ready?group=GROUP, /status.json and /events (SSE).
+    /// A separate process, which needs neither the configuration nor the key: it reads the daemon's
+    /// read-only socket [default: /run/buoy/status.sock]. Serves / (the page), /metrics, /healthz,
+    /// /ready?group=GROUP, /status.json and /events (SSE).
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy serve\n  buoy serve --listen 192.0.2.11:4749 \
         --allow-host lb1.example.net\n  buoy serve --print rules > buoy.rules.yml")]
@@ -184,33 +184,33 @@ pub(super) enum Command {
         #[arg(long)]
         detached: bool,
     },
-    /// Let the daemon read its configuration again
+    /// Reload the daemon's configuration
     ///
-    /// Applies the difference and prints it; what is not in the difference is not touched. A file
-    /// with faults is refused as a whole and changes nothing.
+    /// Applies what has changed in the file and prints it; the rest is not touched. A file with
+    /// faults is refused as a whole and changes nothing.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Example:\n  buoy check && buoy reload")]
     Reload,
-    /// A whole cluster on this machine, with failures to watch
+    /// Run a whole cluster on this machine and show its failovers
     ///
-    /// Builds the nodes and a client in network namespaces, runs a real daemon in each, then
-    /// kills, freezes, cuts and drains nodes while the client probes every address, and prints
-    /// what the client saw. Without a file it makes three nodes. Needs root, or a kernel that
-    /// allows user namespaces. Leaves nothing behind.
+    /// Builds the nodes and a client in network namespaces, runs a real daemon in each, then kills,
+    /// freezes, isolates and drains nodes while the client probes every address, and prints what the
+    /// client saw. Without a file it builds three nodes. Needs root, or a kernel that allows user
+    /// namespaces. Leaves nothing behind.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy lab\n  buoy lab ./buoy.toml\n  buoy lab --bench 20")]
     Lab {
-        /// The cluster to build [default: that of --config if given, else three nodes]
+        /// Cluster to build [default: that of --config if given, else three nodes]
         #[arg(value_name = "CONFIG", conflicts_with = "config")]
         file: Option<PathBuf>,
-        /// Repeat each failure so often and print a table of figures
+        /// Repeat each failure RUNS times and print a table of figures
         #[arg(long, value_name = "RUNS", conflicts_with_all = ["file", "config"])]
         #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
         bench: Option<u32>,
-        /// Measure the cases of mode majority instead
+        /// Measure mode majority instead
         #[arg(long, requires = "bench")]
         majority: bool,
-        /// Measure long quiet: own cost, busy processors, random loss; takes 12 minutes
+        /// Measure a quiet cluster: own cost, busy processors, random loss; takes 12 minutes
         #[arg(long, conflicts_with_all = ["file", "config", "bench"])]
         soak: bool,
     },
@@ -219,19 +219,19 @@ pub(super) enum Command {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// Which node this is [default: the one with an address of this host, or its host name]
+    /// Name of this node [default: the node with an address of this host, or its host name]
     #[arg(long, value_name = "NAME")]
     pub(super) node: Option<String>,
-    /// Directory for the sockets and what a restart needs; each daemon on a host needs its own
+    /// Directory for sockets and for state that survives a restart; each daemon needs its own
     #[arg(long, value_name = "DIRECTORY", default_value = "/run/buoy")]
     pub(super) runtime_dir: PathBuf,
-    /// Directory for what must outlast a reboot [default: see buoy(8)]
+    /// Directory for state that survives a reboot [default: see buoy(8)]
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) state_dir: Option<PathBuf>,
-    /// How log lines look [default: text, or json with --json]
+    /// Format of log lines [default: text, or json with --json]
     #[arg(long, value_name = "FORMAT")]
     pub(super) log_format: Option<LogFormat>,
-    /// Log details as well, not only changes
+    /// Log details, not only changes
     #[arg(short, long)]
     pub(super) verbose: bool,
 }
@@ -239,35 +239,35 @@ pub(super) struct Run {
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Where to listen; whoever reaches it can read everything, and change nothing
+    /// Where to listen; every host that reaches it can read everything and change nothing
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4749")]
     pub(super) listen: SocketAddr,
-    /// A name under which it may be asked, besides localhost and addresses; may be repeated
+    /// Host name to accept in requests, besides localhost and addresses; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(super) allow_host: Vec<String>,
-    /// Print alert rules for Prometheus, a dashboard for Grafana, or the list of metrics, and end
+    /// Print Prometheus alert rules, a Grafana dashboard or the list of metrics, and exit
     #[arg(long, value_name = "WHAT")]
     pub(super) print: Option<Print>,
-    /// How log lines look [default: text, or json with --json]
+    /// Format of log lines [default: text, or json with --json]
     #[arg(long, value_name = "FORMAT")]
     pub(super) log_format: Option<LogFormat>,
-    /// Log every client that goes as well
+    /// Log also every client that disconnects
     #[arg(short, long)]
     pub(super) verbose: bool,
 }
 
-/// What is made from the table of metrics.
+/// Output generated from the table of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Print {
     /// Alert rules.
     Rules,
-    /// A dashboard.
+    /// Dashboard.
     Dashboard,
-    /// The table itself.
+    /// List of metrics.
     Metrics,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
     /// For people.
@@ -279,13 +279,13 @@ pub(super) enum LogFormat {
 /// Arguments of `events`.
 #[derive(Debug, Args)]
 pub(super) struct Events {
-    /// Go on with what happens from now on
+    /// Keep printing new events
     #[arg(long)]
     pub(super) follow: bool,
-    /// Only what concerns this group
+    /// Print only events of this group
     #[arg(long, value_name = "GROUP")]
     pub(super) group: Option<String>,
-    /// Only the last so much time, such as 90s, 10m, 2h or 1d
+    /// Print only events of the last DURATION, such as 90s, 10m, 2h or 1d
     #[arg(long, value_name = "DURATION", value_parser = since)]
     pub(super) since: Option<Duration>,
 }
@@ -295,16 +295,17 @@ pub(super) struct Events {
 pub(super) struct Target {
     /// The node [default: the one whose daemon is asked]
     pub(super) node: Option<String>,
-    /// Do not wait until it is done (undrain is done at once)
+    /// Return at once, do not wait until it is done (undrain never waits)
     #[arg(long)]
     pub(super) no_wait: bool,
 }
 
-/// A duration, or why it is none and what to type.
+/// Parses a duration; the error says what to type.
 fn since(text: &str) -> Result<Duration, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
     if let Some(days) = days {
         return Ok(Duration::from_secs(u64::from(days) * 86_400));
     }
-    parse_duration(text).map_err(|fault| format!("{fault}; write it like 90s, 10m, 2h or 1d"))
+    parse_duration(text)
+        .map_err(|fault| format!("{fault}; write a duration like 90s, 10m, 2h or 1d"))
 }

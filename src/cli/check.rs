@@ -54,7 +54,7 @@ fn keepalived_instead(path: &Path) -> Option<Refused> {
         key: String::new(),
         value: String::new(),
         problem: "is a configuration of keepalived, not of buoy".to_owned(),
-        remedy: format!("make one of it with: buoy import {}", path.display()),
+        remedy: format!("convert it with: buoy import {}", path.display()),
     };
     Some(Refused { path: path.to_owned(), faults: vec![fault] })
 }
@@ -94,7 +94,7 @@ fn write_summary(
     let timing = &config.timing;
     writeln!(
         out,
-        "\ntiming: profile {}, heartbeat {}, death after {} missed, which is {}",
+        "\ntiming: profile {}, heartbeat {}, detection after {} missed, which is {}",
         config.profile,
         show_duration(timing.heartbeat),
         timing.misses,
@@ -102,7 +102,7 @@ fn write_summary(
     )?;
     writeln!(
         out,
-        "        a node starts to serve after {} to {}, or {} if it hears nobody",
+        "        a node starts to serve after {} to {}, or {} if it hears no peer",
         show_duration(timing.maturity_min),
         show_duration(timing.maturity_max),
         show_duration(timing.solo_wait)

@@ -160,7 +160,7 @@ fn write_new(path: &Path, text: &str) -> Result<(), String> {
     let opened = options.write(true).create_new(true).mode(0o640).open(path);
     let mut file = opened.map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
-            format!("{} exists and is not overwritten; name another file", path.display())
+            format!("{} exists and is never overwritten; name another file", path.display())
         } else {
             format!("{} cannot be written: {error}", path.display())
         }
@@ -188,7 +188,7 @@ fn write_refusal(import: &Import, err: &mut dyn Write) -> io::Result<()> {
 fn write_repaired(import: &Import, err: &mut dyn Write) -> io::Result<()> {
     let mut repaired = import.faults.iter().filter(|fault| !fault.refuses).peekable();
     if repaired.peek().is_some() {
-        writeln!(err, "\nwhat keepalived repairs or ignores itself:")?;
+        writeln!(err, "\nwhat keepalived itself repairs or ignores:")?;
     }
     for fault in repaired {
         writeln!(err, "{fault}")?;
@@ -198,7 +198,7 @@ fn write_repaired(import: &Import, err: &mut dyn Write) -> io::Result<()> {
 
 fn write_notes(import: &Import, err: &mut dyn Write) -> io::Result<()> {
     if !import.notes.is_empty() {
-        writeln!(err, "\nwhat to know:")?;
+        writeln!(err, "\nnotes:")?;
     }
     for note in &import.notes {
         writeln!(err, "- {}{}", note.text, places(&note.places))?;
@@ -220,7 +220,7 @@ fn places(places: &[Place]) -> String {
 }
 
 fn write_report(import: &Import, err: &mut dyn Write) -> io::Result<()> {
-    writeln!(err, "every statement, and what became of it:")?;
+    writeln!(err, "every statement and what became of it:")?;
     for verdict in Verdict::ALL {
         let entries: Vec<_> =
             import.entries.iter().filter(|entry| entry.verdict == verdict).collect();

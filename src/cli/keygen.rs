@@ -16,14 +16,14 @@ use super::{Failure, Streams};
 pub(super) fn run(path: &Path, json: bool, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let mut secret = [0; 32];
     if let Err(error) = OsRng.try_fill_bytes(&mut secret) {
-        let reason = format!("the system gives no random bytes: {error}");
+        let reason = format!("no random bytes from the system: {error}");
         return failed("no_random_bytes", &reason, json, streams);
     }
     let shown = path.display();
     if let Err(error) = write_new_key(path, &secret) {
         let (code, reason) = if error.kind() == io::ErrorKind::AlreadyExists {
             let remedy = "name another file, or remove it if no node uses it";
-            ("exists", format!("{shown} exists and is not overwritten; {remedy}"))
+            ("exists", format!("{shown} exists and is never overwritten; {remedy}"))
         } else {
             ("not_written", format!("{shown} cannot be written: {error}"))
         };

@@ -119,7 +119,7 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             ask(Question::Move { group, node, wait: !no_wait }, streams)
         }
         Command::Plan { without } if without.is_empty() && config.is_none() => {
-            let words = "say what to plan: --without NODE,... or --config FILE";
+            let words = "name what to plan: --without NODE,... or --config FILE";
             writeln!(streams.err, "error: {words}\n\nFor more, try 'buoy plan --help'.")?;
             Ok(Exit::Usage)
         }

@@ -13,9 +13,9 @@ const WRITE_ADDRESS: &str = "write it like \"10.77.0.100\" or \"fd77::100\"";
 /// A virtual address with its prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Vip {
-    /// The address.
+    /// IP address, without a zone.
     pub address: IpAddr,
-    /// The prefix length it is added with; 32 or 128 unless written.
+    /// Prefix length to add it with; 32 or 128 unless written.
     pub prefix: u8,
 }
 
@@ -37,12 +37,12 @@ pub(super) fn vip(text: &At<String>, interface: bool, findings: &mut Findings) -
     };
     let address = address(text, host, findings)?;
     if address.is_loopback() {
-        let remedy = "choose an address of the network that the clients are in";
+        let remedy = "write an address in the network of the clients";
         findings.refuse(&text.place, "is a loopback address, which no client reaches", remedy);
         return None;
     }
     if is_link_local_v6(address) && !interface {
-        let problem = "is link-local, so that the interface must be said";
+        let problem = "is link-local, so it needs an interface";
         findings.refuse(&text.place, problem, "write interface = \"...\" for this pool or group");
         return None;
     }
@@ -64,13 +64,13 @@ pub(super) fn vip(text: &At<String>, interface: bool, findings: &mut Findings) -
 /// Reads the address of a node on one heartbeat path.
 pub(super) fn node_address(text: &At<String>, findings: &mut Findings) -> Option<IpAddr> {
     if text.value.contains('/') {
-        let remedy = "write the address alone; prefix lengths belong to vips";
+        let remedy = "write the address alone; only vips have prefix lengths";
         findings.refuse(&text.place, "has a prefix length", remedy);
         return None;
     }
     let address = address(text, &text.value, findings)?;
     if is_link_local_v6(address) {
-        let problem = "is link-local, so that it means another interface on every node";
+        let problem = "is link-local, which means a different interface on every node";
         findings.refuse(&text.place, problem, "give the nodes unique local addresses (fd00::/8)");
         return None;
     }
@@ -110,7 +110,7 @@ fn prefix_length(
     match prefix.parse() {
         Ok(prefix) if (1..=most).contains(&prefix) => Some(prefix),
         Ok(_) | Err(_) => {
-            let problem = format!("has {prefix:?} for a prefix length");
+            let problem = format!("has the prefix length {prefix:?}");
             findings.refuse(&text.place, problem, format!("write /1 to /{most}, or none"));
             None
         }

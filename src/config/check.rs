@@ -116,6 +116,6 @@ fn profile_name(profile: Timing) -> &'static str {
 fn warn_alone(nodes: &[file::Node], findings: &mut Findings) {
     let [only] = nodes else { return };
     if let Some(name) = &only.name {
-        findings.warn(&name.place, "the only node: there is nobody to take over from it");
+        findings.warn(&name.place, "the only node: no other node could take over");
     }
 }

@@ -32,106 +32,106 @@ const TYPES: [(&str, &[&str]); 9] = [
     ("exec", &["command", "user"]),
 ];
 
-/// Where a check connects to.
+/// Address that a check connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// TCP.
+    /// IP address and TCP port.
     Tcp(SocketAddr),
-    /// A stream socket in the file system.
+    /// Path of a Unix stream socket.
     Unix(PathBuf),
 }
 
-/// What is looked at.
+/// Type of a check and its own settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckKind {
-    /// A connection is accepted.
+    /// `tcp`: a connection is accepted.
     Tcp {
-        /// By whom.
+        /// Where to connect to.
         at: Endpoint,
     },
-    /// A server answers as expected.
+    /// `http`: a server answers as expected.
     Http(Box<HttpCheck>),
-    /// A HAProxy says of itself that it works.
+    /// `haproxy`: HAProxy reports that it works.
     Haproxy {
-        /// Its stats socket.
+        /// Stats socket of HAProxy.
         at: Endpoint,
-        /// Frontends that must be open.
+        /// Names of frontends that must be open.
         frontends: Vec<String>,
-        /// Backends that must have a server that is up.
+        /// Names of backends that must have a server that is up.
         backends: Vec<String>,
     },
-    /// A process is there.
+    /// `process`: a process runs.
     Process(ProcessNamed),
-    /// systemd says that a unit is active.
+    /// `systemd`: a unit is active.
     Systemd {
-        /// The unit.
+        /// Full name of the unit, such as `haproxy.service`.
         unit: String,
     },
-    /// A file is there, or is not, or holds a number.
+    /// `file`: a file exists, does not exist, or holds a number.
     File {
-        /// The file.
+        /// Absolute path.
         file: PathBuf,
-        /// What is expected of it.
+        /// Condition for success.
         wanted: FileWanted,
     },
-    /// A host on the network answers.
+    /// `gateway`: a host on the network answers.
     Gateway {
-        /// The host.
+        /// Address of the host.
         address: IpAddr,
-        /// Where it is asked; `None` is where the route to it leads.
+        /// Interface to ask on; `None` is that of the route to it.
         interface: Option<String>,
-        /// How it is asked.
+        /// Ping or ARP.
         ask: Question,
     },
-    /// The kernel has a route.
+    /// `route`: the kernel has a route.
     Route {
-        /// To this address.
+        /// Destination.
         address: IpAddr,
-        /// It must lead through this interface; `None` is any.
+        /// Interface that the route must use; `None` is any.
         interface: Option<String>,
-        /// It must be without a gateway.
+        /// Whether the route must be without a gateway.
         connected: bool,
     },
-    /// A program ends with status 0.
+    /// `exec`: a program exits with status 0.
     Exec {
         /// Absolute path of the program and its arguments.
         command: Vec<String>,
-        /// Whose rights it has; `None` is the user of the daemon.
+        /// User to run it as; `None` is the user of the daemon.
         user: Option<String>,
     },
 }
 
-/// How a process is found.
+/// How the process of a check is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessNamed {
-    /// Its number stands in this file.
+    /// By its PID file.
     Pidfile(PathBuf),
-    /// It has this name, at most 15 bytes as in `/proc/PID/comm`.
+    /// By its name, at most 15 bytes, as in `/proc/PID/comm`.
     Name(String),
 }
 
-/// What is expected of a file.
+/// Condition on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileWanted {
     /// It exists.
     Present,
     /// It does not exist.
     Absent,
-    /// It holds a whole number from the first to the second, both included.
+    /// It holds a whole number in this range, bounds included.
     Number(i64, i64),
 }
 
-/// How a host is asked.
+/// How a check asks a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// ICMP echo.
+    /// ICMP echo request.
     Ping,
-    /// ARP; for IPv4 only.
+    /// ARP request; IPv4 only.
     Arp,
 }
 
 impl CheckKind {
-    /// The word of the file for this type.
+    /// Returns the name of the type in the file.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -210,7 +210,7 @@ pub(super) fn required_endpoint(
     }
     let address = at.value.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
     if address.is_none() {
-        findings.refuse(&at.place, "is not a place to connect to", WANTED);
+        findings.refuse(&at.place, "is not an address to connect to", WANTED);
     }
     address.map(Endpoint::Tcp)
 }
@@ -226,11 +226,11 @@ fn read_haproxy(section: &Section<'_>, findings: &mut Findings) -> Option<CheckK
 }
 
 fn proxies(section: &Section<'_>, key: &str, findings: &mut Findings) -> Vec<String> {
-    let wanted = "write a list of names as in the balancer's own file, like [\"www\"]";
+    let wanted = "write a list of names as in HAProxy's configuration, like [\"www\"]";
     let Some(entry) = section.entry(key) else { return Vec::new() };
     let names = texts(&entry, wanted, findings);
     if names.len() > PROXIES_MAX {
-        let problem = format!("has {} names, and {PROXIES_MAX} are the most", names.len());
+        let problem = format!("has {} names, but at most {PROXIES_MAX} are allowed", names.len());
         findings.refuse(&entry.place(), problem, "write several checks");
     }
     // They come back in lines separated by commas.
@@ -266,11 +266,11 @@ fn read_process(section: &Section<'_>, findings: &mut Findings) -> Option<Proces
             fits.then_some(ProcessNamed::Name(name.value))
         }
         (Some(_), Some(both)) => {
-            findings.refuse(&both.place(), "stands beside pidfile", "keep one of them");
+            findings.refuse(&both.place(), "cannot be combined with pidfile", "keep one of them");
             None
         }
         (None, None) => {
-            findings.refuse(section.place(), "does not say which process", wanted);
+            findings.refuse(section.place(), "does not name the process", wanted);
             None
         }
     }
@@ -280,7 +280,11 @@ fn read_process(section: &Section<'_>, findings: &mut Findings) -> Option<Proces
 pub(super) fn absolute(path: At<String>, findings: &mut Findings) -> Option<PathBuf> {
     let good = path.value.starts_with('/') && !path.value.contains('\0');
     if !good {
-        findings.refuse(&path.place, "is not an absolute path", "write it from the root: \"/...\"");
+        findings.refuse(
+            &path.place,
+            "is not an absolute path",
+            "write a path that begins with \"/\"",
+        );
     }
     good.then(|| PathBuf::from(path.value))
 }
@@ -309,7 +313,7 @@ fn read_file(section: &Section<'_>, findings: &mut Findings) -> Option<CheckKind
         (false, None, None) => FileWanted::Present,
         (true, None, None) => FileWanted::Absent,
         (true, Some(at), _) | (true, None, Some(at)) => {
-            let problem = "stands beside absent = true: an absent file holds no number";
+            let problem = "cannot be combined with absent = true: an absent file holds no number";
             findings.refuse(&at.place, problem, "keep one of them");
             FileWanted::Absent
         }
@@ -317,7 +321,11 @@ fn read_file(section: &Section<'_>, findings: &mut Findings) -> Option<CheckKind
             let from = least.as_ref().map_or(i64::MIN, |at| at.value);
             let to = most.as_ref().map_or(i64::MAX, |at| at.value);
             if let Some(most) = most.as_ref().filter(|_| from > to) {
-                findings.refuse(&most.place, "is below at_least", "no number would do; mend one");
+                findings.refuse(
+                    &most.place,
+                    "is below at_least",
+                    "correct one of them: no number satisfies both",
+                );
             }
             FileWanted::Number(from, to)
         }
@@ -342,7 +350,7 @@ fn read_gateway(section: &Section<'_>, findings: &mut Findings) -> Option<CheckK
         Some("arp") => Question::Arp,
         Some(other) => {
             let place = ask.as_ref().map(|ask| ask.place.clone()).unwrap_or_default();
-            findings.refuse(&place, "is not a question", suggestion(other, &["ping", "arp"]));
+            findings.refuse(&place, "is not a way to ask", suggestion(other, &["ping", "arp"]));
             Question::Ping
         }
     };
@@ -368,7 +376,7 @@ pub(super) fn read_command(section: &Section<'_>, findings: &mut Findings) -> Op
         return None;
     };
     if words.len() > WORDS_MAX {
-        let problem = format!("has {} words, and {WORDS_MAX} are the most", words.len());
+        let problem = format!("has {} words, but at most {WORDS_MAX} are allowed", words.len());
         findings.refuse(&place, problem, "write a script");
     }
     if let Some(word) = words.iter().find(|word| word.value.contains('\0')) {

@@ -35,38 +35,38 @@ const FALL_DEFAULT: u16 = 3;
 /// One check, without illegal values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckConfig {
-    /// Its name, unique.
+    /// Unique name.
     pub name: String,
-    /// What is looked at.
+    /// What is checked.
     pub kind: CheckKind,
-    /// Time between two looks, 50 ms to an hour.
+    /// Time between two runs, 50 ms to 1 h.
     pub interval: Duration,
-    /// A look that takes longer has failed; 10 ms to a minute.
+    /// Time after which a run counts as failed, 10 ms to 60 s.
     pub timeout: Duration,
-    /// Good looks in a row after which a failing check passes, 1 to 100.
+    /// Successful runs in a row after which a failing check passes, 1 to 100.
     pub rise: u16,
-    /// Bad looks in a row after which a passing check fails, 1 to 100.
+    /// Failed runs in a row after which a passing check fails, 1 to 100.
     pub fall: u16,
-    /// How long it fails at least once it does, 0 to a day.
+    /// Shortest time for which it fails once it does, 0 to 24 h.
     pub dwell: Duration,
-    /// What its failure means.
+    /// Consequence of its failure.
     pub effect: Effect,
-    /// The pools it is about; at least one, sorted.
+    /// Names of the pools to which it applies; at least one, sorted.
     pub pools: Vec<String>,
 }
 
-/// What the failure of a check means.
+/// Consequence of a failing check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effect {
-    /// The node cannot own the pool's groups.
+    /// The node must not own the groups of the pools.
     #[default]
     Require,
-    /// It owns them only if nobody better can.
+    /// The node owns them only if no node that passes can.
     Prefer,
 }
 
 impl Effect {
-    /// As it is written in the file.
+    /// Returns the word in the file.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -94,7 +94,7 @@ pub(super) struct Raw {
 /// Reads one table.
 pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Raw {
     section.finish(findings);
-    let wanted = "write a list of pool names, like [\"web\"], or leave it out for all pools";
+    let wanted = "write a list of pool names, like [\"web\"], or leave the key out for all pools";
     let list = section.entry("pools");
     let pools = list.and_then(|list| {
         let elements = list.list(wanted, findings)?;
@@ -130,21 +130,24 @@ pub(super) fn check(
     let mut execs = 0;
     for (index, one) in raw.iter().enumerate() {
         if index == CHECKS_MAX {
-            let problem = format!("is check {}, and {CHECKS_MAX} are the most", index + 1);
-            findings.refuse(&one.place, problem, "put several questions into one program");
+            let problem = format!("is check {}, but at most {CHECKS_MAX} are allowed", index + 1);
+            findings.refuse(&one.place, problem, "do several checks in one program");
         }
         execs += usize::from(matches!(one.kind, Some(CheckKind::Exec { .. })));
         if execs == EXEC_CHECKS_MAX + 1 && matches!(one.kind, Some(CheckKind::Exec { .. })) {
-            let problem = format!("is the {execs}th of type exec, {EXEC_CHECKS_MAX} at most");
-            findings.refuse(&one.place, problem, "put several questions into one program");
+            let problem =
+                format!("is check {execs} of type exec, but at most {EXEC_CHECKS_MAX} are allowed");
+            findings.refuse(&one.place, problem, "do several checks in one program");
         }
         checks.extend(check_one(one, pools, &mut seen, findings));
     }
     let about: BTreeSet<&String> = checks.iter().flat_map(|check| &check.pools).collect();
     if let Some(first) = raw.first().filter(|_| about.len() > FITNESS_MAX) {
-        let problem =
-            format!("and the others are about {} pools, {FITNESS_MAX} at most", about.len());
-        let remedy = "name the pools that need a check, or put pools together";
+        let problem = format!(
+            "and the other checks apply to {} pools, but at most {FITNESS_MAX} are allowed",
+            about.len()
+        );
+        let remedy = "name only the pools that need a check, or merge pools";
         findings.refuse(&first.place, problem, remedy);
     }
     check_movable(raw, &checks, (pools, nodes), findings);
@@ -161,7 +164,7 @@ fn check_one(
     if let Some(name) = name
         && !seen.insert(name.value.clone())
     {
-        findings.refuse(&name.place, "is the name of another check too", "rename one of them");
+        findings.refuse(&name.place, "is also the name of another check", "rename one of them");
     }
     let interval = length(raw.interval.as_ref(), INTERVAL, findings).unwrap_or(INTERVAL_DEFAULT);
     let timeout = length(raw.timeout.as_ref(), TIMEOUT, findings);
@@ -201,14 +204,14 @@ fn check_pools(raw: &Raw, pools: &[(String, bool)], findings: &mut Findings) -> 
     let all = || pools.iter().map(|(name, _)| name.clone());
     let Some((place, names)) = &raw.pools else { return all().collect() };
     if place.shown.trim_matches(['[', ']', ' ']).is_empty() {
-        let remedy = "name the pools it is about, or leave the key out for all of them";
+        let remedy = "name the pools to which it applies, or leave the key out for all pools";
         findings.refuse(place, "is empty: the check could never move anything", remedy);
     }
     let mut about = BTreeSet::new();
     for name in names {
         check_pool_name(name, pools, findings);
         if !about.insert(name.value.clone()) {
-            findings.refuse(&name.place, "stands here twice", "name each pool once");
+            findings.refuse(&name.place, "is listed twice", "list each pool once");
         }
     }
     about.into_iter().collect()
@@ -253,9 +256,8 @@ fn check_movable(
             "can never move anything ({}): {only} is the only node that may own",
             stuck.join(", ")
         );
-        let remedy = "add a [[node]] that may own, remove the checks, or write last_resort = \
-                      \"release\" at the pool to have no address answered while a required check \
-                      fails";
+        let remedy = "add a [[node]] that may own, remove the checks, or write last_resort = \"release\" \
+             in the pool so that its addresses are not answered while a required check fails";
         findings.refuse(&first.place, problem, remedy);
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn tickled(number: Option<&At<i64>>, findings: &mut Findings) -> usiz
         Some(wanted) => wanted,
         None => {
             let remedy = format!("write a whole number from 0 (off) to {TICKLED_MAX}");
-            findings.refuse(&number.place, "is not a number of connections to share", remedy);
+            findings.refuse(&number.place, "is not a number of connections", remedy);
             TICKLED
         }
     }

@@ -1,233 +1,124 @@
 //! What is different between two files, for `buoy reload` and its report.
 //!
-//! The daemon applies exactly these; a group that no change names is not touched. Everything may
-//! change while the daemon runs but the name of the cluster, which its sessions are bound to.
+//! The daemon applies exactly these; a group that no change names is not touched. A running daemon
+//! can apply everything except a new name of the cluster, to which its sessions are bound.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::protocol::Timing;
-
 use super::duration::show_duration;
 use super::voters::voters_changed;
 use super::vrrp;
-use super::{Config, GroupConfig, HaproxyConfig, KernelLease, NodeConfig, Role};
+use super::{
+    CheckConfig, Config, Endpoint, GroupConfig, HaproxyConfig, HookConfig, NodeConfig, Role,
+};
 
-/// One difference between the file that is in use and the one to use.
+/// One difference between the configuration in use and another, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The cluster has another name. Only a restart can apply this.
-    Cluster {
-        /// Name in use.
-        from: String,
-        /// Name in the file.
-        to: String,
-    },
-    /// Others vote on the leases of pools in mode `majority`. Each node votes under the new list when
-    /// a majority of the voters of the old one goes by it.
-    Voters {
-        /// Names in use.
-        from: String,
-        /// Names in the file.
-        to: String,
-    },
-    /// Heartbeats go to another port.
-    Port {
-        /// Port in use.
-        from: u16,
-        /// Port in the file.
-        to: u16,
-    },
-    /// Running without the gate in nf_tables is allowed or forbidden.
-    KernelLease {
-        /// In use.
-        from: KernelLease,
-        /// In the file.
-        to: KernelLease,
-    },
-    /// A setting of the cluster has another value.
-    Setting {
-        /// Its key.
-        key: &'static str,
-        /// Value in use.
-        from: String,
-        /// Value in the file.
-        to: String,
-    },
-    /// Placement goes by how busy nodes are, or no longer.
-    LoadAware {
-        /// In the file.
-        to: bool,
-    },
-    /// Keys were added, removed or replaced, or another is active.
-    Keys {
-        /// Ids of the keys to accept, the active one first.
-        ids: Vec<u8>,
-    },
-    /// One time or limit has another value.
-    Timing {
-        /// Its key.
-        key: &'static str,
-        /// Value in use.
-        from: String,
-        /// Value in the file.
-        to: String,
-    },
-    /// There is a new node.
-    NodeAdded {
-        /// Its name.
-        node: String,
-    },
-    /// A node is no longer there.
-    NodeRemoved {
-        /// Its name.
-        node: String,
-    },
-    /// A node is described differently.
-    NodeChanged {
-        /// Its name.
-        node: String,
-        /// What is different, in words.
-        what: String,
-    },
-    /// There is a new group.
-    GroupAdded {
-        /// Its name.
-        group: String,
-    },
-    /// A group is no longer there.
-    GroupRemoved {
-        /// Its name.
-        group: String,
-    },
-    /// A group with the same first address is described differently.
-    GroupChanged {
-        /// Its name in the file.
-        group: String,
-        /// What is different, in words.
-        what: String,
-    },
-    /// A check was added, removed or changed.
-    Check {
-        /// Its name.
-        check: String,
-        /// `added`, `removed` or `changed`.
-        what: &'static str,
-    },
-    /// A hook was added, removed or changed.
-    Hook {
-        /// Its name; `order` if only that changed.
-        hook: String,
-        /// `added`, `removed` or `changed`.
-        what: &'static str,
-    },
+pub struct Change {
+    text: String,
+    refused: bool,
 }
 
 impl Change {
-    /// Whether a running daemon must not apply this; its text says what to do instead.
+    /// Returns whether a running daemon cannot apply this; its text says what to do instead.
     #[must_use]
-    pub fn is_refused(&self) -> bool {
-        matches!(self, Self::Cluster { .. })
+    pub const fn is_refused(&self) -> bool {
+        self.refused
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cluster { from, to } => {
-                write!(out, "cluster renamed from {from} to {to}: needs a restart")
-            }
-            Self::Voters { from, to } => write!(
-                out,
-                "voters changed from {from} to {to} under mode majority: they vote when a majority \
-                 of the old ones has reloaded"
-            ),
-            Self::Port { from, to } => write!(out, "port changed from {from} to {to}"),
-            Self::KernelLease { from, to } => {
-                write!(out, "kernel_lease changed from {} to {}", from.word(), to.word())
-            }
-            Self::LoadAware { to } => write!(out, "load_aware changed to {to}"),
-            Self::Keys { ids } => {
-                let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-                write!(out, "keys changed, now {} with the first active", ids.join(", "))
-            }
-            Self::Setting { key, from, to } => write!(out, "{key} changed from {from} to {to}"),
-            Self::Timing { key, from, to } => {
-                write!(out, "timing {key} changed from {from} to {to}")
-            }
-            Self::NodeAdded { node } => write!(out, "node {node} added"),
-            Self::NodeRemoved { node } => write!(out, "node {node} removed"),
-            Self::NodeChanged { node, what } => write!(out, "node {node} changed: {what}"),
-            Self::GroupAdded { group } => write!(out, "group {group} added"),
-            Self::GroupRemoved { group } => write!(out, "group {group} removed"),
-            Self::GroupChanged { group, what } => write!(out, "group {group} changed: {what}"),
-            Self::Check { check, what } => write!(out, "check {check} {what}"),
-            Self::Hook { hook, what } => write!(out, "hook {hook} {what}"),
-        }
+        out.write_str(&self.text)
     }
 }
 
 /// Compares the configuration in use with another; empty if they mean the same.
 #[must_use]
 pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
-    let mut changes = Vec::new();
-    if old.cluster != new.cluster {
-        changes.push(Change::Cluster { from: old.cluster.clone(), to: new.cluster.clone() });
+    let (from, to) = (&old.cluster, &new.cluster);
+    let renamed = (from != to).then(|| Change {
+        text: format!("cluster renamed from {from} to {to}: needs a restart"),
+        refused: true,
+    });
+    let voters = voters_changed(old, new).map(|(from, to)| {
+        format!(
+            "voters changed from {from} to {to} in mode majority: the new list takes effect when a \
+             majority of the old voters has reloaded"
+        )
+    });
+    let keys = (old.keys != new.keys).then(|| keys(new));
+    let (checks, hooks) = (checks(&old.checks, &new.checks), hooks(&old.hooks, &new.hooks));
+    let texts = voters
+        .into_iter()
+        .chain(settings(old, new))
+        .chain(keys)
+        .chain(nodes(&old.nodes, &new.nodes))
+        .chain(groups(&old.groups, &new.groups))
+        .chain(checks)
+        .chain(hooks);
+    renamed.into_iter().chain(texts.map(|text| Change { text, refused: false })).collect()
+}
+
+/// The single values of `[cluster]`, `[haproxy]` and `[timing]`, as they are shown.
+fn shown(config: &Config) -> [(&'static str, String); 19] {
+    let timing = &config.timing;
+    [
+        ("port", config.port.to_string()),
+        ("kernel_lease", config.kernel_lease.word().to_owned()),
+        ("restart", config.restart.word().to_owned()),
+        ("load_aware", config.load_aware.to_string()),
+        ("tickle_connections_max", config.tickle_connections_max.to_string()),
+        ("drain_timeout", show_duration(config.drain_timeout)),
+        ("haproxy", config.haproxy.as_ref().map_or("none".to_owned(), haproxy)),
+        ("preserve_connections", config.preserve.map_or("off".to_owned(), show_duration)),
+        ("timing heartbeat", show_duration(timing.heartbeat)),
+        ("timing offer_wait", show_duration(timing.offer_wait)),
+        ("timing retry", show_duration(timing.retry)),
+        ("timing rank_skew", show_duration(timing.rank_skew)),
+        ("timing unclaimed_wait", show_duration(timing.unclaimed_wait)),
+        ("timing maturity_min", show_duration(timing.maturity_min)),
+        ("timing maturity_max", show_duration(timing.maturity_max)),
+        ("timing solo_wait", show_duration(timing.solo_wait)),
+        ("timing announce_refresh", show_duration(timing.announce_refresh)),
+        ("timing misses", timing.misses.to_string()),
+        ("timing announce_rate", timing.announce_rate.to_string()),
+    ]
+}
+
+fn haproxy(haproxy: &HaproxyConfig) -> String {
+    match &haproxy.at {
+        Endpoint::Tcp(at) => format!("{} of {at}", haproxy.list),
+        Endpoint::Unix(at) => format!("{} of {}", haproxy.list, at.display()),
     }
-    if let Some((from, to)) = voters_changed(old, new) {
-        changes.push(Change::Voters { from, to });
+}
+
+fn settings(old: &Config, new: &Config) -> impl Iterator<Item = String> {
+    let pairs = shown(old).into_iter().zip(shown(new));
+    pairs
+        .filter(|((_, from), (_, to))| from != to)
+        .map(|((key, from), (_, to))| format!("{key} changed from {from} to {to}"))
+}
+
+fn keys(new: &Config) -> String {
+    let others = new.keys.all.iter().map(|(id, _)| *id).filter(|id| *id != new.keys.active);
+    let ids = std::iter::once(new.keys.active).chain(others).map(|id| id.to_string());
+    format!("keys changed, now {} with the first active", ids.collect::<Vec<_>>().join(", "))
+}
+
+fn checks(old: &[CheckConfig], new: &[CheckConfig]) -> Vec<String> {
+    let found = each(old, new, |check| &check.name).into_iter();
+    found.map(|(check, what)| format!("check {check} {what}")).collect()
+}
+
+fn hooks(old: &[HookConfig], new: &[HookConfig]) -> Vec<String> {
+    let mut found = each(old, new, |hook| &hook.name);
+    if found.is_empty() && old != new {
+        found.push(("order".to_owned(), "changed"));
     }
-    if old.port != new.port {
-        changes.push(Change::Port { from: old.port, to: new.port });
-    }
-    if old.kernel_lease != new.kernel_lease {
-        changes.push(Change::KernelLease { from: old.kernel_lease, to: new.kernel_lease });
-    }
-    if old.restart != new.restart {
-        let (from, to) = (old.restart.word().to_owned(), new.restart.word().to_owned());
-        changes.push(Change::Setting { key: "restart", from, to });
-    }
-    if old.load_aware != new.load_aware {
-        changes.push(Change::LoadAware { to: new.load_aware });
-    }
-    if old.keys != new.keys {
-        let others = new.keys.all.iter().map(|(id, _)| *id).filter(|id| *id != new.keys.active);
-        changes
-            .push(Change::Keys { ids: std::iter::once(new.keys.active).chain(others).collect() });
-    }
-    if old.tickle_connections_max != new.tickle_connections_max {
-        let (from, to) = (old.tickle_connections_max, new.tickle_connections_max);
-        let (from, to) = (from.to_string(), to.to_string());
-        changes.push(Change::Setting { key: "tickle_connections_max", from, to });
-    }
-    if old.drain_timeout != new.drain_timeout {
-        let (from, to) = (show_duration(old.drain_timeout), show_duration(new.drain_timeout));
-        changes.push(Change::Setting { key: "drain_timeout", from, to });
-    }
-    if old.haproxy != new.haproxy {
-        let shown = |haproxy: &Option<HaproxyConfig>| {
-            haproxy.as_ref().map_or("none".to_owned(), |it| it.list.clone())
-        };
-        let (from, to) = (shown(&old.haproxy), shown(&new.haproxy));
-        changes.push(Change::Setting { key: "haproxy", from, to });
-    }
-    if old.preserve != new.preserve {
-        let shown = |length: Option<_>| length.map_or("off".to_owned(), show_duration);
-        let (from, to) = (shown(old.preserve), shown(new.preserve));
-        changes.push(Change::Setting { key: "preserve_connections", from, to });
-    }
-    changes.extend(timing(&old.timing, &new.timing));
-    changes.extend(nodes(&old.nodes, &new.nodes));
-    changes.extend(groups(&old.groups, &new.groups));
-    let checks = each(&old.checks, &new.checks, |check| &check.name);
-    changes.extend(checks.into_iter().map(|(check, what)| Change::Check { check, what }));
-    let hooks = each(&old.hooks, &new.hooks, |hook| &hook.name);
-    let moved = hooks.is_empty() && old.hooks != new.hooks;
-    let moved = moved.then(|| ("order".to_owned(), "changed"));
-    let hooks = hooks.into_iter().chain(moved);
-    changes.extend(hooks.map(|(hook, what)| Change::Hook { hook, what }));
-    changes
+    found.into_iter().map(|(hook, what)| format!("hook {hook} {what}")).collect()
 }
 
 /// What was removed, added and changed among things that have names.
@@ -249,40 +140,14 @@ fn each<T: PartialEq>(
     found
 }
 
-fn timing(old: &Timing, new: &Timing) -> Vec<Change> {
-    let lengths = |timing: &Timing| {
-        [
-            ("heartbeat", timing.heartbeat),
-            ("offer_wait", timing.offer_wait),
-            ("retry", timing.retry),
-            ("rank_skew", timing.rank_skew),
-            ("unclaimed_wait", timing.unclaimed_wait),
-            ("maturity_min", timing.maturity_min),
-            ("maturity_max", timing.maturity_max),
-            ("solo_wait", timing.solo_wait),
-            ("announce_refresh", timing.announce_refresh),
-        ]
-        .map(|(key, length)| (key, show_duration(length)))
-    };
-    let counts = |timing: &Timing| {
-        [("misses", timing.misses.to_string()), ("announce_rate", timing.announce_rate.to_string())]
-    };
-    let old = lengths(old).into_iter().chain(counts(old));
-    let new = lengths(new).into_iter().chain(counts(new));
-    old.zip(new)
-        .filter(|((_, from), (_, to))| from != to)
-        .map(|((key, from), (_, to))| Change::Timing { key, from, to })
-        .collect()
-}
-
-fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<Change> {
+fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<String> {
     let mut changes = Vec::new();
     for node in old.iter().filter(|node| new.iter().all(|other| other.id != node.id)) {
-        changes.push(Change::NodeRemoved { node: node.name.clone() });
+        changes.push(format!("node {} removed", node.name));
     }
     for node in new {
         let Some(before) = old.iter().find(|other| other.id == node.id) else {
-            changes.push(Change::NodeAdded { node: node.name.clone() });
+            changes.push(format!("node {} added", node.name));
             continue;
         };
         let mut what = Vec::new();
@@ -297,25 +162,25 @@ fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<Change> {
             what.push(format!("from {} to {}", role(before.role), role(node.role)));
         }
         if !what.is_empty() {
-            changes.push(Change::NodeChanged { node: node.name.clone(), what: what.join(", ") });
+            changes.push(format!("node {} changed: {}", node.name, what.join(", ")));
         }
     }
     changes
 }
 
-fn groups(old: &[GroupConfig], new: &[GroupConfig]) -> Vec<Change> {
+fn groups(old: &[GroupConfig], new: &[GroupConfig]) -> Vec<String> {
     let mut changes = Vec::new();
     for group in old.iter().filter(|group| new.iter().all(|other| other.key != group.key)) {
-        changes.push(Change::GroupRemoved { group: group.name.clone() });
+        changes.push(format!("group {} removed", group.name));
     }
     for group in new {
         let Some(before) = old.iter().find(|other| other.key == group.key) else {
-            changes.push(Change::GroupAdded { group: group.name.clone() });
+            changes.push(format!("group {} added", group.name));
             continue;
         };
         let what = group_changes(before, group);
         if !what.is_empty() {
-            changes.push(Change::GroupChanged { group: group.name.clone(), what: what.join(", ") });
+            changes.push(format!("group {} changed: {}", group.name, what.join(", ")));
         }
     }
     changes

@@ -24,7 +24,7 @@ impl fmt::Display for NotADuration {
         out.write_str(match self {
             Self::WithoutUnit => "is a number without its unit",
             Self::Malformed => "is not a duration",
-            Self::TooLong => "is longer than can be counted",
+            Self::TooLong => "is too long",
         })
     }
 }

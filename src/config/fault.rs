@@ -19,19 +19,19 @@ use crate::redaction::redact;
 /// Columns for a problem and its remedy; longer ones get a line each.
 const WIDTH: usize = 90;
 
-/// One fault of the file.
+/// A fault in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Line in the file, from 1; 0 if the fault is that of the file as a whole.
     pub line: usize,
     /// Path of the key, such as `pool[0].vips[1]`; empty if the fault is not that of a key.
     pub key: String,
-    /// What stands there, as written, shortened and without keys; empty if nothing does, and in
+    /// Value as written, shortened and without keys; empty if there is none, and in
     /// faults of TOML itself.
     pub value: String,
-    /// What is wrong with it.
+    /// Problem, to be read after key and value.
     pub problem: String,
-    /// What to write instead.
+    /// Remedy in the imperative.
     pub remedy: String,
 }
 
@@ -49,14 +49,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Something that works but that the operator should know.
+/// A note to the operator on a valid file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// Line in the file, from 1; 0 if it concerns the file as a whole.
     pub line: usize,
     /// Path of the key; empty if it does not concern a key.
     pub key: String,
-    /// What to know and what to do about it.
+    /// Text with the remedy.
     pub text: String,
 }
 
@@ -67,12 +67,12 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Why a file was not taken. Nothing was changed by looking at it.
+/// Why a file was refused. Checking it has changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The file.
+    /// Path of the refused file.
     pub path: PathBuf,
-    /// Everything that is wrong with it, by line; never empty.
+    /// All faults, sorted by line; never empty.
     pub faults: Vec<Fault>,
 }
 

@@ -223,7 +223,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<File> {
         if error.message() == "duplicate key" {
             let remedy = "keep one of them (further nodes and pools are [[node]] and [[pool]])";
             let place = source.place(span, String::new());
-            findings.refuse(&place, "stands here a second time", remedy);
+            findings.refuse(&place, "is a duplicate key", remedy);
             continue;
         }
         let (line, column) = source.line_and_column(span.start);
@@ -232,7 +232,11 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<File> {
             unreadable.push(line);
             let place = Place { line, ..Place::default() };
             let problem = format!("is not TOML at column {column}: {}", error.message());
-            findings.refuse(&place, problem, "mend it; the rest is checked once this can be read");
+            findings.refuse(
+                &place,
+                problem,
+                "correct it; the rest is checked once the file can be parsed",
+            );
         }
     }
     if !unreadable.is_empty() {

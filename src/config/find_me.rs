@@ -12,26 +12,26 @@ use crate::protocol::NodeId;
 
 use super::{Config, NodeConfig};
 
-/// Why this host could not be told to be one node.
+/// Why the node of this host is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhoAmI {
     /// `--node` names no node.
     Unknown {
-        /// The name that was given.
+        /// Argument of `--node`.
         name: String,
-        /// The names there are.
+        /// Names of all nodes.
         nodes: Vec<String>,
     },
     /// Addresses of several nodes are on this host.
     Several {
-        /// Those nodes.
+        /// Names of these nodes.
         nodes: Vec<String>,
     },
     /// Neither an address nor the host name fits any node.
     Nobody {
-        /// Name of this host.
+        /// Host name.
         host_name: String,
-        /// The names there are.
+        /// Names of all nodes.
         nodes: Vec<String>,
     },
 }
@@ -44,13 +44,13 @@ impl fmt::Display for WhoAmI {
             }
             Self::Several { nodes } => write!(
                 out,
-                "this host has addresses of several nodes ({}); say which one it is with --node",
+                "this host has addresses of several nodes ({}); name the right one with --node",
                 nodes.join(", ")
             ),
             Self::Nobody { host_name, nodes } => write!(
                 out,
-                "this host has no address of a node, and its name {host_name:?} is none of {}; \
-                 say which one it is with --node",
+                "no node has an address of this host, and its name {host_name:?} is none of {}; \
+                 name the node with --node",
                 nodes.join(", ")
             ),
         }
@@ -59,7 +59,7 @@ impl fmt::Display for WhoAmI {
 
 impl Error for WhoAmI {}
 
-/// Finds this host among the nodes.
+/// Returns the node that this host is.
 ///
 /// # Errors
 /// When the name is unknown, or when it is not clear which node is meant.

@@ -13,10 +13,10 @@ pub(super) const KEYS: &[&str] = &["socket", "draining_list"];
 /// Of a path: 50 commands with it and an address must fit one line of 16 KiB.
 const LIST_MAX: usize = 200;
 
-/// The HAProxy of a node.
+/// The HAProxy that is informed of a drain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HaproxyConfig {
-    /// Its stats socket.
+    /// Stats socket.
     pub at: Endpoint,
     /// The list of the addresses that are being drained, by the name of the file that a rule of its
     /// own configuration reads. Nothing in it ends a command.
@@ -27,14 +27,14 @@ pub struct HaproxyConfig {
 pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Option<HaproxyConfig> {
     section.finish(findings);
     let at = required_endpoint(section, "socket", findings);
-    let wanted = "write the file that HAProxy's rule names, like \"/etc/haproxy/draining.lst\"";
+    let wanted = "write the file in HAProxy's rule, like \"/etc/haproxy/draining.lst\"";
     let list = section.required("draining_list", wanted, findings)?;
     let list = list.text(WRITE_STRING, findings)?;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+@".contains(letter);
     let whole = list.value.starts_with('/') && list.value.len() <= LIST_MAX;
     if !whole || !list.value.chars().all(plain) {
         let problem =
-            format!("is not an absolute path of {LIST_MAX} letters, digits and /._-+@ at most");
+            format!("is not an absolute path of at most {LIST_MAX} letters, digits and /._-+@");
         findings.refuse(&list.place, problem, wanted);
         return None;
     }

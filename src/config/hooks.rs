@@ -26,13 +26,14 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// One hook, without illegal values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookConfig {
-    /// Its name, unique.
+    /// Unique name.
     pub name: String,
-    /// What it is for; at least one, in the order of [`Occasion::ALL`].
+    /// Events that run it; at least one, in the order of [`Occasion::ALL`].
     pub on: Vec<Occasion>,
-    /// What is done.
+    /// Program to run, or FIFO to write to.
     pub deed: Deed,
-    /// The pools whose groups it is for, sorted; `None` is all. Events of no group pass always.
+    /// Pools to whose groups it applies, sorted; `None` is all. Events without a group always run
+    /// it.
     pub pools: Option<Vec<String>>,
 }
 
@@ -60,25 +61,25 @@ pub(super) fn gate(hooks: &[HookConfig], pool: &str) -> Option<Duration> {
 /// waits no longer.
 const GATE_SLACK: Duration = Duration::from_millis(200);
 
-/// What a hook does.
+/// Action of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// Runs a program.
+    /// Run a program.
     Run {
         /// Absolute path of the program and its arguments.
         command: Vec<String>,
-        /// Whose rights it has; `None` is the user of the daemon.
+        /// User to run it as; `None` is the user of the daemon.
         user: Option<String>,
-        /// It and all of its process group are killed after so long; 100 ms to 10 minutes.
+        /// Time after which its process group is killed, 100 ms to 10 min.
         timeout: Duration,
-        /// What is put behind its arguments.
+        /// What is appended to its arguments.
         style: Style,
     },
-    /// Writes a line as keepalived does into this FIFO.
+    /// Write a line in keepalived's form to this FIFO.
     Line(PathBuf),
 }
 
-/// What is put behind the arguments of a command.
+/// What is appended to the arguments of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Nothing; everything is in the environment.
@@ -87,16 +88,16 @@ pub enum Style {
     Keepalived,
 }
 
-/// What can happen.
+/// Events that hooks can be run for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Occasion {
-    /// The group is to be given away in a planned move, which waits for this.
+    /// A planned move is about to take the group from this node, and waits for the hook.
     Gate,
-    /// The kernel has been told to add the group's addresses here.
+    /// The addresses of the group are about to be added here.
     BeforeAcquire,
     /// This node answers for the group.
     Acquired,
-    /// The kernel has been told to remove the group's addresses here.
+    /// The addresses of the group are about to be removed here.
     BeforeRelease,
     /// This node no longer answers for the group.
     Released,
@@ -106,16 +107,16 @@ pub enum Occasion {
     OwnerChanged,
     /// The verdict on another node changed.
     PeerChanged,
-    /// This node changed its phase.
+    /// The phase of this node changed.
     PhaseChanged,
     /// Draining of this node was switched on or off.
     Draining,
-    /// A check of this node passes or fails.
+    /// A check of this node began to pass or to fail.
     CheckChanged,
 }
 
 impl Occasion {
-    /// All of them.
+    /// All events, in the order of the documentation.
     pub const ALL: [Self; 11] = [
         Self::Gate,
         Self::BeforeAcquire,
@@ -130,7 +131,7 @@ impl Occasion {
         Self::CheckChanged,
     ];
 
-    /// As it is written in the file, and given to programs.
+    /// Returns the word in the file, which programs get as `BUOY_EVENT`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -148,7 +149,7 @@ impl Occasion {
         }
     }
 
-    /// The state that keepalived has for it: `MASTER`, `BACKUP` or `FAULT`.
+    /// Returns the state in keepalived's terms: `MASTER`, `BACKUP` or `FAULT`.
     #[must_use]
     pub const fn keepalived(self) -> Option<&'static str> {
         match self {
@@ -187,7 +188,7 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Raw {
         Some(Deed::Run { style, .. }) => *style == Style::Keepalived,
         None => false,
     };
-    let wanted = "write a list of pool names, like [\"web\"], or leave it out for all pools";
+    let wanted = "write a list of pool names, like [\"web\"], or leave the key out for all pools";
     let pools = section.entry("pools").and_then(|list| {
         let elements = list.list(wanted, findings)?;
         if elements.is_empty() {
@@ -230,7 +231,7 @@ fn read_occasions(
             findings.refuse(&word.place, "has no name in keepalived", remedy);
         }
         if !on.insert(occasion) {
-            findings.refuse(&word.place, "stands here twice", "name each event once");
+            findings.refuse(&word.place, "is listed twice", "list each event once");
         }
     }
     on.into_iter().collect()
@@ -241,7 +242,7 @@ fn read_deed(section: &Section<'_>, findings: &mut Findings) -> Option<Deed> {
     if let Some(fifo) = fifo {
         for key in ["command", "user", "timeout", "style"] {
             if let Some(entry) = section.entry(key) {
-                let problem = "means nothing beside notify_fifo: nothing is run";
+                let problem = "has no effect with notify_fifo: no program is run";
                 findings.refuse(&entry.place(), problem, "keep one of them");
             }
         }
@@ -274,14 +275,14 @@ pub(super) fn check(
     let mut hooks = Vec::new();
     for (index, one) in raw.iter().enumerate() {
         if index == HOOKS_MAX {
-            let problem = format!("is hook {}, and {HOOKS_MAX} are the most", index + 1);
-            findings.refuse(&one.place, problem, "let one program do several things");
+            let problem = format!("is hook {}, but at most {HOOKS_MAX} are allowed", index + 1);
+            findings.refuse(&one.place, problem, "do several things in one program");
         }
         let name = one.name.as_ref().filter(|name| valid_name(name, findings));
         if let Some(name) = name
             && !seen.insert(name.value.clone())
         {
-            findings.refuse(&name.place, "is the name of another hook too", "rename one of them");
+            findings.refuse(&name.place, "is also the name of another hook", "rename one of them");
         }
         for pool in one.pools.iter().flatten() {
             check_pool_name(pool, pools, findings);

@@ -24,35 +24,35 @@ pub(super) const KEYS: &[&str] =
 /// Bytes of any text that is sent or looked for.
 const TEXT_MAX: usize = 1024;
 
-/// What is asked of a server and what it shall answer.
+/// Request of an HTTP check and the expected answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCheck {
-    /// Who is asked.
+    /// Where to connect to.
     pub at: Endpoint,
-    /// What for; begins with a slash.
+    /// Path of the request; begins with a slash.
     pub path: String,
-    /// For the header `Host` and, with TLS, the name in the certificate.
+    /// Header `Host` and, with TLS, name in the certificate.
     pub host: String,
-    /// `GET` or `HEAD`.
+    /// Method: `GET` or `HEAD`.
     pub method: &'static str,
-    /// Good status codes; at least one range.
+    /// Accepted status codes; at least one range.
     pub status: Vec<RangeInclusive<u16>>,
-    /// Name of a header that must be there, and the value it must have if one is given.
+    /// Name of a required header, and its required value if one is given.
     pub header: Option<(String, Option<String>)>,
-    /// What must occur in the first 64 KiB of the body.
+    /// Text that must occur in the first 64 KiB of the body.
     pub body: Option<String>,
-    /// Whether to speak TLS, and whom to trust.
+    /// Trusted certificates; `None` is without TLS.
     pub tls: Option<Tls>,
 }
 
-/// Whom to trust.
+/// Certificates that are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// Whoever the host's system trusts.
+    /// Those that the system of this host trusts.
     System,
-    /// Whoever the certificates in this PEM file vouch for.
+    /// Those issued by the authorities in this PEM file.
     Authority(PathBuf),
-    /// Anybody: the operator wrote `verify = false`.
+    /// Any: `verify = false`.
     Anybody,
 }
 
@@ -73,10 +73,10 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Option<Htt
     let body = section.text("body", WRITE_STRING, findings);
     if let Some(body) = body.as_ref().filter(|body| !(1..=TEXT_MAX).contains(&body.value.len())) {
         let remedy = format!("write 1 to {TEXT_MAX} bytes that occur in the answer");
-        findings.refuse(&body.place, "cannot be looked for", remedy);
+        findings.refuse(&body.place, "is not a text to look for", remedy);
     }
     if let Some(body) = body.as_ref().filter(|_| method == "HEAD") {
-        findings.refuse(&body.place, "never comes with method HEAD", "write method = \"GET\"");
+        findings.refuse(&body.place, "is not sent in answer to HEAD", "write method = \"GET\"");
     }
     let tls = read_tls(section, findings);
     let at = required_endpoint(section, "address", findings)?;
@@ -96,7 +96,7 @@ fn plain(section: &Section<'_>, key: &str, findings: &mut Findings) -> Option<St
     let good = (1..=TEXT_MAX).contains(&text.value.len()) && text.value.chars().all(allowed);
     if !good {
         let remedy = format!("write 1 to {TEXT_MAX} visible ASCII characters");
-        findings.refuse(&text.place, "cannot stand in a request", remedy);
+        findings.refuse(&text.place, "is not allowed in a request", remedy);
     }
     good.then_some(text.value)
 }
@@ -144,13 +144,13 @@ fn read_tls(section: &Section<'_>, findings: &mut Findings) -> Option<Tls> {
     if !tls {
         let places = [ca.map(|ca| ca.place), verify.map(|verify| verify.place)];
         for place in places.into_iter().flatten() {
-            findings.refuse(&place, "means nothing without TLS", "add tls = true, or remove it");
+            findings.refuse(&place, "has no effect without TLS", "add tls = true, or remove it");
         }
         return None;
     }
     if verify.is_some_and(|verify| !verify.value) {
         if let Some(ca) = ca {
-            findings.refuse(&ca.place, "means nothing with verify = false", "keep one of them");
+            findings.refuse(&ca.place, "has no effect with verify = false", "keep one of them");
         }
         return Some(Tls::Anybody);
     }

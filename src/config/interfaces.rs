@@ -57,7 +57,7 @@ pub(super) fn check(
     if !raw.by_node.is_empty()
         && let Some((name, _)) = missing.next()
     {
-        let problem = format!("says nothing for node {name:?}");
+        let problem = format!("has no entry for node {name:?}");
         findings.refuse(&raw.place, problem, format!("add {name} = \"...\""));
     }
     if raw.all.is_empty() && raw.by_node.is_empty() {

@@ -3,10 +3,10 @@
 use super::document::nearest;
 use super::fault::{At, Findings};
 
-/// What to do where the kernel lets us have no gate.
+/// What to do on a host where the gate in nf_tables is not possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KernelLease {
-    /// Addresses get lifetimes of seconds and end by themselves.
+    /// Addresses get lifetimes of seconds.
     #[default]
     Auto,
     /// The daemon does not start.
@@ -17,7 +17,7 @@ const WORDS: [(&str, KernelLease); 2] =
     [("auto", KernelLease::Auto), ("required", KernelLease::Required)];
 
 impl KernelLease {
-    /// As it is written in the file.
+    /// Returns the word in the file.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -27,17 +27,17 @@ pub const KEYS_MAX: usize = 8;
 /// A key file is a few hundred bytes; what is larger is another file.
 const SIZE_MAX: u64 = 16 * 1024;
 
-/// The keys that this node accepts, and which one it seals with.
+/// Keys that this node accepts, and the one it encrypts with.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
-    /// Id and secret of each, by id; at least one, at most [`KEYS_MAX`].
+    /// Id and secret of each, sorted by id; 1 to [`KEYS_MAX`].
     pub all: Vec<(u8, [u8; 32])>,
-    /// Id of the one to seal with; it is among them.
+    /// Id of the key to encrypt with; it is among them.
     pub active: u8,
 }
 
 impl Keys {
-    /// In place of keys that whoever checks a file may not read, and does not need.
+    /// Returns a placeholder for keys that the caller may not read and does not need.
     #[must_use]
     pub fn withheld() -> Self {
         Self { all: Vec::new(), active: 0 }
@@ -51,14 +51,14 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Why a key file was not taken.
+/// Why a key file was refused.
 #[derive(Debug)]
 pub enum KeyFileFault {
     /// It could not be opened or read.
     Unreadable(io::Error),
     /// It is a directory, a device or another thing that is not a file.
     NotAFile,
-    /// Somebody but its owner may read or write it.
+    /// Users other than its owner may read or write it.
     Exposed(u32),
     /// It is larger than any key file.
     TooLarge,
@@ -66,7 +66,7 @@ pub enum KeyFileFault {
     Line(usize, LineFault),
     /// There is no key in it.
     Empty,
-    /// There are several keys and none is marked.
+    /// There are several keys, none marked active.
     NoneActive,
 }
 
@@ -81,9 +81,9 @@ pub enum LineFault {
     Digits,
     /// The third word is not `active`, or there is a fourth.
     Mark,
-    /// The id stands on an earlier line as well.
+    /// An earlier line has the same id.
     SameId,
-    /// An earlier line is marked as well.
+    /// An earlier line is also marked active.
     SecondActive,
     /// There are more keys than [`KEYS_MAX`].
     TooMany,
@@ -95,7 +95,7 @@ impl fmt::Display for KeyFileFault {
             Self::Unreadable(error) => write!(out, "cannot be read: {error}"),
             Self::NotAFile => out.write_str("is not a regular file"),
             Self::Exposed(mode) => {
-                write!(out, "may be read by others than its owner (mode {mode:04o})")
+                write!(out, "can be read by users other than its owner (mode {mode:04o})")
             }
             Self::TooLarge => out.write_str("is too large for a key file"),
             Self::Line(line, fault) => write!(out, "has a bad line {line}: {fault}"),
@@ -120,25 +120,25 @@ impl std::error::Error for KeyFileFault {
 }
 
 impl KeyFileFault {
-    /// What to do about it. `path` is shown in commands.
+    /// Returns the remedy. `path` is used in commands.
     #[must_use]
     pub fn remedy(&self, path: &Path) -> String {
         let path = path.display();
         match self {
             Self::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => {
-                format!("make it once with \"buoy keygen {path}\" and copy it to every node")
+                format!("create it with \"buoy keygen {path}\" and copy it to every node")
             }
             Self::Unreadable(_) => {
-                format!("let it be owned by the user that the daemon runs as: chown USER {path}")
+                format!("change its owner to the user that the daemon runs as: chown USER {path}")
             }
-            Self::NotAFile => "name the file that \"buoy keygen\" made".to_owned(),
+            Self::NotAFile => "name a file made by \"buoy keygen\"".to_owned(),
             Self::Exposed(_) => {
                 format!("chmod 600 {path}; if it was exposed, make a new one")
             }
             Self::TooLarge | Self::Line(..) | Self::Empty => {
                 "each line is ID, 64 hex digits, and \"active\" on one of them".to_owned()
             }
-            Self::NoneActive => "write \"active\" after the one to seal with".to_owned(),
+            Self::NoneActive => "write \"active\" after the key to encrypt with".to_owned(),
         }
     }
 }

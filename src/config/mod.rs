@@ -70,47 +70,47 @@ use fault::Findings;
 /// Room for [`ADDRESSES_MAX`] addresses in the long form, several times over.
 const FILE_SIZE_MAX: u64 = 4 * 1024 * 1024;
 
-/// A file that was found to be without fault.
+/// A configuration without faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Name of the cluster.
     pub cluster: String,
-    /// Where the keys were read.
+    /// Path of the key file.
     pub key_file: PathBuf,
-    /// The keys.
+    /// Cluster keys from that file.
     pub keys: Keys,
     /// UDP port of the heartbeats, the same on every node.
     pub port: u16,
     /// Whether the daemon may run without the gate in nf_tables.
     pub kernel_lease: KernelLease,
-    /// What becomes of the groups of a node while its daemon is restarted.
+    /// What happens to the groups of a node while its daemon is restarted.
     pub restart: Restart,
-    /// Connections that this node tells its peers of at most, so that their clients can be told of
-    /// its death; 0 tells of none and has no clients told.
+    /// Maximum number of connections that this node reports to the heirs of its groups, so that the
+    /// next owner can reset them at the clients, 0 to 50000; 0 switches this off.
     pub tickle_connections_max: usize,
     /// How long a drain waits for connections to end; zero does not wait.
     pub drain_timeout: Duration,
-    /// The balancer that is told of a drain, the same on every node.
+    /// HAProxy that is informed of a drain, the same on every node.
     pub haproxy: Option<HaproxyConfig>,
-    /// For how long at most connections are preserved through planned moves, if they are.
+    /// How long connections are preserved through planned moves; `None` is not at all.
     pub preserve: Option<Duration>,
-    /// Whether placement goes by how busy nodes are.
+    /// Whether balance considers the load of the hosts.
     pub load_aware: bool,
-    /// Name of the profile that the times come from.
+    /// Name of the profile of the timer values.
     pub profile: &'static str,
-    /// Times and limits.
+    /// Timer values and limits.
     pub timing: Timing,
-    /// What the file means, as a number; equal on all nodes that run the same.
+    /// Digest of the meaning of the file; equal on all nodes with the same configuration.
     pub digest: u64,
-    /// The nodes as written; at least one.
+    /// Nodes in the order of the file; at least one.
     pub nodes: Vec<NodeConfig>,
-    /// The groups of all pools as written; at least one.
+    /// Groups of all pools in the order of the file; at least one.
     pub groups: Vec<GroupConfig>,
-    /// What a node must be well for, in the order of the file.
+    /// Health checks in the order of the file.
     pub checks: Vec<CheckConfig>,
-    /// What is run when something happens, in the order of the file.
+    /// Hooks in the order of the file.
     pub hooks: Vec<HookConfig>,
-    /// What the operator should know about this file.
+    /// Warnings about this file.
     pub warnings: Vec<Warning>,
 }
 
@@ -181,7 +181,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Refused {
     let remedy = if error.kind() == io::ErrorKind::NotFound {
         "write it there, or name another one with --config"
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        "let the user that the daemon runs as read it"
+        "make it readable for the user that the daemon runs as"
     } else {
         "name the configuration file with --config"
     };

@@ -25,31 +25,31 @@ const NAME_MAX: usize = 63;
 /// A node, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
-    /// Its name, unique.
+    /// Unique name, 1 to 63 characters.
     pub name: String,
-    /// Its number in the protocol, derived from the name, unique.
+    /// Identity in the protocol, a hash of the name.
     pub id: NodeId,
     /// One address for each heartbeat path, in the order of the paths.
     pub addresses: Vec<IpAddr>,
-    /// Share of the groups that it should carry; 1 for a witness, which carries none.
+    /// Relative share of the groups, 1 to 1000; 1 for a witness, which owns none.
     pub weight: u16,
-    /// What it is there for.
+    /// Whether it owns groups and votes.
     pub role: Role,
 }
 
-/// What a node is there for.
+/// Whether a node owns groups and whether it votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It owns groups and votes.
+    /// Owns groups and votes.
     Member,
-    /// It owns groups and does not vote.
+    /// Owns groups and does not vote.
     NonVoter,
-    /// It votes and owns nothing.
+    /// Votes and owns nothing.
     Witness,
 }
 
 impl Role {
-    /// Whether groups may go there.
+    /// Returns whether it may own groups.
     #[must_use]
     pub fn owns(self) -> bool {
         match self {
@@ -58,7 +58,7 @@ impl Role {
         }
     }
 
-    /// Whether it grants leases for groups in mode `majority`.
+    /// Returns whether it grants leases for groups in mode `majority`.
     #[must_use]
     pub fn votes(self) -> bool {
         match self {
@@ -88,7 +88,7 @@ pub(super) fn check(raw: &[file::Node], findings: &mut Findings) -> Nodes {
         if index == NODES_MAX
             && let Some(name) = &node.name
         {
-            let problem = format!("is node {}, and {NODES_MAX} are the most", index + 1);
+            let problem = format!("is node {}, but at most {NODES_MAX} are allowed", index + 1);
             findings.refuse(&name.place, problem, "split the cluster in two");
         }
         let id = node.name.as_ref().and_then(|name| check_name(name, &mut ids, findings));
@@ -122,7 +122,7 @@ fn check_role(node: &file::Node, findings: &mut Findings) -> Role {
                 findings.refuse(&voter.place, problem, "remove this key, or the node");
             }
             if let Some(weight) = &node.weight {
-                let problem = "has no meaning for a witness, which owns nothing";
+                let problem = "has no effect on a witness, which owns nothing";
                 findings.refuse(&weight.place, problem, "remove this key");
             }
             Role::Witness
@@ -138,8 +138,12 @@ fn check_role(node: &file::Node, findings: &mut Findings) -> Role {
 fn check_somebody_owns(raw: &[file::Node], nodes: &Nodes, findings: &mut Findings) {
     let Some(role) = raw.first().and_then(|node| node.role.as_ref()) else { return };
     if nodes.names.iter().all(|(_, role)| !role.owns()) {
-        let problem = "is the role of every node: nobody would have the addresses";
-        findings.refuse(&role.place, problem, "remove this key from the nodes that shall own");
+        let problem = "is the role of every node: no node could own the addresses";
+        findings.refuse(
+            &role.place,
+            problem,
+            "remove this key from the nodes that should own addresses",
+        );
     }
 }
 
@@ -155,11 +159,11 @@ fn check_name(
     match ids.insert(id, name.value.clone()) {
         None => Some(id),
         Some(other) if other == name.value => {
-            findings.refuse(&name.place, "is the name of another node too", "rename one of them");
+            findings.refuse(&name.place, "is also the name of another node", "rename one of them");
             None
         }
         Some(other) => {
-            let problem = format!("has the same 32-bit number as node {other:?} by bad luck");
+            let problem = format!("has by coincidence the same 32-bit number as node {other:?}");
             findings.refuse(&name.place, problem, "rename one of them");
             None
         }
@@ -175,14 +179,14 @@ fn check_addresses<'a>(
     let count = node.addresses.len();
     if let Some(list) = node.list.as_ref().filter(|_| count > PATHS_MAX) {
         let problem =
-            format!("has {count} addresses, and {PATHS_MAX} heartbeat paths are the most");
+            format!("has {count} addresses, but at most {PATHS_MAX} heartbeat paths are allowed");
         findings.refuse(list, problem, "leave some out");
     }
     let mut row = Vec::new();
     for text in &node.addresses {
         let Some(address) = node_address(text, findings) else { continue };
         if let Some(other) = known.insert(address, label.to_owned()) {
-            let problem = format!("is an address of node {other:?} already");
+            let problem = format!("is already an address of node {other:?}");
             findings.refuse(&text.place, problem, "give each node its own");
         }
         row.push((address, &text.place));
@@ -201,7 +205,7 @@ fn check_paths(rows: &[(&Place, Vec<(IpAddr, &Place)>)], findings: &mut Findings
     for (list, row) in rows.iter().filter(|(_, row)| !row.is_empty()) {
         if row.len() != first.len() {
             let problem =
-                format!("has {} where the first node has {}", paths(row.len()), paths(first.len()));
+                format!("has {}, but the first node has {}", paths(row.len()), paths(first.len()));
             let remedy = "write one address for each path, in the same order on every node";
             findings.refuse(list, problem, remedy);
             continue;
@@ -209,11 +213,12 @@ fn check_paths(rows: &[(&Place, Vec<(IpAddr, &Place)>)], findings: &mut Findings
         for (number, ((address, place), (other, _))) in row.iter().zip(first).enumerate() {
             let number = number + 1;
             if address.is_ipv4() != other.is_ipv4() {
-                let problem = format!("is of another family than {other} on path {number}");
-                let remedy = "write the paths in the same order on every node";
+                let problem = format!("has another address family than {other} on path {number}");
+                let remedy = "list the paths in the same order on every node";
                 findings.refuse(place, problem, remedy);
             } else if address.is_loopback() != other.is_loopback() {
-                let problem = format!("cannot reach {other}: only one of the two is loopback");
+                let problem =
+                    format!("cannot reach {other}: only one of the two is a loopback address");
                 findings.refuse(place, problem, "write addresses that the nodes can reach");
             }
         }

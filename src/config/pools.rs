@@ -37,41 +37,42 @@ const CLIENT_NEIGHBOURS: usize = 1024;
 pub struct GroupConfig {
     /// Name of its pool.
     pub pool: String,
-    /// Its name: as written, else its first address.
+    /// Name as written, else its first address.
     pub name: String,
-    /// Its number in the protocol, derived from its first address.
+    /// Identity in the protocol, a hash of its first address.
     pub key: GroupKey,
-    /// Its addresses as written; at least one, at most [`ADDRESSES_PER_GROUP_MAX`].
+    /// Addresses as written, 1 to [`ADDRESSES_PER_GROUP_MAX`].
     pub vips: Vec<Vip>,
-    /// Where they are added: names and patterns (`en*`), separated by spaces; `None` is the
+    /// Interfaces for the addresses: names and patterns (`en*`), separated by spaces; `None` is the
     /// interface with a connected route to the address.
     pub interface: Option<String>,
-    /// The same for nodes for which it is said one by one.
+    /// The same for nodes with an entry of their own.
     pub interface_of: BTreeMap<NodeId, String>,
-    /// What must not happen to it.
+    /// Availability, or a single owner under leases.
     pub mode: Mode,
-    /// How it is placed.
+    /// Rule of placement.
     pub strategy: Strategy,
     /// Preferred nodes, best first.
     pub prefer: Vec<NodeId>,
-    /// Return to a preferred node that has been well for so long; `None` is never.
+    /// How long a preferred node must have been well before the group returns; `None` is never.
     pub failback: Option<Duration>,
-    /// Whether it is taken although somebody else answers for it.
+    /// Whether it is taken although another host answers for it.
     pub force: bool,
-    /// What becomes of it when nobody passes the required checks of its pool.
+    /// What happens to it when no node passes the required checks of its pool.
     pub last_resort: LastResort,
-    /// What it is as a virtual router to hosts outside, if it is one.
+    /// Settings of its virtual router (VRRP), if it is one.
     pub vrrp: Option<VrrpConfig>,
 }
 
 impl GroupConfig {
-    /// Where its addresses are added at this node; `None` as in [`GroupConfig::interface`].
+    /// Returns the interfaces for its addresses on this node; `None` as in
+    /// [`GroupConfig::interface`].
     #[must_use]
     pub fn interface_at(&self, node: NodeId) -> Option<&str> {
         self.interface_of.get(&node).or(self.interface.as_ref()).map(String::as_str)
     }
 
-    /// Whether its addresses are answered only under leases from a majority of the voters.
+    /// Returns whether its addresses are answered only under leases from a majority of the voters.
     #[must_use]
     pub fn needs_majority(&self) -> bool {
         self.mode == Mode::Majority
@@ -117,8 +118,9 @@ pub(super) fn check(
         for group in &pool.groups {
             number += 1;
             if number == GROUPS_MAX + 1 {
-                let problem = format!("is group {number}, and {GROUPS_MAX} are the most");
-                let remedy = "let addresses move together in inner lists, or use two clusters";
+                let problem = format!("is group {number}, but at most {GROUPS_MAX} are allowed");
+                let remedy =
+                    "put addresses that can move together into inner lists, or use two clusters";
                 findings.refuse(&group.place, problem, remedy);
             }
             groups.extend(check_group(group, &shared, nodes, &mut seen, findings));
@@ -144,7 +146,7 @@ fn check_pool(
     {
         name.clone_from(&text.value);
         if seen.pools.contains(&name) {
-            findings.refuse(&text.place, "is the name of another pool too", "rename one of them");
+            findings.refuse(&text.place, "is also the name of another pool", "rename one of them");
         }
         seen.pools.push(name.clone());
     }
@@ -203,7 +205,7 @@ fn check_strategy(
         "priority" => {
             if prefer.is_empty() {
                 let remedy = "write prefer = [\"lb1\", \"lb2\"] with the best node first";
-                findings.refuse(&strategy.place, "needs to know whom to prefer", remedy);
+                findings.refuse(&strategy.place, "needs a list of preferred nodes", remedy);
             }
             Strategy::Priority
         }
@@ -232,7 +234,7 @@ fn check_prefer(prefer: &[At<String>], nodes: &Nodes, findings: &mut Findings) -
         }
         let id = NodeId::from_name(&name.value);
         if ids.contains(&id) {
-            findings.refuse(&name.place, "stands here twice", "name each node once");
+            findings.refuse(&name.place, "is listed twice", "list each node once");
         }
         ids.push(id);
     }
@@ -272,8 +274,9 @@ fn check_group(
         findings.refuse(&group.place, "is empty", "write at least one address");
     }
     if count > ADDRESSES_PER_GROUP_MAX {
-        let problem = format!("has {count} addresses, and {ADDRESSES_PER_GROUP_MAX} are the most");
-        findings.refuse(&group.place, problem, "make several groups of it");
+        let problem =
+            format!("has {count} addresses, but at most {ADDRESSES_PER_GROUP_MAX} are allowed");
+        findings.refuse(&group.place, problem, "split it into several groups");
     }
     let mut vips = Vec::new();
     for text in &group.addresses {
@@ -285,8 +288,8 @@ fn check_group(
     let key = GroupKey::from_first_address(first);
     let name = check_group_name(group, first, seen, findings);
     if let Some(other) = seen.keys.insert(key, first).filter(|other| *other != first) {
-        let problem = format!("has the same 64-bit number as the group of {other} by bad luck");
-        findings.refuse(&group.place, problem, "write its addresses in another order");
+        let problem = format!("has by coincidence the same 64-bit number as the group of {other}");
+        findings.refuse(&group.place, problem, "list its addresses in another order");
     }
     let force = group.force.unwrap_or(shared.force);
     let around = vrrp::Around { vips: &vips, mode: shared.mode, force, detection: seen.detection };
@@ -325,8 +328,8 @@ fn check_router(
         let key = (vrrp.id, family, interface.cloned());
         if let Some(other) = seen.routers.insert(key, group.place.clone()) {
             let problem =
-                format!("has virtual router {} on the same link (line {})", vrrp.id, other.line);
-            findings.refuse(&group.place, problem, "let the addresses be one group");
+                format!("uses virtual router {} on the same link as line {}", vrrp.id, other.line);
+            findings.refuse(&group.place, problem, "put the addresses into one group");
         }
     }
 }
@@ -339,13 +342,13 @@ fn check_address(
     findings: &mut Findings,
 ) {
     if let Some(node) = nodes.addresses.get(&address) {
-        let problem = format!("is the address of node {node:?} itself");
-        findings.refuse(place, problem, "choose an address that no host has");
+        let problem = format!("is an address of node {node:?}");
+        findings.refuse(place, problem, "write an address that belongs to no host");
     }
     if let Some(other) = seen.addresses.get(&address) {
-        let problem = format!("stands in {} (line {}) too", other.key, other.line);
+        let problem = format!("is also in {} (line {})", other.key, other.line);
         let remedy = if is_link_local_v6(address) {
-            "an address is on one link of a node: give the other link one of its own, such as fe80::2"
+            "give each link an address of its own, such as fe80::2"
         } else {
             "keep one of them"
         };
@@ -378,7 +381,7 @@ fn check_group_name(
     };
     let other = seen.names.insert(name.clone(), place.clone());
     if let (Some(other), true) = (other, group.name.is_some()) {
-        let problem = format!("is the name of another group too (line {})", other.line);
+        let problem = format!("is also the name of another group (line {})", other.line);
         findings.refuse(place, problem, "rename one of them");
     }
     name
@@ -390,14 +393,17 @@ fn check_numbers(raw: &[file::Pool], groups: &[GroupConfig], findings: &mut Find
     let place = pool.list.as_ref().unwrap_or(&pool.place);
     let total: usize = groups.iter().map(|group| group.vips.len()).sum();
     if total > ADDRESSES_MAX {
-        let problem =
-            format!("and the other pools have {total} addresses, {ADDRESSES_MAX} at most");
+        let problem = format!(
+            "and the other pools have {total} addresses, but at most but are allowed \
+                 {ADDRESSES_MAX} are allowed"
+        );
         findings.refuse(place, problem, "use two clusters");
     }
     if total > CLIENT_NEIGHBOURS {
         let text = format!(
-            "{total} addresses do not fit the neighbour table of a Linux client or router in one \
-             network\n(net.ipv4.neigh.default.gc_thresh3 = {CLIENT_NEIGHBOURS}): raise it there"
+            "{total} addresses in one network do not fit into the neighbour table of a Linux \
+             client or router:\nraise net.ipv4.neigh.default.gc_thresh3 (default \
+             {CLIENT_NEIGHBOURS}) there"
         );
         findings.warn(place, text);
     }
@@ -412,14 +418,14 @@ fn check_numbers(raw: &[file::Pool], groups: &[GroupConfig], findings: &mut Find
         if v4 > COMFORTABLE_V4 {
             let text = format!(
                 "{v4} IPv4 addresses on {interface}: above {COMFORTABLE_V4} a takeover of all of \
-                 them takes\nlonger than some 15 ms in the kernel; spread them over interfaces"
+                 them takes\nlonger than about 15 ms in the kernel; spread them over interfaces"
             );
             findings.warn(place, text);
         }
         if v6 > COMFORTABLE_V6 {
             let text = format!(
                 "{v6} IPv6 addresses on {interface}: above {COMFORTABLE_V6} a takeover of all of \
-                 them takes\nlonger than some 100 ms in the kernel, unless they share the last 24 \
+                 them takes\nlonger than about 100 ms in the kernel, unless they share the last 24 \
                  bits (fd80:0:0:N::1)"
             );
             findings.warn(place, text);

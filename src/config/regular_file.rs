@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-/// Why a file was not taken.
+/// Why a file could not be read.
 #[derive(Debug)]
 pub enum Unread {
     /// It could not be opened or read.
@@ -30,7 +30,7 @@ pub struct RegularFile {
 }
 
 impl RegularFile {
-    /// Opens it. Does not wait for the other end of a FIFO or for a device.
+    /// Opens the file. Does not wait for the other end of a FIFO or for a device.
     ///
     /// # Errors
     /// When it cannot be opened, or is not a regular file.
@@ -42,13 +42,13 @@ impl RegularFile {
         if metadata.is_file() { Ok(Self { file, metadata }) } else { Err(Unread::NotAFile) }
     }
 
-    /// Mode and owner, of the file that is open.
+    /// Returns mode and owner of the open file.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// Reads all of it, up to this size.
+    /// Reads the whole file, up to `size_max` bytes.
     ///
     /// # Errors
     /// When it is larger, or reading fails.
@@ -59,7 +59,7 @@ impl RegularFile {
         if bytes.len() as u64 > size_max { Err(Unread::TooLarge) } else { Ok(bytes) }
     }
 
-    /// Reads its beginning, this many bytes at most.
+    /// Reads at most the first `size_max` bytes.
     ///
     /// # Errors
     /// When reading fails.

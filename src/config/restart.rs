@@ -5,13 +5,13 @@ use super::fault::{At, Findings};
 use super::pools::GroupConfig;
 use crate::protocol::Mode;
 
-/// What a daemon does when it is told to end for another process of the same node.
+/// What happens to the addresses when another process of the node takes over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restart {
-    /// It hands over and takes back what balance needs.
+    /// They are handed over to peers, and balance gives some back.
     #[default]
     HandOver,
-    /// Everything stays, and the next process goes on with it.
+    /// They stay, and the next process continues with them.
     InPlace,
 }
 
@@ -19,7 +19,7 @@ const WORDS: [(&str, Restart); 2] =
     [("hand-over", Restart::HandOver), ("in-place", Restart::InPlace)];
 
 impl Restart {
-    /// As it is written in the file.
+    /// Returns the word in the file.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -46,11 +46,11 @@ pub(super) fn check(
     };
     let majority = groups.iter().find(|group| group.mode == Mode::Majority);
     if let (Restart::InPlace, Some(group)) = (meant, majority) {
-        let problem = format!("cannot be with mode = \"majority\" (group {})", group.name);
+        let problem = format!("cannot be combined with mode = \"majority\" (group {})", group.name);
         findings.refuse(
             &word.place,
             problem,
-            "write \"hand-over\": leases of voters do not outlast the process",
+            "write \"hand-over\": a lease from the voters ends with the process",
         );
     }
     *meant

@@ -100,37 +100,34 @@ fn contradictions(timing: &Timing, keys: &TimingKeys, findings: &mut Findings) {
             timing.retry >= timing.offer_wait,
             place(&keys.offer_wait).or(place(&keys.retry)),
             format!(
-                "leaves no time for one retry: offer_wait {}, retry {}",
+                "leaves no time for a retry: offer_wait {}, retry {}",
                 show_duration(timing.offer_wait),
                 show_duration(timing.retry)
             ),
-            "make offer_wait a few times as long as retry".to_owned(),
+            "make offer_wait several times as long as retry".to_owned(),
         ),
         (
             timing.unclaimed_wait < timing.heartbeat,
             place(&keys.unclaimed_wait),
-            "is shorter than a heartbeat, in which others would have claimed".to_owned(),
+            "is shorter than a heartbeat, in which other nodes would claim".to_owned(),
             format!("write {:?} or more", show_duration(timing.heartbeat)),
         ),
         (
             timing.maturity_min < timing.detection(),
             place(&keys.maturity_min),
-            format!("is shorter than the {detection} that tell a live peer from a dead one"),
+            format!("is shorter than the detection time, {detection}"),
             format!("write {detection:?} or more"),
         ),
         (
             timing.maturity_max < timing.maturity_min,
             place(&keys.maturity_max).or(place(&keys.maturity_min)),
-            "leaves nothing between maturity_min and maturity_max".to_owned(),
+            "is shorter than maturity_min".to_owned(),
             format!("make maturity_max {:?} or more", show_duration(timing.maturity_min)),
         ),
         (
             timing.solo_wait < timing.maturity_min,
             place(&keys.solo_wait).or(place(&keys.maturity_min)),
-            format!(
-                "lets a node that hears nobody begin before maturity_min ({}) is over",
-                show_duration(timing.maturity_min)
-            ),
+            format!("is shorter than maturity_min ({})", show_duration(timing.maturity_min)),
             "make solo_wait longer or maturity_min shorter".to_owned(),
         ),
     ];
@@ -156,7 +153,7 @@ pub(super) fn check_refresh(
     let possible = u128::from(timing.announce_rate) * timing.announce_refresh.as_millis() / 1000;
     if (addresses as u128) > possible {
         let problem = format!(
-            "cannot be kept: {addresses} addresses every {} at {} per second",
+            "cannot be kept: {addresses} addresses every {}, but only {} per second",
             show_duration(timing.announce_refresh),
             timing.announce_rate
         );
@@ -283,17 +280,23 @@ mod tests {
     #[test]
     fn refuses_contradictions_at_the_value_that_was_given() {
         let cases = [
-            (TimingKeys { retry: text("300ms"), ..TimingKeys::default() }, "no time for one retry"),
+            (TimingKeys { retry: text("300ms"), ..TimingKeys::default() }, "no time for a retry"),
             (
                 TimingKeys { unclaimed_wait: text("50ms"), ..TimingKeys::default() },
                 "shorter than a",
             ),
             (
                 TimingKeys { maturity_min: text("200ms"), ..TimingKeys::default() },
-                "300ms that tell",
+                "the detection time, 300ms",
             ),
-            (TimingKeys { maturity_max: text("500ms"), ..TimingKeys::default() }, "leaves nothing"),
-            (TimingKeys { solo_wait: text("500ms"), ..TimingKeys::default() }, "hears nobody"),
+            (
+                TimingKeys { maturity_max: text("500ms"), ..TimingKeys::default() },
+                "shorter than maturity_min",
+            ),
+            (
+                TimingKeys { solo_wait: text("500ms"), ..TimingKeys::default() },
+                "shorter than maturity_min",
+            ),
             (TimingKeys { heartbeat: text("11s"), ..TimingKeys::default() }, "out of range"),
             (TimingKeys { misses: at(1), ..TimingKeys::default() }, "out of range"),
             (TimingKeys { misses: at(-1), ..TimingKeys::default() }, "out of range"),

@@ -26,17 +26,18 @@ pub(super) fn check_voters(place: &Place, nodes: &[(String, Role)], findings: &m
     let (problem, remedy) = match (count, silent) {
         (3 | 5 | VOTERS_MAX, _) => return,
         (0..=2, Some((name, _))) => (
-            format!("takes three voters, and there {}", counted(count)),
+            format!("needs three voters, but there {}", counted(count)),
             format!("remove voter = false from node {name:?}, or use \"availability\""),
         ),
         (0..=1, None) => (
-            "cannot work with a single node: nobody else could vote".to_owned(),
+            "cannot work with a single node: there is no other voter".to_owned(),
             "add nodes until there are three voters, or use \"availability\"".to_owned(),
         ),
         (2, None) => (
-            "cannot work with two voters: a majority of two is both, so one death stops the other"
+            "cannot work with two voters: a majority of two is both, so one failure stops the other"
                 .to_owned(),
-            "a witness is a third buoy, on a host of its own, that votes and owns nothing:\nadd a \
+            "a witness is a third daemon, on a host of its own, that votes and owns nothing:\nadd \
+             a \
              [[node]] with role = \"witness\", or use \"availability\""
                 .to_owned(),
         ),
@@ -44,20 +45,20 @@ pub(super) fn check_voters(place: &Place, nodes: &[(String, Role)], findings: &m
             let member = nodes.iter().rfind(|(_, role)| *role == Role::Member);
             let remedy = match member {
                 Some((name, _)) => format!(
-                    "write voter = false at node {name:?}, or add a [[node]] with role = \
+                    "write voter = false for node {name:?}, or add a [[node]] with role = \
                      \"witness\""
                 ),
                 None => "remove a witness".to_owned(),
             };
             let fewer = count - 1;
             let problem = format!(
-                "takes an odd number of voters: {count} outlast no more deaths than {fewer}"
+                "needs an odd number of voters: {count} survive no more failures than {fewer}"
             );
             (problem, remedy)
         }
         _ => (
-            format!("has {count} voters, and {VOTERS_MAX} are the most"),
-            format!("write voter = false at {} of the nodes", count - VOTERS_MAX),
+            format!("has {count} voters, but at most {VOTERS_MAX} are allowed"),
+            format!("write voter = false for {} of the nodes", count - VOTERS_MAX),
         ),
     };
     findings.refuse(place, problem, remedy);
@@ -88,9 +89,9 @@ pub(crate) fn voters_refused(config: &Config, remembered: &Recollection) -> Opti
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
     Some(format!(
-        "a majority of the voters would be new under mode majority: of those that this node has \
-         voted with the file keeps {}, and {} would be new: change the list in steps, each with \
-         fewer than half new, and let every node reload before the next step",
+        "too many voters change at once in mode majority: of the voters so far the file keeps {}, \
+         and {} would be new; change the list in steps, each with fewer than half new, and reload \
+         every node before the next step",
         names(true),
         names(false)
     ))

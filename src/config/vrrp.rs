@@ -46,24 +46,24 @@ pub(super) struct Raw {
     peers: Vec<At<String>>,
 }
 
-/// What a group is as a virtual router, checked.
+/// Settings of a group as a virtual router, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VrrpConfig {
     /// The virtual router (VRID), 1 to 255.
     pub id: u8,
-    /// What is spoken over IPv4.
+    /// Version over IPv4; IPv6 always uses 3.
     pub version: Version,
-    /// The cluster's priority, 1 to 254.
+    /// Priority of the cluster, 1 to 254.
     pub priority: u8,
-    /// Between two advertisements.
+    /// Time between two advertisements.
     pub interval: Duration,
-    /// The simple text password of version 2.
+    /// Simple text password (version 2 only).
     pub password: Option<Password>,
-    /// How checksums are made until others are heard.
+    /// Form of the checksum until another router is heard.
     pub checksum: Form,
     /// Whether the group is taken from a router of lower priority.
     pub preempt: bool,
-    /// To whom it is spoken; to all by multicast in a family of which none is named.
+    /// Routers to send unicast to; an address family without one uses multicast.
     pub peers: Vec<IpAddr>,
 }
 
@@ -91,7 +91,7 @@ impl VrrpConfig {
         [true, false].into_iter().filter_map(of).collect()
     }
 
-    /// Returns what the file means by it, with the password.
+    /// Returns the settings as text for the digest, with the password.
     pub(super) fn meaning(&self) -> String {
         format!(" vrrp {self:?} {:?}", self.password.map(Password::to_wire))
     }
@@ -101,7 +101,7 @@ impl VrrpConfig {
 pub(super) fn read(entry: &Entry<'_>, findings: &mut Findings) -> Option<Raw> {
     let section: Section<'_> = entry.section(KEYS, WRITE_TABLE, findings)?;
     section.finish(findings);
-    let id = section.required("id", "write the number that the other routers have", findings);
+    let id = section.required("id", "write the number that the other routers use", findings);
     // What may be a password by mistake, or is one, is not shown.
     let password = section.entry("password").and_then(|entry| match entry.text_if() {
         Some(text) => Some(At { value: text.value, place: hidden(text.place) }),
@@ -147,8 +147,7 @@ pub(super) fn check(raw: &Raw, around: &Around<'_>, findings: &mut Findings) -> 
     let version = check_version(raw.version.as_ref(), findings);
     let priority = raw.priority.as_ref().map_or(Some(100), |priority| {
         if priority.value == i64::from(u8::MAX) {
-            let problem = "is the priority of a host whose own addresses these are, and would \
-                           never give way";
+            let problem = "is reserved for the owner of the addresses, which never gives way";
             findings.refuse(&priority.place, problem, "write 254 or less");
             return None;
         }
@@ -171,9 +170,9 @@ pub(super) fn check(raw: &Raw, around: &Around<'_>, findings: &mut Findings) -> 
 fn warn(raw: &Raw, vips: &[Vip], findings: &mut Findings) {
     let Some(first) = vips.first() else { return };
     let text = format!(
-        "VRRP is not authenticated: any host of this segment can take {} with one packet each \
-         interval, or mute\na keepalived; passwords of version 2 travel in clear. Use it for the \
-         migration, then remove it",
+        "VRRP is not authenticated: any host of this segment can take {} with one packet every \
+         interval, or\nsilence a keepalived; passwords of version 2 are sent in clear. Use it for \
+         the migration, then remove it",
         first.address
     );
     findings.warn(&raw.place, text);
@@ -181,12 +180,12 @@ fn warn(raw: &Raw, vips: &[Vip], findings: &mut Findings) {
 
 fn check_around(raw: &Raw, around: &Around<'_>, findings: &mut Findings) {
     if around.mode == Mode::Majority {
-        let problem = "does not fit mode \"majority\": a router outside the cluster grants no \
-                       lease, so two owners cannot be excluded";
+        let problem = "cannot be combined with mode \"majority\": a router outside the cluster grants no \
+             lease, so two owners would be possible";
         findings.refuse(&raw.place, problem, "leave it out, or use mode \"availability\"");
     }
     if around.force {
-        let problem = "contradicts force: who has the address outside is decided by VRRP";
+        let problem = "cannot be combined with force: VRRP decides which router has the address";
         findings.refuse(&raw.place, problem, "leave one of them out");
     }
     let (v4, v6): (Vec<&Vip>, Vec<&Vip>) =
@@ -195,8 +194,9 @@ fn check_around(raw: &Raw, around: &Around<'_>, findings: &mut Findings) {
         [(v4.len(), ADDRESSES_V4_MAX, "IPv4"), (v6.len(), ADDRESSES_V6_MAX, "IPv6")]
     {
         if count > most {
-            let problem = format!("has to name {count} {family} addresses, and {most} fit");
-            findings.refuse(&raw.place, problem, "make several groups of them");
+            let problem =
+                format!("would advertise {count} {family} addresses, but at most {most} fit");
+            findings.refuse(&raw.place, problem, "split them into several groups");
         }
     }
 }
@@ -236,28 +236,28 @@ fn check_interval(
     if interval < unit || interval > most || !interval.as_millis().is_multiple_of(unit.as_millis())
     {
         let problem = format!(
-            "cannot be said in version {}: {} to {} in steps of {}",
+            "is not possible in version {}, which allows {} to {} in steps of {}",
             version.number(),
             show_duration(unit),
             show_duration(most),
             show_duration(unit)
         );
-        findings.refuse(place, problem, "write such a length, the same as the other routers");
+        findings.refuse(place, problem, "write such an interval, the same as on the other routers");
         return None;
     }
     let v6 = around.vips.iter().any(|vip| vip.address.is_ipv6());
     if v6 && interval > Duration::from_millis(40_950) {
-        findings.refuse(place, "is longer than IPv6 can say", "write \"40s\" or less");
+        findings.refuse(place, "is longer than VRRP over IPv6 allows", "write \"40s\" or less");
         return None;
     }
     let least = around.detection * DETECTIONS_MIN;
     if interval < least {
         let problem = format!(
-            "is shorter than {DETECTIONS_MIN} detection times ({}): when the owner dies others \
-             would take the group before the cluster does",
+            "is shorter than {DETECTIONS_MIN} detection times ({}): if the owner dies, other \
+             routers would take the group before the cluster does",
             show_duration(least)
         );
-        let remedy = "write a longer interval at all routers, or use a faster profile";
+        let remedy = "write a longer interval on all routers, or use a faster profile";
         findings.refuse(place, problem, remedy);
         return None;
     }
@@ -271,7 +271,7 @@ fn check_password(
 ) -> Option<Password> {
     let password = password?;
     if version == Version::V3 {
-        let problem = "is not known to version 3";
+        let problem = "does not exist in version 3";
         findings.refuse(&password.place, problem, "leave it out, or write version = 2");
     }
     if password.value.is_empty() {
@@ -307,29 +307,29 @@ fn check_peers(raw: &Raw, vips: &[Vip], findings: &mut Findings) -> Vec<IpAddr> 
         } else if vips.iter().any(|vip| vip.address == peer) {
             findings.refuse(&text.place, "is an address of the group", "name the other hosts");
         } else if !family {
-            let problem = "is of a family that the group has no address of";
+            let problem = "has an address family of which the group has no address";
             findings.refuse(&text.place, problem, "leave it out");
         } else if peers.contains(&peer) {
-            findings.refuse(&text.place, "stands here twice", "name each host once");
+            findings.refuse(&text.place, "is listed twice", "list each host once");
         }
         peers.push(peer);
     }
     if peers.len() > PEERS_MAX {
-        let problem = format!("names {} peers, and {PEERS_MAX} are the most", peers.len());
+        let problem = format!("names {} peers, but at most {PEERS_MAX} are allowed", peers.len());
         findings.refuse(&raw.place, problem, "leave peers out to use multicast");
     }
     peers
 }
 
-/// Returns what is different, without the passwords.
+/// Returns the differences in words, without passwords.
 pub(super) fn changed(old: Option<&VrrpConfig>, new: Option<&VrrpConfig>) -> Option<String> {
     if old == new {
         return None;
     }
     Some(match (old, new) {
-        (None, Some(new)) => format!("virtual router {} from now on", new.id),
+        (None, Some(new)) => format!("now virtual router {}", new.id),
         (Some(old), None) => format!("no longer virtual router {}", old.id),
-        (Some(_), Some(new)) => format!("virtual router {} otherwise", new.id),
+        (Some(_), Some(new)) => format!("virtual router {} changed", new.id),
         (None, None) => return None,
     })
 }

@@ -38,53 +38,53 @@ const RELOAD_WAIT: Duration = Duration::from_secs(40);
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const REFUSED: &str = r#"{"refused":"#;
 
-/// What the operator wants.
+/// A command for the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `buoy status`.
     Status,
     /// `buoy events`.
     Events {
-        /// Only the last so long.
+        /// Only events of this last period.
         since: Option<Duration>,
-        /// Only this group.
+        /// Only events of this group, by its name.
         group: Option<String>,
-        /// Go on with what happens from now on.
+        /// Whether to keep printing new events.
         follow: bool,
     },
     /// `buoy explain GROUP`.
     Explain {
-        /// The group.
+        /// Name of the group, `POOL/NAME`, or one of its addresses.
         group: String,
     },
     /// `buoy drain [NODE]`.
     Drain {
-        /// The node; the daemon's own if missing.
+        /// Name of the node; `None` is the node of the daemon.
         node: Option<String>,
-        /// Whether to wait until it has no group any more; `--no-wait` is false.
+        /// Whether to wait until it has no groups; `--no-wait` is false.
         wait: bool,
-        /// Whether not to wait for connections; `--now` is true.
+        /// Whether to move groups without waiting for connections; `--now` is true.
         now: bool,
     },
     /// `buoy undrain [NODE]`.
     Undrain {
-        /// The node; the daemon's own if missing.
+        /// Name of the node; `None` is the node of the daemon.
         node: Option<String>,
     },
     /// `buoy move GROUP NODE`.
     Move {
-        /// The group.
+        /// Name of the group, `POOL/NAME`, or one of its addresses.
         group: String,
-        /// Where it shall go.
+        /// Name of the receiving node.
         node: String,
-        /// Whether to wait until it is there; `--no-wait` is false.
+        /// Whether to wait until it has moved; `--no-wait` is false.
         wait: bool,
     },
     /// `buoy plan`.
     Plan {
-        /// Nodes to do without.
+        /// Names of the nodes to plan without.
         without: Vec<String>,
-        /// The text of a file to plan with.
+        /// Text of the configuration to plan with.
         text: Option<String>,
     },
     /// `buoy reload`.

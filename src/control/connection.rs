@@ -164,12 +164,13 @@ impl Connection {
                 Ok(request) if self.rights.permit(&request) => self.answer(request).await,
                 Ok(request) => {
                     let word = request.word();
-                    let reason = format!("'{word}' is not for this socket; use control.sock");
+                    let reason =
+                        format!("'{word}' is not allowed on this socket; use control.sock");
                     self.say(&Rejected::new("read_only", reason)).await
                 }
                 Err(error) => {
                     let error = redact(&error.to_string());
-                    let reason = format!("this is not a request: {error}");
+                    let reason = format!("not a valid request: {error}");
                     self.say(&Rejected::new("malformed", reason)).await
                 }
             };

@@ -8,38 +8,38 @@ use std::path::{Path, PathBuf};
 
 use super::response::{NO_ANSWER, Refused};
 
-/// Why a command did not do what it should.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Error {
     /// There is no socket.
     Missing(PathBuf),
-    /// The socket is there, but nobody listens.
+    /// The socket exists, but no process listens on it.
     NobodyListens(PathBuf),
     /// The caller may not use the socket.
     NotPermitted(PathBuf),
     /// The socket cannot be used for another reason.
     Unreachable(PathBuf, io::Error),
-    /// The daemon took the connection but says nothing.
+    /// The daemon accepted the connection but has not answered.
     NoAnswer(PathBuf),
     /// The daemon ended the connection before it had answered.
     Lost(PathBuf),
     /// The daemon refused; nothing changed.
     Refused(Refused),
-    /// The order is in force but does not come to its end.
+    /// The request is accepted but does not complete.
     Stuck {
-        /// What was waited for.
+        /// What the command waited for, in words.
         waited_for: String,
-        /// Why it does not come, one sentence for each group.
+        /// Reasons, one sentence for each group.
         reasons: Vec<String>,
     },
-    /// The answer is none that this version knows.
+    /// The answer cannot be parsed.
     NotUnderstood(serde_json::Error),
     /// The answer could not be written.
     Output(io::Error),
 }
 
 impl Error {
-    /// What it is, in one word for scripts.
+    /// Returns the code for scripts.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
@@ -54,7 +54,7 @@ impl Error {
         }
     }
 
-    /// More sentences, one for each thing that is left or wrong.
+    /// Returns further sentences, one for each remaining group or fault.
     #[must_use]
     pub fn details(&self) -> &[String] {
         match self {
@@ -100,8 +100,8 @@ impl fmt::Display for Error {
             ),
             Self::NobodyListens(socket) => write!(
                 out,
-                "no daemon: nobody listens at {}, whoever made it has died; start the daemon \
-                 (systemctl start buoy)",
+                "no daemon: connection refused at {}, a socket that a dead daemon has left; start \
+                 the daemon (systemctl start buoy)",
                 socket.display()
             ),
             Self::NotPermitted(socket) => write!(
@@ -115,13 +115,13 @@ impl fmt::Display for Error {
             }
             Self::NoAnswer(socket) => write!(
                 out,
-                "the daemon at {} takes connections but does not answer; see its log",
+                "the daemon at {} accepts connections but does not answer; see its log",
                 socket.display()
             ),
             Self::Lost(socket) => write!(
                 out,
-                "the daemon at {} ended the connection; it is stopping, or this reader was too \
-                 slow",
+                "the daemon at {} closed the connection; it is stopping, or this client read too \
+                 slowly",
                 socket.display()
             ),
             Self::Refused(refused) => {
@@ -135,7 +135,8 @@ impl fmt::Display for Error {
             }
             Self::NotUnderstood(source) => write!(
                 out,
-                "the daemon's answer is not understood ({source}); is it of another version?"
+                "the daemon's answer cannot be parsed ({source}); its version may differ from \
+                 that of this command"
             ),
             Self::Output(source) => write!(out, "the answer could not be written: {source}"),
         }
@@ -192,8 +193,8 @@ mod tests {
         );
         assert_eq!(
             told(ErrorKind::ConnectionRefused),
-            "no daemon: nobody listens at /run/buoy/control.sock, whoever made it has died; \
-             start the daemon (systemctl start buoy)"
+            "no daemon: connection refused at /run/buoy/control.sock, a socket that a dead daemon \
+             has left; start the daemon (systemctl start buoy)"
         );
         assert_eq!(
             told(ErrorKind::PermissionDenied),

@@ -26,7 +26,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 /// Names of the cluster `edge`, seen by `lb1`.
-pub(super) fn names() -> Names {
+pub(crate) fn names() -> Names {
     let named = |addresses: &[&str]| {
         let name = GroupName {
             pool: "web".to_owned(),

@@ -43,26 +43,26 @@ const RELOAD_WAIT: Duration = Duration::from_secs(30);
 pub enum Inquiry {
     /// What the node knows now.
     Status {
-        /// Takes the answer.
+        /// Channel for the answer.
         reply: oneshot::Sender<Snapshot>,
     },
     /// Why a group is where it is.
     Explain {
-        /// The group.
+        /// Identity of the group.
         group: GroupKey,
         /// Takes the answer; `None` if the protocol has no such group.
         reply: oneshot::Sender<Option<protocol::Explanation>>,
     },
     /// An operator's order; the answer is that of `Action::Answer`.
     Order {
-        /// What is wanted.
+        /// Order for the core.
         order: Order,
-        /// Takes the answer.
+        /// Channel for the answer.
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
     /// What would move.
     Plan {
-        /// If what.
+        /// Condition of the plan.
         wanted: PlanWanted,
         /// Takes the answer, or all that is wrong with the file.
         reply: oneshot::Sender<Result<Foreseen, Vec<String>>>,
@@ -225,12 +225,13 @@ impl Inquirer {
         let names = self.names.current();
         let wanted = match text {
             Some(text) if text.len() > PLAN_TEXT_BYTES_MAX => {
-                let reason = format!("a plan takes a file of {PLAN_TEXT_BYTES_MAX} bytes at most");
+                let reason =
+                    format!("the file to plan with is larger than {PLAN_TEXT_BYTES_MAX} bytes");
                 return Err(Rejected::new("request_too_long", reason));
             }
             Some(text) => PlanWanted::Text(text),
             None if without.is_empty() => {
-                let reason = "say which nodes to do without, or name the file to plan with";
+                let reason = "name the nodes to plan without, or the file to plan with";
                 return Err(Rejected::new("nothing_to_plan", reason));
             }
             None => {
@@ -271,7 +272,7 @@ impl Inquirer {
         };
         match timeout(wait, asked).await {
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(Rejected::new("ending", "the daemon is ending; ask another node")),
+            Ok(None) => Err(Rejected::new("ending", "the daemon is stopping; ask another node")),
             Err(_) => Err(Rejected::new(
                 NO_ANSWER,
                 format!("the daemon did not answer within {} s; see its log", wait.as_secs()),

@@ -16,7 +16,7 @@ pub(super) fn withheld(address: GroupKey, owner: NodeId, group: GroupKey, names:
 /// An address that was withheld is served.
 pub(super) fn admitted(address: GroupKey, group: GroupKey, names: &Names) -> String {
     let (me, group) = (names.node(names.me()), names.group(group).group);
-    format!("{me} answers for {} with {group} again: no other node has it", names.address(address))
+    format!("{me} serves {group} with {} again: no other node owns it", names.address(address))
 }
 
 /// What a node withholds from a group that it has.

@@ -16,65 +16,65 @@ use crate::protocol::GroupKey;
 /// One check of the asked node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// Its name.
+    /// Name in the configuration.
     pub check: String,
-    /// Its type, as in the configuration.
+    /// Type in the configuration.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `passing`, `failing`, or `unknown` until its first look has ended.
+    /// `passing`, `failing`, or `unknown` until its first run has ended.
     pub state: String,
-    /// How long it has been in that state.
+    /// Time in that state, in milliseconds.
     pub since_ms: u64,
-    /// What its last look found; empty before the first.
+    /// Result of its last run in words; empty before the first.
     pub last: String,
-    /// What its last failed look found; `null` if none failed since the start.
+    /// Result of its last failed run; `null` if none has failed since the start.
     pub last_failure: Option<String>,
-    /// How long ago that was.
+    /// Time since that run, in milliseconds.
     pub last_failure_ms: Option<u64>,
-    /// How often it has changed between passing and failing, its first look included.
+    /// Number of changes between passing and failing, the first result included.
     #[serde(default)]
     pub transitions: u64,
     /// `require` or `prefer`.
     pub effect: String,
-    /// The pools it is about.
+    /// Names of the pools to which it applies.
     pub pools: Vec<String>,
 }
 
 /// One hook of the asked node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// Its name.
+    /// Name in the configuration.
     pub hook: String,
-    /// Whether it runs now.
+    /// Whether its program is running.
     pub running: bool,
-    /// Events that wait for it.
+    /// Number of events in its queue.
     pub waiting: u64,
-    /// How often it was run.
+    /// Number of runs.
     pub runs: u64,
-    /// How often it failed: did not end well, or in time.
+    /// Number of failed runs, timeouts included.
     pub failures: u64,
-    /// Events it was not run for, because too many waited.
+    /// Number of events for which it was not run because its queue was full.
     pub dropped: u64,
-    /// What came of its last run; empty before the first.
+    /// Result of its last run in words; empty before the first.
     pub last: String,
 }
 
-/// Something that happened to a check or a hook.
+/// An event of a check or a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Kind of event: `check_changed`, `hook_failed`, `hooks_dropped`.
     pub kind: &'static str,
-    /// The group it is about.
+    /// Group of the event, if it concerns one.
     pub group: Option<GroupKey>,
-    /// The pool it is about, if it is one.
+    /// Pool of the event, if it concerns exactly one.
     pub pool: Option<String>,
     /// State before.
     pub from: Option<String>,
     /// State after.
     pub to: Option<String>,
-    /// Why.
+    /// Cause in words.
     pub cause: Option<String>,
-    /// All of it in one sentence.
+    /// The event in one sentence.
     pub sentence: String,
 }
 

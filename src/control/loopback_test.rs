@@ -59,7 +59,10 @@ fn drain_without_a_node_means_the_asked_one() {
     let daemon = FakeDaemon::start();
     let (text, result) = daemon.run(&Command::Drain { node: None, wait: false, now: false }, false);
     assert!(result.is_ok(), "{result:?}");
-    assert_eq!(text, "lb1 drains: its groups move away and stay away until 'buoy undrain lb1'\n");
+    assert_eq!(
+        text,
+        "lb1 is draining: its groups move away and stay away until 'buoy undrain lb1'\n"
+    );
     let (json, result) = daemon.run(&Command::Undrain { node: None }, true);
     assert!(result.is_ok(), "{result:?}");
     assert_eq!(
@@ -83,7 +86,7 @@ fn drain_waits_until_the_node_has_nothing_and_shows_progress() {
         concat!(
             "lb2 still has 2 groups\n",
             "lb2 still has 1 group\n",
-            "lb2 has no group any more and gets none until 'buoy undrain lb2'\n",
+            "lb2 is drained: it owns no groups until 'buoy undrain lb2'\n",
         )
     );
     let world = daemon.world.lock().unwrap();
@@ -122,9 +125,9 @@ fn a_drain_with_nowhere_to_go_tells_which_groups_stay_and_why() {
     assert_eq!(
         error.to_string(),
         concat!(
-            "lb2 still has 1 group and keeps draining (end that with 'buoy undrain lb2'):\n",
-            "  10.77.0.101 is at lb2 (nobody had claimed it); ",
-            "lb1: draining: kept free by the operator",
+            "lb2 still has 1 group and keeps draining (cancel with 'buoy undrain lb2'):\n",
+            "  10.77.0.101 is on lb2 (no node had claimed it); ",
+            "lb1: draining (operator request)",
         )
     );
 }
@@ -163,7 +166,7 @@ fn move_waits_until_the_group_is_there() {
     daemon.world.lock().unwrap().receiver = Some(node("lb2"));
     let (text, result) = daemon.run(&move_group("lb2", true), false);
     assert!(result.is_ok(), "{result:?}");
-    assert_eq!(text, "10.77.0.100 is at lb2\n");
+    assert_eq!(text, "10.77.0.100 is on lb2\n");
     let orders = daemon.world.lock().unwrap().orders.clone();
     assert_eq!(orders, [Order::Move { group: group(GROUP), to: node("lb2") }]);
 }
@@ -177,7 +180,7 @@ fn a_move_that_stays_away_is_an_error_with_the_owners_reason() {
     assert_eq!(
         error.to_string(),
         concat!(
-            "10.77.0.100 did not come to lb2:\n  10.77.0.100 is at lb1 (lb3 fell silent); ",
+            "10.77.0.100 did not move to lb2:\n  10.77.0.100 is on lb1 (lb3 fell silent); ",
             "lb2: first heir in the owner's claim; lb3: never heard",
         )
     );
@@ -192,7 +195,7 @@ fn refusals_of_the_protocol_reach_the_operator_with_their_remedy() {
     assert_eq!(error.exit_code(), 5);
     assert_eq!(
         error.to_string(),
-        "refused: lb2 is draining or leaving; allow it with 'buoy undrain lb2' first"
+        "refused: lb2 is draining or leaving; run 'buoy undrain lb2' first"
     );
     assert!(out.is_empty(), "{out}");
     let (_, result) = daemon.run(&drain("lb9", true), false);
@@ -238,8 +241,8 @@ fn events_are_filtered_by_time_and_group() {
         text,
         concat!(
             "2024-02-29T12:34:56.000Z  peer_restarted  lb3 restarted\n",
-            "2024-02-29T13:34:51.000Z  repaired        somebody removed an address of ",
-            "10.77.0.100 on lb1; it was put back (1 in a minute)\n",
+            "2024-02-29T13:34:51.000Z  repaired        another program removed an address of ",
+            "10.77.0.100 on lb1; buoy restored it (1 in the last minute)\n",
         )
     );
     let kinds = |since, group: Option<&str>| {
@@ -286,9 +289,9 @@ fn following_shows_what_was_and_what_comes_until_the_daemon_ends() {
     });
     let next = || lines.recv_timeout(DEADLINE).expect("an event before the deadline");
     assert!(next().contains("lb3 restarted"));
-    assert!(next().contains("it was put back"));
+    assert!(next().contains("buoy restored it"));
     daemon.recorder.record(now(), Report::Draining { on: true });
-    assert!(next().contains("lb1 drains"));
+    assert!(next().contains("lb1 is draining"));
     daemon.stop();
     let error = following.join().unwrap().unwrap_err();
     assert!(matches!(error, Error::Lost(_)), "{error:?}");

@@ -55,7 +55,7 @@ pub fn micros(length: Duration) -> u64 {
 pub struct Measures {
     /// Profile of the times in force.
     pub profile: String,
-    /// A peer that is silent for so long is dead.
+    /// Detection time, in milliseconds.
     pub detection_ms: u64,
     /// When the daemon started, milliseconds since 1970.
     pub started_ms: u64,
@@ -65,13 +65,13 @@ pub struct Measures {
     pub reload: Reload,
     /// The heartbeat paths of this node, in the order of the file.
     pub paths: Vec<Path>,
-    /// Datagrams that were received and not taken, by the reason; all reasons there are.
+    /// Received datagrams that were refused, by reason; with all possible reasons.
     pub refused: BTreeMap<String, u64>,
     /// Events that have happened, by kind.
     pub events: BTreeMap<String, u64>,
     /// How late the protocol loop looked at its clock, at each wake-up.
     pub lateness: Histogram,
-    /// Silence of peers at the moment they were given up.
+    /// Silence of peers when they were declared dead.
     pub detection: Histogram,
     /// By pool: how long after this node added a group all neighbours resolved it to this node.
     pub convergence: BTreeMap<String, Histogram>,
@@ -81,7 +81,7 @@ pub struct Measures {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Process {
-    /// Processor time used.
+    /// Processor time used, in milliseconds.
     pub cpu_ms: u64,
     /// Memory in use.
     pub resident_bytes: u64,

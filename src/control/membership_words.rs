@@ -12,11 +12,11 @@ use crate::protocol::{NodeStatus, Verdict};
 pub(crate) fn unlisted(me: &str, by: &str, on: bool) -> String {
     if on {
         format!(
-            "{by} does not list {me} in its file: {me} hands its addresses over and takes none; \
-             stop its daemon, or add it to the file of {by} and reload there"
+            "{by} does not list {me} in its configuration: {me} hands its addresses over and \
+             takes none; stop the daemon of {me}, or add {me} to the file of {by} and reload there"
         )
     } else {
-        format!("{by} lists {me} in its file, or is gone")
+        format!("{by} lists {me} in its configuration again, or has gone")
     }
 }
 
@@ -26,8 +26,8 @@ pub(super) fn problems(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> 
     let mut problems = Vec::new();
     if !one.listed {
         problems.push(format!(
-            "{peer} lives and is not in the file of {me}: it hands its addresses over and gets \
-             none; stop its daemon, or add it to the file again and reload"
+            "{peer} is running but not in the configuration of {me}: it hands its addresses over \
+             and gets none; stop its daemon, or add it to the file again and reload"
         ));
     }
     if one.unlists_me {
@@ -50,8 +50,8 @@ pub(super) fn problems(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> 
 /// What comes from a peer and cannot be read.
 pub(crate) fn sealed_otherwise(peer: &str, from: IpAddr) -> String {
     format!(
-        "{from} ({peer}) sends datagrams that our key does not open: compare [cluster] key on both \
-         hosts"
+        "{from} ({peer}) sends datagrams that the cluster key of this node does not open: compare \
+         the key files of both hosts"
     )
 }
 
@@ -65,39 +65,39 @@ pub(crate) fn other_cluster(peer: &str, from: IpAddr) -> String {
 
 /// What comes from a peer is of another version.
 pub(crate) fn other_version(peer: &str, from: IpAddr) -> String {
-    format!("{from} ({peer}) sends datagrams of a version that this software cannot read")
+    format!("{from} ({peer}) sends datagrams of a version that this version of buoy cannot read")
 }
 
 /// Two hosts of one name.
 pub(crate) fn twins(peer: &str, from: IpAddr) -> String {
     format!(
-        "two hosts go by the name {peer}, {from} is the second: stop its daemon, or give it a name \
-         of its own"
+        "two hosts use the node name {peer}; the second is {from}: stop its daemon, or give it \
+         another name"
     )
 }
 
 /// Another host has the name of this one.
 pub(crate) fn twin_of_me(me: &str, by: &str) -> String {
     format!(
-        "another host goes by the name {me}, as {by} says: stop the daemon of one of them, or give \
-         it a name of its own"
+        "{by} reports another host with the node name {me}: stop the daemon of one of them, or give \
+         it another name"
     )
 }
 
 /// A key that a reload would replace.
 pub(crate) fn key_replaced(id: u8) -> String {
     format!(
-        "key {id} has another secret in the file: nodes with the one could not hear those with the \
-         other. Add the new key under a new id on every node, make it the active one on every \
-         node, then remove key {id}; reload after each step"
+        "key {id} has a different secret in the file: nodes with the old secret and nodes with \
+         the new one could not hear each other. Add the new key under a new id on every node, \
+         make it active on every node, then remove key {id}; reload after each step"
     )
 }
 
 /// A key that a reload would remove.
 pub(crate) fn key_in_use(id: u8, by: &str) -> String {
     format!(
-        "key {id} is missing in the file, and {by} still seals with it: make the new key the \
-         active one on {by} and reload there first"
+        "key {id} is missing from the file, and {by} still uses it: make the new key active on \
+         {by} and reload there first"
     )
 }
 
@@ -108,7 +108,10 @@ fn unheard(one: &NodeStatus, snapshot: &Snapshot, peer: &str) -> Option<String> 
         Some(length) => format!("nothing has arrived from {peer} for {}", span(length)),
         None => format!("nothing arrives from {peer}"),
     };
-    Some(format!("{silence}: is UDP {port} open on both hosts, is its daemon running?"))
+    Some(format!(
+        "{silence}: check that UDP port {port} is open on both hosts and that its daemon is \
+         running"
+    ))
 }
 
 /// Silence that is told: shorter ones are those of a restart.

@@ -210,7 +210,7 @@ fn a_live_socket_is_refused_and_keeps_working() {
     assert_eq!(
         error.to_string(),
         format!(
-            "another daemon answers at {}; stop it, or give this one its own --runtime-dir",
+            "another daemon answers at {}; stop it, or start this one with another --runtime-dir",
             daemon.directory.socket().display()
         )
     );

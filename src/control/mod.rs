@@ -53,3 +53,5 @@ mod loopback_test;
 mod misuse_test;
 #[cfg(test)]
 mod observers_test;
+#[cfg(test)]
+pub(crate) mod wording_test;

@@ -38,27 +38,27 @@ struct Former {
 /// Former names kept: as many as one file may have. Then the oldest files' are forgotten.
 const FORMER_MAX: usize = 4096;
 
-/// How the operator names one node, and what it is there for.
+/// Name and role of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeName {
-    /// Its name.
+    /// Name in the configuration.
     pub node: String,
-    /// Whether groups may go there; a witness has none.
+    /// Whether it may own groups; a witness may not.
     pub owns: bool,
     /// Whether it grants leases for groups in mode `majority`.
     pub votes: bool,
 }
 
-/// How the operator names one group.
+/// Name, pool and addresses of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupName {
-    /// The pool it stands in.
+    /// Name of its pool.
     pub pool: String,
-    /// Its own name.
+    /// Name within the pool: as configured, or its first address.
     pub group: String,
-    /// Its addresses, as configured.
+    /// Addresses in the order of the configuration.
     pub addresses: Vec<IpAddr>,
-    /// What must not happen to it, as configured.
+    /// Mode of the group.
     pub mode: Mode,
 }
 
@@ -69,10 +69,10 @@ struct Placed<T> {
     name: T,
 }
 
-/// Why a name given by an operator is not one thing.
+/// Why a name does not identify one group or node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unresolved {
-    /// Nothing has this name.
+    /// No group or node has this name.
     Unknown,
     /// Several groups have this name; with the pool in front it is one.
     Ambiguous,
@@ -122,19 +122,19 @@ impl Names {
         self
     }
 
-    /// The cluster's name.
+    /// Returns the name of the cluster.
     #[must_use]
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// The node that this daemon is.
+    /// Returns the node of this daemon.
     #[must_use]
     pub fn me(&self) -> NodeId {
         self.me
     }
 
-    /// The name of a node.
+    /// Returns the name of a node, or `node-` with its number in hex.
     #[must_use]
     pub fn node(&self, node: NodeId) -> String {
         let listed = self.nodes.get(&node).map(|placed| &placed.name.node);
@@ -177,7 +177,7 @@ impl Names {
         found.map_or_else(|| key.to_string(), ToString::to_string)
     }
 
-    /// The name of a pool.
+    /// Returns the name of a pool, or its number in hex.
     #[must_use]
     pub fn pool(&self, pool: PoolId) -> String {
         let groups = self.groups.values().map(|placed| &placed.name);
@@ -198,7 +198,7 @@ impl Names {
         self.groups.get(&group).map_or(usize::MAX, |placed| placed.place)
     }
 
-    /// All nodes, in the order of the file.
+    /// Returns all nodes in the order of the file.
     #[must_use]
     pub fn node_names(&self) -> Vec<&str> {
         let mut nodes: Vec<_> = self.nodes.values().collect();
@@ -206,7 +206,7 @@ impl Names {
         nodes.into_iter().map(|placed| placed.name.node.as_str()).collect()
     }
 
-    /// The groups of a pool, in the order of the file.
+    /// Returns the groups of a pool in the order of the file.
     #[must_use]
     pub fn groups_of(&self, pool: &str) -> Vec<&str> {
         let mut groups: Vec<_> =

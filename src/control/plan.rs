@@ -12,35 +12,35 @@ use super::sentences::counted;
 use super::table::{Table, words};
 use crate::protocol::{GroupKey, MoveReason, PlanReason, PlannedMove};
 
-/// What would move.
+/// Answer to `plan`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// The node that was asked.
+    /// Name of the node that answers.
     pub node: String,
     /// Groups that would have another owner, in the order of the file.
     pub moves: Vec<Move>,
-    /// Groups that would have to go, but that nobody can be given: they stay.
+    /// Groups that would have to move but have no possible receiver.
     pub stays: Vec<Move>,
 }
 
 /// One group that would move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
-    /// The pool it stands in.
+    /// Name of its pool.
     pub pool: String,
-    /// Its name.
+    /// Name of the group.
     pub group: String,
-    /// Who has it now; `null` while nobody does.
+    /// Owner now; `null` while there is none.
     pub from: Option<String>,
-    /// Who would have it; `null` if nobody would.
+    /// Owner then; `null` if there would be none.
     pub to: Option<String>,
-    /// One sentence: why.
+    /// Reason in words.
     pub reason: String,
 }
 
-/// What the daemon has foreseen.
+/// Result of the planning functions of the core.
 #[derive(Clone, Debug)]
 pub struct Foreseen {
     /// By group.
@@ -77,16 +77,16 @@ fn named(group: GroupKey, names: &Names, in_force: &Names) -> GroupName {
 
 fn reason(one: &PlannedMove, names: &Names) -> String {
     let from = one.from.map_or_else(|| "its owner".to_owned(), |from| names.node(from));
-    let to = one.to.map_or_else(|| "nobody".to_owned(), |to| names.node(to));
+    let to = one.to.map_or_else(|| "no node".to_owned(), |to| names.node(to));
     match one.why {
         PlanReason::Move(MoveReason::Drain) => format!("{from} would drain"),
         PlanReason::Move(MoveReason::Balance) => format!("{from} has more than its share"),
         PlanReason::Move(MoveReason::Failback) => format!("{to} is preferred"),
         PlanReason::Move(MoveReason::Checks) => format!("checks of {from} fail"),
         PlanReason::Move(MoveReason::Operator) => "ordered".to_owned(),
-        PlanReason::New => "nobody has it yet".to_owned(),
-        PlanReason::Removed => "the file has it no more".to_owned(),
-        PlanReason::Stays => "nobody else can have it".to_owned(),
+        PlanReason::New => "no node owns it yet".to_owned(),
+        PlanReason::Removed => "removed from the file".to_owned(),
+        PlanReason::Stays => "no other node can own it".to_owned(),
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) fn text(plan: &Plan) -> String {
         0 => "nothing would move\n".to_owned(),
         number => {
             let number = counted(number as u64, "group");
-            format!("{number} would move, nothing has been done\n")
+            format!("{number} would move; nothing has been changed\n")
         }
     };
     if !plan.moves.is_empty() {
@@ -105,7 +105,7 @@ pub(super) fn text(plan: &Plan) -> String {
     }
     if !plan.stays.is_empty() {
         text.push_str(&format!(
-            "\n{} would stay where nothing should be: nobody else can have it\n\n",
+            "\n{} cannot move: no other node can own it\n\n",
             counted(plan.stays.len() as u64, "group")
         ));
         text.push_str(&table(&plan.stays));
@@ -153,8 +153,8 @@ mod tests {
             r#"{"schema":1,"node":"lb1","moves":[{"pool":"web","group":"10.77.0.100","#,
             r#""from":"lb1","to":"lb2","reason":"lb1 would drain"},"#,
             r#"{"pool":"web","group":"10.77.0.101","from":null,"to":"lb2","#,
-            r#""reason":"nobody has it yet"}],"stays":[{"pool":"web","group":"10.77.0.102","#,
-            r#""from":"lb1","to":"lb1","reason":"nobody else can have it"}]}"#,
+            r#""reason":"no node owns it yet"}],"stays":[{"pool":"web","group":"10.77.0.102","#,
+            r#""from":"lb1","to":"lb1","reason":"no other node can own it"}]}"#,
         );
         let plan = answer(&foreseen(), &names());
         assert_eq!(serde_json::to_string(&plan).unwrap(), golden);
@@ -164,16 +164,16 @@ mod tests {
     #[test]
     fn a_plan_has_its_golden_text() {
         let golden = "\
-2 groups would move, nothing has been done
+2 groups would move; nothing has been changed
 
 POOL  GROUP        FROM  TO   WHY
 web   10.77.0.100  lb1   lb2  lb1 would drain
-web   10.77.0.101  -     lb2  nobody has it yet
+web   10.77.0.101  -     lb2  no node owns it yet
 
-1 group would stay where nothing should be: nobody else can have it
+1 group cannot move: no other node can own it
 
 POOL  GROUP        FROM  TO   WHY
-web   10.77.0.102  lb1   lb1  nobody else can have it
+web   10.77.0.102  lb1   lb1  no other node can own it
 ";
         assert_eq!(text(&answer(&foreseen(), &names())), golden);
         let nothing = Foreseen { moves: Vec::new(), names: None };

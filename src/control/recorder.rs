@@ -187,7 +187,9 @@ impl Recorder {
             to: None,
             epoch: None,
             cause: None,
-            sentence: format!("{missed} events came too fast to be read and are lost"),
+            sentence: format!(
+                "{missed} events were lost: they came faster than they could be read"
+            ),
         }
     }
 
@@ -311,8 +313,8 @@ mod tests {
             concat!(
                 r#"{"seq":2,"time":"2024-02-29T12:34:56.001Z","kind":"owner_changed","#,
                 r#""observer":"lb1","node":"lb2","pool":"web","group":"10.77.0.100","#,
-                r#""from":"lb1","to":"lb2","epoch":8,"cause":"lb1 fell silent for 312 ms","#,
-                r#""sentence":"10.77.0.100 moved from lb1 to lb2: lb1 fell silent for 312 ms"}"#,
+                r#""from":"lb1","to":"lb2","epoch":8,"cause":"lb1 was silent for 312 ms","#,
+                r#""sentence":"10.77.0.100 moved from lb1 to lb2: lb1 was silent for 312 ms"}"#,
             )
         );
         assert_eq!(page.events[0].sentence, "lb1 is dead: silent for 312 ms");
@@ -355,7 +357,10 @@ mod tests {
         }
         let mut page = recorder.page(first.after, Filter::default());
         assert_eq!(page.events[0].kind, "overwritten");
-        assert_eq!(page.events[0].sentence, "9 events came too fast to be read and are lost");
+        assert_eq!(
+            page.events[0].sentence,
+            "9 events were lost: they came faster than they could be read"
+        );
         let mut expected = 11;
         let mut events: Vec<Event> = page.events.drain(1..).collect();
         loop {

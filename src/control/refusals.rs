@@ -15,20 +15,23 @@ pub(super) fn refusal(refusal: Refusal, order: Order, names: &Names) -> (&'stati
     match refusal {
         Refusal::UnknownNode => (
             "unknown_node",
-            format!("{node} is not in the configuration of the node that had to act; reload there"),
+            format!(
+                "{node} is not in the configuration of the node that must act; reload its file"
+            ),
         ),
         Refusal::UnknownGroup => (
             "unknown_group",
             format!(
-                "{group} is not in the configuration of the node that had to act; reload there"
+                "{group} is not in the configuration of the node that must act; reload its file"
             ),
         ),
         Refusal::NobodyOwns => {
-            ("nobody_owns", format!("nobody owns {group} now; see why with 'buoy explain {group}'"))
+            ("nobody_owns", format!("no node owns {group} now; 'buoy explain {group}' shows why"))
         }
         Refusal::Unreachable => (
             "unreachable",
-            "the node that would have to act is not heard; see 'buoy status', or ask there"
+            "the node that must act is not reachable; see 'buoy status', or run the command on \
+             that node"
                 .to_owned(),
         ),
         Refusal::ReceiverDown => {
@@ -36,32 +39,30 @@ pub(super) fn refusal(refusal: Refusal, order: Order, names: &Names) -> (&'stati
         }
         Refusal::ReceiverDraining => (
             "receiver_draining",
-            format!("{node} is draining or leaving; allow it with 'buoy undrain {node}' first"),
+            format!("{node} is draining or leaving; run 'buoy undrain {node}' first"),
         ),
         Refusal::ReceiverIsWitness => {
             ("receiver_is_witness", format!("{node} is a witness: it votes and owns nothing"))
         }
         Refusal::ReceiverUnfit => (
             "receiver_unfit",
-            format!("checks fail at {node} that pass at the owner; see which with 'buoy status'"),
+            format!("checks that pass on the owner fail on {node}; 'buoy status' shows which"),
         ),
         Refusal::ReceiverUnable => (
             "receiver_unable",
-            format!("{node} says that it cannot hold {group}; see why with 'buoy explain {group}'"),
+            format!("{node} reports that it cannot hold {group}; 'buoy explain {group}' shows why"),
         ),
         Refusal::ReceiverDeclined => (
             "receiver_declined",
-            format!(
-                "{node} did not take {group}; 'buoy explain {group}' at its owner says why if \
-                 {node} has said so, and at {node} in any case"
-            ),
+            format!("{node} did not take {group}; run 'buoy explain {group}' on {node} to see why"),
         ),
         Refusal::Busy => {
-            ("busy", format!("{group} is already being moved; try again when that is done"))
+            ("busy", format!("{group} is already being moved; try again when that move has ended"))
         }
         Refusal::NotReady => (
             "not_ready",
-            "the node has just started or resumed and does not act yet; try again in a few seconds"
+            "the node has just started or resumed and does not accept requests yet; try again in \
+             a few seconds"
                 .to_owned(),
         ),
     }
@@ -78,11 +79,8 @@ mod tests {
         let order = Order::Move { group: group("10.77.0.100"), to: node("lb2") };
         let (code, sentence) = refusal(Refusal::ReceiverDraining, order, &names);
         assert_eq!(code, "receiver_draining");
-        assert_eq!(sentence, "lb2 is draining or leaving; allow it with 'buoy undrain lb2' first");
+        assert_eq!(sentence, "lb2 is draining or leaving; run 'buoy undrain lb2' first");
         let (_, sentence) = refusal(Refusal::NobodyOwns, order, &names);
-        assert_eq!(
-            sentence,
-            "nobody owns 10.77.0.100 now; see why with 'buoy explain 10.77.0.100'"
-        );
+        assert_eq!(sentence, "no node owns 10.77.0.100 now; 'buoy explain 10.77.0.100' shows why");
     }
 }

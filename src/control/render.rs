@@ -29,20 +29,23 @@ pub fn status(status: &Status) -> String {
     text.push_str(&nodes(status));
     for differing in status.nodes.iter().filter(|node| node.config_differs) {
         text.push_str(&format!(
-            "\n{} has another configuration than {}: compare the files, then 'buoy reload'\n",
+            "\n{} has another configuration than {}: compare the files, then run 'buoy reload'\n",
             differing.name, status.node
         ));
     }
     for older in status.nodes.iter().filter(|node| !node.held_back.is_empty()) {
         text.push_str(&format!(
-            "\n{} ({}) does not know of {}: not used towards it\n",
+            "\n{} ({}) does not support {}: disabled for that peer\n",
             older.name,
             or_dash(older.version.as_deref()),
             older.held_back.join(", ")
         ));
     }
     if let Some(reason) = &status.not_preserving {
-        text.push_str(&format!("\nplanned moves off {} end connections: {reason}\n", status.node));
+        text.push_str(&format!(
+            "\nplanned moves off {} break connections: {reason}\n",
+            status.node
+        ));
     }
     for problem in status.nodes.iter().flat_map(|node| &node.problems) {
         text.push_str(&format!("\n{problem}\n"));
@@ -53,7 +56,8 @@ pub fn status(status: &Status) -> String {
     for silent in &status.nodes {
         if let Some(group) = &silent.kernel_answers {
             text.push_str(&format!(
-                "\n{} is silent, but its kernel answers for {group}: nothing of it is taken\n",
+                "\n{} is silent, but its kernel answers for {group}: its groups are not taken \
+                 over\n",
                 silent.name
             ));
         }
@@ -86,13 +90,13 @@ fn fence(fence: &Fence) -> String {
     let Fence { kind, bound_ms } = *fence;
     let ends = match kind {
         FenceKind::Gate | FenceKind::None => "",
-        FenceKind::Lifetime => ": its addresses end by themselves, nf_tables cannot be used here",
+        FenceKind::Lifetime => ": its addresses expire, nf_tables is not available here",
     };
     match bound_ms {
         Some(bound) => {
-            format!("without its daemon this host stops answering within {bound} ms{ends}")
+            format!("if the daemon dies, this host stops answering within {bound} ms{ends}")
         }
-        None => "without its daemon this host goes on answering".to_owned(),
+        None => "if the daemon dies, this host keeps answering".to_owned(),
     }
 }
 
@@ -215,8 +219,10 @@ fn addresses(addresses: &[String]) -> String {
 
 fn why(group: &Group) -> String {
     let why = match (&group.unable_here, &group.claimant) {
-        (Some(unable), _) => format!("{} (cannot be here: {unable})", group.reason),
-        (None, Some(hardware)) => format!("{} ({hardware} claims it too)", group.reason),
+        (Some(unable), _) => format!("{} (not possible here: {unable})", group.reason),
+        (None, Some(hardware)) => {
+            format!("{} (address conflict: {hardware} claims it too)", group.reason)
+        }
         (None, None) => group.reason.clone(),
     };
     let why = match &group.withheld {
@@ -238,7 +244,7 @@ fn why(group: &Group) -> String {
 #[must_use]
 pub fn keeps(node: &str, groups: usize) -> String {
     let groups = if groups == 1 { "one group".to_owned() } else { format!("{groups} groups") };
-    format!("{node} has given everything away and still serves connections to {groups}")
+    format!("{node} owns no groups any more and still serves connections to {groups}")
 }
 
 /// One line.
@@ -266,7 +272,7 @@ pub fn explanation(explanation: &Explanation) -> String {
             format!("{owner}, for {since}, {}", group.state.word())
         }
         (Some(owner), GroupState::Owned | GroupState::Unowned) => format!("{owner}, for {since}"),
-        (None, _) => format!("nobody, for {since}"),
+        (None, _) => format!("none, for {since}"),
     };
     text.push_str(&format!("  owner      {owner} (epoch {})\n", group.epoch));
     text.push_str(&format!("  because    {}\n\n", why(group)));
@@ -300,7 +306,8 @@ pub fn accepted(done: &Done) -> String {
     match (done.done.as_str(), &done.group) {
         ("drain", _) => {
             format!(
-                "{node} drains: its groups move away and stay away until 'buoy undrain {node}'\n"
+                "{node} is draining: its groups move away and stay away until 'buoy undrain \
+                 {node}'\n"
             )
         }
         ("undrain", _) => format!("{node} may own groups again\n"),
@@ -314,8 +321,8 @@ pub fn accepted(done: &Done) -> String {
 pub fn reached(done: &Done) -> String {
     let node = &done.node;
     match &done.group {
-        Some(group) => format!("{group} is at {node}\n"),
-        None => format!("{node} has no group any more and gets none until 'buoy undrain {node}'\n"),
+        Some(group) => format!("{group} is on {node}\n"),
+        None => format!("{node} is drained: it owns no groups until 'buoy undrain {node}'\n"),
     }
 }
 
@@ -329,7 +336,7 @@ pub fn left(node: &str, groups: usize) -> String {
 #[must_use]
 pub fn applied(applied: &Applied) -> String {
     if applied.applied.is_empty() {
-        return "nothing has changed in the configuration\n".to_owned();
+        return "the configuration has not changed\n".to_owned();
     }
     applied.applied.iter().map(|difference| format!("{difference}\n")).collect()
 }
@@ -351,21 +358,21 @@ mod tests {
         let answer = translation::status(&snapshot, &fixture::names());
         let golden = "\
 cluster edge, seen by lb1 (active)
-without its daemon this host goes on answering
+if the daemon dies, this host keeps answering
 
 NODE  ROLE     STATE    PHASE   HEARD  GROUPS  WEIGHT  DRAIN              LAG/1m  VERSION
 lb1   member   up       active      -       1       1  -                   180us  0.1.0
 lb2   no vote  up       active   42ms       1       2  waits for 12, 25s   180us  0.1.0
 lb3   witness  unknown  -       never       0       1  -                       -  -
 
-lb2 has another configuration than lb1: compare the files, then 'buoy reload'
+lb2 has another configuration than lb1: compare the files, then run 'buoy reload'
 
-lb2 is unfit: checks of pool web fail
+lb2 is unfit: required checks of pool web fail
 
 POOL  GROUP        ADDRESSES              MODE          OWNER  STATE    EPOCH  SINCE  CONVERGED  CONNECTIONS  WHY
 web   10.77.0.100  10.77.0.100            availability  lb1    owned        7  1m21s       12ms         2000  lb3 fell silent
 web   10.77.0.101  10.77.0.101            availability  lb2    owned        7  1m21s          -            -  handed over by lb1 for balance
-web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s          -            -  nobody has claimed it yet (cannot be here: no interface that is up has a network with it; name its interface, or bring the link up)
+web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1m21s          -            -  no node has claimed it yet (not possible here: no interface that is up is in its network; name its interface, or bring the link up)
 ";
         assert_eq!(status(&answer), golden, "\n{}", status(&answer));
     }
@@ -376,7 +383,7 @@ web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1
         assert!(!status(&answer).contains("end connections"));
         answer.not_preserving = Some("this kernel has no nft_fwd_netdev".to_owned());
         let told = status(&answer);
-        let line = "\nplanned moves off lb1 end connections: this kernel has no nft_fwd_netdev\n";
+        let line = "\nplanned moves off lb1 break connections: this kernel has no nft_fwd_netdev\n";
         assert!(told.contains(line), "{told}");
     }
 
@@ -385,12 +392,12 @@ web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1
         let told = |kind, bound_ms| fence(&Fence { kind, bound_ms });
         assert_eq!(
             told(FenceKind::Gate, Some(600)),
-            "without its daemon this host stops answering within 600 ms"
+            "if the daemon dies, this host stops answering within 600 ms"
         );
         assert_eq!(
             told(FenceKind::Lifetime, Some(3500)),
-            "without its daemon this host stops answering within 3500 ms: its addresses end by \
-             themselves, nf_tables cannot be used here"
+            "if the daemon dies, this host stops answering within 3500 ms: its addresses expire, \
+             nf_tables is not available here"
         );
     }
 

@@ -20,7 +20,7 @@ pub const REQUEST_BYTES_MAX: usize = 2 * PLAN_TEXT_BYTES_MAX + 64 * 1024;
 /// clients together can have the daemon hold no more than 70 MB.
 pub const PLAN_TEXT_BYTES_MAX: usize = 1024 * 1024;
 
-/// One question or order.
+/// A request to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
@@ -34,50 +34,50 @@ pub enum Request {
     /// The flight recorder. Answered by [`Event`](super::response::Event) lines and, unless it
     /// follows, one [`End`](super::response::End).
     Events {
-        /// Only what happened in the last so many milliseconds.
+        /// Only events of the last `since_ms` milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since_ms: Option<u64>,
-        /// Only what concerns this group.
+        /// Only events of this group, by its name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<String>,
-        /// Whether to go on with what happens from now on.
+        /// Whether to send new events as they occur.
         #[serde(default)]
         follow: bool,
     },
-    /// Why a group is where it is. Answered by [`Explanation`](super::response::Explanation).
+    /// Why a group is on its owner. Answered by [`Explanation`](super::response::Explanation).
     Explain {
-        /// The group.
+        /// Name of the group, `pool/name`, or one of its addresses.
         group: String,
     },
     /// Move every group off a node and keep them off. Answered by
     /// [`Done`](super::response::Done) as soon as the node has agreed.
     Drain {
-        /// The node; the asked daemon's own if missing.
+        /// Name of the node; by default that of the asked daemon.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<String>,
-        /// Whether not to wait for connections, whatever is configured.
+        /// Whether to move groups without waiting for connections.
         #[serde(default, skip_serializing_if = "is_not")]
         now: bool,
     },
     /// Let a node own groups again. Answered by [`Done`](super::response::Done).
     Undrain {
-        /// The node; the asked daemon's own if missing.
+        /// Name of the node; by default that of the asked daemon.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<String>,
     },
     /// Move one group now. Answered by [`Done`](super::response::Done) as soon as agreed.
     Move {
-        /// The group.
+        /// Name of the group, `pool/name`, or one of its addresses.
         group: String,
-        /// Where it shall go.
+        /// Name of the receiving node.
         node: String,
     },
-    /// What would move if. Answered by [`Plan`](super::plan::Plan).
+    /// What would move under a condition. Answered by [`Plan`](super::plan::Plan).
     Plan {
-        /// These nodes drained.
+        /// If these nodes drained.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         without: Vec<String>,
-        /// This text stood in the configuration file, at most [`PLAN_TEXT_BYTES_MAX`] bytes.
+        /// If this were the configuration file; at most [`PLAN_TEXT_BYTES_MAX`] bytes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
         /// The path that earlier versions sent instead of the text. Refused.
@@ -95,7 +95,7 @@ fn is_not(flag: &bool) -> bool {
 }
 
 impl Request {
-    /// The word that names the request on the wire.
+    /// Returns the value of `request` in the JSON object.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {

@@ -13,19 +13,19 @@ pub use super::local::{Check, Hook};
 pub use super::measures::Measures;
 pub use super::virtual_routers::{OutsideRouter, VirtualRouter};
 
-/// Version of these shapes.
+/// Version of the JSON schema.
 pub const SCHEMA: u32 = 1;
 
-/// Everything one node knows.
+/// Answer to `status`: the cluster as one node sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// [`SCHEMA`].
     pub schema: u32,
     /// Name of the cluster.
     pub cluster: String,
-    /// The node that was asked.
+    /// Name of the node that answers.
     pub node: String,
-    /// What that node is doing: `listening`, `active`, `resuming`, `isolated`, `leaving`, `left`.
+    /// Phase of that node: `listening`, `active`, `resuming`, `isolated`, `leaving`, `left`.
     #[serde(default)]
     pub phase: String,
     /// Every configured node, in the order of the file.
@@ -48,20 +48,21 @@ pub struct Status {
     /// The groups that are virtual routers to hosts outside; left out without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub virtual_routers: Vec<VirtualRouter>,
-    /// What the daemon counted since its start.
+    /// Counters since the start of the daemon, by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
-    /// What the daemon measured since its start; left out where nothing is.
+    /// Measurements since the start of the daemon; absent if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measures: Option<Measures>,
 }
 
-/// What ends the answers of a host whose daemon does not run, and when.
+/// What stops a host whose daemon has died from answering, and when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {
-    /// In force or not.
+    /// Mechanism in force.
     pub kind: FenceKind,
-    /// The host answers for so long without its daemon; `null` if nothing ends it.
+    /// Longest time in milliseconds for which the host answers after its daemon has died; `null` if
+    /// unbounded.
     pub bound_ms: Option<u64>,
 }
 
@@ -81,9 +82,9 @@ pub enum FenceKind {
 /// One node as seen by the node that was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
-    /// Its name.
+    /// Name in the configuration.
     pub name: String,
-    /// The verdict on it.
+    /// Verdict of the asked node.
     pub state: NodeState,
     /// Time since it was heard directly; `null` if never, 0 for the asked node itself.
     pub last_heard_ms: Option<u64>,
@@ -93,25 +94,25 @@ pub struct Node {
     /// wait.
     #[serde(default)]
     pub waits: Option<Waits>,
-    /// Its software; `null` if never heard.
+    /// Version of its software; `null` if never heard.
     pub version: Option<String>,
     /// Features that it does not tell to understand, and that are not used towards it; left out
     /// if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_back: Vec<String>,
-    /// What it says it is doing; `null` if never heard.
+    /// Phase that it reports; `null` if never heard.
     #[serde(default)]
     pub phase: Option<String>,
-    /// What it is there for.
+    /// Member or witness.
     #[serde(default)]
     pub role: Role,
     /// Whether it grants leases for groups in mode `majority`.
     #[serde(default = "usual")]
     pub voter: bool,
-    /// Its share.
+    /// Weight in the configuration, 1 to 1000.
     #[serde(default)]
     pub weight: u16,
-    /// Groups it owns.
+    /// Number of groups that it owns.
     #[serde(default)]
     pub owns: u16,
     /// Worst lateness of its protocol loop in the last minute, in microseconds.
@@ -204,9 +205,9 @@ impl NodeState {
 pub struct Group {
     /// The pool it stands in.
     pub pool: String,
-    /// Its name.
+    /// Name in the configuration.
     pub group: String,
-    /// Its addresses.
+    /// Addresses in the order of the configuration.
     pub addresses: Vec<String>,
     /// What must not happen to it.
     #[serde(default)]
@@ -365,7 +366,7 @@ pub struct End {
 pub struct Explanation {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// The node that was asked.
+    /// Name of the node that answers.
     pub node: String,
     /// The group as in [`Status`].
     pub group: Group,
@@ -378,7 +379,7 @@ pub struct Explanation {
 pub struct Candidate {
     /// Place in the line from 1; `null` for a node that would not take the group.
     pub place: Option<u32>,
-    /// The node.
+    /// Name of the node.
     pub node: String,
     /// Why it stands there.
     pub reason: String,

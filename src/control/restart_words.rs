@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::duration_text::precise;
 use super::names::Names;
-use super::sentences::phase;
+use super::sentences::{counted, phase};
 use crate::protocol::{Misfit, Obstacle};
 
 /// Why a node does not leave all to its next process.
@@ -12,14 +12,12 @@ use crate::protocol::{Misfit, Obstacle};
 pub fn obstacle(why: Obstacle, names: &Names) -> String {
     match why {
         Obstacle::Phase(is) => format!("it is {}", phase(is)),
-        Obstacle::Busy => {
-            "a group is on its way or contested, or connections are waited for".into()
-        }
+        Obstacle::Busy => "a group is moving or contested, or a drain waits for connections".into(),
         Obstacle::Stranger(group) => format!(
-            "a host outside the cluster answers for {}, and the next process would not know",
+            "a host outside the cluster answers for {}, which the next process would not know",
             names.group(group).group
         ),
-        Obstacle::Majority => "groups in mode majority need their leases without a gap".into(),
+        Obstacle::Majority => "groups in mode majority cannot be without their leases".into(),
     }
 }
 
@@ -28,12 +26,12 @@ pub fn obstacle(why: Obstacle, names: &Names) -> String {
 pub fn misfit(why: Misfit, names: &Names) -> String {
     let of = |group| names.group(group).group;
     match why {
-        Misfit::OtherNode => "it is of another node".into(),
+        Misfit::OtherNode => "it belongs to another node".into(),
         Misfit::Untimely { age } if age.is_zero() => "it is from the future".into(),
         Misfit::Untimely { age } => {
-            format!("it is {} old, longer than the kernel answers alone", precise(age))
+            format!("it is {} old, longer than the kernel answers without a daemon", precise(age))
         }
-        Misfit::NotConfigured(group) => format!("{} is not configured any more", of(group)),
+        Misfit::NotConfigured(group) => format!("{} is no longer configured", of(group)),
         Misfit::Majority(group) => format!("{} is in mode majority now", of(group)),
         Misfit::NotPresent(group) => {
             format!("the kernel does not have all addresses of {}", of(group))
@@ -42,10 +40,10 @@ pub fn misfit(why: Misfit, names: &Names) -> String {
 }
 
 pub(super) fn went_on(me: &str, groups: u16, after: Duration) -> String {
-    let silent = precise(after);
-    format!("{me} was restarted in place and kept {groups} groups; it was silent for {silent}")
+    let (groups, silent) = (counted(u64::from(groups), "group"), precise(after));
+    format!("{me} was restarted in place and kept {groups}; it was silent for {silent}")
 }
 
 pub(super) fn not_in_place(me: &str, why: Obstacle, names: &Names) -> String {
-    format!("{me} hands over instead of a restart in place: {}", obstacle(why, names))
+    format!("{me} hands its groups over instead of restarting in place: {}", obstacle(why, names))
 }

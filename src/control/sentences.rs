@@ -21,38 +21,42 @@ use crate::protocol::{
 #[must_use]
 pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
     match cause {
-        Cause::FirstClaim => "nobody had claimed it".to_owned(),
+        Cause::FirstClaim => "no node had claimed it".to_owned(),
         Cause::Silence(node) => {
-            let length =
-                silence.map_or_else(String::new, |length| format!(" for {}", precise(length)));
-            format!("{} fell silent{length}", names.node(node))
+            let node = names.node(node);
+            match silence {
+                Some(length) => format!("{node} was silent for {}", precise(length)),
+                None => format!("{node} fell silent"),
+            }
         }
         Cause::Restart(node) => format!("{} restarted", names.node(node)),
-        Cause::Deaf(node) => format!("{} still spoke but heard nobody", names.node(node)),
-        Cause::Departure(node) => format!("{} left in good order", names.node(node)),
+        Cause::Deaf(node) => format!("{} was sending but not receiving", names.node(node)),
+        Cause::Departure(node) => format!("{} left cleanly", names.node(node)),
         Cause::Inability(node) => format!("{} could not hold it", names.node(node)),
         Cause::Removed(node) => {
-            format!("{} had it until its configuration had it no more", names.node(node))
+            format!(
+                "{} owned it until the group was removed from its configuration",
+                names.node(node)
+            )
         }
-        Cause::AddressConflict(node) => format!(
-            "{} let go of it, because a host outside the cluster answered for it",
-            names.node(node)
-        ),
+        Cause::AddressConflict(node) => {
+            format!("{} released it: a host outside the cluster answered for it", names.node(node))
+        }
         Cause::HandedOver(node) => format!("handed over by {}", names.node(node)),
         Cause::Balance(node) => format!("handed over by {} for balance", names.node(node)),
-        Cause::Drain(node) => format!("handed over by {}, which drains", names.node(node)),
+        Cause::Drain(node) => format!("handed over by {}, which is draining", names.node(node)),
         Cause::Operator(node) => {
-            format!("handed over by {} on the operator's order", names.node(node))
+            format!("handed over by {} at the operator's request", names.node(node))
         }
         Cause::Failback(node) => {
             format!("handed back by {} to its preferred node", names.node(node))
         }
         Cause::Checks(node) => format!("handed over by {}: its checks fail", names.node(node)),
         Cause::Conflict(node) => {
-            format!("{} had it too after a split and gave way", names.node(node))
+            format!("{} owned it too after a network split and gave way", names.node(node))
         }
         Cause::TakenBack(node) => {
-            format!("promised to {}, which did not take it", names.node(node))
+            format!("offered to {}, which did not take it", names.node(node))
         }
     }
 }
@@ -60,8 +64,12 @@ pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
 fn kept_ended(group: GroupKey, (to, left): (NodeId, Option<u32>), names: &Names) -> String {
     let (me, owner) = (names.node(names.me()), names.node(to));
     let group = names.group(group).group;
-    let left = counted(u64::from(left.unwrap_or_default()), "connection");
-    format!("{me} serves {group} no more, which {owner} has; {left} had not ended")
+    let end = match left {
+        Some(0) => ": all have ended".to_owned(),
+        Some(left) => format!("; {} were reset", counted(u64::from(left), "connection")),
+        None => String::new(),
+    };
+    format!("{me} no longer serves old connections to {group}, which {owner} owns{end}")
 }
 
 /// A report in one sentence. `silence` as in [`cause`].
@@ -106,18 +114,22 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
             outcome.asked,
             astray(&outcome)
         ),
-        Report::Stalled { length } => format!("{me} did not run for {}", precise(length)),
+        Report::Stalled { length } => {
+            format!("{me} stalled: it did not run for {}", precise(length))
+        }
         Report::KeptEnded { group, to, left } => kept_ended(group, (to, left), names),
         Report::OfferFailed { to, groups, why } => not_taken(&me, to, (groups, why), names),
         Report::GateOverdue { group } => gate_overdue(&me, &names.group(group).group),
         Report::VotersDiffer { voter } => format!(
-            "{} goes by another list of voters and grants nothing: reload the same file on both",
+            "{} has another list of voters and grants no leases: load the same configuration on \
+             both nodes",
             names.node(voter)
         ),
         Report::MajorityLost { groups } => majority(&me, groups, "stopped answering", "no"),
         Report::MajorityBack { groups } => majority(&me, groups, "answers again", "a"),
         Report::KernelAnswers { peer, group, hardware } => format!(
-            "{} is silent, but its kernel still answers for {} ({hardware}): nothing of it is taken",
+            "{} is silent, but its kernel still answers for {} ({hardware}): its groups are not \
+             taken over",
             names.node(peer),
             names.group(group).group
         ),
@@ -141,10 +153,11 @@ fn unable(me: &str, (group, why): (GroupKey, Inability), names: &Names) -> Strin
 fn repaired(me: &str, group: &str, (remover, times): (Remover, u32)) -> String {
     match remover {
         Remover::Somebody => format!(
-            "somebody removed an address of {group} on {me}; it was put back ({times} in a minute)"
+            "another program removed an address of {group} on {me}; buoy restored it ({times} in \
+             the last minute)"
         ),
         Remover::Guardian { .. } | Remover::Lifetime => {
-            format!("{group} was put back on {me}: {}", removed_by(remover, times))
+            format!("{group} was restored on {me}: {}", removed_by(remover, times))
         }
     }
 }
@@ -158,7 +171,7 @@ fn not_taken(
     let (to, stay) = (names.node(to), if groups == 1 { "stays" } else { "stay" });
     let groups = counted(u64::from(groups), "group");
     let why = why.map_or_else(String::new, |why| format!(": {}", declined(why, names)));
-    format!("{to} did not take {groups}, which {stay} at {me}{why}")
+    format!("{to} did not take {groups}, which {stay} on {me}{why}")
 }
 
 /// What the receiver of an offer has said of a group that it did not take.
@@ -175,9 +188,12 @@ fn second_claimant(
 ) -> String {
     match node {
         None => format!(
-            "{hardware}, a host outside the cluster, claims {group} too; {me} does not yield"
+            "address conflict: {hardware}, a host outside the cluster, claims {group} too; {me} \
+             defends it"
         ),
-        Some(node) => format!("{node} ({hardware}) speaks for {group} too while {me} has it"),
+        Some(node) => {
+            format!("address conflict: {node} ({hardware}) claims {group} too, which {me} owns")
+        }
     }
 }
 
@@ -187,7 +203,7 @@ fn checked(node: NodeId, pool: PoolId, is: Fitness, names: &Names) -> String {
 
 fn draining(me: &str, on: bool) -> String {
     if on {
-        format!("{me} drains: it gives its groups away")
+        format!("{me} is draining: it hands its groups over")
     } else {
         format!("{me} may own groups again")
     }
@@ -200,17 +216,22 @@ pub fn fitness(fitness: Fitness, pool: &str) -> String {
         Fitness::Fit => format!("fit: the checks of pool {pool} pass"),
         Fitness::Reluctant => {
             format!(
-                "reluctant: a preferred check of pool {pool} fails, or a required one is not known yet"
+                "reluctant: a preferred check of pool {pool} fails, or a required one has no \
+                 result yet"
             )
         }
-        Fitness::Unfit => format!("unfit: checks of pool {pool} fail"),
+        Fitness::Unfit => format!("unfit: required checks of pool {pool} fail"),
     }
 }
 
 /// What becomes of the groups of a pool that no node is fit for.
 #[must_use]
 pub fn last_resort(pool: &str, kept: bool) -> String {
-    let becomes = if kept { "kept where it is" } else { "let go, as last_resort says" };
+    let becomes = if kept {
+        "its groups stay where they are"
+    } else {
+        "its groups are released (last_resort)"
+    };
     format!("no node passes the checks of pool {pool}: {becomes}")
 }
 
@@ -233,15 +254,15 @@ fn majority(me: &str, groups: u16, does: &str, article: &str) -> String {
 fn peer_changed(peer: &str, from: Verdict, to: Verdict, silence: Duration) -> String {
     let silence = precise(silence);
     match to {
-        Verdict::Unknown => format!("{peer} is not known yet"),
+        Verdict::Unknown => format!("{peer} has not been heard yet"),
         Verdict::Up if from == Verdict::Unknown => format!("{peer} is up"),
         Verdict::Up => format!("{peer} is up again, was {}", verdict(from)),
-        Verdict::Suspect => format!("{peer} is suspect: silent for {silence}, peers are asked"),
+        Verdict::Suspect => format!("{peer} is suspect: silent for {silence}, asking other peers"),
         Verdict::Indirect => {
-            format!("{peer} is heard by others only: silent here for {silence}")
+            format!("{peer} is heard only by other nodes: silent here for {silence}")
         }
         Verdict::Dead => format!("{peer} is dead: silent for {silence}"),
-        Verdict::Left => format!("{peer} left in good order"),
+        Verdict::Left => format!("{peer} left cleanly"),
     }
 }
 
@@ -250,7 +271,7 @@ fn phase_changed(me: &str, from: NodePhase, to: NodePhase) -> String {
 }
 
 fn gate_overdue(me: &str, group: &str) -> String {
-    format!("the gate of {group} was not done in time; it may leave {me}")
+    format!("the gate hooks of {group} did not finish in time on {me}; the move proceeds")
 }
 
 fn owner_changed(
@@ -261,12 +282,12 @@ fn owner_changed(
 ) -> String {
     let why_text = cause(why, silence, names);
     match (from.map(|node| names.node(node)), to.map(|node| names.node(node))) {
-        (Some(from), Some(to)) if from == to => format!("{to} took {group} anew: {why_text}"),
+        (Some(from), Some(to)) if from == to => format!("{to} took {group} again: {why_text}"),
         (Some(from), Some(to)) => format!("{group} moved from {from} to {to}: {why_text}"),
         (None, Some(to)) => format!("{to} took {group}: {why_text}"),
         // The cause is why the former owner once took it, not why it is gone.
-        (Some(gone), None) => format!("{gone} let go of {group}, nobody has it for now"),
-        (None, None) => format!("nobody has {group}"),
+        (Some(gone), None) => format!("{gone} released {group}; no node owns it now"),
+        (None, None) => format!("no node owns {group}"),
     }
 }
 
@@ -314,7 +335,7 @@ mod tests {
         let silence = Some(Duration::from_millis(312));
         assert_eq!(
             cause(Cause::Silence(node("lb1")), silence, &names),
-            "lb1 fell silent for 312 ms"
+            "lb1 was silent for 312 ms"
         );
         assert_eq!(cause(Cause::Silence(node("lb1")), None, &names), "lb1 fell silent");
         assert_eq!(
@@ -323,7 +344,7 @@ mod tests {
         );
         assert_eq!(
             cause(Cause::Drain(NodeId(1)), None, &names),
-            "handed over by node-00000001, which drains"
+            "handed over by node-00000001, which is draining"
         );
     }
 
@@ -347,11 +368,11 @@ mod tests {
         );
         assert_eq!(
             changed(None, Some("lb2"), Cause::FirstClaim),
-            "lb2 took 10.77.0.100: nobody had claimed it"
+            "lb2 took 10.77.0.100: no node had claimed it"
         );
         assert_eq!(
             changed(Some("lb2"), None, silent),
-            "lb2 let go of 10.77.0.100, nobody has it for now",
+            "lb2 released 10.77.0.100; no node owns it now",
             "why lb2 once took it is not why it is gone"
         );
     }
@@ -381,8 +402,8 @@ mod tests {
         let told = |names: &Names| standing(Standing::Unable(Inability::LinkDown), group, names);
         assert_eq!(
             told(&names),
-            "cannot hold it: no interface that is up has a network with it; name its \
-             interface, or bring the link up"
+            "cannot hold it: no interface that is up is in its network; name its interface, or \
+             bring the link up"
         );
         let names = names.with_links([(group, "eth0".to_owned())].into());
         assert_eq!(told(&names), "cannot hold it: its link eth0 is down or missing");
@@ -390,7 +411,7 @@ mod tests {
         let failed = Report::OfferFailed { to: node("lb2"), groups: 1, why };
         assert_eq!(
             report(&failed, None, &names),
-            "lb2 did not take 1 group, which stays at lb1: it cannot hold 10.77.0.100: its link \
+            "lb2 did not take 1 group, which stays on lb1: it cannot hold 10.77.0.100: its link \
              eth0 is down or missing"
         );
     }
@@ -407,13 +428,13 @@ mod tests {
         );
         assert_eq!(
             told(Report::SecondClaimant { group, hardware, node: None }),
-            "02:00:00:00:00:ab, a host outside the cluster, claims 10.77.0.100 too; lb1 does not \
-             yield"
+            "address conflict: 02:00:00:00:00:ab, a host outside the cluster, claims 10.77.0.100 \
+             too; lb1 defends it"
         );
         assert_eq!(
             told(Report::KernelAnswers { peer: node("lb2"), group, hardware }),
-            "lb2 is silent, but its kernel still answers for 10.77.0.100 (02:00:00:00:00:ab): \
-             nothing of it is taken"
+            "lb2 is silent, but its kernel still answers for 10.77.0.100 (02:00:00:00:00:ab): its \
+             groups are not taken over"
         );
     }
 
@@ -422,22 +443,26 @@ mod tests {
         let (names, pool) = (names(), PoolId::from_name("web"));
         let told = |told: Report| report(&told, None, &names);
         let changed = |fitness| told(Report::FitnessChanged { node: node("lb2"), pool, fitness });
-        assert_eq!(changed(Fitness::Unfit), "lb2 is unfit: checks of pool web fail");
+        assert_eq!(changed(Fitness::Unfit), "lb2 is unfit: required checks of pool web fail");
         assert_eq!(
             changed(Fitness::Reluctant),
-            "lb2 is reluctant: a preferred check of pool web fails, or a required one is not known yet"
+            "lb2 is reluctant: a preferred check of pool web fails, or a required one has no \
+             result yet"
         );
         assert_eq!(changed(Fitness::Fit), "lb2 is fit: the checks of pool web pass");
         assert_eq!(
             told(Report::LastResort { pool, kept: true, groups: 2 }),
-            "no node passes the checks of pool web: kept where it is"
+            "no node passes the checks of pool web: its groups stay where they are"
         );
         assert_eq!(
             cause(Cause::Checks(node("lb1")), None, &names),
             "handed over by lb1: its checks fail"
         );
         let group = group("10.77.0.100");
-        assert_eq!(standing(Standing::Unfit, group, &names), "unfit: checks of pool web fail");
+        assert_eq!(
+            standing(Standing::Unfit, group, &names),
+            "unfit: required checks of pool web fail"
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use super::inquiry::{INQUIRIES_MAX, Inquiry, PlanWanted, STATUS_AGE_MAX, Sna
 
 /// Name of the socket in the runtime directory.
 pub const SOCKET_NAME: &str = "control.sock";
-/// Name of the socket for those who only read, beside the other.
+/// Name of the read-only socket, in the same directory.
 pub const OBSERVERS_SOCKET_NAME: &str = "status.sock";
 /// Who may read there, if the host has such a group and the daemon is in it.
 pub const OBSERVERS_GROUP: &str = "buoy-observe";
@@ -55,9 +55,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// Where the socket shall be: [`SOCKET_NAME`] in the runtime directory, which must exist.
     pub socket: PathBuf,
-    /// The names in force.
+    /// Names of the configuration in force.
     pub names: NamesInForce,
-    /// The flight recorder.
+    /// Source of past events.
     pub recorder: Arc<Recorder>,
     /// Where inquiries go; a channel of depth [`INQUIRIES_MAX`].
     pub inquiries: mpsc::Sender<Inquiry>,
@@ -92,19 +92,19 @@ struct SocketFile {
 pub enum BindError {
     /// A daemon answers at this socket.
     InUse {
-        /// The socket.
+        /// Path of the socket.
         socket: PathBuf,
     },
     /// Something that is not a socket has this name.
     NotASocket {
-        /// The file.
+        /// Path of that file.
         socket: PathBuf,
     },
-    /// The system refused.
+    /// A system call failed.
     Refused {
-        /// The socket.
+        /// Path of the socket.
         socket: PathBuf,
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
 }
@@ -226,10 +226,10 @@ fn listen(socket: &Path, group: Option<u32>) -> io::Result<(StdListener, SocketF
 
 fn turn_away(stream: &UnixStream) {
     let reason =
-        format!("{CLIENTS_MAX} clients are connected already, which is the limit; end one of them");
+        format!("{CLIENTS_MAX} clients are connected, which is the limit; disconnect one of them");
     // One try is enough: the buffer of a new connection is empty, and nobody is waited for.
     if let Err(error) = stream.try_write(&json_line(&Rejected::new("too_many_clients", reason))) {
-        tracing::debug!(%error, "client left before it was turned away");
+        tracing::debug!(%error, "client disconnected before it was rejected");
     }
 }
 
@@ -238,7 +238,7 @@ impl Drop for SocketFile {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.device_and_inode);
         if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(%error, socket = %self.path.display(), "control socket stays behind");
+            tracing::warn!(%error, socket = %self.path.display(), "control socket could not be removed");
         }
     }
 }
@@ -248,7 +248,8 @@ impl fmt::Display for BindError {
         match self {
             Self::InUse { socket } => write!(
                 out,
-                "another daemon answers at {}; stop it, or give this one its own --runtime-dir",
+                "another daemon answers at {}; stop it, or start this one with another \
+                 --runtime-dir",
                 socket.display()
             ),
             Self::NotASocket { socket } => write!(

@@ -22,31 +22,30 @@ pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
         (Inability::Outside(outside), _) => return outside_words(outside),
         (Inability::LinkDown, Some(link)) => return format!("its link {link} is down or missing"),
         (Inability::LinkDown, None) => {
-            "no interface that is up has a network with it; name its interface, or bring the \
-             link up"
+            "no interface that is up is in its network; name its interface, or bring the link up"
         }
         (Inability::NoNetwork, _) => {
-            "no interface of this host has a network with it: name one with `interface`"
+            "no interface of this host is in its network: name one with `interface`"
         }
         (Inability::NetworkLost, _) => {
-            "this host has lost its own address, or its route, in the network of it"
+            "this host has lost its own address or its route in that network"
         }
         (Inability::Kernel(Failure::NoInterface), Some(link)) => {
             return format!("its interface {link} does not exist");
         }
         (Inability::Kernel(Failure::NoInterface), None) => "the interface does not exist",
         (Inability::Kernel(Failure::NotPermitted), _) => {
-            "its kernel does not permit it (IPv6 is off there, or the daemon lacks CAP_NET_ADMIN)"
+            "the kernel does not permit it (IPv6 is disabled, or the daemon lacks CAP_NET_ADMIN)"
         }
         (Inability::Kernel(Failure::ForeignAddress), _) => {
-            "the address is already on this host and is not ours"
+            "the address is on this host already and was not added by buoy"
         }
         (Inability::Kernel(Failure::Duplicate), _) => {
-            "duplicate address detection found the address elsewhere"
+            "duplicate address detection found the address on another host"
         }
         (Inability::Kernel(Failure::Refused), _) => "the kernel refused the address",
         (Inability::Kernel(Failure::Timeout), _) => "the kernel did not answer in time",
-        (Inability::FlushWar, _) => "somebody keeps removing the address",
+        (Inability::FlushWar, _) => "another program keeps removing the address",
     };
     text.to_owned()
 }
@@ -62,15 +61,21 @@ fn outside_words(outside: Outside) -> String {
             "it is not known yet whether a router outside the cluster has it (VRRP)".to_owned()
         }
         Outside::GivesWay(hardware) => {
-            format!("a router outside the cluster has it and is to give way{}", at(hardware))
+            format!(
+                "a router outside the cluster has it and is expected to give way{}",
+                at(hardware)
+            )
         }
         Outside::Differs(hardware) => format!(
-            "a router outside the cluster speaks of it otherwise than the file, so nothing is said to \
-             it{}",
+            "a router outside the cluster advertises it with settings that differ from the file, \
+             so buoy does not advertise it{}",
             at(hardware)
         ),
         Outside::Prevails(hardware) => {
-            format!("a router outside the cluster has it and prevails (VRRP){}", at(hardware))
+            format!(
+                "a router outside the cluster has it and takes precedence (VRRP){}",
+                at(hardware)
+            )
         }
     }
 }
@@ -79,7 +84,9 @@ fn outside_words(outside: Outside) -> String {
 #[must_use]
 pub fn removed_by(remover: Remover, times: u32) -> String {
     match remover {
-        Remover::Somebody => format!("somebody removed it, {times} times in the last minute"),
+        Remover::Somebody => {
+            format!("another program removed it, {times} times in the last minute")
+        }
         Remover::Guardian { unrenewed, renewal } => {
             let why = if renewal.is_zero() {
                 "the daemon did not run".to_owned()
@@ -88,13 +95,13 @@ pub fn removed_by(remover: Remover, times: u32) -> String {
             };
             let unrenewed = precise(unrenewed);
             format!(
-                "the guardian removed the address: the lease could not be renewed for {unrenewed} \
+                "the guardian removed the address because the lease was not renewed for {unrenewed} \
                  ({why})"
             )
         }
-        Remover::Lifetime => "its lifetime ended, because the daemon did not prolong it in time \
-                              (it did not run)"
-            .to_owned(),
+        Remover::Lifetime => {
+            "its lifetime expired because the daemon did not run in time to extend it".to_owned()
+        }
     }
 }
 
@@ -107,16 +114,16 @@ pub fn standing(standing: Standing, group: GroupKey, names: &Names) -> String {
         Standing::Heir(2) => "second heir in the owner's claim".to_owned(),
         Standing::Heir(place) => format!("heir number {place} in the owner's claim"),
         Standing::Preferred(place) => format!("number {place} in the configured preference"),
-        Standing::Ranked => "by the weighted order that all nodes compute alike".to_owned(),
+        Standing::Ranked => "by the weighted order that every node computes".to_owned(),
         Standing::Down(Verdict::Unknown) => "never heard".to_owned(),
         Standing::Down(is) => format!("not up: {}", verdict(is)),
-        Standing::Draining => "draining: kept free by the operator".to_owned(),
+        Standing::Draining => "draining (operator request)".to_owned(),
         Standing::NotActive(is) => format!("not active: {}", phase(is)),
         Standing::Unable(why) => format!("cannot hold it: {}", inability(why, group, names)),
         Standing::Reluctant => fitness(Fitness::Reluctant, pool),
         Standing::Unfit => fitness(Fitness::Unfit, pool),
         Standing::LastResort => {
-            format!("{}, as at all nodes: the last resort", fitness(Fitness::Unfit, pool))
+            format!("{}, as on every node: last resort", fitness(Fitness::Unfit, pool))
         }
     }
 }
@@ -126,13 +133,13 @@ pub fn standing(standing: Standing, group: GroupKey, names: &Names) -> String {
 pub fn candidate(candidate: &Candidate, group: GroupKey, names: &Names) -> String {
     let standing = standing(candidate.standing, group, names);
     let standing = match candidate.unable_for {
-        Some(length) => format!("{standing} (since {} ago)", span(length)),
+        Some(length) => format!("{standing} (for {})", span(length)),
         None => standing,
     };
     match candidate.damped {
         Some(left) => format!(
-            "{standing}; no fail-back and no move for balance to it for {}: it restarted, fell \
-             silent or could not hold groups three times within a minute",
+            "{standing}; excluded from fail-back and balancing for {}: it restarted, fell silent \
+             or could not hold groups three times within a minute",
             span(left)
         ),
         None => standing,

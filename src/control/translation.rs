@@ -173,17 +173,19 @@ fn group_state(state: GroupState) -> response::GroupState {
 
 fn reason(one: &GroupStatus, names: &Names) -> String {
     match one.state {
-        GroupState::Waiting => return "waits for a lease from a majority of the voters".to_owned(),
-        GroupState::Closed => return "no majority of the voters: nobody answers".to_owned(),
+        GroupState::Waiting => {
+            return "waiting for a lease from a majority of the voters".to_owned();
+        }
+        GroupState::Closed => return "no majority of the voters: no node answers".to_owned(),
         GroupState::Owned | GroupState::Moving | GroupState::Unowned => {}
     }
     match (one.owner, one.cause) {
         (Some(_), Some(cause)) => sentences::cause(cause, None, names),
-        (Some(owner), None) => format!("{} says so", names.node(owner)),
+        (Some(owner), None) => format!("reported by {}", names.node(owner)),
         // The cause is why the last owner once took it, not why it is gone.
         (None, Some(_)) if one.state == GroupState::Moving => "being handed over".to_owned(),
-        (None, Some(_)) => "its last owner is gone and nobody has taken it yet".to_owned(),
-        (None, None) => "nobody has claimed it yet".to_owned(),
+        (None, Some(_)) => "its last owner is gone and no node has taken it yet".to_owned(),
+        (None, None) => "no node has claimed it yet".to_owned(),
     }
 }
 
@@ -450,8 +452,8 @@ mod tests {
             r#""reason":"handed over by lb1 for balance","converged_ms":null,"connections":null,"unable_here":null,"claimant":null,"preserved":null},"#,
             r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
             r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":81234,"#,
-            r#""reason":"nobody has claimed it yet","#,
-            r#""converged_ms":null,"connections":null,"unable_here":"no interface that is up has a network with it; name its interface, or bring the link up","unable":"link","claimant":null,"preserved":null}],"#,
+            r#""reason":"no node has claimed it yet","#,
+            r#""converged_ms":null,"connections":null,"unable_here":"no interface that is up is in its network; name its interface, or bring the link up","unable":"link","claimant":null,"preserved":null}],"#,
             r#""fence":{"kind":"gate","bound_ms":600},"not_preserving":null,"checks":[],"hooks":[],"#,
             r#""counters":{"datagrams_refused":3}}"#,
         );

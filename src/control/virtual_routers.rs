@@ -41,9 +41,9 @@ pub struct OutsideRouter {
     pub source: IpAddr,
     /// Its priority; 0 if it stops.
     pub priority: u8,
-    /// Its version.
+    /// Version of VRRP in its advertisements.
     pub version: u8,
-    /// How long ago it was heard, in milliseconds.
+    /// Time since its last advertisement, in milliseconds.
     pub age_ms: u64,
     /// How it speaks otherwise than the file says, because of which nothing is said to it; `null` if
     /// it does not.
@@ -77,8 +77,8 @@ pub(super) fn text(routers: &[VirtualRouter]) -> String {
         for other in &router.outside {
             if let Some(difference) = &other.difference {
                 sentences.push_str(&format!(
-                    "\nVRID {} is spoken by {} {difference}: nothing is said until it is silent\n",
-                    router.id, other.source
+                    "\n{} advertises VRID {} {difference}: buoy sends nothing until it is silent\n",
+                    other.source, router.id
                 ));
             }
         }
@@ -133,7 +133,7 @@ mod tests {
              gw (ipv4)         51        3       150  speaking  -\n\
              api (ipv4)        51        3       150  silent    192.0.2.11 with priority 200, heard \
              400ms ago\n\
-             \nVRID 51 is spoken by 192.0.2.11 as version 2; the file says version 3: nothing is said \
+             \n192.0.2.11 advertises VRID 51 as version 2; the file says version 3: buoy sends nothing \
              until it is silent\n"
         );
     }

@@ -117,9 +117,9 @@ impl Goal {
 
     fn failure(&self, left: usize) -> String {
         match self {
-            Self::At { group, node, .. } => format!("{group} did not come to {node}:"),
+            Self::At { group, node, .. } => format!("{group} did not move to {node}:"),
             Self::Drained { node } => format!(
-                "{node} still has {} and keeps draining (end that with 'buoy undrain {node}'):",
+                "{node} still has {} and keeps draining (cancel with 'buoy undrain {node}'):",
                 counted(left as u64, "group")
             ),
         }
@@ -229,7 +229,7 @@ fn explain(socket: &Path, group: &Group) -> Result<Explanation, Error> {
 }
 
 fn reason(told: &Explanation) -> String {
-    let owner = told.group.owner.as_deref().unwrap_or("nobody");
+    let owner = told.group.owner.as_deref().unwrap_or("no node");
     let others: Vec<String> = told
         .line
         .iter()
@@ -237,5 +237,5 @@ fn reason(told: &Explanation) -> String {
         .collect();
     let others =
         if others.is_empty() { "there is no other node".to_owned() } else { others.join("; ") };
-    format!("{} is at {owner} ({}); {others}", told.group.group, told.group.reason)
+    format!("{} is on {owner} ({}); {others}", told.group.group, told.group.reason)
 }

@@ -35,13 +35,13 @@ pub(super) fn find_me(config: &Config, name: Option<&str>) -> Result<NodeId, Err
         }
         if !std::mem::replace(&mut told, true) {
             tracing::warn!(
-                "this host has no address of a node, and its name {:?} is none either: waiting for \
-                 one of {} (or say which node it is with --node)",
+                "no node has an address of this host or its name {:?}: waiting for one of the \
+                 addresses {} (or name the node with --node)",
                 host::name(),
                 awaited(config)
             );
         }
-        service.waiting(&format!("waiting for one of {}", awaited(config)), PATIENCE);
+        service.waiting(&format!("waiting for one of the addresses {}", awaited(config)), PATIENCE);
         thread::park_timeout(LOOK);
     }
 }
@@ -53,9 +53,9 @@ pub(super) fn tell_missing(config: &Config, me: NodeId) {
     let Some(node) = config.nodes.iter().find(|node| node.id == me) else { return };
     for address in node.addresses.iter().filter(|address| !here.contains(address)) {
         tracing::warn!(
-            "this host has not {address}, the address of node {} in the file, so that nothing can \
-             be sent from it: add it; if another host has it, this one is a copy of that node and \
-             needs a name of its own (--node)",
+            "this host does not have {address}, the address of node {} in the file, and cannot \
+             send from it: add the address; if another host has it, this one is a copy of that \
+             node and needs its own name (--node)",
             node.name
         );
     }

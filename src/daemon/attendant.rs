@@ -131,7 +131,9 @@ impl Attendant {
         let local = Local::of(config);
         let body = move || {
             if let Err(error) = programs::shed_capabilities() {
-                tracing::warn!(%error, "programs have this daemon's capabilities");
+                tracing::warn!(%error,
+                    "capabilities cannot be dropped: checks and hooks run with those of the \
+                     daemon");
             }
             // After the line above: the threads that start programs are made by this one.
             let mut builder = Builder::new_current_thread();
@@ -140,7 +142,7 @@ impl Attendant {
                     runtime.block_on(Care::serve(parts, inbox, local));
                     runtime.shutdown_timeout(THREADS_WITHIN);
                 }
-                Err(error) => tracing::error!(%error, "no checks and no hooks"),
+                Err(error) => tracing::error!(%error, "checks and hooks cannot be run"),
             }
         };
         let thread = thread::Builder::new().name("attendant".to_owned()).spawn(body)?;

@@ -79,7 +79,7 @@ impl fmt::Display for Error {
             Self::WhoAmI(unclear) => unclear.fmt(out),
             Self::Voters { refusal, file } => write!(
                 out,
-                "{refusal}; if none of these nodes will vote again, stop buoy at every node and \
+                "{refusal}; if none of these nodes will vote again, stop buoy on every node and \
                  remove {} there",
                 file.display()
             ),

@@ -145,7 +145,7 @@ impl FrontDesk {
     async fn stop(&self, mut running: Running, asked: Asked) -> Parting {
         self.notify.stopping();
         if asked == Asked::Rest && self.config.restart == Restart::InPlace {
-            tracing::info!("stopping: the next process goes on");
+            tracing::info!("stopping: the next process continues");
             running.mailbox.deliver(Event::Rest);
         } else {
             tracing::info!("stopping: handing over");
@@ -186,7 +186,9 @@ impl FrontDesk {
 
     fn remember_paths(&self, paths: &[Path]) {
         if let Err(error) = self.whereabouts.remember(paths) {
-            tracing::warn!(%error, "another port or address at the next start may not be found");
+            tracing::warn!(%error,
+                "heartbeat paths cannot be saved: a changed port or address may not be recognised \
+                 at the next start");
         }
     }
 
@@ -202,7 +204,7 @@ impl FrontDesk {
 
     fn remember_draining(&self, on: bool) {
         if let Err(error) = self.directory.remember_draining(on) {
-            tracing::warn!(%error, "draining will be forgotten at a restart");
+            tracing::warn!(%error, "the drain cannot be saved: a restart will end it");
         }
     }
 
@@ -222,7 +224,7 @@ impl FrontDesk {
             Told::Refused { what, count } => tell_refused(&what, count, &names),
             Told::Twin { by } => {
                 let because = membership_words::twin_of_me(&names.node(self.me), &names.node(by));
-                tracing::warn!(because, "second node of this name");
+                tracing::warn!(because, "another host uses the name of this node");
             }
             Told::Named { node, name } => self.names.learn(node, name),
             Told::Whereabouts(paths) => self.remember_paths(&paths),
@@ -248,7 +250,7 @@ impl FrontDesk {
         let happening = happening();
         let event = happening.words();
         if !calls.happened(happening) {
-            tracing::warn!(event, "hooks are not run: too much happens at once");
+            tracing::warn!(event, "the queue of hooks is full: event dropped");
         }
     }
 
@@ -316,7 +318,7 @@ impl FrontDesk {
         self.life.reloaded(outcome.is_ok());
         match &outcome {
             Ok(changes) => tracing::info!(changes = changes.len(), "reloaded"),
-            Err(_) => tracing::warn!("reload refused, the old configuration stays in force"),
+            Err(_) => tracing::warn!("reload refused; the old configuration stays in force"),
         }
         let names = self.names.current();
         let node = names.node(self.me);
@@ -355,7 +357,7 @@ impl FrontDesk {
         let wanted = config.preserve.filter(|_| self.config.preserve.is_none());
         if let (Some(_), Some(reason)) = (wanted, self.kernel.no_preserving()) {
             return Err(vec![format!(
-                "preserve_connections needs a restart of the daemon, or cannot be had: {reason}"
+                "preserve_connections needs a restart of the daemon, or is not available: {reason}"
             )]);
         }
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
@@ -381,7 +383,7 @@ impl FrontDesk {
         match applied.await {
             Ok(Ok(())) => {}
             Ok(Err(refused)) => return Err(vec![self.in_words(refused)]),
-            Err(_) => return Err(vec!["the daemon is ending".to_owned()]),
+            Err(_) => return Err(vec!["the daemon is stopping".to_owned()]),
         }
         self.kernel.share_connections(config.tickle_connections_max);
         self.names.replace(setup::names(&config, self.me));

@@ -185,7 +185,7 @@ impl Guard {
             && let Err(error) = std::fs::remove_file(&expired)
         {
             // Nobody reads it under this name.
-            tracing::debug!(%error, "the state file stays behind");
+            tracing::debug!(%error, "the state file cannot be removed");
         }
         false
     }

@@ -130,7 +130,7 @@ impl Guardian {
         self.ending.store(true, Ordering::Relaxed);
         self.thread.unpark();
         if self.ended.recv_timeout(DISMISSED_WITHIN).is_err() {
-            tracing::warn!("the guardian is not dismissed: starting it takes long");
+            tracing::warn!("the guardian has not been dismissed in time: it is still starting");
         }
     }
 }
@@ -235,7 +235,7 @@ impl Care {
                 // The lease thread ends before this one; then nobody needs it.
                 let _ = self.give.send(copy);
             }
-            Err(error) => tracing::warn!(%error, "no guardian can be started"),
+            Err(error) => tracing::warn!(%error, "the guardian cannot be started"),
         }
     }
 
@@ -287,7 +287,7 @@ fn start() -> io::Result<Started> {
     let (pipe, said) = (File::from(OwnedFd::from(stdin)), File::from(OwnedFd::from(stdout)));
     fcntl(pipe.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     if let Err(error) = fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE)) {
-        tracing::debug!(%error, "the guardian's pipe keeps its size");
+        tracing::debug!(%error, "the guardian's pipe cannot be resized");
     }
     fcntl(said.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok(Started { child, pipe, said: Some(said) })

@@ -99,9 +99,11 @@ pub(super) async fn measure(mailbox: Mailbox) {
         if failing != measure.is_none() {
             failing = measure.is_none();
             if failing {
-                tracing::warn!("how busy this host is cannot be measured: it counts by its weight");
+                tracing::warn!(
+                    "the load of this host cannot be measured: its configured weight is used"
+                );
             } else {
-                tracing::info!("how busy this host is can be measured again");
+                tracing::info!("the load of this host can be measured again");
             }
         }
         // A full inbox is a busy host; the next sample says so.

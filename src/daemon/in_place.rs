@@ -108,7 +108,7 @@ fn judge(text: &str, config: &Config, (me, mark): (NodeId, Mark)) -> Result<Esta
 pub(crate) fn tell(unusable: &Unusable, recorder: &Recorder, names: &Names) {
     let why = unusable.words(names);
     let me = names.node(names.me());
-    tracing::warn!(because = why, "no restart in place, a new life begins");
+    tracing::warn!(because = why, "no restart in place: starting with no state");
     let notice = Notice {
         kind: "not_in_place",
         group: None,
@@ -116,7 +116,7 @@ pub(crate) fn tell(unusable: &Unusable, recorder: &Recorder, names: &Names) {
         from: None,
         to: None,
         cause: Some(why.clone()),
-        sentence: format!("{me} was not restarted in place, it begins a new life: {why}"),
+        sentence: format!("{me} was not restarted in place and starts with no state: {why}"),
     };
     recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
 }

@@ -127,7 +127,7 @@ impl Doors {
                 Renewal::Done => {}
                 Renewal::Gone => gone = true,
                 Renewal::Failed(error) => {
-                    tracing::warn!(%error, "the kernel's lease cannot be renewed");
+                    tracing::warn!(%error, "the lease in the kernel cannot be renewed");
                 }
             }
         }
@@ -152,7 +152,7 @@ impl Doors {
                 self.lost = false;
                 kernel.gate_is_back();
                 tracing::warn!(
-                    "somebody had changed or removed the gate's tables in nf_tables: put back"
+                    "another program changed or removed the gate's tables in nf_tables: restored"
                 );
                 None
             }
@@ -160,9 +160,9 @@ impl Doors {
                 if !self.lost {
                     tracing::error!(
                         %error,
-                        "somebody has changed or removed the gate's tables in nf_tables, and they \
-                         cannot be put back: groups in mode majority are given up until they can, \
-                         others are served without"
+                        "another program changed or removed the gate's tables in nf_tables, and \
+                         they cannot be restored: until they can, groups in mode majority are \
+                         released and others are served without a gate"
                     );
                 }
                 self.lost = true;
@@ -217,8 +217,9 @@ fn tell_late(door: Door, open: Option<Instant>, (begun, now): (Instant, Instant)
             ?door,
             late_ms = now.since(until).as_millis(),
             nf_tables_ms = now.since(begun).as_millis(),
-            "a lease was renewed after its end, and its addresses were silent meanwhile: nf_tables \
-             took long, mostly because another program changes a large set of rules"
+            "a lease was renewed after it had expired, and its addresses did not answer \
+             meanwhile: nf_tables was slow, usually because another program changes a large rule \
+             set"
         );
     }
 }

@@ -101,13 +101,16 @@ pub(super) fn trouble(trouble: &Trouble, names: &Names) -> Notice {
             ("hook_failed", hook, happening, words.as_str())
         }
         Trouble::Dropped { hook, happening } => {
-            ("hooks_dropped", hook, happening, "was not run: too much waits for it")
+            ("hooks_dropped", hook, happening, "was not run: its queue is full")
         }
-        Trouble::CutOff { hook, happening, began: true } => {
-            ("hook_failed", hook, happening, "was killed before its end: the daemon stops")
-        }
+        Trouble::CutOff { hook, happening, began: true } => (
+            "hook_failed",
+            hook,
+            happening,
+            "was killed before it finished: the daemon is stopping",
+        ),
         Trouble::CutOff { hook, happening, began: false } => {
-            ("hooks_dropped", hook, happening, "was not run: the daemon stops")
+            ("hooks_dropped", hook, happening, "was not run: the daemon is stopping")
         }
     };
     Notice {
@@ -128,18 +131,21 @@ pub(super) fn balancer_said(news: &balancer::News, names: &Names) -> Notice {
         balancer::News::Failed(words) => (
             "balancer_failed",
             Some(words.clone()),
-            format!("the HAProxy of {me} cannot be told of a drain: {words}"),
+            format!("HAProxy on {me} cannot be notified of a drain: {words}"),
         ),
         balancer::News::Back => {
-            ("balancer_back", None, format!("the HAProxy of {me} can be told of a drain again"))
+            ("balancer_back", None, format!("HAProxy on {me} can be notified of a drain again"))
         }
         balancer::News::Told(0) => {
-            ("balancer_told", None, format!("the HAProxy of {me} keeps connections open again"))
+            ("balancer_told", None, format!("HAProxy on {me} keeps connections open again"))
         }
         balancer::News::Told(count) => (
             "balancer_told",
             None,
-            format!("the HAProxy of {me} ends connections to {count} addresses with a response"),
+            format!(
+                "HAProxy on {me} closes connections to {count} addresses after their next \
+                 response"
+            ),
         ),
     };
     Notice { kind, group: None, pool: None, from: None, to: None, cause, sentence }
@@ -214,7 +220,7 @@ pub(super) fn ordered(
     (pool, group): (String, String),
     names: &Names,
 ) -> Happening {
-    let does = if occasion == Occasion::BeforeAcquire { "takes" } else { "lets go of" };
+    let does = if occasion == Occasion::BeforeAcquire { "takes" } else { "releases" };
     let sentence = format!("{} {does} {group}", names.node(names.me()));
     let fields = Fields { sentence, ..Fields::default() };
     happening(occasion, (Some(pool), Some(group)), fields, names)
@@ -222,7 +228,7 @@ pub(super) fn ordered(
 
 /// That this process begins without a group: whatever one before it had, and however that ended.
 pub(super) fn at_start((pool, group): (String, String), names: &Names) -> Happening {
-    let sentence = format!("{} starts and does not have {group}", names.node(names.me()));
+    let sentence = format!("{} started without {group}", names.node(names.me()));
     let fields =
         Fields { cause: Some("the daemon started".to_owned()), sentence, ..Fields::default() };
     happening(Occasion::Released, (Some(pool), Some(group)), fields, names)
@@ -230,7 +236,7 @@ pub(super) fn at_start((pool, group): (String, String), names: &Names) -> Happen
 
 /// That a planned move of a group waits for its gate.
 pub(super) fn gate(ticket: u64, (pool, group): (String, String), names: &Names) -> Happening {
-    let sentence = format!("{} is to give away {group}", names.node(names.me()));
+    let sentence = format!("{} is about to hand over {group}", names.node(names.me()));
     let fields = Fields { sentence, ..Fields::default() };
     let told = happening(Occasion::Gate, (Some(pool), Some(group)), fields, names);
     Happening { ticket: Some(ticket), ..told }

@@ -174,8 +174,8 @@ fn open_voters(options: &Options, config: &config::Config, me: NodeId) -> Result
     let file = state_dir.join("voters");
     let voters = VoterFile::open(state_dir, (&config.cluster, me), |why| {
         tracing::error!(
-            "this node does not vote in mode majority: {}: {why}; stop buoy at every node and \
-             remove the file, or put back what was there",
+            "this node does not vote in mode majority: {}: {why}; stop buoy on every node and \
+             remove the file, or restore what was in it",
             file.display()
         );
     });
@@ -287,7 +287,7 @@ fn settings(
 
 fn service_manager() -> ServiceNotify {
     ServiceNotify::from_environment().unwrap_or_else(|error| {
-        tracing::warn!(%error, "NOTIFY_SOCKET cannot be used, the service manager is told nothing");
+        tracing::warn!(%error, "NOTIFY_SOCKET cannot be used: the service manager gets no notifications");
         ServiceNotify::nobody()
     })
 }

@@ -26,8 +26,8 @@ pub(crate) async fn take_presence(mark: Mark) -> Option<Presence> {
             }
             Ok(Found::Starting | Found::Running) => {
                 tracing::error!(
-                    "another process on this host has the name of a daemon of this cluster: end \
-                     it, or both change the same addresses"
+                    "another process on this host has the socket name of a daemon of this \
+                     cluster: stop it, or both change the same addresses"
                 );
                 return None;
             }

@@ -79,7 +79,7 @@ impl Reloads {
         self.under_way = None;
         let config = match ended {
             Ok(Ok(config)) => config,
-            Ok(Err(_)) => Err(vec!["the thread that reads the file has ended early".to_owned()]),
+            Ok(Err(_)) => Err(vec!["the thread that reads the file ended unexpectedly".to_owned()]),
             Err(_) => {
                 self.stuck = thread;
                 Err(vec![format!(
@@ -107,7 +107,8 @@ impl Reloads {
     fn spawn(&self, tell: oneshot::Sender<Result<Config, Vec<String>>>) -> Option<JoinHandle<()>> {
         // Nobody waits any more when the time is over, or when the daemon ends.
         if self.stuck.as_ref().is_some_and(|stuck| !stuck.is_finished()) {
-            let fault = "an earlier reload still waits for its file; see what holds its disk";
+            let fault =
+                "an earlier reload is still waiting for its file; check its disk or file server";
             let _ = tell.send(Err(vec![fault.to_owned()]));
             return None;
         }
@@ -158,7 +159,7 @@ mod tests {
             assert!(fault.contains("not read within 3 s"), "{fault}");
             // Who asked meanwhile has a reading of their own, which is refused while that hangs.
             let fault = reloads.next().await.config.unwrap_err().remove(0);
-            assert!(fault.contains("still waits for its file"), "{fault}");
+            assert!(fault.contains("still waiting for its file"), "{fault}");
             answers.send(()).unwrap();
             let ended = async {
                 while !reloads.stuck.as_ref().unwrap().is_finished() {

@@ -70,8 +70,8 @@ impl Line {
     fn kept(self, to: String, left: Option<u32>) -> Self {
         let line = Self { to: Some(to), ..self };
         match left {
-            Some(0) => line.because("the last has ended"),
-            Some(left) => line.because(format!("{left} were ended")),
+            Some(0) => line.because("the last one has ended"),
+            Some(left) => line.because(format!("{left} were cut off")),
             None => line.because("they were not counted"),
         }
     }
@@ -131,13 +131,14 @@ pub(crate) fn log(report: &Report, names: &Names) {
     line(*report, names).log(names);
 }
 
-const NEW_LIFE: &str = "it began a new life and holds nothing of its last";
-const OVERDUE: &str = "what was to be done before it may move has not ended in time";
-const FOLLOWED: &str = "all neighbours follow";
-const ASTRAY: &str = "some neighbours do not follow";
-const NOT_MOVED: &str = "planned move did not happen";
-const VOTERS_DIFFER: &str = "voter goes by another list of voters";
-const NO_LEASE: &str = "it grants this node no lease until both have loaded the same file";
+const NEW_LIFE: &str = "its process is new and owns nothing";
+const OVERDUE: &str = "the gate hooks did not finish in time; the move proceeds";
+const FOLLOWED: &str = "all neighbours resolve it to this node";
+const ASTRAY: &str = "some neighbours do not resolve it to this node";
+const NOT_MOVED: &str = "planned move failed";
+const VOTERS_DIFFER: &str = "voter has another list of voters";
+const NO_LEASE: &str =
+    "it grants this node no leases until both have loaded the same configuration";
 
 fn not_taken(groups: u16, why: Option<(GroupKey, Inability)>, names: &Names) -> String {
     match why {
@@ -162,7 +163,7 @@ fn regrouped((group, address): (GroupKey, GroupKey), other: Option<NodeId>, name
             let line = Line::new(Level::WARN, "address withheld").group(group, names).because(why);
             Line { peer: Some(other), ..line }
         }
-        None => Line::new(Level::INFO, "address admitted")
+        None => Line::new(Level::INFO, "address no longer withheld")
             .group(group, names)
             .because(format!("no other node has {address}")),
     }
@@ -193,7 +194,7 @@ fn line(report: Report, names: &Names) -> Line {
         Report::Released { group, epoch } => of_group(Level::INFO, GONE, group).epoch(epoch),
         Report::GaveWay { group, to, epoch } => of_group(Level::WARN, "gave way", group)
             .epoch(epoch)
-            .because(format!("{} has the better claim", names.node(to))),
+            .because(format!("{} has a claim of higher rank", names.node(to))),
         Report::AddressWithheld { group, address, owner } => {
             regrouped((group, address), Some(owner), names)
         }
@@ -203,7 +204,7 @@ fn line(report: Report, names: &Names) -> Line {
                 .because(inability(why, group, names))
         }
         Report::Repaired { group, remover, times } => {
-            of_group(Level::WARN, "address put back", group).because(removed_by(remover, times))
+            of_group(Level::WARN, "address restored", group).because(removed_by(remover, times))
         }
         Report::Converged { group, epoch, hosts, after } => {
             of_group(Level::INFO, FOLLOWED, group).epoch(epoch).because(followed(hosts, after))
@@ -212,7 +213,7 @@ fn line(report: Report, names: &Names) -> Line {
             of_group(Level::WARN, ASTRAY, group).epoch(epoch).because(not_followed(&outcome))
         }
         Report::PhaseChanged { from, to } => {
-            Line::new(phase_level(to), "this node changed its phase").change(phase(from), phase(to))
+            Line::new(phase_level(to), "phase changed").change(phase(from), phase(to))
         }
         Report::Stalled { length } => Line::new(Level::WARN, "this node stalled")
             .because(format!("it did not run for {}", milliseconds(length))),
@@ -224,12 +225,12 @@ fn line(report: Report, names: &Names) -> Line {
         Report::KernelAnswers { peer, group, hardware } => {
             of_peer(Level::WARN, "peer is silent but its kernel answers", peer)
                 .group(group, names)
-                .because(format!("{hardware} answers; nothing of the peer is taken"))
+                .because(format!("{hardware} answers; the groups of the peer are not taken over"))
         }
         Report::SecondClaimant { group, hardware, node } => Line {
             peer: node.map(|node| names.node(node)),
-            ..of_group(Level::WARN, "somebody else claims the group too", group)
-                .because(format!("{hardware} says that it has it"))
+            ..of_group(Level::WARN, "address conflict", group)
+                .because(format!("{hardware} claims the group too"))
         },
         Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
         Report::LastResort { pool, kept, .. } => resorted(&names.pool(pool), kept),
@@ -243,14 +244,21 @@ fn line(report: Report, names: &Names) -> Line {
 fn unlisted(by: NodeId, on: bool, names: &Names) -> Line {
     let (me, peer) = (names.node(names.me()), names.node(by));
     let level = if on { Level::WARN } else { Level::INFO };
-    let message = if on { "not in the file of a peer" } else { "in the file of the peer" };
+    let message = if on {
+        "not in the configuration of a peer"
+    } else {
+        "in the configuration of the peer again"
+    };
     let because = membership_words::unlisted(&me, &peer, on);
     Line { peer: Some(peer), ..Line::new(level, message).because(because) }
 }
 
 fn went_on(groups: u16, after: Duration) -> Line {
-    Line::new(Level::INFO, "went on in another process")
-        .because(format!("{groups} groups stayed, silent for {}", milliseconds(after)))
+    Line::new(Level::INFO, "restarted in place").because(format!(
+        "{} kept, silent for {}",
+        counted(groups),
+        milliseconds(after)
+    ))
 }
 
 fn not_in_place(why: Obstacle, names: &Names) -> Line {
@@ -258,12 +266,12 @@ fn not_in_place(why: Obstacle, names: &Names) -> Line {
 }
 
 fn checked(node: NodeId, pool: PoolId, is: Fitness, names: &Names) -> Line {
-    let line = Line::new(fitness_level(is), "checks have another outcome");
+    let line = Line::new(fitness_level(is), "outcome of checks changed");
     Line { peer: Some(names.node(node)), ..line.because(fitness(is, &names.pool(pool))) }
 }
 
 fn resorted(pool: &str, kept: bool) -> Line {
-    Line::new(Level::WARN, "no node passes the checks").because(last_resort(pool, kept))
+    Line::new(Level::WARN, "last resort").because(last_resort(pool, kept))
 }
 
 const fn fitness_level(fitness: Fitness) -> Level {
@@ -274,8 +282,8 @@ const fn fitness_level(fitness: Fitness) -> Level {
     }
 }
 
-const UP: &str = "addresses are up here";
-const GONE: &str = "addresses are gone from here";
+const UP: &str = "addresses added";
+const GONE: &str = "addresses removed";
 const ENDED: &str = "kept connections have ended";
 
 const fn draining(on: bool) -> &'static str {
@@ -283,20 +291,20 @@ const fn draining(on: bool) -> &'static str {
 }
 
 fn followed(hosts: u16, after: Duration) -> String {
-    format!("{hosts} resolve it to this node, {} after it was added", milliseconds(after))
+    format!("{hosts} neighbours, {} after it was added", milliseconds(after))
 }
 
 fn not_followed(outcome: &Convergence) -> String {
-    format!("{} of {} do: not {}", outcome.answered, outcome.asked, astray(outcome))
+    format!("{} of {} neighbours do; missing: {}", outcome.answered, outcome.asked, astray(outcome))
 }
 
 fn majority(groups: u16, back: bool) -> Line {
     if back {
-        Line::new(Level::INFO, "majority of the voters is back")
-            .because(format!("this node answers again for {groups} groups"))
+        Line::new(Level::INFO, "majority of the voters regained")
+            .because(format!("this node answers again for {}", counted(groups)))
     } else {
-        Line::new(Level::WARN, "no majority of the voters")
-            .because(format!("this node stopped answering for {groups} groups"))
+        Line::new(Level::WARN, "majority of the voters lost")
+            .because(format!("this node stopped answering for {}", counted(groups)))
     }
 }
 
@@ -314,12 +322,12 @@ const fn verdict_level(verdict: Verdict) -> Level {
 }
 
 fn verdict_because(verdict: Verdict, silence: Duration) -> String {
-    let silent = format!("nothing was heard of it for {}", milliseconds(silence));
+    let silent = format!("nothing heard from it for {}", milliseconds(silence));
     match verdict {
         Verdict::Unknown | Verdict::Suspect | Verdict::Dead => silent,
         Verdict::Indirect => format!("{silent}, but a peer still hears it"),
-        Verdict::Up => "it was heard".to_owned(),
-        Verdict::Left => "it said good-bye".to_owned(),
+        Verdict::Up => "a heartbeat arrived".to_owned(),
+        Verdict::Left => "it left cleanly".to_owned(),
     }
 }
 
@@ -340,6 +348,7 @@ fn milliseconds(length: Duration) -> String {
 mod tests {
     use super::*;
     use crate::control::names::{GroupName, NodeName};
+    use crate::control::wording_test;
     use crate::protocol::{
         Cause, Convergence, GroupKey, HardwareAddress, Inability, Mode, NodeId, Remover,
     };
@@ -354,6 +363,17 @@ mod tests {
         };
         let nodes = vec![node("lb1"), node("lb2")];
         Names::new("edge".to_owned(), NodeId::from_name("lb1"), nodes, vec![(GroupKey(7), group)])
+    }
+
+    #[test]
+    fn every_report_has_its_golden_line() {
+        let mut text = String::from("# Log: level, message and because of every report\n\n");
+        for report in wording_test::reports() {
+            let line = line(report, &wording_test::names());
+            let because = line.because.map_or_else(String::new, |because| format!(": {because}"));
+            text.push_str(&format!("{:<5} {}{because}\n", line.level.as_str(), line.message));
+        }
+        wording_test::expect("log.txt", &text);
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl Shell {
         } else if self.sockets.is_none() {
             match RouterSockets::open() {
                 Ok(sockets) => self.sockets = Some(sockets),
-                Err(error) => self.complain(&error, "virtual routers hear nothing"),
+                Err(error) => self.complain(&error, "virtual routers cannot receive"),
             }
         }
         let wanted = wanted.into_iter().map(|(group, (_, settings))| (group, settings)).collect();
@@ -263,22 +263,24 @@ impl Shell {
         let group = self.names.get(&group).map_or("?", String::as_str);
         match note {
             Note::Begun(source, priority) => {
-                tracing::info!(group, vrid, %source, priority, "a router outside speaks");
+                tracing::info!(group, vrid, %source, priority, "a router outside the cluster advertises");
             }
             Note::Differs(source, difference) => tracing::warn!(
                 group,
                 vrid,
                 %source,
-                "a router outside speaks {difference}; nothing is said until it is silent"
+                "a router outside the cluster advertises {difference}; buoy sends nothing until \
+                 it is silent"
             ),
             Note::Deaf(source) => tracing::warn!(
                 group,
                 vrid,
                 %source,
-                "a router outside of lower priority goes on: it does not hear this node"
+                "a router outside the cluster with lower priority keeps advertising: it does not \
+                 receive from this node"
             ),
             Note::Gone(source) => {
-                tracing::info!(group, vrid, %source, "a router outside is silent");
+                tracing::info!(group, vrid, %source, "a router outside the cluster is silent");
             }
         }
     }

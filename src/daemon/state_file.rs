@@ -84,8 +84,8 @@ impl Unusable {
             Self::OtherLayout(layout) => {
                 format!("the state file has layout {layout}, this version knows {LAYOUT}")
             }
-            Self::OtherCluster(name) => format!("the state file is of cluster {name:?}"),
-            Self::OtherBoot => "the state file is from before this host was booted".to_owned(),
+            Self::OtherCluster(name) => format!("the state file belongs to cluster {name:?}"),
+            Self::OtherBoot => "the state file is older than the last boot of this host".to_owned(),
             Self::NotWanted => "restart = \"in-place\" is no longer configured".to_owned(),
             Self::Misfit(why) => format!("the state file: {}", restart_words::misfit(*why, names)),
             Self::Kernel(error) => error.to_string(),
@@ -373,11 +373,11 @@ mod tests {
         let layout = text(&sample(), &origin(), "9.0.0").replace("buoy-state 1", "buoy-state 2");
         assert_eq!(refused(&layout), "the state file has layout 2, this version knows 1");
         let cluster = Origin { cluster: "other".to_owned(), ..origin() };
-        assert_eq!(other(cluster), "the state file is of cluster \"other\"");
+        assert_eq!(other(cluster), "the state file belongs to cluster \"other\"");
         let node = Origin { node: NodeId(2), ..origin() };
-        assert_eq!(other(node), "the state file: it is of another node");
+        assert_eq!(other(node), "the state file: it belongs to another node");
         let boot = Origin { boot: "another".to_owned(), ..origin() };
-        assert_eq!(other(boot), "the state file is from before this host was booted");
+        assert_eq!(other(boot), "the state file is older than the last boot of this host");
     }
 
     /// A later version may add fields.

@@ -57,7 +57,9 @@ impl TableHolder {
         self.started_at = Some(now);
         match self.start() {
             Ok(pipe) => self.running = Some(pipe),
-            Err(error) => tracing::warn!(%error, "no process can be started to hold the tables"),
+            Err(error) => {
+                tracing::warn!(%error, "the process that holds the tables cannot be started")
+            }
         }
     }
 
@@ -82,7 +84,7 @@ impl TableHolder {
                 fcntl(pipe.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
                 Ok(pipe)
             }
-            _ => Err(io::Error::other("it ended at once")),
+            _ => Err(io::Error::other("it exited at once")),
         }
     }
 }

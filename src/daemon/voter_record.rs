@@ -106,7 +106,7 @@ impl VoterFile {
             || lists.iter().any(|list| list.len() > VOTERS_MAX)
             || longest > LEASE_MAX
         {
-            return Err("it says what no version writes".to_owned());
+            return Err("its content is invalid".to_owned());
         }
         Ok(Recollection::Record(VoterRecord { lists, longest }))
     }

@@ -35,9 +35,9 @@ impl Line {
         let lost = |error: &io::Error| {
             let path = self.path.display();
             match error.raw_os_error() {
-                Some(nix::libc::ENXIO) => format!("nobody reads {path}: the line is lost"),
+                Some(nix::libc::ENXIO) => format!("no process reads {path}: line dropped"),
                 _ if error.kind() == io::ErrorKind::WouldBlock => {
-                    format!("whoever reads {path} is too slow: the line is lost")
+                    format!("the reader of {path} is too slow: line dropped")
                 }
                 _ => format!("{path}: {error}"),
             }
@@ -59,7 +59,7 @@ impl Line {
         let mut file = options.open(&self.path).map_err(|error| lost(&error))?;
         let kind = file.metadata().map_err(|error| lost(&error))?.file_type();
         if !kind.is_fifo() {
-            return Err(format!("{} is not a FIFO; make it with mkfifo", self.path.display()));
+            return Err(format!("{} is not a FIFO; create it with mkfifo", self.path.display()));
         }
         file.write_all(line.as_bytes()).map_err(|error| lost(&error))?;
         *open = Some(file);
@@ -84,7 +84,7 @@ mod tests {
         let missing = line.write_now("a\n").unwrap_err();
         assert!(missing.contains("No such file"), "{missing}");
         nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
-        let lost = Err(format!("nobody reads {shown}: the line is lost"));
+        let lost = Err(format!("no process reads {shown}: line dropped"));
         assert_eq!(line.write_now("a\n"), lost);
         let open = || {
             OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path).unwrap()
@@ -102,14 +102,14 @@ mod tests {
         assert_eq!(line.write_now("e\n"), Ok("written".to_owned()));
         let slow = (0..100_000).find_map(|_| line.write_now("filled\n").err());
         let slow = slow.expect("a FIFO has an end");
-        assert_eq!(slow, format!("whoever reads {shown} is too slow: the line is lost"));
+        assert_eq!(slow, format!("the reader of {shown} is too slow: line dropped"));
         let length = reader.read(&mut read).unwrap();
         assert!(read[..length].starts_with(b"e\nfilled\n"));
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "").unwrap();
         drop(reader);
         let file = line.write_now("f\n").unwrap_err();
-        assert_eq!(file, format!("{shown} is not a FIFO; make it with mkfifo"));
+        assert_eq!(file, format!("{shown} is not a FIFO; create it with mkfifo"));
         std::fs::remove_file(&path).unwrap();
     }
 }

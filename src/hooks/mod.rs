@@ -44,23 +44,23 @@ const RUNNING_AT_END_MAX: usize = 32;
 /// For keepalived's scripts, which want a number; buoy has no priorities.
 const PRIORITY: &str = "100";
 
-/// Something that happened, in words.
+/// An event with everything that hooks get of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Happening {
-    /// What.
+    /// Kind of the event.
     pub occasion: Occasion,
-    /// Name of the group it is about; things of no group have none and are in one order.
+    /// Name of its group; events without a group have a queue of their own.
     pub group: Option<String>,
     /// Pool of the group.
     pub pool: Option<String>,
-    /// What the end of all its hooks is told by, if anybody waits for it.
+    /// Ticket under which the end of all its hooks is reported, if the core waits for it.
     pub ticket: Option<u64>,
-    /// What programs are told, by name, such as `("BUOY_GROUP", "10.77.0.100")`.
+    /// Environment of the programs, such as `("BUOY_GROUP", "10.77.0.100")`.
     pub environment: Vec<(String, String)>,
 }
 
 impl Happening {
-    /// In a few words: `acquired 10.77.0.100`.
+    /// Returns a short description, such as `acquired 10.77.0.100`.
     #[must_use]
     pub fn words(&self) -> String {
         match &self.group {
@@ -70,61 +70,61 @@ impl Happening {
     }
 }
 
-/// What there is to tell.
+/// News for the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// A hook has failed, or was not run.
+    /// A hook failed or was not run.
     Trouble(Trouble),
-    /// All hooks for something that has a ticket have ended, well or not.
+    /// All hooks of an event with a ticket have ended, whatever their status.
     Gate(Arc<Happening>),
 }
 
-/// A hook has failed, or was not run.
+/// A hook failed or was not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// It did not end well.
+    /// It failed.
     Failed {
-        /// Its name.
+        /// Name of the hook.
         hook: String,
-        /// For what it was run.
+        /// Event that it was run for.
         happening: Arc<Happening>,
-        /// How it ended, with the beginning of what it printed.
+        /// How it ended, with the beginning of its output.
         words: String,
     },
-    /// Too much waited for it.
+    /// It was not run because its queue was full.
     Dropped {
-        /// Its name.
+        /// Name of the hook.
         hook: String,
-        /// For what it was not run.
+        /// Event that was dropped.
         happening: Arc<Happening>,
     },
-    /// The daemon had to end before it had.
+    /// The daemon exited before it had ended.
     CutOff {
-        /// Its name.
+        /// Name of the hook.
         hook: String,
-        /// For what it was, or should have been, run.
+        /// Event that it was run for or waited for.
         happening: Arc<Happening>,
-        /// Whether it ran; then it was killed.
+        /// Whether it had been started; then it was killed.
         began: bool,
     },
 }
 
-/// What is known of one hook.
+/// State and counters of one hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Its name.
+    /// Name of the hook.
     pub hook: String,
-    /// Whether it runs now.
+    /// Whether its program is running.
     pub running: bool,
-    /// Events that wait for it.
+    /// Number of events in its queue.
     pub waiting: u64,
-    /// How often it was run.
+    /// Number of runs.
     pub runs: u64,
-    /// How often it failed.
+    /// Number of failed runs.
     pub failures: u64,
-    /// Events it was not run for.
+    /// Number of dropped events.
     pub dropped: u64,
-    /// What came of the last run.
+    /// Result of the last run in words.
     pub last: String,
 }
 
@@ -185,7 +185,7 @@ impl Hooks {
         }
     }
 
-    /// Whether any hook is for this.
+    /// Returns whether any hook is configured for this event.
     #[must_use]
     pub fn wants(&self, occasion: Occasion) -> bool {
         self.configured.iter().any(|hook| hook.on.contains(&occasion))
@@ -236,7 +236,7 @@ impl Hooks {
         }
     }
 
-    /// What is known of each hook, in the order of the file.
+    /// Returns state and counters of each hook in the order of the file.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let row = |hook: &Arc<HookConfig>| {

@@ -93,14 +93,14 @@ impl Auditor<'_> {
             (Form::Block(block), Some(nodes)) => self.block(nodes, block, &inner, Some(node)),
             (Form::List(entry), Some(nodes)) => self.list(nodes, entry, &inner, row),
             (Form::Value, Some(nodes)) => {
-                let problem = "has no block";
-                let remedy = "write its value behind it, and take the braces out";
+                let problem = "takes no block";
+                let remedy = "write its value after it, without braces";
                 self.findings.refuse(&node.place, &node.keyword, problem, remedy);
                 self.list(nodes, "", &inner, row);
             }
             (Form::Block(_) | Form::List(_), None) => {
                 let (problem, remedy) = if node.words.is_empty() {
-                    ("its block is missing", "write { behind it and } at its end")
+                    ("its block is missing", "write { after it and } at its end")
                 } else {
                     ("parameters stand on the keyword's line", "write them in a block: { ... }")
                 };
@@ -115,7 +115,7 @@ impl Auditor<'_> {
     /// A name that nothing defines stays as it is, and means nothing to anybody.
     fn undefined(&mut self, node: &Node, word: &str) {
         if let Some(name) = word.strip_prefix('$').and_then(|_| undefined(word)) {
-            let problem = format!("nothing defines ${name} before this line");
+            let problem = format!("${name} is not defined before this line");
             let remedy = format!("write ${name}=VALUE before it, without a blank before the =");
             self.findings.refuse(&node.place, &node.keyword, problem, remedy);
         }
@@ -160,7 +160,7 @@ impl Auditor<'_> {
                 keywords::name_of(block),
                 keywords::shown(around)
             );
-            let remedy = "take the block out, or put it where it belongs";
+            let remedy = "remove the block, or move it to where it belongs";
             self.findings.refuse(&node.place, &shown.keyword, problem, remedy);
             return;
         }
@@ -206,7 +206,7 @@ impl Auditor<'_> {
                 seen.insert(&node.keyword, before);
             }
             let how = format!(
-                "{} stands twice: keepalived takes that of line {}",
+                "{} appears twice: keepalived uses line {}",
                 node.keyword, counts.place.line
             );
             self.findings.warn(&dead.place, &dead.keyword, format!("{how}, not this"));

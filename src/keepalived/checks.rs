@@ -175,7 +175,8 @@ fn check(host: &Host, track: &Track, findings: &mut Findings) -> Option<Check> {
             let it = host.processes.get(&track.name)?;
             let Some(process) = commands::process(&it.process) else {
                 let text = format!(
-                    "{}: the process has a name of more than 15 bytes: write a check with pidfile",
+                    "{}: the name of the process is longer than 15 bytes: write a check with \
+                     pidfile",
                     track.name
                 );
                 findings.decide(&track.place, Verdict::NotPossible, &text);
@@ -220,7 +221,7 @@ fn of_script(none: Check, script: &Script, host: &Host, findings: &mut Findings)
     let timeout = if exec { timeout } else { own.unwrap_or(timeout).min(timeout) };
     if exec && program.command.first().is_some_and(|first| !first.starts_with('/')) {
         let text = format!(
-            "{}: its program has no path: it is looked for as keepalived does, by /usr/bin/env",
+            "{}: its program has no path: it is found with /usr/bin/env, as keepalived does",
             none.name
         );
         findings.tell(text, &[&script.program.place]);
@@ -233,15 +234,15 @@ fn of_script(none: Check, script: &Script, host: &Host, findings: &mut Findings)
     let user = user(script, host).filter(|_| exec);
     if exec && user.is_none() {
         let text = format!(
-            "{}: no user is named: keepalived takes keepalived_script, else root; buoy its own \
-             user, until user is written",
+            "{}: no user is named: keepalived uses keepalived_script, else root; buoy uses the \
+             user of its daemon unless you write user",
             none.name
         );
         findings.tell(text, &[&script.place]);
     }
     if exec && shell(&program.command) {
         let text = format!(
-            "{}: there is no shell, neither in keepalived 2 nor here: | & ; < > are arguments",
+            "{}: neither keepalived 2 nor buoy uses a shell: | & ; < > are passed as arguments",
             none.name
         );
         findings.tell(text, &[&script.program.place]);
@@ -268,9 +269,7 @@ fn bounded(name: &str, script: &Script, findings: &mut Findings) -> (u64, i64, i
         (script.interval.clamp(1, 3600), script.rise.clamp(1, 100), script.fall.clamp(1, 100));
     let timeout = script.timeout.unwrap_or(script.interval);
     if taken != (script.interval, script.rise, script.fall) || timeout > 60 {
-        let text = format!(
-            "{name}: interval is 3600 s, timeout 60 s, rise and fall 100 at most: cut to that"
-        );
+        let text = format!("{name}: limited to interval 3600 s, timeout 60 s, rise and fall 100");
         findings.tell(text, &[&script.place]);
     }
     taken
@@ -283,7 +282,7 @@ pub(super) fn finish(checks: &mut [Check], findings: &mut Findings) {
         let Some(check) = rest.first_mut() else { return };
         let twin = before.iter().find(|it| it.look == check.look && it.name != check.name);
         if let (Some(twin), Look::Process(_)) = (twin, &check.look) {
-            let text = format!("{} and {} look at the same process", twin.name, check.name);
+            let text = format!("{} and {} check the same process", twin.name, check.name);
             findings.tell(text, &[]);
         }
         if before.iter().any(|it| it.name == check.name) {

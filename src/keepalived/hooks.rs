@@ -61,7 +61,7 @@ fn compare(
     let (keyword, with, without) = (&hook.keyword, &one.host.name, &other.host.name);
     let problem = match twin {
         Some(twin) => format!(
-            "{}: {keyword} is another one at {with} than at {without} ({})",
+            "{}: {keyword} differs between {with} and {without} ({})",
             unit.name, twin.place
         ),
         None => format!("{}: {with} has {keyword}, {without} has not", unit.name),
@@ -97,8 +97,8 @@ fn table(
         Some(user) => table.explain("user", quoted(user), ""),
         None => {
             let text = format!(
-                "{}: no user is named: keepalived takes keepalived_script, else root; buoy its own \
-                 user, until user is written",
+                "{}: no user is named: keepalived uses keepalived_script, else root; buoy uses \
+                 the user of its daemon unless you write user",
                 hook.keyword
             );
             findings.tell(text, &[&hook.place]);
@@ -118,7 +118,7 @@ fn tell_words(unit: &Unit<'_>, owner: &str, place: &Place, findings: &mut Findin
     let text = if part.group.is_some_and(|group| group.name == owner) {
         format!("notify of {owner}: its first argument is INSTANCE where keepalived says GROUP")
     } else {
-        format!("notify of {owner}: it is told {}, the name of its sync group", unit.pool)
+        format!("notify of {owner}: it gets {}, the name of its sync group", unit.pool)
     };
     findings.tell(text, &[place]);
 }
@@ -140,20 +140,20 @@ pub(super) fn fifos(hosts: &[Host], findings: &mut Findings) -> Vec<Table> {
             let place = here.as_ref().or(there.as_ref()).map(|fifo| fifo.place.clone());
             if let (true, Some(place)) = (path(&here) != path(&there), place) {
                 let problem =
-                    format!("{keyword} is another one at {} than at {}", first.name, other.name);
+                    format!("{keyword} differs between {} and {}", first.name, other.name);
                 findings.refuse(&place, keyword, problem, "name the same FIFO in both files");
             }
         }
         let Some(fifo) = here else { continue };
         if !fifo.value.1.starts_with('/') {
-            let remedy = "write the path of the FIFO from the root";
+            let remedy = "write the absolute path of the FIFO";
             findings.refuse(&fifo.place, keyword, "is not an absolute path", remedy);
             continue;
         }
         let mut table = Table::new("[[hook]]");
         table.add("name", quoted(keyword), &[&fifo.place]);
         table.explain("on", list(&["acquired", "released", "unable"]), "");
-        table.explain("notify_fifo", quoted(&fifo.value.1), "make it with mkfifo");
+        table.explain("notify_fifo", quoted(&fifo.value.1), "create it with mkfifo");
         tables.push(table);
         findings.tell("the priority in notify lines is always 100", &[&fifo.place]);
     }

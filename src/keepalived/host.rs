@@ -25,7 +25,7 @@ pub(super) fn read(
     if !lexed.ids.is_empty() {
         let ids: Vec<String> = lexed.ids.iter().map(|id| format!("@{id}")).collect();
         let text = format!(
-            "{path} has lines for {}, which keepalived leaves out without -i: {path}{} reads them",
+            "{path} has lines for {}, which keepalived skips without -i: {path}{} includes them",
             listed(&ids),
             ids.first().map_or("@ID", String::as_str)
         );
@@ -89,8 +89,8 @@ impl Reader<'_> {
                 let instance = self.instance(node, &host.globals);
                 if let Some(instance) = instance {
                     if host.instances.iter().any(|other| other.name == instance.name) {
-                        let problem = format!("{} stands twice", instance.name);
-                        let remedy = "rename one of them; scripts are told the name";
+                        let problem = format!("{} appears twice", instance.name);
+                        let remedy = "rename one of them; scripts receive the name";
                         self.findings.refuse(&node.place, "vrrp_instance", problem, remedy);
                     } else {
                         host.instances.push(instance);
@@ -128,7 +128,7 @@ impl Reader<'_> {
     fn define<T>(&mut self, node: &Node, made: Option<T>, all: &mut BTreeMap<String, T>) {
         let Some(made) = made else { return };
         if all.insert(node.word().to_owned(), made).is_some() {
-            let problem = format!("{} stands twice", node.word());
+            let problem = format!("{} appears twice", node.word());
             self.findings.refuse(&node.place, &node.keyword, problem, "rename one of them");
         }
     }
@@ -189,7 +189,9 @@ impl Reader<'_> {
         let (weight, reverse) = self.own_weight(weight, "vrrp_script", 0);
         let user = only(block, "user");
         if let Some(word) = user.and_then(|user| user.words.get(1)) {
-            let text = format!("user: the group {word} is dropped: a program has the user's own");
+            let text = format!(
+                "user: the group {word} is dropped: a program runs with the user's own groups"
+            );
             self.findings.tell(text, &[&node.place]);
         }
         let place = script.place.clone();
@@ -282,7 +284,7 @@ impl Reader<'_> {
             let faulty = nodes.iter().any(|it| it.keyword == keyword && it.word() == track.name);
             if !there && !faulty {
                 let problem = format!("there is no {keyword} {}", track.name);
-                let remedy = "write one, or take the line out: keepalived ignores it";
+                let remedy = "write one, or remove the line: keepalived ignores it";
                 self.findings.refuse(&track.place, list, problem, remedy);
             }
         }

@@ -12,7 +12,7 @@ use super::values::{self, address, host_ip, microseconds, number, program};
 
 /// What is told of `use_vmac`.
 pub(super) const VIRTUAL_MAC: &str =
-    "clients will see the node's own hardware address; static ARP entries must go";
+    "clients will see the node's own hardware address; remove static ARP entries";
 
 /// What reads a host's statements.
 pub(super) struct Reader<'a> {
@@ -44,14 +44,14 @@ impl Reader<'_> {
         let block = node.inside();
         let vrid = only(block, "virtual_router_id");
         if vrid.is_none() {
-            let remedy = "write virtual_router_id, or take the instance out; keepalived drops it";
+            let remedy = "write virtual_router_id, or remove the instance; keepalived drops it";
             self.findings.refuse(&node.place, "vrrp_instance", "has no VRID", remedy);
         }
         let vrid = vrid.and_then(|node| {
             Some(said(node, number(node, 1..=255, "; keepalived drops it", self.findings)?))
         });
         let priority = only(block, "priority").and_then(|node| {
-            let otherwise = "; keepalived takes 100";
+            let otherwise = "; keepalived uses 100";
             Some(said(node, number(node, 1..=OWNER, otherwise, self.findings)?))
         });
         let interface = only(block, "interface").map(|node| said(node, node.word().to_owned()));
@@ -126,7 +126,7 @@ impl Reader<'_> {
                 "MASTER" => master = true,
                 "BACKUP" => {}
                 other => {
-                    let problem = format!("{other} is no state: keepalived takes BACKUP");
+                    let problem = format!("{other} is not a state: keepalived uses BACKUP");
                     self.findings.warn(&node.place, "state", problem);
                 }
             }
@@ -159,7 +159,7 @@ impl Reader<'_> {
         let address = host_ip(node.word());
         if address.is_none() {
             let problem = format!("{} is not an IP address", node.word());
-            self.findings.refuse(&node.place, keyword, problem, "write it like 192.0.2.11");
+            self.findings.refuse(&node.place, keyword, problem, "write an address like 192.0.2.11");
         }
         address
     }
@@ -186,7 +186,7 @@ impl Reader<'_> {
         let all = only(block, "authentication")?;
         let kind = only(all.inside(), "auth_type");
         if let Some(kind) = kind.filter(|kind| !["PASS", "AH"].contains(&kind.word())) {
-            let problem = "is neither PASS nor AH: keepalived takes none";
+            let problem = "is neither PASS nor AH: keepalived uses none";
             self.findings.warn(&kind.place, "auth_type", problem);
         }
         if let Some(kind) = kind.filter(|kind| kind.word() == "AH") {
@@ -227,7 +227,7 @@ impl Reader<'_> {
             for node in entries(block, list) {
                 let Some(address) = address(node, list, self.findings) else { continue };
                 if instance.addresses.iter().any(|other| other.ip == address.ip) {
-                    let how = format!("{} stands in {} already", address.ip, instance.name);
+                    let how = format!("{} is already in {}", address.ip, instance.name);
                     self.findings.warn(&node.place, list, &how);
                     self.ledger.set(node, Verdict::NotNeeded, how);
                     continue;
@@ -241,8 +241,8 @@ impl Reader<'_> {
         }
         if instance.addresses.is_empty() {
             let title = format!("vrrp_instance {}", instance.name);
-            let remedy = "write virtual_ipaddress { ... }, or take the instance out";
-            let problem = "has no address that can be used";
+            let remedy = "write virtual_ipaddress { ... }, or remove the instance";
+            let problem = "has no usable address";
             self.findings.refuse(&instance.place, &title, problem, remedy);
         }
     }
@@ -272,7 +272,7 @@ impl Reader<'_> {
             for node in entries(block, list) {
                 let twice = tracks.iter().any(|it| it.kind == kind && it.name == node.keyword);
                 if twice {
-                    let how = format!("{} stands twice: keepalived takes the first", node.keyword);
+                    let how = format!("{} appears twice: keepalived uses the first", node.keyword);
                     self.findings.warn(&node.place, list, &how);
                     self.ledger.set(node, Verdict::NotNeeded, how);
                     continue;
@@ -293,7 +293,8 @@ impl Reader<'_> {
             [] => return (None, None),
             ["weight", number, rest @ ..] => (*number, rest),
             [other, ..] => {
-                let problem = format!("{other} is no option: keepalived ignores the whole entry");
+                let problem =
+                    format!("{other} is not an option: keepalived ignores the whole entry");
                 let remedy = "write NAME weight NUMBER, or the name alone";
                 self.findings.refuse(&node.place, list, problem, remedy);
                 return (None, None);
@@ -309,7 +310,7 @@ impl Reader<'_> {
             ["reverse"] => Some(true),
             ["noreverse"] => Some(false),
             [other, ..] => {
-                let problem = format!("{other} is no option of weight: keepalived ignores it");
+                let problem = format!("{other} is not an option of weight: keepalived ignores it");
                 self.findings.warn(&node.place, list, problem);
                 None
             }
@@ -336,7 +337,8 @@ impl Reader<'_> {
             } else if synced || instance.is_none() {
                 let text = format!(
                     "track_interface {name}{weight}: the interfaces of the group's own addresses \
-                     are always watched; for another write a check of type gateway or route"
+                     are always watched; for another interface write a check of type gateway or \
+                     route"
                 );
                 (Verdict::Otherwise, text)
             } else {

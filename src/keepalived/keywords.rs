@@ -69,12 +69,14 @@ pub(super) struct Row {
 }
 
 /// What becomes of routes and rules that go with the addresses.
-pub(super) const NOT_MOVED: &str = "{are} not moved by this version: do it in a hook, or wait";
+pub(super) const NOT_MOVED: &str =
+    "{are} not moved by this version: use a hook, or wait for a later version";
 /// What becomes of passwords.
-pub(super) const PASSWORD: &str = "{are} dropped: buoy makes a key of its own (buoy keygen); it mattered to \
-                        keepalived only";
+pub(super) const PASSWORD: &str =
+    "{are} dropped: only keepalived used it; buoy has its own key (buoy keygen)";
 /// What becomes of balancing.
-pub(super) const BALANCED: &str = "{are} about keepalived's balancing: buoy does not balance";
+pub(super) const BALANCED: &str =
+    "{are} for keepalived's load balancing: buoy does not balance load";
 
 /// Shown with its value in sentences.
 pub(super) const WITH_VALUE: &str = "value";

@@ -101,7 +101,7 @@ impl Lexer<'_> {
         if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
             let line = bytes.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
             let remedy = "name keepalived's configuration file";
-            self.findings.refuse(&place(line), "", "holds a byte of zero: it is no text", remedy);
+            self.findings.refuse(&place(line), "", "holds a zero byte: it is not text", remedy);
             return;
         }
         self.set_directory(path);
@@ -132,18 +132,19 @@ impl Lexer<'_> {
         }
         if line.len() > LINE_MAX {
             let problem = format!("the line is longer than {LINE_MAX} bytes");
-            let remedy = "keepalived reads the rest as another line: make it shorter";
+            let remedy = "shorten it: keepalived reads the rest as another line";
             self.findings.refuse(place, "", problem, remedy);
         }
         if line.contains("{{") || line.contains("{%") || line.contains("<%") {
-            let remedy = "import the file that is made of it, on the host where keepalived runs";
+            let remedy =
+                "import the file that is generated from it, on the host where keepalived runs";
             self.findings.refuse(place, "", "this is a template, not a configuration", remedy);
             self.stopped = true;
             return;
         }
         let bare = without_comment(line);
         if bare.quote_open {
-            let remedy = "close the quote; keepalived drops what follows it";
+            let remedy = "close the quotation; keepalived drops what follows it";
             self.findings.refuse(place, "", "a quote (\") is not closed in this line", remedy);
         }
         if bare.text.is_empty() {
@@ -177,7 +178,12 @@ impl Lexer<'_> {
         }
         if self.depth > 4 * DEPTH_MAX || self.found.lines.len() > LINES_MAX {
             let problem = format!("more than {LINES_MAX} lines, or definitions without an end");
-            self.findings.refuse(place, "", problem, "look for definitions that name each other");
+            self.findings.refuse(
+                place,
+                "",
+                problem,
+                "look for definitions that refer to each other",
+            );
             self.stopped = true;
             return;
         }
@@ -214,8 +220,8 @@ impl Lexer<'_> {
             }
             match self.definitions.replace(&text) {
                 Err(Endless) => {
-                    let problem = "definitions name each other, or make the line too long";
-                    let remedy = "write what is meant in place of the names";
+                    let problem = "definitions refer to each other, or make the line too long";
+                    let remedy = "write the values instead of the names";
                     self.findings.refuse(place, "", problem, remedy);
                     return None;
                 }
@@ -267,7 +273,7 @@ impl Lexer<'_> {
     fn sequence(&mut self, text: &str, place: &Place) {
         let Some(Sequence { names, values, text }) = sequence(text, &self.definitions) else {
             let remedy = "write ~SEQ(NAME, FROM, TO) TEXT, or write the lines out";
-            self.findings.refuse(place, "~SEQ", "is not a sequence that can be read", remedy);
+            self.findings.refuse(place, "~SEQ", "is not a valid sequence", remedy);
             return;
         };
         let how = "its lines are written out".to_owned();
@@ -288,18 +294,18 @@ impl Lexer<'_> {
         for path in paths {
             if self.open.len() >= DEPTH_MAX || self.open.contains(&path) {
                 let problem = format!("{path} includes itself, or more than {DEPTH_MAX} deep");
-                self.findings.refuse(place, "include", problem, "take the include out");
+                self.findings.refuse(place, "include", problem, "remove the include");
                 continue;
             }
             if self.found.read.len() >= FILES_MAX {
                 let problem = format!("more than {FILES_MAX} files");
-                self.findings.refuse(place, "include", problem, "put them together");
+                self.findings.refuse(place, "include", problem, "merge them");
                 self.stopped = true;
                 return;
             }
             match self.files.read(&path, FILE_SIZE_MAX) {
                 Ok(content) if content.executable => {
-                    let problem = format!("{path} may be executed: keepalived skips such files");
+                    let problem = format!("{path} is executable: keepalived skips such files");
                     self.findings.warn(place, "include", problem);
                 }
                 Ok(content) => {
@@ -317,7 +323,7 @@ impl Lexer<'_> {
             self.findings.tell(format!("{pattern} matched nothing"), &[place]);
         }
         let how = match count {
-            0 => "no file is there, which keepalived passes over in silence".to_owned(),
+            0 => "there is no file, which keepalived ignores silently".to_owned(),
             1 => "the file was read here".to_owned(),
             _ => format!("{count} files were read here"),
         };
@@ -329,14 +335,14 @@ impl Lexer<'_> {
         if text.contains("${")
             && let Some(name) = undefined(text)
         {
-            let problem = format!("nothing defines ${{{name}}} before this line");
+            let problem = format!("${{{name}}} is not defined before this line");
             let remedy = match name {
-                "_PWD" => {
-                    "it is the directory of the file at its host: name it from the root (/...)"
+                "_PWD" => "it is the directory of the file on its host: write the absolute path",
+                "_RANDOM" => {
+                    "it is a different number at each start: write the number that is meant"
                 }
-                "_RANDOM" => "it is another number at each start: write the number that is meant",
                 _ => {
-                    "define it, or give the file that defines it; keepalived splits the line at \
+                    "define it, or import the file that defines it; keepalived splits the line at \
                      its braces"
                 }
             };

@@ -142,8 +142,8 @@ fn merge(
 ) -> Option<String> {
     if hosts.iter().all(|host| host.instances.is_empty()) && !findings.refused() {
         let problem = "there is no vrrp_instance in these files: nothing to import";
-        let remedy = "name the file that keepalived is started with; buoy does not balance, so \
-                      virtual_server alone stays with keepalived or goes to HAProxy";
+        let remedy = "name the file that keepalived is started with; buoy does not balance load: keep \
+             virtual_server in keepalived, or move it to HAProxy";
         findings.refuse_all(problem, remedy);
         return None;
     }
@@ -164,7 +164,7 @@ fn merge(
     checks::finish(&mut checks, findings);
     let mut cluster = Table::new("[cluster]");
     cluster.explain("name", quoted(&request.cluster), "");
-    cluster.explain("key_file", quoted("cluster.key"), "made by: buoy keygen");
+    cluster.explain("key_file", quoted("cluster.key"), "create it with: buoy keygen");
     let mut tables = vec![cluster];
     tables.extend(timing::table(hosts, findings));
     tables.extend(nodes.iter().map(nodes::Node::table));
@@ -173,8 +173,8 @@ fn merge(
     tables.extend(hooks);
     let paths: Vec<&str> = request.hosts.iter().map(|file| file.path.as_str()).collect();
     let head = [
-        format!("Made by buoy import of {}.", paths.join(", ")),
-        "Each line says where it came from. Read the report of the import before using it.".into(),
+        format!("Made by buoy import from {}.", paths.join(", ")),
+        "Each line names its origin. Read the report of the import before using this file.".into(),
     ];
     let text = text::write(&head, &tables);
     if !findings.refused() {
@@ -204,7 +204,8 @@ fn absent_interfaces(hosts: &[Host], here: &Here<'_>, findings: &mut Findings) {
         let Some(interface) = &instance.interface else { continue };
         if !here.interfaces.is_empty() && !here.interfaces.contains(&interface.value) {
             let problem = format!(
-                "there is no interface {} on this host, which is right if the file is another's",
+                "there is no interface {} on this host, which is correct if the file is for \
+                 another host",
                 interface.value
             );
             findings.warn(&interface.place, "interface", problem);

@@ -83,7 +83,7 @@ pub(super) fn name_hosts(
     let mut seen: Vec<&str> = Vec::new();
     for host in hosts.iter() {
         if seen.contains(&host.name.as_str()) {
-            let problem = format!("two files are of node {}", host.name);
+            let problem = format!("two files are for node {}", host.name);
             findings.refuse_all(problem, "give each file another NAME, like lb1=lb1.conf");
         }
         seen.push(&host.name);
@@ -144,7 +144,7 @@ pub(super) fn find(
     }
     for (name, addresses) in &request.nodes {
         if !nodes.iter().any(|node| node.name == *name) {
-            let (name, from) = (name.clone(), "--node; there is no file of it".to_owned());
+            let (name, from) = (name.clone(), "--node; no file of it was given".to_owned());
             nodes.push(Node { name, addresses: addresses.clone(), from });
         }
     }
@@ -285,8 +285,8 @@ fn align(nodes: &mut [Node], findings: &mut Findings) {
         let kept: Vec<IpAddr> = take(true, v4).chain(take(false, v6)).collect();
         if kept.len() < node.addresses.len() {
             let text = format!(
-                "{}: only {} of its addresses is a heartbeat path, since each node needs one of \
-                 each",
+                "{}: only {} of its addresses is a heartbeat path, because every node needs an \
+                 address on each path",
                 node.name,
                 kept.len()
             );

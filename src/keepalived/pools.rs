@@ -46,7 +46,7 @@ pub(super) fn pool(
         failback(unit, &prefer[0].0, &mut table, findings);
     }
     if release {
-        let from = "a check without weight: nobody has the addresses if it fails everywhere";
+        let from = "a check without weight: no node has the addresses if it fails everywhere";
         table.explain("last_resort", quoted("release"), from);
     }
     table
@@ -97,7 +97,7 @@ fn addresses<'a>(
         if link_local && !interface {
             let text = format!(
                 "{} is left out: a link-local address needs an interface, and {} is on several; \
-                 write a pool of its own with interface",
+                 write a separate pool with interface for it",
                 address.ip, unit.name
             );
             findings.decide(&address.place, Verdict::NotPossible, &text);
@@ -128,7 +128,7 @@ fn tell_dropped(unit: &Unit<'_>, findings: &mut Findings) {
     // The label says most, and the rest follows in the order of the file.
     words.sort_by_key(|word| !word.starts_with("label"));
     let are = if words.len() == 1 { "is" } else { "are" };
-    let text = format!("{} {are} dropped: buoy adds addresses without label", words.join(", "));
+    let text = format!("{} {are} dropped: buoy adds addresses without a label", words.join(", "));
     findings.tell(text, &places);
 }
 
@@ -184,7 +184,8 @@ fn prefer(unit: &Unit<'_>, nodes: &[Node], findings: &mut Findings) -> Vec<(Stri
             let all = same.len() == order.len() && same.len() == 2;
             let who = if all { "both say".to_owned() } else { format!("{} say", listed(&names)) };
             let text = format!(
-                "{}: {who} priority {level}: nobody is preferred, the higher address wins today",
+                "{}: {who} priority {level}: no node is preferred; in keepalived the higher \
+                 address wins",
                 unit.name
             );
             findings.tell(text, &unit.places());
@@ -198,8 +199,8 @@ fn prefer(unit: &Unit<'_>, nodes: &[Node], findings: &mut Findings) -> Vec<(Stri
     }
     if unit.instances().any(|instance| instance.priority.value == OWNER) {
         let text = format!(
-            "{}: priority 255 makes a keepalived the owner that never backs off: here it is the \
-             first of prefer",
+            "{}: priority 255 makes a keepalived the address owner, which never gives way: here \
+             it is the first of prefer",
             unit.name
         );
         findings.tell(text, &unit.places());
@@ -236,7 +237,7 @@ fn failback(unit: &Unit<'_>, best: &str, table: &mut Table, findings: &mut Findi
     for other in unit.parts.iter().filter(|it| it.host.name != best).flat_map(|it| &it.instances) {
         let delay = other.preempt_delay.as_ref().map(|delay| &delay.place);
         for place in other.nopreempt.iter().chain(delay) {
-            let how = format!("failback is what {best} says, which is preferred");
+            let how = format!("failback is taken from {best}, which is preferred");
             findings.decide(place, Verdict::NotNeeded, how);
         }
     }
@@ -247,8 +248,7 @@ fn failback(unit: &Unit<'_>, best: &str, table: &mut Table, findings: &mut Findi
         table.add("failback", quoted("never"), &[place]);
         let all = part.instances.iter().copied().all(|instance| instance.stays());
         if !all {
-            let text =
-                format!("{}: nopreempt stands in one instance only: taken for all", unit.name);
+            let text = format!("{}: nopreempt is in one instance only: used for all", unit.name);
             findings.tell(text, &[place]);
         }
         return;
@@ -261,12 +261,16 @@ fn failback(unit: &Unit<'_>, best: &str, table: &mut Table, findings: &mut Findi
         }
         _ => {
             let text = format!(
-                "{}: keepalived preempts at once: failback is 1s; 10s or more keeps a node that \
-                 keeps failing from pulling it to and fro",
+                "{}: keepalived preempts at once: failback is 1s; 10s or more prevents a node \
+                 that fails repeatedly from moving the addresses back and forth",
                 unit.name
             );
             findings.tell(text, &unit.places());
-            table.explain("failback", quoted("1s"), "no nopreempt; 10s or more is calmer");
+            table.explain(
+                "failback",
+                quoted("1s"),
+                "no nopreempt; 10s or more moves the addresses less often",
+            );
         }
     }
 }
@@ -289,7 +293,7 @@ pub(super) fn tell_detection(unit: &Unit<'_>, host: &Host, findings: &mut Findin
         let noticed = 3 * interval + (256 - priority.min(256)) * unit_of_skew / 256;
         if interval != 1_000_000 {
             let text = format!(
-                "advert_int {}: a dead host was noticed after {}.{} s, now after 300 ms",
+                "advert_int {}: a dead host was detected after {}.{} s, now after 300 ms",
                 super::instances::decimal(advert.value),
                 noticed / 1_000_000,
                 noticed % 1_000_000 / 100_000

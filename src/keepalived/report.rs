@@ -33,7 +33,7 @@ impl Verdict {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Carried => "carried over",
-            Self::Otherwise => "carried over otherwise",
+            Self::Otherwise => "carried over differently",
             Self::NotNeeded => "not needed",
             Self::NotPossible => "not possible",
         }

@@ -118,9 +118,9 @@ pub(super) fn about_hosts(hosts: &[Host], findings: &mut Findings) {
     let count = hosts.iter().map(servers).max().unwrap_or_default();
     if count > 0 {
         let text = format!(
-            "{count} virtual_server block{}: buoy does not balance; keep keepalived for them with \
-             `keepalived -C` (health checkers only; not tried with ipvs) on every node, or move to \
-             HAProxy",
+            "{count} virtual_server block{}: buoy does not balance load; keep keepalived for them \
+             with `keepalived -C` (health checkers only; not tested with ipvs) on every node, or \
+             move to HAProxy",
             if count == 1 { "" } else { "s" }
         );
         let all = hosts.iter().flat_map(|host| host.ledger.rows());
@@ -154,8 +154,8 @@ fn about_virtual_macs(hosts: &[Host], findings: &mut Findings) {
     let text = format!("use_vmac (VRID {}): {VIRTUAL_MAC}", routers.join(", "));
     findings.tell(text, &places);
     let text = format!(
-        "after use_vmac keepalived leaves arp_ignore=1 and arp_filter=1 at {}: set both back \
-         (sysctl -w net.ipv4.conf.{}.arp_ignore=0)",
+        "after use_vmac keepalived leaves arp_ignore=1 and arp_filter=1 on {}: reset both (sysctl \
+         -w net.ipv4.conf.{}.arp_ignore=0)",
         interfaces.join(", "),
         interfaces.first().map_or("eth0", String::as_str)
     );

@@ -98,8 +98,8 @@ impl Tree<'_> {
         match self.open.pop() {
             Some(node) => self.here().push(node),
             None => {
-                let remedy = "take it out, or open the block that it was to close";
-                findings.refuse(place, "}", "a closing brace that closes nothing", remedy);
+                let remedy = "remove it, or open the block that it should close";
+                findings.refuse(place, "}", "a closing brace without an opening one", remedy);
             }
         }
     }

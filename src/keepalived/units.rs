@@ -71,14 +71,14 @@ pub(super) fn find<'a>(hosts: &'a [Host], findings: &mut Findings) -> Vec<Unit<'
     for unit in &units {
         if unit.pool != unit.name {
             let text = format!(
-                "{} becomes {}: names hold letters, digits and . _ - : only, and scripts are told \
-                 that name",
+                "{} becomes {}: names consist of letters, digits and . _ - : only, and scripts \
+                 receive that name",
                 unit.name, unit.pool
             );
             findings.tell(text, &unit.places());
         }
         if let (false, Some(place)) = (seen.insert(unit.pool.clone()), unit.places().first()) {
-            let problem = format!("{} stands twice", unit.pool);
+            let problem = format!("{} appears twice", unit.pool);
             findings.refuse(place, "vrrp_instance", problem, "rename one of them");
         }
         missing(unit, hosts, findings);
@@ -96,8 +96,8 @@ fn shared_addresses(units: &[Unit<'_>], findings: &mut Findings) {
             if std::ptr::eq(before.0, *instance) {
                 continue;
             }
-            let problem = format!("{} stands in {} too ({})", address.ip, before.0.name, before.1);
-            let remedy = "leave it in one instance: two would take it from each other";
+            let problem = format!("{} is also in {} ({})", address.ip, before.0.name, before.1);
+            let remedy = "keep it in one instance: two would take it from each other";
             findings.refuse(&address.place, "virtual_ipaddress", problem, remedy);
         }
     }
@@ -112,14 +112,14 @@ fn parts<'a>(host: &'a Host, findings: &mut Findings) -> Vec<(String, Part<'a>)>
         for member in &group.members {
             if let Some(other) = taken.insert(&member.value, &group.name) {
                 let problem = format!("{} is in {other} already", member.value);
-                findings.refuse(&member.place, "group", problem, "leave it in one group");
+                findings.refuse(&member.place, "group", problem, "keep it in one group");
                 continue;
             }
             match host.instances.iter().find(|instance| instance.name == member.value) {
                 Some(instance) => instances.push(instance),
                 None => {
                     let problem = format!("there is no vrrp_instance {}", member.value);
-                    let remedy = "write one, or take the line out";
+                    let remedy = "write one, or remove the line";
                     findings.refuse(&member.place, "group", problem, remedy);
                 }
             }
@@ -163,7 +163,7 @@ fn router(instance: &Instance) -> (Option<i64>, bool) {
 fn rename(unit: &Unit<'_>, name: &str, part: &Part<'_>, findings: &mut Findings) {
     let Some(first) = unit.parts.first().filter(|_| unit.name != name) else { return };
     let text = format!(
-        "{} of {} is called {name} at {}: the group is called {}, and scripts are told that name",
+        "{} of {} is called {name} at {}: the group is called {}, and scripts receive that name",
         unit.name, first.host.name, part.host.name, unit.pool
     );
     findings.tell(text, &unit.places());

@@ -80,14 +80,15 @@ pub(super) fn address(node: &Node, list: &str, findings: &mut Findings) -> Optio
 fn not_an_address(node: &Node) -> (String, String) {
     let word = &node.keyword;
     if word.contains('$') {
-        let problem = format!("{word} is not an address: nothing is replaced in it");
-        let remedy = "write ${NAME} where something follows the name, and define it before";
+        let problem = format!("{word} is not an address, and no definition is replaced in it");
+        let remedy =
+            "write ${NAME} if the name is followed by other characters, and define it before";
         return (problem, remedy.to_owned());
     }
     let later = node.words.iter().find(|word| ip(word.split('/').next().unwrap_or(word)).is_some());
     let remedy = match later {
         Some(address) => format!("write the address first: {address} dev {word}"),
-        None => "write it like 192.0.2.100/24 or 2001:db8::100/64".to_owned(),
+        None => "write an address like 192.0.2.100/24 or 2001:db8::100/64".to_owned(),
     };
     (format!("{word} is not an IP address"), remedy)
 }
@@ -175,7 +176,7 @@ pub(super) fn microseconds(node: &Node, findings: &mut Findings) -> Option<u64> 
 /// Tells of words behind a value, which keepalived does not look at.
 pub(super) fn extra(node: &Node, count: usize, findings: &mut Findings) {
     if let Some(word) = node.words.get(count) {
-        let problem = format!("{word} and what follows it on the line is ignored by keepalived");
+        let problem = format!("keepalived ignores {word} and the rest of the line");
         findings.warn(&node.place, &node.keyword, problem);
     }
 }
@@ -203,7 +204,7 @@ pub(super) fn program(node: &Node, findings: &mut Findings) -> Option<Program> {
     let Some(command) = command.filter(|command| !command.is_empty()) else {
         // A quote that is not closed has been told where the line was read.
         if node.text.matches('"').count().is_multiple_of(2) {
-            let remedy = "write it in quotes, with a path from the root: \"/usr/bin/program arg\"";
+            let remedy = "write it in quotes, with an absolute path: \"/usr/bin/program arg\"";
             findings.refuse(&node.place, &node.keyword, "is not a command", remedy);
         }
         return None;
@@ -215,7 +216,10 @@ pub(super) fn program(node: &Node, findings: &mut Findings) -> Option<Program> {
     if let Some(word) = line.get(3) {
         let word = word.clone();
         findings.tell(
-            format!("{}: the group {word} is dropped: a program has the user's own", node.keyword),
+            format!(
+                "{}: the group {word} is dropped: a program runs with the user's own groups",
+                node.keyword
+            ),
             &[&node.place],
         );
     }
@@ -266,7 +270,7 @@ mod tests {
             ("192.0.2.1/255.255.255.0", "prefix length"),
             ("192.0.2.1 dev", "dev has no value"),
             ("192.0.2.100 192.0.2.101", "second address"),
-            ("$V/24", "nothing is replaced"),
+            ("$V/24", "no definition is replaced"),
         ] {
             let mut findings = Findings::default();
             let _ = address(&node(text), "virtual_ipaddress", &mut findings);

@@ -41,14 +41,14 @@ pub(super) fn effect(
     }
     if weights.iter().any(|(weight, _)| *weight == 0) {
         let problem =
-            format!("{}: {} has a weight at one host and none at another", unit.name, track.name);
+            format!("{}: {} has a weight on one host and none on another", unit.name, track.name);
         let remedy = "give it the same weight, or none, in both files";
         findings.refuse(&track.place, "weight", problem, remedy);
     }
     if let Some((weight, _)) = weights.iter().find(|(_, reverse)| *reverse) {
         let text = format!(
-            "{}: weight {weight} reverse adds priority when it fails: imported as preferred, look \
-             at it",
+            "{}: weight {weight} reverse adds priority when it fails: imported as preferred; \
+             review it",
             track.name
         );
         findings.tell(text, &[&track.place]);

@@ -72,11 +72,15 @@ pub(super) fn scope(place: &Place) -> u8 {
 pub(super) fn promote_secondaries(link: &str) {
     let setting = format!("/proc/sys/net/ipv4/conf/{link}/promote_secondaries");
     match std::fs::write(&setting, "1") {
-        Ok(()) => tracing::info!(link, "promote_secondaries set, so that no other address goes"),
+        Ok(()) => tracing::info!(
+            link,
+            "promote_secondaries set, so that removing an address removes no other"
+        ),
         Err(error) => tracing::warn!(
             link,
             %error,
-            "addresses of the host may go with one of ours: set promote_secondaries to 1 by sysctl"
+            "removing an address of buoy may remove addresses of the host: set \
+             promote_secondaries to 1 with sysctl"
         ),
     }
 }

@@ -86,7 +86,7 @@ impl Announcer {
             let Some(frame) = question(link, *address, host) else { continue };
             if let Err(error) = self.send(link, &frame) {
                 counters.announcement_errors.add(1);
-                tracing::debug!(link = %link.name, %address, %error, "question not sent");
+                tracing::debug!(link = %link.name, %address, %error, "probe not sent");
             }
         }
     }

@@ -163,7 +163,7 @@ impl Shell {
         let swept = shell.sweep().await?;
         shell.counters.swept.add(swept);
         if swept > 0 {
-            tracing::info!(addresses = swept, "removed what a predecessor left");
+            tracing::info!(addresses = swept, "removed addresses of a previous daemon");
         }
         // A witness has nothing that another daemon's table could hold back.
         if let Some(fence) = settings.fence.as_ref().filter(|_| serves) {
@@ -410,7 +410,7 @@ impl Shell {
         match &event {
             KernelEvent::Repaired { group, .. } => {
                 self.counters.repairs.add(1);
-                tracing::debug!(group = name(group), "addresses put back");
+                tracing::debug!(group = name(group), "addresses restored");
             }
             KernelEvent::Failed { group, failure, ticket } => {
                 self.withdrawals.gone(*group, *ticket);
@@ -452,7 +452,7 @@ impl Shell {
         match dumped {
             Ok(observations) => self.reconciler.resynchronised(observations),
             Err(error) => {
-                tracing::warn!(%error, "the kernel does not tell its links and addresses");
+                tracing::warn!(%error, "links and addresses cannot be read from the kernel");
                 self.note_broken();
             }
         }
@@ -469,7 +469,7 @@ impl Shell {
                 self.reconciler.doubt();
             }
             (Err(error), _) | (_, Err(error)) => {
-                tracing::warn!(%error, "netlink cannot be opened again");
+                tracing::warn!(%error, "netlink cannot be reopened");
                 self.broken = Some(Moment::now() + REOPEN);
             }
         }

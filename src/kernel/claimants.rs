@@ -91,7 +91,7 @@ impl Claimants {
             Ok(())
         });
         if let Err(error) = opened {
-            tracing::warn!(%error, "nobody notices who else claims our addresses");
+            tracing::warn!(%error, "address conflicts are not detected");
         }
         claimants
     }
@@ -109,7 +109,7 @@ impl Claimants {
             .and_then(|()| attach(&self.advertisements, filter::advertisement(&addresses)));
         match attached {
             Ok(()) => self.addresses = addresses,
-            Err(error) => tracing::warn!(%error, "claims of new addresses are not noticed"),
+            Err(error) => tracing::warn!(%error, "conflicts of new addresses are not detected"),
         }
     }
 

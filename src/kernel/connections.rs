@@ -243,7 +243,7 @@ impl Worker {
                 drop(groups);
                 let connections = self.tickler.begin(now, group, &addresses);
                 if connections > 0 {
-                    tracing::info!(connections, "clients of the former owner are told");
+                    tracing::info!(connections, "clients of the former owner are sent tickle ACKs");
                 }
             }
             Note::Stop(group) => self.tickler.stop(group),

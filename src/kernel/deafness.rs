@@ -77,8 +77,8 @@ impl Deafness {
             if self.deaf.contains(&link) {
                 tracing::warn!(
                     link = name,
-                    "this host is deaf on a link: neither peers nor other hosts are heard there; \
-                     its groups go to other nodes until they are"
+                    "this host receives nothing on a link, neither from peers nor from other \
+                     hosts; its groups move to other nodes until it does"
                 );
             } else {
                 tracing::info!(link = name, "other hosts are heard on the link again");

@@ -80,7 +80,7 @@ impl Destroyer {
         let rest = self.try_end(addresses, until, &mut ended).unwrap_or_else(|error| {
             self.forget();
             self.conversation = None;
-            tracing::debug!(%error, "connections cannot be ended");
+            tracing::debug!(%error, "connections cannot be closed");
             Rest::Stuck
         });
         Slice { ended, rest }
@@ -136,7 +136,7 @@ impl Destroyer {
         let kept = std::mem::take(&mut self.found);
         if let Err(error) = self.look(addresses, until) {
             self.conversation = None;
-            tracing::debug!(%error, "connections cannot be looked at");
+            tracing::debug!(%error, "connections cannot be inspected");
         }
         !std::mem::replace(&mut self.found, kept).is_empty()
     }

@@ -55,10 +55,10 @@ impl Fence {
                 if !gate.owned() {
                     tracing::warn!(
                         table,
-                        "this kernel cannot keep others from removing the gate (that needs Linux \
-                         6.9): when somebody does, for example by flush ruleset, addresses that \
-                         are to be silent answer until it is back; groups in mode majority do not \
-                         preserve connections here"
+                        "this kernel cannot keep other programs from removing the gate (that \
+                         needs Linux 6.9): after \"nft flush ruleset\", for example, addresses \
+                         that must be silent answer until the gate is restored; groups in mode \
+                         majority do not preserve connections here"
                     );
                 }
                 return Ok(Self { gate: Some((gate, table)), ..fence });
@@ -75,7 +75,7 @@ impl Fence {
         };
         tracing::warn!(
             error = %source,
-            "no gate can be made in nf_tables: addresses of a daemon that dies end by themselves \
+            "the gate cannot be made in nf_tables: the addresses of a daemon that dies expire \
              after {seconds} s instead"
         );
         let lifetimes = Refresher::new(seconds, mark, vouched).map_err(StartError::Netlink)?;
@@ -212,7 +212,7 @@ impl Fence {
         }
         let again = gate.rebuild().and_then(|()| cover(gate, &coming, reconciler));
         let Err(error) = again else { return };
-        tracing::warn!(%error, "addresses come without the gate");
+        tracing::warn!(%error, "addresses are added without the gate");
         changes.retain(|change| {
             let adds = matches!(change, Change::Add(_));
             let refused = adds && reconciler.mode(change.place().address) == Mode::Majority;
@@ -234,7 +234,7 @@ impl Fence {
         }
         let rebuilt = gate.rebuild().and_then(|()| gate.cover(doors.into_iter()));
         if let Err(error) = rebuilt {
-            tracing::error!(%error, "addresses cannot be put behind the other door");
+            tracing::error!(%error, "addresses cannot be moved to the other gate");
             reconciler.give_up(Mode::Majority);
         }
     }
@@ -257,7 +257,7 @@ impl Fence {
         if let Some((gate, _)) = self.gate.as_mut().filter(|_| !gone.is_empty())
             && let Err(error) = gate.uncover(&gone)
         {
-            tracing::debug!(%error, "addresses that have gone stay under the gate");
+            tracing::debug!(%error, "removed addresses stay in the gate");
         }
     }
 
@@ -289,7 +289,7 @@ impl Fence {
         if let Some((gate, _)) = &mut self.gate
             && let Err(error) = gate.remove()
         {
-            tracing::error!(%error, "the gate stays behind");
+            tracing::error!(%error, "the gate cannot be removed");
         }
     }
 }

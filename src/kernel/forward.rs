@@ -90,10 +90,10 @@ impl Forwards {
         match gate.change_at_devices(|batch| remove(batch, number)) {
             Ok(()) => {}
             Err(error) if hook.is_ok() => {
-                tracing::warn!(%error, number, "rules for a former owner stay, nothing uses them");
+                tracing::warn!(%error, number, "unused rules for a former owner remain");
             }
             // Gone with the table, if somebody has flushed it.
-            Err(error) => tracing::debug!(%error, "the rules for a former owner are gone"),
+            Err(error) => tracing::debug!(%error, "the rules for a former owner are removed"),
         }
     }
 }

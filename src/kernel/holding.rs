@@ -103,7 +103,7 @@ fn let_go(listener: &Socket) -> io::Result<()> {
 pub fn release_tables(mark: Mark) {
     if let Err(error) = ask(mark) {
         // The tables tell whether they can be changed.
-        tracing::debug!(%error, "nobody lets go of the tables");
+        tracing::debug!(%error, "no process releases the tables");
     }
 }
 

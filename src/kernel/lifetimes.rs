@@ -117,7 +117,7 @@ impl Refresher {
             outcome = self.send(places, |place| (DELETE_ADDRESS, 0, leftovers::body(place)));
         }
         if let Err(error) = outcome {
-            tracing::warn!(%error, "addresses cannot be prolonged");
+            tracing::warn!(%error, "lifetimes of addresses cannot be extended");
         }
     }
 

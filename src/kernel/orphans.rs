@@ -54,7 +54,7 @@ pub(super) fn remove(own_table: &str) -> Removed {
     let estates = match estates(own_table) {
         Ok(estates) => estates,
         Err(error) => {
-            tracing::warn!(%error, "what other daemons left on this host cannot be found");
+            tracing::warn!(%error, "leftovers of other daemons on this host cannot be found");
             return removed;
         }
     };
@@ -67,12 +67,12 @@ pub(super) fn remove(own_table: &str) -> Removed {
                 tracing::warn!(
                     addresses,
                     ?tables,
-                    "removed what a dead daemon of another name left"
+                    "removed leftovers of a dead daemon of another name"
                 );
             }
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(%error, ?estate, "what a dead daemon of another name left stays");
+                tracing::warn!(%error, ?estate, "leftovers of a dead daemon of another name cannot be removed");
             }
         }
     }

@@ -33,7 +33,7 @@ fn hindrance(configured: &GroupAddresses, host: &Host) -> Option<(String, String
             host.links().map(|link: &Link| link.name.as_str()).collect::<Vec<_>>().join(", ")
         ),
         None => format!(
-            "no interface of this host has a network with {address}: name one with interface = \
+            "no interface of this host is in the network of {address}: name one with interface = \
              \"...\""
         ),
     };

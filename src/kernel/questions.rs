@@ -118,7 +118,7 @@ async fn look_up(
     let answer = handle.route().get(message).execute();
     let mut answer = std::pin::pin!(answer);
     let told = answer.try_next().await.map_err(|error| Unanswered::NoRoute(error.to_string()))?;
-    let told = told.ok_or_else(|| Unanswered::NoRoute("the kernel tells none".to_owned()))?;
+    let told = told.ok_or_else(|| Unanswered::NoRoute("the kernel returned none".to_owned()))?;
     let mut route = Route { interface: String::new(), gateway: None };
     for attribute in &told.attributes {
         if let RouteAttribute::Oif(index) = attribute {

@@ -95,7 +95,7 @@ impl Lease {
             (tables.name().to_owned(), tables.secret())
         };
         let packets = Packets::open().inspect_err(|error| {
-            tracing::debug!(%error, "leases are renewed by changes of the rules only");
+            tracing::debug!(%error, "leases can be renewed only by changing the rules");
         });
         let way = Way::Shared(tables.clone(), secret);
         Self::by(name, way, packets.ok())

@@ -103,12 +103,12 @@ impl Routes {
             (self.due, self.asked) = (Some(now + EVERY), Some(now));
             match dump() {
                 Ok(routes) => self.take_in(routes, reconciler),
-                Err(error) => tracing::warn!(%error, "the kernel does not tell its routes"),
+                Err(error) => tracing::warn!(%error, "routes cannot be read from the kernel"),
             }
         }
         let wanted = reconciler.wanted_routes();
         if let Err(error) = self.make(&wanted) {
-            tracing::warn!(%error, "the route to the network of an address cannot be made");
+            tracing::warn!(%error, "the route to the network of an address cannot be added");
         }
     }
 

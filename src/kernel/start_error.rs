@@ -3,38 +3,38 @@
 use std::fmt;
 use std::io;
 
-/// What [`start`](super::start) can fail of. Nothing was changed on the host, unless said so.
+/// Why [`start`](super::start) failed. Nothing has changed on the host unless a variant says so.
 #[derive(Debug)]
 pub enum StartError {
     /// A capability is missing.
     NotPermitted {
-        /// Its name.
+        /// Name of the capability.
         capability: &'static str,
     },
-    /// The kernel could not be spoken to.
+    /// Netlink cannot be used.
     Netlink(io::Error),
-    /// There can be no gate, and nothing else will do.
+    /// The gate cannot be made, and the configuration requires it.
     NoGate {
-        /// Its table.
+        /// Name of its tables.
         table: String,
-        /// Who cannot do without.
+        /// Reason for which it is required.
         wanted: GateWanted,
-        /// What the kernel said.
+        /// Error of the kernel.
         source: io::Error,
     },
-    /// The thread could not be made.
+    /// The kernel thread cannot be started.
     Thread(io::Error),
-    /// Addresses that a predecessor left could not be removed (all of them; some may be).
+    /// Addresses left by a previous daemon could not all be removed.
     Leftovers {
-        /// How many are still there.
+        /// Number of addresses that remain.
         count: usize,
     },
 }
 
-/// Why it must be the gate.
+/// Why the gate is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateWanted {
-    /// No other way was allowed.
+    /// `kernel_lease = "required"`.
     Required,
     /// A group is in mode `Majority`: lifetimes end too late for what its voters have granted.
     Majority,
@@ -44,12 +44,12 @@ impl fmt::Display for GateWanted {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Required => {
-                "kernel_lease = \"required\" forbids to run without it (kernel_lease = \"auto\" \
-                 makes do with lifetimes of addresses)"
+                "kernel_lease = \"required\" does not allow running without it (kernel_lease = \
+                 \"auto\" falls back to address lifetimes)"
             }
             Self::Majority => {
-                "mode \"majority\" cannot do without it (mode \"availability\" makes do with \
-                 lifetimes of addresses)"
+                "mode \"majority\" requires it (mode \"availability\" falls back to address \
+                 lifetimes)"
             }
         })
     }
@@ -63,17 +63,19 @@ impl fmt::Display for StartError {
                 "missing capability {capability}: run as root, or grant it (systemd: \
                  AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW)"
             ),
-            Self::Netlink(error) => write!(out, "the kernel cannot be asked by netlink: {error}"),
+            Self::Netlink(error) => write!(out, "netlink request failed: {error}"),
             Self::NoGate { table, wanted, source } => write!(
                 out,
-                "no gate can be made in nf_tables ({source}), and {wanted}: load the kernel's \
-                 module nf_tables with its families inet and arp, grant CAP_NET_ADMIN, and let \
-                 nobody else own the table inet {table}, table arp {table} or table netdev \
-                 {table}"
+                "the gate cannot be made in nf_tables ({source}), and {wanted}: load the kernel \
+                 module nf_tables with its families inet and arp, grant CAP_NET_ADMIN, and check \
+                 that no other process owns the table inet {table}, table arp {table} or table \
+                 netdev {table}"
             ),
-            Self::Thread(error) => write!(out, "no thread for the kernel's events: {error}"),
+            Self::Thread(error) => {
+                write!(out, "the thread for kernel events cannot be started: {error}")
+            }
             Self::Leftovers { count } => {
-                write!(out, "{count} addresses left by a predecessor cannot be removed")
+                write!(out, "{count} addresses left by a previous daemon cannot be removed")
             }
         }
     }

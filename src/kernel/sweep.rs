@@ -66,7 +66,7 @@ impl Shell {
             self.settle();
         }
         if let Err(error) = self.sweep().await {
-            tracing::error!(%error, "addresses of ours stay behind");
+            tracing::error!(%error, "addresses of buoy cannot be removed");
         }
     }
 }

@@ -225,7 +225,7 @@ impl Verifier {
             } else if listener.is_none() {
                 let opened = open(v6, self.identifier);
                 *listener = opened
-                    .inspect_err(|error| tracing::debug!(%error, "answers cannot be heard"))
+                    .inspect_err(|error| tracing::debug!(%error, "answers cannot be received"))
                     .ok();
             }
         }

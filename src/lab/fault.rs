@@ -71,11 +71,11 @@ impl Fault {
     pub fn words(self, phase: Phase) -> &'static str {
         let (begins, ends) = match self {
             Self::HostDeath => ("loses power", "boots again"),
-            Self::Kill => ("has its daemon killed", "has a daemon again"),
+            Self::Kill => ("has its daemon killed", "has its daemon restarted"),
             Self::Freeze => ("is frozen", "is thawed"),
-            Self::Deaf => ("hears nothing", "hears again"),
-            Self::Mute => ("is heard by nobody", "is heard again"),
-            Self::Split => ("is split from the others", "finds the others"),
+            Self::Deaf => ("receives nothing", "receives again"),
+            Self::Mute => ("cannot send", "can send again"),
+            Self::Split => ("is split from the others", "is reunited with the others"),
             Self::LinkDown => ("loses its link", "has its link back"),
             Self::Stop => ("is stopped", "is started"),
             Self::Drain => ("is drained", "is undrained"),

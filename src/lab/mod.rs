@@ -85,7 +85,7 @@ impl fmt::Display for Error {
             }
             Self::System(error) => error.fmt(out),
             Self::NotReady(logs) => {
-                write!(out, "the cluster did not come up; what its daemons say:\n{logs}")
+                write!(out, "the cluster did not come up; the logs of its daemons:\n{logs}")
             }
             Self::Output(error) => write!(out, "write the output: {error}"),
             Self::Interrupted => out.write_str("interrupted; everything has been cleaned up"),

@@ -43,8 +43,8 @@ impl fmt::Display for NamespaceError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(_) => out.write_str(
-                "this user may not make network namespaces (user namespaces are switched off \
-                 here): run it with sudo",
+                "this user may not create network namespaces (user namespaces are disabled here): \
+                 run it with sudo",
             ),
             Self::System(what, _) => out.write_str(what),
             Self::NoIp(_) => {

@@ -67,7 +67,7 @@ impl Process {
                 }
             })
             .map_err(cannot)?;
-        let gone = |_| cannot(io::Error::other("the thread ended early"));
+        let gone = |_| cannot(io::Error::other("the thread ended unexpectedly"));
         let id = told.recv().map_err(gone)??;
         Ok(Self { pid: Pid::from_raw(id.cast_signed()), ended })
     }

@@ -76,8 +76,7 @@ pub fn run(
             let stall = stalls.longest();
             if stall >= STALL_TOLD {
                 let stall = milliseconds(stall);
-                stage
-                    .say(&format!("    the machine itself stood still for {stall} ms meanwhile"))?;
+                stage.say(&format!("    the machine itself stalled for {stall} ms meanwhile"))?;
             }
             rows.push((title, figures));
         }
@@ -86,13 +85,13 @@ pub fn run(
     let stolen = Processors::now().map_err(watched)?.stolen_since(processors);
     if stolen >= STOLEN_TOLD {
         stage.say(&format!(
-            "\nOthers had {stolen} % of this machine's processors meanwhile: times are longer than \
-             on a quiet one."
+            "\nOther guests used {stolen} % of this machine's processor time meanwhile: times are \
+             longer than on an idle machine."
         ))?;
     }
     stage.say(
-        "\nNext: \"buoy lab FILE\" does the same with a file of yours; docs/installation.md puts it on \
-         two hosts.",
+        "\nNext: \"buoy lab FILE\" does the same with your own file; docs/installation.md shows \
+         how to install buoy on two hosts.",
     )?;
     Ok(())
 }
@@ -100,13 +99,13 @@ pub fn run(
 fn introduce<W: Write>(plan: &Plan, stage: &mut Stage<'_, W>) -> Result<(), Error> {
     let names: Vec<_> = plan.nodes.iter().map(|host| host.name.as_str()).collect();
     let from = match &plan.configuration {
-        Configuration::Text(_) => "a configuration made for this".to_owned(),
+        Configuration::Text(_) => "a generated configuration".to_owned(),
         Configuration::File(file) => file.display().to_string(),
     };
     stage.say(&format!(
         "Nodes {} and a client, each a network namespace with a real daemon; {} groups of addresses \
          from {from}.\n\
-         Each node in turn is killed, frozen, cut off, drained and more, and repaired. The client \
+         Each node in turn is killed, frozen, cut off, drained and so on, then repaired. The client \
          probes every address every {} ms.\n\
          This takes about a minute. Ctrl-C ends it; nothing is left behind in either case.",
         names.join(", "),
@@ -187,7 +186,7 @@ fn sentence(title: &str, figures: &Figures) -> String {
         (0, _) => "no address moved, no probe lost".to_owned(),
         (moved, 0) => format!("{} moved, no probe lost", addresses(moved)),
         (moved, lost) => format!(
-            "{} affected: out for {} ms at most (median {}), {lost} of all probes lost",
+            "{} affected: outage {} ms at most (median {}), {lost} probes lost",
             addresses(moved),
             milliseconds(figures.worst),
             milliseconds(figures.median)
@@ -195,9 +194,9 @@ fn sentence(title: &str, figures: &Figures) -> String {
     };
     let majority = figures.majority.map_or_else(String::new, |of| {
         let (out, two) = (milliseconds(of.worst), milliseconds(of.both_answer));
-        format!("\n    in mode majority: out for {out} ms, two answered for {two} ms")
+        format!("\n    in mode majority: outage {out} ms, two answered for {two} ms")
     });
-    let unsettled = if figures.settled { "" } else { "; NOT AT REST after 15 s" };
+    let unsettled = if figures.settled { "" } else { "; NOT SETTLED after 15 s" };
     format!(
         "* {title}: {outcome}; two answered for {} ms{unsettled}{majority}\n    answering now: {}",
         milliseconds(figures.both_answer),
@@ -240,14 +239,14 @@ fn summary(rows: &[(String, Figures)], plan: &Plan) -> String {
     }
     text.push_str(&total(rows));
     text.push_str(
-        "\n\n\"two answer\" is for how long a node still answered the client after another had added \
-         the address.\nIn mode availability (the default) both sides of a split serve, so there it is \
-         as long as the split;\n",
+        "\n\n\"two answer\" is how long a node still answered the client after another node had \
+         added the address.\nIn mode availability (the default) both sides of a split serve, so \
+         it is as long as the split;\n",
     );
     text.push_str(if has_majority {
-        "in mode majority it must be 0 in every row, and the price is the longer outage."
+        "in mode majority it must be 0 in every row, at the price of a longer outage."
     } else {
-        "groups in mode majority would have 0 there, for a longer outage."
+        "groups in mode majority would have 0 there, at the price of a longer outage."
     });
     text
 }
@@ -316,7 +315,7 @@ mod tests {
         assert_eq!(words[5..], ["12", "9", "1134", "|", "81", "0"], "{text}");
         assert!(text.contains("in mode majority it must be 0 in every row"), "{text}");
         let sentence = sentence("lb1 finds the others", &rows[1].1);
-        assert!(sentence.contains("1 address affected: out for 12 ms at most"), "{sentence}");
-        assert!(sentence.contains("in mode majority: out for 81 ms"), "{sentence}");
+        assert!(sentence.contains("1 address affected: outage 12 ms at most"), "{sentence}");
+        assert!(sentence.contains("in mode majority: outage 81 ms"), "{sentence}");
     }
 }

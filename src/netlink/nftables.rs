@@ -418,7 +418,7 @@ pub(crate) fn carry_out(conversation: &mut Conversation, batch: Batch<'_>) -> io
     match refusals.first() {
         Some(code) => Err(io::Error::from_raw_os_error(*code)),
         None if acknowledged == 0 => {
-            Err(io::Error::other("the kernel has not acknowledged a change to nf_tables"))
+            Err(io::Error::other("the kernel has not acknowledged a change of nf_tables"))
         }
         None => Ok(()),
     }

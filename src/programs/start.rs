@@ -48,7 +48,9 @@ impl fmt::Display for Refused {
             Self::TooSlow(limit) => {
                 write!(out, "could not be started within {} ms", limit.as_millis())
             }
-            Self::StillRunning => out.write_str("its last run cannot be killed and still runs"),
+            Self::StillRunning => {
+                out.write_str("its previous run cannot be killed and is still running")
+            }
         }
     }
 }

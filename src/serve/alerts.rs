@@ -64,14 +64,14 @@ const RULES: &[Rule] = &[
         expression: "buoy_loop_lag_seconds > 0.5 * buoy_detection_seconds",
         lasts: "1m",
         severity: "warning",
-        summary: "{{ $labels.instance }} runs late by {{ $value }} s; peers may take it for dead",
+        summary: "{{ $labels.instance }} runs late by {{ $value }} s; peers may declare it dead",
     },
     Rule {
         alert: "BuoyNoFence",
         expression: "buoy_fence_bound_seconds == +Inf",
         lasts: "1m",
         severity: "warning",
-        summary: "nothing would end the answers of {{ $labels.instance }} if its daemon froze",
+        summary: "{{ $labels.instance }} would keep answering if its daemon froze",
     },
     Rule {
         alert: "BuoyCheckFailing",

@@ -73,7 +73,7 @@ const PANELS: &[Panel] = &[
         )],
     },
     Panel {
-        title: "Neighbours followed within",
+        title: "Convergence time",
         kind: "timeseries",
         unit: "s",
         width: 12,
@@ -89,7 +89,7 @@ const PANELS: &[Panel] = &[
         ],
     },
     Panel {
-        title: "Lateness of the loop, beside what makes a node dead",
+        title: "Loop lateness and detection time",
         kind: "timeseries",
         unit: "s",
         width: 12,
@@ -109,7 +109,7 @@ const PANELS: &[Panel] = &[
         )],
     },
     Panel {
-        title: "Datagrams that were not taken or not sent",
+        title: "Datagrams refused or not sent",
         kind: "timeseries",
         unit: "pps",
         width: 12,

@@ -66,7 +66,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits)
             }
             Ok((stream, _)) => turn_away(&stream),
             Err(error) => {
-                tracing::warn!(%error, "the page cannot accept");
+                tracing::warn!(%error, "cannot accept a client");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -76,7 +76,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits)
 fn turn_away(stream: &TcpStream) {
     // One try is enough: the buffer of a new connection is empty, and nobody is waited for.
     if let Err(error) = stream.try_write(TURNED_AWAY) {
-        tracing::debug!(%error, "client left before it was turned away");
+        tracing::debug!(%error, "client disconnected before it was rejected");
     }
 }
 
@@ -92,7 +92,7 @@ async fn connection(stream: TcpStream, from: SocketAddr, router: Router, limits:
     let served = http.serve_connection(TokioIo::new(stream), service);
     match timeout(limits.connection_max, served).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, %from, "client is gone"),
+        Ok(Err(error)) => tracing::debug!(%error, %from, "client disconnected"),
         Err(_) => tracing::debug!(%from, "client was served long enough"),
     }
 }

@@ -216,13 +216,13 @@ async fn ask(socket: &Path) -> Result<Answer, String> {
     let mut line = Vec::new();
     stream.take(STATUS_BYTES_MAX).read_until(b'\n', &mut line).await.map_err(told)?;
     if !line.ends_with(b"\n") {
-        return Err("it ended before it had answered".to_owned());
+        return Err("it closed the connection before it had answered".to_owned());
     }
     if let Ok(rejected) = serde_json::from_slice::<Rejected>(&line) {
         return Err(rejected.refused.reason);
     }
-    let status: Status =
-        serde_json::from_slice(&line).map_err(|error| format!("its answer is unknown: {error}"))?;
+    let status: Status = serde_json::from_slice(&line)
+        .map_err(|error| format!("its answer cannot be parsed: {error}"))?;
     if status.schema != SCHEMA {
         return Err(format!("its answer has schema {}, not {SCHEMA}", status.schema));
     }

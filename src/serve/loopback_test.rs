@@ -138,7 +138,7 @@ fn the_page_tells_everything_without_a_script() {
     for part in [
         "<h1>edge</h1>",
         "2 of 5 groups are not answered as they should be",
-        "<strong>lb2</strong> drains: groups that wait: 1, for connections: 12, for 25 s at most",
+        "<strong>lb2</strong> is draining: groups waiting: 1, connections: 12, for 25 s at most",
         "lb3 fell silent",
         "not possible here: a link is down",
         "connecting failed: connection refused",

@@ -85,7 +85,7 @@ impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(address, source) => {
-                write!(out, "{address} cannot be listened at: {source}; choose another --listen")
+                write!(out, "cannot listen on {address}: {source}; choose another --listen")
             }
             Self::System(source) => write!(out, "the system refused: {source}"),
         }
@@ -109,7 +109,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     let dropped = programs::drop_capabilities();
     let _log = logging::start(options.log_format, options.verbose);
     if let Err(error) = dropped {
-        tracing::warn!(%error, "capabilities cannot be given up");
+        tracing::warn!(%error, "capabilities cannot be dropped");
     }
     let listener = StdListener::bind(options.listen)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
@@ -126,7 +126,7 @@ async fn serve(options: Options, listener: StdListener) -> io::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, socket = %options.socket.display(), "serving http");
     if !address.ip().is_loopback() {
-        tracing::warn!(%address, "whoever reaches this address can read the status");
+        tracing::warn!(%address, "every host that reaches this address can read the status");
     }
     let feed = Arc::new(Feed::new(&options.socket));
     let router = routes::router(Site::new(Arc::clone(&feed), options.hosts));

@@ -47,7 +47,7 @@ pub(super) fn render(snapshot: &Snapshot, history: &History, view: &View, now: u
         }
         Err(why) => {
             html.raw(r#"<p class="banner bad"><strong>The daemon does not answer.</strong> "#);
-            html.text(why).raw(". Nothing is known of now; below is what it said last.</p>");
+            html.text(why).raw(". The last known state is shown below.</p>");
         }
     }
     events(&mut html, history);
@@ -148,7 +148,7 @@ impl Groups<'_> {
         html.raw("</tbody></table>");
         if unwell.len() > TROUBLES_SHOWN {
             html.raw("<p>").number((unwell.len() - TROUBLES_SHOWN) as u64);
-            html.raw(" more are not well.</p>");
+            html.raw(" more have problems.</p>");
         }
         self.turn(html, from, well.len());
         html.raw("</section>");
@@ -167,7 +167,7 @@ impl Groups<'_> {
                 html.raw("<span class=\"dot ").raw(colour(names, owner)).raw("\"></span>");
                 html.text(owner)
             }
-            None => html.raw("nobody"),
+            None => html.raw("none"),
         };
         html.raw("<td data-is=\"State\">").raw(group.state.word());
         html.raw("<td data-is=\"Since\">").text(&words(group.since_ms));
@@ -210,7 +210,7 @@ impl Groups<'_> {
         }
         let shown = GROUPS_SHOWN.min(all - from);
         html.raw("<nav>").number(shown as u64).raw(" of ").number(all as u64);
-        html.raw(" that are well, after ").number(from as u64);
+        html.raw(" without problems, after ").number(from as u64);
         let mut link = |from: usize, words: &'static str| {
             html.raw(" <a href=\"/?from=").number(from as u64);
             if let Some(pool) = &self.view.pool {

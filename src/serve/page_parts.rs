@@ -11,14 +11,14 @@ const EVENTS_SHOWN: usize = 50;
 /// The drains in progress; nothing if there is none.
 pub(super) fn drains(html: &mut Html, status: &Status) {
     for node in status.nodes.iter().filter(|node| node.draining) {
-        html.raw("<p class=\"banner\"><strong>").text(&node.name).raw("</strong> drains: ");
+        html.raw("<p class=\"banner\"><strong>").text(&node.name).raw("</strong> is draining: ");
         match (node.owns, &node.waits) {
-            (0, _) => html.raw("it has no group and gets none until it is undrained"),
-            (owns, None) => html.raw("groups on their way: ").number(u64::from(owns)),
+            (0, _) => html.raw("it owns no groups until it is undrained"),
+            (owns, None) => html.raw("groups moving: ").number(u64::from(owns)),
             (owns, Some(waits)) => {
-                html.raw("groups that wait: ").number(u64::from(owns));
+                html.raw("groups waiting: ").number(u64::from(owns));
                 if let Some(connections) = waits.connections {
-                    html.raw(", for connections: ").number(u64::from(connections));
+                    html.raw(", connections: ").number(u64::from(connections));
                 }
                 html.raw(", for ").text(&words(waits.left_ms)).raw(" at most")
             }

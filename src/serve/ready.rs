@@ -12,9 +12,9 @@ pub(super) fn judge(status: &Status, group: Option<&str>) -> (StatusCode, String
     let Some(wanted) = group else { return node(status) };
     let mut named = status.groups.iter().filter(|group| goes_by(group, wanted));
     match (named.next(), named.next()) {
-        (None, _) => (StatusCode::NOT_FOUND, "there is no such group".to_owned()),
+        (None, _) => (StatusCode::NOT_FOUND, "no such group".to_owned()),
         (Some(_), Some(_)) => {
-            (StatusCode::CONFLICT, "several groups are named so; write POOL/GROUP".to_owned())
+            (StatusCode::CONFLICT, "several groups have this name; write POOL/GROUP".to_owned())
         }
         (Some(group), None) if answers_here(status, group) => {
             (StatusCode::OK, format!("{} answers for it", status.node))

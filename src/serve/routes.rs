@@ -88,7 +88,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/events", get(events))
         .route("/style.css", get(|| async { file("text/css", include_str!("style.css")) }))
         .route("/live.js", get(|| async { file("text/javascript", include_str!("live.js")) }))
-        .fallback(|| async { plain(StatusCode::NOT_FOUND, "there is no such page") })
+        .fallback(|| async { plain(StatusCode::NOT_FOUND, "no such page") })
         .layer(guarded)
         .with_state(site)
 }
@@ -123,20 +123,20 @@ async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
 fn refusal(site: &Site, request: &Request) -> Option<(StatusCode, &'static str)> {
     let headers = request.headers();
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return Some((StatusCode::METHOD_NOT_ALLOWED, "this page is for reading only"));
+        return Some((StatusCode::METHOD_NOT_ALLOWED, "this page is read-only"));
     }
     let length = headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
     if length || headers.contains_key(TRANSFER_ENCODING) {
-        return Some((StatusCode::PAYLOAD_TOO_LARGE, "a request has no content here"));
+        return Some((StatusCode::PAYLOAD_TOO_LARGE, "a request must have no body"));
     }
     let mut hosts = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or(""));
     match (hosts.next(), hosts.next(), request.uri().host()) {
         (Some(host), None, None) if site.is_named(host) => None,
         (Some(_), None, None) => Some((
             StatusCode::MISDIRECTED_REQUEST,
-            "this name is not one of this page's; start 'buoy serve' with --allow-host NAME",
+            "this host name is not allowed; start 'buoy serve' with --allow-host NAME",
         )),
-        _ => Some((StatusCode::BAD_REQUEST, "a request has one Host and a path")),
+        _ => Some((StatusCode::BAD_REQUEST, "a request must have one Host header and a path")),
     }
 }
 
@@ -217,7 +217,10 @@ struct Listener {
 
 async fn events(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     let Ok(place) = Arc::clone(&site.streams).try_acquire_owned() else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "too many listen to events already");
+        return plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many clients follow the events already",
+        );
     };
     let told = site.feed.listen();
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());

@@ -24,7 +24,7 @@ pub(super) const JSON: &str = concat!(
     r#""released":{"balance":1}},"#,
     r#"{"pool":"web","group":"10.77.0.102","addresses":["10.77.0.102","fd77::102"],"#,
     r#""mode":"majority","owner":null,"state":"unowned","epoch":0,"since_ms":5000,"#,
-    r#""reason":"nobody has claimed it yet","unable_here":"a link is down","unable":"link"},"#,
+    r#""reason":"no node has claimed it yet","unable_here":"a link is down","unable":"link"},"#,
     r#"{"pool":"web","group":"twice","addresses":["10.77.0.103"],"owner":"lb2","#,
     r#""state":"owned","epoch":1,"since_ms":5000,"reason":"-"},"#,
     r#"{"pool":"api","group":"twice","addresses":["10.77.0.104"],"owner":"lb2","#,

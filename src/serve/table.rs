@@ -64,7 +64,7 @@ const STATES: [NodeState; 6] = [
 const METRICS: &[Metric] = &[
     metric(
         ("buoy_up", Kind::Gauge),
-        "Whether the daemon answers; without it nothing else is told",
+        "Whether the daemon answers; if not, its other metrics are missing",
         &[],
         Read::Always(|known, emit| emit.flag(&[], known.is_some())),
     ),
@@ -76,16 +76,16 @@ const METRICS: &[Metric] = &[
     ),
     metric(
         ("buoy", Kind::Info),
-        "The node that tells all this",
+        "The node that reports these metrics",
         &["cluster", "node", "role", "profile", "phase", "version"],
         Read::Daemon(info),
     ),
-    gauge("buoy_snapshot_timestamp_seconds", "When all this was true", &[], |known, emit| {
+    gauge("buoy_snapshot_timestamp_seconds", "Time of the reported status", &[], |known, emit| {
         emit.gauge(&[], known.taken);
     }),
     gauge(
         "buoy_peer_state",
-        "What this node thinks of a peer: 1 in the state that holds",
+        "State of a peer as this node sees it: 1 for the current state",
         &["cluster", "peer", "state"],
         |known, emit| {
             for peer in peers(known.status) {
@@ -142,19 +142,14 @@ const METRICS: &[Metric] = &[
             }
         },
     ),
-    gauge(
-        "buoy_draining",
-        "Whether the operator keeps groups off this node",
-        &[],
-        |known, emit| {
-            if let Some(me) = me(known.status) {
-                emit.flag(&[], me.draining);
-            }
-        },
-    ),
+    gauge("buoy_draining", "Whether the operator drains this node", &[], |known, emit| {
+        if let Some(me) = me(known.status) {
+            emit.flag(&[], me.draining);
+        }
+    }),
     gauge(
         "buoy_drain_connections_left",
-        "Connections for whose end this node's drain waits",
+        "Connections that the drain of this node waits for",
         &[],
         |known, emit| {
             let waits = me(known.status).and_then(|me| me.waits.as_ref());
@@ -185,7 +180,7 @@ const METRICS: &[Metric] = &[
     ),
     gauge(
         "buoy_detection_seconds",
-        "A peer that is silent for so long is dead",
+        "Silence after which a peer is declared dead",
         &[],
         |known, emit| {
             if let Some(measures) = measures(known) {
@@ -195,7 +190,7 @@ const METRICS: &[Metric] = &[
     ),
     metric(
         ("buoy_takeover_detection_seconds", Kind::Histogram),
-        "Silence of peers at the moment they were given up",
+        "Silence of peers when they were declared dead",
         &[],
         Read::Daemon(|known, emit| {
             if let Some(measures) = measures(known) {
@@ -215,7 +210,7 @@ const METRICS: &[Metric] = &[
     ),
     gauge(
         "buoy_fence_bound_seconds",
-        "This host answers for so long without its daemon; infinite if nothing ends it",
+        "How long this host answers after its daemon dies; infinite if nothing ends it",
         &[],
         |known, emit| {
             emit.gauge(&[], known.status.fence.bound_ms.map_or(f64::INFINITY, millis));
@@ -223,7 +218,7 @@ const METRICS: &[Metric] = &[
     ),
     metric(
         ("buoy_fence", Kind::Info),
-        "What ends the answers of this host without its daemon",
+        "What ends the answers of this host after its daemon dies",
         &["kind"],
         Read::Daemon(|known, emit| {
             emit.info(&[match known.status.fence.kind {
@@ -235,7 +230,7 @@ const METRICS: &[Metric] = &[
     ),
     counter(
         "buoy_datagrams",
-        "Datagrams by heartbeat path and by what came of them",
+        "Datagrams by heartbeat path and result",
         &["path", "direction", "result"],
         |known, emit| {
             for path in measures(known).iter().flat_map(|it| &it.paths) {
@@ -249,7 +244,7 @@ const METRICS: &[Metric] = &[
     ),
     counter(
         "buoy_datagrams_refused",
-        "Datagrams that were received and not taken, by the reason",
+        "Received datagrams that were refused, by reason",
         &["reason"],
         |known, emit| {
             for (reason, count) in measures(known).iter().flat_map(|it| &it.refused) {
@@ -257,14 +252,14 @@ const METRICS: &[Metric] = &[
             }
         },
     ),
-    counter("buoy_events", "Events, by their kind", &["kind"], |known, emit| {
+    counter("buoy_events", "Events by kind", &["kind"], |known, emit| {
         for (kind, count) in measures(known).iter().flat_map(|it| &it.events) {
             emit.counter(&[kind], *count);
         }
     }),
     counter(
         "buoy_tickles",
-        "Packets that have clients of a dead owner learn of its death",
+        "Tickle ACKs sent to clients of a dead owner, so that they reset their connections",
         &["result"],
         |known, emit| {
             for (result, name) in [("sent", "tickles_sent"), ("failed", "tickles_failed")] {
@@ -304,7 +299,7 @@ const METRICS: &[Metric] = &[
     }),
     counter(
         "buoy_hook_dropped",
-        "Events that a hook was not run for, because too many waited",
+        "Events for which a hook was not run because its queue was full",
         &["hook"],
         |known, emit| {
             known.status.hooks.iter().for_each(|hook| emit.counter(&[&hook.hook], hook.dropped));
@@ -312,7 +307,7 @@ const METRICS: &[Metric] = &[
     ),
     gauge(
         "buoy_config_last_reload_successful",
-        "Whether the last reload was taken",
+        "Whether the last reload succeeded",
         &[],
         |known, emit| {
             if let Some(measures) = measures(known) {
@@ -322,7 +317,7 @@ const METRICS: &[Metric] = &[
     ),
     gauge(
         "buoy_config_last_reload_success_timestamp_seconds",
-        "When a configuration was taken last",
+        "When a configuration was last loaded successfully",
         &[],
         |known, emit| {
             if let Some(measures) = measures(known) {
@@ -359,34 +354,38 @@ const COUNTERS: &[Metric] = &[
         "buoy_real_time_priority",
         "Whether the protocol has real-time priority",
     ),
-    counted("reports_dropped", "buoy_reports_dropped", "Events that nobody took in time"),
+    counted("reports_dropped", "buoy_reports_dropped", "Events that were dropped unprocessed"),
     counted("announcements", "buoy_announcements", "Addresses announced"),
     counted("announcement_errors", "buoy_announcement_errors", "Frames that could not be sent"),
-    counted("neighbour_lists", "buoy_neighbour_lists", "Lists of neighbours that peers told"),
-    counted("questions_to_neighbours", "buoy_neighbour_questions", "Questions to neighbours"),
-    counted("neighbours_told_directly", "buoy_neighbours_told", "Neighbours told one by one"),
-    counted("addresses_put_back", "buoy_addresses_put_back", "Removals by others that were undone"),
-    counted("addresses_swept", "buoy_addresses_swept", "Addresses of a dead predecessor removed"),
-    counted(
-        "netlink_overruns",
-        "buoy_netlink_overruns",
-        "Times that events of the kernel were lost",
-    ),
+    counted("neighbour_lists", "buoy_neighbour_lists", "Neighbour lists received from peers"),
+    counted("questions_to_neighbours", "buoy_neighbour_questions", "Probes of neighbours"),
+    counted("neighbours_told_directly", "buoy_neighbours_told", "Unicast announcements"),
+    counted("addresses_put_back", "buoy_addresses_put_back", "Address removals undone"),
+    counted("addresses_swept", "buoy_addresses_swept", "Addresses of a former daemon removed"),
+    counted("netlink_overruns", "buoy_netlink_overruns", "Times that kernel events were lost"),
     counted("kernel_errors", "buoy_kernel_errors", "Changes that the kernel refused"),
-    counted("connections_ended", "buoy_connections_ended", "Connections ended with their address"),
-    counted("connections_left", "buoy_connections_left", "Releases that left connections behind"),
-    counted("connections_told", "buoy_connections_told", "Connections told to peers"),
-    kept("connections_remembered", "buoy_connections_remembered", "Connections of peers kept now"),
-    counted("connections_refused", "buoy_connections_refused", "Connections of peers without room"),
-    counted("connection_notes_lost", "buoy_connection_notes_lost", "Notes of connections lost"),
-    counted("gates_rebuilt", "buoy_gate_rebuilt", "Times that the gate was gone and built anew"),
-    counted("groups_asked_about", "buoy_group_probes", "Questions who answers for a group"),
     counted(
-        "claims_heard",
-        "buoy_claims_heard",
-        "Frames in which somebody else claimed an address",
+        "connections_ended",
+        "buoy_connections_ended",
+        "Connections closed when their address was released",
     ),
-    counted("claims_floods", "buoy_claims_floods", "Times that such frames came too fast"),
+    counted("connections_left", "buoy_connections_left", "Releases with connections left"),
+    counted("connections_told", "buoy_connections_told", "Connections reported to peers"),
+    kept(
+        "connections_remembered",
+        "buoy_connections_remembered",
+        "Connections of peers remembered now",
+    ),
+    counted(
+        "connections_refused",
+        "buoy_connections_refused",
+        "Connections of peers dropped for lack of room",
+    ),
+    counted("connection_notes_lost", "buoy_connection_notes_lost", "Reports of connections lost"),
+    counted("gates_rebuilt", "buoy_gate_rebuilt", "Times that the gate was missing and rebuilt"),
+    counted("groups_asked_about", "buoy_group_probes", "Probes for other hosts with a group"),
+    counted("claims_heard", "buoy_claims_heard", "Frames in which another host claimed an address"),
+    counted("claims_floods", "buoy_claims_floods", "Floods of such frames"),
     kept("guardian_pid", "buoy_guardian_pid", "The process that guards the daemon; 0 if none"),
     counted("guardians_lost", "buoy_guardian_lost", "Guardians lost"),
 ];

@@ -34,7 +34,7 @@ const GROUP: &[&str] = &["cluster", "pool", "group"];
 pub(super) const GROUPS: &[Metric] = &[
     gauge(
         "buoy_group_owned",
-        "Whether this node's kernel answers for the group; the sum over nodes is to be 1",
+        "Whether this node's kernel answers for the group; the sum over all nodes should be 1",
         &["cluster", "pool", "group", "mode"],
         |known, emit| {
             let status = known.status;
@@ -44,7 +44,7 @@ pub(super) const GROUPS: &[Metric] = &[
             }
         },
     ),
-    gauge("buoy_group_epoch", "The highest epoch heard of", GROUP, |known, emit| {
+    gauge("buoy_group_epoch", "The highest epoch known", GROUP, |known, emit| {
         each(known, |labels, group| emit.number(labels, group.epoch));
     }),
     gauge(
@@ -122,7 +122,7 @@ pub(super) const GROUPS: &[Metric] = &[
     ),
     gauge(
         "buoy_group_preserved_connections",
-        "Connections that a former owner still serves, as it and the owner know",
+        "Connections that a former owner still serves, as reported by it and by the owner",
         GROUP,
         |known, emit| {
             each(known, |labels, group| {

@@ -106,16 +106,16 @@ impl fmt::Display for Difference {
                 if more > 0 {
                     write!(out, " and {more} more")?;
                 }
-                write!(out, "; the addresses of the file are others")
+                write!(out, "; the file has other addresses")
             }
             Self::Interval { heard, configured } => {
-                write!(out, "each {heard:?}; the file says {configured:?}")
+                write!(out, "every {heard:?}; the file says {configured:?}")
             }
             Self::Delivery { multicast: true } => {
                 write!(out, "by multicast; the file names peers")
             }
             Self::Delivery { multicast: false } => {
-                write!(out, "to single hosts; the file names no peers")
+                write!(out, "by unicast; the file names no peers")
             }
         }
     }

@@ -76,11 +76,11 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::NotWhole => "it is no whole packet",
+            Self::NotWhole => "it is truncated",
             Self::HopLimit => "its hop limit is not 255",
             Self::Length => "its length does not fit its count of addresses",
             Self::Version => "its version is neither 2 nor 3",
-            Self::Type => "it is no advertisement",
+            Self::Type => "it is not an advertisement",
             Self::NoAddress => "it has no address",
             Self::Checksum => "its checksum is wrong",
             Self::Interval => "its interval is zero",
@@ -88,7 +88,7 @@ impl fmt::Display for Refusal {
             Self::OwnSource => "its source is an address of this host",
             Self::NotAPeer => "it was not sent as configured, by multicast or by a peer",
             Self::OtherRouter => "its virtual router is not configured here",
-            Self::TooMany => "too much of it came",
+            Self::TooMany => "rate limit exceeded",
         })
     }
 }

@@ -113,7 +113,7 @@ impl fmt::Display for RefusedDatagram {
         match self {
             Self::TooShort => write!(out, "shorter than any datagram of buoy"),
             Self::TooLong => write!(out, "longer than any datagram of buoy"),
-            Self::BadMagic => write!(out, "not a datagram of buoy"),
+            Self::BadMagic => write!(out, "not a buoy datagram"),
             Self::UnknownVersion => write!(out, "unknown wire version"),
             Self::UnknownClass => write!(out, "unknown class of datagram"),
             Self::WrongLength => write!(out, "length differs from what the header says"),
@@ -123,11 +123,11 @@ impl fmt::Display for RefusedDatagram {
             Self::UnknownKey => write!(out, "sealed with a key that is not in the ring"),
             Self::Duplicate => write!(out, "seen before"),
             Self::TooOld => write!(out, "older than the replay window"),
-            Self::TooManyLives => write!(out, "too many unknown lives of this node"),
+            Self::TooManyLives => write!(out, "too many unknown incarnations of this node"),
             Self::BadSeal => write!(out, "forged, damaged or sealed with another secret"),
             Self::Malformed(error) => write!(out, "malformed: {error}"),
-            Self::TooManyHellos => write!(out, "unproven life, asked too often lately"),
-            Self::IncumbentHeard => write!(out, "new life while the old one was just heard"),
+            Self::TooManyHellos => write!(out, "unproven incarnation, challenged too often"),
+            Self::IncumbentHeard => write!(out, "new incarnation while the old one is still heard"),
             Self::DuplicateNode => write!(out, "second node of the same name"),
         }
     }

@@ -16,7 +16,7 @@ fn refused(text: &str, expected: &str) {
 fn broken_files_are_refused_with_the_line() {
     let open = INSTANCE.strip_suffix("}\n").unwrap();
     refused(open, "block vrrp_instance V that begins in line 1 is not closed before the end");
-    refused(&format!("{INSTANCE}}}\n"), "k.conf:9: }: a closing brace that closes nothing");
+    refused(&format!("{INSTANCE}}}\n"), "k.conf:9: }: a closing brace without an opening one");
     refused(&format!("{{\n{INSTANCE}}}\n"), "an opening brace without a keyword");
     refused(&INSTANCE.replace("priority", "piority"), "did you mean priority?");
     refused(&INSTANCE.replace("100\n}", "100\nfoo {\n}\n}"), "192.0.2.100");
@@ -26,19 +26,19 @@ fn broken_files_are_refused_with_the_line() {
     );
     refused(&INSTANCE.replace("virtual_router_id 51\n", ""), "has no VRID");
     refused(&INSTANCE.replace("interface eth0\n", ""), "has no interface");
-    refused(&INSTANCE.replace("192.0.2.100", "$VIP"), "nothing is replaced in it");
-    refused(&INSTANCE.replace("192.0.2.100", "${VIP}"), "nothing defines ${VIP}");
-    refused(&INSTANCE.replace("interface eth0", "interface $IF"), "nothing defines $IF");
-    refused(&INSTANCE.replace("priority 100", "$IF"), "nothing defines $IF");
+    refused(&INSTANCE.replace("192.0.2.100", "$VIP"), "no definition is replaced in it");
+    refused(&INSTANCE.replace("192.0.2.100", "${VIP}"), "${VIP} is not defined");
+    refused(&INSTANCE.replace("interface eth0", "interface $IF"), "$IF is not defined");
+    refused(&INSTANCE.replace("priority 100", "$IF"), "$IF is not defined");
     refused(&INSTANCE.replace("priority 100", "vrrp_unicast_peer {\n}"), "its closing brace");
     refused(&INSTANCE.replace("192.0.2.100", "{{ vip }}"), "template");
     let twin = INSTANCE.replace("vrrp_instance V", "vrrp_instance W").replace("51", "52");
-    refused(&format!("{INSTANCE}{twin}"), "192.0.2.100 stands in V too (k.conf:6)");
+    refused(&format!("{INSTANCE}{twin}"), "192.0.2.100 is also in V (k.conf:6)");
     refused(&INSTANCE.replace("priority 100", "notify ${_PWD}/x"), "directory of the file");
     refused("", "no vrrp_instance");
     refused("global_defs {\nrouter_id k\n}\n", "no vrrp_instance");
-    refused("vrrp_instance V {\ninterface eth0\0\n", "byte of zero");
-    refused(&format!("$A=$B\n$B=$A\n{INSTANCE}x $A\n"), "definitions name each other");
+    refused("vrrp_instance V {\ninterface eth0\0\n", "zero byte");
+    refused(&format!("$A=$B\n$B=$A\n{INSTANCE}x $A\n"), "definitions refer to each other");
     refused(&format!("x {}\n{INSTANCE}", "y".repeat(2000)), "longer than 1023 bytes");
 }
 

@@ -283,10 +283,10 @@ fn differences_are_told_in_words() {
     };
     let (v2, v3) = (Version::V2, Version::V3);
     assert_eq!(said(v3, |it| it.version = Version::V2), "as version 2; the file says version 3");
-    assert_eq!(said(v2, |it| it.interval = SECOND * 2), "each 2s; the file says 1s");
+    assert_eq!(said(v2, |it| it.interval = SECOND * 2), "every 2s; the file says 1s");
     assert_eq!(
         said(v3, |it| it.addresses.push(HERE.into())),
-        "for 192.0.2.100, 192.0.2.11; the addresses of the file are others"
+        "for 192.0.2.100, 192.0.2.11; the file has other addresses"
     );
     let password = |it: &mut Advertisement| {
         it.authentication = Authentication::Password(buoy::vrrp::Password::new("s3cr"));

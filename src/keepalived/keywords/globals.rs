@@ -40,7 +40,7 @@ const fn server(name: &'static str, form: Form) -> Row {
 
 /// The top of a file.
 pub(super) const TOP: &[Row] = &[
-    block("global_defs", Globals, Otherwise, ": what of it has a counterpart"),
+    block("global_defs", Globals, Otherwise, ": as far as it has a counterpart"),
     block("vrrp_instance", Instance, Carried, ": a pool with one group of the same name"),
     block("vrrp_sync_group", SyncGroup, Carried, ": a pool with one group of all its addresses"),
     block("vrrp_script", Script, Carried, ": a check"),
@@ -51,7 +51,7 @@ pub(super) const TOP: &[Row] = &[
     list("static_routes", "route", NotPossible, NOT_FLOATING),
     list("static_rules", "rule", NotPossible, NOT_FLOATING),
     row("track_group", Any, NotPossible, "{are} about static addresses: {are} dropped"),
-    block("garp_group", GarpGroup, Otherwise, ": announce_rate is one for all interfaces"),
+    block("garp_group", GarpGroup, Otherwise, ": buoy has one announce_rate for all interfaces"),
     block("bfd_instance", Bfd, NotNeeded, ": not mapped; buoy's own heartbeats are as fast"),
     row("virtual_server", Inside(Servers), NotPossible, OF_BALANCING),
     row("virtual_server_group", Inside(Servers), NotPossible, OF_BALANCING),
@@ -70,7 +70,12 @@ pub(super) const TOP: &[Row] = &[
     shown_as("use_pid_dir", "use_pid_dir"),
     dropped("child_wait_time"),
     dropped("linkbeat_use_polling"),
-    list("linkbeat_interfaces", "interface", NotNeeded, "{are} dropped: the kernel tells of links"),
+    list(
+        "linkbeat_interfaces",
+        "interface",
+        NotNeeded,
+        "{are} dropped: the kernel reports changes of links",
+    ),
     list(
         "interface_up_down_delays",
         "interface",
@@ -81,7 +86,7 @@ pub(super) const TOP: &[Row] = &[
 
 /// `global_defs`.
 pub(super) const GLOBALS: &[Row] = &[
-    value("router_id", Carried, ": the name of the node, unless it is given"),
+    value("router_id", Carried, ": the name of the node, unless given on the command line"),
     // Mail.
     list("notification_email", "mail", NotPossible, HOOK),
     value("smtp_server", NotPossible, HOOK),
@@ -271,6 +276,6 @@ const fn bfd(name: &'static str) -> Row {
 pub(super) const GARP_GROUP: &[Row] = &[
     value("garp_interval", Otherwise, ": see announce_rate"),
     value("gna_interval", Otherwise, ": see announce_rate"),
-    value("interface", NotNeeded, ": announce_rate is one for all interfaces"),
-    list("interfaces", "interface", NotNeeded, ": announce_rate is one for all interfaces"),
+    value("interface", NotNeeded, ": buoy has one announce_rate for all interfaces"),
+    list("interfaces", "interface", NotNeeded, ": buoy has one announce_rate for all interfaces"),
 ];

@@ -10,9 +10,9 @@ const WIRE: &str = "{concern} the wire only";
 const VERIFIED: &str = "{are} not needed: takeovers are verified";
 const IGNORED: &str = "{are} ignored by keepalived already";
 const HOOK: &str = ": use a hook";
-const VMAC: &str = ": clients will see the node's own hardware address; static ARP entries must go";
+const VMAC: &str = ": clients will see the node's own hardware address; remove static ARP entries";
 const STOPS: &str = ": the event released comes at a stop too";
-const TRACKED: &str = "{have} no counterpart: a lost address or route is restored by itself";
+const TRACKED: &str = "{have} no counterpart: buoy restores a lost address or route by itself";
 
 const fn value(name: &'static str, verdict: Verdict, how: &'static str) -> Row {
     row(name, Value, verdict, how)
@@ -70,7 +70,7 @@ pub(super) const INSTANCE: &[Row] = &[
     value(
         "dont_track_primary",
         NotPossible,
-        "{have} no counterpart: a link that is down frees its groups",
+        "{have} no counterpart: a node whose link is down releases its groups",
     ),
     value("promote_secondaries", NotPossible, "{are} a sysctl: set it in sysctl.conf"),
     value("accept", NotNeeded, ": buoy's addresses accept connections"),
@@ -79,7 +79,7 @@ pub(super) const INSTANCE: &[Row] = &[
     // What is tracked.
     list("track_script", "script", Carried, ": checks of the pool"),
     list("track_process", "process", Carried, ": checks of the pool"),
-    list("track_file", "file", Otherwise, ": checks of type file, where a number decides"),
+    list("track_file", "file", Otherwise, ": checks of type file that compare a number"),
     list("track_interface", "interface", Otherwise, ": the group's own interface is watched"),
     list("track_bfd", "bfd", NotNeeded, ": not mapped; buoy's own heartbeats are as fast"),
     // Scripts.
@@ -125,7 +125,7 @@ pub(super) const SYNC_GROUP: &[Row] = &[
     list("group", "instance", Carried, ": one group of all their addresses"),
     list("track_script", "script", Carried, ": checks of the pool"),
     list("track_process", "process", Carried, ": checks of the pool"),
-    list("track_file", "file", Otherwise, ": checks of type file, where a number decides"),
+    list("track_file", "file", Otherwise, ": checks of type file that compare a number"),
     list("track_interface", "interface", Otherwise, ": the group's own interfaces are watched"),
     list("track_bfd", "bfd", NotNeeded, ": not mapped; buoy's own heartbeats are as fast"),
     value("notify", Carried, ": a hook with style = \"keepalived\""),
@@ -141,7 +141,7 @@ pub(super) const SYNC_GROUP: &[Row] = &[
 
 /// `vrrp_script`.
 pub(super) const SCRIPT: &[Row] = &[
-    value("script", Carried, ": what is looked at"),
+    value("script", Carried, ": what is checked"),
     value("interval", Carried, ": interval"),
     value("timeout", Carried, ": timeout"),
     value("weight", Otherwise, ": the effect of the check"),
@@ -168,7 +168,7 @@ pub(super) const PROCESS: &[Row] = &[
 pub(super) const TRACK_FILE: &[Row] = &[
     value("file", Otherwise, ": see where it is used"),
     value("weight", Otherwise, ": see where it is used"),
-    value("init_file", NotPossible, ": buoy makes no files; have it made at boot"),
+    value("init_file", NotPossible, ": buoy creates no files; create it at boot"),
 ];
 
 /// `authentication`.

@@ -60,8 +60,8 @@ impl Better {
             %address,
             interface = stays,
             other = better,
-            "the network of another interface fits the address better: it stays where it is; name \
-             the interface in the file to have it elsewhere"
+            "another interface has a more specific network for the address, which stays where it \
+             is; name the interface in the file to move it"
         );
     }
 }

@@ -18,152 +18,154 @@ use super::voters::VoterRecord;
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Seal and send on every path to the peer. Loss is allowed.
+    /// Seal the message and send it to the peer on every path. It may be lost.
     Send {
-        /// The peer.
+        /// Receiver.
         to: NodeId,
-        /// What to say.
+        /// Content.
         message: Message,
     },
-    /// Make the first address of the group and these further ones present, and no other of it.
-    /// Ends in `Present` or `Failed` with the ticket; a later order for the same group replaces it.
+    /// Add the first address of the group and the named further ones, and remove all others of the
+    /// group. Ends in `Present` or `Failed` with the ticket; a later order for the same group
+    /// replaces it.
     Acquire {
-        /// The group.
+        /// Group to add.
         group: GroupKey,
-        /// Comes back with the outcome.
+        /// Returned with the outcome.
         ticket: Ticket,
-        /// Of its further addresses those that this node may answer for.
+        /// The further addresses of the group that this node may answer for.
         further: Vec<GroupKey>,
     },
-    /// Remove every address of the group and end its connections, but for those that another group
-    /// has been acquired with. Ends in `Absent` with the ticket; is repeated by the shell until
-    /// the kernel confirms it.
+    /// Remove every address of the group and close its connections, except the addresses that
+    /// another group has been acquired with. Ends in `Absent` with the ticket; the shell repeats it
+    /// until the kernel confirms it.
     Release {
-        /// The group.
+        /// Group to remove.
         group: GroupKey,
-        /// Comes back with the outcome.
+        /// Returned with the outcome.
         ticket: Ticket,
     },
-    /// Answer for no address of the group from now on, without waiting for the kernel to remove
-    /// them: another node has it. Ends with the removal, or by the next order to acquire the group.
+    /// Stop answering for the group at once, before the kernel has removed its addresses, because
+    /// another node owns it. Ends with the removal, or with the next order to acquire the group.
     Withdraw {
-        /// The group.
+        /// Group to withdraw.
         group: GroupKey,
     },
-    /// Answer for no address of the group any more and let no connection to it begin, but go on
-    /// serving those that are there, and tell from now on how many they are
-    /// (`KernelEvent::Kept`). Ends in `Absent` with the ticket. Where that cannot be done the group
-    /// is released. Ends by the next order to acquire or release the group.
+    /// Stop answering for the group and accept no new connections to it, but keep serving the
+    /// present ones and report their number (`KernelEvent::Kept`). Ends in `Absent` with the
+    /// ticket. Where that is not possible, the group is released. Ends with the next order to
+    /// acquire or release the group.
     Hand {
-        /// The group.
+        /// Group that is handed over.
         group: GroupKey,
-        /// Comes back with the outcome.
+        /// Returned with the outcome.
         ticket: Ticket,
     },
-    /// From before the addresses of the group are added, send what does not belong to a connection
-    /// that begins from now on to its former owner; or end that.
+    /// From before the addresses of the group are added, forward every segment that does not belong
+    /// to a new connection to the former owner; or stop that.
     Forward {
-        /// The group.
+        /// Group that was taken over.
         group: GroupKey,
-        /// Where the former owner has it; `None` ends it.
+        /// Hardware address of the former owner; `None` stops forwarding.
         to: Option<HardwareAddress>,
     },
-    /// Send one round of gratuitous ARP and unsolicited neighbour advertisements for every
-    /// address of the group, now.
+    /// Send one round of gratuitous ARP and unsolicited neighbour advertisements for every address
+    /// of the group, now.
     Announce {
-        /// The group.
+        /// Group to announce.
         group: GroupKey,
     },
-    /// Find out whether the neighbours resolve the addresses of the group to this host: ask at the
-    /// next [`Action::Announce`] of the group, and at those that follow tell each that has not
-    /// shown it, directed, and ask it again. Ends in `KernelEvent::Verified`, unless the group goes
-    /// or this is ordered again.
+    /// Find out whether the neighbours resolve the addresses of the group to this host: probe them
+    /// with the next [`Action::Announce`] of the group; with the following ones send unicast
+    /// announcements to those that have not confirmed it, and probe them again. Ends in
+    /// `KernelEvent::Verified`, unless the group is released or this is ordered again.
     Verify {
-        /// The group.
+        /// Group to verify.
         group: GroupKey,
-        /// Comes back with the outcome.
+        /// Returned with the outcome.
         epoch: Epoch,
-        /// Who had the group before: its neighbours come first.
+        /// Former owner, whose neighbours are probed first.
         before: Option<NodeId>,
     },
-    /// Tell each known neighbour, by frames to it alone and now, that the addresses of the group are
-    /// here, and find out whether it follows. As [`Action::Verify`] otherwise, and in its place.
+    /// Send a unicast announcement of the group to every known neighbour, now, and find out whether
+    /// it follows. Otherwise as [`Action::Verify`], which it replaces.
     Correct {
-        /// The group.
+        /// Group to announce.
         group: GroupKey,
-        /// Comes back with the outcome.
+        /// Returned with the outcome.
         epoch: Epoch,
     },
-    /// Keep this list of hosts for the verifications to come, in place of the last of that peer.
+    /// Use this list of hosts in later verifications, in place of the last list from that peer.
     Acquaint {
-        /// The peer that has to do with them.
+        /// Peer that has seen the hosts.
         from: NodeId,
-        /// The hosts.
+        /// Hosts outside the cluster.
         hosts: Vec<Neighbour>,
     },
-    /// Keep these connections of a peer for a while, besides those it told before.
+    /// Keep these connections of a peer for a while, in addition to those reported before.
     Remember {
-        /// The peer that has them.
+        /// Peer that has the connections.
         from: NodeId,
-        /// The connections.
+        /// Connections to groups of that peer.
         connections: Vec<Connection>,
     },
-    /// Note which connections there are to all groups, and tell from now on, some times each
-    /// second, how many of them remain (`KernelEvent::ConnectionsRemain`); or stop that.
+    /// Note the present connections to all groups, and report several times a second how many of
+    /// them remain (`KernelEvent::ConnectionsRemain`); or stop that.
     WatchConnections(bool),
-    /// Run what is to be done before the group may be given away; ends in
+    /// Run the hooks of event `gate`, which must end before the group may be handed over; ends in
     /// [`Event::GateOpened`](super::Event::GateOpened) with the ticket.
     OpenGate {
-        /// The group.
+        /// Group that is about to move.
         group: GroupKey,
-        /// Comes back when it is done.
+        /// Returned with the outcome.
         ticket: Ticket,
     },
-    /// The release of the group that follows is a planned move: requests that are under way may
-    /// end first, for a bounded time, while no new connection is accepted nor refused.
+    /// The following release of the group is a planned move: for a bounded time the present
+    /// connections may end first, while new ones are neither accepted nor refused.
     LetFinish {
-        /// The group.
+        /// Group that moves.
         group: GroupKey,
     },
-    /// Have the clients of all remembered connections to the group learn that they are gone. The
-    /// group has been announced.
+    /// Send tickle ACKs to the clients of all remembered connections to the group, which has been
+    /// announced, so that they reset them.
     Tickle {
-        /// The group.
+        /// Group that was taken over.
         group: GroupKey,
     },
-    /// Find out whether anybody outside the cluster answers; ends in `KernelEvent::Reach`.
+    /// Find out whether any host outside the cluster answers; ends in `KernelEvent::Reach`.
     TestReach,
-    /// Ask the network once who answers for the addresses of the group, whether it is held here or
-    /// not. Each answer, however late, is a `KernelEvent::Claimed`; nobody's answer is silence.
+    /// Send one ARP or neighbour probe for each address of the group, whether it is held here or
+    /// not. Every answer, however late, is a `KernelEvent::Claimed`.
     Probe {
-        /// The group.
+        /// Group to probe for.
         group: GroupKey,
     },
     /// The answer to an [`Event::Ordered`](super::Event::Ordered).
     Answer {
-        /// The ticket of the order.
+        /// Ticket of the order.
         ticket: u64,
-        /// What became of it.
+        /// Whether the order was carried out.
         outcome: Result<(), Refusal>,
     },
-    /// Tell whoever wants to know.
+    /// Inform people: log, events and hooks.
     Report(Report),
-    /// The name of a node that the file does not list.
+    /// A node that is not in the configuration has this name.
     Named {
-        /// The node.
+        /// Identity of the node.
         node: NodeId,
-        /// Its name.
+        /// Name from its heartbeats.
         name: String,
     },
-    /// Whether this node drains has changed; it should still be so after a restart.
+    /// Save whether this node drains, so that it still does after a restart.
     RememberDraining(bool),
     /// Store this for [`Node::recall_voters`](crate::protocol::Node::recall_voters) of the next process, so that it is there
     /// after a loss of power, in place of what was stored before. Ends in
     /// [`Event::VotersRemembered`](super::Event::VotersRemembered).
     RememberVoters(VoterRecord),
-    /// Nothing is held any more, good-byes are said: the daemon may end.
+    /// No group is held any more and the peers are informed: the daemon may exit.
     Stopped,
-    /// All stays as it is: this process may end, and another go on from here. The last action.
+    /// Everything stays as it is: this process may exit, and the next one continues from here. The
+    /// last action.
     GoOn(Box<Memory>),
 }
 
@@ -172,220 +174,221 @@ pub enum Action {
 pub enum Report {
     /// The verdict on a peer changed.
     PeerChanged {
-        /// The peer.
+        /// Peer that was judged.
         peer: NodeId,
-        /// What it was.
+        /// Verdict before.
         from: Verdict,
-        /// What it is.
+        /// Verdict now.
         to: Verdict,
-        /// Silence seen at that moment.
+        /// Silence of the peer at that moment.
         silence: Duration,
     },
-    /// A peer started a new life.
+    /// A peer has a new incarnation.
     PeerRestarted {
-        /// The peer.
+        /// Peer that restarted.
         peer: NodeId,
     },
-    /// This node changed its phase.
+    /// The phase of this node changed.
     PhaseChanged {
-        /// What it was.
+        /// Phase before.
         from: NodePhase,
-        /// What it is.
+        /// Phase now.
         to: NodePhase,
     },
-    /// The group has a new owner, seen from here; one line for each change of ownership.
+    /// The group has a new owner, as seen from here; reported once for each change.
     OwnerChanged {
-        /// The group.
+        /// Group that changed its owner.
         group: GroupKey,
-        /// Who had it.
+        /// Owner before; `None` if there was none.
         from: Option<NodeId>,
-        /// Who has it; `None` while nobody has it.
+        /// Owner now; `None` while there is none.
         to: Option<NodeId>,
-        /// The epoch of the claim that says so.
+        /// Epoch of the claim.
         epoch: Epoch,
-        /// Why.
+        /// Cause of the claim.
         cause: Cause,
     },
     /// The kernel confirmed that this node answers for the group.
     Acquired {
-        /// The group.
+        /// Group whose addresses are present.
         group: GroupKey,
-        /// Under this epoch.
+        /// Epoch of the claim of this node.
         epoch: Epoch,
     },
     /// The kernel confirmed that this node no longer answers for the group.
     Released {
-        /// The group.
+        /// Group whose addresses are removed.
         group: GroupKey,
-        /// The epoch that ended here.
+        /// Epoch of the claim that has ended.
         epoch: Epoch,
     },
-    /// This node gave way to another owner.
+    /// This node gave way to another owner, whose claim has the higher rank.
     GaveWay {
-        /// The group.
+        /// Group with two owners.
         group: GroupKey,
-        /// To whom.
+        /// Owner that remains.
         to: NodeId,
-        /// Under which epoch the other holds it.
+        /// Epoch of its claim.
         epoch: Epoch,
     },
-    /// An address of a group that this node holds is not added, or taken out again, because another
-    /// node has it in another group.
+    /// An address of a group that this node holds is not added, or is removed again, because
+    /// another node has it in another group.
     AddressWithheld {
-        /// The group that has it by the file of this node.
+        /// Group of the address in the configuration of this node.
         group: GroupKey,
-        /// The address.
+        /// Address that is withheld.
         address: GroupKey,
-        /// Who has it.
+        /// Node that owns it.
         owner: NodeId,
     },
-    /// An address that was withheld is free: this node answers for it with its group.
+    /// An address that was withheld has no other owner any more: this node answers for it.
     AddressAdmitted {
-        /// The group.
+        /// Group of the address.
         group: GroupKey,
-        /// The address.
+        /// Address that was withheld.
         address: GroupKey,
     },
     /// This node cannot hold the group for a while.
     Unable {
-        /// The group.
+        /// Group that cannot be held.
         group: GroupKey,
-        /// Why.
+        /// Reason.
         why: Inability,
     },
-    /// An address was removed, not by order, and put back.
+    /// An address was removed, not by an order, and restored.
     Repaired {
-        /// The group.
+        /// Group of the address.
         group: GroupKey,
-        /// By whom.
+        /// What removed it.
         remover: Remover,
-        /// How often somebody outside of the daemon has done so in the last minute.
+        /// Number of removals by other programs in the last minute.
         times: u32,
     },
-    /// All neighbours that can show it resolve the group to this node.
+    /// All neighbours that answer probes resolve the group to this node.
     Converged {
-        /// The group.
+        /// Group that was taken.
         group: GroupKey,
-        /// Under this epoch.
+        /// Epoch under which it was taken.
         epoch: Epoch,
-        /// How many.
+        /// Number of these neighbours.
         hosts: u16,
-        /// How long after the addresses were added.
+        /// Time since the addresses were added.
         after: Duration,
     },
-    /// Some neighbours still resolve the group elsewhere, although they were told.
+    /// Some neighbours still resolve the group to another host, although they got announcements.
     NotConverged {
-        /// The group.
+        /// Group that was taken.
         group: GroupKey,
-        /// Under this epoch.
+        /// Epoch under which it was taken.
         epoch: Epoch,
-        /// How many, and some of them.
+        /// Numbers, and some of these neighbours.
         outcome: Convergence,
     },
     /// This node did not run for a while.
     Stalled {
-        /// For how long.
+        /// Duration of the stall.
         length: Duration,
     },
-    /// The last connections that were kept here of a group that was handed over have ended, or
-    /// what was left of them was ended.
+    /// The preserved connections of a group that was handed over have ended here, or those that
+    /// were left have been reset.
     KeptEnded {
-        /// The group.
+        /// Group that was handed over.
         group: GroupKey,
-        /// To whom it was handed.
+        /// Its new owner.
         to: NodeId,
-        /// How many were left, if that is known.
+        /// Number of connections that were reset, if known.
         left: Option<u32>,
     },
     /// An offer was declined or not answered.
     OfferFailed {
-        /// To whom.
+        /// Receiver of the offer.
         to: NodeId,
-        /// How many groups stay.
+        /// Number of groups that stay.
         groups: u16,
-        /// One of them that the receiver could not hold, and why, if it said so.
+        /// One group that the receiver cannot hold and the reason, if it reported one.
         why: Option<(GroupKey, Inability)>,
     },
-    /// What was to be done before the group may be given away has not ended in time: it may go.
+    /// The hooks of event `gate` have not ended in time: the move proceeds.
     GateOverdue {
-        /// The group.
+        /// Group that moves.
         group: GroupKey,
     },
-    /// A voter goes by another list of voters and grants this node nothing.
+    /// A voter has another list of voters and grants no leases to this node.
     VotersDiffer {
-        /// Which.
+        /// Voter with the other list.
         voter: NodeId,
     },
-    /// Without a lease from a majority of the voters, this node answers for its groups in mode
-    /// majority no more.
+    /// This node has no lease from a majority of the voters and stopped answering for its groups in
+    /// mode majority.
     MajorityLost {
-        /// How many they are.
+        /// Number of these groups.
         groups: u16,
     },
     /// A majority of the voters has granted the leases again.
     MajorityBack {
-        /// For how many groups.
+        /// Number of groups with a lease again.
         groups: u16,
     },
-    /// A peer is silent, but its kernel still answers for its groups although its lease must have
-    /// ended: its daemon runs, and its groups are not taken.
+    /// A peer is silent, but its kernel answers for its groups although its lease must have ended:
+    /// its daemon runs, and its groups are not taken over.
     KernelAnswers {
-        /// The peer.
+        /// Silent peer.
         peer: NodeId,
         /// A group for which it answers.
         group: GroupKey,
-        /// Where.
+        /// Source of the answer.
         hardware: HardwareAddress,
     },
-    /// Somebody else claims a group that is held here. A stranger is answered by an announcement.
+    /// Another host claims a group that is held here. The group is announced again if that host is
+    /// outside the cluster.
     SecondClaimant {
-        /// The group.
+        /// Group with the address conflict.
         group: GroupKey,
-        /// Where the claim comes from.
+        /// Source of the conflicting claim.
         hardware: HardwareAddress,
-        /// The peer that this is; `None` for a host outside the cluster.
+        /// Peer with this hardware address; `None` for a host outside the cluster.
         node: Option<NodeId>,
     },
-    /// What the checks of a node say of a pool has changed, seen from here.
+    /// The outcome of the checks of a node for a pool changed, as seen from here.
     FitnessChanged {
-        /// The node; it may be this one.
+        /// Node that runs the checks; may be this one.
         node: NodeId,
-        /// The pool.
+        /// Pool to which they apply.
         pool: PoolId,
-        /// What they say now.
+        /// Outcome now.
         fitness: Fitness,
     },
-    /// This node is not fit for groups that it has, and no node is; told once while that is so.
+    /// No node is fit for groups that this node owns; reported once while that is so.
     LastResort {
-        /// Their pool.
+        /// Pool of these groups.
         pool: PoolId,
-        /// Whether they stay, as configured; else they are let go.
+        /// Whether they stay (`last_resort = "keep"`) or are released.
         kept: bool,
-        /// How many they are.
+        /// Number of these groups.
         groups: u16,
     },
-    /// This process has gone on with the life of the one before.
+    /// This process continues the incarnation of the one before.
     WentOn {
-        /// How many groups are held.
+        /// Number of groups that are held.
         groups: u16,
-        /// How long ago the other process fell silent.
+        /// Time since the former process fell silent.
         after: Duration,
     },
-    /// This node was to leave everything to its next process, and leaves in good order instead.
+    /// This node was to leave its state to the next process, but leaves the cluster instead.
     NotInPlace {
-        /// Why.
+        /// Reason.
         why: Obstacle,
     },
-    /// A living peer does not list this node in its file, or does again.
+    /// A living peer does not list this node in its configuration, or lists it again.
     Unlisted {
-        /// The peer.
+        /// The peer with that configuration.
         by: NodeId,
-        /// Whether it is so now.
+        /// Whether this node is missing there now.
         on: bool,
     },
     /// Draining was switched on or off.
     Draining {
-        /// Whether it is on now.
+        /// Whether this node drains now.
         on: bool,
     },
 }

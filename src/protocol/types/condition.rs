@@ -3,48 +3,48 @@
 use super::identity::HardwareAddress;
 use super::outside::Outside;
 
-/// What a node is doing with itself.
+/// Phase of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodePhase {
     /// Just started: listens, owns nothing.
     Listening,
     /// Owns groups and may take more.
     Active,
-    /// Came back from a stall and verifies before it speaks; accuses nobody.
+    /// Has stalled and verifies its state before it sends; declares no peer dead.
     Resuming,
-    /// Hears nobody and could not show that its own network works; takes nothing.
+    /// Hears no peer and cannot confirm that its own network works; takes nothing.
     Isolated,
-    /// Hands its groups over and will leave.
+    /// Hands its groups over before it leaves.
     Leaving,
-    /// Holds nothing any more and says good-bye.
+    /// Holds nothing any more and informs its peers that it leaves.
     Left,
 }
 
-/// What a node thinks of a peer.
+/// State of a peer as a node sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Never heard since this node started.
     Unknown,
     /// Heard directly.
     Up,
-    /// Silent for longer than usual; peers are being asked.
+    /// Silent for longer than usual; other peers are asked.
     Suspect,
-    /// Not heard here, but by a peer that is.
+    /// Not heard here, but by a peer that is up.
     Indirect,
-    /// Heard by nobody.
+    /// Not heard by any node.
     Dead,
-    /// Left in good order.
+    /// Has left cleanly.
     Left,
 }
 
 /// Version of the software a node runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SoftwareVersion {
-    /// Incompatible changes.
+    /// Increased by incompatible changes.
     pub major: u8,
-    /// Additions.
+    /// Increased by additions.
     pub minor: u8,
-    /// Corrections.
+    /// Increased by corrections.
     pub patch: u8,
 }
 
@@ -53,17 +53,18 @@ pub struct SoftwareVersion {
 pub enum Inability {
     /// A link is down or missing.
     LinkDown,
-    /// No interface of the host has a network with an address of it, and the file names none.
+    /// No interface of the host is in the network of one of its addresses, and the configuration
+    /// names none.
     NoNetwork,
     /// The host has lost its own address, or its route, in the network of the group.
     NetworkLost,
-    /// The kernel refused.
+    /// The kernel could not add it.
     Kernel(Failure),
-    /// Somebody keeps removing the address.
+    /// Another program keeps removing the address.
     FlushWar,
     /// A host outside the cluster answers for it.
     Stranger(HardwareAddress),
-    /// What routers outside have of it (VRRP).
+    /// Routers outside the cluster hold it or may hold it (VRRP).
     Outside(Outside),
 }
 
@@ -74,7 +75,7 @@ pub enum Failure {
     NoInterface,
     /// The daemon lacks the permission, or IPv6 is off on the link.
     NotPermitted,
-    /// The address is already on this host and is not ours.
+    /// The address is on this host already and was not added by buoy.
     ForeignAddress,
     /// The address was added but is not usable (duplicate address detection failed).
     Duplicate,

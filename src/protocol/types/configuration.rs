@@ -75,17 +75,17 @@ pub struct Group {
     pub pool: PoolId,
     /// Its addresses, the first of which names the group; at least one.
     pub addresses: Vec<GroupKey>,
-    /// What must not happen to it.
+    /// Availability, or a single owner under leases.
     pub mode: Mode,
-    /// Where it should be.
+    /// Rule of placement.
     pub strategy: Strategy,
     /// Preferred nodes, best first; may be empty.
     pub prefer: Vec<NodeId>,
-    /// Return to a preferred node once it has been well for so long; `None` is never.
+    /// How long a preferred node must have been well before the group returns; `None` is never.
     pub failback: Option<Duration>,
-    /// Whether it is taken although somebody else answers for it.
+    /// Whether it is taken although another host answers for it.
     pub force: bool,
-    /// What its owner does with it when every node that could own it fails a required check.
+    /// What happens to it when every node that could own it fails a required check.
     pub last_resort: LastResort,
     /// How long a planned move of it may be held by what is to be done first; `None` if nothing is.
     pub gate: Option<Duration>,
@@ -126,28 +126,28 @@ pub enum Strategy {
 /// Times and limits, from the profile and `[timing]`. Source of each: PROTOCOL.md, section Timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Between two heartbeats, 10 ms to 10 s.
+    /// Time between two heartbeats, 10 ms to 10 s.
     pub heartbeat: Duration,
-    /// Heartbeats missed in a row that mean death, 2 to 20.
+    /// Heartbeats missed in a row after which a peer is dead, 2 to 20.
     pub misses: u8,
     /// How long an offer may stay unanswered.
     pub offer_wait: Duration,
-    /// Between two repeats of something unacknowledged.
+    /// Time between two transmissions of an unacknowledged message.
     pub retry: Duration,
-    /// What the next in line waits for the one before it.
+    /// How long each node in line waits for the one before it.
     pub rank_skew: Duration,
-    /// What the first in line waits before it takes a group that nobody has claimed.
+    /// How long the first node in line waits before it takes a group without a claim.
     pub unclaimed_wait: Duration,
-    /// A starting node listens at least so long.
+    /// Shortest time for which a starting node listens.
     pub maturity_min: Duration,
-    /// A starting node that hears peers listens at most so long.
+    /// Longest time for which a starting node that hears peers listens.
     pub maturity_max: Duration,
     /// A starting node that hears nobody, and sees no sign that its link works, waits so long
     /// (twice the spanning-tree forward delay of 15 s, and some).
     pub solo_wait: Duration,
-    /// How long an address that is held is announced anew.
+    /// Time between two announcements of a held address.
     pub announce_refresh: Duration,
-    /// Addresses announced per second at most.
+    /// Maximum number of addresses announced per second.
     pub announce_rate: u32,
 }
 

@@ -18,9 +18,9 @@ pub const KEPT_MAX: usize = 80;
 /// same family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Connection {
-    /// The address of the group.
+    /// Address of the group, the local end.
     pub address: IpAddr,
-    /// The port there.
+    /// Local port.
     pub port: u16,
     /// The client's address.
     pub client: IpAddr,
@@ -41,17 +41,17 @@ pub struct Waiting {
 /// How many connections to a group the sender still has, which has handed it over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kept {
-    /// The group.
+    /// Group that was handed over.
     pub group: GroupKey,
-    /// How many; `None` before they have been counted, zero when it is over.
+    /// Number of connections; `None` before they have been counted, zero when all have ended.
     pub connections: Option<u32>,
 }
 
 /// Connections that are served by a former owner, as `status` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Preserved {
-    /// Who serves them; it may be this node.
+    /// Node that serves them; may be this one.
     pub by: NodeId,
-    /// How many, as last counted.
+    /// Number of connections as last counted.
     pub connections: Option<u32>,
 }

@@ -17,67 +17,68 @@ use super::outside::Outside;
 /// Something happened. Each is given to [`Node::step`](crate::protocol::Node::step) with the time of now.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The deadline that the node asked for has come.
+    /// The deadline that the node asked for is reached.
     Timer,
-    /// A peer said something; its seal, its freshness and its form have been checked.
+    /// A message of a peer; its seal, freshness and form have been checked.
     Heard {
-        /// Who.
+        /// Sender.
         from: NodeId,
-        /// In which life.
+        /// Incarnation of the sender.
         incarnation: Incarnation,
-        /// When the kernel received the datagram. After a stall the queue is old evidence.
+        /// When the kernel received the datagram; after a stall of this node that may be long ago.
         received_at: Instant,
-        /// What.
+        /// Content.
         message: Message,
     },
-    /// Something came that was sealed under the cluster's key, by a life of this node that has not
-    /// shown to be the present one. Nothing that it says is known.
+    /// A datagram under the cluster's key from an incarnation that has not yet proved to be the
+    /// present one. Its content is not used.
     Sensed {
-        /// Who.
+        /// Sender.
         from: NodeId,
     },
-    /// The kernel did, or noticed, something.
+    /// The kernel side reports an outcome or an observation.
     Kernel(KernelEvent),
-    /// An operator wants something. Answered by exactly one
-    /// [`Action::Answer`](super::Action::Answer) with the same ticket.
+    /// A request of an operator. Answered by exactly one [`Action::Answer`](super::Action::Answer)
+    /// with the same ticket.
     Ordered {
         /// Chosen by the caller.
         ticket: u64,
-        /// What is wanted.
+        /// Request.
         order: Order,
     },
     /// What the checks of this host say: the full list of the pools that are not
     /// [`Fitness::Fit`], in place of the last list; a pool that is not named is fit. At most
     /// [`FITNESS_MAX`](super::FITNESS_MAX), more are not taken in. A node starts fit for all.
     Fitness(Vec<(PoolId, Fitness)>),
-    /// What [`Action::OpenGate`](super::Action::OpenGate) asked for has ended, well or not.
+    /// The hooks that [`Action::OpenGate`](super::Action::OpenGate) started have ended, whatever
+    /// their status.
     GateOpened {
-        /// The group.
+        /// Group that may move.
         group: GroupKey,
-        /// As in the action.
+        /// Ticket of the action.
         ticket: Ticket,
     },
-    /// What the shell measures of its host, once a second; `None` if it cannot.
+    /// Measured load of this host, once a second; `None` if it cannot be measured.
     Load(Option<Measure>),
-    /// What routers outside the cluster have of a group that is a virtual router. Told when it
-    /// changes; until it is first told the group is none.
+    /// State of a group that is a virtual router at routers outside the cluster. Reported when it
+    /// changes; until the first report the group is not a virtual router.
     Outside {
-        /// The group.
+        /// Group that is a virtual router.
         group: GroupKey,
-        /// What they have; `None` if the group is no virtual router any more.
+        /// State; `None` if the group is no longer a virtual router.
         outside: Option<Outside>,
     },
-    /// The configuration changed. Only the difference is acted upon.
+    /// The configuration changed. Only the difference has an effect.
     Reconfigured(Box<Configuration>),
-    /// What [`Action::RememberVoters`](super::Action::RememberVoters) asked for is on disk, or
-    /// could not be put there. Until then it does not count.
+    /// [`Action::RememberVoters`](super::Action::RememberVoters) is on disk, or has failed. Until
+    /// then the record does not count.
     VotersRemembered {
-        /// Whether it is.
+        /// Whether it is on disk.
         stored: bool,
     },
-    /// The daemon shall end: hand over, then say [`Action::Stopped`](super::Action::Stopped).
+    /// The daemon must exit: hand over, then return [`Action::Stopped`](super::Action::Stopped).
     Stop,
-    /// The daemon shall end and another process go on with this life: be at rest and say
+    /// The daemon must exit and another process continue its incarnation: return
     /// [`Action::GoOn`](super::Action::GoOn), or leave as for [`Event::Stop`].
     Rest,
 }
@@ -89,132 +90,133 @@ pub struct Ticket(pub u64);
 /// Who removed an address that was put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Remover {
-    /// Somebody outside of the daemon.
+    /// Another program or an operator.
     Somebody,
-    /// The guardian of this daemon, as it must when the lease is over.
+    /// The guardian of this daemon, because the lease had expired.
     Guardian {
-        /// How long the lease had not been renewed.
+        /// Time since the last renewal of the lease.
         unrenewed: Duration,
-        /// How long the kernel took for one renewal of that time; zero if it took none.
+        /// How long the kernel took for a renewal in that time; zero if none was tried.
         renewal: Duration,
     },
-    /// The kernel, because the daemon came too late to prolong the lifetime of the address.
+    /// The kernel, because the daemon did not extend the lifetime of the address in time.
     Lifetime,
 }
 
 /// What a host has of the network of a group's addresses, apart from the state of its link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Attachment {
-    /// All that it ever had.
+    /// The addresses and routes that it had at first.
     #[default]
     Attached,
-    /// It had an address of its own there, or a route, and has lost it for longer than a client of
-    /// DHCP takes to put it back.
+    /// It has lost its own address or its route there, for longer than a DHCP client takes to
+    /// restore it.
     Lost,
-    /// No interface of it is known for an address, and the file names none.
+    /// No interface is known for an address, and the configuration names none.
     Unknown,
 }
 
 /// Facts from the kernel. Nothing is assumed to have worked until one of these says so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KernelEvent {
-    /// Every address of the group is present and usable, told by the address events.
+    /// Every address of the group is present and usable, as address events have confirmed.
     Present {
-        /// The group.
+        /// Group that was acquired.
         group: GroupKey,
-        /// Of the [`Action::Acquire`](super::Action::Acquire) that this completes.
+        /// Ticket of the [`Action::Acquire`](super::Action::Acquire) that this completes.
         ticket: Ticket,
     },
     /// No address of the group is present any more.
     Absent {
-        /// The group.
+        /// Group that was released.
         group: GroupKey,
-        /// Of the [`Action::Release`](super::Action::Release) that this completes.
+        /// Ticket of the [`Action::Release`](super::Action::Release) that this completes.
         ticket: Ticket,
     },
-    /// The group could not be added (or not be put back), and none of it is present any more.
+    /// The group could not be added or restored, and none of its addresses is present.
     Failed {
-        /// The group.
+        /// Group that was to be acquired.
         group: GroupKey,
-        /// Of the acquisition that failed.
+        /// Ticket of the acquisition.
         ticket: Ticket,
-        /// Why.
+        /// Reason.
         failure: Failure,
     },
-    /// An address of a held group was removed, not by order; it is back already.
+    /// An address of a held group was removed, not by an order, and is already restored.
     Repaired {
-        /// The group.
+        /// Group of the address.
         group: GroupKey,
-        /// By whom.
+        /// What removed it.
         remover: Remover,
     },
-    /// Whether the links that the group needs are there and have carrier. Groups start usable.
+    /// Whether the links of the group exist and have carrier. Groups start usable.
     Usable {
-        /// The group.
+        /// Group on these links.
         group: GroupKey,
         /// Whether it can be held here now.
         usable: bool,
     },
-    /// What the host has of the network of a group. Groups start attached.
+    /// Attachment of the host to the network of a group. Groups start attached.
     Attached {
-        /// The group.
+        /// Group in that network.
         group: GroupKey,
-        /// What it has.
+        /// State now.
         attachment: Attachment,
     },
     /// The addresses of a held group are on another link, or the link has another hardware address:
-    /// neighbours must be told.
+    /// the group must be announced.
     Moved {
-        /// The group.
+        /// Group that is held.
         group: GroupKey,
     },
     /// Outcome of [`Action::TestReach`](super::Action::TestReach).
     Reach(Reach),
-    /// Somebody else says that an address of the group is at this hardware address: an answer to
-    /// [`Action::Probe`](super::Action::Probe), or any word of it while the group is held here.
-    /// Told at most some hundred times a second.
+    /// Another host claims an address of the group: an answer to
+    /// [`Action::Probe`](super::Action::Probe), or any such frame while the group is held here. At
+    /// most some hundred times a second.
     Claimed {
-        /// The group.
+        /// Group of the address.
         group: GroupKey,
-        /// Where the address is said to be; never an interface of this host.
+        /// Hardware address in the claim; never one of this host.
         hardware: HardwareAddress,
     },
-    /// The hardware addresses of the interfaces that groups are on, when they changed. Gaps are at
-    /// the end.
+    /// Hardware addresses of the interfaces of the groups, when they have changed. Unused places
+    /// are at the end.
     Hardware([Option<HardwareAddress>; HARDWARE_MAX]),
-    /// Outcome of [`Action::Verify`](super::Action::Verify). May come again for the same order, if
-    /// more is known.
+    /// Outcome of [`Action::Verify`](super::Action::Verify). May be repeated for the same order
+    /// when more is known.
     Verified {
-        /// The group.
+        /// Group that was verified.
         group: GroupKey,
-        /// As in the order.
+        /// Epoch of the order.
         epoch: Epoch,
-        /// What was found.
+        /// What the probes have shown.
         outcome: Convergence,
     },
-    /// Hosts outside the cluster that had to do with this one lately, on the links of its groups;
-    /// the latest first. Told every few seconds, if there are any.
+    /// Hosts outside the cluster that recently exchanged packets with this host on the links of its
+    /// groups, the latest first. Reported every few seconds, if there are any.
     Neighbours(Vec<Neighbour>),
-    /// Since [`Action::WatchConnections`](super::Action::WatchConnections): how many of the
-    /// connections that were there then have not ended, by group; none of a group that is missing.
+    /// How many of the connections that existed at
+    /// [`Action::WatchConnections`](super::Action::WatchConnections) remain, by group; groups
+    /// without any are missing.
     ConnectionsRemain(Vec<(GroupKey, u32)>),
-    /// The connections of this group could be kept by its kernel if it were handed over, and this
-    /// is where. Told before `Present`.
+    /// The kernel of this host can keep the connections of this group when it is handed over.
+    /// Reported before `Present`.
     Keepable {
-        /// The group.
+        /// Group that can be handed over so.
         group: GroupKey,
-        /// Of the link that it is on.
+        /// Hardware address of its link.
         hardware: HardwareAddress,
     },
-    /// How many connections are left to groups that were handed over, by group; zero if it could
-    /// not be handed over after all.
+    /// Number of preserved connections of groups that were handed over, by group; zero if they
+    /// could not be preserved.
     Kept(Vec<(GroupKey, u32)>),
-    /// Some connections to a group, not more than fit one message. Told as often as peers may be
-    /// told: the pace is the kernel side's.
+    /// Some connections to a group, at most as many as fit one message. The kernel side limits the
+    /// rate to what peers may be sent.
     Connections {
-        /// The group.
+        /// Group of the connections.
         group: GroupKey,
-        /// The connections, of one family.
+        /// Connections of one address family.
         connections: Vec<Connection>,
     },
 }

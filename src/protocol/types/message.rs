@@ -24,7 +24,7 @@ use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, Poo
 use super::load::Load;
 use super::neighbour::Neighbour;
 
-/// Everything one node can tell another.
+/// A message between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Sent every heartbeat interval to every peer on every path, and at once when solicited.
@@ -63,16 +63,16 @@ pub enum Message {
 pub struct LogPosition {
     /// Which log; drawn anew when the sender must repeat what it once sent.
     pub stream: u32,
-    /// Number of the last entry.
+    /// Version of the last entry.
     pub version: u32,
 }
 
-/// Sign of life. About 60 bytes plus 10 for each peer that the sender hears.
+/// Heartbeat. About 60 bytes plus 10 for each peer that the sender hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// What the sender is doing.
+    /// Phase of the sender.
     pub phase: NodePhase,
-    /// Whether the operator wants the sender to own nothing.
+    /// Whether the operator drains the sender.
     pub draining: bool,
     /// Asks for a heartbeat and for unacknowledged claims at once.
     pub solicit: bool,
@@ -80,13 +80,13 @@ pub struct Heartbeat {
     pub clock_ms: u64,
     /// The sender's heartbeat interval; a receiver counts silence in these (RFC 9568 5.2.7).
     pub interval: Duration,
-    /// How many intervals of silence mean death, at the sender.
+    /// Missed heartbeats after which the sender declares a peer dead.
     pub misses: u8,
-    /// Share of the groups that the sender should carry, 1 to 1000.
+    /// Weight of the sender, 1 to 1000.
     pub weight: u16,
     /// Version of the sender's software.
     pub software: SoftwareVersion,
-    /// Digest of the sender's configuration, to tell when files differ.
+    /// Digest of the sender's configuration, by which different files are noticed.
     pub config_digest: u64,
     /// Worst lateness of the sender's protocol loop in the last minute.
     pub loop_lag: Duration,
@@ -96,7 +96,7 @@ pub struct Heartbeat {
     pub acknowledged: LogPosition,
     /// Peers that the sender hears directly, with the age of what it heard last.
     pub heard: Vec<Heard>,
-    /// What the sender waits for before it gives its groups away, if it drains and waits.
+    /// What the sender waits for before it hands its groups over, if it drains and waits.
     pub waiting: Option<Waiting>,
     /// Hardware addresses of the interfaces that the sender's groups are on; at most
     /// [`HARDWARE_MAX`](super::HARDWARE_MAX), none if the sender does not know.
@@ -104,7 +104,7 @@ pub struct Heartbeat {
     /// The pools that the sender's checks do not find fit, all of them; at most
     /// [`FITNESS_MAX`](super::FITNESS_MAX).
     pub fitness: Vec<(PoolId, Fitness)>,
-    /// How busy the sender is, if it knows.
+    /// Load of the sender, if known.
     pub load: Option<Load>,
     /// Whether the sender's file does not list the receiver. Older software neither sends nor
     /// reads this.
@@ -117,10 +117,10 @@ pub struct Heartbeat {
     pub unable: Vec<(GroupKey, Inability)>,
 }
 
-/// One line of a heartbeat's table of peers.
+/// A peer that the sender of a heartbeat hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
-    /// The peer.
+    /// Peer that is heard.
     pub node: NodeId,
     /// Low half of the incarnation heard.
     pub incarnation_low: u32,
@@ -142,7 +142,7 @@ pub struct Claims {
 /// Claims that fit one datagram of 1200 bytes.
 pub const CLAIMS_PER_MESSAGE: usize = 18;
 
-/// Tells how far the sender has the receiver's log.
+/// Acknowledges the receiver's claim log up to a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimsAck {
     /// Last entry applied.
@@ -157,20 +157,20 @@ pub struct Claim {
     pub group: GroupKey,
     /// Number of this taking; the highest wins.
     pub epoch: Epoch,
-    /// Who writes this claim.
+    /// Owner, which writes the claim.
     pub owner: NodeId,
     /// The life of the owner that writes it; another life does not hold the group.
     pub incarnation: Incarnation,
     /// Counts what the owner has written under this epoch.
     pub revision: u32,
-    /// Whether the owner has the group or has let it go.
+    /// Whether the owner holds the group or has released it.
     pub tenure: Tenure,
     /// How many nodes the owner was in touch with when it took, itself included. Frozen, so that
     /// all who compare it decide alike.
     pub support: u16,
-    /// Who takes next, in this order.
+    /// Heirs in the order in which they take the group.
     pub heirs: [Option<NodeId>; 2],
-    /// Why the owner took the group.
+    /// Cause of the claim.
     pub cause: Cause,
 }
 
@@ -188,15 +188,15 @@ pub enum Tenure {
 /// Why a group came to its owner; carried in the claim so that every node can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// Nobody had claimed it.
+    /// No node had claimed it.
     FirstClaim,
     /// The owner fell silent.
     Silence(NodeId),
     /// The owner restarted and no longer has it.
     Restart(NodeId),
-    /// The owner still speaks but hears nobody.
+    /// The owner sends but does not receive.
     Deaf(NodeId),
-    /// The owner left in good order.
+    /// The owner left cleanly.
     Departure(NodeId),
     /// The owner could not hold it: link down, kernel refused, address taken away.
     Inability(NodeId),
@@ -210,26 +210,26 @@ pub enum Cause {
     Balance(NodeId),
     /// Handed over because its owner drains.
     Drain(NodeId),
-    /// Handed over on the operator's order.
+    /// Handed over at the operator's request.
     Operator(NodeId),
     /// Handed back to a preferred node.
     Failback(NodeId),
     /// Handed over because its owner's checks fail.
     Checks(NodeId),
-    /// Handed over; why is not known any more, the offer is too long ago.
+    /// Handed over; the reason is no longer known because the offer is too long ago.
     HandedOver(NodeId),
     /// Two owners met after a split; this one had the larger side or the later claim.
     Conflict(NodeId),
-    /// Promised to this node, which did not take it.
+    /// Offered to this node, which did not take it.
     TakenBack(NodeId),
 }
 
 /// Proposes a planned move. Repeated until answered; the token makes repeats harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// Names this offer among the sender's.
+    /// Identifies this offer among those of the sender.
     pub token: u32,
-    /// Why.
+    /// Reason of the move.
     pub reason: MoveReason,
     /// At most [`GROUPS_PER_OFFER`].
     pub groups: Vec<GroupKey>,
@@ -241,14 +241,14 @@ pub struct Offer {
 /// Groups moved in one step: more would lengthen the gap of the first by the deletes of the last.
 pub const GROUPS_PER_OFFER: usize = 64;
 
-/// Why an owner wants to move a group.
+/// Reason of a planned move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MoveReason {
     /// The receiver carries less than its share.
     Balance,
     /// The owner drains or leaves.
     Drain,
-    /// The operator said so.
+    /// The operator requested it.
     Operator,
     /// The receiver is preferred.
     Failback,
@@ -259,9 +259,9 @@ pub enum MoveReason {
 /// Answers an offer: the groups accepted, room for them reserved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferAnswer {
-    /// The token of the offer.
+    /// Token of the offer.
     pub token: u32,
-    /// The accepted groups; the rest is declined.
+    /// Accepted groups; the others are declined.
     pub accepted: Vec<GroupKey>,
     /// Whether the sender will forward what belongs to connections that are kept.
     pub forwards: bool,
@@ -272,18 +272,18 @@ pub struct OfferAnswer {
 /// An order under way to the node that can execute it. Repeated until answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errand {
-    /// Names this errand among the sender's.
+    /// Identifies this errand among those of the sender.
     pub ticket: u64,
-    /// What to do.
+    /// Order to carry out.
     pub order: Order,
 }
 
 /// Answers an errand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrandAnswer {
-    /// The ticket of the errand.
+    /// Ticket of the errand.
     pub ticket: u64,
-    /// What became of it.
+    /// Whether the order was carried out.
     pub outcome: Result<(), Refusal>,
 }
 
@@ -319,7 +319,7 @@ pub struct Bid {
 /// Wishes that fit one datagram of 1200 bytes.
 pub const WISHES_PER_MESSAGE: usize = 80;
 
-/// One change of what a node wants to answer for.
+/// One change of the leases that a node wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wish {
     /// Its number among the wishes of this life of the sender.
@@ -330,7 +330,7 @@ pub struct Wish {
     pub wanted: bool,
 }
 
-/// What a voter says to a request.
+/// Answer of a voter to a request for leases.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseGrant {
     /// As it was in the request.
@@ -395,21 +395,21 @@ pub enum Order {
     Move {
         /// The group.
         group: GroupKey,
-        /// Where it shall go.
+        /// Receiving node.
         to: NodeId,
     },
 }
 
-/// Why an order was not executed. Nothing changed.
+/// Why an order was refused. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The configuration has no such node.
     UnknownNode,
     /// The configuration has no such group.
     UnknownGroup,
-    /// Nobody owns the group now.
+    /// The group has no owner now.
     NobodyOwns,
-    /// The node that would have to act is not heard.
+    /// The node that must act is not reachable.
     Unreachable,
     /// The receiver is not up.
     ReceiverDown,
@@ -417,11 +417,11 @@ pub enum Refusal {
     ReceiverDraining,
     /// The receiver is a witness.
     ReceiverIsWitness,
-    /// Checks of the receiver fail that pass at the owner.
+    /// Checks that pass on the owner fail on the receiver.
     ReceiverUnfit,
-    /// The receiver has told that it cannot hold the group.
+    /// The receiver has reported that it cannot hold the group.
     ReceiverUnable,
-    /// The receiver declined or did not answer.
+    /// The receiver declined the offer or did not answer.
     ReceiverDeclined,
     /// The node is busy with another move of the same group.
     Busy,

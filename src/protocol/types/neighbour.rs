@@ -11,8 +11,8 @@ pub const NEIGHBOURS_V6_MAX: usize = 20;
 /// A host outside the cluster, on a link that bears groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Neighbour {
-    /// Its address.
+    /// IP address.
     pub address: IpAddr,
-    /// Its hardware address (Ethernet).
+    /// Ethernet address.
     pub hardware: [u8; 6],
 }

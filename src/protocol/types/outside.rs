@@ -3,20 +3,20 @@
 
 use super::identity::HardwareAddress;
 
-/// Who has a group outside; what weighs more is greater.
+/// State of a group at routers outside the cluster, in ascending order of importance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outside {
-    /// Nobody.
+    /// No router has it.
     #[default]
     Nobody,
     /// A router that gives it to the owner of the group as soon as it hears it: the group is to be
     /// taken although this hardware address answers for it.
     GivesWay(Option<HardwareAddress>),
-    /// That is not known yet.
+    /// Not known yet.
     Unknown,
     /// A router with which nothing can be agreed, because it is configured otherwise.
     Differs(Option<HardwareAddress>),
-    /// A router to which the group is left.
+    /// A router that takes precedence: the group is left to it.
     Prevails(Option<HardwareAddress>),
 }
 

@@ -10,16 +10,16 @@ use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, Poo
 use super::load::Load;
 use super::message::Cause;
 
-/// What one node knows.
+/// The cluster as one node sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Status {
-    /// The node that knows it.
+    /// Node that reports the status.
     pub me: NodeId,
-    /// Its life.
+    /// Its present incarnation.
     pub incarnation: Incarnation,
-    /// What it is doing.
+    /// Its phase.
     pub phase: NodePhase,
-    /// Every configured node, by id, this one included.
+    /// Every configured node by id, including this one.
     pub nodes: Vec<NodeStatus>,
     /// Every configured group, by key.
     pub groups: Vec<GroupStatus>,
@@ -28,33 +28,33 @@ pub struct Status {
 /// A node as seen from here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeStatus {
-    /// Which.
+    /// Identity.
     pub node: NodeId,
-    /// What this node thinks of it; `Up` for itself.
+    /// Verdict of this node; `Up` for itself.
     pub verdict: Verdict,
-    /// What it says it is doing; `None` if never heard.
+    /// Phase that it reports; `None` if never heard.
     pub phase: Option<NodePhase>,
     /// Time since it was last heard directly; `None` if never, zero for itself.
     pub last_heard: Option<Duration>,
-    /// Whether the operator keeps groups off it.
+    /// Whether the operator drains it.
     pub draining: bool,
-    /// Whether the file of the asked node lists it.
+    /// Whether the configuration of this node lists it.
     pub listed: bool,
-    /// Whether it says that its file does not list the asked node.
+    /// Whether it reports that its configuration does not list this node.
     pub unlists_me: bool,
-    /// What it waits for before it gives its groups away, if it drains and waits.
+    /// What it waits for before it hands its groups over, if it drains and waits.
     pub waiting: Option<Waiting>,
-    /// The pools that its checks do not find fit.
+    /// Pools for which its checks do not all pass, with the outcome.
     pub unfit: Vec<(PoolId, Fitness)>,
-    /// How busy it is, as it says; `None` if it does not.
+    /// Load that it reports; `None` if it reports none.
     pub load: Option<Load>,
-    /// Its share.
+    /// Weight in the configuration, 1 to 1000.
     pub weight: u16,
-    /// Groups it owns.
+    /// Number of groups that it owns.
     pub owns: u16,
-    /// Its software; `None` if never heard.
+    /// Version of its software; `None` if never heard.
     pub software: Option<SoftwareVersion>,
-    /// Worst lateness of its protocol loop in the last minute, as it says.
+    /// Worst lateness of its protocol loop in the last minute, as it reports.
     pub loop_lag: Duration,
     /// Whether its configuration has another digest than ours.
     pub config_differs: bool,
@@ -65,26 +65,26 @@ pub struct NodeStatus {
 /// A group as seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GroupStatus {
-    /// Which.
+    /// Identity.
     pub group: GroupKey,
-    /// Who owns it; `None` while nobody does.
+    /// Owner; `None` while there is none.
     pub owner: Option<NodeId>,
-    /// How it stands.
+    /// State of its ownership.
     pub state: GroupState,
-    /// The highest epoch heard of.
+    /// Highest epoch known.
     pub epoch: Epoch,
     /// Time since the owner took it, or since it has had none.
     pub since: Duration,
-    /// Why the owner has it; `None` if never claimed.
+    /// Cause of the last claim; `None` if never claimed.
     pub cause: Option<Cause>,
     /// How long after this node had added it all neighbours resolved it to this node; `None` while
     /// that is not known, and at nodes that do not hold it.
     pub converged: Option<Duration>,
-    /// Why this node could not hold it now, if so.
+    /// Why this node cannot hold it now, if it cannot.
     pub unable_here: Option<Inability>,
-    /// The stranger who has claimed it lately although this node holds it.
+    /// Host outside the cluster that has recently claimed it although this node holds it.
     pub claimant: Option<HardwareAddress>,
-    /// What of it this node, which has it, does not answer for; `None` if it does for all.
+    /// Addresses of it that this node withholds; `None` if it answers for all.
     pub withheld: Option<Withheld>,
     /// The former owner, which still serves connections, as this node, which is either it or the
     /// owner, knows it.
@@ -94,65 +94,65 @@ pub struct GroupStatus {
 /// Addresses that a node withholds from a group that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Withheld {
-    /// One of them.
+    /// One of these addresses.
     pub address: GroupKey,
     /// Who has that one, by its file in another group; `None` while nobody has and it is asked for.
     pub owner: Option<NodeId>,
-    /// How many they are.
+    /// Number of these addresses.
     pub count: u16,
 }
 
-/// How a group stands.
+/// State of the ownership of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupState {
     /// Its owner answers for it.
     Owned,
-    /// It is being handed over, or added, or removed.
+    /// It is being handed over, added or removed.
     Moving,
     /// Its owner waits for a lease from a majority of the voters (mode majority).
     Waiting,
-    /// Its owner has no lease from a majority of the voters: nobody answers (mode majority).
+    /// Its owner has no lease from a majority of the voters: no node answers (mode majority).
     Closed,
-    /// Nobody has it.
+    /// It has no owner.
     Unowned,
 }
 
-/// Why a group is where it is, and who would be next.
+/// Why a group is on its owner, and which nodes would be next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Explanation {
-    /// The group.
+    /// Status of the group.
     pub group: GroupStatus,
     /// Who would take it if the owner fell silent now, best first, with the owner left out; then
     /// those who would not, with the reason.
     pub candidates: Vec<Candidate>,
 }
 
-/// One node's place in the line.
+/// Place of one node in the line of succession.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Candidate {
-    /// Which.
+    /// Identity.
     pub node: NodeId,
-    /// Why it stands where it stands.
+    /// Reason for its place.
     pub standing: Standing,
-    /// For how long it is known that it cannot hold the group, if that is why.
+    /// How long it has been known that it cannot hold the group, if that is the reason.
     pub unable_for: Option<Duration>,
     /// For so long yet it is offered nothing that can wait, for balance or as fail-back, because it
     /// fell too often.
     pub damped: Option<Duration>,
 }
 
-/// Why a node would, or would not, be next.
+/// Reason for which a node would, or would not, be next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// Named in the claim of the owner, first or second.
     Heir(u8),
     /// Place in the configured preference, from 1.
     Preferred(u8),
-    /// By the weighted order that all nodes compute alike.
+    /// By the weighted order that every node computes.
     Ranked,
     /// Not up.
     Down(Verdict),
-    /// Kept free by the operator.
+    /// Drained by the operator.
     Draining,
     /// Starting, resuming, isolated or leaving.
     NotActive(NodePhase),
