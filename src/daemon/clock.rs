@@ -124,12 +124,11 @@ mod tests {
         let mut last = Instant::START;
         for _ in 0..10_000 {
             // What two clocks say that are read one after the other is too much by the time between.
-            let (before, earlier) = (raw(), boot());
-            let monotonic = monotonic();
+            let (before, monotonic) = (raw(), monotonic());
             let shown = now();
             let most = nanos(boot().saturating_sub(monotonic)) + raw();
             assert!(shown >= last, "{shown:?} after {last:?}");
-            assert!(shown.as_nanos() >= before && earlier >= monotonic.saturating_sub(READ_WITHIN));
+            assert!(shown.as_nanos() >= before, "{shown:?}, {before}");
             assert!(shown.as_nanos() <= most, "{shown:?}, {most}");
             last = shown;
         }
