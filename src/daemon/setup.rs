@@ -126,6 +126,7 @@ pub(crate) fn groups(config: &Config, me: NodeId) -> Vec<kernel::GroupAddresses>
         mode: group.mode,
         interface: group.interface_at(me).map(str::to_owned),
         addresses: group.vips.iter().map(|vip| (vip.address, vip.prefix)).collect(),
+        keys: std::collections::BTreeMap::new(),
     };
     config.groups.iter().map(group).collect()
 }
