@@ -12,6 +12,7 @@ use crate::protocol::Timing;
 use super::duration::show_duration;
 use super::voters::voters_changed;
 use super::vrrp;
+use super::zones;
 use super::{Config, GroupConfig, HaproxyConfig, KernelLease, NodeConfig, Role};
 
 /// One difference between the file that is in use and the one to use.
@@ -108,6 +109,13 @@ pub enum Change {
         /// What is different, in words.
         what: String,
     },
+    /// A link-local address of a group would have another key than at nodes with the other file.
+    Identity {
+        /// Name of the group in the file.
+        group: String,
+        /// The address.
+        address: IpAddr,
+    },
     /// A check was added, removed or changed.
     Check {
         /// Its name.
@@ -128,7 +136,7 @@ impl Change {
     /// Whether a running daemon must not apply this; its text says what to do instead.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        matches!(self, Self::Cluster { .. })
+        matches!(self, Self::Cluster { .. } | Self::Identity { .. })
     }
 }
 
@@ -162,6 +170,12 @@ impl fmt::Display for Change {
             Self::GroupAdded { group } => write!(out, "group {group} added"),
             Self::GroupRemoved { group } => write!(out, "group {group} removed"),
             Self::GroupChanged { group, what } => write!(out, "group {group} changed: {what}"),
+            Self::Identity { group, address } => write!(
+                out,
+                "group {group} would be another group to nodes with the old file: leave the order \
+                 and the names of the groups with {address} as they are, or take {address} out, \
+                 reload at all nodes, and put it in again"
+            ),
             Self::Check { check, what } => write!(out, "check {check} {what}"),
             Self::Hook { hook, what } => write!(out, "hook {hook} {what}"),
         }
@@ -220,6 +234,7 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     changes.extend(timing(&old.timing, &new.timing));
     changes.extend(nodes(&old.nodes, &new.nodes));
     changes.extend(groups(&old.groups, &new.groups));
+    changes.extend(zones::changed(&old.groups, &new.groups));
     let checks = each(&old.checks, &new.checks, |check| &check.name);
     changes.extend(checks.into_iter().map(|(check, what)| Change::Check { check, what }));
     let hooks = each(&old.hooks, &new.hooks, |hook| &hook.name);
