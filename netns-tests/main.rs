@@ -15,6 +15,7 @@ mod draining;
 mod fence;
 mod flood;
 mod following;
+mod gateways;
 mod hooking;
 mod lifetimes;
 mod limits;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         routers::TESTS,
         flood::TESTS,
         following::TESTS,
+        gateways::TESTS,
         limits::TESTS,
         lifetimes::TESTS,
         majority::TESTS,

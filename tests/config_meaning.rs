@@ -453,3 +453,39 @@ fn a_virtual_router_has_one_router_for_each_family() {
         difference(&config, &another).iter().map(ToString::to_string).collect();
     assert_eq!(changes, ["group api changed: virtual router 51 changed"]);
 }
+
+/// The first has the key that it has alone, so that a link that is added changes nothing for it.
+#[test]
+fn a_link_local_address_on_several_links_has_a_key_on_each() {
+    let pools = |pools: &[&str]| {
+        let text =
+            pools.iter().zip(1..).map(|(it, at)| format!("[[pool]]\nname = \"lan{at}\"\n{it}\n"));
+        parse("zones", &(BASE.to_owned() + &text.collect::<String>()))
+    };
+    let (eth0, eth1) = (
+        "interface = \"eth0\"\nvips = [\"fe80::1\"]",
+        "interface = \"eth1\"\nvips = [\"fe80::1\"]",
+    );
+    let table = "interface = { lb1 = \"eth2\", lb2 = \"eth3\" }\nvips = [{ name = \"guests\", addresses = [\"10.79.0.1\", \"fe80::1\"] }]";
+    let (one, all) = (pools(&[eth0]), pools(&[eth0, eth1, table]));
+    let gateway: IpAddr = "fe80::1".parse().unwrap();
+    let named =
+        |config: &Config| config.groups[3..].iter().map(|it| it.name.clone()).collect::<Vec<_>>();
+    assert_eq!(named(&one), ["fe80::1"]);
+    assert_eq!(named(&all), ["fe80::1%eth0", "fe80::1%eth1", "guests"]);
+    let keys = [3, 4, 5].map(|at: usize| all.groups[at].key_of(gateway));
+    assert_eq!(keys[0], GroupKey::from_first_address(gateway));
+    assert_eq!((keys[0], keys[1]), (one.groups[3].key, all.groups[4].key));
+    assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
+    let placed = all.protocol(NodeId(1), Incarnation(1), 1, SoftwareVersion::default(), false);
+    assert_eq!(placed.groups[&all.groups[5].key].addresses[1], keys[2]);
+    let changes: Vec<String> = difference(&one, &all).iter().map(Change::to_string).collect();
+    assert_eq!(changes.iter().filter(|change| change.contains("added")).count(), 2, "{changes:?}");
+    assert!(!difference(&one, &all).iter().any(Change::is_refused), "{changes:?}");
+    let other = pools(&[eth1, eth0, table]);
+    assert_ne!(all.digest, other.digest, "the first is another");
+    let refused = difference(&all, &other);
+    assert_eq!(refused.iter().filter(|change| change.is_refused()).count(), 2, "{refused:?}");
+    assert!(difference(&all, &pools(&[eth1])).iter().any(Change::is_refused));
+    assert!(!difference(&all, &pools(&[eth0, table])).iter().any(Change::is_refused));
+}

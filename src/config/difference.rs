@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::duration::show_duration;
 use super::voters::voters_changed;
 use super::vrrp;
+use super::zones;
 use super::{
     CheckConfig, Config, Endpoint, GroupConfig, HaproxyConfig, HookConfig, NodeConfig, Role,
 };
@@ -51,6 +52,14 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
     });
     let keys = (old.keys != new.keys).then(|| keys(new));
     let (checks, hooks) = (checks(&old.checks, &new.checks), hooks(&old.hooks, &new.hooks));
+    let zones = zones::changed(&old.groups, &new.groups).into_iter().map(|(group, address)| {
+        let text = format!(
+            "group {group} would be another group to nodes with the old file: keep the order and the \
+             names of the groups with {address}, or remove {address}, reload on all nodes, and add it \
+             again"
+        );
+        Change { text, refused: true }
+    });
     let texts = voters
         .into_iter()
         .chain(settings(old, new))
@@ -59,7 +68,8 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
         .chain(groups(&old.groups, &new.groups))
         .chain(checks)
         .chain(hooks);
-    renamed.into_iter().chain(texts.map(|text| Change { text, refused: false })).collect()
+    let refused = renamed.into_iter().chain(zones);
+    refused.chain(texts.map(|text| Change { text, refused: false })).collect()
 }
 
 /// The single values of `[cluster]`, `[haproxy]` and `[timing]`, as they are shown.

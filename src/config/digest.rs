@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use super::addresses::Vip;
 use super::connections::TICKLED;
 use super::vrrp::VrrpConfig;
 use super::{Config, KernelLease, Restart};
@@ -31,7 +32,9 @@ fn meaning(config: &Config) -> String {
         .groups
         .iter()
         .map(|group| {
-            let mut vips: Vec<String> = group.vips.iter().map(ToString::to_string).collect();
+            let zone = |address| group.keys.get(&address).map(|key| format!(" {key}"));
+            let vip = |vip: &Vip| format!("{vip}{}", zone(vip.address).unwrap_or_default());
+            let mut vips: Vec<String> = group.vips.iter().map(vip).collect();
             // The first is the identity of the group; the order of the others means nothing.
             vips.iter_mut().skip(1).for_each(|vip| vip.insert(0, '+'));
             vips.sort();

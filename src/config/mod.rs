@@ -35,6 +35,7 @@ mod restart;
 mod timing;
 mod voters;
 mod vrrp;
+mod zones;
 
 use std::io;
 use std::net::IpAddr;
@@ -42,7 +43,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::{
-    Configuration, Group, GroupKey, Incarnation, Member, NodeId, PoolId, SoftwareVersion, Timing,
+    Configuration, Group, Incarnation, Member, NodeId, PoolId, SoftwareVersion, Timing,
 };
 
 pub use addresses::Vip;
@@ -195,7 +196,8 @@ impl Config {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// A group by its name, or by any of its addresses.
+    /// A group by its name, or by any of its addresses. Of a link-local address that several groups
+    /// have it is the first.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<&GroupConfig> {
         let by_name = self.groups.iter().find(|group| group.name == name);
@@ -217,7 +219,7 @@ impl Config {
         draining: bool,
     ) -> Configuration {
         let groups = self.groups.iter().map(|group| {
-            let keys = group.vips.iter().map(|vip| GroupKey::from_first_address(vip.address));
+            let keys = group.vips.iter().map(|vip| group.key_of(vip.address));
             let placed = Group {
                 pool: PoolId::from_name(&group.pool),
                 addresses: keys.collect(),

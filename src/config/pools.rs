@@ -20,6 +20,7 @@ use super::nodes::{Nodes, valid_name};
 use super::timing::duration;
 use super::voters::check_voters;
 use super::vrrp::{self, VrrpConfig};
+use super::zones::{self, Zones};
 
 /// Addresses of one group; each move handles all of them at once.
 pub const ADDRESSES_PER_GROUP_MAX: usize = 1024;
@@ -43,6 +44,9 @@ pub struct GroupConfig {
     pub key: GroupKey,
     /// Addresses as written, 1 to [`ADDRESSES_PER_GROUP_MAX`].
     pub vips: Vec<Vip>,
+    /// Keys of its link-local addresses that another group has on another link; those of all other
+    /// addresses follow from the address.
+    pub keys: BTreeMap<IpAddr, GroupKey>,
     /// Interfaces for the addresses: names and patterns (`en*`), separated by spaces; `None` is the
     /// interface with a connected route to the address.
     pub interface: Option<String>,
@@ -65,11 +69,31 @@ pub struct GroupConfig {
 }
 
 impl GroupConfig {
+    /// Returns the key of one of its addresses.
+    #[must_use]
+    pub fn key_of(&self, address: IpAddr) -> GroupKey {
+        let special = self.keys.get(&address).copied();
+        special.unwrap_or_else(|| GroupKey::from_first_address(address))
+    }
+
     /// Returns the interfaces for its addresses on this node; `None` as in
     /// [`GroupConfig::interface`].
     #[must_use]
     pub fn interface_at(&self, node: NodeId) -> Option<&str> {
         self.interface_of.get(&node).or(self.interface.as_ref()).map(String::as_str)
+    }
+
+    /// Calls a group without a name of its own by its first address and its interface, if others
+    /// have the same address on other links.
+    fn name_by_link(&mut self, zones: &Zones) {
+        let Some(first) = self.vips.first().map(|vip| vip.address) else { return };
+        let all = Interfaces { all: self.interface.clone(), by_node: self.interface_of.clone() };
+        if let Some(interface) = all.only()
+            && self.name == first.to_string()
+            && zones.are_several(first)
+        {
+            self.name = format!("{first}%{interface}");
+        }
     }
 
     /// Returns whether its addresses are answered only under leases from a majority of the voters.
@@ -86,6 +110,7 @@ struct Seen {
     names: BTreeMap<String, Place>,
     keys: BTreeMap<GroupKey, IpAddr>,
     addresses: BTreeMap<IpAddr, Place>,
+    zones: Zones,
     /// Virtual routers by number, family (whether IPv4) and interface.
     routers: BTreeMap<(u8, bool, Option<String>), Place>,
     /// After how long a dead owner is followed.
@@ -125,6 +150,9 @@ pub(super) fn check(
             }
             groups.extend(check_group(group, &shared, nodes, &mut seen, findings));
         }
+    }
+    for group in &mut groups {
+        group.name_by_link(&seen.zones);
     }
     let strict = |mode: &&At<String>| mode.value == MAJORITY;
     if let Some(mode) = raw.iter().filter_map(|pool| pool.mode.as_ref()).find(strict) {
@@ -278,15 +306,20 @@ fn check_group(
             format!("has {count} addresses, but at most {ADDRESSES_PER_GROUP_MAX} are allowed");
         findings.refuse(&group.place, problem, "split it into several groups");
     }
-    let mut vips = Vec::new();
+    let (mut vips, mut elsewhere) = (Vec::new(), Vec::new());
     for text in &group.addresses {
         let Some(vip) = vip(text, interface.is_said(), findings) else { continue };
-        check_address(vip.address, &text.place, nodes, seen, findings);
+        if check_address(vip.address, &text.place, (nodes, &interface), seen, findings) {
+            elsewhere.push(vip.address);
+        }
         vips.push(vip);
     }
     let first = vips.first()?.address;
-    let key = GroupKey::from_first_address(first);
-    let name = check_group_name(group, first, seen, findings);
+    let name =
+        check_group_name(group, (first, elsewhere.contains(&first)), &interface, seen, findings);
+    let zoned = |address| (address, zones::key(address, &interface, &name));
+    let keys: BTreeMap<IpAddr, GroupKey> = elsewhere.into_iter().map(zoned).collect();
+    let key = keys.get(&first).copied().unwrap_or_else(|| GroupKey::from_first_address(first));
     if let Some(other) = seen.keys.insert(key, first).filter(|other| *other != first) {
         let problem = format!("has by coincidence the same 64-bit number as the group of {other}");
         findings.refuse(&group.place, problem, "list its addresses in another order");
@@ -301,6 +334,7 @@ fn check_group(
         name,
         key,
         vips,
+        keys,
         interface: interface.all,
         interface_of: interface.by_node,
         mode: shared.mode,
@@ -334,40 +368,51 @@ fn check_router(
     }
 }
 
+/// Returns whether the address is link-local and another group has it on another link.
 fn check_address(
     address: IpAddr,
     place: &Place,
-    nodes: &Nodes,
+    (nodes, interface): (&Nodes, &Interfaces),
     seen: &mut Seen,
     findings: &mut Findings,
-) {
+) -> bool {
     if let Some(node) = nodes.addresses.get(&address) {
         let problem = format!("is an address of node {node:?}");
         findings.refuse(place, problem, "write an address that belongs to no host");
     }
+    if is_link_local_v6(address) {
+        return seen.zones.add(address, (interface, nodes), place, findings);
+    }
     if let Some(other) = seen.addresses.get(&address) {
         let problem = format!("is also in {} (line {})", other.key, other.line);
-        let remedy = if is_link_local_v6(address) {
-            "give each link an address of its own, such as fe80::2"
-        } else {
-            "keep one of them"
-        };
-        findings.refuse(place, problem, remedy);
+        findings.refuse(place, problem, "keep one of them");
     } else {
         seen.addresses.insert(address, place.clone());
     }
+    false
 }
 
 /// The name people use for a group; refused if another group could be meant by it.
 fn check_group_name(
     group: &file::Group,
-    first: IpAddr,
+    (first, elsewhere): (IpAddr, bool),
+    interface: &Interfaces,
     seen: &mut Seen,
     findings: &mut Findings,
 ) -> String {
-    let default = first.to_string();
     let (name, place) = match &group.name {
-        None => (default, &group.place),
+        None => match interface.only().filter(|_| elsewhere) {
+            Some(interface) => (format!("{first}%{interface}"), &group.place),
+            None => {
+                if elsewhere {
+                    let problem =
+                        format!("begins with {first}, as one on another link, without a name");
+                    let remedy = "give it one, the same at all nodes: name = \"...\"";
+                    findings.refuse(&group.place, problem, remedy);
+                }
+                (first.to_string(), &group.place)
+            }
+        },
         Some(name) => {
             let is_address = name.value.parse::<IpAddr>().is_ok_and(|address| address != first);
             if is_address {

@@ -7,6 +7,7 @@
 //! it is given again, and while one is being asked for, the others wait for the same one.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -294,10 +295,14 @@ pub(super) fn find_group(names: &Names, group: &str) -> Result<GroupKey, Rejecte
                 Rejected::new("pool_named", reason)
             }
         },
-        Unresolved::Ambiguous => Rejected::new(
-            "ambiguous_group",
-            format!("several pools have a group '{group}'; write it as POOL/{group}"),
-        ),
+        Unresolved::Ambiguous => {
+            let reason = if group.parse::<IpAddr>().is_ok() {
+                format!("several groups have {group}; write it as {group}%INTERFACE, or the name")
+            } else {
+                format!("several pools have a group '{group}'; write it as POOL/{group}")
+            };
+            Rejected::new("ambiguous_group", reason)
+        }
     })
 }
 

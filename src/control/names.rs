@@ -24,6 +24,8 @@ pub struct Names {
     learned: BTreeMap<NodeId, String>,
     /// Interfaces that the file names for groups.
     links: BTreeMap<GroupKey, String>,
+    /// Addresses whose keys are not those of the address alone.
+    zoned: BTreeMap<GroupKey, String>,
     /// What earlier files had: events of what they took away still come, and stay to be read.
     former: Former,
 }
@@ -88,14 +90,20 @@ impl Names {
         groups: Vec<(GroupKey, GroupName)>,
     ) -> Self {
         let (nodes, groups, learned) = (placed(nodes), placed(groups), BTreeMap::new());
-        let (links, former) = (BTreeMap::new(), Former::default());
-        Self { cluster, me, nodes, groups, learned, links, former }
+        let (links, zoned, former) = (BTreeMap::new(), BTreeMap::new(), Former::default());
+        Self { cluster, me, nodes, groups, learned, links, zoned, former }
     }
 
     /// With the interfaces that the file names for groups.
     #[must_use]
     pub fn with_links(self, links: BTreeMap<GroupKey, String>) -> Self {
         Self { links, ..self }
+    }
+
+    /// With link-local addresses that several groups have, each by its key.
+    #[must_use]
+    pub fn with_zoned(self, zoned: BTreeMap<GroupKey, String>) -> Self {
+        Self { zoned, ..self }
     }
 
     /// The interface that the file names for a group.
@@ -172,6 +180,9 @@ impl Names {
     /// The address with this key: of a group, or a further one of it.
     #[must_use]
     pub fn address(&self, key: GroupKey) -> String {
+        if let Some(zoned) = self.zoned.get(&key) {
+            return zoned.clone();
+        }
         let mut addresses = self.groups.values().flat_map(|placed| &placed.name.addresses);
         let found = addresses.find(|address| GroupKey::from_first_address(**address) == key);
         found.map_or_else(|| key.to_string(), ToString::to_string)
@@ -221,16 +232,23 @@ impl Names {
         self.nodes.iter().find(|(_, placed)| placed.name.node == name).map(|(node, _)| *node)
     }
 
-    /// Finds a group by its name, by `pool/name`, or by any of its addresses.
+    /// Finds a group by its name, by `pool/name`, or by any of its addresses; a link-local address
+    /// may be followed by `%` and the interface that the file names for the group (RFC 4007, section
+    /// 11).
     ///
     /// # Errors
     /// If no group, or more than one, goes by that name.
     pub fn find_group(&self, wanted: &str) -> Result<GroupKey, Unresolved> {
-        let address: Option<IpAddr> = wanted.parse().ok();
+        let (address, zone) = match wanted.split_once('%') {
+            Some((address, zone)) => (address, Some(zone)),
+            None => (wanted, None),
+        };
+        let address: Option<IpAddr> = address.parse().ok();
+        let is_on = |group: &GroupKey| zone.is_none() || self.link(*group) == zone;
         let mut found = self
             .groups
             .iter()
-            .filter(|(_, placed)| placed.name.goes_by(wanted, address))
+            .filter(|(key, placed)| placed.name.goes_by(wanted, address.filter(|_| is_on(key))))
             .map(|(group, _)| *group);
         match (found.next(), found.next()) {
             (None, _) => Err(Unresolved::Unknown),
@@ -328,6 +346,28 @@ mod tests {
         let names = Names::new("edge".to_owned(), NodeId(1), Vec::new(), groups);
         assert_eq!(names.find_group("api"), Err(Unresolved::Ambiguous));
         assert_eq!(names.find_group("mail/api"), Ok(mail));
+    }
+
+    #[test]
+    fn a_link_local_address_of_several_groups_needs_its_interface() {
+        let gateway: IpAddr = "fe80::1".parse().unwrap();
+        let named = |key, group: &str| {
+            let (pool, group) = ("gateways".to_owned(), group.to_owned());
+            (key, GroupName { pool, group, addresses: vec![gateway], mode: Mode::Availability })
+        };
+        let (one, other) = (GroupKey::from_first_address(gateway), GroupKey(7));
+        let groups = vec![named(one, "fe80::1%eth0"), named(other, "guests")];
+        let names = Names::new("edge".to_owned(), NodeId(1), Vec::new(), groups)
+            .with_links([(one, "eth0".to_owned()), (other, "eth1".to_owned())].into())
+            .with_zoned([(other, "fe80::1%eth1".to_owned())].into());
+        assert_eq!(names.find_group("fe80::1"), Err(Unresolved::Ambiguous));
+        assert_eq!(names.find_group("fe80::1%eth0"), Ok(one));
+        assert_eq!(names.find_group("fe80::1%eth1"), Ok(other));
+        assert_eq!(names.find_group("fe80:0::1%eth1"), Ok(other));
+        assert_eq!(names.find_group("guests"), Ok(other));
+        assert_eq!(names.find_group("fe80::1%eth2"), Err(Unresolved::Unknown));
+        assert_eq!(names.address(one), "fe80::1");
+        assert_eq!(names.address(other), "fe80::1%eth1");
     }
 
     #[test]

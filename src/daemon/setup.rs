@@ -1,6 +1,6 @@
 //! What each module needs to know of the configuration file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -126,6 +126,7 @@ pub(crate) fn groups(config: &Config, me: NodeId) -> Vec<kernel::GroupAddresses>
         mode: group.mode,
         interface: group.interface_at(me).map(str::to_owned),
         addresses: group.vips.iter().map(|vip| (vip.address, vip.prefix)).collect(),
+        keys: group.keys.clone(),
     };
     config.groups.iter().map(group).collect()
 }
@@ -176,6 +177,18 @@ pub(crate) fn names(config: &Config, me: NodeId) -> Names {
         config.groups.iter().filter_map(|group| Some((group.key, group.interface.clone()?)));
     Names::new(config.cluster.clone(), me, nodes.collect(), groups.collect())
         .with_links(links.collect())
+        .with_zoned(zoned(config))
+}
+
+/// Addresses that several groups have, each on its own link, for messages about one of them.
+fn zoned(config: &Config) -> BTreeMap<GroupKey, String> {
+    let of_group = |group: &crate::config::GroupConfig| {
+        let link = group.interface.as_deref().filter(|names| !names.contains(' '));
+        let link = link.unwrap_or(&group.name);
+        let shown = |(address, key): (&IpAddr, &GroupKey)| (*key, format!("{address}%{link}"));
+        group.keys.iter().map(shown).collect::<Vec<_>>()
+    };
+    config.groups.iter().flat_map(of_group).collect()
 }
 
 /// What ends the answers of this host without its daemon, for people.

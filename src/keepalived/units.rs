@@ -86,13 +86,16 @@ pub(super) fn find<'a>(hosts: &'a [Host], findings: &mut Findings) -> Vec<Unit<'
     units
 }
 
-/// An address of two units, which keepalived would add and remove twice.
+/// An address of two units, which keepalived would add and remove twice. A link-local one is another
+/// on each interface.
 fn shared_addresses(units: &[Unit<'_>], findings: &mut Findings) {
-    let mut seen: BTreeMap<IpAddr, (&Instance, &Place)> = BTreeMap::new();
+    let mut seen: BTreeMap<(IpAddr, Option<&str>), (&Instance, &Place)> = BTreeMap::new();
     let first = units.iter().filter_map(|unit| unit.parts.first());
     for instance in first.flat_map(|part| &part.instances) {
         for address in &instance.addresses {
-            let before = *seen.entry(address.ip).or_insert((instance, &address.place));
+            let own = instance.interface.as_ref().map(|own| own.value.as_str());
+            let link = address.dev.as_deref().or(own).filter(|_| is_link_local(address.ip));
+            let before = *seen.entry((address.ip, link)).or_insert((instance, &address.place));
             if std::ptr::eq(before.0, *instance) {
                 continue;
             }
@@ -101,6 +104,10 @@ fn shared_addresses(units: &[Unit<'_>], findings: &mut Findings) {
             findings.refuse(&address.place, "virtual_ipaddress", problem, remedy);
         }
     }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// Units of one host, in the order of the file.

@@ -6,9 +6,8 @@
 
 mod acquiring;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant as Moment, sleep_until};
 
 use super::addresses;
-use super::adoption;
+use super::adoption::Kept;
 use super::announce::{self, Announcer};
 use super::claimants::Claimants;
 use super::closing::Closing;
@@ -35,6 +34,7 @@ use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::routers;
 use super::routes::Routes;
+use super::scoped::{Scoped, Zones};
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
 use super::withdrawals::Withdrawals;
@@ -50,14 +50,14 @@ const ORDERS_MAX: usize = 1024;
 /// A connection to the kernel that broke is opened anew after this.
 const REOPEN: Duration = Duration::from_millis(100);
 
-type Shared = (Arc<Counters>, Connections, Withdrawals);
+type Shared = (Arc<Counters>, Connections, Withdrawals, Zones);
 type Ready = blocking::Sender<Result<Started, StartError>>;
 
 /// The body of the thread.
 pub(super) fn run(
     settings: Settings,
     events: EventSink,
-    (counters, connections, withdrawals): Shared,
+    shared: Shared,
     (orders, ready): (UnboundedReceiver<Order>, Ready),
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -68,7 +68,6 @@ pub(super) fn run(
         }
     };
     runtime.block_on(async {
-        let shared = (counters, connections, withdrawals);
         match Shell::open(settings, events, shared).await {
             Ok(mut shell) => {
                 drop(ready.send(Ok(Started {
@@ -104,6 +103,7 @@ pub(super) struct Shell {
     pub(super) counters: Arc<Counters>,
     connections: Connections,
     withdrawals: Withdrawals,
+    zones: Zones,
     ward: Ward,
     probes: Probes,
     deafness: Deafness,
@@ -111,8 +111,8 @@ pub(super) struct Shell {
     routes: Routes,
     /// The connection broke; open it anew then.
     broken: Option<Moment>,
-    /// Addresses that a sweep does not remove.
-    pub(super) kept: BTreeSet<IpAddr>,
+    /// What a sweep does not remove.
+    pub(super) kept: Kept,
     /// The next process goes on with all that is here.
     leaving: bool,
 }
@@ -121,7 +121,7 @@ impl Shell {
     async fn open(
         settings: Settings,
         events: EventSink,
-        (counters, connections, withdrawals): Shared,
+        (counters, connections, withdrawals, zones): Shared,
     ) -> Result<Self, StartError> {
         announce::permitted()?;
         let handle = addresses::connect().map_err(StartError::Netlink)?;
@@ -130,7 +130,7 @@ impl Shell {
         }
         let mark = settings.mark();
         let watch = Watch::open(mark).map_err(StartError::Netlink)?;
-        let (kept, peers) = (adoption::kept(&settings), settings.peer_addresses.clone());
+        let (kept, peers) = (Kept::new(&settings), settings.peer_addresses.clone());
         let serves = !settings.groups.is_empty();
         let majority = settings.groups.iter().any(|group| group.mode == Mode::Majority);
         let mut shell = Self {
@@ -150,6 +150,7 @@ impl Shell {
             counters,
             connections,
             withdrawals,
+            zones,
             ward: settings.ward,
             verifier: Verifier::new(settings.peer_addresses.clone()),
             routes: Routes::new(mark),
@@ -176,10 +177,11 @@ impl Shell {
         } else {
             shell.reconciler.adopt(&settings.adopted);
             shell.resynchronise();
+            shell.zones.replace(shell.reconciler.zones());
             Fence::adopt(settings.fence, &shell.reconciler)?
         };
         shell.announcer.vouched = shell.fence.vouched();
-        shell.kept.clear();
+        shell.kept = Kept::default();
         shell.reconciler.doubt();
         shell.settle();
         shell.claimants.listen_for(shell.reconciler.addresses().collect());
@@ -343,7 +345,7 @@ impl Shell {
             if let (Change::Remove { place, .. }, Ok(())) = (&change, &answer)
                 && !self.reconciler.is_elsewhere(place)
             {
-                self.fence.is_gone(place.address);
+                self.fence.is_gone(Scoped::of(place));
             }
             self.reconciler.answered(&change, answer, now);
             next = self.running.next().now_or_never().flatten();

@@ -19,7 +19,6 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -28,6 +27,7 @@ use tokio::time::Instant as Moment;
 use super::counters::Counters;
 use super::destroy::{Destroyer, Rest};
 use super::reconcile::Change;
+use super::scoped::Scoped;
 
 /// At a stretch. A clean move may take 5 ms in all.
 const SLICE: Duration = Duration::from_millis(3);
@@ -56,7 +56,7 @@ pub(super) struct Closing {
     destroyer: Destroyer,
     batches: VecDeque<Batch>,
     /// Addresses whose next removal is planned, and until when that is so.
-    planned: BTreeMap<IpAddr, Moment>,
+    planned: BTreeMap<Scoped, Moment>,
     spared: Vec<Spared>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Closing {
 #[derive(Debug)]
 struct Spared {
     removals: Vec<Change>,
-    addresses: BTreeSet<IpAddr>,
+    addresses: BTreeSet<Scoped>,
     look_at: Moment,
     until: Moment,
 }
@@ -72,7 +72,7 @@ struct Spared {
 #[derive(Debug)]
 struct Batch {
     removals: Vec<Change>,
-    addresses: BTreeSet<IpAddr>,
+    addresses: BTreeSet<Scoped>,
     /// Whether its first slice has begun.
     begun: bool,
     /// Processor time of its slices.
@@ -89,7 +89,7 @@ impl Closing {
             .partition(|change| matches!(change, Change::Remove { connections: true, .. }));
         let now = Moment::now();
         self.planned.retain(|_, until| *until > now);
-        let planned = |change: &Change| self.planned.contains_key(&change.place().address);
+        let planned = |change: &Change| self.planned.contains_key(&Scoped::of(&change.place()));
         let (spared, removals): (Vec<_>, Vec<_>) = removals.into_iter().partition(planned);
         if !spared.is_empty() {
             let (addresses, until) = (addresses_of(&spared), now + GRACE);
@@ -100,7 +100,7 @@ impl Closing {
     }
 
     /// The next removal of these addresses is planned: requests may end first.
-    pub(super) fn spare(&mut self, addresses: Vec<IpAddr>) {
+    pub(super) fn spare(&mut self, addresses: Vec<Scoped>) {
         let until = Moment::now() + SPARED;
         self.planned.extend(addresses.into_iter().map(|address| (address, until)));
     }
@@ -194,6 +194,6 @@ fn processor_time() -> Duration {
     time.map(Duration::from).expect("this clock is in every Linux since 2.6.12")
 }
 
-fn addresses_of(removals: &[Change]) -> BTreeSet<IpAddr> {
-    removals.iter().map(|change| change.place().address).collect()
+fn addresses_of(removals: &[Change]) -> BTreeSet<Scoped> {
+    removals.iter().map(|change| Scoped::of(&change.place())).collect()
 }

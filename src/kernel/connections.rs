@@ -30,6 +30,7 @@ use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::time::Instant as Moment;
 
 use super::counters::Counters;
+use super::scoped::{Scoped, Zones};
 use super::sharing::Sharing;
 use super::sockets::{self, ESTABLISHED, GET_SOCKETS, Socket};
 use super::tickle::Tickler;
@@ -74,7 +75,8 @@ enum Note {
 /// What others may read while the thread works.
 #[derive(Debug, Default)]
 struct Shared {
-    groups: Mutex<BTreeMap<IpAddr, GroupKey>>,
+    groups: Mutex<BTreeSet<(IpAddr, GroupKey)>>,
+    zones: Zones,
     counts: Mutex<BTreeMap<GroupKey, u64>>,
 }
 
@@ -92,10 +94,10 @@ impl Connections {
     pub(super) fn start(
         groups: &[GroupAddresses],
         orders: WeakUnboundedSender<Order>,
-        counters: Arc<Counters>,
+        (counters, zones): (Arc<Counters>, Zones),
     ) -> io::Result<Self> {
         let (notes, inbox) = sync_channel(NOTES_MAX);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { zones, ..Shared::default() });
         let this = Self { notes, shared: Arc::clone(&shared), counters: Arc::clone(&counters) };
         this.regroup(groups);
         let worker = Worker {
@@ -164,6 +166,15 @@ impl Connections {
         if self.notes.try_send(note).is_err() {
             self.counters.connection_notes_lost.add(1);
         }
+    }
+}
+
+impl Shared {
+    /// The group that has each address, as far as it has a link here.
+    fn scoped(&self) -> BTreeMap<Scoped, GroupKey> {
+        let groups = locked(&self.groups).clone();
+        let scoped = |(address, group)| Some((self.zones.scoped(group, address)?, group));
+        groups.into_iter().filter_map(scoped).collect()
     }
 }
 
@@ -238,7 +249,7 @@ impl Worker {
             }
             Note::Tickle(group) => {
                 let groups = locked(&self.shared.groups);
-                let of_group = groups.iter().filter(|(_, of)| **of == group);
+                let of_group = groups.iter().filter(|(_, of)| *of == group);
                 let addresses: BTreeSet<IpAddr> = of_group.map(|(address, _)| *address).collect();
                 drop(groups);
                 let connections = self.tickler.begin(now, group, &addresses);
@@ -271,13 +282,14 @@ impl Worker {
 
     /// Tells how many connections are left to groups that others have, whatever state they are in:
     /// one that its server has closed may still have much to send.
-    fn look_at_kept(&mut self, groups: &BTreeMap<IpAddr, GroupKey>) -> io::Result<()> {
+    fn look_at_kept(&mut self, groups: &BTreeMap<Scoped, GroupKey>) -> io::Result<()> {
         if self.kept.is_empty() {
             return Ok(());
         }
         let mut left: BTreeMap<GroupKey, u32> = self.kept.iter().map(|group| (*group, 0)).collect();
         let addresses = groups.iter().filter(|(_, group)| left.contains_key(group));
-        let addresses: Vec<IpAddr> = addresses.map(|(address, _)| *address).collect();
+        let addresses: BTreeSet<IpAddr> = addresses.map(|(scoped, _)| scoped.address()).collect();
+        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
         if !addresses.is_empty() {
             let conversation = match &mut self.conversation {
                 Some(conversation) => conversation,
@@ -285,8 +297,9 @@ impl Worker {
             };
             let request = sockets::request(&addresses, sockets::OPEN);
             conversation.ask(GET_SOCKETS, DUMP, &request, |message| {
-                let local = Socket::read(&message).and_then(|socket| socket.local());
-                let group = local.and_then(|(address, _)| groups.get(&address));
+                let scopes = Socket::read(&message).and_then(|socket| socket.scopes());
+                let group = scopes.and_then(|scopes| groups.range(scopes).next());
+                let group = group.map(|(_, group)| group);
                 if let Some(count) = group.and_then(|group| left.get_mut(group)) {
                     *count += 1;
                 }
@@ -299,7 +312,7 @@ impl Worker {
 
     fn look(&mut self) {
         let begun = Moment::now();
-        let groups = locked(&self.shared.groups).clone();
+        let groups = self.shared.scoped();
         if self.look_at_kept(&groups).is_err() {
             self.conversation = None;
         }
@@ -353,7 +366,7 @@ impl Worker {
         self.tell(KernelEvent::ConnectionsRemain(remaining));
     }
 
-    fn ask(&mut self, groups: &BTreeMap<IpAddr, GroupKey>) -> io::Result<Found> {
+    fn ask(&mut self, groups: &BTreeMap<Scoped, GroupKey>) -> io::Result<Found> {
         let mut counts: BTreeMap<GroupKey, u64> =
             groups.values().map(|group| (*group, 0)).collect();
         let mut found: BTreeMap<GroupKey, Vec<Connection>> = BTreeMap::new();
@@ -368,15 +381,14 @@ impl Worker {
             Some(conversation) => conversation,
             none => none.insert(Conversation::open(NETLINK_SOCK_DIAG)?),
         };
-        let addresses: Vec<IpAddr> = groups.keys().copied().collect();
+        let addresses: BTreeSet<IpAddr> = groups.keys().map(Scoped::address).collect();
+        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
         let request = sockets::request(&addresses, ESTABLISHED);
         conversation.ask(GET_SOCKETS, DUMP, &request, |message| {
-            let Some((socket, (address, port))) = Socket::read(&message)
-                .and_then(|socket| socket.local().map(|local| (socket, local)))
-            else {
-                return true;
-            };
-            let Some(group) = groups.get(&address) else { return true };
+            let Some(socket) = Socket::read(&message) else { return true };
+            let scopes = socket.local().zip(socket.scopes());
+            let Some(((address, port), scopes)) = scopes else { return true };
+            let Some((_, group)) = groups.range(scopes).next() else { return true };
             *counts.entry(*group).or_default() += 1;
             if let Some((client, client_port)) = socket.remote().filter(|_| room > 0) {
                 room -= 1;

@@ -24,6 +24,7 @@ use std::net::IpAddr;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use tokio::time::Instant as Moment;
 
+use super::scoped::Scoped;
 use super::sockets::{self, GET_SOCKETS, Socket};
 use crate::netlink::{Conversation, DUMP, REQUEST, append_message};
 
@@ -72,7 +73,7 @@ pub(super) struct Destroyer {
 impl Destroyer {
     /// Ends connections with these local addresses until then, and a few in any case. Waits for
     /// nobody.
-    pub(super) fn end(&mut self, addresses: &BTreeSet<IpAddr>, until: Moment) -> Slice {
+    pub(super) fn end(&mut self, addresses: &BTreeSet<Scoped>, until: Moment) -> Slice {
         if self.unsupported {
             return Slice { ended: 0, rest: Rest::Stuck };
         }
@@ -95,7 +96,7 @@ impl Destroyer {
 
     fn try_end(
         &mut self,
-        addresses: &BTreeSet<IpAddr>,
+        addresses: &BTreeSet<Scoped>,
         until: Moment,
         ended: &mut usize,
     ) -> io::Result<Rest> {
@@ -132,7 +133,7 @@ impl Destroyer {
 
     /// Whether there is any connection with these local addresses, as far as that can be seen until
     /// then.
-    pub(super) fn any(&mut self, addresses: &BTreeSet<IpAddr>, until: Moment) -> bool {
+    pub(super) fn any(&mut self, addresses: &BTreeSet<Scoped>, until: Moment) -> bool {
         let kept = std::mem::take(&mut self.found);
         if let Err(error) = self.look(addresses, until) {
             self.conversation = None;
@@ -142,18 +143,19 @@ impl Destroyer {
     }
 
     /// Looks for connections; returns whether there was time to see all of them.
-    fn look(&mut self, addresses: &BTreeSet<IpAddr>, until: Moment) -> io::Result<bool> {
+    fn look(&mut self, addresses: &BTreeSet<Scoped>, until: Moment) -> io::Result<bool> {
         let mut conversation = match self.conversation.take() {
             Some(conversation) => conversation,
             None => Conversation::open(NETLINK_SOCK_DIAG)?,
         };
         let found = &mut self.found;
         let mut complete = true;
-        let here: Vec<IpAddr> = addresses.iter().copied().collect();
+        let here: BTreeSet<IpAddr> = addresses.iter().map(Scoped::address).collect();
+        let here: Vec<IpAddr> = here.into_iter().collect();
         let request = sockets::request(&here, sockets::OPEN);
         conversation.ask(GET_SOCKETS, DUMP, &request, |message| {
             let of_these = |socket: &Socket| {
-                socket.local().is_some_and(|(address, _)| addresses.contains(&address))
+                socket.scopes().is_some_and(|scopes| addresses.range(scopes).next().is_some())
             };
             found.extend(Socket::read(&message).filter(of_these));
             complete = Moment::now() < until;

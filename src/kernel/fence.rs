@@ -6,9 +6,8 @@
 //! Doors are opened elsewhere (see `gate`). Where there can be no gate at all, addresses get
 //! lifetimes (see `lifetimes`), or the start fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant as Moment;
@@ -16,11 +15,12 @@ use tokio::time::Instant as Moment;
 use super::forward::{Forward, Forwards};
 use super::gate::{Door, Gate};
 use super::lifetimes::{CLOSED, Refresher};
-use super::links::Place;
+use super::links::{Host, Place};
 use super::mark::Mark;
 use super::mute::Disguise;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::ruleset::Cover;
+use super::scoped::Scoped;
 use super::tables::Shared;
 use super::{FenceSettings, Fenced, GateWanted, StartError, Vouched};
 use crate::protocol::{GroupKey, Instant, Mode};
@@ -36,7 +36,9 @@ pub(super) struct Fence {
     /// `None` without a fence: everything may come.
     vouched: Option<Vouched>,
     /// Addresses that have gone and are still covered.
-    uncovered: BTreeSet<IpAddr>,
+    uncovered: BTreeSet<Scoped>,
+    /// Some that are covered may be of one link.
+    zoned: bool,
     /// Groups whose former owners get what is theirs.
     forwards: Forwards,
 }
@@ -92,15 +94,17 @@ impl Fence {
         let FenceSettings { table, vouched, preserve, .. } = settings.clone();
         let places: Vec<Place> = reconciler.held().collect();
         let cover = |place: &Place| {
-            (place.address, Cover::Behind(Door::of(reconciler.mode(place.address))))
+            let scoped = Scoped::of(place);
+            (scoped, Cover::Behind(Door::of(reconciler.mode(scoped))))
         };
-        let covered = places.iter().map(cover).collect();
+        let covered: BTreeMap<Scoped, Cover> = places.iter().map(cover).collect();
+        let zoned = covered.keys().any(|it| it.zone().is_some());
         // The kernel counts from when it carries it out.
         let left = (vouched.0)().saturating_sub(WRITE);
         let source = match Gate::adopt(table.clone(), covered, (left, preserve)) {
             Ok(gate) => {
                 let gate = Some((gate, table));
-                return Ok(Self { gate, vouched: Some(vouched), ..Self::default() });
+                return Ok(Self { gate, vouched: Some(vouched), zoned, ..Self::default() });
             }
             Err(source) => source,
         };
@@ -130,13 +134,13 @@ impl Fence {
     }
 
     /// Mutes addresses of one link that stay here for their connections.
-    pub(super) fn mute(&mut self, addresses: &[IpAddr], link: &Disguise) -> io::Result<()> {
+    pub(super) fn mute(&mut self, addresses: &[Scoped], link: &Disguise) -> io::Result<()> {
         let (gate, _) = self.gate.as_mut().ok_or(io::ErrorKind::Unsupported)?;
         gate.mute(addresses, link)
     }
 
     /// Ends that for addresses that are this host's again.
-    pub(super) fn unmute(&mut self, addresses: &[IpAddr], mode: Mode) {
+    pub(super) fn unmute(&mut self, addresses: &[Scoped], mode: Mode) {
         let Some((gate, _)) = &mut self.gate else { return };
         if let Err(error) = gate.unmute(addresses, Door::of(mode)) {
             tracing::error!(%error, "addresses stay muted");
@@ -205,7 +209,9 @@ impl Fence {
         let coming: Vec<Place> = coming.collect();
         let Some((gate, _)) = self.gate.as_mut().filter(|_| !coming.is_empty()) else { return };
         for place in &coming {
-            self.uncovered.remove(&place.address);
+            let scoped = Scoped::of(place);
+            self.zoned |= scoped.zone().is_some();
+            self.uncovered.remove(&scoped);
         }
         if cover(gate, &coming, reconciler).is_ok() {
             return;
@@ -215,7 +221,7 @@ impl Fence {
         tracing::warn!(%error, "addresses are added without the gate");
         changes.retain(|change| {
             let adds = matches!(change, Change::Add(_));
-            let refused = adds && reconciler.mode(change.place().address) == Mode::Majority;
+            let refused = adds && reconciler.mode(Scoped::of(&change.place())) == Mode::Majority;
             if refused {
                 reconciler.answered(change, Err(Refusal::Other(0)), now);
             }
@@ -228,7 +234,7 @@ impl Fence {
         let Some((gate, _)) = &mut self.gate else { return };
         let covered =
             gate.covered().into_iter().map(|address| (address, cover_of(reconciler, address)));
-        let doors: Vec<(IpAddr, Cover)> = covered.collect();
+        let doors: Vec<(Scoped, Cover)> = covered.collect();
         if gate.cover(doors.iter().copied()).is_ok() {
             return;
         }
@@ -241,14 +247,21 @@ impl Fence {
 
     /// Has connections to these addresses that begin now go unanswered for a moment; tells whether
     /// they do.
-    pub(super) fn hush(&mut self, addresses: &[IpAddr]) -> bool {
+    pub(super) fn hush(&mut self, addresses: &[Scoped]) -> bool {
         let Some((gate, _)) = &mut self.gate else { return false };
         gate.hush(addresses).is_ok()
     }
 
     /// Notes that an address has gone.
-    pub(super) fn is_gone(&mut self, address: IpAddr) {
+    pub(super) fn is_gone(&mut self, address: Scoped) {
         self.uncovered.insert(address);
+    }
+
+    /// Notes that what was on links that have gone is not here any more.
+    pub(super) fn follow_links(&mut self, host: &Host) {
+        let Some((gate, _)) = self.gate.as_ref().filter(|_| self.zoned) else { return };
+        let gone = |it: &Scoped| it.zone().is_some_and(|link| host.link(link).is_none());
+        self.uncovered.extend(gate.zoned().into_iter().filter(gone));
     }
 
     /// Lets those go from the gate that are not here any more.
@@ -295,10 +308,10 @@ impl Fence {
 }
 
 fn cover(gate: &mut Gate, coming: &[Place], reconciler: &Reconciler) -> io::Result<()> {
-    gate.cover(coming.iter().map(|place| (place.address, cover_of(reconciler, place.address))))
+    gate.cover(coming.iter().map(Scoped::of).map(|scoped| (scoped, cover_of(reconciler, scoped))))
 }
 
-fn cover_of(reconciler: &Reconciler, address: IpAddr) -> Cover {
+fn cover_of(reconciler: &Reconciler, address: Scoped) -> Cover {
     if reconciler.handed(address).is_some() {
         return Cover::Muted;
     }

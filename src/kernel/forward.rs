@@ -25,7 +25,7 @@ use std::net::IpAddr;
 
 use super::gate::Gate;
 use super::mute::{BEGINS, DESTINATION_UNREACHABLE, ICMP, PACKET_TOO_BIG, TCP};
-use super::ruleset::{ICMPV6, IPV4, IPV6, octets};
+use super::ruleset::{ICMPV6, IPV4, IPV6};
 use crate::netlink::nftables::{Batch, Family, Field, Hook, Key, Step};
 use crate::protocol::GroupKey;
 
@@ -163,7 +163,11 @@ impl Forward {
             .new_learned_set(&flows, key, FLOWS_MAX)
             .new_chain(&flow, None);
         let those = self.addresses.iter().filter(|address| address.is_ipv6() == v6);
-        let those: Vec<Vec<u8>> = those.map(|address| octets(*address)).collect();
+        let octets = |address: &IpAddr| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let those: Vec<Vec<u8>> = those.map(octets).collect();
         for some in those.chunks(ADDRESSES_AT_ONCE) {
             let keys: Vec<&[u8]> = some.iter().map(Vec::as_slice).collect();
             batch = batch.add(&to, &keys, None);

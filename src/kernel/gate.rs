@@ -20,7 +20,9 @@
 //!                nd target, ip6 daddr in vouched4 or 6: goto vouched; in granted4 or 6: ... }
 //!     chain out { hook postrouting; the same by source }
 //!     chains trigger and renew: see `renewal`
-//!     addresses that have been handed over are in muted4 and muted6, see `mute` }
+//!     addresses that have been handed over are in muted4 and muted6, see `mute`;
+//!     link-local ones of IPv6 are in vouchedL and so on, { type ipv6_addr . iface_index }, and
+//!     are compared together with the device by which a packet comes or goes }
 //!   table arp buoy_CLUSTER { the same for ARP, in chains at its hooks input and output }
 //!   table netdev buoy_CLUSTER { what is sent on to former owners, see `forward` }
 //! ```
@@ -32,12 +34,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::mute;
-use super::ruleset::{Cover, HUSHED, octets};
+use super::ruleset::{Cover, HUSHED, Kind, octets};
+use super::scoped::Scoped;
 use super::tables::{Shared, Tables, take};
 use crate::netlink::nftables::{Batch, Family};
 use crate::protocol::Mode;
@@ -124,7 +126,7 @@ impl Gate {
     /// When the kernel refuses; then nothing was changed.
     pub(super) fn adopt(
         name: String,
-        covered: BTreeMap<IpAddr, Cover>,
+        covered: BTreeMap<Scoped, Cover>,
         (left, mutes): (Duration, bool),
     ) -> io::Result<Self> {
         // That was tried by the process before this one; where it cannot be, this is refused.
@@ -189,17 +191,17 @@ impl Gate {
     }
 
     /// Mutes addresses of a link, all at once.
-    pub(super) fn mute(&mut self, addresses: &[IpAddr], link: &mute::Disguise) -> io::Result<()> {
+    pub(super) fn mute(&mut self, addresses: &[Scoped], link: &mute::Disguise) -> io::Result<()> {
         let mut tables = take(&self.tables);
         tables.disguise(link)?;
         tables.cover(addresses.iter().map(|address| (*address, Cover::Muted)))
     }
 
     /// Those that are muted go behind this door again; others stay as they are.
-    pub(super) fn unmute(&mut self, addresses: &[IpAddr], door: Door) -> io::Result<()> {
+    pub(super) fn unmute(&mut self, addresses: &[Scoped], door: Door) -> io::Result<()> {
         let mut tables = take(&self.tables);
-        let muted = |it: &&IpAddr| tables.cover_of(it) == Some(Cover::Muted);
-        let muted: Vec<IpAddr> = addresses.iter().filter(muted).copied().collect();
+        let muted = |it: &&Scoped| tables.cover_of(it) == Some(Cover::Muted);
+        let muted: Vec<Scoped> = addresses.iter().filter(muted).copied().collect();
         tables.cover(muted.into_iter().map(|address| (address, Cover::Behind(door))))
     }
 
@@ -211,7 +213,7 @@ impl Gate {
     /// Puts addresses under their covers; one that is under another changes over at once.
     pub(super) fn cover(
         &mut self,
-        addresses: impl Iterator<Item = (IpAddr, Cover)>,
+        addresses: impl Iterator<Item = (Scoped, Cover)>,
     ) -> io::Result<()> {
         take(&self.tables).cover(addresses)
     }
@@ -219,12 +221,12 @@ impl Gate {
     /// Has the beginnings of TCP connections to these addresses get lost for a moment. Whoever sent
     /// one sends it again after a second, to whoever has the address then; a refusal, which it would
     /// get otherwise between the end of the sockets and the coming of the next owner, is final.
-    pub(super) fn hush(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
+    pub(super) fn hush(&mut self, addresses: &[Scoped]) -> io::Result<()> {
         for some in addresses.chunks(COVERED_AT_ONCE) {
             self.change(|mut batch| {
-                for (set, v6) in HUSHED.into_iter().zip([false, true]) {
-                    let those = some.iter().filter(|address| address.is_ipv6() == v6);
-                    let keys: Vec<Vec<u8>> = those.map(|address| octets(*address)).collect();
+                for (set, kind) in HUSHED.into_iter().zip(Kind::ALL) {
+                    let those = some.iter().filter(|address| Kind::of(address) == kind);
+                    let keys: Vec<Vec<u8>> = those.map(octets).collect();
                     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
                     if !keys.is_empty() {
                         batch = batch.add(set, &keys, Some(HUSH));
@@ -237,15 +239,21 @@ impl Gate {
     }
 
     /// Lets addresses alone that are not here any more.
-    pub(super) fn uncover(&mut self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
+    pub(super) fn uncover(&mut self, addresses: &BTreeSet<Scoped>) -> io::Result<()> {
         take(&self.tables).uncover(addresses)
     }
 
     /// Addresses behind a door.
-    pub(super) fn covered(&self) -> Vec<IpAddr> {
+    pub(super) fn covered(&self) -> Vec<Scoped> {
         let tables = take(&self.tables);
         let covered = tables.covered().filter(|(_, cover)| *cover != Cover::Muted);
         covered.map(|(address, _)| address).collect()
+    }
+
+    /// Those under any cover that are of one link.
+    pub(super) fn zoned(&self) -> Vec<Scoped> {
+        let tables = take(&self.tables);
+        tables.covered().map(|(address, _)| address).filter(|it| it.zone().is_some()).collect()
     }
 
     /// Removes the tables, if they are there.

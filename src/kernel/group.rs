@@ -29,6 +29,7 @@ use super::GroupAddresses;
 use super::links::{Host, Link, Place, Readiness, bits};
 use super::owners::Owners;
 use super::reconcile::{Change, UnderWay};
+use super::scoped::Scoped;
 use crate::protocol::{Attachment, Failure, GroupKey, Instant, KernelEvent, Mode, Remover, Ticket};
 
 mod composition;
@@ -102,7 +103,7 @@ pub(super) struct Group {
     /// The group with just its first address and these.
     configured: GroupAddresses,
     /// Addresses that the group had before and that may still be here.
-    former: BTreeSet<IpAddr>,
+    former: BTreeSet<Scoped>,
     /// No longer configured; forgotten once nothing of it is here.
     retired: bool,
     /// What is not configured any more stays until then, or until an order says what becomes of it.
@@ -213,9 +214,8 @@ impl Group {
     }
 
     /// Every address that is, or was, of the group.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        let configured = self.configured.addresses.iter().map(|(address, _)| *address);
-        configured.chain(self.former.iter().copied())
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Scoped> + '_ {
+        self.seated().chain(self.former.iter().copied())
     }
 
     /// Each address with the link that it is on, if the group is held, whole, and can be reached.
@@ -297,7 +297,7 @@ impl Group {
     }
 
     /// Whether another group has the address now.
-    fn is_anothers(&self, address: IpAddr, owners: &Owners) -> bool {
+    fn is_anothers(&self, address: Scoped, owners: &Owners) -> bool {
         owners.get(&address).is_some_and(|owner| *owner != self.configured.key)
     }
 
@@ -457,7 +457,7 @@ impl Group {
         let mut gone = true;
         for address in self.addresses().filter(|it| !self.is_anothers(*it, owners)) {
             gone &= !under_way.touches(address);
-            for found in host.places(address).filter(|found| found.ours) {
+            for found in host.places_of(address).filter(|found| found.ours) {
                 gone = false;
                 if !under_way.contains(&found.place) {
                     outcome.changes.push(Change::Remove { place: found.place, connections: true });

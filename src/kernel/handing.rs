@@ -16,15 +16,14 @@
 //! ours, they go when the daemon ends, or when its guardian finds it dead.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use super::connections::Connections;
 use super::fence::Fence;
 use super::forward::Forward;
 use super::group::Group;
-use super::links::Place;
 use super::mute::Disguise;
 use super::reconcile::{Change, Reconciler, Refusal};
+use super::scoped::Scoped;
 use crate::protocol::{GroupKey, HardwareAddress, Instant, KernelEvent, Ticket};
 
 /// See the module's text.
@@ -83,14 +82,15 @@ impl Handing {
         (fence, now): (&mut Fence, Instant),
     ) {
         changes.retain(|change| {
-            let Change::Add(Place { address, link, .. }) = *change else { return true };
-            let Some(group) = reconciler.handed(address) else { return true };
+            let Change::Add(place) = *change else { return true };
+            let (scoped, link) = (Scoped::of(&place), place.link);
+            let Some(group) = reconciler.handed(scoped) else { return true };
             let known = self.groups.get(&group).copied().flatten();
             if known.is_some_and(|(before, _)| before == link) {
                 return true;
             }
-            let muted = disguise(reconciler, link, &[address])
-                .is_some_and(|link| fence.mute(&[address], &link).is_ok());
+            let muted = disguise(reconciler, link, &[scoped])
+                .is_some_and(|link| fence.mute(&[scoped], &link).is_ok());
             if !muted {
                 // Tried again at the next look: the host may have no address of its own there yet.
                 reconciler.answered(change, Err(Refusal::Other(0)), now);
@@ -167,7 +167,7 @@ impl Reconciler {
     }
 
     /// The group that keeps the address for its connections only.
-    pub(super) fn handed(&self, address: IpAddr) -> Option<GroupKey> {
+    pub(super) fn handed(&self, address: Scoped) -> Option<GroupKey> {
         let owner = self.owner(address)?;
         self.groups.get(&owner).filter(|group| group.is_handed()).map(|_| owner)
     }
@@ -188,12 +188,12 @@ impl Reconciler {
     }
 
     /// The link on which all addresses of the group belong, with them, if it is one.
-    fn place(&self, key: GroupKey) -> Option<(u32, Vec<IpAddr>)> {
+    fn place(&self, key: GroupKey) -> Option<(u32, Vec<Scoped>)> {
         self.groups.get(&key)?.place()
     }
 
     /// The same, if all of them are there right now.
-    fn place_of_held(&self, key: GroupKey) -> Option<(u32, Vec<IpAddr>)> {
+    fn place_of_held(&self, key: GroupKey) -> Option<(u32, Vec<Scoped>)> {
         self.announceable(key).and_then(|_| self.place(key))
     }
 }
@@ -214,7 +214,7 @@ pub(super) fn keepable(
 }
 
 /// Whether the addresses of a group will be as silent as its mode promises.
-fn kept_silent(reconciler: &Reconciler, fence: &Fence, addresses: &[IpAddr]) -> bool {
+fn kept_silent(reconciler: &Reconciler, fence: &Fence, addresses: &[Scoped]) -> bool {
     addresses.iter().all(|address| fence.preserves(reconciler.mode(*address)))
 }
 
@@ -235,10 +235,13 @@ pub(super) fn forward(
             .host()
             .links()
             .filter(|other| other.hardware.is_some() && !other.loopback && other.index != index);
+        // By another card comes what is meant for the other address of the same text there.
+        let zoned = addresses.iter().any(|it| it.zone().is_some());
+        let others = others.filter(|_| !zoned).map(|other| other.name.clone());
         Some(Forward {
-            addresses,
+            addresses: addresses.iter().map(Scoped::address).collect(),
             device: (index, link.name.clone()),
-            others: others.map(|other| other.name.clone()).take(CARDS_MAX).collect(),
+            others: others.take(CARDS_MAX).collect(),
             own: link.hardware?,
             theirs,
         })
@@ -254,10 +257,10 @@ pub(super) fn forward(
 
 /// What the host can say of itself on this link in place of these addresses; `None` if it has no
 /// address of a family there.
-fn disguise(reconciler: &Reconciler, link: u32, addresses: &[IpAddr]) -> Option<Disguise> {
+fn disguise(reconciler: &Reconciler, link: u32, addresses: &[Scoped]) -> Option<Disguise> {
     let host = reconciler.host();
     let (own4, own6) = host.own_on(link);
-    let v4 = own4.is_some() || !addresses.iter().any(IpAddr::is_ipv4);
-    let v6 = own6.is_some() || !addresses.iter().any(IpAddr::is_ipv6);
+    let has = |v6| addresses.iter().any(|it| it.address().is_ipv6() == v6);
+    let (v4, v6) = (own4.is_some() || !has(false), own6.is_some() || !has(true));
     (v4 && v6).then_some(Disguise { index: link, own4, own6 })
 }

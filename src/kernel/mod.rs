@@ -63,6 +63,7 @@ mod renewal;
 mod routers;
 mod routes;
 mod ruleset;
+mod scoped;
 mod sharing;
 mod sockets;
 #[cfg(test)]
@@ -129,6 +130,9 @@ pub struct GroupAddresses {
     pub interface: Option<String>,
     /// The addresses, each with the length of its prefix in bits.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Keys of link-local addresses that another group has on another link. Those of all other
+    /// addresses follow from the address.
+    pub keys: BTreeMap<IpAddr, GroupKey>,
 }
 
 /// What the kernel thread has to know.
@@ -289,10 +293,12 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let counters = Arc::new(Counters::default());
     let counted = Arc::clone(&counters);
     let heard = orders.downgrade();
-    let connections = Connections::start(&settings.groups, heard, Arc::clone(&counters))
-        .map_err(StartError::Thread)?;
-    let withdrawals = Withdrawals::new(&settings.groups);
-    let shared = (counted, connections.clone(), withdrawals.clone());
+    let zones = scoped::Zones::default();
+    let known = (Arc::clone(&counters), zones.clone());
+    let connections = Connections::start(&settings.groups, heard, known);
+    let connections = connections.map_err(StartError::Thread)?;
+    let withdrawals = Withdrawals::new(&settings.groups, zones.clone());
+    let shared = (counted, connections.clone(), withdrawals.clone(), zones);
     let body = move || apply::run(settings, events, shared, (inbox, told));
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;

@@ -29,6 +29,9 @@ pub(super) const ADDRESSES_V4: &str = "muted4";
 /// The set of those of IPv6.
 pub(super) const ADDRESSES_V6: &str = "muted6";
 
+/// The set of those of IPv6 that are of one link.
+pub(super) const ADDRESSES_LINK_LOCAL: &str = "mutedL";
+
 /// The chain that puts other addresses into questions.
 const DISGUISE: &str = "disguise";
 /// Before the gate, which would hold back what is disguised here.
@@ -65,11 +68,14 @@ impl Disguise {
         if let Some(own) = &self.own6 {
             let sender = Field::Network(8);
             let solicits = Step::Is(Field::Transport(0), &[NEIGHBOUR_SOLICITATION]);
-            let muted = Step::In(sender, 16, ADDRESSES_V6);
             let write = Step::WriteAddress(sender, own);
-            let steps =
-                [leaves, Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, muted, write];
-            batch = batch.of(Family::Inet).new_rule(DISGUISE, &steps);
+            for muted in
+                [Step::In(sender, 16, ADDRESSES_V6), Step::OutBy(sender, ADDRESSES_LINK_LOCAL)]
+            {
+                let steps =
+                    [leaves, Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, muted, write];
+                batch = batch.of(Family::Inet).new_rule(DISGUISE, &steps);
+            }
         }
         batch
     }

@@ -60,6 +60,7 @@ mod tests {
             mode: Mode::Availability,
             interface: interface.map(str::to_owned),
             addresses: vec![(address.parse().unwrap(), 32)],
+            keys: std::collections::BTreeMap::new(),
         };
         hindrance(&group, &host).map(|(_, text)| text)
     }

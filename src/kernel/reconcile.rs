@@ -21,6 +21,7 @@ use super::group::Group;
 use super::hardware;
 use super::links::{Host, Link, Network, Observation, Place};
 use super::owners::Owners;
+use super::scoped::Scoped;
 use crate::protocol::{
     Failure, GroupKey, HARDWARE_MAX, HardwareAddress, Instant, KernelEvent, Mode, Remover, Ticket,
 };
@@ -169,12 +170,12 @@ impl Reconciler {
             return;
         }
         let progress = self.under_way.observe(&observation);
-        let address = match &observation {
-            Observation::Address(address) => Some(address.place.address),
-            Observation::AddressGone(place) => Some(place.address),
+        let place = match &observation {
+            Observation::Address(address) => Some(address.place),
+            Observation::AddressGone(place) => Some(*place),
             Observation::Link(_) | Observation::LinkGone(_) => None,
         };
-        let owner = address.and_then(|address| self.owners.get(&address));
+        let owner = place.and_then(|place| self.owners.get(&Scoped::of(&place)));
         if progress != Progress::Partial {
             self.dirty.extend(owner);
         }
@@ -206,7 +207,7 @@ impl Reconciler {
     /// Whether the address is here and is to stay.
     pub(super) fn holds(&self, place: &Place) -> bool {
         let ours = self.host.at(place).is_some_and(|found| found.ours);
-        ours && !self.under_way.contains(place) && self.owners.get(&place.address).is_some()
+        ours && !self.under_way.contains(place) && self.owners.get(&Scoped::of(place)).is_some()
     }
 
     /// Every address that is here and is to stay.
@@ -229,6 +230,9 @@ impl Reconciler {
             self.better.extend(group.relocate(&self.host));
             self.routes_matter |= group.depends_on_routes(&self.host);
             self.dirty.insert(*key);
+        }
+        if self.owners.zoned() {
+            self.owners.rebuild(&self.groups);
         }
     }
 
@@ -264,7 +268,7 @@ impl Reconciler {
     /// Takes in what the kernel answered to a change.
     pub(super) fn answered(&mut self, change: &Change, answer: Result<(), Refusal>, now: Instant) {
         let place = change.place();
-        let owner = self.owners.get(&place.address).copied();
+        let owner = self.owners.get(&Scoped::of(&place)).copied();
         let refused_add = answer.is_err() && matches!(change, Change::Add(_));
         let mut progress = Progress::Partial;
         let ordered = self.under_way.places.get(&place).copied();
@@ -372,7 +376,7 @@ impl Reconciler {
     /// The group that somebody else means who says on this link that he has the address, and
     /// whether it is wanted here; `None` for links that it is not on.
     pub(super) fn meant(&self, address: IpAddr, link: Option<u32>) -> Option<(GroupKey, bool)> {
-        let key = *self.owners.get(&address)?;
+        let key = *self.owners.get(&Scoped::on(address, link)?)?;
         let group = self.groups.get(&key)?;
         let here = link.is_none_or(|link| group.is_on(address, link));
         here.then(|| (key, group.is_wanted()))
@@ -399,12 +403,12 @@ impl Reconciler {
     /// Whether the address is, or is about to be, at another place than this one: it was moved, and
     /// must stay behind the gate.
     pub(super) fn is_elsewhere(&self, place: &Place) -> bool {
-        let mut here = self.host.places(place.address).filter(|found| found.ours);
+        let mut here = self.host.places_of(Scoped::of(place)).filter(|found| found.ours);
         here.any(|found| found.place != *place) || self.under_way.touches_beside(place)
     }
 
     /// The group that has, or had, the address.
-    pub(super) fn owner(&self, address: IpAddr) -> Option<GroupKey> {
+    pub(super) fn owner(&self, address: Scoped) -> Option<GroupKey> {
         self.owners.get(&address).copied()
     }
 
@@ -433,7 +437,7 @@ impl Reconciler {
     }
 
     /// The mode of the group that has, or had, the address.
-    pub(super) fn mode(&self, address: IpAddr) -> Mode {
+    pub(super) fn mode(&self, address: Scoped) -> Mode {
         let owner = self.owners.get(&address).and_then(|owner| self.groups.get(owner));
         owner.map(Group::mode).unwrap_or_default()
     }
@@ -456,8 +460,16 @@ impl Reconciler {
         self.groups.values().flat_map(Group::links).collect()
     }
 
-    /// The addresses of all groups.
+    /// The addresses of all groups; one that is on several links comes several times.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.owners.addresses()
+        self.groups.values().flat_map(Group::known)
+    }
+
+    /// On which links groups have link-local addresses.
+    pub(super) fn zones(&self) -> BTreeMap<(GroupKey, IpAddr), u32> {
+        let zones = |(key, group): (&GroupKey, &Group)| {
+            group.zones().map(|(address, link)| ((*key, address), link)).collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(zones).collect()
     }
 }

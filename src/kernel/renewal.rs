@@ -15,7 +15,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use pnet_datalink::DataLinkSender;
@@ -23,6 +23,7 @@ use pnet_datalink::DataLinkSender;
 use super::announce;
 use super::gate::Door;
 use super::ruleset::{FAMILIES, LOOPBACK, RUNS, Secret, grade};
+use super::scoped::Scoped;
 use super::tables::{Known, Shared, Tables, is_missing, opening, patiently, take};
 use super::withdrawals::Withdrawals;
 use crate::netlink::Conversation;
@@ -54,7 +55,7 @@ pub struct Lease {
     packets: Option<Packets>,
     pub(super) withdrawals: Withdrawals,
     /// Addresses that the gate holds as withdrawn.
-    pub(super) withdrawn: BTreeSet<IpAddr>,
+    pub(super) withdrawn: BTreeSet<Scoped>,
 }
 
 /// How the rules are changed.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::gate::Door;
 use super::mute;
+use super::scoped::Scoped;
 use crate::netlink::nftables::{Batch, Family, Field, Hook, Key, Step};
 
 /// Before other tables see the packets, and before addresses are translated.
@@ -29,7 +30,7 @@ pub(super) const RUNS: u32 = 1;
 /// The flags of a segment that begins a connection, without and with congestion notification.
 const BEGINNINGS: [&[u8]; 2] = [&[0x02], &[0xc2]];
 /// Addresses that are about to go.
-pub(super) const HUSHED: [&str; 2] = ["hushed4", "hushed6"];
+pub(super) const HUSHED: [&str; 3] = ["hushed4", "hushed6", "hushedL"];
 /// The chain of what renews the leases.
 const RENEW: &str = "renew";
 /// For how long a packet can open a door, in milliseconds: these, and ten, a hundred and a thousand
@@ -40,6 +41,8 @@ const DECADES: u32 = 4;
 /// What a packet that renews a lease has to know: nobody else does.
 pub(super) type Secret = [u8; 16];
 
+/// What link-local addresses of IPv6 begin with; spares other packets the look into the set.
+const LINK_LOCAL: &[u8] = &[0xfe];
 /// The chain of addresses that are withdrawn.
 const WITHDRAWN: &str = "withdrawn";
 /// A segment that resets its connection.
@@ -73,17 +76,56 @@ impl Cover {
         }
     }
 
-    /// The set of the addresses.
-    pub(super) const fn addresses(self, v6: bool) -> &'static str {
-        match (self, v6) {
-            (Self::Behind(Door::Vouched), false) => "vouched4",
-            (Self::Behind(Door::Vouched), true) => "vouched6",
-            (Self::Behind(Door::Granted), false) => "granted4",
-            (Self::Behind(Door::Granted), true) => "granted6",
-            (Self::Withdrawn, false) => "withdrawn4",
-            (Self::Withdrawn, true) => "withdrawn6",
-            (Self::Muted, false) => mute::ADDRESSES_V4,
-            (Self::Muted, true) => mute::ADDRESSES_V6,
+    /// The set of the addresses of this kind.
+    pub(super) const fn addresses(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::Behind(Door::Vouched), Kind::V4) => "vouched4",
+            (Self::Behind(Door::Vouched), Kind::V6) => "vouched6",
+            (Self::Behind(Door::Vouched), Kind::LinkLocal) => "vouchedL",
+            (Self::Behind(Door::Granted), Kind::V4) => "granted4",
+            (Self::Behind(Door::Granted), Kind::V6) => "granted6",
+            (Self::Behind(Door::Granted), Kind::LinkLocal) => "grantedL",
+            (Self::Withdrawn, Kind::V4) => "withdrawn4",
+            (Self::Withdrawn, Kind::V6) => "withdrawn6",
+            (Self::Withdrawn, Kind::LinkLocal) => "withdrawnL",
+            (Self::Muted, Kind::V4) => mute::ADDRESSES_V4,
+            (Self::Muted, Kind::V6) => mute::ADDRESSES_V6,
+            (Self::Muted, Kind::LinkLocal) => mute::ADDRESSES_LINK_LOCAL,
+        }
+    }
+
+    /// The sets of these covers that a family has.
+    pub(super) fn sets(covers: &[Self], family: Family) -> impl Iterator<Item = (Self, Kind)> + '_ {
+        let kinds = if family == Family::Arp { &Kind::ALL[..1] } else { &Kind::ALL[..] };
+        covers.iter().flat_map(move |cover| kinds.iter().map(move |kind| (*cover, *kind)))
+    }
+}
+
+/// Kinds of addresses, each of which has sets of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    V4,
+    V6,
+    /// Of IPv6 and one link: the set has both.
+    LinkLocal,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::V4, Self::V6, Self::LinkLocal];
+
+    pub(super) fn of(address: &Scoped) -> Self {
+        match (address.address(), address.zone()) {
+            (IpAddr::V4(_), _) => Self::V4,
+            (IpAddr::V6(_), None) => Self::V6,
+            (IpAddr::V6(_), Some(_)) => Self::LinkLocal,
+        }
+    }
+
+    const fn key(self) -> Key {
+        match self {
+            Self::V4 => Key::Ipv4,
+            Self::V6 => Key::Ipv6,
+            Self::LinkLocal => Key::LinkLocal,
         }
     }
 }
@@ -110,8 +152,8 @@ pub(super) fn layout<'a>(
     for family in FAMILIES {
         batch = batch.of(family);
         batch = if owned { batch.new_owned_table() } else { batch.new_table() };
-        for (set, key) in covers.iter().flat_map(|cover| sets(*cover, family)) {
-            batch = batch.new_set(set, key, false);
+        for (cover, kind) in Cover::sets(covers, family) {
+            batch = batch.new_set(cover.addresses(kind), kind.key(), false);
         }
         for lease in Door::ALL.map(Door::lease) {
             batch = batch
@@ -146,12 +188,6 @@ fn withdrawing(batch: Batch<'_>, family: Family) -> Batch<'_> {
         }
     };
     batch.new_rule(WITHDRAWN, &[Step::Drop])
-}
-
-fn sets(cover: Cover, family: Family) -> Vec<(&'static str, Key)> {
-    let [v4, v6] = [false, true].map(|v6| cover.addresses(v6));
-    let both = [(v4, Key::Ipv4), (v6, Key::Ipv6)];
-    both[..if family == Family::Arp { 1 } else { 2 }].to_vec()
 }
 
 /// The chain that carries out what a packet asks for, and lets it go no further.
@@ -191,38 +227,69 @@ fn packets<'a>(batch: Batch<'a>, covers: &[Cover]) -> Batch<'a> {
         .new_rule("in", &[Step::CameIn(LOOPBACK), Step::Accept]);
     for flags in BEGINNINGS {
         let begins = [Step::Carries(TCP), Step::Is(Field::Transport(13), flags), Step::Drop];
-        for (set, (protocol, offset, length)) in
-            HUSHED.into_iter().zip([(IPV4, 16, 4), (IPV6, 24, 16)])
-        {
-            let to = Step::In(Field::Network(offset), length, set);
-            let steps = [&[Step::EtherType(protocol), to], begins.as_slice()].concat();
-            batch = batch.new_rule("in", &steps);
+        for (set, kind) in HUSHED.into_iter().zip(Kind::ALL) {
+            batch = batch.new_rule("in", &[to(kind, set).as_slice(), &begins].concat());
         }
     }
     for cover in covers {
         let solicits = Step::Is(Field::Transport(0), &[NEIGHBOUR_SOLICITATION]);
-        let target = Step::In(Field::Transport(8), 16, cover.addresses(true));
-        let decides = Step::Goto(cover.chain());
-        let asks = [Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, target, decides];
-        batch = addressed(batch, "in", (16, 24), *cover).new_rule("in", &asks);
+        batch = addressed(batch, "in", to, *cover);
+        let target = Field::Transport(8);
+        for target in [
+            Step::In(target, 16, cover.addresses(Kind::V6)),
+            Step::InBy(target, cover.addresses(Kind::LinkLocal)),
+        ] {
+            let decides = Step::Goto(cover.chain());
+            let asks = [Step::EtherType(IPV6), Step::Carries(ICMPV6), solicits, target, decides];
+            batch = batch.new_rule("in", &asks);
+        }
     }
     batch = batch
         .new_chain("out", Some((Hook::Postrouting, LAST)))
         .new_rule("out", &[Step::GoesOut(LOOPBACK), Step::Accept]);
     for cover in covers {
-        batch = addressed(batch, "out", (12, 8), *cover);
+        batch = addressed(batch, "out", from, *cover);
     }
     batch
 }
 
-/// Has the cover decide on packets that have its addresses there.
-fn addressed<'a>(batch: Batch<'a>, chain: &str, (v4, v6): (u32, u32), cover: Cover) -> Batch<'a> {
-    let decides = Step::Goto(cover.chain());
-    let v4 = Step::In(Field::Network(v4), 4, cover.addresses(false));
-    let v6 = Step::In(Field::Network(v6), 16, cover.addresses(true));
+/// Has the cover decide on packets that these steps find.
+fn addressed<'a>(
+    mut batch: Batch<'a>,
+    chain: &str,
+    find: impl Fn(Kind, &'static str) -> Vec<Step<'static>>,
+    cover: Cover,
+) -> Batch<'a> {
+    for kind in Kind::ALL {
+        let mut steps = find(kind, cover.addresses(kind));
+        steps.push(Step::Goto(cover.chain()));
+        batch = batch.new_rule(chain, &steps);
+    }
     batch
-        .new_rule(chain, &[Step::EtherType(IPV4), v4, decides])
-        .new_rule(chain, &[Step::EtherType(IPV6), v6, decides])
+}
+
+/// The packet goes to an address in the set.
+fn to(kind: Kind, set: &'static str) -> Vec<Step<'static>> {
+    match kind {
+        Kind::V4 => vec![Step::EtherType(IPV4), Step::In(Field::Network(16), 4, set)],
+        Kind::V6 => vec![Step::EtherType(IPV6), Step::In(Field::Network(24), 16, set)],
+        Kind::LinkLocal => {
+            let to = Field::Network(24);
+            vec![Step::EtherType(IPV6), Step::Is(to, LINK_LOCAL), Step::InBy(to, set)]
+        }
+    }
+}
+
+/// The packet comes from an address in the set.
+fn from(kind: Kind, set: &'static str) -> Vec<Step<'static>> {
+    match kind {
+        Kind::V4 => vec![Step::EtherType(IPV4), Step::In(Field::Network(12), 4, set)],
+        Kind::V6 => vec![Step::EtherType(IPV6), Step::In(Field::Network(8), 16, set)],
+        Kind::LinkLocal => {
+            let from = Field::Network(8);
+            vec![Step::EtherType(IPV6), Step::Is(from, LINK_LOCAL), Step::OutBy(from, set)]
+        }
+    }
 }
 
 /// Who asks for an address, and who is told to have one.
@@ -235,7 +302,7 @@ fn questions<'a>(batch: Batch<'a>, covers: &[Cover], secret: Option<&Secret>) ->
     batch = batch.new_chain("out", Some((Hook::ArpOutput, FIRST)));
     for (chain, offset) in [("in", 24), ("out", 14)] {
         for cover in covers {
-            let address = Step::In(Field::Network(offset), 4, cover.addresses(false));
+            let address = Step::In(Field::Network(offset), 4, cover.addresses(Kind::V4));
             batch = batch.new_rule(chain, &[address, Step::Goto(cover.chain())]);
         }
     }
@@ -245,34 +312,38 @@ fn questions<'a>(batch: Batch<'a>, covers: &[Cover], secret: Option<&Secret>) ->
 /// The sets of connections that shall not begin.
 pub(super) fn hushing(batch: Batch<'_>) -> Batch<'_> {
     let batch = batch.of(Family::Inet);
-    batch.new_set(HUSHED[0], Key::Ipv4, true).new_set(HUSHED[1], Key::Ipv6, true)
+    let sets = HUSHED.into_iter().zip(Kind::ALL);
+    sets.fold(batch, |batch, (set, kind)| batch.new_set(set, kind.key(), true))
 }
 
 /// Adds to a batch what is to be done to each of the sets that these addresses are in.
 pub(super) fn each_set<'a>(
-    addresses: &[(IpAddr, Cover)],
+    addresses: &[(Scoped, Cover)],
     mut batch: Batch<'a>,
     act: impl Fn(Batch<'a>, &str, &[&[u8]]) -> Batch<'a>,
 ) -> Batch<'a> {
-    for (cover, v6) in Cover::ALL.into_iter().flat_map(|cover| [(cover, false), (cover, true)]) {
-        let those =
-            addresses.iter().filter(|(address, of)| *of == cover && address.is_ipv6() == v6);
-        let keys: Vec<Vec<u8>> = those.map(|(address, _)| octets(*address)).collect();
-        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        for family in FAMILIES.into_iter().filter(|family| !(v6 && *family == Family::Arp)) {
+    for family in FAMILIES {
+        for (cover, kind) in Cover::sets(&Cover::ALL, family) {
+            let those =
+                addresses.iter().filter(|(address, of)| *of == cover && Kind::of(address) == kind);
+            let keys: Vec<Vec<u8>> = those.map(|(address, _)| octets(address)).collect();
+            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
             if !keys.is_empty() {
-                batch = act(batch.of(family), cover.addresses(v6), &keys);
+                batch = act(batch.of(family), cover.addresses(kind), &keys);
             }
         }
     }
     batch
 }
 
-pub(super) fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
+/// The element of a set that stands for the address.
+pub(super) fn octets(address: &Scoped) -> Vec<u8> {
+    let mut octets = match address.address() {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
-    }
+    };
+    octets.extend(address.zone().into_iter().flat_map(u32::to_ne_bytes));
+    octets
 }
 
 #[cfg(test)]

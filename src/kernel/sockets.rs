@@ -15,8 +15,10 @@
 //! walk of the kernel's table; IPv4 connections of IPv6 sockets are found too, and told as IPv4.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::links::ip;
+use super::scoped::Scoped;
 use crate::netlink::{Message, append_attribute};
 
 /// Asks for sockets; also the kind of each answer.
@@ -58,6 +60,15 @@ impl Socket {
     /// The address and port here.
     pub(super) fn local(&self) -> Option<(IpAddr, u16)> {
         self.end(0, 4)
+    }
+
+    /// What the address here can mean. A connection to a link-local address knows its link, unless
+    /// its client is elsewhere; then it can be that of any.
+    pub(super) fn scopes(&self) -> Option<RangeInclusive<Scoped>> {
+        let (address, _) = self.local()?;
+        let link = self.identity.get(36..)?.first_chunk().copied().map(u32::from_ne_bytes)?;
+        let last = if link == 0 { u32::MAX } else { link };
+        Some(Scoped::at(address, link)..=Scoped::at(address, last))
     }
 
     /// The address and port of the other side.
@@ -129,6 +140,25 @@ mod tests {
         expected.extend([255; 4]);
         expected.extend([0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
         assert_eq!(filter(&addresses), expected);
+    }
+
+    #[test]
+    fn a_connection_to_a_link_local_address_is_of_its_link() {
+        let mut body = vec![0; 72];
+        body[0] = FAMILY_V6;
+        let gateway: IpAddr = "fe80::1".parse().unwrap();
+        body[8..10].copy_from_slice(&[0xfe, 0x80]);
+        body[23] = 1;
+        let scopes = |body: &[u8]| {
+            let socket = Socket::read(&Message { kind: GET_SOCKETS, sequence: 1, body });
+            socket.unwrap().scopes().unwrap()
+        };
+        body[40..44].copy_from_slice(&3_u32.to_ne_bytes());
+        assert_eq!(scopes(&body), Scoped::at(gateway, 3)..=Scoped::at(gateway, 3));
+        body[40..44].fill(0);
+        let any = scopes(&body);
+        assert!([1, 2, 3].into_iter().all(|link| any.contains(&Scoped::at(gateway, link))));
+        assert!(!any.contains(&Scoped::at("fe80::2".parse().unwrap(), 2)));
     }
 
     #[test]

@@ -51,7 +51,8 @@ fn configuration(interface: Option<String>, addresses: &str) -> Vec<GroupAddress
         |place: Place| if place.address == self::place("p0").address { 24 } else { place.prefix };
     let addresses = places.map(|place| (place.address, written(place))).collect();
     let (name, mode) = ("web".to_owned(), Mode::Availability);
-    vec![GroupAddresses { key: KEY, name, mode, interface, addresses }]
+    let keys = std::collections::BTreeMap::new();
+    vec![GroupAddresses { key: KEY, name, mode, interface, addresses, keys }]
 }
 
 fn place(text: &str) -> Place {

@@ -3,6 +3,7 @@
 use super::stage::{play, play_on};
 
 mod places;
+mod zones;
 
 #[test]
 fn present_is_told_by_events_not_by_answers() {

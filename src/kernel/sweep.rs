@@ -45,7 +45,7 @@ impl Shell {
     /// What bears our mark and is not kept.
     fn marked(&self) -> Result<Vec<Place>, StartError> {
         let observations = watch::dump(self.mark).map_err(StartError::Netlink)?;
-        let goes = |place: &Place| !self.kept.contains(&place.address);
+        let goes = |place: &Place| !self.kept.has(place, &observations);
         Ok(watch::ours(&observations).filter(goes).collect())
     }
 

@@ -10,7 +10,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,7 +20,8 @@ use super::gate::Door;
 use super::holding::release_tables;
 use super::mark::Mark;
 use super::mute::{self, Disguise};
-use super::ruleset::{Cover, FAMILIES, RUNS, Secret, each_set, layout};
+use super::ruleset::{Cover, FAMILIES, Kind, RUNS, Secret, each_set, layout, octets};
+use super::scoped::Scoped;
 use crate::netlink::Conversation;
 use crate::netlink::nftables::{self, Batch, Family, carry_out};
 use crate::netlink::tables::{elements, generation, print};
@@ -74,9 +74,9 @@ pub(super) struct Tables {
     renewable: bool,
     secret: Known,
     mutes: bool,
-    covered: BTreeMap<IpAddr, Cover>,
+    covered: BTreeMap<Scoped, Cover>,
     /// Whatever they are under, another host has these.
-    withdrawn: BTreeSet<IpAddr>,
+    withdrawn: BTreeSet<Scoped>,
     disguises: BTreeMap<u32, Disguise>,
     /// What they look like, from [`print`]; `None` if they could not be built.
     built: Option<[u64; FAMILIES.len()]>,
@@ -128,7 +128,7 @@ impl Tables {
     /// predecessor left; those that it left may cover the same addresses.
     pub(super) fn establish(
         &mut self,
-        covered: BTreeMap<IpAddr, Cover>,
+        covered: BTreeMap<Scoped, Cover>,
         lefts: [Option<Duration>; Door::ALL.len()],
     ) -> io::Result<()> {
         self.covered = covered;
@@ -189,14 +189,14 @@ impl Tables {
     }
 
     /// Everything that is to be in their sets.
-    fn wanted(&self) -> Vec<(IpAddr, Cover)> {
+    fn wanted(&self) -> Vec<(Scoped, Cover)> {
         let withdrawn = self.withdrawn.iter().map(|address| (*address, Cover::Withdrawn));
         self.covered().chain(withdrawn).collect()
     }
 
     /// Makes these the addresses that another host has.
-    pub(super) fn withdraw(&mut self, wanted: &BTreeSet<IpAddr>) -> io::Result<()> {
-        let under = |address: &IpAddr| (*address, Cover::Withdrawn);
+    pub(super) fn withdraw(&mut self, wanted: &BTreeSet<Scoped>) -> io::Result<()> {
+        let under = |address: &Scoped| (*address, Cover::Withdrawn);
         let come: Vec<_> = wanted.difference(&self.withdrawn).map(under).collect();
         let go: Vec<_> = self.withdrawn.difference(wanted).map(under).collect();
         for some in come.chunks(COVERED_AT_ONCE) {
@@ -262,15 +262,12 @@ impl Tables {
         }
         let covered = self.wanted();
         for family in FAMILIES {
-            for (cover, v6) in
-                self.covers().iter().flat_map(|cover| [(cover, false), (cover, true)])
-            {
-                let those = covered.iter().filter(|(address, of)| {
-                    of == cover && address.is_ipv6() == v6 && !(v6 && family == Family::Arp)
-                });
-                let wanted: BTreeSet<Vec<u8>> =
-                    those.map(|(address, _)| super::ruleset::octets(*address)).collect();
-                let set = (self.name.as_str(), cover.addresses(v6));
+            for (cover, kind) in Cover::sets(self.covers(), family) {
+                let those = covered
+                    .iter()
+                    .filter(|(address, of)| *of == cover && Kind::of(address) == kind);
+                let wanted: BTreeSet<Vec<u8>> = those.map(|(address, _)| octets(address)).collect();
+                let set = (self.name.as_str(), cover.addresses(kind));
                 if !wanted.is_empty()
                     && !wanted.is_subset(&elements(&mut self.conversation, family, set)?)
                 {
@@ -303,23 +300,23 @@ impl Tables {
     }
 
     /// What an address is under.
-    pub(super) fn cover_of(&self, address: &IpAddr) -> Option<Cover> {
+    pub(super) fn cover_of(&self, address: &Scoped) -> Option<Cover> {
         self.covered.get(address).copied()
     }
 
     /// Puts addresses under their covers; one that is under another changes over at once.
     pub(super) fn cover(
         &mut self,
-        addresses: impl Iterator<Item = (IpAddr, Cover)>,
+        addresses: impl Iterator<Item = (Scoped, Cover)>,
     ) -> io::Result<()> {
-        let moving: BTreeMap<IpAddr, Cover> =
+        let moving: BTreeMap<Scoped, Cover> =
             addresses.filter(|(address, cover)| self.covered.get(address) != Some(cover)).collect();
-        let moving: Vec<(IpAddr, Cover)> = moving.into_iter().collect();
+        let moving: Vec<(Scoped, Cover)> = moving.into_iter().collect();
         for some in moving.chunks(COVERED_AT_ONCE) {
             let leaving = some.iter().filter_map(|(address, _)| {
                 self.covered.get(address).map(|cover| (*address, *cover))
             });
-            let leaving: Vec<(IpAddr, Cover)> = leaving.collect();
+            let leaving: Vec<(Scoped, Cover)> = leaving.collect();
             self.change(|batch| {
                 let batch = each_set(&leaving, batch, Batch::delete);
                 each_set(some, batch, |batch, set, keys| batch.add(set, keys, None))
@@ -330,9 +327,9 @@ impl Tables {
     }
 
     /// Lets addresses alone that are not here any more.
-    pub(super) fn uncover(&mut self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
-        let covered = |address: &IpAddr| self.covered.get(address).map(|cover| (*address, *cover));
-        let gone: Vec<(IpAddr, Cover)> = addresses.iter().filter_map(covered).collect();
+    pub(super) fn uncover(&mut self, addresses: &BTreeSet<Scoped>) -> io::Result<()> {
+        let covered = |address: &Scoped| self.covered.get(address).map(|cover| (*address, *cover));
+        let gone: Vec<(Scoped, Cover)> = addresses.iter().filter_map(covered).collect();
         for some in gone.chunks(COVERED_AT_ONCE) {
             // What is built anew does not cover them.
             self.covered.retain(|address, _| !some.iter().any(|(gone, _)| gone == address));
@@ -342,7 +339,7 @@ impl Tables {
     }
 
     /// Everything that is covered.
-    pub(super) fn covered(&self) -> impl Iterator<Item = (IpAddr, Cover)> + '_ {
+    pub(super) fn covered(&self) -> impl Iterator<Item = (Scoped, Cover)> + '_ {
         self.covered.iter().map(|(address, cover)| (*address, *cover))
     }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::GroupAddresses;
 use super::renewal::{Lease, Renewal};
+use super::scoped::{Scoped, Zones};
 use crate::protocol::{GroupKey, Ticket};
 
 /// Shared by the threads named above. Held for a few map operations only.
@@ -26,14 +27,16 @@ pub(super) struct Withdrawals(Arc<Mutex<Wanted>>);
 #[derive(Debug, Default)]
 struct Wanted {
     groups: BTreeMap<GroupKey, Vec<IpAddr>>,
+    zones: Zones,
     /// With the order that removes the addresses, once that is given.
-    withdrawn: BTreeMap<GroupKey, (Option<Ticket>, Vec<IpAddr>)>,
+    withdrawn: BTreeMap<GroupKey, (Option<Ticket>, Vec<Scoped>)>,
 }
 
 impl Withdrawals {
-    /// For these groups.
-    pub(super) fn new(groups: &[GroupAddresses]) -> Self {
+    /// For these groups, whose links are in `zones`.
+    pub(super) fn new(groups: &[GroupAddresses], zones: Zones) -> Self {
         let withdrawals = Self::default();
+        withdrawals.wanted_mut().zones = zones;
         withdrawals.regroup(groups);
         withdrawals
     }
@@ -51,7 +54,9 @@ impl Withdrawals {
     pub(super) fn withdraw(&self, group: GroupKey) {
         let mut wanted = self.wanted_mut();
         let ticket = wanted.withdrawn.get(&group).and_then(|(ticket, _)| *ticket);
-        if let Some(addresses) = wanted.groups.get(&group).cloned() {
+        if let Some(addresses) = wanted.groups.get(&group) {
+            let scoped = addresses.iter().filter_map(|it| wanted.zones.scoped(group, *it));
+            let addresses = scoped.collect();
             wanted.withdrawn.insert(group, (ticket, addresses));
         }
     }
@@ -78,7 +83,7 @@ impl Withdrawals {
     }
 
     /// The addresses that are to be withdrawn.
-    pub(super) fn wanted(&self) -> BTreeSet<IpAddr> {
+    pub(super) fn wanted(&self) -> BTreeSet<Scoped> {
         let wanted = self.wanted_mut();
         wanted.withdrawn.values().flat_map(|(_, addresses)| addresses.iter().copied()).collect()
     }
@@ -114,13 +119,19 @@ mod tests {
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
     fn withdrawals() -> Withdrawals {
-        Withdrawals::new(&[GroupAddresses {
+        let groups = [GroupAddresses {
             key: GROUP,
             name: "web".to_owned(),
             mode: Mode::Availability,
             interface: None,
             addresses: vec![(ADDRESS, 32)],
-        }])
+            keys: BTreeMap::new(),
+        }];
+        Withdrawals::new(&groups, Zones::default())
+    }
+
+    fn here() -> BTreeSet<Scoped> {
+        [Scoped::at(ADDRESS, 2)].into()
     }
 
     #[test]
@@ -130,9 +141,9 @@ mod tests {
         assert!(withdrawals.wanted().is_empty(), "an ordinary release");
         withdrawals.withdraw(GROUP);
         withdrawals.release(GROUP, Ticket(2));
-        assert_eq!(withdrawals.wanted(), [ADDRESS].into());
+        assert_eq!(withdrawals.wanted(), here());
         withdrawals.gone(GROUP, Ticket(1));
-        assert_eq!(withdrawals.wanted(), [ADDRESS].into(), "that was an earlier one");
+        assert_eq!(withdrawals.wanted(), here(), "that was an earlier one");
         withdrawals.gone(GROUP, Ticket(2));
         assert!(withdrawals.wanted().is_empty());
     }
@@ -148,10 +159,31 @@ mod tests {
     }
 
     #[test]
+    fn a_link_local_address_is_withdrawn_on_its_own_link() {
+        let (one, other) = (GroupKey(1), GroupKey(2));
+        let gateway: IpAddr = "fe80::1".parse().unwrap();
+        let group = |key| GroupAddresses {
+            key,
+            name: "gateway".to_owned(),
+            mode: Mode::Availability,
+            interface: Some("eth*".to_owned()),
+            addresses: vec![(gateway, 64)],
+            keys: [(gateway, key)].into(),
+        };
+        let zones = Zones::default();
+        let withdrawals = Withdrawals::new(&[group(one), group(other)], zones.clone());
+        zones.replace([((one, gateway), 2), ((other, gateway), 3)].into());
+        withdrawals.withdraw(other);
+        assert_eq!(withdrawals.wanted(), [Scoped::at(gateway, 3)].into());
+        zones.replace([((one, gateway), 2)].into());
+        assert_eq!(withdrawals.wanted(), [Scoped::at(gateway, 3)].into(), "where it was");
+    }
+
+    #[test]
     fn a_group_that_is_not_configured_any_more_stays_withdrawn() {
         let withdrawals = withdrawals();
         withdrawals.withdraw(GROUP);
         withdrawals.regroup(&[]);
-        assert_eq!(withdrawals.wanted(), [ADDRESS].into());
+        assert_eq!(withdrawals.wanted(), here());
     }
 }

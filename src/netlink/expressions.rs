@@ -7,6 +7,8 @@ use super::nftables::{Field, NESTED, Step, attribute, number_attribute, text};
 
 /// Register for values of up to 16 bytes.
 const REGISTER: u32 = 1;
+/// The registers of four bytes; the first is where [`REGISTER`] begins.
+const FIRST: u32 = 8;
 const REGISTER_VERDICT: u32 = 0;
 const DROP: i32 = 0;
 const ACCEPT: i32 = 1;
@@ -37,6 +39,8 @@ pub(super) fn of(step: &Step<'_>) -> Vec<u8> {
         Step::GoesBy(device) => [meta(META_OUTPUT_NAME), equals(&padded(device))].concat(),
         Step::OneIn(some) => [random_below(*some), equals(&[0; 4])].concat(),
         Step::In(field, length, set) => [payload(*field, *length), lookup(set)].concat(),
+        Step::InBy(field, set) => [on_link(*field, META_INPUT), lookup(set)].concat(),
+        Step::OutBy(field, set) => [on_link(*field, META_OUTPUT), lookup(set)].concat(),
         Step::Addressed => [meta(META_PACKET_TYPE), equals(&[PACKET_HOST])].concat(),
         Step::CameIn(device) => [meta(META_INPUT), equals(&device.to_ne_bytes())].concat(),
         Step::GoesOut(device) => [meta(META_OUTPUT), equals(&device.to_ne_bytes())].concat(),
@@ -71,7 +75,11 @@ fn expression(name: &str, data: &[u8]) -> Vec<u8> {
 }
 
 fn meta(what: u32) -> Vec<u8> {
-    expression("meta", &[number_attribute(2, what), number_attribute(1, REGISTER)].concat())
+    meta_to(REGISTER, what)
+}
+
+fn meta_to(register: u32, what: u32) -> Vec<u8> {
+    expression("meta", &[number_attribute(2, what), number_attribute(1, register)].concat())
 }
 
 fn payload(field: Field, length: u32) -> Vec<u8> {
@@ -92,10 +100,13 @@ const fn place(field: Field) -> (u32, u32) {
     }
 }
 
+/// An IPv6 address and the index of a device.
+fn on_link(field: Field, device: u32) -> Vec<u8> {
+    [payload_to(FIRST, field, 16), meta_to(FIRST + 4, device)].concat()
+}
+
 /// Both addresses and both ports, each from a register of its own on.
 fn flow(v6: bool) -> Vec<u8> {
-    // The registers of four bytes; the first is where REGISTER begins.
-    const FIRST: u32 = 8;
     let (source, length) = if v6 { (8, 16) } else { (12, 4) };
     let ports = FIRST + 2 * length / 4;
     [
@@ -196,6 +207,26 @@ mod tests {
         expected.extend(*b"lookup\0\0");
         expected.extend([24, 0, 2, 0x80, 10, 0, 1, 0]);
         expected.extend(*b"lease\0\0\0");
+        expected.extend([8, 0, 2, 0, 0, 0, 0, 1]);
+        assert_eq!(rule, expected);
+    }
+
+    #[test]
+    fn an_address_is_looked_up_with_its_link_by_these_bytes() {
+        let rule = of(&Step::InBy(Field::Network(24), "set"));
+        // To the first register of four bytes from 24 bytes behind the network header on, 16 bytes.
+        let mut expected = vec![52, 0, 1, 0x80, 12, 0, 1, 0];
+        expected.extend(*b"payload\0");
+        expected.extend([36, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 8, 8, 0, 2, 0, 0, 0, 0, 1]);
+        expected.extend([8, 0, 3, 0, 0, 0, 0, 24, 8, 0, 4, 0, 0, 0, 0, 16]);
+        // The index of the input device to the fifth.
+        expected.extend([36, 0, 1, 0x80, 9, 0, 1, 0]);
+        expected.extend(*b"meta\0\0\0\0");
+        expected.extend([20, 0, 2, 0x80, 8, 0, 2, 0, 0, 0, 0, 4, 8, 0, 1, 0, 0, 0, 0, 12]);
+        expected.extend([36, 0, 1, 0x80, 11, 0, 1, 0]);
+        expected.extend(*b"lookup\0\0");
+        expected.extend([20, 0, 2, 0x80, 8, 0, 1, 0]);
+        expected.extend(*b"set\0");
         expected.extend([8, 0, 2, 0, 0, 0, 0, 1]);
         assert_eq!(rule, expected);
     }

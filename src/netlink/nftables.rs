@@ -120,6 +120,8 @@ pub(crate) enum Key {
     Flow4,
     /// The same of `ipv6_addr`.
     Flow6,
+    /// `ipv6_addr . iface_index`.
+    LinkLocal,
 }
 
 impl Key {
@@ -131,6 +133,7 @@ impl Key {
             // Six bits for each type; each value is padded to four bytes.
             Self::Flow4 => (7 << 18 | 7 << 12 | 13 << 6 | 13, 16),
             Self::Flow6 => (8 << 18 | 8 << 12 | 13 << 6 | 13, 40),
+            Self::LinkLocal => (8 << 6 | 20, 20),
         }
     }
 }
@@ -169,6 +172,10 @@ pub(crate) enum Step<'a> {
     OneIn(u32),
     /// So many bytes are an element of the set.
     In(Field, u32, &'a str),
+    /// The IPv6 address there with the device by which the frame came in is one.
+    InBy(Field, &'a str),
+    /// The same with the device by which it goes out.
+    OutBy(Field, &'a str),
     /// This number is an element of the set.
     Holds(&'a str, u32),
     /// It is from now on, for so many milliseconds.

@@ -222,3 +222,22 @@ fn instances_of_other_names_are_the_same_by_vrid_and_interfaces_may_differ() {
     assert!(text.contains("interface = { \"a\" = \"eth0\", \"b\" = \"ens3\" }"), "{text}");
     assert!(told(&import).contains("V1 of a is called V2 at b"), "{}", told(&import));
 }
+
+#[test]
+fn a_link_local_address_is_another_one_on_each_interface() {
+    let instance = |name: &str, interface: &str, id: u8| {
+        format!(
+            "vrrp_instance {name} {{\ninterface {interface}\nvirtual_router_id {id}\n\
+             virtual_ipaddress {{\nfe80::1/64\n}}\n}}\n"
+        )
+    };
+    let file = instance("A", "eth0", 51) + &instance("B", "eth1", 52);
+    let import = import_single(&single(&file), "k=k.conf");
+    let config = parsed(import.text.as_ref().unwrap_or_else(|| panic!("{}", told(&import))));
+    let links: Vec<_> = config.groups.iter().map(|group| group.interface.as_deref()).collect();
+    assert_eq!(links, [Some("eth0"), Some("eth1")]);
+    assert_ne!(config.groups[0].key, config.groups[1].key);
+    let file = instance("A", "eth0", 51) + &instance("B", "eth0", 52);
+    let import = import_single(&single(&file), "k=k.conf");
+    assert!(import.text.is_none() && told(&import).contains("fe80::1 stands in A too"));
+}

@@ -96,6 +96,7 @@ pub(crate) fn group(interface: &str, addresses: &[&str]) -> GroupAddresses {
         mode: Mode::Availability,
         interface: Some(interface.to_owned()).filter(|name| !name.is_empty()),
         addresses,
+        keys: std::collections::BTreeMap::new(),
     }
 }
 

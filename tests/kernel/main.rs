@@ -19,3 +19,4 @@ mod repairs;
 mod speed;
 mod until;
 mod whole_host;
+mod zones;

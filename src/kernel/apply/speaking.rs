@@ -1,8 +1,7 @@
 //! What is said to the neighbourhood, and heard of it, about groups.
 
-use std::net::IpAddr;
-
 use super::super::probe::Tested;
+use super::super::scoped::Scoped;
 use super::Shell;
 use crate::protocol::{GroupKey, Instant, KernelEvent};
 
@@ -10,7 +9,8 @@ impl Shell {
     /// New connections get no answer from now on, and those that are here may end.
     pub(super) fn let_finish(&mut self, group: GroupKey) {
         let held = self.reconciler.announceable(group).unwrap_or_default();
-        let addresses: Vec<IpAddr> = held.into_iter().map(|(_, address)| address).collect();
+        let scoped = held.into_iter().map(|(link, address)| Scoped::at(address, link.index));
+        let addresses: Vec<Scoped> = scoped.collect();
         if self.fence.hush(&addresses) {
             self.closing.spare(addresses);
         }
@@ -66,6 +66,8 @@ impl Shell {
             return;
         }
         self.routes.doubt();
+        self.zones.replace(self.reconciler.zones());
+        self.fence.follow_links(self.reconciler.host());
         if self.fence.no_preserving().is_none() {
             let news = self.handing.keepable_news(&self.reconciler, &self.fence);
             news.into_iter().for_each(|event| (self.events)(event));

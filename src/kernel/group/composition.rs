@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::seats::reseated;
 use super::{Group, Repair, State};
 use crate::kernel::GroupAddresses;
+use crate::kernel::scoped::Scoped;
 use crate::protocol::{GroupKey, Instant};
 
 /// The protocol hears of a new file just after the kernel side and orders what follows from it, at
@@ -30,19 +31,18 @@ impl Group {
         let mut configured = self.whole.clone();
         if let Some(admitted) = &self.admitted {
             configured.addresses.retain(|(address, _)| {
-                let key = GroupKey::from_first_address(*address);
+                let key = self.whole.key_of(*address);
                 key == self.whole.key || admitted.contains(&key)
             });
         }
         if self.configured == configured {
             return false;
         }
-        self.former.extend(self.configured.addresses.iter().map(|(address, _)| *address));
-        for (address, _) in &configured.addresses {
-            self.former.remove(address);
-        }
+        let before: Vec<Scoped> = self.seated().collect();
+        self.former.extend(before);
         self.seats = reseated(&configured, (&self.configured, &self.seats));
         self.configured = configured;
+        self.drop_from_former();
         if let State::Held { ticket, .. } = self.state {
             let repair = Repair::Growing { deadline: now + self.add_timeout() };
             self.state = State::Held { ticket, repair };
@@ -82,8 +82,9 @@ impl Group {
         }
     }
 
-    /// The addresses that are admitted.
-    pub(in crate::kernel) fn configured(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.configured.addresses.iter().map(|(address, _)| *address)
+    /// The addresses that are admitted, and those that were.
+    pub(in crate::kernel) fn known(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let configured = self.configured.addresses.iter().map(|(address, _)| *address);
+        configured.chain(self.former.iter().map(Scoped::address))
     }
 }

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use super::{Group, State};
 use crate::kernel::GroupAddresses;
 use crate::kernel::links::{Carries, Host, Link, Network, Place, Readiness, bits};
+use crate::kernel::scoped::{Scoped, is_link_local};
 use crate::protocol::Attachment;
 
 /// Addresses of a group that are asked about: they are on the same few links and hosts, so that
@@ -153,11 +154,50 @@ impl Group {
     pub(in crate::kernel) fn relocate(&mut self, host: &Host) -> Option<Better> {
         let (here, written) = (self.state != State::Idle, self.plain_until.is_none());
         let mut better = None;
+        let before: Vec<Scoped> =
+            if self.is_zoned() { self.seated().collect() } else { Vec::new() };
         for (address, seat) in self.configured.addresses.iter().zip(&mut self.seats) {
             let found = seat.relocate(*address, &self.configured, host, (here, written));
             better = better.or(found);
         }
+        if self.is_zoned() {
+            self.former.extend(before);
+            self.drop_from_former();
+            let exists = |it: &Scoped| it.zone().is_none_or(|link| host.link(link).is_some());
+            self.former.retain(exists);
+        }
         better
+    }
+
+    /// What has its place now is not one of those that may be left over.
+    pub(super) fn drop_from_former(&mut self) {
+        if self.former.is_empty() {
+            return;
+        }
+        for scoped in self.seated().collect::<Vec<_>>() {
+            self.former.remove(&scoped);
+        }
+    }
+
+    /// Each address as it is looked up; a link-local one without a link is nowhere.
+    pub(in crate::kernel) fn seated(&self) -> impl Iterator<Item = Scoped> + '_ {
+        let seats = self.configured.addresses.iter().zip(&self.seats);
+        seats.filter_map(|((address, _), seat)| Scoped::on(*address, seat.link))
+    }
+
+    /// Whether any of its addresses is of one link.
+    pub(in crate::kernel) fn is_zoned(&self) -> bool {
+        self.configured.addresses.iter().any(|(address, _)| is_link_local(*address))
+    }
+
+    /// Whether this is one of its addresses now.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.configured.addresses.iter().any(|(known, _)| *known == address)
+    }
+
+    /// Its link-local addresses, each with its link.
+    pub(in crate::kernel) fn zones(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
+        self.seated().filter_map(|scoped| Some((scoped.address(), scoped.zone()?)))
     }
 
     /// Each address with the link on which it can be asked who has it, held here or not.
@@ -169,10 +209,10 @@ impl Group {
     }
 
     /// The link on which all its addresses belong, with them, if it is one.
-    pub(in crate::kernel) fn place(&self) -> Option<(u32, Vec<IpAddr>)> {
+    pub(in crate::kernel) fn place(&self) -> Option<(u32, Vec<Scoped>)> {
         let first = self.seats.first()?.link?;
-        let addresses = self.configured.addresses.iter().map(|(address, _)| *address);
-        self.seats.iter().all(|seat| seat.link == Some(first)).then(|| (first, addresses.collect()))
+        let is_one = self.seats.iter().all(|seat| seat.link == Some(first));
+        is_one.then(|| (first, self.seated().collect()))
     }
 
     /// Whether the address belongs on this link.

@@ -6,6 +6,7 @@ use super::Group;
 use crate::kernel::links::{Host, Link, Place, Readiness};
 use crate::kernel::owners::Owners;
 use crate::kernel::reconcile::UnderWay;
+use crate::kernel::scoped::Scoped;
 
 /// How the host differs from the wanted presence of a group.
 #[derive(Debug, Default)]
@@ -44,30 +45,41 @@ impl Group {
     pub(super) fn survey(&self, host: &Host, (under_way, owners): (&UnderWay, &Owners)) -> Survey {
         let mut survey = Survey::default();
         for (address, place, link) in self.places(host) {
-            survey.foreign |= host.places(address).any(|found| {
+            let scoped = Scoped::on(address, link.map(|link| link.index));
+            let places = || scoped.into_iter().flat_map(|scoped| host.places_of(scoped));
+            survey.foreign |= places().any(|found| {
                 let silent = host.link(found.place.link).is_some_and(|link| link.silent);
                 let elsewhere = link.is_none_or(|here| here.index != found.place.link);
                 !(found.ours || silent && elsewhere)
             });
-            let misplaced = host.places(address).filter(|it| it.ours && Some(it.place) != place);
+            let misplaced = places().filter(|it| it.ours && Some(it.place) != place);
             survey.misplaced.extend(misplaced.map(|it| (it.place, false)));
-            survey.add(place.zip(link), address, host, under_way);
+            let here = self.is_here(address, scoped, host);
+            survey.add(place.zip(link), (here, host), under_way);
         }
-        let goes = |it: &&IpAddr| self.until_told.is_none() && !self.is_anothers(**it, owners);
-        for address in self.former.iter().filter(goes) {
-            let ours = host.places(*address).filter(|it| it.ours);
-            survey.misplaced.extend(ours.map(|it| (it.place, true)));
+        let goes = |it: &&Scoped| self.until_told.is_none() && !self.is_anothers(**it, owners);
+        for scoped in self.former.iter().filter(goes) {
+            let ours = host.places_of(*scoped).filter(|it| it.ours);
+            // A link-local address may only have changed its link.
+            let goes = scoped.zone().is_none() || !self.has(scoped.address());
+            survey.misplaced.extend(ours.map(|it| (it.place, goes)));
         }
         survey
+    }
+
+    /// Whether the address is on this host and ours, wherever it is of this group.
+    fn is_here(&self, address: IpAddr, scoped: Option<Scoped>, host: &Host) -> bool {
+        let of_this = |it: &Scoped| Some(*it) == scoped || self.former.contains(it);
+        host.places(address).any(|it| it.ours && of_this(&Scoped::of(&it.place)))
     }
 }
 
 impl Survey {
+    /// Takes in one address, which is `here` or is not, at the place where it belongs.
     fn add(
         &mut self,
         place: Option<(Place, &Link)>,
-        address: IpAddr,
-        host: &Host,
+        (here, host): (bool, &Host),
         under_way: &UnderWay,
     ) {
         let Some((place, link)) = place else {
@@ -86,7 +98,7 @@ impl Survey {
             Some(Readiness::Duplicate) => self.duplicate = true,
             None if link.usable && !kept_out => {
                 self.missing.push(place);
-                self.lost |= !host.places(address).any(|it| it.ours);
+                self.lost |= !here;
             }
             None => {}
         }

@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::{Address, Link, Observation, Place, Readiness};
+use crate::kernel::scoped::Scoped;
 use crate::protocol::{Instant, Remover};
 
 /// Addresses up to febf::/16 never leave their link.
@@ -323,6 +324,11 @@ impl Host {
         let first = Place { address, link: 0, prefix: 0 };
         let last = Place { address, link: u32::MAX, prefix: u8::MAX };
         self.addresses.range(first..=last).map(|(_, address)| address)
+    }
+
+    /// Every place at which the address means this one.
+    pub(in crate::kernel) fn places_of(&self, address: Scoped) -> impl Iterator<Item = &Address> {
+        self.places(address.address()).filter(move |found| address.reaches(found.place.link))
     }
 
     /// The address at exactly this place.

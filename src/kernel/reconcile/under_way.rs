@@ -1,10 +1,10 @@
 //! Changes that were ordered and whose effect has not been seen yet. Pure, part of `reconcile`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::kernel::change::Change;
 use crate::kernel::links::{Observation, Place, Readiness};
+use crate::kernel::scoped::Scoped;
 use crate::protocol::{GroupKey, Instant};
 
 /// A group with fewer changes under way is looked through at every event. With more, that would
@@ -76,17 +76,20 @@ impl UnderWay {
     }
 
     /// Whether a change is under way at any place of the address.
-    pub(in crate::kernel) fn touches(&self, address: IpAddr) -> bool {
+    pub(in crate::kernel) fn touches(&self, address: Scoped) -> bool {
+        self.places_of(address).next().is_some()
+    }
+
+    fn places_of(&self, scoped: Scoped) -> impl Iterator<Item = (&Place, &Ordered)> {
+        let address = scoped.address();
         let first = Place { address, link: 0, prefix: 0 };
         let last = Place { address, link: u32::MAX, prefix: u8::MAX };
-        self.places.range(first..=last).next().is_some()
+        self.places.range(first..=last).filter(move |(place, _)| scoped.reaches(place.link))
     }
 
     /// Whether the address is being added at another place.
     pub(in crate::kernel) fn touches_beside(&self, place: &Place) -> bool {
-        let first = Place { link: 0, prefix: 0, ..*place };
-        let last = Place { link: u32::MAX, prefix: u8::MAX, ..*place };
-        let mut beside = self.places.range(first..=last).filter(|(other, _)| *other != place);
+        let mut beside = self.places_of(Scoped::of(place)).filter(|(other, _)| *other != place);
         beside.any(|(_, ordered)| ordered.adding)
     }
 

@@ -51,6 +51,20 @@ impl GroupKey {
     }
 }
 
+impl GroupKey {
+    /// Derives the key of a link-local address that has the plain key on another link. What tells
+    /// the links apart must be the same text at every node.
+    #[must_use]
+    pub fn of_address_on(address: IpAddr, link: &str) -> Self {
+        let mut bytes = match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        bytes.extend_from_slice(link.as_bytes());
+        Self(hash_bytes(&bytes))
+    }
+}
+
 impl fmt::Display for GroupKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "group-{:016x}", self.0)
