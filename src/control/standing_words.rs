@@ -29,7 +29,8 @@ pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
             "no interface of this host has a network with it: name one with `interface`"
         }
         (Inability::NetworkLost, _) => {
-            "this host has lost its own address, or its route, in the network of it"
+            "this host has lost its own address, or its route, in the network of it, or its link \
+             there carries in one direction at most"
         }
         (Inability::Kernel(Failure::NoInterface), Some(link)) => {
             return format!("its interface {link} does not exist");

@@ -22,6 +22,7 @@ use super::load::{Given, Meter};
 use super::majority::CommonLease;
 use super::orders::ErrandOut;
 use super::ownership::GroupHere;
+use super::paths::Paths;
 use super::peers::Peer;
 use super::preservation::Preservation;
 use super::quorum::Quorum;
@@ -59,6 +60,7 @@ pub struct Node {
     pub(super) sensed: BTreeMap<NodeId, Instant>,
     pub(super) support: Support,
     pub(super) reach: ReachTest,
+    pub(super) paths: Paths,
     pub(super) heartbeat_due: Instant,
 
     pub(super) claims: ReplicatedClaims,
@@ -135,6 +137,7 @@ impl Node {
             sensed: BTreeMap::new(),
             support: Support::ALONE,
             reach: ReachTest::default(),
+            paths: Paths::default(),
             heartbeat_due: now,
             claims: ReplicatedClaims::new(configuration.incarnation),
             groups: BTreeMap::new(),
@@ -215,6 +218,11 @@ impl Node {
                     self.listen(from, received_at, message);
                 }
             }
+            Event::HeardOn { from, path, received_at } => {
+                if self.peers.contains_key(&from) {
+                    self.paths.heard(from, path, received_at.min(self.env.now));
+                }
+            }
             Event::Sensed { from } => self.sensed(from),
             Event::Kernel(event) => self.on_kernel(event),
             Event::Ordered { ticket, order } => self.ordered_here(ticket, order),
@@ -278,6 +286,7 @@ impl Node {
         self.pursue_errands();
         self.revise_inabilities();
         if self.env.now >= self.heartbeat_due {
+            self.revise_paths();
             self.heartbeat_due = self.env.now + self.env.configuration.timing.heartbeat;
             self.beat(false);
         }

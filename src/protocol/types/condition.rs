@@ -55,7 +55,8 @@ pub enum Inability {
     LinkDown,
     /// No interface of the host has a network with an address of it, and the file names none.
     NoNetwork,
-    /// The host has lost its own address, or its route, in the network of the group.
+    /// The host has lost its own address, or its route, in the network of the group, or its link
+    /// there carries in one direction at most.
     NetworkLost,
     /// The kernel refused.
     Kernel(Failure),

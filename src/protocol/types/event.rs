@@ -30,6 +30,16 @@ pub enum Event {
         /// What.
         message: Message,
     },
+    /// A copy of something that a peer said came on one of several paths: each says everything, and
+    /// the first copy that comes is [`Event::Heard`], before this.
+    HeardOn {
+        /// Who.
+        from: NodeId,
+        /// The place of the path among those of this node.
+        path: u8,
+        /// When the kernel received it.
+        received_at: Instant,
+    },
     /// Something came that was sealed under the cluster's key, by a life of this node that has not
     /// shown to be the present one. Nothing that it says is known.
     Sensed {
@@ -109,7 +119,7 @@ pub enum Attachment {
     #[default]
     Attached,
     /// It had an address of its own there, or a route, and has lost it for longer than a client of
-    /// DHCP takes to put it back.
+    /// DHCP takes to put it back; or its link there carries in one direction at most.
     Lost,
     /// No interface of it is known for an address, and the file names none.
     Unknown,
