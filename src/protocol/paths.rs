@@ -278,10 +278,6 @@ mod tests {
     const UNHEARD: PathReport = PathReport { receiver: false, others: true };
     const UNHEARD_ALONE: PathReport = PathReport { receiver: false, others: false };
 
-    fn at(milli: u64) -> Instant {
-        Instant::from_millis(10_000 + milli)
-    }
-
     fn living(nodes: &[u32]) -> Vec<Living> {
         let living = |node: &u32| Living { node: NodeId(*node), lease: LEASE, acts: true };
         nodes.iter().map(living).collect()
