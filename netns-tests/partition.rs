@@ -1,5 +1,6 @@
 //! Nodes that do not hear each other although all of them run.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use buoy::lab::clock;
@@ -10,6 +11,7 @@ use buoy::lab::plan::{Shape, vip};
 use nix::sys::signal::Signal;
 
 use crate::Outcome;
+use crate::fence::nft;
 use crate::runner::Test;
 use crate::scene::{PLANNED_OUTAGE_MAX, SOON, Scene, with, with_unstarted};
 use crate::until::{throughout, until};
@@ -19,6 +21,11 @@ pub(crate) const TESTS: &[Test] = &[
     ("deaf_owner", deaf_owner),
     ("mute_owner", mute_owner),
     ("owner_deaf_on_the_clients_network", owner_deaf_on_the_clients_network),
+    ("owner_not_heard_on_the_clients_network", owner_not_heard_on_the_clients_network),
+    (
+        "owner_that_cannot_send_ip_on_the_clients_network",
+        owner_that_cannot_send_ip_on_the_clients_network,
+    ),
     ("deaf_node_of_a_pair_where_nobody_answers_echo_requests", deaf_node_of_a_pair),
     ("split_and_heal", split_and_heal),
     ("everybody_alone_and_healed", everybody_alone_and_healed),
@@ -47,16 +54,57 @@ fn mute_owner() -> Outcome {
 /// With two heartbeat networks nothing reaches the owner on that of the clients. Its peers live on the
 /// other one; the host that used to answer there does not.
 fn owner_deaf_on_the_clients_network() -> Outcome {
-    with(&Shape { paths: 2, ..Shape::default() }, |scene| {
-        let victim = scene.owner(vip(100))?;
-        scene.cluster.network.cut(victim, 0, Direction::ToHost)?;
-        until("the others serve everything", SOON, || match scene.owned_by(victim).as_slice() {
-            [] => Ok(()),
-            still => Err(format!("{still:?} are answered by the cut node")),
+    for nodes in [2, 3] {
+        one_way_on_the_clients_network(nodes, |scene, victim| {
+            Ok(scene.cluster.network.cut(victim, 0, Direction::ToHost)?)
         })?;
+    }
+    Ok(())
+}
+
+/// With two heartbeat networks nothing that the owner sends on that of the clients arrives; it hears
+/// its peers on both. They report that they hear it on the other one only.
+fn owner_not_heard_on_the_clients_network() -> Outcome {
+    for nodes in [2, 3] {
+        one_way_on_the_clients_network(nodes, |scene, victim| {
+            Ok(scene.cluster.network.cut(victim, 0, Direction::FromHost)?)
+        })?;
+    }
+    Ok(())
+}
+
+/// The same by a packet filter on the owner, which drops all IPv4 and IPv6 that would go out there. Its
+/// ARP and neighbour discovery are answered; so it must not be ARP that is asked.
+fn owner_that_cannot_send_ip_on_the_clients_network() -> Outcome {
+    one_way_on_the_clients_network(3, |scene, victim| {
+        // Packet filters see no ARP; of ICMPv6 neighbour discovery is left alone.
+        let rules = "add table inet lab-cut
+            add chain inet lab-cut out { type filter hook output priority 0; }
+            add rule inet lab-cut out oifname eth0 meta l4proto != ipv6-icmp drop
+            add rule inet lab-cut out oifname eth0 icmpv6 type { echo-request, echo-reply } drop";
+        nft(scene, victim, rules)
+    })
+}
+
+/// The fault begins: the others serve everything, and the owner has nothing for as long as it lasts.
+fn one_way_on_the_clients_network(
+    nodes: u8,
+    begin: impl Fn(&mut Scene, usize) -> Outcome,
+) -> Outcome {
+    with(&Shape { nodes, paths: 2, ..Shape::default() }, |scene| {
+        let victim = scene.owner(vip(100))?;
+        begin(scene, victim)?;
+        let has_nothing = |scene: &Scene| {
+            let holds = |vip: &&IpAddr| scene.cluster.watch.holders(**vip).contains(&victim);
+            let held = scene.served.iter().find(holds);
+            held.map_or(Ok(()), |vip| Err(format!("the cut node has {vip}")))
+        };
+        until("the cut node has let go", SOON, || has_nothing(scene))?;
         scene.served_by_others(victim)?;
-        scene.sees((victim + 1) % 3, victim, "up")?;
+        throughout("the cut node serves nothing", CUT, || has_nothing(scene))?;
+        scene.sees((victim + 1) % usize::from(nodes), victim, "up")?;
         scene.cluster.network.heal()?;
+        nft(scene, victim, "add table inet lab-cut; delete table inet lab-cut")?;
         scene.back(victim)
     })
 }

@@ -258,6 +258,7 @@ const MACHINES: &[Machine] = &[
     Machine { name: "group", names: &["types"] },
     Machine { name: "kernel_work", names: &["types", "env", "group"] },
     Machine { name: "preservation", names: &["types", "env", "group"] },
+    Machine { name: "paths", names: &["types", "env"] },
 ];
 
 /// Fewer files than this were not read from the right place.

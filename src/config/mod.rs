@@ -248,6 +248,7 @@ impl Config {
             nodes: self.nodes.iter().map(member).collect(),
             groups: groups.collect(),
             load_aware: self.load_aware,
+            paths: name.map_or(1, |node| u8::try_from(node.addresses.len()).unwrap_or(1)),
             timing: self.timing,
             drain_timeout: self.drain_timeout,
             preserve: self.preserve,

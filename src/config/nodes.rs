@@ -16,7 +16,7 @@ use super::pools::suggestion;
 use super::timing::count;
 
 /// Heartbeat paths; two are usual, and each costs a socket and a datagram per peer and beat.
-pub const PATHS_MAX: usize = 8;
+pub const PATHS_MAX: usize = crate::protocol::PATHS_MAX;
 /// Most weight a node may have, and the least is 1.
 const WEIGHT: (u16, u16) = (1, 1000);
 /// Longest name of a cluster, node, pool or group.

@@ -28,7 +28,8 @@ pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
             "no interface of this host is in its network: name one with `interface`"
         }
         (Inability::NetworkLost, _) => {
-            "this host has lost its own address or its route in that network"
+            "this host has lost its own address or its route in that network, or its link there \
+             carries in one direction at most"
         }
         (Inability::Kernel(Failure::NoInterface), Some(link)) => {
             return format!("its interface {link} does not exist");

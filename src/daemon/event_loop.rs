@@ -29,7 +29,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::clock;
 use super::inbox::{Inbox, Input, Reconfiguration, Request, Unchanged};
 use super::lateness::Lateness;
-use super::path_watch::PathWatch;
 use super::realtime;
 use super::refused::{Obstacle, Refused};
 use super::state_file::Estate;
@@ -40,7 +39,7 @@ use super::will::Farewell;
 use crate::kernel::{Door, GroupAddresses};
 use crate::protocol::{
     Action, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour, Node, NodeId,
-    Outside, Report, Status, Ticket, VoterRecord,
+    Outside, PathFault, Report, Status, Ticket, VoterRecord,
 };
 use crate::transport::{Counters, Path, Transport};
 use crate::wire::{RefusedDatagram, Sessions};
@@ -88,8 +87,8 @@ pub(crate) trait KernelOrders: Send + 'static {
     fn test_reach(&self);
     /// Tell each known neighbour where the group is.
     fn correct(&self, group: GroupKey, epoch: Epoch);
-    /// No peer is heard on these addresses of this host, while peers are heard elsewhere.
-    fn unheard(&self, addresses: Vec<IpAddr>);
+    /// Test the links with these addresses of this host, and no others.
+    fn doubt(&self, addresses: Vec<(IpAddr, PathFault)>);
 }
 
 /// Something worth telling people, on its way to the main thread.
@@ -186,7 +185,6 @@ pub(crate) struct EventLoop<K> {
     lateness: Lateness,
     turn_began: Instant,
     pub(super) refused: Refused,
-    pub(super) path_watch: PathWatch,
     sealed: Vec<u8>,
     inputs_left: bool,
     ended: bool,
@@ -223,7 +221,6 @@ impl<K: KernelOrders> EventLoop<K> {
             lateness: Lateness::new(now),
             turn_began: now,
             refused: Refused::default(),
-            path_watch: PathWatch::default(),
             sealed: Vec::new(),
             inputs_left: false,
             ended: false,
@@ -453,6 +450,7 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::OpenGate { group, ticket } => self.tell(Told::Gate { group, ticket }),
             Action::LetFinish { group } => self.kernel.let_finish(group),
             Action::TestReach => self.kernel.test_reach(),
+            Action::DoubtPaths(doubted) => self.doubt_paths(&doubted),
             Action::Answer { ticket, outcome } => self.orders.answer(ticket, outcome),
             Action::Report(report) => self.tell(Told::Report { at: clock::wall(), report }),
             Action::Named { node, name } => self.tell(Told::Named { node, name }),

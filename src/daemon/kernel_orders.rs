@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::event_loop::KernelOrders;
 use crate::kernel::{self, Kernel};
-use crate::protocol::{Connection, Epoch, GroupKey, HardwareAddress, Neighbour, NodeId, Ticket};
+use crate::protocol::{
+    Connection, Epoch, GroupKey, HardwareAddress, Neighbour, NodeId, PathFault, Ticket,
+};
 
 impl KernelOrders for Arc<Kernel> {
     fn reconfigure(&self, groups: Vec<kernel::GroupAddresses>, peer_addresses: Vec<IpAddr>) {
@@ -54,8 +56,8 @@ impl KernelOrders for Arc<Kernel> {
         Kernel::correct(self, group, epoch);
     }
 
-    fn unheard(&self, addresses: Vec<IpAddr>) {
-        Kernel::unheard(self, addresses);
+    fn doubt(&self, addresses: Vec<(IpAddr, PathFault)>) {
+        Kernel::doubt(self, addresses);
     }
 
     fn acquaint(&self, from: NodeId, hosts: Vec<Neighbour>) {

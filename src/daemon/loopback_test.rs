@@ -20,8 +20,8 @@ use super::voices::Voices;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{
     Configuration, Connection, Epoch, Event, Group, GroupKey, HardwareAddress, Incarnation,
-    KernelEvent, LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PoolId, Reach, Refusal,
-    SoftwareVersion, Strategy, Ticket, Timing,
+    KernelEvent, LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PathFault, PoolId,
+    Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -75,7 +75,7 @@ impl KernelOrders for Obedient {
     fn forward(&self, _group: GroupKey, _to: Option<HardwareAddress>) {}
     fn announce(&self, _group: GroupKey) {}
     fn correct(&self, _group: GroupKey, _epoch: Epoch) {}
-    fn unheard(&self, _addresses: Vec<IpAddr>) {}
+    fn doubt(&self, _addresses: Vec<(IpAddr, PathFault)>) {}
 
     fn probe(&self, _group: GroupKey) {}
     fn verify(&self, _group: GroupKey, _epoch: Epoch, _before: Option<NodeId>) {}
@@ -179,6 +179,7 @@ fn configuration(me: NodeId) -> Configuration {
         groups: [(GROUP, group)].into(),
         load_aware: false,
         timing: Timing { heartbeat: Duration::from_millis(50), misses: 10, ..Timing::LAN },
+        paths: 1,
         drain_timeout: Duration::ZERO,
         preserve: None,
         draining: false,

@@ -38,7 +38,6 @@ mod lease;
 mod local_words;
 #[cfg(test)]
 mod loopback_test;
-mod path_watch;
 mod predecessor;
 mod realtime;
 mod reception;

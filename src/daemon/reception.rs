@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::clock;
 use super::event_loop::{DATAGRAMS_PER_TURN, EventLoop, KernelOrders, Told};
-use crate::protocol::{Event, Instant, NodeId};
+use crate::protocol::{Event, NodeId, PathFault};
 use crate::transport::Received;
 use crate::wire::{Opened, RefusedDatagram, Sessions};
 
@@ -24,6 +24,11 @@ impl<K: KernelOrders> EventLoop<K> {
         let (now, wall_now) = (clock::now(), clock::wall());
         let mut arrived = Arrived::default();
         let (sessions, refused) = (&mut self.sessions, &mut self.refused);
+        let several = self.transport.locals().nth(1).is_some();
+        let on = |from, path, received_at| {
+            let path = u8::try_from(path).ok().filter(|_| several)?;
+            Some(Event::HeardOn { from, path, received_at })
+        };
         self.transport.receive(DATAGRAMS_PER_TURN, |received| {
             let Received { datagram, kernel_time, from: address, known, path } = received;
             match sessions.open(now, datagram) {
@@ -32,6 +37,7 @@ impl<K: KernelOrders> EventLoop<K> {
                     refused.opened(from);
                     arrived.heard.push((from, path, address));
                     arrived.events.push(Event::Heard { from, incarnation, received_at, message });
+                    arrived.events.extend(on(from, path, received_at));
                 }
                 Opened::Reply { to, datagram, sensed } => {
                     arrived.replies.push((to, datagram, (path, address)));
@@ -39,6 +45,11 @@ impl<K: KernelOrders> EventLoop<K> {
                 }
                 Opened::Consumed => {}
                 Opened::Refused(reason) => {
+                    if several && reason == RefusedDatagram::Duplicate {
+                        let received_at = clock::received_at(now, wall_now, kernel_time);
+                        let from = sessions.copy_from(datagram);
+                        arrived.events.extend(from.and_then(|from| on(from, path, received_at)));
+                    }
                     let named = Sessions::named_source(datagram);
                     let named = named.filter(|node| sessions.is_listed(*node));
                     refused.note(now, reason, (named, address.ip()), known);
@@ -48,7 +59,6 @@ impl<K: KernelOrders> EventLoop<K> {
                 }
             }
         });
-        self.watch_paths(&arrived, now);
         self.act_on(arrived);
         if let Some(by) = self.sessions.take_twin()
             && self.refused.twin(now, by)
@@ -60,19 +70,11 @@ impl<K: KernelOrders> EventLoop<K> {
         }
     }
 
-    /// Tells the kernel side on which paths no peer is heard while peers are heard on others.
-    fn watch_paths(&mut self, arrived: &Arrived, now: Instant) {
-        for (_, path, _) in &arrived.heard {
-            if let Some(local) = self.transport.local(*path) {
-                self.path_watch.heard(local.ip(), now);
-            }
-        }
-        // After a stop of this process the datagrams of one path are read before those of another.
-        let Some(after) = self.node.lease().filter(|_| !arrived.heard.is_empty()) else { return };
-        self.path_watch.retain(|address| self.transport.is_local(address));
-        if let Some(silent) = self.path_watch.changed(now, after) {
-            self.kernel.unheard(silent);
-        }
+    /// Has the links tested that these paths are on.
+    pub(super) fn doubt_paths(&self, doubted: &[(u8, PathFault)]) {
+        let local = |path: u8| Some(self.transport.local(usize::from(path))?.ip());
+        let addresses = doubted.iter().filter_map(|(path, fault)| Some((local(*path)?, *fault)));
+        self.kernel.doubt(addresses.collect());
     }
 
     fn act_on(&mut self, arrived: Arrived) {

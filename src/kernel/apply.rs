@@ -281,7 +281,7 @@ impl Shell {
             Order::Tickle(group) => self.connections.tickle(group),
             Order::Tell(event) => self.tell(event),
             Order::Verify(wish) => self.verifier.begin(wish, &self.reconciler, now),
-            Order::Unheard(addresses) => self.deafness.suspect(addresses),
+            Order::Doubt(addresses) => self.deafness.doubt(addresses),
             Order::Correct(wish) => self.verifier.correct(wish, &self.reconciler, now),
             Order::Acquaint(from, hosts) => {
                 self.counters.neighbour_lists.add(1);

@@ -1,132 +1,192 @@
-//! Links on which this host hears nobody, although it hears its peers on others.
+//! Links that carry in one direction only, or not at all, although they are up.
 //!
-//! The protocol thread tells on which addresses of this host no peer is heard while peers are heard
-//! elsewhere. The links with these addresses are tested: hosts outside the cluster that are reached
-//! through them, and that have answered before, are asked again and again. A link is *deaf* while
-//! none of them answers; where nobody ever did nothing is known, and it is not. Of a deaf link the
-//! network counts as lost (`group/footing`), which the protocol follows as any other loss.
+//! The protocol says on which addresses of this host peers are not heard, or do not hear this host,
+//! while they hear each other elsewhere. The links with these addresses are tested: hosts outside
+//! the cluster that are reached through them, and that have answered before, are asked again and
+//! again; an answer has passed the link in both directions. A link is *deaf* while none of them
+//! answers; one for which that has lasted, until they have answered [`RECOVERED`] times in a row.
+//! Where none ever did nothing is known, and it is not; unless the peers there hear each other, so
+//! that only what this host sends is lost. Of a deaf link the network counts as lost
+//! (`group/footing`), which the protocol follows as any other loss.
 //!
 //! ```text
-//!                     peers are silent there          nobody answers
-//!   hears ---------------------------------> suspected -----------> deaf
-//!     ^                                          |  ^                |
-//!     +------------ peers are heard -------------+  +-- an answer ---+
+//!                    the path is in doubt            no answer
+//!   carries ---------------------------> doubted ---------------> deaf
+//!     ^                                   |  ^                     |
+//!     +------------ no doubt -------------+  +--- answers again ---+
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::links::Host;
+use super::links::{Address, Host};
 use super::{Kernel, Order};
-use crate::protocol::{Instant, Reach};
+use crate::protocol::{Instant, PathFault, Reach};
 
 /// Between two tests: a host that is back is noticed within this.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Tests in a row that are answered before a deaf link is taken to carry again, in a second: of a
+/// link that loses nearly all one is, now and then.
+const RECOVERED: u8 = 5;
+/// So many tests without an answer have lasted: as long as the loss of a network must before it is
+/// told (`group/footing`). What ends sooner ends with the first answer.
+const LASTED: u8 = 3;
+
+/// How a deaf link has been tested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tests {
+    /// Without an answer, since it is deaf.
+    silent: u8,
+    /// Answered, since the last of those.
+    answered: u8,
+}
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Deafness {
-    /// Where no peer is heard.
-    unheard: Vec<IpAddr>,
-    deaf: BTreeSet<u32>,
+    /// Addresses of this host that are in doubt.
+    doubted: Vec<(IpAddr, PathFault)>,
+    deaf: BTreeMap<u32, Tests>,
     test_at: Instant,
 }
 
 impl Kernel {
-    /// Tests the links with these addresses of this host: no peer is heard there.
-    pub fn unheard(&self, addresses: Vec<IpAddr>) {
-        self.order(Order::Unheard(addresses));
+    /// Tests the links with these addresses of this host, and no others.
+    pub fn doubt(&self, addresses: Vec<(IpAddr, PathFault)>) {
+        self.order(Order::Doubt(addresses));
     }
 }
 
 impl Deafness {
-    /// No peer is heard on these addresses of this host, while peers are heard elsewhere.
-    pub(super) fn suspect(&mut self, unheard: Vec<IpAddr>) {
-        self.unheard = unheard;
+    /// These addresses of this host are in doubt from now on, and no others.
+    pub(super) fn doubt(&mut self, addresses: Vec<(IpAddr, PathFault)>) {
+        self.doubted = addresses;
     }
 
-    fn suspected(&self, host: &Host) -> BTreeSet<u32> {
-        let there = |address: &IpAddr| self.unheard.contains(address);
-        let addresses = host.addresses().filter(|it| !it.ours && there(&it.place.address));
-        addresses.map(|it| it.place.link).collect()
+    /// The links in doubt, each with whether peers there hear each other.
+    fn suspected(&self, host: &Host) -> BTreeMap<u32, bool> {
+        let mut links = BTreeMap::new();
+        for (address, fault) in &self.doubted {
+            let is_there = |it: &&_| is_own(it, *address);
+            for link in host.addresses().filter(is_there).map(|it| it.place.link) {
+                let heard = *fault == PathFault::Unheard { others_heard: true };
+                *links.entry(link).or_insert(false) |= heard;
+            }
+        }
+        links
     }
 
     /// The links to be tested now.
     pub(super) fn due(&mut self, host: &Host, now: Instant) -> BTreeSet<u32> {
-        if self.unheard.is_empty() || now < self.test_at {
+        if self.doubted.is_empty() || now < self.test_at {
             return BTreeSet::new();
         }
         self.test_at = now + PAUSE;
-        self.suspected(host)
+        self.suspected(host).into_keys().collect()
     }
 
     /// When [`Deafness::due`] has to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.unheard.is_empty()).then_some(self.test_at)
+        (!self.doubted.is_empty()).then_some(self.test_at)
     }
 
     /// Takes in the outcome of a test.
     pub(super) fn tested(&mut self, link: u32, reach: Reach, host: &Host) {
-        let changed = match reach {
-            Reach::Silent => self.deaf.insert(link),
-            Reach::Answered | Reach::NobodyToAsk => self.deaf.remove(&link),
+        let others_heard = self.suspected(host).get(&link).copied().unwrap_or(false);
+        let was = self.deaf.contains_key(&link);
+        let tests = self.deaf.get(&link).copied().unwrap_or_default();
+        let silent = Tests { silent: tests.silent.saturating_add(1), answered: 0 };
+        let answered = Tests { answered: tests.answered.saturating_add(1), ..tests };
+        let recovers = tests.silent >= LASTED && answered.answered < RECOVERED;
+        let deaf = match reach {
+            Reach::Silent => Some(silent),
+            Reach::NobodyToAsk => others_heard.then_some(silent),
+            Reach::Answered => recovers.then_some(answered),
         };
-        if changed {
-            let name = host.link(link).map_or("", |link| link.name.as_str());
-            if self.deaf.contains(&link) {
-                tracing::warn!(
-                    link = name,
-                    "this host receives nothing on a link, neither from peers nor from other \
-                     hosts; its groups move to other nodes until it does"
-                );
-            } else {
-                tracing::info!(link = name, "other hosts are heard on the link again");
+        match deaf {
+            Some(tests) => self.deaf.insert(link, tests),
+            None => self.deaf.remove(&link),
+        };
+        let name = host.link(link).map_or("", |link| link.name.as_str());
+        match (was, self.deaf.contains_key(&link)) {
+            (false, true) => tracing::warn!(
+                link = name,
+                "a link of this host carries in one direction at most: peers are not heard there, \
+                 or do not hear this host, and no other host answers; its groups move to other nodes"
+            ),
+            (true, false) => {
+                tracing::info!(link = name, "the link carries in both directions again")
             }
+            (true, true) | (false, false) => {}
         }
     }
 
     /// The links that are deaf.
     pub(super) fn links(&mut self, host: &Host) -> BTreeSet<u32> {
         let suspected = self.suspected(host);
-        self.deaf.retain(|link| suspected.contains(link));
-        self.deaf.clone()
+        self.deaf.retain(|link, _| suspected.contains_key(link));
+        self.deaf.keys().copied().collect()
     }
+}
+
+fn is_own(it: &Address, address: IpAddr) -> bool {
+    !it.ours && it.place.address == address
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::links::{Address, Observation, Place, Readiness};
+    use super::super::links::{Observation, Place, Readiness};
     use super::*;
 
     const LINK: u32 = 3;
 
-    #[test]
-    fn a_link_is_deaf_while_no_peer_and_nobody_else_is_heard_there() {
+    fn host(address: IpAddr, prefix: u8) -> Host {
         let mut host = Host::default();
-        let address: IpAddr = [10, 0, 0, 1].into();
-        let place = Place { address, link: LINK, prefix: 24 };
+        let place = Place { address, link: LINK, prefix };
         let readiness = Readiness::Ready;
-        let address_there =
-            Address { place, network: address, ours: false, readiness, primary: true };
-        host.observe(Observation::Address(address_there));
-        let mut deafness = Deafness::default();
-        let none = BTreeSet::new();
-        assert_eq!(deafness.due(&host, Instant::START), none);
-        deafness.suspect(vec![address]);
-        assert_eq!(deafness.due(&host, Instant::START), [LINK].into());
-        assert_eq!(deafness.due(&host, Instant::from_millis(199)), none, "paced");
-        assert_eq!(deafness.links(&host), none, "not tested yet");
-        for (reach, deaf) in [
-            (Reach::NobodyToAsk, false),
-            (Reach::Silent, true),
-            (Reach::Answered, false),
-            (Reach::Silent, true),
-        ] {
-            deafness.tested(LINK, reach, &host);
-            assert_eq!(!deafness.links(&host).is_empty(), deaf, "{reach:?}");
+        let there = Address { place, network: address, ours: false, readiness, primary: true };
+        host.observe(Observation::Address(there));
+        host
+    }
+
+    #[test]
+    fn a_link_is_deaf_while_it_is_in_doubt_and_no_host_answers_there() {
+        use Reach::{Answered, NobodyToAsk, Silent};
+        let silent = PathFault::Silent;
+        let [heard, unheard] =
+            [true, false].map(|others_heard| PathFault::Unheard { others_heard });
+        let (lasted, recovering) = ([(Silent, true); 3], [(Answered, true); 4]);
+        let then = |after| [&lasted[..], &recovering, &[after]].concat();
+        let table = [
+            (silent, vec![(NobodyToAsk, false), (Answered, false), (Silent, true)]),
+            (unheard, vec![(NobodyToAsk, false), (Answered, false), (Silent, true)]),
+            (heard, vec![(Answered, false), (NobodyToAsk, true), (NobodyToAsk, true)]),
+            (heard, vec![(Silent, true), (Silent, true), (Answered, false)]),
+            (silent, then((Answered, false))),
+            (heard, then((Silent, true))),
+            (heard, then((NobodyToAsk, true))),
+            (silent, then((NobodyToAsk, false))),
+            (silent, vec![(Silent, true), (NobodyToAsk, false)]),
+        ];
+        let v4: IpAddr = [10, 0, 0, 1].into();
+        let v6: IpAddr = [0xfd77, 0, 0, 0, 0, 0, 0, 1].into();
+        for (address, prefix) in [(v4, 24), (v6, 64)] {
+            let host = host(address, prefix);
+            for (fault, tests) in &table {
+                let mut deafness = Deafness::default();
+                assert_eq!(deafness.due(&host, Instant::START), BTreeSet::new());
+                deafness.doubt(vec![(address, *fault)]);
+                assert_eq!(deafness.due(&host, Instant::START), [LINK].into());
+                assert!(deafness.due(&host, Instant::from_millis(199)).is_empty(), "paced");
+                assert!(deafness.links(&host).is_empty(), "not tested yet");
+                for (reach, deaf) in tests {
+                    deafness.tested(LINK, *reach, &host);
+                    assert_eq!(!deafness.links(&host).is_empty(), *deaf, "{fault:?} {tests:?}");
+                }
+                deafness.doubt(Vec::new());
+                assert!(deafness.links(&host).is_empty() && deafness.deadline().is_none());
+            }
         }
-        deafness.suspect(Vec::new());
-        assert_eq!((deafness.links(&host), deafness.deadline()), (none, None), "peers are heard");
     }
 }

@@ -112,8 +112,8 @@ pub use self::tables::remove_gate;
 use self::verify::Wish;
 use self::withdrawals::Withdrawals;
 use crate::protocol::{
-    Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Mode, Neighbour, NodeId, Remover,
-    Ticket,
+    Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Mode, Neighbour, NodeId, PathFault,
+    Remover, Ticket,
 };
 
 /// A group as the kernel thread knows it.
@@ -246,7 +246,7 @@ enum Order {
     Probe(GroupKey),
     Verify(Wish),
     Correct(Wish),
-    Unheard(Vec<IpAddr>),
+    Doubt(Vec<(IpAddr, PathFault)>),
     Acquaint(NodeId, Vec<Neighbour>),
     TestReach,
     RouterSeats(Vec<GroupKey>, oneshot::Sender<BTreeMap<GroupKey, RouterSeats>>),

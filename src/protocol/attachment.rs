@@ -1,17 +1,22 @@
 //! Links and networks of the groups at this node: what comes and goes of them, and what follows.
 //!
 //! A group is let go when its link is down. So it is when the host has lost the network of it while
-//! the link is up (its own address was removed, the lease of DHCP was lost), if any other node was
-//! heard lately: neighbours outside of the network cannot be answered, and a host that has lost its
-//! own address mostly hears no other node by then. With nobody to take the group it goes on
-//! serving.
+//! the link is up (its own address was removed, the lease of DHCP was lost, the link carries in one
+//! direction only), if another node was heard lately that has not said that it cannot hold the group
+//! either: neighbours outside of the network cannot be answered, and a host that has lost its
+//! own address mostly hears no other node by then. While no other node is better off it goes on
+//! serving, and takes what is vacant: a fault common to all moves nothing.
 
 use std::time::Duration;
 
 use super::group::{Holding, Purpose};
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::types::{Attachment, GroupKey, Inability, NodePhase, Report, Rule};
+use super::paths::Living;
+use super::peers::Peer;
+use super::types::{
+    Attachment, GroupKey, Inability, NodeId, NodePhase, PathReport, Report, Rule, Verdict,
+};
 
 /// Whoever was heard within this, besides the time of detection, is expected to take what a node
 /// lets go that has lost the network of it: longer than the kernel side waits before it tells the
@@ -33,15 +38,17 @@ impl GroupHere {
 impl Node {
     /// Lets go what cannot be answered here.
     pub(super) fn let_go_of_what_is_down(&mut self) {
-        let relieved = self.heard_lately() && self.enforces(Rule::LostNetworkReleases);
-        let why = |here: &GroupHere| match (here.usable, here.attachment) {
+        let releases = self.enforces(Rule::LostNetworkReleases);
+        let why = |group: GroupKey, here: &GroupHere| match (here.usable, here.attachment) {
             (false, _) => Some(Inability::LinkDown),
-            (true, Attachment::Lost) if relieved => Some(Inability::NetworkLost),
+            (true, Attachment::Lost) if releases && self.relieved(group) => {
+                Some(Inability::NetworkLost)
+            }
             (true, _) => None,
         };
         let held = self.groups.iter().filter(|(_, here)| here.holding.meant());
         let down: Vec<(GroupKey, Inability)> =
-            held.filter_map(|(group, here)| Some((*group, why(here)?))).collect();
+            held.filter_map(|(group, here)| Some((*group, why(*group, here)?))).collect();
         for (group, why) in down {
             self.report(Report::Unable { group, why });
             self.let_go(group, Purpose::Free);
@@ -50,10 +57,52 @@ impl Node {
 
     /// Whether another node can be expected to take what this node lets go. A host that has lost
     /// its own address often hears nobody from then on.
-    fn heard_lately(&self) -> bool {
+    fn relieved(&self, group: GroupKey) -> bool {
         let lately = self.env.configuration.timing.detection() + RELIEF;
-        let mut heard = self.peers.values().filter_map(|peer| peer.heard_at);
-        heard.any(|at| self.env.now.since(at) <= lately)
+        let heard = |peer: &Peer| peer.heard_at.is_some_and(|at| self.env.now.since(at) <= lately);
+        let mut peers = self.peers.iter().filter(|(_, peer)| heard(peer));
+        peers.any(|(node, peer)| self.is_better_off(*node, peer, group))
+    }
+
+    /// Whether a living node is better off with a group than this one, whose network is lost.
+    pub(super) fn has_better_off(&self, group: GroupKey) -> bool {
+        let mut living = self.peers.iter().filter(|(_, peer)| peer.alive());
+        living.any(|(node, peer)| self.is_better_off(*node, peer, group))
+    }
+
+    fn is_better_off(&self, node: NodeId, peer: &Peer, group: GroupKey) -> bool {
+        let takes = peer.owns
+            && peer.verdict != Verdict::Left
+            && peer.said.phase == Some(NodePhase::Active)
+            && !peer.said.draining
+            && self.unable(node, group).is_none()
+            && self.paths.hears_more(node);
+        takes || !self.enforces(Rule::LostNetworkKept)
+    }
+
+    /// Peers that are heard, for what is made of the paths on which they are.
+    fn living(&self) -> Vec<Living> {
+        let heard = self.peers.iter().filter(|(_, peer)| peer.verdict == Verdict::Up);
+        let living = |(node, peer): (&NodeId, &Peer)| {
+            let acts = matches!(peer.said.phase, Some(NodePhase::Active | NodePhase::Leaving));
+            Living { node: *node, lease: peer.lease(), acts }
+        };
+        heard.map(living).collect()
+    }
+
+    /// What a peer is to know of the paths on which it is heard here.
+    pub(super) fn path_reports(&self, to: NodeId) -> Vec<PathReport> {
+        if self.env.configuration.paths < 2 {
+            return Vec::new();
+        }
+        self.paths.report(&self.env, to, &self.living())
+    }
+
+    /// Follows which paths of this node work in one direction only.
+    pub(super) fn revise_paths(&mut self) {
+        let alone = !self.peers.values().any(Peer::alive);
+        let living = self.living();
+        self.paths.revise(&mut self.env, &living, alone);
     }
 
     /// A link went or came. One that comes may be behind a port that does not forward yet, and
@@ -67,7 +116,7 @@ impl Node {
         here.refused = None;
         self.unable_stale = true;
         self.evaluate = true;
-        let alone = !self.peers.is_empty() && !self.peers.values().any(super::peers::Peer::alive);
+        let alone = !self.peers.is_empty() && !self.peers.values().any(Peer::alive);
         let acts = matches!(self.phase, NodePhase::Active | NodePhase::Isolated);
         if came && alone && acts && self.enforces(Rule::ListenAfterLink) {
             self.set_phase(NodePhase::Listening);

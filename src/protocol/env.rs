@@ -72,6 +72,7 @@ impl Env {
             nodes: BTreeMap::new(),
             groups: BTreeMap::new(),
             load_aware: false,
+            paths: 1,
             timing: Timing::LAN,
             drain_timeout: Duration::ZERO,
             preserve: None,

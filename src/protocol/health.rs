@@ -92,6 +92,7 @@ impl Node {
             self.credit_everybody();
         }
         self.reach = ReachTest::default();
+        self.paths.excuse(self.env.now);
         self.kernel_work.excuse(self.env.now);
         // It was in touch with nobody: what others took meanwhile it does not dispute.
         self.support = Support::ALONE;

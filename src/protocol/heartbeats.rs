@@ -47,6 +47,7 @@ impl Node {
             unlisted: !peer.listed,
             name: self.name_for(peer),
             unable: self.unable.clone(),
+            paths: self.path_reports(to),
         };
         self.env.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
     }
@@ -85,6 +86,7 @@ impl Node {
             unlisted: false,
             name: None,
             unable: Vec::new(),
+            paths: Vec::new(),
         })
     }
 }

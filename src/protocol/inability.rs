@@ -82,12 +82,15 @@ fn refused_for(why: Inability, failures: u32) -> Duration {
 }
 
 impl GroupHere {
-    /// Why this node does not try to hold the group now, whoever else has it.
-    pub(super) fn obstacle(&self, now: Instant) -> Option<Inability> {
+    /// Why this node does not try to hold the group now, whichever node has it. A lost network is
+    /// none if the node is to serve without, because no other is better off.
+    pub(super) fn obstacle(&self, now: Instant, without_network: bool) -> Option<Inability> {
         let refused = self.refused.filter(|refused| now < refused.retry_at);
         let refused = refused.map(|refused| refused.why);
         let outside = self.lookout.outside.filter(|outside| outside.withholds());
-        self.unconnected().or(outside.map(Inability::Outside)).or(refused)
+        let lost = |why: &Inability| *why == Inability::NetworkLost;
+        let unconnected = self.unconnected().filter(|why| !(without_network && lost(why)));
+        unconnected.or(outside.map(Inability::Outside)).or(refused)
     }
 
     /// Why this node cannot hold the group, as it tells others.

@@ -444,6 +444,6 @@ fn lately(at: Option<Instant>, now: Instant) -> bool {
 impl GroupHere {
     /// Why this node would not take the group now, if so.
     pub(super) fn inability(&self, now: Instant) -> Option<Inability> {
-        self.obstacle(now).or_else(|| self.lookout.stranger(now).map(Inability::Stranger))
+        self.obstacle(now, false).or_else(|| self.lookout.stranger(now).map(Inability::Stranger))
     }
 }

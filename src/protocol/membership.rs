@@ -63,6 +63,7 @@ impl Node {
         peer.up_since = now;
         peer.unable.clear();
         peer.errands = super::orders::ErrandsIn::default();
+        self.paths.forget(from);
         if known {
             // A restart after a good-bye was planned, and one after a death is the same fall.
             if !matches!(peer.verdict, Verdict::Left | Verdict::Dead) {
@@ -133,6 +134,7 @@ impl Node {
         }
         self.hear_checks(from, &beat.fitness);
         self.hear_inabilities(from, &beat.unable);
+        self.paths.reported(from, beat.paths);
         self.learn_what_is_claimed(from);
         self.acknowledged(from, beat.acknowledged);
         if beat.solicit {

@@ -13,6 +13,7 @@
 //! | `unlisted` | members that files do not agree on |
 //! | `silent_kernel` | whether a silent peer is dead, by what its kernel answers |
 //! | `touch` | who hears this node |
+//! | `paths` | heartbeat paths that work in one direction only |
 //! | `inability`, `kernel_work` | what nodes cannot hold; whether the kernel side gets on |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
 //! | `claims` | who claims what, and how claims travel |
@@ -69,6 +70,7 @@ mod node;
 mod orders;
 mod outside;
 mod ownership;
+mod paths;
 mod peers;
 mod picture;
 mod plan;
@@ -94,10 +96,11 @@ pub use types::{
     KEPT_MAX, Kept, KernelEvent, LEASE_MAX, LISTS_MAX, LastResort, LeaseGrant, LeaseRequest, Load,
     LogPosition, MISSING_TOLD, Measure, Member, Memory, Message, Misfit, Mode, MoveReason,
     NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus,
-    Obstacle, Offer, OfferAnswer, Order, Outside, PoolId, Preserved, REFUSED_PER_MESSAGE, Random,
-    Reach, Recollection, Refusal, Remover, Report, Rule, SoftwareVersion, Standing, Status,
-    Strategy, Tenure, Ticket, Timing, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord,
-    WISHES_PER_MESSAGE, Waiting, Wish, Withheld, mix, promise, shortened, unable_max,
+    Obstacle, Offer, OfferAnswer, Order, Outside, PATHS_MAX, PathFault, PathReport, PoolId,
+    Preserved, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover, Report, Rule,
+    SoftwareVersion, Standing, Status, Strategy, Tenure, Ticket, Timing, VOTERS_MAX, Verdict,
+    Voice, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, Withheld, mix, promise, shortened,
+    unable_max,
 };
 
 #[cfg(test)]

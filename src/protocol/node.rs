@@ -22,6 +22,7 @@ use super::load::{Given, Meter};
 use super::majority::CommonLease;
 use super::orders::ErrandOut;
 use super::ownership::GroupHere;
+use super::paths::Paths;
 use super::peers::Peer;
 use super::preservation::Preservation;
 use super::quorum::Quorum;
@@ -61,6 +62,7 @@ pub struct Node {
     /// Whether peers are heard and none of them hears this node.
     pub(super) mute: bool,
     pub(super) reach: ReachTest,
+    pub(super) paths: Paths,
     pub(super) heartbeat_due: Instant,
 
     pub(super) claims: ReplicatedClaims,
@@ -138,6 +140,7 @@ impl Node {
             support: Support::ALONE,
             mute: false,
             reach: ReachTest::default(),
+            paths: Paths::default(),
             heartbeat_due: now,
             claims: ReplicatedClaims::new(configuration.incarnation),
             groups: BTreeMap::new(),
@@ -218,6 +221,11 @@ impl Node {
                     self.listen(from, received_at, message);
                 }
             }
+            Event::HeardOn { from, path, received_at } => {
+                if self.peers.contains_key(&from) {
+                    self.paths.heard(from, path, received_at.min(self.env.now));
+                }
+            }
             Event::Sensed { from } => self.sensed(from),
             Event::Kernel(event) => self.on_kernel(event),
             Event::Ordered { ticket, order } => self.ordered_here(ticket, order),
@@ -282,6 +290,7 @@ impl Node {
         self.pursue_errands();
         self.revise_inabilities();
         if self.env.now >= self.heartbeat_due {
+            self.revise_paths();
             self.heartbeat_due = self.env.now + self.env.configuration.timing.heartbeat;
             self.beat(false);
         }

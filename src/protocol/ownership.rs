@@ -90,7 +90,8 @@ impl Node {
             && self.may_ask(group)
             && self.env.configuration.groups.contains_key(&group)
             && self.groups.get(&group).is_some_and(|here| {
-                here.holding == Holding::Idle && here.obstacle(self.env.now).is_none()
+                let kept = here.attachment == Attachment::Lost && !self.has_better_off(group);
+                here.holding == Holding::Idle && here.obstacle(self.env.now, kept).is_none()
             })
     }
 

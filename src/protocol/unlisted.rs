@@ -160,12 +160,14 @@ impl Node {
         // This node is one of those.
         while self.peers.len() + unheard > NODES_MAX && self.forget_unlisted(true) {}
         self.claims.keep_only(|peer| self.peers.contains_key(&peer));
+        self.paths.keep_only(|peer| self.peers.contains_key(&peer));
     }
 
     /// Whether one peer more has a place; makes it by forgetting one that is dead and not listed.
     fn make_room(&mut self) -> bool {
         let room = self.peers.len() + 1 < NODES_MAX || self.forget_unlisted(false);
         self.claims.keep_only(|peer| self.peers.contains_key(&peer));
+        self.paths.keep_only(|peer| self.peers.contains_key(&peer));
         room
     }
 

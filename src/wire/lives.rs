@@ -205,6 +205,12 @@ impl Session {
         Ok(body)
     }
 
+    /// Whether this life has sealed a datagram, which may have come before.
+    pub(super) fn has_sealed(&self, header: &Header, datagram: &mut [u8]) -> bool {
+        let cipher = self.ciphers.iter().find(|(key, _)| *key == header.key);
+        cipher.is_some_and(|(_, cipher)| unseal(cipher, header, datagram).is_ok())
+    }
+
     /// Remembers how often this life means to be heard, what it can read, and whether it said
     /// good-bye. Tells by how many milliseconds our clock has fallen behind its clock since then,
     /// if that is no drift: this host stood still, or was put back to what it was.

@@ -42,6 +42,7 @@ mod limiter;
 mod lives;
 mod neighbour;
 mod open;
+mod path;
 mod refused;
 mod replay;
 mod sessions;

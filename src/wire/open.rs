@@ -33,6 +33,17 @@ impl Sessions {
         }
     }
 
+    /// Returns who has sealed a datagram that [`open`](Self::open) has refused as a duplicate, if
+    /// that is the present life of a peer: where there are several paths, all but the first copy
+    /// are refused. A copy shows that its path carries, if no one repeats what it has overheard;
+    /// nothing is taken from it. The bytes are decrypted in place.
+    pub fn copy_from(&mut self, datagram: &mut [u8]) -> Option<NodeId> {
+        let header = Header::read(datagram).ok()?;
+        let here = header.cluster == self.cluster && header.destination == self.local.me;
+        let session = self.peers.get_mut(&header.source)?.session_of(&header)?;
+        (here && session.has_sealed(&header, datagram)).then_some(header.source)
+    }
+
     /// Who a datagram says to be from. Nothing of it is proven.
     #[must_use]
     pub fn named_source(datagram: &[u8]) -> Option<NodeId> {

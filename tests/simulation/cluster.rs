@@ -28,6 +28,8 @@ use crate::trace::{Trace, Violation};
 pub(crate) enum Happening {
     /// A datagram reaches a host.
     Arrive { from: usize, to: usize, life: Incarnation, sent_at: u64, message: Message },
+    /// A copy of a datagram reaches a host on one of several paths.
+    ArriveOn { from: usize, to: usize, copy: (Incarnation, u8) },
     /// The scheduler lets the daemon's loop run.
     Wake { host: usize, life: u64 },
     /// The daemon's timer fires.
@@ -56,6 +58,8 @@ pub(crate) enum Happening {
     Question { host: usize, life: u64, group: usize },
     /// The test of reach ends.
     ReachTested { host: usize, life: u64 },
+    /// A test of the data link ends.
+    TestLink { host: usize, life: u64 },
     /// A client asks for a group anew.
     Ask { client: usize, group: usize, query: u64 },
     /// A daemon starts.
@@ -216,6 +220,7 @@ impl Cluster {
             Happening::Arrive { from, to, life, sent_at, message } => {
                 self.arrive(from, to, (life, sent_at, message));
             }
+            Happening::ArriveOn { from, to, copy } => self.arrive_on(from, to, copy),
             Happening::Wake { host, life } => self.wake(host, life),
             Happening::Timer { host, generation } => self.fire_timer(host, generation),
             Happening::Execute { host, life, group, ticket } => {
@@ -249,6 +254,7 @@ impl Cluster {
                     self.end_reach_test(host);
                 }
             }
+            Happening::TestLink { host, life } => self.end_link_test(host, life),
             Happening::Stored { host, life, record } => self.stored_voters(host, life, record),
             Happening::CloseDoor { host } => self.close_door(host),
             Happening::Question { host, life, group } => {
@@ -281,7 +287,12 @@ impl Cluster {
 
     /// Whether a thing of a daemon's life can happen now: void if the life is over, put off while
     /// the daemon is stopped.
-    fn lets_run(&mut self, host: usize, life: u64, again: impl FnOnce() -> Happening) -> bool {
+    pub(crate) fn lets_run(
+        &mut self,
+        host: usize,
+        life: u64,
+        again: impl FnOnce() -> Happening,
+    ) -> bool {
         let host = &mut self.hosts[host];
         if host.life != life || host.node.is_none() {
             return false;

@@ -2,7 +2,7 @@
 //!
 //! Faults overlap freely. `healing` ends all of them at once, for the liveness phase.
 
-use buoy::protocol::{Attachment, Fitness, KernelEvent};
+use buoy::protocol::{Attachment, Fitness};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MILLISECOND, SECOND};
@@ -58,12 +58,16 @@ pub(crate) enum Kind {
     Stranger,
     /// Checks of a host fail for a while, or those of all hosts.
     Checks,
+    /// The host receives nothing on the data network; heartbeats have a second path.
+    DataDeaf,
+    /// The host can send nothing on the data network; heartbeats have a second path.
+    DataMute,
     /// The file of a host says other times: its daemon reloads or starts again (A1).
     Profile,
 }
 
 impl Kind {
-    /// All but strangers, checks and profiles, drawn apart.
+    /// All but strangers, checks, profiles and what needs a second path, drawn apart.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Crash,
         Self::DaemonKill,
@@ -104,6 +108,8 @@ pub(crate) enum Ending {
     Undeafen(usize),
     /// Muteness ends.
     Unmute(usize),
+    /// The data link carries in this direction again.
+    JoinData(usize, bool),
     /// The partition ends.
     Unite,
     /// The weather is as the options say.
@@ -171,6 +177,11 @@ impl Cluster {
             Kind::Mute => {
                 self.mute(host);
                 self.end_later(host, length, Ending::Unmute(host));
+            }
+            Kind::DataDeaf | Kind::DataMute => {
+                let sends = kind == Kind::DataMute;
+                self.cut_data(host, sends);
+                self.end_later(host, length, Ending::JoinData(host, sends));
             }
             Kind::Partition => self.partition_at_random(length),
             Kind::Swizzle => self.swizzle(length),
@@ -245,6 +256,7 @@ impl Cluster {
                 self.network.unmute(host);
                 self.refresh_clients();
             }
+            Ending::JoinData(host, sends) => self.join_data(host, sends),
             Ending::Unite => {
                 self.network.unite();
                 self.refresh_clients();
@@ -412,12 +424,10 @@ impl Cluster {
         self.link_changed(host);
     }
 
-    /// The kernel thread of a host tells what it has of the network of all groups.
+    /// A host loses its own address in the network of all groups, or has it again.
     pub(crate) fn lose_network(&mut self, host: usize, attachment: Attachment) {
         self.disturb(host, SECOND);
-        for group in self.groups.clone() {
-            self.tell_soon(host, KernelEvent::Attached { group, attachment });
-        }
+        self.tell_attachment(host, attachment);
     }
 
     /// Splits hosts and clients: these ends are on the other side.

@@ -73,6 +73,9 @@ impl Trace {
             Event::Reconfigured(configuration) => (9, configuration.digest).hash(hash),
             Event::VotersRemembered { stored } => (10, stored).hash(hash),
             Event::Outside { group, outside } => (13, group, outside).hash(hash),
+            Event::HeardOn { from, path, received_at } => {
+                (14, from, path, received_at).hash(hash);
+            }
             Event::Stop => 11.hash(hash),
             Event::Rest => 12.hash(hash),
         }
@@ -111,6 +114,7 @@ impl Trace {
             Action::RememberVoters(record) => (22, record).hash(hash),
             Action::Stopped => 23.hash(hash),
             Action::GoOn(memory) => (24, memory).hash(hash),
+            Action::DoubtPaths(doubted) => (25, doubted).hash(hash),
         }
     }
 }

@@ -21,6 +21,7 @@ use buoy::protocol::{
 use crate::clock::Clock;
 use crate::cluster::Happening;
 use crate::neighbourhood::Neighbourhood;
+use crate::paths::DataLink;
 
 /// Datagrams that the socket buffer of a stopped daemon holds; what comes later is dropped.
 pub(crate) const SOCKET_BUFFER: usize = 256;
@@ -36,6 +37,8 @@ pub(crate) enum Inbound {
         received_at: Instant,
         message: Message,
     },
+    /// One copy of a datagram, on one of several paths.
+    Copy { from: usize, life: Incarnation, path: u8, received_at: Instant },
     /// From the kernel thread.
     Kernel(KernelEvent),
     /// From the checks of the host.
@@ -94,6 +97,8 @@ pub(crate) struct Kernel {
     pub(crate) usable: bool,
     /// Whether the interface exists.
     pub(crate) interface: bool,
+    /// What its thread makes of the data link.
+    pub(crate) data_link: DataLink,
 }
 
 /// An order under way.
@@ -316,6 +321,7 @@ impl Host {
         self.kernel.pending.clear();
         self.kernel.acquired.clear();
         self.kernel.kept.clear();
+        self.kernel.data_link = DataLink::default();
         self.stopping_since = None;
         self.neighbourhood = Neighbourhood::default();
         self.paused = false;

@@ -235,14 +235,21 @@ impl Cluster {
         loads.iter().map(above).sum()
     }
 
-    /// Moves that have other reasons than balance: fail-back, late starters, undrained nodes.
+    /// Moves that have other reasons than balance: fail-back, late starters, undrained nodes, hosts
+    /// whose data links were lost and carry again one after the other.
     fn excused_moves(&self) -> u64 {
         let plan = &self.plans[self.plans.len() - 1];
         let prefer = plan.groups.values().filter(|group| !group.prefer.is_empty()).count();
         let late = self.options.faults.iter().any(|kind| {
             matches!(
                 kind,
-                Kind::Drain | Kind::CleanStop | Kind::Rollout | Kind::Move | Kind::Checks
+                Kind::Drain
+                    | Kind::CleanStop
+                    | Kind::Rollout
+                    | Kind::Move
+                    | Kind::Checks
+                    | Kind::DataDeaf
+                    | Kind::DataMute
             )
         });
         let groups = u64::try_from(plan.groups.len()).expect("at most 1000");

@@ -63,6 +63,8 @@ mod operators;
 mod options;
 mod outlines;
 mod overlaps;
+mod path_stories;
+mod paths;
 mod plan;
 mod plan_stories;
 mod process;

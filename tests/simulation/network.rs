@@ -10,6 +10,7 @@
 //! | one-way cut, heartbeat cut | cut | cut | not concerned |
 //! | link down | cut | lives | cut |
 //! | deaf, mute | cut one way | cut one way | cut one way |
+//! | data link deaf, mute | cut one way | lives | cut one way |
 //! | partition | cut | cut | cut, by side |
 
 use crate::draw::{Draw, MICROSECOND, MILLISECOND};
@@ -66,6 +67,9 @@ pub(crate) struct Network {
     cut: Vec<u32>,
     deaf: Vec<u32>,
     mute: Vec<u32>,
+    /// The data link carries nothing to the host, and nothing from it.
+    data_deaf: Vec<u32>,
+    data_mute: Vec<u32>,
     link_down: Vec<u32>,
     side: Vec<u8>,
     burst: Vec<Burst>,
@@ -90,6 +94,8 @@ impl Network {
             cut: vec![0; links],
             deaf: vec![0; hosts],
             mute: vec![0; hosts],
+            data_deaf: vec![0; hosts],
+            data_mute: vec![0; hosts],
             link_down: vec![0; hosts],
             side: vec![0; hosts + clients],
             burst: vec![Burst::default(); links],
@@ -137,6 +143,18 @@ impl Network {
         lower(&mut self.mute[host]);
     }
 
+    /// The data link carries nothing from the host any more, or nothing to it.
+    pub(crate) fn cut_data(&mut self, host: usize, sends: bool) {
+        let cuts = if sends { &mut self.data_mute } else { &mut self.data_deaf };
+        cuts[host] += 1;
+    }
+
+    /// Ends one such cut.
+    pub(crate) fn join_data(&mut self, host: usize, sends: bool) {
+        let cuts = if sends { &mut self.data_mute } else { &mut self.data_deaf };
+        lower(&mut cuts[host]);
+    }
+
     /// Pulls the data cable of a host.
     pub(crate) fn link_down(&mut self, host: usize) {
         self.link_down[host] += 1;
@@ -164,9 +182,9 @@ impl Network {
 
     /// Ends everything: no cut is left.
     pub(crate) fn heal(&mut self) {
-        for counts in [&mut self.cut, &mut self.deaf, &mut self.mute, &mut self.link_down] {
-            counts.fill(0);
-        }
+        let whole = [&mut self.cut, &mut self.deaf, &mut self.mute, &mut self.link_down];
+        let data = [&mut self.data_deaf, &mut self.data_mute];
+        whole.into_iter().chain(data).for_each(|counts| counts.fill(0));
         self.detour.fill(0);
         self.unite();
     }
@@ -182,25 +200,32 @@ impl Network {
             && self.mute[from] == 0
             && self.deaf[to] == 0
             && self.side[from] == self.side[to]
-            && (path > 0 || (self.has_link(from) && self.has_link(to)))
+            && (path > 0 || self.data_connects(from, to))
+    }
+
+    fn data_connects(&self, from: usize, to: usize) -> bool {
+        self.has_link(from)
+            && self.has_link(to)
+            && self.data_mute[from] == 0
+            && self.data_deaf[to] == 0
     }
 
     /// Whether frames of the host reach the client.
     pub(crate) fn reaches_client(&self, host: usize, client: usize) -> bool {
         self.has_link(host)
             && self.mute[host] == 0
+            && self.data_mute[host] == 0
             && self.side[host] == self.side[self.hosts + client]
     }
 
     /// Whether host and client reach each other.
     pub(crate) fn talks_to_client(&self, host: usize, client: usize) -> bool {
-        self.reaches_client(host, client) && self.deaf[host] == 0
+        self.reaches_client(host, client) && self.deaf[host] == 0 && self.data_deaf[host] == 0
     }
 
     /// Whether frames of one host reach another.
     pub(crate) fn passes_frame(&self, from: usize, to: usize) -> bool {
-        self.has_link(from)
-            && self.has_link(to)
+        self.data_connects(from, to)
             && self.mute[from] == 0
             && self.deaf[to] == 0
             && self.side[from] == self.side[to]
@@ -208,7 +233,11 @@ impl Network {
 
     /// Whether a host and those outside the cluster reach each other.
     pub(crate) fn meets_stranger(&self, host: usize) -> bool {
-        self.has_link(host) && self.mute[host] == 0 && self.deaf[host] == 0 && self.side[host] == 0
+        self.has_link(host)
+            && [&self.mute, &self.deaf, &self.data_mute, &self.data_deaf]
+                .iter()
+                .all(|it| it[host] == 0)
+            && self.side[host] == 0
     }
 
     /// How long one datagram takes; `None` if it gets lost on every path.
@@ -219,14 +248,24 @@ impl Network {
         to: usize,
         draw: &mut Draw,
     ) -> Option<u64> {
-        let mut best: Option<u64> = None;
+        self.carry_each(now, (from, to), draw).into_iter().map(|(_, delay)| delay).min()
+    }
+
+    /// How long the copy on each path takes that does not get lost.
+    pub(crate) fn carry_each(
+        &mut self,
+        now: u64,
+        (from, to): (usize, usize),
+        draw: &mut Draw,
+    ) -> Vec<(usize, u64)> {
+        let mut copies = Vec::with_capacity(self.paths);
         for path in 0..self.paths {
             if self.path_connects(path, from, to) && !self.loses(now, from, to, draw) {
                 let delay = self.delay(draw) + self.detour[from * self.hosts + to];
-                best = Some(best.map_or(delay, |other| other.min(delay)));
+                copies.push((path, delay));
             }
         }
-        best
+        copies
     }
 
     fn loses(&mut self, now: u64, from: usize, to: usize, draw: &mut Draw) -> bool {

@@ -207,6 +207,10 @@ impl Options {
             options.pools = draw.chance(500_000);
             options.release = draw.chance(250_000);
         }
+        // Not drawn: the other seeds stay what they were.
+        if options.paths > 1 && seed.is_multiple_of(2) {
+            options.faults.extend([Kind::DataDeaf, Kind::DataMute]);
+        }
         // Planned moves are held for a while in some runs.
         options.gate = draw.chance(100_000).then_some(Duration::from_millis(500));
         options

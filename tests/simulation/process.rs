@@ -159,6 +159,9 @@ impl Cluster {
                 let from = self.hosts[from].id;
                 Some(Event::Heard { from, incarnation: life, received_at, message })
             }
+            Inbound::Copy { from, life, path, received_at } => {
+                self.copy(host, (from, life), (path, received_at))
+            }
             Inbound::Kernel(event) => {
                 self.note_told(host, &event);
                 Some(Event::Kernel(event))
@@ -172,6 +175,7 @@ impl Cluster {
                 self.safety.hosts[host].adopted_at = self.now;
                 self.follow_mode(host, &configuration);
                 self.tell_usable(host);
+                self.tell_lost(host);
                 Some(Event::Reconfigured(configuration))
             }
             Inbound::Stored => Some(Event::VotersRemembered { stored: true }),
@@ -301,6 +305,7 @@ impl Cluster {
                 self.tickle(host, group);
             }
             Action::TestReach => self.begin_reach_test(host),
+            Action::DoubtPaths(doubted) => self.doubt_paths(host, &doubted),
             Action::Answer { ticket, outcome } => {
                 note!(self, "n{host} answers {ticket}: {outcome:?}");
                 self.check_answer(host, ticket);
@@ -366,7 +371,8 @@ impl Cluster {
             return;
         }
         self.safety.datagrams += 1;
-        let Some(delay) = self.network.carry(self.now, host, to, &mut self.draw) else {
+        let copies = self.network.carry_each(self.now, (host, to), &mut self.draw);
+        let Some(delay) = copies.iter().map(|(_, delay)| *delay).min() else {
             if !self.network.connects(host, to) {
                 self.safety.note_cut((to, host), self.now);
             }
@@ -380,6 +386,11 @@ impl Cluster {
         }
         let at = self.now + delay;
         self.schedule(at, Happening::Arrive { from: host, to, life, sent_at, message });
+        let copies = if self.options.paths > 1 { copies } else { Vec::new() };
+        for (path, delay) in copies {
+            let (at, path) = (self.now + delay, u8::try_from(path).expect("few paths"));
+            self.schedule(at, Happening::ArriveOn { from: host, to, copy: (life, path) });
+        }
     }
 
     fn order_kernel(&mut self, host: usize, group: usize, pending: Pending) {

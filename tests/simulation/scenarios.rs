@@ -7,8 +7,8 @@ use crate::seeds::RUNS;
 use crate::story::Story;
 use crate::{
     check_stories, host_stories, layout_stories, load_stories, majority_stories,
-    membership_stories, neighbour_stories, network_stories, operator_stories, plan_stories,
-    restart_stories, stranger_stories, voter_stories,
+    membership_stories, neighbour_stories, network_stories, operator_stories, path_stories,
+    plan_stories, restart_stories, stranger_stories, voter_stories,
 };
 
 macro_rules! stories {
@@ -50,6 +50,11 @@ stories! {
         receiver_dies giver_dies receiver_loses_its_link receiver_is_not_heard
         drain_with_slow_kernels drained_survivor gates_hold_what_is_planned
         late_repeat
+    }
+    path_stories {
+        data_link_of_an_owner_sends_nothing data_link_of_an_owner_receives_nothing
+        data_links_of_all_send_nothing data_link_one_way_with_no_client_to_ask
+        data_link_that_loses_nearly_all network_lost_by_all
     }
     plan_stories { plans_come_true }
     majority_stories {

@@ -6,7 +6,8 @@ use buoy::protocol::{
     Backing, Bid, Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer,
     Failure, Fitness, GroupKey, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Kept,
     LeaseGrant, LeaseRequest, Load, LogPosition, Message, MoveReason, Neighbour, NodeId, NodePhase,
-    Offer, OfferAnswer, Order, PoolId, Refusal, SoftwareVersion, Tenure, Vote, Waiting, Wish,
+    Offer, OfferAnswer, Order, PathReport, PoolId, Refusal, SoftwareVersion, Tenure, Vote, Waiting,
+    Wish,
 };
 
 pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
@@ -51,6 +52,7 @@ pub(crate) fn heartbeat() -> Message {
         fitness: vec![],
         load: None,
         unable: vec![],
+        paths: vec![],
     })
 }
 
@@ -93,6 +95,14 @@ pub(crate) fn heartbeat_with_unable() -> Message {
         (GroupKey(0x1112_1314_1516_1718), Inability::Kernel(Failure::Refused)),
     ];
     Message::Heartbeat(Heartbeat { unable, ..bare })
+}
+
+/// The same from a node with four paths, of which it hears others on two, and the receiver on two.
+pub(crate) fn heartbeat_with_paths() -> Message {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    let both = [(false, false), (true, false), (false, true), (true, true)];
+    let paths = both.map(|(receiver, others)| PathReport { receiver, others }).to_vec();
+    Message::Heartbeat(Heartbeat { paths, ..bare })
 }
 
 /// One of the claims with a cause that later versions know.
@@ -302,6 +312,12 @@ fn check_vectors() -> Vec<(Message, &'static str)> {
              0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
              0f0013090102030405060708011112131415161718078300150a0b0b0b0bb5b6b7b800280c0c0c0c\
              00000009ffff",
+        ),
+        (
+            heartbeat_with_paths(),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
+             260004000102038300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
         ),
         (
             heartbeat_with_load(Some(70_000)),

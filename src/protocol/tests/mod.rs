@@ -122,6 +122,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
             })
             .collect(),
         load_aware: false,
+        paths: 1,
         timing: Timing::LAN,
         drain_timeout: Duration::ZERO,
         preserve: None,
@@ -274,12 +275,17 @@ impl Cluster {
                 | Action::WatchConnections(_)
                 | Action::Withdraw { .. }
                 | Action::Correct { .. }
+                | Action::DoubtPaths(_)
                 | Action::Tickle { .. }) => self.note(node, other),
                 Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
                 Action::RememberVoters(_) => self.post(soon, node, STORED),
                 Action::Named { .. } | Action::RememberDraining(_) | Action::LetFinish { .. } => {}
             }
         }
+        self.count_owners();
+    }
+
+    fn count_owners(&mut self) {
         for (group, owners) in &self.open {
             self.doubled |= owners.len() > 1;
             assert!(self.split || owners.len() <= 1, "{group} at {owners:?} at {:?}", self.now);

@@ -12,6 +12,7 @@ use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId, PoolId};
 use super::message::{Cause, Message, Refusal};
 use super::neighbour::Neighbour;
+use super::path::PathFault;
 use super::restart::{Memory, Obstacle};
 use super::voters::VoterRecord;
 
@@ -140,6 +141,11 @@ pub enum Action {
         /// Group to probe for.
         group: GroupKey,
     },
+    /// These paths are in doubt from now on, and no others: test the links that they are on with
+    /// hosts outside the cluster. While those that used to answer do not, or, of a path with
+    /// `others_heard`, while there is no host to ask, the network of the groups on that link is lost
+    /// (`KernelEvent::Attached`).
+    DoubtPaths(Vec<(u8, PathFault)>),
     /// The answer to an [`Event::Ordered`](super::Event::Ordered).
     Answer {
         /// Ticket of the order.

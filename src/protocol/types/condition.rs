@@ -56,7 +56,8 @@ pub enum Inability {
     /// No interface of the host is in the network of one of its addresses, and the configuration
     /// names none.
     NoNetwork,
-    /// The host has lost its own address, or its route, in the network of the group.
+    /// The host has lost its own address, or its route, in the network of the group, or its link
+    /// there carries in one direction at most.
     NetworkLost,
     /// The kernel could not add it.
     Kernel(Failure),

@@ -35,6 +35,8 @@ pub struct Configuration {
     pub groups: BTreeMap<GroupKey, Group>,
     /// Whether placement goes by how busy nodes are.
     pub load_aware: bool,
+    /// Heartbeat paths of each node; at most [`PATHS_MAX`](super::PATHS_MAX).
+    pub paths: u8,
     /// Intervals and limits.
     pub timing: Timing,
     /// How long a drain waits for connections to end; zero does not wait.

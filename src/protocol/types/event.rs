@@ -30,6 +30,16 @@ pub enum Event {
         /// Content.
         message: Message,
     },
+    /// A copy of a peer's message has come on one of several paths. Every message is sent on all
+    /// paths; the first copy is [`Event::Heard`], before this.
+    HeardOn {
+        /// Sender.
+        from: NodeId,
+        /// Place of the path among those of this node.
+        path: u8,
+        /// When the kernel received the datagram.
+        received_at: Instant,
+    },
     /// A datagram under the cluster's key from an incarnation that has not yet proved to be the
     /// present one. Its content is not used.
     Sensed {
@@ -110,7 +120,7 @@ pub enum Attachment {
     #[default]
     Attached,
     /// It has lost its own address or its route there, for longer than a DHCP client takes to
-    /// restore it.
+    /// restore it; or its link there carries in one direction at most.
     Lost,
     /// No interface is known for an address, and the configuration names none.
     Unknown,

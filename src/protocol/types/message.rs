@@ -23,6 +23,7 @@ use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::load::Load;
 use super::neighbour::Neighbour;
+use super::path::PathReport;
 
 /// A message between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +116,9 @@ pub struct Heartbeat {
     /// Groups that the sender cannot hold, and why; at most [`unable_max`](super::unable_max) of
     /// them, the others it declines.
     pub unable: Vec<(GroupKey, Inability)>,
+    /// What the sender hears on each of its paths, in their order; at most
+    /// [`PATHS_MAX`](super::PATHS_MAX). Older software tells none, nor does a node with one path.
+    pub paths: Vec<PathReport>,
 }
 
 /// A peer that the sender of a heartbeat hears.

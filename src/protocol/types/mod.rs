@@ -12,6 +12,7 @@
 //! | `message` | what nodes say to each other |
 //! | `connection`, `neighbour`, `fitness`, `load` | what the host tells of its clients and itself |
 //! | `outside` | what routers outside the cluster have, as VRRP tells |
+//! | `path` | heartbeat paths, and what is wrong with one |
 //! | `restart`, `voters` | what outlives a process |
 //! | `status` | what operators are shown |
 //! | `random` | the seeded generator |
@@ -28,6 +29,7 @@ mod load;
 mod message;
 mod neighbour;
 mod outside;
+mod path;
 mod random;
 mod restart;
 mod rules;
@@ -58,6 +60,7 @@ pub use message::{
 };
 pub use neighbour::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use outside::{Outside, Voice};
+pub use path::{PATHS_MAX, PathFault, PathReport};
 pub use random::{Random, mix};
 pub use restart::{Acquaintance, Memory, Misfit, Obstacle};
 pub use rules::Rule;

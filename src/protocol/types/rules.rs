@@ -115,6 +115,12 @@ rules! {
     LinkDownReleases,
     /// A group whose network the host has lost is let go if others were heard lately.
     LostNetworkReleases,
+    /// A group whose network the host has lost is kept while no other node is better off.
+    LostNetworkKept,
+    /// A path on which no peer is heard, while peers are heard on another, is doubted.
+    SilentPathDoubted,
+    /// A path on which no peer hears this node, while it hears them there, is doubted.
+    UnheardPathDoubted,
     /// A node that failed to hold a group does not try again for a while.
     InabilityBackoff,
     /// A receiver declines what would put it above its share.

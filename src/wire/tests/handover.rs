@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::sample::{random_heartbeat, ring, sessions};
 use crate::protocol::{Heartbeat, Incarnation, Instant, Message, NodeId, NodePhase, Random};
-use crate::wire::{FEATURE_NEIGHBOURS, Opened, Sessions};
+use crate::wire::{FEATURE_NEIGHBOURS, Opened, RefusedDatagram, Sessions};
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -77,4 +77,27 @@ fn a_life_goes_on_in_another_process() {
     let mut old = Vec::new();
     forgetful.seal(B, &Message::Heartbeat(beat()), &mut old);
     assert!(matches!(b.open(at(301), &mut old), Opened::Refused(_)));
+}
+
+/// Each path carries a copy. All but the first are refused, and known by their seal.
+#[test]
+fn a_copy_that_is_refused_is_known_by_its_seal() {
+    let (mut a, mut b) = (sessions(1, 1, &[2]), sessions(2, 1, &[1]));
+    exchange(0, &mut a, &mut b);
+    assert!(exchange(100, &mut a, &mut b));
+    let mut datagram = Vec::new();
+    a.seal(B, &Message::Heartbeat(beat()), &mut datagram);
+    let [mut first, mut copy, mut forged, mut other] = [(); 4].map(|()| datagram.clone());
+    assert!(matches!(b.open(at(200), &mut first), Opened::Message { .. }));
+    let duplicate = Opened::Refused(RefusedDatagram::Duplicate);
+    assert_eq!(b.open(at(200), &mut copy), duplicate);
+    assert_eq!(b.copy_from(&mut copy), Some(A));
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(b.open(at(200), &mut forged), duplicate);
+    assert_eq!(b.copy_from(&mut forged), None);
+    let mut reborn = sessions(2, 2, &[1]);
+    assert_eq!(reborn.copy_from(&mut other), None, "of a life that is not proved to it");
+    for length in 0..other.len() {
+        assert_eq!(b.copy_from(&mut other[..length]), None, "cut to {length}");
+    }
 }

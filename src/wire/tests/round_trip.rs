@@ -8,7 +8,7 @@ use crate::protocol::unable_max;
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, FITNESS_MAX, Fitness,
     GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heartbeat, Inability, Load, Message,
-    NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, PoolId, Random,
+    NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, PATHS_MAX, PathReport, PoolId, Random,
 };
 use crate::wire::{BODY_MAX, HEARD_MAX, decode, encode, encoded_length};
 
@@ -34,9 +34,10 @@ fn the_largest_messages_fit_one_datagram() {
     let fitness = vec![(PoolId(u64::MAX), Fitness::Unfit); FITNESS_MAX];
     let load = Some(Load::default());
     let unable = vec![(GroupKey(u64::MAX), Inability::LinkDown); unable_max(HEARD_MAX)];
+    let paths = vec![PathReport { receiver: true, others: true }; PATHS_MAX];
     let heartbeat = random_heartbeat(&mut random, HEARD_MAX);
     let largest = [
-        Message::Heartbeat(Heartbeat { hardware, fitness, load, unable, ..heartbeat }),
+        Message::Heartbeat(Heartbeat { hardware, fitness, load, unable, paths, ..heartbeat }),
         random_claims(&mut random, CLAIMS_PER_MESSAGE),
         random_offer(&mut random, GROUPS_PER_OFFER),
         random_neighbours(&mut random, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX),

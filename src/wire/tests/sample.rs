@@ -10,8 +10,8 @@ use crate::protocol::{
     GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability,
     Incarnation, KEPT_MAX, Kept, LISTS_MAX, LeaseGrant, LeaseRequest, Load, LogPosition, Message,
     MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
-    OfferAnswer, Order, PoolId, REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure,
-    Vote, WISHES_PER_MESSAGE, Waiting, Wish,
+    OfferAnswer, Order, PATHS_MAX, PathReport, PoolId, REFUSED_PER_MESSAGE, Random, Refusal,
+    SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
 };
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
@@ -113,6 +113,9 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
         }),
         unlisted: random.below(2) == 1,
         name: (random.below(2) == 1).then(|| "lb-1.example_2".to_owned()),
+        paths: (0..small(random, PATHS_MAX as u64 + 1))
+            .map(|_| PathReport { receiver: random.below(2) == 1, others: random.below(2) == 1 })
+            .collect(),
         unable: (0..small(random, unable_max(heard) as u64 + 1))
             .map(|_| {
                 let why = [Inability::LinkDown, Inability::Kernel(Failure::Refused)];
