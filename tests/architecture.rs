@@ -257,6 +257,7 @@ const MACHINES: &[Machine] = &[
     Machine { name: "quorum", names: &["types", "env"] },
     Machine { name: "group", names: &["types"] },
     Machine { name: "kernel_work", names: &["types", "env", "group"] },
+    Machine { name: "standing_orders", names: &["types", "env"] },
     Machine { name: "preservation", names: &["types", "env", "group"] },
 ];
 

@@ -12,13 +12,16 @@ use std::time::Duration;
 use buoy::protocol::Timing;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 14] = [
+const CONTRACT: [(&str, &[&str]); 17] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
     ("status", &[]),
     ("events", &["--follow", "--group", "--since"]),
     ("explain", &[]),
     ("plan", &["--without"]),
-    ("drain", &["--no-wait"]),
+    ("drain", &["--no-wait", "--if-safe", "--keep", "--for", "--persist", "--reason"]),
+    ("ready", &["--soak", "--timeout"]),
+    ("hold", &["--for", "--reason"]),
+    ("release", &[]),
     ("undrain", &["--no-wait"]),
     ("move", &[]),
     ("check", &[]),

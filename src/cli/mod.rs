@@ -1,7 +1,8 @@
 //! The command line: what may be typed, and which module answers it.
 //!
 //! ```text
-//!  run  -> daemon           status events explain plan drain undrain move reload -> control::client
+//!  run  -> daemon           status events explain plan drain undrain move hold release ready reload
+//!                             -> control::client
 //!  serve -> serve
 //!  lab  -> lab              check keygen import -> here, with config, keepalived
 //! ```
@@ -27,6 +28,7 @@ use clap::error::ErrorKind;
 use serde_json::json;
 
 use crate::control::client::Command as Question;
+use crate::control::ready::Readiness;
 use crate::exit::Exit;
 use crate::lab::Options;
 use crate::{daemon, logging, serve};
@@ -111,8 +113,13 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             ask(Question::Events { since, group, follow }, streams)
         }
         Command::Explain { group } => ask(Question::Explain { group }, streams),
-        Command::Drain { target: Target { node, no_wait }, now } => {
-            ask(Question::Drain { node, wait: !no_wait, now }, streams)
+        Command::Drain { target: Target { node, no_wait }, now, terms } => {
+            ask(Question::Drain { node, wait: !no_wait, now, terms: terms.into() }, streams)
+        }
+        Command::Hold(terms) => ask(Question::Hold { terms: terms.into() }, streams),
+        Command::Release => ask(Question::Release, streams),
+        Command::Ready { node, soak, timeout } => {
+            ask(Question::Ready(Readiness { node, soak, within: timeout }), streams)
         }
         Command::Undrain(Target { node, no_wait: _ }) => ask(Question::Undrain { node }, streams),
         Command::Move { group, node, no_wait } => {

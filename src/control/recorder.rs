@@ -236,6 +236,7 @@ impl Ring {
             | Report::WentOn { .. }
             | Report::NotInPlace { .. }
             | Report::Unlisted { .. }
+            | Report::StandingOrder(_)
             | Report::Draining { .. } => None,
         }
     }

@@ -48,12 +48,35 @@ pub struct Status {
     /// The groups that are virtual routers to hosts outside; left out without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub virtual_routers: Vec<VirtualRouter>,
+    /// Orders that stand; left out without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<StandingOrder>,
     /// What the daemon counted since its start.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
     /// What the daemon measured since its start; left out where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measures: Option<Measures>,
+}
+
+/// An order that stands until it is ended or its time is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingOrder {
+    /// `hold` or `drain`.
+    pub order: String,
+    /// The node that is drained; `null` for a hold.
+    pub node: Option<String>,
+    /// The user who gave it; `null` if that is not known.
+    pub by: Option<String>,
+    /// The node at which it was given.
+    pub at: String,
+    /// Why, in the words of that user; `null` if none was given.
+    pub reason: Option<String>,
+    /// Whether a drain outlasts a restart of the host.
+    #[serde(default)]
+    pub persists: bool,
+    /// Time after which it ends by itself; `null` if it does not.
+    pub left_ms: Option<u64>,
 }
 
 /// What ends the answers of a host whose daemon does not run, and when.
@@ -330,7 +353,8 @@ pub struct Event {
     /// `offer_failed`, `kept_ended`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
     /// `kernel_answers`, `second_claimant`, `check_changed`, `hook_failed`, `hooks_dropped`,
     /// `gate_overdue`, `balancer_failed`, `balancer_back`,
-    /// `balancer_told`, `fitness_changed`, `last_resort`,
+    /// `balancer_told`, `fitness_changed`, `last_resort`, `ordered`, `hold`, `hold_ended`,
+    /// `drain_ordered`, `drain_ended`,
     /// `overwritten`.
     pub kind: String,
     /// The node that noticed it.
@@ -389,7 +413,7 @@ pub struct Candidate {
 pub struct Done {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// The request: `drain`, `undrain` or `move`.
+    /// The request: `drain`, `undrain`, `move`, `hold` or `release`.
     pub done: String,
     /// The node it concerns.
     pub node: String,

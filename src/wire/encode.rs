@@ -12,7 +12,7 @@ use crate::protocol::{
 };
 
 use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
-use super::{claim, code, connection, field, kept, lease, neighbour, unable};
+use super::{claim, code, connection, field, kept, lease, neighbour, standing_order, unable};
 
 pub(super) const HEARTBEAT: u8 = 1;
 pub(super) const CLAIMS: u8 = 2;
@@ -182,6 +182,9 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
     }
     if let Some(name) = heartbeat.name.as_ref().filter(|name| name.len() <= NAME_MAX) {
         field::put(out, field::NAME, |out| out.extend(name.as_bytes()));
+    }
+    if let Some(order) = &heartbeat.standing_order {
+        standing_order::write(order, out);
     }
     field::put_list(out, field::HEARD, heartbeat.heard.iter().map(heard_record));
 }

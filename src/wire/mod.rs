@@ -45,6 +45,7 @@ mod open;
 mod refused;
 mod replay;
 mod sessions;
+mod standing_order;
 #[cfg(test)]
 mod tests;
 mod unable;

@@ -13,6 +13,7 @@ use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId, PoolId};
 use super::message::{Cause, Message, Refusal};
 use super::neighbour::Neighbour;
 use super::restart::{Memory, Obstacle};
+use super::standing_order::StandingOrder;
 use super::voters::VoterRecord;
 
 /// One thing to do.
@@ -388,4 +389,6 @@ pub enum Report {
         /// Whether it is on now.
         on: bool,
     },
+    /// An order stands from now on, or, if it is not in force, does so no more.
+    StandingOrder(StandingOrder),
 }

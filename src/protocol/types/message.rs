@@ -23,6 +23,7 @@ use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::load::Load;
 use super::neighbour::Neighbour;
+use super::standing_order::StandingOrder;
 
 /// Everything one node can tell another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +116,9 @@ pub struct Heartbeat {
     /// Groups that the sender cannot hold, and why; at most [`unable_max`](super::unable_max) of
     /// them, the others it declines.
     pub unable: Vec<(GroupKey, Inability)>,
+    /// One of the standing orders that the sender knows, in turn. Software before 0.2 neither sends
+    /// nor reads it.
+    pub standing_order: Option<Box<StandingOrder>>,
 }
 
 /// One line of a heartbeat's table of peers.

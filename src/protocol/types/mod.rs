@@ -31,6 +31,7 @@ mod outside;
 mod random;
 mod restart;
 mod rules;
+mod standing_order;
 mod status;
 mod voters;
 
@@ -61,6 +62,10 @@ pub use outside::{Outside, Voice};
 pub use random::{Random, mix};
 pub use restart::{Acquaintance, Memory, Misfit, Obstacle};
 pub use rules::Rule;
+pub use standing_order::{
+    GIVER_MAX, Lasting, REASON_MAX, STANDING_ORDERS_MAX, STANDS_MAX, StandingChange, StandingOrder,
+    Text, standing_text_max,
+};
 pub use status::{
     Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status, Withheld,
 };

@@ -3,16 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::protocol::unable_max;
 use crate::protocol::{
     Backing, Bid, CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims,
     ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Failure, Fitness,
     GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability,
-    Incarnation, KEPT_MAX, Kept, LISTS_MAX, LeaseGrant, LeaseRequest, Load, LogPosition, Message,
-    MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
-    OfferAnswer, Order, PoolId, REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion, Tenure,
-    Vote, WISHES_PER_MESSAGE, Waiting, Wish,
+    Incarnation, KEPT_MAX, Kept, LISTS_MAX, Lasting, LeaseGrant, LeaseRequest, Load, LogPosition,
+    Message, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
+    OfferAnswer, Order, PoolId, REFUSED_PER_MESSAGE, Random, Refusal, SoftwareVersion,
+    StandingOrder, Tenure, Text, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
 };
+use crate::protocol::{standing_text_max, unable_max};
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
 pub(super) const CLUSTER: &str = "edge";
@@ -66,6 +66,27 @@ fn groups(random: &mut Random, count: usize) -> Vec<GroupKey> {
     (0..count).map(|_| GroupKey(random.next_u64())).collect()
 }
 
+/// With the longest texts that fit.
+pub(super) fn random_standing_order(
+    random: &mut Random,
+    heard: usize,
+    unable: usize,
+) -> StandingOrder {
+    let text = "\u{e4}".repeat(50);
+    let text = &text[..standing_text_max(heard, unable).min(96) / 2 * 2];
+    let (by, reason) = text.split_at(text.len().min(32));
+    StandingOrder {
+        id: random.next_u64(),
+        what: if random.below(2) == 1 { Lasting::Hold } else { Lasting::Drain(node(random)) },
+        at: node(random),
+        left: (random.below(2) == 1).then(|| Duration::from_millis(low::<u16>(random, 16).into())),
+        ended: random.below(2) == 1,
+        persists: random.below(2) == 1,
+        by: Text::cut(by),
+        reason: Text::cut(reason),
+    }
+}
+
 pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
     const PHASES: [NodePhase; 6] = [
         NodePhase::Listening,
@@ -75,6 +96,8 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
         NodePhase::Leaving,
         NodePhase::Left,
     ];
+    let named = random.below(2) == 1;
+    let unable = small(random, unable_max(heard) as u64 + 1);
     Heartbeat {
         phase: PHASES[small(random, 6)],
         draining: random.below(2) == 1,
@@ -112,8 +135,10 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
             connections: Some(low(random, 32)).filter(|count| *count != u32::MAX),
         }),
         unlisted: random.below(2) == 1,
-        name: (random.below(2) == 1).then(|| "lb-1.example_2".to_owned()),
-        unable: (0..small(random, unable_max(heard) as u64 + 1))
+        // There is no room for both.
+        name: named.then(|| "lb-1.example_2".to_owned()),
+        standing_order: (!named).then(|| Box::new(random_standing_order(random, heard, unable))),
+        unable: (0..unable)
             .map(|_| {
                 let why = [Inability::LinkDown, Inability::Kernel(Failure::Refused)];
                 (GroupKey(random.next_u64()), why[small(random, 2)])
