@@ -234,6 +234,8 @@ const TABLE: &[Module] = &[
         ],
         refused: &[],
     },
+    // Drives a cluster as a person does: by the control socket, and by running a command.
+    Module { name: "upgrade", modules: &["control"], crates: &["serde_json"], refused: &["fs"] },
     Module {
         name: "logging",
         modules: &[],

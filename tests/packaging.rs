@@ -12,7 +12,7 @@ use std::time::Duration;
 use buoy::protocol::Timing;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 17] = [
+const CONTRACT: [(&str, &[&str]); 18] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
     ("status", &[]),
     ("events", &["--follow", "--group", "--since"]),
@@ -21,6 +21,22 @@ const CONTRACT: [(&str, &[&str]); 17] = [
     ("drain", &["--no-wait", "--if-safe", "--keep", "--for", "--persist", "--reason"]),
     ("ready", &["--soak", "--timeout"]),
     ("hold", &["--for", "--reason"]),
+    (
+        "upgrade",
+        &[
+            "--run",
+            "--nodes",
+            "--group",
+            "--soak",
+            "--timeout",
+            "--keep",
+            "--on-failure",
+            "--rollback",
+            "--dry-run",
+            "--resume",
+            "--abort",
+        ],
+    ),
     ("release", &[]),
     ("undrain", &["--no-wait"]),
     ("move", &[]),

@@ -108,6 +108,19 @@ pub(super) enum Command {
     /// End a hold, whoever ordered it
     #[command(after_help = "Example:\n  buoy release")]
     Release,
+    /// Change every node of the cluster by one command, one after the other
+    ///
+    /// For each node, the first alone: refuses to go on if another is out of service or too little
+    /// would be left; drains it, runs the command, waits until it is ready (see ready), undrains it.
+    /// Nothing moves for balance until all are done, so that groups move as seldom as can be. Every
+    /// node's status shows how far it is; a second upgrade is refused; one whose terminal is lost
+    /// goes on with --resume from any node. Exit code 1 if a step failed: its node stays drained, or
+    /// all is rolled back.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy upgrade --run 'ssh {node} upgrade-balancer' \
+        --dry-run\n  buoy upgrade --run 'ssh {node} upgrade-balancer' --keep 60% \\\n    \
+        --on-failure rollback --rollback 'ssh {node} downgrade-balancer'")]
+    Upgrade(Box<super::upgrade::Wanted>),
     /// Wait until a node may have groups again
     ///
     /// It is up and active, has the configuration of the others, and its checks pass, all that for
@@ -384,13 +397,13 @@ impl From<DrainTerms> for Terms {
 }
 
 /// A share, such as 75%, or why it is none.
-fn percent(text: &str) -> Result<u8, String> {
+pub(super) fn percent(text: &str) -> Result<u8, String> {
     let number = text.strip_suffix('%').unwrap_or(text).parse::<u8>().ok();
     number.filter(|number| *number <= 100).ok_or_else(|| "write it like 75%".to_owned())
 }
 
 /// A duration, or why it is none and what to type.
-fn since(text: &str) -> Result<Duration, String> {
+pub(super) fn since(text: &str) -> Result<Duration, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
     if let Some(days) = days {
         return Ok(Duration::from_secs(u64::from(days) * 86_400));

@@ -3,7 +3,7 @@
 //! ```text
 //!  run  -> daemon           status events explain plan drain undrain move hold release ready reload
 //!                             -> control::client
-//!  serve -> serve
+//!  serve -> serve         upgrade -> upgrade
 //!  lab  -> lab              check keygen import -> here, with config, keepalived
 //! ```
 //!
@@ -18,6 +18,7 @@ mod keygen;
 mod lab;
 mod panics;
 mod plan;
+mod upgrade;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -118,6 +119,7 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         }
         Command::Hold(terms) => ask(Question::Hold { terms: terms.into() }, streams),
         Command::Release => ask(Question::Release, streams),
+        Command::Upgrade(wanted) => upgrade::run(*wanted, socket, json, streams),
         Command::Ready { node, soak, timeout } => {
             ask(Question::Ready(Readiness { node, soak, within: timeout }), streams)
         }

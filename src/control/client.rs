@@ -82,6 +82,15 @@ pub enum Command {
     },
     /// `buoy release`.
     Release,
+    /// The record of `buoy upgrade`.
+    Upgrade {
+        /// How far it is; `None` ends it.
+        words: Option<String>,
+        /// Whether it may replace one that stands.
+        again: bool,
+        /// It is over by itself after this.
+        lasts: Duration,
+    },
     /// `buoy ready NODE`.
     Ready(Readiness),
     /// `buoy move GROUP NODE`.
@@ -155,6 +164,10 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
         Command::Hold { terms } => {
             let Terms { reason, lasts, .. } = terms.clone();
             order(socket, &Request::Hold { for_ms: lasts.map(millis), reason }, false, output)
+        }
+        Command::Upgrade { words, again, lasts } => {
+            let (words, again, for_ms) = (words.clone(), *again, millis(*lasts));
+            order(socket, &Request::Upgrade { words, again, for_ms }, false, output)
         }
         Command::Release => order(socket, &Request::Release {}, false, output),
         Command::Ready(wanted) => {

@@ -95,6 +95,7 @@ impl Rights {
             | Request::Undrain { .. }
             | Request::Hold { .. }
             | Request::Release {}
+            | Request::Upgrade { .. }
             | Request::Move { .. }
             | Request::Plan { .. }
             | Request::Reload {} => matches!(self, Self::Order),
@@ -207,6 +208,7 @@ impl Connection {
             | Request::Undrain { .. }
             | Request::Hold { .. }
             | Request::Release {}
+            | Request::Upgrade { .. }
             | Request::Move { .. } => {
                 let by = self.note_order(&request);
                 let done = self.order(&request, &by).await;
@@ -241,6 +243,11 @@ impl Connection {
                 let terms = Terms::of(SpareTerms::default(), reason.as_ref(), *for_ms)?;
                 return inquirer.hold(&terms, by).await;
             }
+            Request::Upgrade { words: Some(words), again, for_ms } => {
+                let terms = Terms::of(SpareTerms::default(), Some(words), Some(*for_ms))?;
+                return inquirer.upgrade(&terms, *again, by).await;
+            }
+            Request::Upgrade { words: None, .. } => inquirer.upgraded().await?,
             Request::Undrain { node } => inquirer.undrain(node.as_deref()).await?,
             Request::Release {} => inquirer.release().await?,
             Request::Move { group, node } => inquirer.move_group(group, node).await?,

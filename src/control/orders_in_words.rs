@@ -15,15 +15,23 @@ pub fn sentence(order: &StandingOrder, names: &Names) -> String {
         let why = if order.ended { "has been ended" } else { "has ended: its time is up" };
         return match order.what {
             Lasting::Hold => format!("the hold of {by} {why}"),
+            Lasting::Upgrade => format!("the upgrade by {by} {why}"),
             Lasting::Drain(node) => format!("the drain of {} by {by} {why}", names.node(node)),
         };
     }
     let what = match order.what {
         Lasting::Hold => "holds all moves for balance and fail-back".to_owned(),
         Lasting::Drain(node) => format!("drains {}", names.node(node)),
+        Lasting::Upgrade => return format!("{by} upgrades{}", progress(order.reason.as_str())),
     };
     let lasts = order.left.map_or_else(String::new, |left| format!(" for {}", span(left)));
     format!("{by} {what}{lasts}{}", because(order.reason.as_str()))
+}
+
+/// What people read of the record of an upgrade: its first word is for programs.
+fn progress(reason: &str) -> String {
+    let words = reason.split_once(' ').map_or("", |(_, words)| words);
+    if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
 fn giver(user: &str, node: &str) -> String {
@@ -38,6 +46,7 @@ fn because(reason: &str) -> String {
 pub(super) fn ordered(done: &response::Done, by: &str) -> String {
     match (done.done.as_str(), &done.group) {
         ("release", _) => format!("{by} ended the hold"),
+        ("upgrade", _) => format!("{by} ended the upgrade"),
         ("undrain", _) => format!("{by} let {} have groups again", done.node),
         (_, Some(group)) => format!("{by} moved {group} to {}", done.node),
         (word, None) => format!("{by} ordered {word} {}", done.node),
@@ -51,13 +60,15 @@ pub(super) const fn kind(order: &StandingOrder) -> &'static str {
         (Lasting::Hold, false) => "hold_ended",
         (Lasting::Drain(_), true) => "drain_ordered",
         (Lasting::Drain(_), false) => "drain_ended",
+        (Lasting::Upgrade, true) => "upgrade",
+        (Lasting::Upgrade, false) => "upgrade_ended",
     }
 }
 
 /// Fills in what the event has besides its sentence.
 pub(super) fn fields(order: &StandingOrder, event: &mut response::Event, names: &Names) {
     event.node = match order.what {
-        Lasting::Hold => Some(names.node(order.at)),
+        Lasting::Hold | Lasting::Upgrade => Some(names.node(order.at)),
         Lasting::Drain(node) => Some(names.node(node)),
     };
     event.from = Some(names.node(order.at));
@@ -69,6 +80,7 @@ pub(super) fn shown(order: &StandingOrder, names: &Names) -> response::StandingO
     let (word, node) = match order.what {
         Lasting::Hold => ("hold", None),
         Lasting::Drain(node) => ("drain", Some(names.node(node))),
+        Lasting::Upgrade => ("upgrade", None),
     };
     response::StandingOrder {
         order: word.to_owned(),
@@ -88,6 +100,10 @@ pub(super) fn text(orders: &[response::StandingOrder]) -> String {
         let by = giver(order.by.as_deref().unwrap_or_default(), &order.at);
         let because = because(order.reason.as_deref().unwrap_or_default());
         match &order.node {
+            None if order.order == "upgrade" => {
+                let progress = progress(order.reason.as_deref().unwrap_or_default());
+                format!("\nan upgrade by {by} is under way{progress}\n")
+            }
             Some(node) => {
                 let until = left.map_or_else(String::new, |left| format!(", for {left}"));
                 let reboots = if order.persists { ", over restarts of its host" } else { "" };

@@ -118,7 +118,8 @@ fn ready_is_who_has_been_so_for_the_time_and_why_not_is_told() {
     }
     let (text, result) = daemon.run(&wanted("lb2", 300, 20_000), false);
     assert!(result.is_ok(), "{text}: {result:?}");
-    assert_eq!(text, "lb2 is ready, for 300ms at least\nlb2 is ready\n");
+    // The first status may be one that was kept from before.
+    assert!(text.ends_with("lb2 is ready, for 300ms at least\nlb2 is ready\n"), "{text}");
     let (json, result) = daemon.run(&wanted("lb2", 0, 20_000), true);
     assert!(result.is_ok(), "{result:?}");
     assert_eq!(

@@ -311,6 +311,9 @@ pub fn accepted(done: &Done) -> String {
                         time is up; see 'buoy status'\n"
             .to_owned(),
         ("release", _) => "groups may move for balance and fail-back again\n".to_owned(),
+        ("upgrade", _) => {
+            "the upgrade has ended; drained nodes stay so, see 'buoy status'\n".to_owned()
+        }
         ("ready", _) => format!("{node} is ready\n"),
         (other, _) => format!("{other} {node}: accepted\n"),
     }

@@ -86,6 +86,17 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// Write or end the record of an upgrade. Answered by [`Done`](super::response::Done).
+    Upgrade {
+        /// How far it is; missing to end it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        words: Option<String>,
+        /// Whether it may replace one that stands.
+        #[serde(default, skip_serializing_if = "is_not")]
+        again: bool,
+        /// Time after which it is over by itself; at most 7 days.
+        for_ms: u64,
+    },
     /// End a hold, whoever ordered it. Answered by [`Done`](super::response::Done).
     Release {},
     /// Let a node own groups again. Answered by [`Done`](super::response::Done).
@@ -135,6 +146,7 @@ impl Request {
             Self::Undrain { .. } => "undrain",
             Self::Hold { .. } => "hold",
             Self::Release {} => "release",
+            Self::Upgrade { .. } => "upgrade",
             Self::Move { .. } => "move",
             Self::Plan { .. } => "plan",
             Self::Reload {} => "reload",
@@ -191,6 +203,14 @@ mod tests {
                 Request::Hold { for_ms: Some(60_000), reason: Some("kernel".to_owned()) },
             ),
             (r#"{"request":"release"}"#, Request::Release {}),
+            (
+                r#"{"request":"upgrade","words":"3 2 of 3 done","again":true,"for_ms":60000}"#,
+                Request::Upgrade {
+                    words: Some("3 2 of 3 done".to_owned()),
+                    again: true,
+                    for_ms: 60_000,
+                },
+            ),
             (
                 r#"{"request":"undrain","node":"lb1"}"#,
                 Request::Undrain { node: Some("lb1".to_owned()) },

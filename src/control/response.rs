@@ -62,7 +62,7 @@ pub struct Status {
 /// An order that stands until it is ended or its time is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandingOrder {
-    /// `hold` or `drain`.
+    /// `hold`, `drain` or `upgrade`.
     pub order: String,
     /// The node that is drained; `null` for a hold.
     pub node: Option<String>,
@@ -354,7 +354,7 @@ pub struct Event {
     /// `kernel_answers`, `second_claimant`, `check_changed`, `hook_failed`, `hooks_dropped`,
     /// `gate_overdue`, `balancer_failed`, `balancer_back`,
     /// `balancer_told`, `fitness_changed`, `last_resort`, `ordered`, `hold`, `hold_ended`,
-    /// `drain_ordered`, `drain_ended`,
+    /// `drain_ordered`, `drain_ended`, `upgrade`, `upgrade_ended`,
     /// `overwritten`.
     pub kind: String,
     /// The node that noticed it.

@@ -1,6 +1,7 @@
 //! Standing orders, as they are asked of the daemon.
 
 use super::inquiry::{ANSWER_WAIT, Inquirer, Inquiry};
+use super::orders_in_words;
 use super::response::{Done, Rejected, SCHEMA};
 use super::terms::{HOLD_DEFAULT, Terms};
 use crate::protocol::{Lasting, STANDING_ORDERS_MAX, StandingChange};
@@ -15,6 +16,31 @@ impl Inquirer {
     pub(super) async fn release(&self) -> Result<Done, Rejected> {
         self.stand(StandingChange::End(Lasting::Hold)).await?;
         Ok(self.done_here("release"))
+    }
+
+    /// Writes the record of an upgrade, in place of one that stands only if `again`.
+    pub(super) async fn upgrade(
+        &self,
+        terms: &Terms,
+        again: bool,
+        by: &str,
+    ) -> Result<Done, Rejected> {
+        let seen = self.ask(ANSWER_WAIT, |reply| Inquiry::Status { reply }).await?;
+        let stands = seen.orders.iter().find(|order| order.what == Lasting::Upgrade);
+        if let Some(order) = stands.filter(|_| !again) {
+            let reason = format!(
+                "{}; go on with 'buoy upgrade --resume' or end it with 'buoy upgrade --abort'",
+                orders_in_words::sentence(order, &self.names.current())
+            );
+            return Err(Rejected::new("upgrade_runs", reason));
+        }
+        self.stand(terms.standing(Lasting::Upgrade, by)).await?;
+        Ok(self.done_here("upgrade"))
+    }
+
+    pub(super) async fn upgraded(&self) -> Result<Done, Rejected> {
+        self.stand(StandingChange::End(Lasting::Upgrade)).await?;
+        Ok(self.done_here("upgrade"))
     }
 
     fn done_here(&self, word: &str) -> Done {

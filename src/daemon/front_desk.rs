@@ -303,7 +303,7 @@ impl FrontDesk {
                 order_or_refuse(&running.mailbox, Wanted::Once(order), reply);
             }
             Inquiry::Standing { change, reply } => {
-                order_or_refuse(&running.mailbox, Wanted::Lasting(change), reply);
+                order_or_refuse(&running.mailbox, Wanted::Lasting(Box::new(change)), reply);
             }
             // Has its own way, because it is not answered at once.
             Inquiry::Reload { reply } => drop(reply),

@@ -52,13 +52,13 @@ impl From<Request> for Input {
     }
 }
 
-/// What an operator wants of the core.
-#[derive(Clone, Copy, Debug)]
+/// What an operator wants of the core. Boxed where it is large: there is room for thousands.
+#[derive(Clone, Debug)]
 pub(crate) enum Wanted {
     /// Something that is done once.
     Once(Order),
     /// Something that stands, or ends.
-    Lasting(StandingChange),
+    Lasting(Box<StandingChange>),
 }
 
 impl Wanted {
@@ -66,7 +66,7 @@ impl Wanted {
     pub(crate) fn event(self, ticket: u64) -> Event {
         match self {
             Self::Once(order) => Event::Ordered { ticket, order },
-            Self::Lasting(change) => Event::Standing { ticket, change },
+            Self::Lasting(change) => Event::Standing { ticket, change: *change },
         }
     }
 }

@@ -67,10 +67,10 @@ fn out_because(node: &NodeStatus) -> Option<OutBecause> {
         Verdict::Up | Verdict::Suspect | Verdict::Indirect if node.draining => {
             Some(OutBecause::Drains)
         }
-        Verdict::Up | Verdict::Suspect | Verdict::Indirect => match node.phase {
-            Some(NodePhase::Active) => unfit.then_some(OutBecause::Unfit),
-            _ => Some(OutBecause::NotActive),
-        },
+        Verdict::Up | Verdict::Suspect | Verdict::Indirect => {
+            let active = node.phase == Some(NodePhase::Active);
+            if active { unfit.then_some(OutBecause::Unfit) } else { Some(OutBecause::NotActive) }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::field::{self, Value};
 
 const HOLD: u8 = 1;
 const DRAIN: u8 = 2;
+const UPGRADE: u8 = 3;
 /// Flag of an order that is ended.
 const ENDED: u8 = 1;
 /// Flag of an order that outlasts restarts of the host.
@@ -25,6 +26,7 @@ pub(super) fn write(order: &StandingOrder, out: &mut Vec<u8>) {
     let (what, node) = match order.what {
         Lasting::Hold => (HOLD, NodeId(0)),
         Lasting::Drain(node) => (DRAIN, node),
+        Lasting::Upgrade => (UPGRADE, NodeId(0)),
     };
     let millis = |left: Duration| u32::try_from(left.as_millis()).unwrap_or(UNKNOWN - 1);
     let by = order.by.as_str();
@@ -56,6 +58,7 @@ pub(super) fn read(mut value: Value<'_>) -> Result<Option<StandingOrder>, Decode
     let what = match what {
         HOLD => Lasting::Hold,
         DRAIN => Lasting::Drain(node),
+        UPGRADE => Lasting::Upgrade,
         _ => return Ok(None),
     };
     let text = |bytes| str::from_utf8(bytes).unwrap_or_default();

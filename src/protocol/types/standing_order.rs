@@ -42,7 +42,8 @@ impl<const N: usize> Text<N> {
     #[must_use]
     pub fn as_str(&self) -> &str {
         let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(N);
-        str::from_utf8(&self.0[..length]).expect("made of whole characters, none of them zero")
+        // Made of whole characters, none of them zero.
+        str::from_utf8(&self.0[..length]).unwrap_or_default()
     }
 }
 
@@ -60,6 +61,9 @@ pub enum Lasting {
     /// This node is to own nothing. The node itself knows that it drains; the standing order says
     /// who wants it, why, and for how long.
     Drain(NodeId),
+    /// An upgrade is under way; its reason says how far it is. Nothing is done because of it, but that
+    /// no second one begins.
+    Upgrade,
 }
 
 /// An order that stands until it is ended or its time is up. Every node knows it and tells it on.

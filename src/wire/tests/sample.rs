@@ -87,18 +87,17 @@ pub(super) fn random_standing_order(
     }
 }
 
+const PHASES: [NodePhase; 6] = [
+    NodePhase::Listening,
+    NodePhase::Active,
+    NodePhase::Resuming,
+    NodePhase::Isolated,
+    NodePhase::Leaving,
+    NodePhase::Left,
+];
+
 pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
-    const PHASES: [NodePhase; 6] = [
-        NodePhase::Listening,
-        NodePhase::Active,
-        NodePhase::Resuming,
-        NodePhase::Isolated,
-        NodePhase::Leaving,
-        NodePhase::Left,
-    ];
-    let named = random.below(2) == 1;
-    let unable = small(random, unable_max(heard) as u64 + 1);
-    Heartbeat {
+    let mut heartbeat = Heartbeat {
         phase: PHASES[small(random, 6)],
         draining: random.below(2) == 1,
         solicit: random.below(2) == 1,
@@ -135,10 +134,9 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
             connections: Some(low(random, 32)).filter(|count| *count != u32::MAX),
         }),
         unlisted: random.below(2) == 1,
-        // There is no room for both.
-        name: named.then(|| "lb-1.example_2".to_owned()),
-        standing_order: (!named).then(|| Box::new(random_standing_order(random, heard, unable))),
-        unable: (0..unable)
+        name: (random.below(2) == 1).then(|| "lb-1.example_2".to_owned()),
+        standing_order: None,
+        unable: (0..small(random, unable_max(heard) as u64 + 1))
             .map(|_| {
                 let why = [Inability::LinkDown, Inability::Kernel(Failure::Refused)];
                 (GroupKey(random.next_u64()), why[small(random, 2)])
@@ -149,7 +147,13 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
                 (PoolId(random.next_u64()), [Fitness::Reluctant, Fitness::Unfit][small(random, 2)])
             })
             .collect(),
+    };
+    // There is no room for both.
+    if heartbeat.name.is_none() {
+        let order = random_standing_order(random, heard, heartbeat.unable.len());
+        heartbeat.standing_order = Some(Box::new(order));
     }
+    heartbeat
 }
 
 fn random_claim(random: &mut Random) -> Claim {
