@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::client::{Command, Error};
 use super::fake_daemon::FakeDaemon;
 use super::fixture::node;
+use super::giver;
 use super::ready::Readiness;
-use super::response::{Event, NodeState};
+use super::response::Event;
 use super::terms::Terms;
-use super::{giver, ready};
-use crate::protocol::{Fitness, Lasting, Order, SpareTerms, StandingChange, Text, Verdict};
+use crate::protocol::{Fitness, Lasting, Order, SpareTerms, StandingChange, Text};
 
 fn drain(name: &str, terms: Terms) -> Command {
     Command::Drain { node: Some(name.to_owned()), wait: false, now: false, terms }
@@ -126,12 +126,4 @@ fn ready_is_who_has_been_so_for_the_time_and_why_not_is_told() {
         json,
         "{\"schema\":1,\"done\":\"ready\",\"node\":\"lb2\",\"pool\":null,\"group\":null}\n"
     );
-    for one in &mut daemon.world.lock().unwrap().status.nodes {
-        one.verdict = Verdict::Dead;
-    }
-    let (json, result) = daemon.run(&Command::Status, true);
-    assert!(result.is_ok(), "{result:?}");
-    let status = serde_json::from_str(&json).unwrap();
-    let dead = format!("it is {}", NodeState::Dead.word());
-    assert_eq!(ready::obstacle(&status, "lb2"), Some(dead));
 }

@@ -443,3 +443,13 @@ pub(in crate::protocol) const UNABLE_MAX: usize = 32;
 pub fn unable_max(heard: usize) -> usize {
     (UNABLE_LEAST + NODES_MAX.saturating_sub(heard + 1)).min(UNABLE_MAX)
 }
+
+/// Bytes of the two texts of a standing order that fit the heartbeat of a node that hears so many
+/// others and names so many groups that it cannot hold.
+#[must_use]
+pub fn standing_text_max(heard: usize, unable: usize) -> usize {
+    // One line of the table of peers for each peer that is not heard, and what is left of the room
+    // for groups; in the fullest heartbeat there is room for an order without texts.
+    let lines = 10 * NODES_MAX.saturating_sub(heard + 1);
+    (lines + 9 * UNABLE_LEAST).saturating_sub(9 * unable)
+}
