@@ -41,6 +41,7 @@ mod takeover;
 mod telling;
 mod until;
 mod upgrade;
+mod upgrading;
 mod voters;
 mod web;
 mod witness;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         telling::TESTS,
         scraping::TESTS,
         upgrade::TESTS,
+        upgrading::TESTS,
         chaos::TESTS,
     ]
     .concat();

@@ -15,6 +15,7 @@
 //! ```
 //!
 //! `serve` is another process: it reads the status socket of a daemon and answers over HTTP.
+//! `upgrade` drives a cluster as an operator does, by the control socket.
 //! `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
 
 pub mod balancer;
@@ -35,5 +36,6 @@ pub mod protocol;
 mod redaction;
 pub mod serve;
 pub mod transport;
+pub mod upgrade;
 pub mod vrrp;
 pub mod wire;

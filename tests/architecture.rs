@@ -234,6 +234,8 @@ const TABLE: &[Module] = &[
         ],
         refused: &[],
     },
+    // Drives a cluster as a person does: by the control socket, and by running a command.
+    Module { name: "upgrade", modules: &["control"], crates: &["serde_json"], refused: &["fs"] },
     Module {
         name: "logging",
         modules: &[],
@@ -257,6 +259,7 @@ const MACHINES: &[Machine] = &[
     Machine { name: "quorum", names: &["types", "env"] },
     Machine { name: "group", names: &["types"] },
     Machine { name: "kernel_work", names: &["types", "env", "group"] },
+    Machine { name: "standing_orders", names: &["types", "env"] },
     Machine { name: "preservation", names: &["types", "env", "group"] },
     Machine { name: "paths", names: &["types", "env"] },
 ];

@@ -12,9 +12,9 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 18] = [
     "run", "status", "events", "explain", "plan", "drain", "undrain", "move", "check", "import",
-    "keygen", "reload", "serve", "lab",
+    "keygen", "reload", "serve", "lab", "ready", "hold", "release", "upgrade",
 ];
 
 const GOOD: &str = "[cluster]\nname = \"edge\"\nkey_file = \"cluster.key\"\n\

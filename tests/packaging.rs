@@ -12,13 +12,32 @@ use std::time::Duration;
 use buoy::protocol::Timing;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 14] = [
+const CONTRACT: [(&str, &[&str]); 18] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
     ("status", &[]),
     ("events", &["--follow", "--group", "--since"]),
     ("explain", &[]),
     ("plan", &["--without"]),
-    ("drain", &["--no-wait"]),
+    ("drain", &["--no-wait", "--if-safe", "--keep", "--for", "--persist", "--reason"]),
+    ("ready", &["--soak", "--timeout"]),
+    ("hold", &["--for", "--reason"]),
+    (
+        "upgrade",
+        &[
+            "--run",
+            "--nodes",
+            "--group",
+            "--soak",
+            "--timeout",
+            "--keep",
+            "--on-failure",
+            "--rollback",
+            "--dry-run",
+            "--resume",
+            "--abort",
+        ],
+    ),
+    ("release", &[]),
     ("undrain", &["--no-wait"]),
     ("move", &[]),
     ("check", &[]),

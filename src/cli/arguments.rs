@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_duration;
+use crate::control::terms::Terms;
+use crate::protocol::SpareTerms;
 
 /// Path of the configuration unless `--config` names another.
 pub(super) const CONFIG: &str = "/etc/buoy/buoy.toml";
@@ -80,7 +82,8 @@ pub(super) enum Command {
     /// drained, also after a restart of its daemon, until "buoy undrain".
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy drain             this node\n  buoy drain lb2 \
-        --no-wait\n  buoy drain --now       without waiting for connections")]
+        --no-wait\n  buoy drain --now       without waiting for connections\n  buoy drain lb2 --if-safe \
+         --keep 75% --for 2h --reason 'kernel 6.1.99'")]
     Drain {
         /// The node, and whether to wait.
         #[command(flatten)]
@@ -88,6 +91,56 @@ pub(super) enum Command {
         /// Move the groups at once, without waiting for connections
         #[arg(long)]
         now: bool,
+        /// What must be left, why and for how long.
+        #[command(flatten)]
+        terms: DrainTerms,
+    },
+    /// Let nothing move for balance or as fail-back, in the whole cluster, for a while
+    ///
+    /// For the time of a maintenance: what is drained stays away and what is undrained gets nothing
+    /// until the end. Failover, drains and "buoy move" go on as always. Every node knows it, so it
+    /// outlasts the node that was asked. Ends with "buoy release", or by itself.
+    #[command(verbatim_doc_comment)]
+    #[command(
+        after_help = "Examples:\n  buoy hold --for 4h --reason 'kernel 6.1.99'\n  buoy release"
+    )]
+    Hold(HoldTerms),
+    /// End a hold, whoever ordered it
+    #[command(after_help = "Example:\n  buoy release")]
+    Release,
+    /// Change every node of the cluster by one command, one after the other
+    ///
+    /// For each node, the first alone: refuses to go on if another is out of service or too little
+    /// would be left; drains it, runs the command, waits until it is ready (see ready), undrains it.
+    /// Nothing moves for balance until all are done, so that groups move as seldom as can be. Every
+    /// node's status shows how far it is; a second upgrade is refused; one whose terminal is lost
+    /// goes on with --resume from any node. Exit code 1 if a step failed: its node stays drained, or
+    /// all is rolled back.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy upgrade --run 'ssh {node} upgrade-balancer' \
+        --dry-run\n  buoy upgrade --run 'ssh {node} upgrade-balancer' --keep 60% \\\n    \
+        --on-failure rollback --rollback 'ssh {node} downgrade-balancer'")]
+    Upgrade(Box<super::upgrade::Wanted>),
+    /// Wait until a node may have groups again
+    ///
+    /// It is up and active, has the configuration of the others, and its checks pass, all that for
+    /// the time of --soak without a break. A drained node can be ready: undrain it then. Ask
+    /// the daemon of another node (--socket, or run it there) while this one is being changed.
+    /// Exit code 1 if it is not ready in time, with what stands against it.
+    #[command(verbatim_doc_comment)]
+    #[command(
+        after_help = "Examples:\n  buoy ready lb2 --soak 30s && buoy undrain lb2\n  buoy ready \
+        lb2 --timeout 20m   a machine that reboots"
+    )]
+    Ready {
+        /// The node
+        node: String,
+        /// How long it must have been ready
+        #[arg(long, value_name = "DURATION", value_parser = since, default_value = "0s")]
+        soak: Duration,
+        /// How long to wait for that
+        #[arg(long, value_name = "DURATION", value_parser = since, default_value = "10m")]
+        timeout: Duration,
     },
     /// Allow a drained node to own groups again
     #[command(after_help = "Examples:\n  buoy undrain           this node\n  buoy undrain lb2")]
@@ -300,8 +353,57 @@ pub(super) struct Target {
     pub(super) no_wait: bool,
 }
 
+/// Why an order is given and for how long.
+#[derive(Debug, Args)]
+pub(super) struct HoldTerms {
+    /// End by itself after this time, 7d at most [default: 2h]
+    #[arg(long = "for", value_name = "DURATION", value_parser = since)]
+    lasts: Option<Duration>,
+    /// Why, for the status and events of all nodes (64 bytes)
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Terms of `drain`.
+#[derive(Debug, Args)]
+pub(super) struct DrainTerms {
+    /// Refuse (exit code 5) while another node is out of service, or if no majority would be left
+    #[arg(long)]
+    if_safe: bool,
+    /// Refuse (exit code 5) if less of the weight would stay in service
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    keep: Option<u8>,
+    /// Undrain by itself after this time, 7d at most
+    #[arg(long = "for", value_name = "DURATION", value_parser = since)]
+    lasts: Option<Duration>,
+    /// Drain again after a restart of the host, as long as another node remembers it
+    #[arg(long)]
+    persist: bool,
+    /// Why, for the status and events of all nodes (64 bytes)
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl From<HoldTerms> for Terms {
+    fn from(HoldTerms { lasts, reason }: HoldTerms) -> Self {
+        Self { reason, lasts, ..Self::default() }
+    }
+}
+
+impl From<DrainTerms> for Terms {
+    fn from(DrainTerms { if_safe, keep, lasts, persist, reason }: DrainTerms) -> Self {
+        Self { spare: SpareTerms { alone: if_safe, keep }, reason, persist, lasts }
+    }
+}
+
+/// Parses a share, such as 75%; the error says what to type.
+pub(super) fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<u8>().ok();
+    number.filter(|number| *number <= 100).ok_or_else(|| "write it like 75%".to_owned())
+}
+
 /// Parses a duration; the error says what to type.
-fn since(text: &str) -> Result<Duration, String> {
+pub(super) fn since(text: &str) -> Result<Duration, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
     if let Some(days) = days {
         return Ok(Duration::from_secs(u64::from(days) * 86_400));

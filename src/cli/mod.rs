@@ -1,8 +1,9 @@
 //! The command line: what may be typed, and which module answers it.
 //!
 //! ```text
-//!  run  -> daemon           status events explain plan drain undrain move reload -> control::client
-//!  serve -> serve
+//!  run  -> daemon           status events explain plan drain undrain move hold release ready reload
+//!                             -> control::client
+//!  serve -> serve         upgrade -> upgrade
 //!  lab  -> lab              check keygen import -> here, with config, keepalived
 //! ```
 //!
@@ -17,6 +18,7 @@ mod keygen;
 mod lab;
 mod panics;
 mod plan;
+mod upgrade;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -27,6 +29,7 @@ use clap::error::ErrorKind;
 use serde_json::json;
 
 use crate::control::client::Command as Question;
+use crate::control::ready::Readiness;
 use crate::exit::Exit;
 use crate::lab::Options;
 use crate::{daemon, logging, serve};
@@ -111,8 +114,14 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             ask(Question::Events { since, group, follow }, streams)
         }
         Command::Explain { group } => ask(Question::Explain { group }, streams),
-        Command::Drain { target: Target { node, no_wait }, now } => {
-            ask(Question::Drain { node, wait: !no_wait, now }, streams)
+        Command::Drain { target: Target { node, no_wait }, now, terms } => {
+            ask(Question::Drain { node, wait: !no_wait, now, terms: terms.into() }, streams)
+        }
+        Command::Hold(terms) => ask(Question::Hold { terms: terms.into() }, streams),
+        Command::Release => ask(Question::Release, streams),
+        Command::Upgrade(wanted) => upgrade::run(*wanted, socket, json, streams),
+        Command::Ready { node, soak, timeout } => {
+            ask(Question::Ready(Readiness { node, soak, within: timeout }), streams)
         }
         Command::Undrain(Target { node, no_wait: _ }) => ask(Question::Undrain { node }, streams),
         Command::Move { group, node, no_wait } => {

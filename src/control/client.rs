@@ -23,8 +23,10 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::failure::unreachable;
+use super::ready::{self, Readiness};
 use super::request::Request;
 use super::response::{Applied, Done, Event, Explanation, Rejected, SCHEMA, Status};
+use super::terms::Terms;
 use super::wait::{self, Goal};
 use super::{plan, recorder, render};
 
@@ -65,12 +67,32 @@ pub enum Command {
         wait: bool,
         /// Whether to move groups without waiting for connections; `--now` is true.
         now: bool,
+        /// On which terms.
+        terms: Terms,
     },
     /// `buoy undrain [NODE]`.
     Undrain {
         /// Name of the node; `None` is the node of the daemon.
         node: Option<String>,
     },
+    /// `buoy hold`.
+    Hold {
+        /// Why, and for how long.
+        terms: Terms,
+    },
+    /// `buoy release`.
+    Release,
+    /// The record of `buoy upgrade`.
+    Upgrade {
+        /// How far it is; `None` ends it.
+        words: Option<String>,
+        /// Whether it may replace one that stands.
+        again: bool,
+        /// It is over by itself after this.
+        lasts: Duration,
+    },
+    /// `buoy ready NODE`.
+    Ready(Readiness),
     /// `buoy move GROUP NODE`.
     Move {
         /// Name of the group, `POOL/NAME`, or one of its addresses.
@@ -124,7 +146,7 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
             output.answer(&answer, |applied: &Applied| render::applied(applied))
         }
         Command::Events { since, group, follow } => {
-            let since_ms = since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+            let since_ms = since.map(millis);
             let request = Request::Events { since_ms, group: group.clone(), follow: *follow };
             events(socket, &request, *follow, output)
         }
@@ -132,15 +154,38 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
             let request = Request::Undrain { node: node.clone() };
             order(socket, &request, false, output)
         }
-        Command::Drain { node, wait, now } => {
-            let request = Request::Drain { node: node.clone(), now: *now };
+        Command::Drain { node, wait, now, terms } => {
+            let Terms { spare, reason, persist, lasts } = terms.clone();
+            let (node, now, if_safe, keep) = (node.clone(), *now, spare.alone, spare.keep);
+            let for_ms = lasts.map(millis);
+            let request = Request::Drain { node, now, if_safe, keep, reason, for_ms, persist };
             order(socket, &request, *wait, output)
+        }
+        Command::Hold { terms } => {
+            let Terms { reason, lasts, .. } = terms.clone();
+            order(socket, &Request::Hold { for_ms: lasts.map(millis), reason }, false, output)
+        }
+        Command::Upgrade { words, again, lasts } => {
+            let (words, again, for_ms) = (words.clone(), *again, millis(*lasts));
+            order(socket, &Request::Upgrade { words, again, for_ms }, false, output)
+        }
+        Command::Release => order(socket, &Request::Release {}, false, output),
+        Command::Ready(wanted) => {
+            ready::until(socket, wanted, &mut |text| output.progress(text))?;
+            let (done, node) = ("ready".to_owned(), wanted.node.clone());
+            let done = Done { schema: SCHEMA, done, node, pool: None, group: None };
+            let line = serde_json::to_string(&done).map_err(Error::NotUnderstood)?;
+            output.answer(&(line + "\n"), |done: &Done| render::accepted(done))
         }
         Command::Move { group, node, wait } => {
             let request = Request::Move { group: group.clone(), node: node.clone() };
             order(socket, &request, *wait, output)
         }
     }
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn order(

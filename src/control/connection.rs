@@ -22,11 +22,16 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::giver;
 use super::inquiry::{Inquirer, STATUS_AGE_MAX, find_group, json_line};
+use super::local::Notice;
 use super::names::NamesInForce;
+use super::orders_in_words;
 use super::recorder::{Filter, Recorder};
 use super::request::{REQUEST_BYTES_MAX, Request};
-use super::response::{End, Rejected};
+use super::response::{Done, End, Rejected};
+use super::terms::Terms;
+use crate::protocol::SpareTerms;
 use crate::redaction::redact;
 
 /// A client that takes longer to read an answer is dropped.
@@ -88,6 +93,9 @@ impl Rights {
             Request::Status { .. } | Request::Events { .. } | Request::Explain { .. } => true,
             Request::Drain { .. }
             | Request::Undrain { .. }
+            | Request::Hold { .. }
+            | Request::Release {}
+            | Request::Upgrade { .. }
             | Request::Move { .. }
             | Request::Plan { .. }
             | Request::Reload {} => matches!(self, Self::Order),
@@ -197,17 +205,15 @@ impl Connection {
                 }
             }
             Request::Explain { group } => self.tell(desk.inquirer.explain(group).await).await,
-            Request::Drain { node, now } => {
-                self.note_order(&request);
-                self.tell(desk.inquirer.drain(node.as_deref(), *now).await).await
-            }
-            Request::Undrain { node } => {
-                self.note_order(&request);
-                self.tell(desk.inquirer.undrain(node.as_deref()).await).await
-            }
-            Request::Move { group, node } => {
-                self.note_order(&request);
-                self.tell(desk.inquirer.move_group(group, node).await).await
+            Request::Drain { .. }
+            | Request::Undrain { .. }
+            | Request::Hold { .. }
+            | Request::Release {}
+            | Request::Upgrade { .. }
+            | Request::Move { .. } => {
+                let by = self.note_order(&request);
+                let done = self.order(&request, &by).await;
+                self.tell(done).await
             }
             Request::Plan { config: Some(_), .. } => {
                 let reason = "the daemon reads no file for a client; send the text of the file as \
@@ -224,11 +230,50 @@ impl Connection {
         }
     }
 
-    fn note_order(&self, request: &Request) {
+    /// Carries out one of the requests that end in [`Done`].
+    async fn order(&self, request: &Request, by: &str) -> Result<Done, Rejected> {
+        let inquirer = &self.desk.inquirer;
+        let done = match request {
+            Request::Drain { node, now, if_safe, keep, reason, for_ms, persist } => {
+                let spare = SpareTerms { alone: *if_safe, keep: *keep };
+                let terms = Terms::of(spare, reason.as_ref(), *for_ms)?;
+                let terms = Terms { persist: *persist, ..terms };
+                return inquirer.drain(node.as_deref(), *now, (&terms, by)).await;
+            }
+            Request::Hold { for_ms, reason } => {
+                let terms = Terms::of(SpareTerms::default(), reason.as_ref(), *for_ms)?;
+                return inquirer.hold(&terms, by).await;
+            }
+            Request::Upgrade { words: Some(words), again, for_ms } => {
+                let terms = Terms::of(SpareTerms::default(), Some(words), Some(*for_ms))?;
+                return inquirer.upgrade(&terms, *again, by).await;
+            }
+            Request::Upgrade { words: None, .. } => inquirer.upgraded().await?,
+            Request::Undrain { node } => inquirer.undrain(node.as_deref()).await?,
+            Request::Release {} => inquirer.release().await?,
+            Request::Move { group, node } => inquirer.move_group(group, node).await?,
+            Request::Status { .. }
+            | Request::Events { .. }
+            | Request::Explain { .. }
+            | Request::Plan { .. }
+            | Request::Reload {} => unreachable!("not an order: {}", request.word()),
+        };
+        // What stands is an event of every node; the rest of the one that was asked.
+        let sentence = orders_in_words::ordered(&done, by);
+        let (group, pool, from, to, cause) = (None, None, None, None, None);
+        let notice = Notice { kind: "ordered", group, pool, from, to, cause, sentence };
+        self.desk.recorder.note((self.desk.wall_clock)(), notice);
+        Ok(done)
+    }
+
+    /// Writes an order into the log. Returns who gives it.
+    fn note_order(&self, request: &Request) -> String {
         // Names are as the client wrote them.
         let request_text = redact(&format!("{request:?}"));
         let (order, user) = (request.word(), self.user);
-        tracing::info!(order, request = request_text, user, "operator's order");
+        let by = giver::name(user);
+        tracing::info!(order, request = request_text, user, by, "operator's order");
+        by
     }
 
     fn since(&self, since_ms: Option<u64>) -> Option<SystemTime> {

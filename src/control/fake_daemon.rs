@@ -19,7 +19,7 @@ use super::server::{INQUIRIES_MAX, Inquiry, PlanWanted, SOCKET_NAME, Server, Set
 use super::{fixture, request};
 use crate::protocol::{
     Cause, Epoch, Explanation, GroupState, MoveReason, NodeId, Order, PlanReason, PlannedMove,
-    Refusal, Status,
+    Refusal, StandingChange, Status,
 };
 
 /// No answer of a test takes so long, however busy the machine.
@@ -29,6 +29,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) struct World {
     pub(super) status: Status,
     pub(super) orders: Vec<Order>,
+    pub(super) changes: Vec<StandingChange>,
     pub(super) outcome: Result<(), Refusal>,
     pub(super) reload: Result<Vec<String>, Vec<String>>,
     /// Where the next group of a draining node goes with each status; `None` is nowhere.
@@ -96,6 +97,7 @@ impl FakeDaemon {
         let world = Arc::new(Mutex::new(World {
             status: fixture::status(),
             orders: Vec::new(),
+            changes: Vec::new(),
             outcome: Ok(()),
             reload: Ok(vec!["pool web: group 10.77.0.103 added".to_owned()]),
             receiver: Some(fixture::node("lb1")),
@@ -198,6 +200,10 @@ impl World {
                 if self.outcome.is_ok() {
                     self.obey(order);
                 }
+                reply.send(self.outcome).ok();
+            }
+            Inquiry::Standing { change, reply } => {
+                self.changes.push(change);
                 reply.send(self.outcome).ok();
             }
             Inquiry::Plan { wanted, reply } => {

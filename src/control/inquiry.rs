@@ -22,8 +22,11 @@ use super::request::PLAN_TEXT_BYTES_MAX;
 use super::response::{
     Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, SCHEMA, VirtualRouter,
 };
+use super::terms::{self, Terms};
 use super::{refusals, translation};
-use crate::protocol::{self, GroupKey, NodeId, Order, Refusal};
+use crate::protocol::{
+    self, GroupKey, Lasting, NodeId, Order, Refusal, SpareTerms, StandingChange, StandingOrder,
+};
 use crate::redaction::redact;
 
 /// Depth of the channel to the daemon: one inquiry for each client there can be, of two sockets.
@@ -31,7 +34,7 @@ pub const INQUIRIES_MAX: usize = 2 * super::server::CLIENTS_MAX;
 /// A status younger than this is given again.
 pub const STATUS_AGE_MAX: Duration = Duration::from_millis(20);
 /// A daemon that has not answered by then is stuck; a hand-over between nodes takes less.
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// Groups of a pool that are named to who took it for a group.
 const GROUPS_SHOWN: usize = 8;
 /// A plan for the most groups and nodes takes seconds, beside everything else.
@@ -59,6 +62,13 @@ pub enum Inquiry {
         /// Order for the core.
         order: Order,
         /// Channel for the answer.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// An operator gives or ends a standing order; the answer is that of `Action::Answer`.
+    Standing {
+        /// What is wanted.
+        change: StandingChange,
+        /// Takes the answer.
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
     /// What would move.
@@ -114,6 +124,8 @@ pub struct Snapshot {
     pub measures: Option<Measures>,
     /// The virtual routers of this node.
     pub virtual_routers: Vec<VirtualRouter>,
+    /// The orders that stand.
+    pub orders: Vec<StandingOrder>,
 }
 
 impl From<protocol::Status> for Snapshot {
@@ -136,6 +148,7 @@ impl From<protocol::Status> for Snapshot {
             checks,
             hooks,
             virtual_routers: Vec::new(),
+            orders: Vec::new(),
         }
     }
 }
@@ -143,7 +156,7 @@ impl From<protocol::Status> for Snapshot {
 /// Asks the daemon on behalf of all clients.
 #[derive(Debug)]
 pub(super) struct Inquirer {
-    names: NamesInForce,
+    pub(super) names: NamesInForce,
     inquiries: mpsc::Sender<Inquiry>,
     /// Held while a status is asked for, so that there is one inquiry for all who wait.
     status: Mutex<Option<KeptStatus>>,
@@ -184,14 +197,31 @@ impl Inquirer {
             .ok_or_else(|| unknown_group(group))
     }
 
-    pub(super) async fn drain(&self, node: Option<&str>, now: bool) -> Result<Done, Rejected> {
-        let node = find_node(&self.names.current(), node)?;
-        self.order("drain", if now { Order::DrainNow(node) } else { Order::Drain(node) }).await
+    /// Drains a node on these terms, given by this user.
+    pub(super) async fn drain(
+        &self,
+        node: Option<&str>,
+        now: bool,
+        (terms, by): (&Terms, &str),
+    ) -> Result<Done, Rejected> {
+        let names = self.names.current();
+        let node = find_node(&names, node)?;
+        if terms.spare != SpareTerms::default() {
+            let seen = self.ask(ANSWER_WAIT, |reply| Inquiry::Status { reply }).await?;
+            terms::refuse_unsafe(&seen.status, node, terms.spare, &names)?;
+        }
+        let order = if now { Order::DrainNow(node) } else { Order::Drain(node) };
+        let done = self.order("drain", order).await?;
+        let told = self.stand(terms.standing(Lasting::Drain(node), by)).await;
+        // That somebody drained it is lost with one too many, but not what was asked for.
+        if terms.say_something() { told.map(|()| done) } else { Ok(done) }
     }
 
     pub(super) async fn undrain(&self, node: Option<&str>) -> Result<Done, Rejected> {
         let node = find_node(&self.names.current(), node)?;
-        self.order("undrain", Order::Undrain(node)).await
+        let done = self.order("undrain", Order::Undrain(node)).await?;
+        self.stand(StandingChange::End(Lasting::Drain(node))).await?;
+        Ok(done)
     }
 
     pub(super) async fn move_group(&self, group: &str, node: &str) -> Result<Done, Rejected> {
@@ -261,7 +291,12 @@ impl Inquirer {
         })
     }
 
-    async fn ask<T>(
+    /// Whoever ordered something and asks for the status next wants to see it in there.
+    pub(super) async fn forget_status(&self) {
+        *self.status.lock().await = None;
+    }
+
+    pub(super) async fn ask<T>(
         &self,
         wait: Duration,
         inquiry: impl FnOnce(oneshot::Sender<T>) -> Inquiry,
@@ -356,7 +391,9 @@ mod tests {
             Inquiry::Status { reply } => {
                 reply.send(fixture::status().into()).expect("somebody waits");
             }
-            Inquiry::Order { reply, .. } => reply.send(Ok(())).expect("somebody waits"),
+            Inquiry::Order { reply, .. } | Inquiry::Standing { reply, .. } => {
+                reply.send(Ok(())).expect("somebody waits");
+            }
             other @ (Inquiry::Explain { .. } | Inquiry::Plan { .. } | Inquiry::Reload { .. }) => {
                 panic!("not expected here: {other:?}")
             }
@@ -406,7 +443,11 @@ mod tests {
             let (inquirer, mut inquiries) = inquirer();
             let (line, ()) = tokio::join!(inquirer.status(ANY), answer_one(&mut inquiries));
             assert!(line.is_ok());
-            let (done, ()) = tokio::join!(inquirer.drain(None, false), answer_one(&mut inquiries));
+            let terms = Terms::default();
+            let (done, ()) = tokio::join!(inquirer.drain(None, false, (&terms, "root")), async {
+                answer_one(&mut inquiries).await;
+                answer_one(&mut inquiries).await;
+            });
             assert_eq!(done.unwrap().node, "lb1");
             let (line, ()) = tokio::join!(inquirer.status(ANY), answer_one(&mut inquiries));
             assert!(line.is_ok());

@@ -8,13 +8,14 @@ use super::client::{self, Command, Error};
 use super::fake_daemon::{DEADLINE, FakeDaemon, now};
 use super::fixture::{self, group, node};
 use super::response::{Explanation, Status};
+use super::terms::Terms;
 use super::wait::{self, Goal, Patience};
 use crate::protocol::{Candidate, Cause, Order, Refusal, Remover, Report, Standing};
 
 const GROUP: &str = "10.77.0.100";
 
 fn drain(node: &str, wait: bool) -> Command {
-    Command::Drain { node: Some(node.to_owned()), wait, now: false }
+    Command::Drain { node: Some(node.to_owned()), wait, now: false, terms: Terms::default() }
 }
 
 fn move_group(node: &str, wait: bool) -> Command {
@@ -57,7 +58,8 @@ fn explain_answers_by_name_and_by_address() {
 #[test]
 fn drain_without_a_node_means_the_asked_one() {
     let daemon = FakeDaemon::start();
-    let (text, result) = daemon.run(&Command::Drain { node: None, wait: false, now: false }, false);
+    let here = Command::Drain { node: None, wait: false, now: false, terms: Terms::default() };
+    let (text, result) = daemon.run(&here, false);
     assert!(result.is_ok(), "{result:?}");
     assert_eq!(
         text,

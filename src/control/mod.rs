@@ -19,6 +19,7 @@ pub mod client;
 mod connection;
 mod duration_text;
 mod failure;
+mod giver;
 mod inquiry;
 mod labels;
 pub mod layout_words;
@@ -26,7 +27,9 @@ pub mod local;
 pub mod measures;
 pub(crate) mod membership_words;
 pub mod names;
+pub mod orders_in_words;
 pub mod plan;
+pub mod ready;
 pub mod recorder;
 mod refusals;
 pub mod render;
@@ -36,8 +39,10 @@ pub mod response;
 pub mod restart_words;
 pub mod sentences;
 pub mod server;
+mod standing;
 mod standing_words;
 mod table;
+pub mod terms;
 pub(crate) mod timestamp;
 mod translation;
 mod virtual_routers;
@@ -53,5 +58,7 @@ mod loopback_test;
 mod misuse_test;
 #[cfg(test)]
 mod observers_test;
+#[cfg(test)]
+mod orders_test;
 #[cfg(test)]
 pub(crate) mod wording_test;

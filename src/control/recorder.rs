@@ -238,6 +238,7 @@ impl Ring {
             | Report::WentOn { .. }
             | Report::NotInPlace { .. }
             | Report::Unlisted { .. }
+            | Report::StandingOrder(_)
             | Report::Draining { .. } => None,
         }
     }

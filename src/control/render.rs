@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::duration_text::{lateness, span};
 use super::local;
+use super::orders_in_words;
 use super::response::{
     Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Preserved, Role,
     Status, Waits,
@@ -47,6 +48,7 @@ pub fn status(status: &Status) -> String {
             status.node
         ));
     }
+    text.push_str(&orders_in_words::text(&status.orders));
     for problem in status.nodes.iter().flat_map(|node| &node.problems) {
         text.push_str(&format!("\n{problem}\n"));
     }
@@ -312,6 +314,14 @@ pub fn accepted(done: &Done) -> String {
         }
         ("undrain", _) => format!("{node} may own groups again\n"),
         ("move", Some(group)) => format!("{group} moves to {node}\n"),
+        ("hold", _) => "nothing moves for balance or fail-back until 'buoy release', or until the \
+                        time is up; see 'buoy status'\n"
+            .to_owned(),
+        ("release", _) => "groups may move for balance and fail-back again\n".to_owned(),
+        ("upgrade", _) => {
+            "the upgrade has ended; drained nodes stay so, see 'buoy status'\n".to_owned()
+        }
+        ("ready", _) => format!("{node} is ready\n"),
         (other, _) => format!("{other} {node}: accepted\n"),
     }
 }

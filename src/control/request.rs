@@ -4,6 +4,7 @@
 //! {"request":"status"}                          {"request":"explain","group":"10.77.0.100"}
 //! {"request":"events","since_ms":600000}        {"request":"drain","node":"lb1"}
 //! {"request":"move","group":"10.77.0.100","node":"lb2"}            {"request":"reload"}
+//! {"request":"hold","for_ms":7200000}           {"request":"release"}
 //! {"request":"plan","without":["lb1"]}          {"request":"plan","text":"[cluster] ..."}
 //! ```
 //!
@@ -58,7 +59,46 @@ pub enum Request {
         /// Whether to move groups without waiting for connections.
         #[serde(default, skip_serializing_if = "is_not")]
         now: bool,
+        /// Whether to refuse while another node is out of service, or the voters left without it
+        /// would be no majority.
+        #[serde(default, skip_serializing_if = "is_not")]
+        if_safe: bool,
+        /// Percent of the weight that must stay in service, else it is refused; at most 100.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<u8>,
+        /// Why; 64 bytes are kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Time after which it is undrained by itself; at most 7 days.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+        /// Whether it outlasts a restart of the host, as long as one of the other nodes lives.
+        #[serde(default, skip_serializing_if = "is_not")]
+        persist: bool,
     },
+    /// Let nothing move for balance or as fail-back, in the whole cluster. Answered by
+    /// [`Done`](super::response::Done).
+    Hold {
+        /// Time after which it ends by itself; two hours if missing, at most 7 days.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+        /// Why; 64 bytes are kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Write or end the record of an upgrade. Answered by [`Done`](super::response::Done).
+    Upgrade {
+        /// How far it is; missing to end it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        words: Option<String>,
+        /// Whether it may replace one that stands.
+        #[serde(default, skip_serializing_if = "is_not")]
+        again: bool,
+        /// Time after which it is over by itself; at most 7 days.
+        for_ms: u64,
+    },
+    /// End a hold, whoever ordered it. Answered by [`Done`](super::response::Done).
+    Release {},
     /// Let a node own groups again. Answered by [`Done`](super::response::Done).
     Undrain {
         /// Name of the node; by default that of the asked daemon.
@@ -104,6 +144,9 @@ impl Request {
             Self::Explain { .. } => "explain",
             Self::Drain { .. } => "drain",
             Self::Undrain { .. } => "undrain",
+            Self::Hold { .. } => "hold",
+            Self::Release {} => "release",
+            Self::Upgrade { .. } => "upgrade",
             Self::Move { .. } => "move",
             Self::Plan { .. } => "plan",
             Self::Reload {} => "reload",
@@ -124,6 +167,11 @@ mod tests {
         Request::Plan { without, text: text.map(str::to_owned), config: None }
     }
 
+    fn drain(now: bool) -> Request {
+        let (node, keep, reason, for_ms) = (None, None, None, None);
+        Request::Drain { node, now, if_safe: false, keep, reason, for_ms, persist: false }
+    }
+
     #[test]
     fn every_request_has_its_golden_line() {
         let group = || "10.77.0.100".to_owned();
@@ -135,8 +183,34 @@ mod tests {
                 Request::Events { since_ms: Some(600_000), group: Some(group()), follow: true },
             ),
             (r#"{"request":"explain","group":"10.77.0.100"}"#, Request::Explain { group: group() }),
-            (r#"{"request":"drain"}"#, Request::Drain { node: None, now: false }),
-            (r#"{"request":"drain","now":true}"#, Request::Drain { node: None, now: true }),
+            (r#"{"request":"drain"}"#, drain(false)),
+            (r#"{"request":"drain","now":true}"#, drain(true)),
+            (
+                r#"{"request":"drain","if_safe":true,"keep":75,"reason":"fan","for_ms":7200000,"persist":true}"#,
+                Request::Drain {
+                    node: None,
+                    now: false,
+                    if_safe: true,
+                    keep: Some(75),
+                    reason: Some("fan".to_owned()),
+                    for_ms: Some(7_200_000),
+                    persist: true,
+                },
+            ),
+            (r#"{"request":"hold"}"#, Request::Hold { for_ms: None, reason: None }),
+            (
+                r#"{"request":"hold","for_ms":60000,"reason":"kernel"}"#,
+                Request::Hold { for_ms: Some(60_000), reason: Some("kernel".to_owned()) },
+            ),
+            (r#"{"request":"release"}"#, Request::Release {}),
+            (
+                r#"{"request":"upgrade","words":"3 2 of 3 done","again":true,"for_ms":60000}"#,
+                Request::Upgrade {
+                    words: Some("3 2 of 3 done".to_owned()),
+                    again: true,
+                    for_ms: 60_000,
+                },
+            ),
             (
                 r#"{"request":"undrain","node":"lb1"}"#,
                 Request::Undrain { node: Some("lb1".to_owned()) },

@@ -48,12 +48,35 @@ pub struct Status {
     /// The groups that are virtual routers to hosts outside; left out without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub virtual_routers: Vec<VirtualRouter>,
+    /// Orders that stand; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<StandingOrder>,
     /// Counters since the start of the daemon, by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
     /// Measurements since the start of the daemon; absent if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measures: Option<Measures>,
+}
+
+/// An order that stands until it is ended or its time is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingOrder {
+    /// `hold`, `drain` or `upgrade`.
+    pub order: String,
+    /// The node that is drained; `null` for a hold.
+    pub node: Option<String>,
+    /// The user who gave it; `null` if that is not known.
+    pub by: Option<String>,
+    /// The node at which it was given.
+    pub at: String,
+    /// Why, in the words of that user; `null` if none was given.
+    pub reason: Option<String>,
+    /// Whether a drain outlasts a restart of the host.
+    #[serde(default)]
+    pub persists: bool,
+    /// Time after which it ends by itself; `null` if it does not.
+    pub left_ms: Option<u64>,
 }
 
 /// What stops a host whose daemon has died from answering, and when.
@@ -331,7 +354,8 @@ pub struct Event {
     /// `offer_failed`, `kept_ended`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
     /// `kernel_answers`, `second_claimant`, `check_changed`, `hook_failed`, `hooks_dropped`,
     /// `gate_overdue`, `balancer_failed`, `balancer_back`,
-    /// `balancer_told`, `fitness_changed`, `last_resort`,
+    /// `balancer_told`, `fitness_changed`, `last_resort`, `ordered`, `hold`, `hold_ended`,
+    /// `drain_ordered`, `drain_ended`, `upgrade`, `upgrade_ended`,
     /// `overwritten`.
     pub kind: String,
     /// The node that noticed it.
@@ -390,7 +414,7 @@ pub struct Candidate {
 pub struct Done {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// The request: `drain`, `undrain` or `move`.
+    /// The request: `drain`, `undrain`, `move`, `hold` or `release`.
     pub done: String,
     /// The node it concerns.
     pub node: String,

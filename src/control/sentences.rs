@@ -10,6 +10,7 @@ use super::duration_text::precise;
 use super::layout_words;
 use super::membership_words;
 use super::names::Names;
+use super::orders_in_words;
 use super::restart_words;
 pub use super::standing_words::{candidate, inability, removed_by, standing, would_take};
 use crate::protocol::{
@@ -140,6 +141,7 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::FitnessChanged { node, pool, fitness } => checked(node, pool, fitness, names),
         Report::LastResort { pool, kept, .. } => last_resort(&names.pool(pool), kept),
         Report::Draining { on } => draining(&me, on),
+        Report::StandingOrder(order) => orders_in_words::sentence(&order, names),
         Report::Unlisted { by, on } => membership_words::unlisted(&me, &names.node(by), on),
         Report::WentOn { groups, after } => restart_words::went_on(&me, groups, after),
         Report::NotInPlace { why } => restart_words::not_in_place(&me, why, names),

@@ -13,6 +13,7 @@ use super::local::Notice;
 use super::measures::Measures;
 use super::membership_words::problems;
 use super::names::Names;
+use super::orders_in_words;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
 use crate::protocol::{
@@ -39,6 +40,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         checks: snapshot.checks.clone(),
         hooks: snapshot.hooks.clone(),
         virtual_routers: snapshot.virtual_routers.clone(),
+        orders: snapshot.orders.iter().map(|one| orders_in_words::shown(one, names)).collect(),
         counters: counters(snapshot),
         measures: measures(snapshot),
     }
@@ -314,6 +316,7 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.node = me();
             event.to = Some(names.node(to));
         }
+        Report::StandingOrder(order) => orders_in_words::fields(&order, event, names),
         Report::AddressAdmitted { .. }
         | Report::Repaired { .. }
         | Report::GateOverdue { .. }
@@ -322,9 +325,7 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
         | Report::MajorityBack { .. }
         | Report::WentOn { .. }
         | Report::NotInPlace { .. }
-        | Report::Draining { .. } => {
-            event.node = me();
-        }
+        | Report::Draining { .. } => event.node = me(),
     }
 }
 
@@ -372,6 +373,7 @@ pub(super) fn kind(report: &Report) -> &'static str {
         Report::MajorityLost { .. } => "majority_lost",
         Report::MajorityBack { .. } => "majority_back",
         Report::Draining { .. } => "draining",
+        Report::StandingOrder(order) => orders_in_words::kind(order),
         Report::Unlisted { .. } => "unlisted",
         Report::WentOn { .. } => "went_on",
         Report::NotInPlace { .. } => "not_in_place",
@@ -412,6 +414,7 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::WentOn { .. }
         | Report::NotInPlace { .. }
         | Report::Unlisted { .. }
+        | Report::StandingOrder(_)
         | Report::Draining { .. } => None,
     }
 }

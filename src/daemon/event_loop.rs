@@ -39,7 +39,7 @@ use super::will::Farewell;
 use crate::kernel::{Door, GroupAddresses};
 use crate::protocol::{
     Action, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour, Node, NodeId,
-    Outside, PathFault, Report, Status, Ticket, VoterRecord,
+    Outside, PathFault, Report, StandingOrder, Status, Ticket, VoterRecord,
 };
 use crate::transport::{Counters, Path, Transport};
 use crate::wire::{RefusedDatagram, Sessions};
@@ -155,6 +155,8 @@ pub(crate) struct Picture {
     pub transport: Counters,
     /// Features that peers do not tell, by name.
     pub held_back: BTreeMap<NodeId, Vec<&'static str>>,
+    /// Orders that stand.
+    pub orders: Vec<StandingOrder>,
 }
 
 /// Where the loop puts what it has to say.
@@ -332,7 +334,7 @@ impl<K: KernelOrders> EventLoop<K> {
         match request {
             Request::Order { order, answer } => {
                 let Some(ticket) = self.orders.admit(answer) else { return };
-                self.step(now, Event::Ordered { ticket, order });
+                self.step(now, order.event(ticket));
             }
             Request::Look(answer) => {
                 let _ = answer.send(self.picture(now));
@@ -376,6 +378,7 @@ impl<K: KernelOrders> EventLoop<K> {
             refused: self.refused.counts,
             transport: self.transport.counters().clone(),
             held_back: self.sessions.held_back(),
+            orders: self.node.standing_orders(now),
         }
     }
 

@@ -159,7 +159,8 @@ pub(super) fn snapshot(
     counters.extend(refused.filter(|(_, count)| *count > 0).map(|(name, count)| (*name, count)));
     measures.paths = locals.into_iter().zip(paths).map(|(local, it)| path(local, it)).collect();
     let (held_back, measures) = (picture.held_back, Some(std::mem::take(measures)));
-    Snapshot { fence, counters, held_back, measures, ..picture.status.into() }
+    let orders = picture.orders;
+    Snapshot { fence, counters, held_back, measures, orders, ..picture.status.into() }
 }
 
 #[cfg(test)]

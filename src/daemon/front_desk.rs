@@ -17,7 +17,7 @@ use super::clock;
 use super::event_loop::{Picture, Told};
 use super::figures::{self, Life};
 use super::in_place::{self, Parting};
-use super::inbox::{Mailbox, Reconfiguration, Request, Unchanged};
+use super::inbox::{Mailbox, OrderReply, Reconfiguration, Request, Unchanged, Wanted};
 use super::refused::Obstacle;
 use super::reload::{Asker, Loaded, Outcome, Reloads};
 use super::runtime_directory::RuntimeDirectory;
@@ -88,6 +88,12 @@ async fn reap_orphans() {
     }
 }
 
+fn order_or_refuse(mailbox: &Mailbox, wanted: Wanted, reply: OrderReply) {
+    if let Err(reply) = mailbox.offer_order(wanted, reply) {
+        let _ = reply.send(Err(Refusal::Busy));
+    }
+}
+
 impl FrontDesk {
     /// Serves until a signal ends the daemon, or the protocol thread ends by itself.
     pub(crate) async fn serve(
@@ -118,6 +124,7 @@ impl FrontDesk {
                     asked @ (Inquiry::Status { .. }
                     | Inquiry::Explain { .. }
                     | Inquiry::Order { .. }
+                    | Inquiry::Standing { .. }
                     | Inquiry::Plan { .. }) => self.answer(&running, asked),
                 },
                 loaded = reloads.next() => self.reload(loaded, &running.mailbox).await,
@@ -295,9 +302,10 @@ impl FrontDesk {
                 foresight::foresee(&running.mailbox, in_force, self.me, wanted, reply);
             }
             Inquiry::Order { order, reply } => {
-                if let Err(reply) = running.mailbox.offer_order(order, reply) {
-                    let _ = reply.send(Err(Refusal::Busy));
-                }
+                order_or_refuse(&running.mailbox, Wanted::Once(order), reply);
+            }
+            Inquiry::Standing { change, reply } => {
+                order_or_refuse(&running.mailbox, Wanted::Lasting(Box::new(change)), reply);
             }
             // Has its own way, because it is not answered at once.
             Inquiry::Reload { reply } => drop(reply),

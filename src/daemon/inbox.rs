@@ -19,6 +19,7 @@ use super::voices::VirtualRouters;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{
     Configuration, Event, Explanation, GROUPS_MAX, GroupKey, Node, NodeId, Order, Refusal,
+    StandingChange,
 };
 use crate::transport::{BindError, Path};
 use crate::wire::{KeyRing, RingRefusal};
@@ -51,12 +52,31 @@ impl From<Request> for Input {
     }
 }
 
+/// What an operator wants of the core. Boxed where it is large: there is room for thousands.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    /// Something that is done once.
+    Once(Order),
+    /// Something that stands, or ends.
+    Lasting(Box<StandingChange>),
+}
+
+impl Wanted {
+    /// Returns the event by which the core hears of it.
+    pub(crate) fn event(self, ticket: u64) -> Event {
+        match self {
+            Self::Once(order) => Event::Ordered { ticket, order },
+            Self::Lasting(change) => Event::Standing { ticket, change: *change },
+        }
+    }
+}
+
 /// What is asked of the loop: answers, another configuration, the end.
 pub(crate) enum Request {
     /// An operator's order; answered once the protocol knows what became of it.
     Order {
         /// What is wanted.
-        order: Order,
+        order: Wanted,
         /// Where the answer goes.
         answer: oneshot::Sender<Result<(), Refusal>>,
     },
@@ -137,7 +157,7 @@ impl Mailbox {
     }
 
     /// Puts an order into the queue if there is room, else gives its reply back.
-    pub(crate) fn offer_order(&self, order: Order, answer: OrderReply) -> Result<(), OrderReply> {
+    pub(crate) fn offer_order(&self, order: Wanted, answer: OrderReply) -> Result<(), OrderReply> {
         match self.sender.try_send(Request::Order { order, answer }.into()) {
             Ok(()) => {
                 self.wake();

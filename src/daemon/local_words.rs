@@ -163,6 +163,7 @@ pub(super) fn occasion(report: &Report) -> Option<Occasion> {
         Report::Draining { .. } => Some(Occasion::Draining),
         Report::PeerRestarted { .. }
         | Report::Unlisted { .. }
+        | Report::StandingOrder(_)
         | Report::GaveWay { .. }
         | Report::AddressWithheld { .. }
         | Report::AddressAdmitted { .. }

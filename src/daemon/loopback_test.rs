@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
 use super::event_loop::{EventLoop, KernelOrders, Outbox, Parts, Picture, Told, Vital};
-use super::inbox::{Mailbox, Reconfiguration, Request, Unchanged, inbox};
+use super::inbox::{Mailbox, Reconfiguration, Request, Unchanged, Wanted, inbox};
 use super::routers::RouterThread;
 use super::state_file::Estate;
 use super::voices::Voices;
@@ -125,7 +125,7 @@ impl Running {
 
     fn order(&self, order: Order) -> Result<(), Refusal> {
         let (answer, outcome) = oneshot::channel();
-        assert!(self.mailbox.offer_order(order, answer).is_ok());
+        assert!(self.mailbox.offer_order(Wanted::Once(order), answer).is_ok());
         outcome.blocking_recv().unwrap()
     }
 

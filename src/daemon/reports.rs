@@ -11,13 +11,14 @@ use tracing::Level;
 
 use crate::control::membership_words;
 use crate::control::names::Names;
+use crate::control::orders_in_words;
 use crate::control::restart_words;
 use crate::control::sentences::{
     astray, cause as because, declined, fitness, inability, last_resort, phase, removed_by, verdict,
 };
 use crate::protocol::{
     Cause, Convergence, Epoch, Fitness, GroupKey, Inability, NodeId, NodePhase, Obstacle, PoolId,
-    Report, Verdict,
+    Report, StandingOrder, Verdict,
 };
 
 /// One line. Fields that do not apply are absent.
@@ -236,9 +237,15 @@ fn line(report: Report, names: &Names) -> Line {
         Report::LastResort { pool, kept, .. } => resorted(&names.pool(pool), kept),
         Report::Unlisted { by, on } => unlisted(by, on, names),
         Report::Draining { on } => Line::new(Level::INFO, draining(on)),
+        Report::StandingOrder(order) => standing_order(&order, names),
         Report::WentOn { groups, after } => went_on(groups, after),
         Report::NotInPlace { why } => not_in_place(why, names),
     }
+}
+
+fn standing_order(order: &StandingOrder, names: &Names) -> Line {
+    let message = if order.is_in_force() { "order stands" } else { "order stands no more" };
+    Line::new(Level::INFO, message).because(orders_in_words::sentence(order, names))
 }
 
 fn unlisted(by: NodeId, on: bool, names: &Names) -> Line {

@@ -126,6 +126,9 @@ impl Node {
         if self.kernel_work.hangs() {
             return;
         }
+        if self.holds_still() {
+            return;
+        }
         self.fail_back();
         self.give_for_balance();
     }

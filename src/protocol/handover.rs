@@ -154,11 +154,13 @@ impl Node {
         let until = self.env.now + self.env.configuration.timing.offer_wait * 4;
         let mut accepted = Vec::new();
         let forwards = self.env.configuration.preserve.is_some() && !offer.keepers.is_empty();
+        let can_wait = matches!(offer.reason, MoveReason::Balance | MoveReason::Failback);
         for (index, group) in offer.groups.iter().enumerate() {
             let again = self.promises.get(group).is_some_and(|promise| promise.from == from);
             let free = !self.promises.contains_key(group) && self.can_take(*group);
             let free = free && self.unable(self.env.configuration.me, *group).is_none();
             let free = free && self.fit_for_offer(from, *group, offer.reason);
+            let free = free && !(can_wait && self.holds_still());
             let class = classes.of_group(self, *group);
             let fits = offer.reason != MoveReason::Balance
                 || again

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::membership::low;
 use super::node::Node;
-use super::types::{Action, Heard, Heartbeat, LogPosition, Message, NodeId, NodePhase};
+use super::types::{
+    Action, Heard, Heartbeat, LogPosition, Message, NodeId, NodePhase, standing_text_max,
+};
 
 impl Node {
     /// Sends one heartbeat to one peer.
@@ -26,6 +28,10 @@ impl Node {
         }
         let timing = &self.env.configuration.timing;
         let (log, acknowledged) = self.claims.positions(to);
+        let name = self.name_for(peer);
+        // The two are never needed at once, and there is no room for both.
+        let text_max = standing_text_max(heard.len(), self.unable.len());
+        let standing = self.standing_orders.told(now, text_max).filter(|_| name.is_none());
         let beat = Heartbeat {
             phase: self.phase,
             draining: self.drains(),
@@ -45,9 +51,10 @@ impl Node {
             fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
             load: self.meter.load(now),
             unlisted: !peer.listed,
-            name: self.name_for(peer),
+            name,
             unable: self.unable.clone(),
             paths: self.path_reports(to),
+            standing_order: standing.map(Box::new),
         };
         self.env.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
     }
@@ -87,6 +94,7 @@ impl Node {
             name: None,
             unable: Vec::new(),
             paths: Vec::new(),
+            standing_order: None,
         })
     }
 }

@@ -129,6 +129,9 @@ impl Node {
             self.restart_log(from);
         }
         self.learn_name(from, beat.name);
+        if let Some(order) = &beat.standing_order {
+            self.learn_standing(from, order);
+        }
         if moved {
             self.recognise(&beat.hardware);
         }

@@ -79,6 +79,8 @@ mod quorum;
 mod regrouping;
 mod remedy;
 mod silent_kernel;
+mod spare;
+mod standing_orders;
 mod succession;
 mod tally;
 mod touch;
@@ -87,20 +89,22 @@ mod unlisted;
 
 pub use node::Node;
 pub use plan::{Hypothesis, PlanReason, PlannedMove};
+pub use spare::{Indispensable, OutBecause, Roster, SpareTerms};
 pub use types::{
     ADDRESSES_MAX, Acquaintance, Action, Attachment, Backing, Bid, CLAIMS_PER_MESSAGE,
     CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Candidate, Cause, Claim, Claims, ClaimsAck,
     Configuration, Connection, Convergence, Epoch, Errand, ErrandAnswer, Event, Explanation,
-    FITNESS_MAX, Failure, Fitness, GROUPS_MAX, GROUPS_PER_OFFER, Group, GroupKey, GroupState,
-    GroupStatus, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Instant,
-    KEPT_MAX, Kept, KernelEvent, LEASE_MAX, LISTS_MAX, LastResort, LeaseGrant, LeaseRequest, Load,
-    LogPosition, MISSING_TOLD, Measure, Member, Memory, Message, Misfit, Mode, MoveReason,
-    NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus,
-    Obstacle, Offer, OfferAnswer, Order, Outside, PATHS_MAX, PathFault, PathReport, PoolId,
-    Preserved, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover, Report, Rule,
-    SoftwareVersion, Standing, Status, Strategy, Tenure, Ticket, Timing, VOTERS_MAX, Verdict,
-    Voice, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, Withheld, mix, promise, shortened,
-    unable_max,
+    FITNESS_MAX, Failure, Fitness, GIVER_MAX, GROUPS_MAX, GROUPS_PER_OFFER, Group, GroupKey,
+    GroupState, GroupStatus, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability,
+    Incarnation, Instant, KEPT_MAX, Kept, KernelEvent, LEASE_MAX, LISTS_MAX, LastResort, Lasting,
+    LeaseGrant, LeaseRequest, Load, LogPosition, MISSING_TOLD, Measure, Member, Memory, Message,
+    Misfit, Mode, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, NODES_MAX, Neighbour, NodeId,
+    NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order, Outside, PATHS_MAX, PathFault,
+    PathReport, PoolId, Preserved, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection,
+    Refusal, Remover, Report, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing,
+    StandingChange, StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing, VOTERS_MAX,
+    Verdict, Voice, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, Withheld, mix, promise,
+    shortened, standing_text_max, unable_max,
 };
 
 #[cfg(test)]

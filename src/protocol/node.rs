@@ -26,6 +26,7 @@ use super::paths::Paths;
 use super::peers::Peer;
 use super::preservation::Preservation;
 use super::quorum::Quorum;
+use super::standing_orders::StandingOrders;
 use super::types::{
     Action, Configuration, Event, GroupKey, HardwareAddress, Inability, Instant, Message, NodeId,
     NodePhase, PoolId, Recollection, Report, Rule,
@@ -108,6 +109,7 @@ pub struct Node {
     pub(super) heirs_among: Vec<NodeId>,
     pub(super) deal: Deal,
     pub(super) errands: BTreeMap<u64, ErrandOut>,
+    pub(super) standing_orders: StandingOrders,
 
     pub(super) quorum: Quorum,
     pub(super) common_lease: CommonLease,
@@ -171,6 +173,7 @@ impl Node {
             heirs_among: Vec::new(),
             deal: Deal::default(),
             errands: BTreeMap::new(),
+            standing_orders: StandingOrders::default(),
             quorum: Quorum::new(now),
             common_lease: CommonLease::default(),
             leave_by: Instant::NEVER,
@@ -229,6 +232,7 @@ impl Node {
             Event::Sensed { from } => self.sensed(from),
             Event::Kernel(event) => self.on_kernel(event),
             Event::Ordered { ticket, order } => self.ordered_here(ticket, order),
+            Event::Standing { ticket, change } => self.change_standing(ticket, change),
             Event::Fitness(unfit) => self.checked(unfit),
             Event::GateOpened { group, ticket } => self.gate_opened(group, ticket),
             Event::Load(measure) => self.measured(measure),
@@ -276,6 +280,7 @@ impl Node {
             self.ask_what_is_due();
             self.take_what_is_due();
         }
+        self.revise_standing();
         self.revise_patience();
         self.revise_gates();
         self.revise_preservation();
@@ -292,6 +297,7 @@ impl Node {
         if self.env.now >= self.heartbeat_due {
             self.revise_paths();
             self.heartbeat_due = self.env.now + self.env.configuration.timing.heartbeat;
+            self.standing_orders.next_turn();
             self.beat(false);
         }
         self.spread();
@@ -320,6 +326,7 @@ impl Node {
             self.preservation.deadline(self.env.now),
             self.announcement_deadline(),
             self.errand_deadline(),
+            self.standing_orders.deadline(),
             self.claims_deadline(),
             self.lease_deadline(),
             self.parted_deadline(),

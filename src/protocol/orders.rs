@@ -1,4 +1,5 @@
-//! Operators' orders: done here, or carried as an errand to the node that can.
+//! Operators' orders: done here, or carried as an errand to the node that can, or known to all while
+//! they stand.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,8 +7,8 @@ use std::time::Duration;
 use super::handover::Requester;
 use super::node::Node;
 use super::types::{
-    Action, Errand, ErrandAnswer, GroupKey, Instant, Message, MoveReason, NodeId, NodePhase, Order,
-    Refusal, Rule,
+    Action, Errand, ErrandAnswer, GroupKey, Instant, Lasting, Message, MoveReason, NodeId,
+    NodePhase, Order, Refusal, Rule, StandingChange, StandingOrder,
 };
 
 /// An errand that is not answered by then has failed.
@@ -269,6 +270,59 @@ impl Node {
             .map(|errand| (errand.sent_at + retry).min(errand.first_at + ERRAND_WAIT))
             .min()
             .unwrap_or(Instant::NEVER)
+    }
+}
+
+impl Node {
+    /// Does what an operator at this node wants of standing orders.
+    pub(super) fn change_standing(&mut self, ticket: u64, change: StandingChange) {
+        let unknown = |node: NodeId| !self.env.configuration.nodes.contains_key(&node);
+        let refused = match change {
+            StandingChange::Give { what: Lasting::Drain(node), .. } if unknown(node) => {
+                Err(Refusal::UnknownNode)
+            }
+            StandingChange::Give { .. } | StandingChange::End(_) => {
+                self.standing_orders.change(&mut self.env, change)
+            }
+        };
+        let outcome = refused.map(|tell| {
+            for id in tell {
+                self.standing_orders.turn_to(id);
+                self.beat(false);
+            }
+        });
+        self.answer(Requester::Operator(ticket), outcome);
+    }
+
+    /// Takes in the standing order that a heartbeat carried. One that this node has not known, or has
+    /// forgotten in a restart, is carried out if it is to outlast that.
+    pub(super) fn learn_standing(&mut self, from: NodeId, said: &StandingOrder) {
+        if !self.peers.get(&from).is_some_and(|peer| peer.listed) {
+            return;
+        }
+        let new = self.standing_orders.learn(&mut self.env, said);
+        if new && said.persists && said.what == Lasting::Drain(self.env.configuration.me) {
+            self.drain(true, true);
+        }
+    }
+
+    /// Ends what has stood for its time: this node owns groups again if it drained for that time.
+    pub(super) fn revise_standing(&mut self) {
+        let me = self.env.configuration.me;
+        if self.standing_orders.expire(&mut self.env).contains(&Lasting::Drain(me)) {
+            self.drain(false, false);
+        }
+    }
+
+    /// Returns whether no group is to be handed over for balance or as fail-back.
+    pub(super) fn holds_still(&self) -> bool {
+        self.standing_orders.stands(Lasting::Hold) && self.enforces(Rule::HoldStands)
+    }
+
+    /// Returns the orders that stand now, as this node knows them.
+    #[must_use]
+    pub fn standing_orders(&self, now: Instant) -> Vec<StandingOrder> {
+        self.standing_orders.in_force(now)
     }
 }
 

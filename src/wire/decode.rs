@@ -16,7 +16,9 @@ use crate::protocol::{
 use super::claim::{self, CLAIM_LENGTH};
 use super::encode::{self, FITNESS_LENGTH, HEARD_LENGTH, UNABLE_LENGTH};
 use super::field::{self, Value, gather, required};
-use super::{BODY_MAX, HEARD_MAX, code, connection, kept, lease, neighbour, path, unable};
+use super::{
+    BODY_MAX, HEARD_MAX, code, connection, kept, lease, neighbour, path, standing_order, unable,
+};
 
 /// Longest heartbeat interval believed; six times what the configuration allows.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -109,7 +111,7 @@ pub(super) fn decode_with_features(bytes: &[u8]) -> Result<(Message, Option<u64>
 }
 
 /// The fields of a heartbeat, in the order in which they are taken apart.
-const HEARTBEAT_FIELDS: [u8; 14] = [
+const HEARTBEAT_FIELDS: [u8; 15] = [
     field::STATE,
     field::LOG,
     field::HEARD,
@@ -124,12 +126,13 @@ const HEARTBEAT_FIELDS: [u8; 14] = [
     field::NAME,
     field::UNABLE,
     field::PATHS,
+    field::STANDING_ORDER,
 ];
 
 fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
     let found = gather(bytes, HEARTBEAT_FIELDS)?;
     let [state, log, heard, software, digest, lag, hardware, features, fitness, load, ..] = found;
-    let [.., waiting, name, unable, paths] = found;
+    let [.., waiting, name, unable, paths, standing] = found;
 
     let mut state = required(state, field::STATE)?;
     let phase = code::phase_of(state.u8()?).ok_or(state.out_of_range())?;
@@ -184,6 +187,7 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
             list.list::<UNABLE_LENGTH, _>(unable_max(0), read_unable)
         })?,
         paths: path::read(paths)?,
+        standing_order: standing.map(standing_order::read).transpose()?.flatten().map(Box::new),
     };
     Ok((heartbeat, features))
 }

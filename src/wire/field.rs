@@ -27,6 +27,7 @@ pub(super) const WAITING: u8 = 0x0c;
 pub(super) const KEEPERS: u8 = 0x0d;
 pub(super) const FORWARDS: u8 = 0x0e;
 pub(super) const UNABLE: u8 = 0x0f;
+pub(super) const STANDING_ORDER: u8 = 0x10;
 pub(super) const DECLINED_FOR: u8 = 0x18;
 pub(super) const BID: u8 = 0x20;
 pub(super) const BACKING: u8 = 0x21;

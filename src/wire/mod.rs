@@ -46,6 +46,7 @@ mod path;
 mod refused;
 mod replay;
 mod sessions;
+mod standing_order;
 #[cfg(test)]
 mod tests;
 mod unable;

@@ -67,6 +67,7 @@ impl Trace {
             Event::Sensed { from } => (3, from).hash(hash),
             Event::Kernel(event) => (4, event).hash(hash),
             Event::Ordered { ticket, order } => (5, ticket, order).hash(hash),
+            Event::Standing { ticket, change } => (14, ticket, change).hash(hash),
             Event::Fitness(unfit) => (6, unfit).hash(hash),
             Event::GateOpened { group, ticket } => (7, group, ticket).hash(hash),
             Event::Load(measure) => (8, measure).hash(hash),

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use buoy::protocol::{
     Configuration, Failure, Fitness, Incarnation, Instant, KernelEvent, Measure, Memory, Message,
-    Node, NodeId, Order, PoolId, Recollection, Remover, Ticket, Timing,
+    Node, NodeId, Order, PoolId, Recollection, Remover, StandingChange, Ticket, Timing,
 };
 
 use crate::clock::Clock;
@@ -47,6 +47,8 @@ pub(crate) enum Inbound {
     Measured(Measure),
     /// From an operator.
     Ordered { ticket: u64, order: Order },
+    /// From an operator, about standing orders.
+    Standing { ticket: u64, change: StandingChange },
     /// The record of lists of voters is on disk.
     Stored,
     /// A reload.

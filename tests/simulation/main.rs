@@ -15,7 +15,7 @@
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
 //! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
-//! | `majority_stories`, `voter_stories`, `stranger_stories` | more of them |
+//! | `majority_stories`, `voter_stories`, `stranger_stories`, `hold_stories` | more of them |
 //! | `layout_stories` | files that have addresses in different groups |
 //! | `plan_stories` | what a plan says is what then happens |
 //! | `profiles` | hosts with other times than others |
@@ -43,6 +43,7 @@ mod faults;
 mod fence;
 mod fingerprint;
 mod healing;
+mod hold_stories;
 mod host;
 mod host_stories;
 mod kernel_faults;

@@ -49,6 +49,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::GroupsAskedApart, "freed_without_heartbeats"),
     (Rule::HeardByHolder, "deaf_strict_owner"),
     (Rule::HeirsSpread, "share_of_the_dead"),
+    (Rule::HoldStands, "hold"),
     (Rule::InabilityBackoff, "kernel_refuses"),
     (Rule::InabilityIsFall, "flapping_link"),
     (Rule::IncarnationChecked, "reborn_owner"),

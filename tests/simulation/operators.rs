@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use buoy::protocol::Order;
+use buoy::protocol::{Order, StandingChange};
 
 use crate::cluster::{Cluster, Happening};
 use crate::draw::{MILLISECOND, SECOND};
@@ -29,16 +29,28 @@ pub(crate) type Orders = BTreeMap<u64, Outstanding>;
 impl Cluster {
     /// Gives an order to the daemon of a host; tells its ticket.
     pub(crate) fn order(&mut self, host: usize, order: Order) -> Option<u64> {
+        let ticket = self.next_ticket(host)?;
+        note!(self, "operator at n{host}: {order:?} ({ticket})");
+        self.hand_over(host, Inbound::Ordered { ticket, order });
+        Some(ticket)
+    }
+
+    /// Gives a standing order to the daemon of a host, or ends one.
+    pub(crate) fn stand(&mut self, host: usize, change: StandingChange) {
+        let Some(ticket) = self.next_ticket(host) else { return };
+        note!(self, "operator at n{host}: {change:?} ({ticket})");
+        self.hand_over(host, Inbound::Standing { ticket, change });
+    }
+
+    /// Returns the number of an order that is to be answered; `None` if nobody takes it.
+    fn next_ticket(&mut self, host: usize) -> Option<u64> {
         if self.hosts[host].node.is_none() || self.hosts[host].stopping_since.is_some() {
             return None;
         }
         self.safety.last_order += 1;
-        let ticket = self.safety.last_order;
-        note!(self, "operator at n{host}: {order:?} ({ticket})");
         let outstanding = Outstanding { host, life: self.hosts[host].life, since: self.now };
-        self.safety.orders.insert(ticket, outstanding);
-        self.hand_over(host, Inbound::Ordered { ticket, order });
-        Some(ticket)
+        self.safety.orders.insert(self.safety.last_order, outstanding);
+        Some(self.safety.last_order)
     }
 
     /// An order has been answered: once, and by the daemon that was asked.

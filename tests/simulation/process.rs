@@ -169,6 +169,7 @@ impl Cluster {
             Inbound::Measured(measure) => Some(Event::Load(Some(measure))),
             Inbound::Checked(unfit) => Some(Event::Fitness(unfit)),
             Inbound::Ordered { ticket, order } => Some(Event::Ordered { ticket, order }),
+            Inbound::Standing { ticket, change } => Some(Event::Standing { ticket, change }),
             Inbound::Reconfigured(configuration) => {
                 self.safety.hosts[host].plan =
                     usize::try_from(configuration.digest).expect("the number of a plan");

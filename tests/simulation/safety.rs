@@ -383,6 +383,7 @@ impl Cluster {
             | Report::WentOn { .. }
             | Report::NotInPlace { .. }
             | Report::Unlisted { .. }
+            | Report::StandingOrder(_)
             | Report::Draining { .. } => {}
         }
     }

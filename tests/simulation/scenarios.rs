@@ -6,7 +6,7 @@ use crate::recorded;
 use crate::seeds::RUNS;
 use crate::story::Story;
 use crate::{
-    check_stories, host_stories, layout_stories, load_stories, majority_stories,
+    check_stories, hold_stories, host_stories, layout_stories, load_stories, majority_stories,
     membership_stories, neighbour_stories, network_stories, operator_stories, path_stories,
     plan_stories, restart_stories, stranger_stories, voter_stories,
 };
@@ -57,6 +57,7 @@ stories! {
         data_link_that_loses_nearly_all network_lost_by_all
     }
     plan_stories { plans_come_true }
+    hold_stories { hold hold_and_merge drained_for_a_while drain_outlasts_a_reboot }
     majority_stories {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain

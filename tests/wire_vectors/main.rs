@@ -25,7 +25,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 
 use messages::{
     A, B, C, LIFE_A, LIFE_B, claims, claims_with_detail, heartbeat, heartbeat_with_fitness,
-    heartbeat_with_hardware, hex, unhex, vectors,
+    heartbeat_with_hardware, heartbeat_with_hold, hex, unhex, vectors,
 };
 
 #[test]
@@ -122,6 +122,23 @@ fn an_earlier_version_is_understood() {
                     080008 0000000000000007";
     let body = changed(&heartbeat(), optional, "");
     assert_eq!(decode(&body), Ok(Message::Heartbeat(wanted)));
+}
+
+/// A standing order of a kind that only later software knows is left aside.
+#[test]
+fn a_standing_order_of_a_later_version_is_left_aside() {
+    let (was, becomes) = ("006ddd00 01", "006ddd00 09");
+    assert_eq!(decode(&changed(&heartbeat_with_hold(), was, becomes)), Ok(heartbeat()));
+    // A name that is longer than the field, and texts that are none.
+    let broken = changed(&heartbeat_with_hold(), "05 616c696365", "ff 616c696365");
+    assert_eq!(decode(&broken), Err(DecodeError::OutOfRange(0x10)));
+    let Ok(Message::Heartbeat(beat)) =
+        decode(&changed(&heartbeat_with_hold(), "05 616c696365", "05 ff6c696365"))
+    else {
+        panic!("not a heartbeat")
+    };
+    let order = beat.standing_order.expect("it is one");
+    assert_eq!((order.by.as_str(), order.reason.as_str()), ("", "kernel"));
 }
 
 /// Every reason for which a body is refused.

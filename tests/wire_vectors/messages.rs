@@ -5,9 +5,9 @@ use std::time::Duration;
 use buoy::protocol::{
     Backing, Bid, Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer,
     Failure, Fitness, GroupKey, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Kept,
-    LeaseGrant, LeaseRequest, Load, LogPosition, Message, MoveReason, Neighbour, NodeId, NodePhase,
-    Offer, OfferAnswer, Order, PathReport, PoolId, Refusal, SoftwareVersion, Tenure, Vote, Waiting,
-    Wish,
+    Lasting, LeaseGrant, LeaseRequest, Load, LogPosition, Message, MoveReason, Neighbour, NodeId,
+    NodePhase, Offer, OfferAnswer, Order, PathReport, PoolId, Refusal, SoftwareVersion,
+    StandingOrder, Tenure, Text, Vote, Waiting, Wish,
 };
 
 pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
@@ -53,6 +53,7 @@ pub(crate) fn heartbeat() -> Message {
         load: None,
         unable: vec![],
         paths: vec![],
+        standing_order: None,
     })
 }
 
@@ -105,6 +106,34 @@ pub(crate) fn heartbeat_with_paths() -> Message {
     Message::Heartbeat(Heartbeat { paths, ..bare })
 }
 
+/// The same from a node that knows a hold.
+pub(crate) fn heartbeat_with_hold() -> Message {
+    standing(StandingOrder {
+        id: 0x0102_0304_0506_0708,
+        what: Lasting::Hold,
+        at: C,
+        left: Some(Duration::from_secs(7200)),
+        ended: false,
+        persists: false,
+        by: Text::cut("alice"),
+        reason: Text::cut("kernel"),
+    })
+}
+
+/// The same from a node that knows that a drain has been ended.
+fn heartbeat_with_drain() -> Message {
+    let (by, reason) = (Text::EMPTY, Text::EMPTY);
+    let what = Lasting::Drain(B);
+    let (ended, persists) = (true, true);
+    standing(StandingOrder { id: 9, what, at: A, left: None, ended, persists, by, reason })
+}
+
+fn standing(order: StandingOrder) -> Message {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    Message::Heartbeat(Heartbeat { standing_order: Some(Box::new(order)), ..bare })
+}
+
+
 /// One of the claims with a cause that later versions know.
 pub(crate) fn claims_with_detail() -> Message {
     let Message::Claims(mut slice) = claims() else { panic!("not claims") };
@@ -145,12 +174,33 @@ pub(crate) fn vectors() -> Vec<(Message, &'static str)> {
     all.extend(connection_vectors());
     all.extend(check_vectors());
     all.extend(unable_vectors());
+    all.extend(standing_vectors());
     all
 }
 
 /// An answer that tells no reason.
 fn answer(token: u32, accepted: Vec<GroupKey>, forwards: bool) -> Message {
     Message::OfferAnswer(OfferAnswer { token, accepted, forwards, unable: vec![] })
+}
+
+/// A field that earlier software skips.
+fn standing_vectors() -> Vec<(Message, &'static str)> {
+    vec![
+        (
+            heartbeat_with_hold(),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
+             10002201020304050607080c0c0c0c006ddd0001000000000005616c6963656b65726e656c\
+             8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
+        (
+            heartbeat_with_drain(),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
+             10001700000000000000090a0a0a0affffffff020b0b0b0b0300\
+             8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
+    ]
 }
 
 /// Declined groups with the reason, which earlier software does not tell.

@@ -14,6 +14,7 @@ use super::message::{Cause, Message, Refusal};
 use super::neighbour::Neighbour;
 use super::path::PathFault;
 use super::restart::{Memory, Obstacle};
+use super::standing_order::StandingOrder;
 use super::voters::VoterRecord;
 
 /// One thing to do.
@@ -397,4 +398,6 @@ pub enum Report {
         /// Whether this node drains now.
         on: bool,
     },
+    /// An order stands from now on, or, if it is not in force, does so no more.
+    StandingOrder(StandingOrder),
 }

@@ -13,6 +13,7 @@ use super::load::Measure;
 use super::message::{Message, Order};
 use super::neighbour::Neighbour;
 use super::outside::Outside;
+use super::standing_order::StandingChange;
 
 /// Something happened. Each is given to [`Node::step`](crate::protocol::Node::step) with the time of now.
 #[derive(Clone, Debug)]
@@ -55,6 +56,13 @@ pub enum Event {
         ticket: u64,
         /// Request.
         order: Order,
+    },
+    /// An operator gives a standing order or ends one. Answered as [`Event::Ordered`].
+    Standing {
+        /// Chosen by the caller, from the same numbers as those of orders.
+        ticket: u64,
+        /// What is wanted.
+        change: StandingChange,
     },
     /// What the checks of this host say: the full list of the pools that are not
     /// [`Fitness::Fit`], in place of the last list; a pool that is not named is fit. At most

@@ -24,6 +24,7 @@ use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, Poo
 use super::load::Load;
 use super::neighbour::Neighbour;
 use super::path::PathReport;
+use super::standing_order::StandingOrder;
 
 /// A message between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +120,9 @@ pub struct Heartbeat {
     /// What the sender hears on each of its paths, in their order; at most
     /// [`PATHS_MAX`](super::PATHS_MAX). Older software tells none, nor does a node with one path.
     pub paths: Vec<PathReport>,
+    /// One of the standing orders that the sender knows, in turn. Software before 0.2 neither sends
+    /// nor reads it.
+    pub standing_order: Option<Box<StandingOrder>>,
 }
 
 /// A peer that the sender of a heartbeat hears.
@@ -434,7 +438,7 @@ pub enum Refusal {
 }
 
 /// Groups that fit the heartbeat of a node that hears 63 others and has checks in 32 pools.
-pub(in crate::protocol) const UNABLE_LEAST: usize = 4;
+pub(in crate::protocol) const UNABLE_LEAST: usize = 2;
 /// Groups that a heartbeat names at most.
 pub(in crate::protocol) const UNABLE_MAX: usize = 32;
 
@@ -442,4 +446,14 @@ pub(in crate::protocol) const UNABLE_MAX: usize = 32;
 #[must_use]
 pub fn unable_max(heard: usize) -> usize {
     (UNABLE_LEAST + NODES_MAX.saturating_sub(heard + 1)).min(UNABLE_MAX)
+}
+
+/// Bytes of the two texts of a standing order that fit the heartbeat of a node that hears so many
+/// others and names so many groups that it cannot hold.
+#[must_use]
+pub fn standing_text_max(heard: usize, unable: usize) -> usize {
+    // One line of the table of peers for each peer that is not heard, and what is left of the room
+    // for groups; in the fullest heartbeat there is room for an order without texts.
+    let lines = 10 * NODES_MAX.saturating_sub(heard + 1);
+    (lines + 9 * UNABLE_LEAST).saturating_sub(9 * unable)
 }

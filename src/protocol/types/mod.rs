@@ -33,6 +33,7 @@ mod path;
 mod random;
 mod restart;
 mod rules;
+mod standing_order;
 mod status;
 mod voters;
 
@@ -56,7 +57,7 @@ pub use message::{
     Backing, Bid, CLAIMS_PER_MESSAGE, Cause, Claim, Claims, ClaimsAck, Errand, ErrandAnswer,
     GROUPS_PER_OFFER, Heard, Heartbeat, LISTS_MAX, LeaseGrant, LeaseRequest, LogPosition, Message,
     MoveReason, Offer, OfferAnswer, Order, REFUSED_PER_MESSAGE, Refusal, Tenure, Vote,
-    WISHES_PER_MESSAGE, Wish, unable_max,
+    WISHES_PER_MESSAGE, Wish, standing_text_max, unable_max,
 };
 pub use neighbour::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use outside::{Outside, Voice};
@@ -64,6 +65,10 @@ pub use path::{PATHS_MAX, PathFault, PathReport};
 pub use random::{Random, mix};
 pub use restart::{Acquaintance, Memory, Misfit, Obstacle};
 pub use rules::Rule;
+pub use standing_order::{
+    GIVER_MAX, Lasting, REASON_MAX, STANDING_ORDERS_MAX, STANDS_MAX, StandingChange, StandingOrder,
+    Text,
+};
 pub use status::{
     Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status, Withheld,
 };

@@ -200,4 +200,6 @@ rules! {
     AddressesClaimed,
     /// In mode majority each address of a group needs a lease.
     AddressesLeased,
+    /// While an operator holds, nothing moves for balance or as fail-back.
+    HoldStands,
 }

@@ -2,7 +2,7 @@
 
 use super::sample::{
     random_claims, random_connections, random_heartbeat, random_message, random_neighbours,
-    random_offer, small,
+    random_offer, random_standing_order, small,
 };
 use crate::protocol::unable_max;
 use crate::protocol::{
@@ -36,8 +36,22 @@ fn the_largest_messages_fit_one_datagram() {
     let unable = vec![(GroupKey(u64::MAX), Inability::LinkDown); unable_max(HEARD_MAX)];
     let paths = vec![PathReport { receiver: true, others: true }; PATHS_MAX];
     let heartbeat = random_heartbeat(&mut random, HEARD_MAX);
+    let order = Some(Box::new(random_standing_order(&mut random, HEARD_MAX, unable.len())));
+    let standing = Heartbeat { standing_order: order, name: None, ..heartbeat.clone() };
+    let (hw, unfit, busy, not) = (hardware.clone(), fitness.clone(), load, unable.clone());
+    let standing = Heartbeat { hardware: hw, fitness: unfit, load: busy, unable: not, ..standing };
+    let standing = Heartbeat { paths: paths.clone(), ..standing };
     let largest = [
-        Message::Heartbeat(Heartbeat { hardware, fitness, load, unable, paths, ..heartbeat }),
+        Message::Heartbeat(Heartbeat {
+            hardware,
+            fitness,
+            load,
+            unable,
+            paths,
+            standing_order: None,
+            ..heartbeat
+        }),
+        Message::Heartbeat(standing),
         random_claims(&mut random, CLAIMS_PER_MESSAGE),
         random_offer(&mut random, GROUPS_PER_OFFER),
         random_neighbours(&mut random, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX),

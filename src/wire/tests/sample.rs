@@ -3,16 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::protocol::unable_max;
 use crate::protocol::{
     Backing, Bid, CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Cause, Claim, Claims,
     ClaimsAck, Connection, Epoch, Errand, ErrandAnswer, FITNESS_MAX, Failure, Fitness,
     GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability,
-    Incarnation, KEPT_MAX, Kept, LISTS_MAX, LeaseGrant, LeaseRequest, Load, LogPosition, Message,
-    MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
+    Incarnation, KEPT_MAX, Kept, LISTS_MAX, Lasting, LeaseGrant, LeaseRequest, Load, LogPosition,
+    Message, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
     OfferAnswer, Order, PATHS_MAX, PathReport, PoolId, REFUSED_PER_MESSAGE, Random, Refusal,
-    SoftwareVersion, Tenure, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
+    SoftwareVersion, StandingOrder, Tenure, Text, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
 };
+use crate::protocol::{standing_text_max, unable_max};
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
 
 pub(super) const CLUSTER: &str = "edge";
@@ -66,16 +66,38 @@ fn groups(random: &mut Random, count: usize) -> Vec<GroupKey> {
     (0..count).map(|_| GroupKey(random.next_u64())).collect()
 }
 
+/// With the longest texts that fit.
+pub(super) fn random_standing_order(
+    random: &mut Random,
+    heard: usize,
+    unable: usize,
+) -> StandingOrder {
+    let text = "\u{e4}".repeat(50);
+    let text = &text[..standing_text_max(heard, unable).min(96) / 2 * 2];
+    let (by, reason) = text.split_at(text.len().min(32));
+    StandingOrder {
+        id: random.next_u64(),
+        what: if random.below(2) == 1 { Lasting::Hold } else { Lasting::Drain(node(random)) },
+        at: node(random),
+        left: (random.below(2) == 1).then(|| Duration::from_millis(low::<u16>(random, 16).into())),
+        ended: random.below(2) == 1,
+        persists: random.below(2) == 1,
+        by: Text::cut(by),
+        reason: Text::cut(reason),
+    }
+}
+
+const PHASES: [NodePhase; 6] = [
+    NodePhase::Listening,
+    NodePhase::Active,
+    NodePhase::Resuming,
+    NodePhase::Isolated,
+    NodePhase::Leaving,
+    NodePhase::Left,
+];
+
 pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
-    const PHASES: [NodePhase; 6] = [
-        NodePhase::Listening,
-        NodePhase::Active,
-        NodePhase::Resuming,
-        NodePhase::Isolated,
-        NodePhase::Leaving,
-        NodePhase::Left,
-    ];
-    Heartbeat {
+    let mut heartbeat = Heartbeat {
         phase: PHASES[small(random, 6)],
         draining: random.below(2) == 1,
         solicit: random.below(2) == 1,
@@ -116,6 +138,7 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
         paths: (0..small(random, PATHS_MAX as u64 + 1))
             .map(|_| PathReport { receiver: random.below(2) == 1, others: random.below(2) == 1 })
             .collect(),
+        standing_order: None,
         unable: (0..small(random, unable_max(heard) as u64 + 1))
             .map(|_| {
                 let why = [Inability::LinkDown, Inability::Kernel(Failure::Refused)];
@@ -127,7 +150,13 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
                 (PoolId(random.next_u64()), [Fitness::Reluctant, Fitness::Unfit][small(random, 2)])
             })
             .collect(),
+    };
+    // There is no room for both.
+    if heartbeat.name.is_none() {
+        let order = random_standing_order(random, heard, heartbeat.unable.len());
+        heartbeat.standing_order = Some(Box::new(order));
     }
+    heartbeat
 }
 
 fn random_claim(random: &mut Random) -> Claim {

@@ -1,0 +1,119 @@
+//! `buoy upgrade`: what may be typed, and its exit codes.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::arguments::{percent, since};
+use super::{Failure, Streams, inquiry};
+use crate::control::client::Command;
+use crate::exit::Exit;
+use crate::upgrade::{self, GroupSize, OnFailure, Options};
+
+/// Arguments of `upgrade`.
+#[derive(Debug, Args)]
+pub(super) struct Wanted {
+    /// Run by the shell for each node while it is drained; {node} is replaced by its name
+    #[arg(long, value_name = "COMMAND", required_unless_present = "abort")]
+    run: Option<String>,
+    /// Only these, in this order, separated by commas [default: all members, the asked one last]
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    nodes: Vec<String>,
+    /// So many at the same time, or such a part of all; the first always goes alone
+    #[arg(long, value_name = "N|PERCENT", value_parser = group, default_value = "1")]
+    group: GroupSize,
+    /// How long a node must have been ready before it is undrained
+    #[arg(long, value_name = "DURATION", value_parser = since, default_value = "60s")]
+    soak: Duration,
+    /// How long a node may take to be ready, a reboot included
+    #[arg(long, value_name = "DURATION", value_parser = since, default_value = "20m")]
+    timeout: Duration,
+    /// Do not begin a step that leaves less of the weight in service
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    keep: Option<u8>,
+    /// What becomes of a failure
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    on_failure: Reaction,
+    /// Run likewise to take a node back
+    #[arg(long, value_name = "COMMAND", required_if_eq("on_failure", "rollback"))]
+    rollback: Option<String>,
+    /// Only show the steps
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on with the upgrade that stands, from any node
+    #[arg(long, conflicts_with_all = ["abort", "dry_run"])]
+    resume: bool,
+    /// End the upgrade that stands, after its present step, and its hold
+    #[arg(long, conflicts_with_all = ["run", "dry_run"])]
+    abort: bool,
+}
+
+/// What becomes of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Reaction {
+    /// All stays as it is.
+    Stop,
+    /// The changed nodes are changed back.
+    Rollback,
+}
+
+/// A number, or a part of all.
+fn group(text: &str) -> Result<GroupSize, String> {
+    if text.ends_with('%') {
+        return percent(text).map(GroupSize::Percent);
+    }
+    let number = text.parse::<usize>().ok().filter(|number| *number > 0);
+    number.map(GroupSize::Nodes).ok_or_else(|| "write it like 2 or 25%".to_owned())
+}
+
+/// Upgrades, or ends an upgrade.
+pub(super) fn run(
+    wanted: Wanted,
+    socket: PathBuf,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    if wanted.abort {
+        let record = Command::Upgrade { words: None, again: true, lasts: upgrade::STANDS };
+        let exit = inquiry::run(&record, &socket, json, streams)?;
+        if exit.code() != Exit::Done.code() {
+            return Ok(exit);
+        }
+        return inquiry::run(&Command::Release, &socket, json, streams);
+    }
+    let Some(run) = wanted.run else { return Ok(Exit::Usage) };
+    let options = Options {
+        socket,
+        json,
+        run,
+        nodes: wanted.nodes,
+        group: wanted.group,
+        soak: wanted.soak,
+        timeout: wanted.timeout,
+        keep: wanted.keep,
+        on_failure: match wanted.on_failure {
+            Reaction::Stop => OnFailure::Stop,
+            Reaction::Rollback => OnFailure::RollBack,
+        },
+        rollback: wanted.rollback,
+        dry_run: wanted.dry_run,
+        resume: wanted.resume,
+    };
+    let (exit, code, reason) = match upgrade::run(&options, streams.out) {
+        Ok(()) => return Ok(Exit::Done),
+        Err(upgrade::Failure::Output(error)) => return Err(error),
+        Err(failure @ upgrade::Failure::Refused(_)) => (Exit::Refused, "refused", failure),
+        Err(failure @ upgrade::Failure::Failed(_)) => (Exit::Failed, "upgrade_failed", failure),
+        Err(failure @ upgrade::Failure::RolledBack(_)) => {
+            (Exit::Failed, "upgrade_rolled_back", failure)
+        }
+    };
+    let reason = reason.to_string();
+    writeln!(streams.err, "buoy: {reason}")?;
+    if json {
+        Failure { code, details: &[] }.write(exit, &reason, streams)?;
+    }
+    Ok(exit)
+}
