@@ -26,6 +26,7 @@ mod partition;
 mod planned;
 mod preserving;
 mod probing;
+mod promises;
 mod refusal;
 mod regrouping;
 mod restarting;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         lifetimes::TESTS,
         majority::TESTS,
         voters::TESTS,
+        promises::TESTS,
         regrouping::TESTS,
         marks::TESTS,
         meddling::TESTS,

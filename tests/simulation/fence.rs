@@ -121,6 +121,20 @@ impl Cluster {
         self.hand_over(host, Inbound::Stored);
     }
 
+    /// A process begins with what its voter had promised, if there is a record of it, which is
+    /// removed before.
+    pub(crate) fn recall_promises(&mut self, host: usize, node: &mut Node) {
+        let record = if self.options.broken == Some(Rule::PromisesReadOnce) {
+            self.hosts[host].promises.clone()
+        } else {
+            self.hosts[host].promises.take()
+        };
+        if let Some(record) = record {
+            let fits = node.recall_promises(&record);
+            note!(self, "n{host} finds promises that {}fit", if fits { "" } else { "do not " });
+        }
+    }
+
     /// S1: in mode majority no two hosts answer for a group, whatever happens; but one whose clock
     /// has stood still may, for what was left of its lease.
     pub(crate) fn check_strict(&mut self, group: usize) {

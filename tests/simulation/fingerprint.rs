@@ -111,6 +111,7 @@ impl Trace {
             Action::RememberVoters(record) => (22, record).hash(hash),
             Action::Stopped => 23.hash(hash),
             Action::GoOn(memory) => (24, memory).hash(hash),
+            Action::KeepPromises(record) => (25, record).hash(hash),
         }
     }
 }

@@ -67,6 +67,7 @@ mod plan;
 mod plan_stories;
 mod process;
 mod profiles;
+mod promise_stories;
 mod recorded;
 mod restart_stories;
 mod restarts;

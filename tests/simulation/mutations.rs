@@ -73,6 +73,8 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::Maturity, "alone_link_down_and_up"),
     (Rule::MovingIsOwned, "bridge_and_death"),
     (Rule::MuteTakesNothing, "mute_heir"),
+    (Rule::PromisesKept, "voter_keeps_promises"),
+    (Rule::PromisesReadOnce, "voter_finds_outdated_promises"),
     (Rule::RankFallback, "list_differs"),
     (Rule::ReceiverChecksBalance, "split_and_heal"),
     (Rule::RefusedNamed, "many_are_refused"),

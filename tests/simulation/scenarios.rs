@@ -8,7 +8,7 @@ use crate::story::Story;
 use crate::{
     check_stories, host_stories, layout_stories, load_stories, majority_stories,
     membership_stories, neighbour_stories, network_stories, operator_stories, plan_stories,
-    restart_stories, stranger_stories, voter_stories,
+    promise_stories, restart_stories, stranger_stories, voter_stories,
 };
 
 macro_rules! stories {
@@ -70,6 +70,9 @@ stories! {
         checks_fail_at_owner strict_checks_fail_at_owner checks_fail_everywhere
         checks_fail_and_release checks_pass_at_once preferred_checks flapping_checks
         checks_fail_while_owner_dies fit_node_cannot drain_beside_failing_checks
+    }
+    promise_stories {
+        voters_restarted_in_a_row voter_keeps_promises voter_finds_outdated_promises
     }
     restart_stories {
         restart_in_place restart_in_place_knows_nothing restart_in_place_gives_way

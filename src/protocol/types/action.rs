@@ -13,7 +13,7 @@ use super::identity::{Epoch, GroupKey, HardwareAddress, NodeId, PoolId};
 use super::message::{Cause, Message, Refusal};
 use super::neighbour::Neighbour;
 use super::restart::{Memory, Obstacle};
-use super::voters::VoterRecord;
+use super::voters::{PromiseRecord, VoterRecord};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +161,9 @@ pub enum Action {
     /// after a loss of power, in place of what was stored before. Ends in
     /// [`Event::VotersRemembered`](super::Event::VotersRemembered).
     RememberVoters(VoterRecord),
+    /// Leave this to [`Node::recall_promises`](crate::protocol::Node::recall_promises) of the next
+    /// process; at most once, right before [`Action::Stopped`]. This node grants nothing any more.
+    KeepPromises(Box<PromiseRecord>),
     /// Nothing is held any more, good-byes are said: the daemon may end.
     Stopped,
     /// All stays as it is: this process may end, and another go on from here. The last action.

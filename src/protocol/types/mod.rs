@@ -64,7 +64,9 @@ pub use rules::Rule;
 pub use status::{
     Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status, Withheld,
 };
-pub use voters::{Recollection, VOTERS_MAX, VoterRecord};
+pub use voters::{
+    LifePromise, PROMISES_AGE_MAX, PromiseRecord, Recollection, VOTERS_MAX, VoterRecord,
+};
 
 pub(super) use configuration::lease_of;
 pub(super) use load::WHOLE;
