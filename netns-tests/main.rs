@@ -35,6 +35,7 @@ mod runner;
 mod scene;
 mod scraping;
 mod strangers;
+mod strict_restarting;
 mod stuck;
 mod surroundings;
 mod takeover;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         refusal::TESTS,
         witness::TESTS,
         restarting::TESTS,
+        strict_restarting::TESTS,
         checking::TESTS,
         hooking::TESTS,
         balancer::TESTS,

@@ -19,7 +19,9 @@ pub fn obstacle(why: Obstacle, names: &Names) -> String {
             "a host outside the cluster answers for {}, and the next process would not know",
             names.group(group).group
         ),
-        Obstacle::Majority => "groups in mode majority need their leases without a gap".into(),
+        Obstacle::LeaseShort => {
+            "the voters did not grant leases in time that would last until the next process".into()
+        }
     }
 }
 
@@ -35,6 +37,8 @@ pub fn misfit(why: Misfit, names: &Names) -> String {
         }
         Misfit::NotConfigured(group) => format!("{} is not configured any more", of(group)),
         Misfit::Majority(group) => format!("{} is in mode majority now", of(group)),
+        Misfit::OtherVoters => "other nodes vote now".into(),
+        Misfit::LeaseOver(group) => format!("the lease of {} is over", of(group)),
         Misfit::NotPresent(group) => {
             format!("the kernel does not have all addresses of {}", of(group))
         }

@@ -470,9 +470,12 @@ impl<K: KernelOrders> EventLoop<K> {
             Action::KeepPromises(record) => self.left = Left::Promises(record),
             Action::Stopped => self.ended = true,
             Action::GoOn(memory) => {
-                let open_until = self.outbox.vital.deadlines.until(Door::Vouched);
+                let deadlines = &self.outbox.vital.deadlines;
+                let open_until = deadlines.until(Door::Vouched);
+                let granted_until = deadlines.until(Door::Granted);
+                let granted_until = Some(granted_until).filter(|it| *it > Instant::START);
                 let issued = self.sessions.issued().clone();
-                let estate = Estate { memory: *memory, issued, open_until };
+                let estate = Estate { memory: *memory, issued, open_until, granted_until };
                 self.left = Left::Estate(Box::new(estate));
                 self.ended = true;
             }

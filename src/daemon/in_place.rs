@@ -55,7 +55,8 @@ pub(crate) fn leave(
     (config, me): (&Config, NodeId),
     estate: &Estate,
 ) -> Parting {
-    let until = estate.open_until;
+    // Whichever door closes first.
+    let until = estate.granted_until.map_or(estate.open_until, |at| at.min(estate.open_until));
     let written = origin(config, me)
         .map(|origin| state_file::text(estate, &origin, env!("CARGO_PKG_VERSION")))
         .and_then(|text| directory.leave_state(&text));

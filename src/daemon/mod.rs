@@ -327,6 +327,7 @@ fn start_kernel(
     let start = |estate: Option<&Estate>| {
         let until = estate.map_or(Instant::START, |estate| estate.open_until);
         vital.deadlines.vouch(clock::now(), until);
+        vital.deadlines.grant(clock::now(), estate.and_then(|estate| estate.granted_until));
         let facts = mailbox.clone();
         let sink = Box::new(move |event| facts.deliver(Event::Kernel(event)));
         kernel::start(setup::kernel(config, me, vital, estate), sink)
@@ -395,6 +396,7 @@ fn start_protocol(
     let (will, left) = std::sync::mpsc::channel();
     let had = setup::groups_had(estate.as_ref());
     let recollection = promises.qualify(voters.known());
+    let left_promises = estate.as_ref().and_then(|estate| estate.memory.promises.clone());
     let voters = voters
         .keep(mailbox.clone())
         .map_err(|source| Error::System { wanted: "voters thread", source })?;
@@ -406,7 +408,7 @@ fn start_protocol(
         None => (Node::new(clock::now(), configuration), Sessions::new(local, ring)),
     };
     node.recall_voters(recollection);
-    promises.recall(&mut node);
+    promises.recall(&mut node, left_promises.as_ref());
     let routers = RouterThread::spawn(kernel.router_desk(), mailbox.clone(), had.clone())
         .map_err(|source| Error::System { wanted: "thread of virtual routers", source })?;
     let voices = Voices::begin(routers.clone(), (config, me), (&mailbox, &had));

@@ -51,8 +51,15 @@ pub(crate) struct PromiseFile {
 #[serde(deny_unknown_fields)]
 struct Written {
     cluster: String,
-    node: u32,
     clock: String,
+    record: WrittenRecord,
+}
+
+/// A record as it is written, here and in the state file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WrittenRecord {
+    node: u32,
     list: Vec<u32>,
     /// In nanoseconds of the protocol's clock, as all times here.
     at: u64,
@@ -111,15 +118,16 @@ impl Promises {
         Self { file, found, stays }
     }
 
-    /// What a node is to be told of its lists of voters: one that would find outdated promises at its
+    /// What a node is to know of its lists of voters: one that would find outdated promises at its
     /// next start does not vote.
     pub(crate) fn qualify(&self, known: Recollection) -> Recollection {
         if self.stays { Recollection::Unreadable } else { known }
     }
 
-    /// Has a node that has been told of its lists go on from what was found.
-    pub(crate) fn recall(&self, node: &mut Node) {
-        let Some(record) = &self.found else { return };
+    /// Has a node that knows its lists go on from what was found, or from what the process
+    /// before has left in a restart in place.
+    pub(crate) fn recall(&self, node: &mut Node, left: Option<&PromiseRecord>) {
+        let Some(record) = left.or(self.found.as_ref()) else { return };
         if node.recall_promises(record) {
             tracing::info!(
                 promises = record.promises.len(),
@@ -144,7 +152,7 @@ impl PromiseFile {
         self.directory.join("promises")
     }
 
-    /// Removes the record, so that nobody finds it again, and returns what it said; `None` if there
+    /// Removes the record, so that no process finds it again, and returns what it said; `None` if there
     /// was none.
     pub(crate) fn take(&self) -> Result<Option<PromiseRecord>, Unusable> {
         let mut text = String::new();
@@ -181,7 +189,7 @@ impl PromiseFile {
         if written.clock != self.clock {
             return Err("it is from before this host was booted");
         }
-        Ok(record(&written))
+        Ok(written.record.read())
     }
 
     /// Leaves a record to the next process, whole or not at all. The voter has ended.
@@ -198,7 +206,7 @@ impl PromiseFile {
     pub(crate) fn leave(self, record: Box<PromiseRecord>) {
         let (done, when_done) = mpsc::channel();
         let wait = move || {
-            // Nobody waits any more if it took too long.
+            // The wait is over if it took too long.
             let _ = done.send(self.store(&record));
         };
         let begun = thread::Builder::new().name("promises".to_owned()).spawn(wait);
@@ -216,6 +224,15 @@ impl PromiseFile {
     }
 
     fn text(&self, record: &PromiseRecord) -> String {
+        let (cluster, clock) = (self.cluster.clone(), self.clock.clone());
+        let written = Written { cluster, clock, record: WrittenRecord::new(record) };
+        let body = serde_json::to_string(&written).expect("a record is plain data");
+        format!("{MAGIC} {LAYOUT} {}\n{body}\n", state_file::digest(&body))
+    }
+}
+
+impl WrittenRecord {
+    pub(crate) fn new(record: &PromiseRecord) -> Self {
         let promise = |promise: &LifePromise| WrittenPromise {
             node: promise.node.0,
             incarnation: promise.incarnation.0,
@@ -223,34 +240,30 @@ impl PromiseFile {
             lease: u64::try_from(promise.lease.as_nanos()).unwrap_or(u64::MAX),
             addresses: promise.addresses.iter().map(|address| address.0).collect(),
         };
-        let written = Written {
-            cluster: self.cluster.clone(),
+        Self {
             node: record.me.0,
-            clock: self.clock.clone(),
             list: record.list.iter().map(|voter| voter.0).collect(),
             at: record.at.as_nanos(),
             silent_until: record.silent_until.as_nanos(),
             promises: record.promises.iter().map(promise).collect(),
-        };
-        let body = serde_json::to_string(&written).expect("a record is plain data");
-        format!("{MAGIC} {LAYOUT} {}\n{body}\n", state_file::digest(&body))
+        }
     }
-}
 
-fn record(written: &Written) -> PromiseRecord {
-    let promise = |promise: &WrittenPromise| LifePromise {
-        node: NodeId(promise.node),
-        incarnation: Incarnation(promise.incarnation),
-        until: Instant::from_nanos(promise.until),
-        lease: Duration::from_nanos(promise.lease),
-        addresses: promise.addresses.iter().copied().map(GroupKey).collect(),
-    };
-    PromiseRecord {
-        me: NodeId(written.node),
-        list: written.list.iter().copied().map(NodeId).collect(),
-        at: Instant::from_nanos(written.at),
-        silent_until: Instant::from_nanos(written.silent_until),
-        promises: written.promises.iter().map(promise).collect(),
+    pub(crate) fn read(&self) -> PromiseRecord {
+        let promise = |promise: &WrittenPromise| LifePromise {
+            node: NodeId(promise.node),
+            incarnation: Incarnation(promise.incarnation),
+            until: Instant::from_nanos(promise.until),
+            lease: Duration::from_nanos(promise.lease),
+            addresses: promise.addresses.iter().copied().map(GroupKey).collect(),
+        };
+        PromiseRecord {
+            me: NodeId(self.node),
+            list: self.list.iter().copied().map(NodeId).collect(),
+            at: Instant::from_nanos(self.at),
+            silent_until: Instant::from_nanos(self.silent_until),
+            promises: self.promises.iter().map(promise).collect(),
+        }
     }
 }
 

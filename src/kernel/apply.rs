@@ -176,7 +176,7 @@ impl Shell {
         } else {
             shell.reconciler.adopt(&settings.adopted);
             shell.resynchronise();
-            Fence::adopt(settings.fence, &shell.reconciler)?
+            Fence::adopt(settings.fence, settings.granted.as_ref(), &shell.reconciler)?
         };
         shell.announcer.vouched = shell.fence.vouched();
         shell.kept.clear();

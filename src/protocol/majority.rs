@@ -23,7 +23,7 @@ use super::group::{Holding, Occurrence, Purpose};
 use super::node::Node;
 use super::quorum::{PeerView, Situation};
 use super::types::{
-    Action, GroupKey, Instant, LeaseGrant, LeaseRequest, Message, Mode, NodeId, NodePhase,
+    Action, GroupKey, Instant, LeaseGrant, LeaseRequest, Memory, Message, Mode, NodeId, NodePhase,
     PromiseRecord, Recollection, Report, Rule, lease_of,
 };
 
@@ -50,6 +50,34 @@ impl Node {
     /// step, if at all. Returns whether it fits; if not, the node grants nothing for a while.
     pub fn recall_promises(&mut self, record: &PromiseRecord) -> bool {
         self.quorum.recall_promises(&self.env, record)
+    }
+
+    /// Goes on with the leases of the process before, which has left this.
+    pub(super) fn recall_leases(&mut self, memory: &Memory) {
+        let Some(leases) = &memory.leases else { return };
+        if self.enforces(Rule::LeaseEndsAsGranted) {
+            self.quorum.recall_leases(self.env.now, leases);
+        } else {
+            let away = self.env.now.since(memory.at);
+            let mut leases = leases.clone();
+            let wishes = leases.wishes.values_mut();
+            wishes.flat_map(|wish| &mut wish.until).for_each(|until| *until = *until + away);
+            self.quorum.recall_leases(self.env.now, &leases);
+        }
+        self.align_wishes();
+        let held = self.quorum.wanted().filter(|group| {
+            let holding = self.groups.get(group).map(|here| here.holding);
+            matches!(holding, Some(Holding::Held { .. }))
+        });
+        let until = held.map(|group| self.leased_until(group)).min();
+        self.common_lease = CommonLease { until, running: true };
+    }
+
+    /// Whether what is left of the leases of this node, if it has any, is less than a start of the
+    /// next process may take.
+    pub(super) fn is_lease_short(&self) -> bool {
+        let enough = self.env.configuration.timing.lease() / 2;
+        self.common_lease.until.is_some_and(|until| until.since(self.env.now) < enough)
     }
 
     /// For how long this node, which votes in this mode, grants nothing because it does not know what
@@ -95,7 +123,9 @@ impl Node {
             *near = *voter == self.env.configuration.me || self.hears_and_is_heard(*voter);
         }
         let contested = self.contests.keys().filter(|group| self.strict(**group));
-        situation.contested_since = contested.map(|group| self.contested_since(*group)).max();
+        let contested_since = contested.map(|group| self.contested_since(*group)).max();
+        // Before a restart in place every voter is asked once more.
+        situation.contested_since = contested_since.max(self.resting);
         situation
     }
 

@@ -91,14 +91,14 @@ pub use types::{
     Configuration, Connection, Convergence, Epoch, Errand, ErrandAnswer, Event, Explanation,
     FITNESS_MAX, Failure, Fitness, GROUPS_MAX, GROUPS_PER_OFFER, Group, GroupKey, GroupState,
     GroupStatus, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Instant,
-    KEPT_MAX, Kept, KernelEvent, LEASE_MAX, LISTS_MAX, LastResort, LeaseGrant, LeaseRequest,
-    LifePromise, Load, LogPosition, MISSING_TOLD, Measure, Member, Memory, Message, Misfit, Mode,
-    MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, NODES_MAX, Neighbour, NodeId, NodePhase,
-    NodeStatus, Obstacle, Offer, OfferAnswer, Order, Outside, PROMISES_AGE_MAX, PoolId, Preserved,
-    PromiseRecord, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover, Report,
-    Rule, SoftwareVersion, Standing, Status, Strategy, Tenure, Ticket, Timing, VOTERS_MAX, Verdict,
-    Voice, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, Withheld, mix, promise, shortened,
-    unable_max,
+    KEPT_MAX, Kept, KernelEvent, LEASE_MAX, LISTS_MAX, LastResort, LeaseGrant, LeaseMemory,
+    LeaseRequest, LifePromise, Load, LogPosition, MISSING_TOLD, Measure, Member, Memory, Message,
+    Misfit, Mode, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, NODES_MAX, Neighbour, NodeId,
+    NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order, Outside, PROMISES_AGE_MAX, PoolId,
+    Preserved, PromiseRecord, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover,
+    Report, Rule, SoftwareVersion, Standing, Status, Strategy, Tenure, Ticket, Timing, VOTERS_MAX,
+    Verdict, Voice, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld,
+    mix, promise, shortened, unable_max,
 };
 
 #[cfg(test)]

@@ -81,5 +81,6 @@ mod stops;
 mod story;
 mod stranger_stories;
 mod strangers;
+mod strict_restart_stories;
 mod trace;
 mod voter_stories;

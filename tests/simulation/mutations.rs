@@ -57,6 +57,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::KernelOutweighsPeers, "heartbeats_cut_of_many"),
     (Rule::LastResort, "checks_fail_everywhere"),
     (Rule::LeaseFirst, "minority_closes"),
+    (Rule::LeaseEndsAsGranted, "strict_restart_in_place_cut_off"),
     (Rule::LeaseFloor, "late_grants"),
     (Rule::LeaseFromAsking, "strict_freeze"),
     (Rule::LeaseInsists, "minority_closes"),

@@ -23,8 +23,8 @@
 
 use super::env::Env;
 use super::types::{
-    GroupKey, Incarnation, Instant, LeaseGrant, LeaseRequest, Message, Mode, NodeId, PromiseRecord,
-    Recollection,
+    GroupKey, Incarnation, Instant, LeaseGrant, LeaseMemory, LeaseRequest, Message, Mode, NodeId,
+    PromiseRecord, Recollection,
 };
 
 mod electorate;
@@ -65,6 +65,21 @@ impl Quorum {
     /// fits. After [`Quorum::recall`], before anything else.
     pub(super) fn recall_promises(&mut self, env: &Env, record: &PromiseRecord) -> bool {
         self.voter.recall_promises(env, record)
+    }
+
+    /// Returns what the next process needs to go on with the leases of this one.
+    pub(super) fn lease_memory(&self) -> Option<LeaseMemory> {
+        self.holder.leases().memory()
+    }
+
+    /// Goes on with the leases of the process before, which were granted by the voters of now.
+    pub(super) fn recall_leases(&mut self, now: Instant, memory: &LeaseMemory) {
+        self.holder.recall(now, memory);
+    }
+
+    /// Returns whether a majority has granted what it was asked for at this moment or later.
+    pub(super) fn is_renewed(&self, since: Instant) -> bool {
+        self.holder.leases().is_renewed(since)
     }
 
     /// Returns until when this node grants nothing, because it does not know what it has promised.

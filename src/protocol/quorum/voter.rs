@@ -103,7 +103,7 @@ impl Voter {
     }
 
     /// A voter that goes on from what the process before it has left. Of wishes only those that are
-    /// promised are known; whoever holds them says all of its own again.
+    /// promised are known; their holders ask for all of theirs again.
     pub(super) fn recall(silent_until: Instant, promises: &[LifePromise]) -> Self {
         let mut voter = Self::new(silent_until);
         for LifePromise { node, incarnation, until, lease, addresses } in promises {

@@ -59,7 +59,7 @@ pub use message::{
 pub use neighbour::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use outside::{Outside, Voice};
 pub use random::{Random, mix};
-pub use restart::{Acquaintance, Memory, Misfit, Obstacle};
+pub use restart::{Acquaintance, LeaseMemory, Memory, Misfit, Obstacle, WishMemory};
 pub use rules::Rule;
 pub use status::{
     Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status, Withheld,

@@ -157,6 +157,8 @@ rules! {
     PromisesKept,
     /// A record of promises is removed before anything is granted by the process that reads it.
     PromisesReadOnce,
+    /// A lease that one process leaves to the next ends when it would have ended.
+    LeaseEndsAsGranted,
     /// A voter's promise outlasts the lease by what clocks may drift apart.
     DriftMargin,
     /// A promise is as long as the lease that is asked for, whatever the voter's own would be, and a
