@@ -27,6 +27,7 @@ mod partition;
 mod planned;
 mod preserving;
 mod probing;
+mod promises;
 mod refusal;
 mod regrouping;
 mod restarting;
@@ -35,6 +36,7 @@ mod runner;
 mod scene;
 mod scraping;
 mod strangers;
+mod strict_restarting;
 mod stuck;
 mod surroundings;
 mod takeover;
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         lifetimes::TESTS,
         majority::TESTS,
         voters::TESTS,
+        promises::TESTS,
         regrouping::TESTS,
         marks::TESTS,
         meddling::TESTS,
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         refusal::TESTS,
         witness::TESTS,
         restarting::TESTS,
+        strict_restarting::TESTS,
         checking::TESTS,
         hooking::TESTS,
         balancer::TESTS,

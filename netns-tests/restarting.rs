@@ -35,7 +35,7 @@ fn in_place() -> Shape {
 }
 
 /// Has the daemon leave everything to the next process, and waits for its end.
-fn rest(scene: &Scene, node: usize) -> Outcome {
+pub(crate) fn rest(scene: &Scene, node: usize) -> Outcome {
     scene.cluster.signal(node, Signal::SIGUSR2);
     let process = scene.cluster.process(node).ok_or("it was not started")?;
     let ended = process.wait(SOON).ok_or("it does not end")?;
@@ -58,7 +58,7 @@ fn epochs(scene: &Scene, node: usize) -> Result<Vec<(String, u64, String)>, Stri
 }
 
 /// Waits until the node has verified what it has.
-fn acts(scene: &Scene, node: usize) -> Outcome {
+pub(crate) fn acts(scene: &Scene, node: usize) -> Outcome {
     until("it acts", SOON, || {
         let status = scene.cluster.status(node).ok_or("no status")?;
         let name = scene.cluster.name(node);
@@ -99,7 +99,10 @@ fn announcements(scene: &Scene, node: usize, frames: &mut Socket) -> usize {
 }
 
 /// Restarts in place once; tells how long nobody ran.
-fn once(scene: &mut Scene, victim: usize) -> Result<Duration, Box<dyn std::error::Error>> {
+pub(crate) fn once(
+    scene: &mut Scene,
+    victim: usize,
+) -> Result<Duration, Box<dyn std::error::Error>> {
     let other = (victim + 1) % 3;
     let before = epochs(scene, other)?;
     let (mut frames, millis) = (arp_frames(scene)?, Duration::from_millis(1));

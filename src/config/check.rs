@@ -44,7 +44,7 @@ pub(super) fn check(
     let timing = timing::check(profile, &file.timing, findings);
     let nodes = nodes::check(&file.nodes, findings);
     let groups = pools::check(&file.pools, (&nodes, timing.detection()), findings);
-    let restart = restart::check(cluster.restart.as_ref(), &groups, findings);
+    let restart = restart::check(cluster.restart.as_ref(), findings);
     let addresses = groups.iter().map(|group| group.vips.len()).sum();
     timing::check_refresh(&timing, &file.timing, addresses, findings);
     let pools = pool_names(&file.pools);

@@ -2,8 +2,6 @@
 
 use super::document::nearest;
 use super::fault::{At, Findings};
-use super::pools::GroupConfig;
-use crate::protocol::Mode;
 
 /// What happens to the addresses when another process of the node takes over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +28,7 @@ impl Restart {
 }
 
 /// Reads the word.
-pub(super) fn check(
-    word: Option<&At<String>>,
-    groups: &[GroupConfig],
-    findings: &mut Findings,
-) -> Restart {
+pub(super) fn check(word: Option<&At<String>>, findings: &mut Findings) -> Restart {
     let Some(word) = word else { return Restart::default() };
     let Some((_, meant)) = WORDS.iter().find(|(known, _)| *known == word.value) else {
         let remedy = match nearest(&word.value, &WORDS.map(|(known, _)| known)) {
@@ -44,14 +38,5 @@ pub(super) fn check(
         findings.refuse(&word.place, "is not a way to restart", remedy);
         return Restart::default();
     };
-    let majority = groups.iter().find(|group| group.mode == Mode::Majority);
-    if let (Restart::InPlace, Some(group)) = (meant, majority) {
-        let problem = format!("cannot be combined with mode = \"majority\" (group {})", group.name);
-        findings.refuse(
-            &word.place,
-            problem,
-            "write \"hand-over\": a lease from the voters ends with the process",
-        );
-    }
     *meant
 }

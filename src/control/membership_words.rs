@@ -47,6 +47,15 @@ pub(super) fn problems(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> 
     problems
 }
 
+/// This node has started and grants no leases yet.
+pub(crate) fn silent_voter(me: &str, silence: Duration) -> String {
+    format!(
+        "{me} does not know what it had promised as a voter before it started: it grants nothing for \
+         another {}",
+        span(silence)
+    )
+}
+
 /// What comes from a peer and cannot be read.
 pub(crate) fn sealed_otherwise(peer: &str, from: IpAddr) -> String {
     format!(

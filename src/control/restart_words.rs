@@ -17,7 +17,9 @@ pub fn obstacle(why: Obstacle, names: &Names) -> String {
             "a host outside the cluster answers for {}, which the next process would not know",
             names.group(group).group
         ),
-        Obstacle::Majority => "groups in mode majority cannot be without their leases".into(),
+        Obstacle::LeaseShort => {
+            "the voters did not grant leases in time that last until the next process runs".into()
+        }
     }
 }
 
@@ -33,6 +35,8 @@ pub fn misfit(why: Misfit, names: &Names) -> String {
         }
         Misfit::NotConfigured(group) => format!("{} is no longer configured", of(group)),
         Misfit::Majority(group) => format!("{} is in mode majority now", of(group)),
+        Misfit::OtherVoters => "other nodes vote now".into(),
+        Misfit::LeaseOver(group) => format!("the lease of {} is over", of(group)),
         Misfit::NotPresent(group) => {
             format!("the kernel does not have all addresses of {}", of(group))
         }

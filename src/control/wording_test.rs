@@ -18,8 +18,8 @@ use super::response::Rejected;
 use super::{restart_words, sentences, translation};
 use crate::protocol::{
     Candidate, Cause, Convergence, Epoch, Failure, Fitness, GroupKey, HardwareAddress, Inability,
-    Misfit, NodeId, NodePhase, Obstacle, Order, Outside, PoolId, Refusal, Remover, Report,
-    Standing, Verdict,
+    Lasting, Misfit, NodeId, NodePhase, Obstacle, Order, Outside, PoolId, Refusal, Remover, Report,
+    Standing, StandingOrder, Text, Verdict,
 };
 
 const HARDWARE: HardwareAddress = HardwareAddress([2, 0, 0, 0, 0, 0xab]);
@@ -65,11 +65,12 @@ fn place(report: &Report) -> usize {
         Report::NotInPlace { .. } => 25,
         Report::Unlisted { .. } => 26,
         Report::Draining { .. } => 27,
+        Report::StandingOrder(_) => 28,
     }
 }
 
 /// Kinds of reports.
-const KINDS: usize = 28;
+const KINDS: usize = 29;
 
 /// Reports of every kind; of those with several sentences one for each.
 pub(crate) fn reports() -> Vec<Report> {
@@ -203,6 +204,19 @@ fn of_moves() -> Vec<Report> {
     ]
 }
 
+fn standing(what: Lasting, ended: bool) -> Report {
+    Report::StandingOrder(StandingOrder {
+        id: 1,
+        what,
+        at: node("lb2"),
+        left: Some(Duration::from_secs(7200)),
+        ended,
+        persists: false,
+        by: Text::cut("alice"),
+        reason: Text::cut("kernel 6.1.99"),
+    })
+}
+
 fn of_the_node() -> Vec<Report> {
     let not_in_place = |why| Report::NotInPlace { why };
     vec![
@@ -214,7 +228,11 @@ fn of_the_node() -> Vec<Report> {
         not_in_place(Obstacle::Phase(NodePhase::Listening)),
         not_in_place(Obstacle::Busy),
         not_in_place(Obstacle::Stranger(web())),
-        not_in_place(Obstacle::Majority),
+        not_in_place(Obstacle::LeaseShort),
+        standing(Lasting::Hold, false),
+        standing(Lasting::Hold, true),
+        standing(Lasting::Drain(node("lb1")), false),
+        standing(Lasting::Upgrade, false),
     ]
 }
 

@@ -38,6 +38,18 @@ pub(crate) fn now() -> Instant {
     Instant::from_nanos(nanos(since_zero(ClockId::CLOCK_MONOTONIC_RAW)).saturating_add(suspended))
 }
 
+/// Names the boot and the time namespace since whose beginning [`now`] counts: times under different
+/// names cannot be compared. Where neither can be read it names this process.
+pub(crate) fn epoch() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    // Kernels before 5.6 have no time namespaces.
+    let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+    match boot {
+        Ok(boot) => format!("{} {} raw", boot.trim(), namespace.display()),
+        Err(_) => format!("process {} {}", std::process::id(), now().as_nanos()),
+    }
+}
+
 /// By how much `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`, which only a suspension changes, and
 /// never more than that: the clock that is behind is read last.
 fn suspended() -> u64 {

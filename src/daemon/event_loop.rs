@@ -27,6 +27,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
+use super::ending::Left;
 use super::inbox::{Inbox, Input, Reconfiguration, Request, Unchanged};
 use super::lateness::Lateness;
 use super::realtime;
@@ -149,6 +150,8 @@ pub(crate) struct Picture {
     pub obstacles: Vec<Obstacle>,
     /// Who knows another node of this one's name.
     pub twin: Option<NodeId>,
+    /// For how long this node still grants nothing as a voter.
+    pub voter_silence: Option<Duration>,
     /// Datagrams refused, by reason.
     pub refused: [u64; RefusedDatagram::COUNT],
     /// From the transport.
@@ -190,7 +193,7 @@ pub(crate) struct EventLoop<K> {
     sealed: Vec<u8>,
     inputs_left: bool,
     ended: bool,
-    estate: Option<Estate>,
+    left: Left,
 }
 
 /// The modules that the loop drives.
@@ -226,14 +229,14 @@ impl<K: KernelOrders> EventLoop<K> {
             sealed: Vec::new(),
             inputs_left: false,
             ended: false,
-            estate: None,
+            left: Left::Nothing,
         }
     }
 
     /// Runs the loop in a thread of its own until the core says that it has stopped. The
     /// receiver is told when the loop has ended, and what it leaves to the next process if so, or
     /// finds the other end gone if it panicked.
-    pub(crate) fn spawn(self) -> std::io::Result<oneshot::Receiver<Option<Estate>>> {
+    pub(crate) fn spawn(self) -> std::io::Result<oneshot::Receiver<Left>> {
         let (ended, when_ended) = oneshot::channel();
         thread::Builder::new().name("protocol".to_owned()).stack_size(STACK).spawn(move || {
             // Nobody to tell when main gave up waiting.
@@ -242,7 +245,7 @@ impl<K: KernelOrders> EventLoop<K> {
         Ok(when_ended)
     }
 
-    fn run(mut self) -> Option<Estate> {
+    fn run(mut self) -> Left {
         match realtime::take_precedence() {
             Ok(()) => self.outbox.vital.real_time.store(true, Ordering::Relaxed),
             Err(refused) => self.tell(Told::NoPrecedence(refused.to_string())),
@@ -251,7 +254,7 @@ impl<K: KernelOrders> EventLoop<K> {
         while !self.ended {
             self.turn();
         }
-        self.estate
+        self.left
     }
 
     /// Waits once and does all that is due.
@@ -375,6 +378,7 @@ impl<K: KernelOrders> EventLoop<K> {
             status: self.node.status(now),
             obstacles: self.refused.obstacles(now),
             twin: self.refused.lately_twin(now),
+            voter_silence: self.node.voter_silence(now),
             refused: self.refused.counts,
             transport: self.transport.counters().clone(),
             held_back: self.sessions.held_back(),
@@ -464,11 +468,16 @@ impl<K: KernelOrders> EventLoop<K> {
                 // The thread that stores lives for as long as this one.
                 let _ = self.outbox.voters.send(record);
             }
+            Action::KeepPromises(record) => self.left = Left::Promises(record),
             Action::Stopped => self.ended = true,
             Action::GoOn(memory) => {
-                let open_until = self.outbox.vital.deadlines.until(Door::Vouched);
+                let deadlines = &self.outbox.vital.deadlines;
+                let open_until = deadlines.until(Door::Vouched);
+                let granted_until = deadlines.until(Door::Granted);
+                let granted_until = Some(granted_until).filter(|it| *it > Instant::START);
                 let issued = self.sessions.issued().clone();
-                self.estate = Some(Estate { memory: *memory, issued, open_until });
+                let estate = Estate { memory: *memory, issued, open_until, granted_until };
+                self.left = Left::Estate(Box::new(estate));
                 self.ended = true;
             }
         }

@@ -14,6 +14,7 @@ use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 
 use super::attendant::Calls;
 use super::clock;
+use super::ending::Left;
 use super::event_loop::{Picture, Told};
 use super::figures::{self, Life};
 use super::in_place::{self, Parting};
@@ -158,13 +159,13 @@ impl FrontDesk {
             tracing::info!("stopping: handing over");
             running.mailbox.deliver(Event::Stop);
         }
-        let mut estate = None;
+        let mut left = Left::Nothing;
         let deadline = Deadline::now() + STOP_WITHIN;
         loop {
             tokio::select! {
                 ended = timeout_at(deadline, &mut running.ended) => {
-                    if let Ok(left) = ended {
-                        estate = left.ok().flatten();
+                    if let Ok(ended) = ended {
+                        left = ended.unwrap_or_default();
                     } else {
                         tracing::warn!("stopping: not everything was handed over in time");
                         running.mailbox.deliver(Request::Abandon);
@@ -184,9 +185,13 @@ impl FrontDesk {
         if draining != self.directory.draining() {
             self.remember_draining(draining);
         }
-        let parting = estate.map_or(Parting::Ordinary, |estate| {
-            in_place::leave(&self.directory, (&self.config, self.me), &estate)
-        });
+        let parting = match left {
+            Left::Nothing => Parting::Ordinary(None),
+            Left::Promises(record) => Parting::Ordinary(Some(record)),
+            Left::Estate(estate) => {
+                in_place::leave(&self.directory, (&self.config, self.me), &estate)
+            }
+        };
         tracing::info!("stopped");
         parting
     }
@@ -414,8 +419,11 @@ fn tell_refused(what: &Obstacle, count: u64, names: &Names) {
 fn obstacles(picture: &Picture, names: &Names) -> BTreeMap<NodeId, String> {
     let of = |what: &Obstacle| Some((what.peer?, obstacle(what, &names.node(what.peer?))?));
     let mut obstacles: BTreeMap<NodeId, String> = picture.obstacles.iter().filter_map(of).collect();
+    let me = names.me();
+    if let Some(silence) = picture.voter_silence {
+        obstacles.insert(me, membership_words::silent_voter(&names.node(me), silence));
+    }
     if let Some(by) = picture.twin {
-        let me = names.me();
         let words = membership_words::twin_of_me(&names.node(me), &names.node(by));
         obstacles.insert(me, words);
     }

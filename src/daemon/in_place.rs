@@ -29,25 +29,15 @@ use crate::control::local::Notice;
 use crate::control::names::Names;
 use crate::control::recorder::Recorder;
 use crate::kernel::{self, Mark};
-use crate::protocol::{Incarnation, Instant, NodeId};
+use crate::protocol::{Incarnation, Instant, NodeId, PromiseRecord};
 
 /// How the daemon ends.
 #[derive(Debug)]
 pub(crate) enum Parting {
-    /// With nothing left.
-    Ordinary,
+    /// With nothing left but what this node has promised as a voter, if that is known.
+    Ordinary(Option<Box<PromiseRecord>>),
     /// For another process to go on.
     InPlace(StandBy),
-}
-
-impl Parting {
-    /// What the guardian has to wait for, if it has to.
-    pub(crate) fn stand_by(&self) -> Option<StandBy> {
-        match self {
-            Self::Ordinary => None,
-            Self::InPlace(stand_by) => Some(stand_by.clone()),
-        }
-    }
 }
 
 /// What the guardian waits for.
@@ -65,7 +55,8 @@ pub(crate) fn leave(
     (config, me): (&Config, NodeId),
     estate: &Estate,
 ) -> Parting {
-    let until = estate.open_until;
+    // Whichever door closes first.
+    let until = estate.granted_until.map_or(estate.open_until, |at| at.min(estate.open_until));
     let written = origin(config, me)
         .map(|origin| state_file::text(estate, &origin, env!("CARGO_PKG_VERSION")))
         .and_then(|text| directory.leave_state(&text));

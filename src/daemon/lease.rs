@@ -81,7 +81,10 @@ impl LeaseKeeper {
 impl Parts {
     fn keep(mut self, ended: &AtomicBool) {
         self.vital.deadlines.wake_this_thread();
-        let mut doors = self.lease.take().map(Doors::new);
+        // What the process before has left open counts as opened here.
+        let open = Door::ALL.map(|door| self.vital.deadlines.until(door));
+        let open = open.map(|until| Some(until).filter(|until| *until > Instant::START));
+        let mut doors = self.lease.take().map(|lease| Doors { lease, open, lost: false });
         loop {
             let over = ended.load(Ordering::Relaxed);
             let back = doors.as_mut().and_then(|doors| doors.keep(&self.vital, &self.kernel));
@@ -110,10 +113,6 @@ struct Doors {
 }
 
 impl Doors {
-    const fn new(lease: Lease) -> Self {
-        Self { lease, open: [None; Door::ALL.len()], lost: false }
-    }
-
     /// Brings every door to where it shall be; returns when to look again if not at the usual pace.
     fn keep(&mut self, vital: &Vital, kernel: &Kernel) -> Option<Duration> {
         // While there is no gate there is no door either; it comes back with its doors open.

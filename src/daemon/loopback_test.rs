@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
+use super::ending::Left;
 use super::event_loop::{EventLoop, KernelOrders, Outbox, Parts, Picture, Told, Vital};
 use super::inbox::{Mailbox, Reconfiguration, Request, Unchanged, Wanted, inbox};
 use super::routers::RouterThread;
-use super::state_file::Estate;
 use super::voices::Voices;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{
@@ -97,7 +97,7 @@ impl KernelOrders for Obedient {
 struct Running {
     me: NodeId,
     mailbox: Mailbox,
-    ended: Option<oneshot::Receiver<Option<Estate>>>,
+    ended: Option<oneshot::Receiver<Left>>,
     told: mpsc::Receiver<Told>,
     draining: watch::Receiver<bool>,
     vital: Arc<Vital>,
@@ -114,7 +114,8 @@ impl Drop for Running {
 impl Running {
     fn wait_for_end(&mut self) {
         let ended = self.ended.take().unwrap().blocking_recv();
-        assert!(ended.expect("the loop ends by itself").is_none(), "it leaves nothing");
+        let left = ended.expect("the loop ends by itself");
+        assert!(matches!(left, Left::Nothing), "it leaves something");
     }
 
     fn look(&self) -> Picture {

@@ -21,6 +21,7 @@ mod arrival;
 mod attendant;
 mod clock;
 mod deadlines;
+mod ending;
 mod error;
 mod event_loop;
 mod figures;
@@ -39,6 +40,7 @@ mod local_words;
 #[cfg(test)]
 mod loopback_test;
 mod predecessor;
+mod promise_record;
 mod realtime;
 mod reception;
 mod refused;
@@ -79,15 +81,16 @@ use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
 
 use attendant::Attendant;
+use ending::{Held, Left, end};
 pub use error::Error;
 use event_loop::{EventLoop, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
 pub use guard::run as guard;
 use guardian::Guardian;
-use in_place::{Parting, StandBy};
 use inbox::Mailbox;
 use lease::LeaseKeeper;
 use predecessor::take_presence;
+use promise_record::{PromiseFile, Promises};
 use routers::RouterThread;
 use runtime_directory::RuntimeDirectory;
 use service_notify::ServiceNotify;
@@ -130,7 +133,7 @@ pub struct Options {
 /// A protocol thread that has been started, and what talks to it.
 struct Running {
     mailbox: Mailbox,
-    ended: oneshot::Receiver<Option<Estate>>,
+    ended: oneshot::Receiver<Left>,
     told: mpsc::Receiver<Told>,
     draining: watch::Receiver<bool>,
     vital: Arc<Vital>,
@@ -152,7 +155,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     let system = |wanted| move |source| Error::System { wanted, source };
     let me = arrival::find_me(&config, options.node.as_deref())?;
     let directory = RuntimeDirectory::open(&options.runtime_dir)?;
-    let voters = open_voters(&options, &config, me)?;
+    let (voters, promises) = open_voters(&options, &config, me)?;
     if let Err(refused) = realtime::lock_memory() {
         tracing::info!("{refused}");
     }
@@ -160,7 +163,7 @@ pub fn run(options: Options) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(system("event loop"))?;
-    let outcome = runtime.block_on(serve(options, config, me, (directory, voters)));
+    let outcome = runtime.block_on(serve(options, config, me, (directory, voters, promises)));
     // What still waits for a disk, or for an answer that nobody wants any more, is left behind.
     runtime.shutdown_timeout(THREADS_WITHIN);
     outcome
@@ -168,8 +171,13 @@ pub fn run(options: Options) -> Result<(), Error> {
 
 /// Reads under which lists of voters this host has voted, and refuses a list that has little to do
 /// with those.
-fn open_voters(options: &Options, config: &config::Config, me: NodeId) -> Result<VoterFile, Error> {
+fn open_voters(
+    options: &Options,
+    config: &config::Config,
+    me: NodeId,
+) -> Result<(VoterFile, Promises), Error> {
     let state_dir = state_directory(options.state_dir.as_deref(), &options.runtime_dir);
+    let promises = Promises::take(PromiseFile::new(state_dir.clone(), &config.cluster));
     let file = state_dir.join("voters");
     let voters = VoterFile::open(state_dir, (&config.cluster, me), |why| {
         tracing::error!(
@@ -180,7 +188,7 @@ fn open_voters(options: &Options, config: &config::Config, me: NodeId) -> Result
     });
     match config::voters_refused(config, &voters.known()) {
         Some(refusal) => Err(Error::Voters { refusal, file: voters.path() }),
-        None => Ok(voters),
+        None => Ok((voters, promises)),
     }
 }
 
@@ -188,7 +196,7 @@ async fn serve(
     options: Options,
     config: config::Config,
     me: NodeId,
-    (directory, voters): (RuntimeDirectory, VoterFile),
+    (directory, voters, promises): (RuntimeDirectory, VoterFile, Promises),
 ) -> Result<(), Error> {
     let system = |wanted| move |source| Error::System { wanted, source };
     let mut stop = StopSignals::new().map_err(system("signals"))?;
@@ -208,7 +216,8 @@ async fn serve(
     let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital), left, tell)?;
     let without = setup::groups_without(&config, me, estate.as_ref());
     host.gate = kernel.gate().is_some();
-    let start = Start { estate, draining: directory.draining(), voters: voters.clone() };
+    let promise_file = promises.file.clone();
+    let start = Start { estate, draining: directory.draining(), voters: voters.clone(), promises };
 
     let (inquiries, asked) = mpsc::channel(server::INQUIRIES_MAX);
     let settings = settings(&directory, &names, &recorder, inquiries);
@@ -256,9 +265,8 @@ async fn serve(
         (Err(error), _) => Err(error),
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
-    let attendant = attendant.map(|attendant| (attendant, stop.began()));
-    stop_all(kernel, kept, attendant, outcome.as_ref().ok().and_then(Parting::stand_by)).await;
-    outcome.map(|_| ())
+    let patience = (stop.began() + HOOKS_END_WITHIN).saturating_duration_since(Deadline::now());
+    end(Held { kernel, kept }, attendant.zip(Some(patience)), (outcome, promise_file)).await
 }
 
 /// Binds the paths, and those of the process before that others may still use.
@@ -304,6 +312,7 @@ struct Start {
     estate: Option<Estate>,
     draining: bool,
     voters: VoterFile,
+    promises: Promises,
 }
 
 /// Starts the kernel side, with what the process before has left if the kernel lets us; if not,
@@ -317,6 +326,7 @@ fn start_kernel(
     let start = |estate: Option<&Estate>| {
         let until = estate.map_or(Instant::START, |estate| estate.open_until);
         vital.deadlines.vouch(clock::now(), until);
+        vital.deadlines.grant(clock::now(), estate.and_then(|estate| estate.granted_until));
         let facts = mailbox.clone();
         let sink = Box::new(move |event| facts.deliver(Event::Kernel(event)));
         kernel::start(setup::kernel(config, me, vital, estate), sink)
@@ -331,37 +341,6 @@ fn start_kernel(
     let kernel = Arc::new(kernel.map_err(Error::Kernel)?);
     kernel.share_connections(config.tickle_connections_max);
     Ok((kernel, left))
-}
-
-/// Ends everything but the protocol, which has ended: what holds addresses first, and last what
-/// waits for programs of others.
-async fn stop_all(
-    kernel: Arc<Kernel>,
-    kept: Option<(LeaseKeeper, Guardian)>,
-    attendant: Option<(Attendant, Deadline)>,
-    stand_by: Option<StandBy>,
-) {
-    let guardian = kept.map(|(keeper, guardian)| {
-        keeper.stop();
-        guardian
-    });
-    match (guardian, stand_by) {
-        (guardian, Some(stand_by)) => {
-            if let Some(guardian) = guardian {
-                guardian.stand_by(stand_by);
-            }
-            leave_kernel(kernel);
-        }
-        (guardian, None) => {
-            stop_kernel(kernel);
-            if let Some(guardian) = guardian {
-                guardian.dismiss();
-            }
-        }
-    }
-    if let Some((attendant, began)) = attendant {
-        attendant.stop((began + HOOKS_END_WITHIN).saturating_duration_since(Deadline::now())).await;
-    }
 }
 
 /// Starts to renew the kernel's lease, where there is a gate, and to look after the guardian, which
@@ -388,26 +367,9 @@ fn keep_lease(
     Ok((keeper, guardian))
 }
 
-/// Removes all that is ours. The protocol thread has ended or is being abandoned; should it still
-/// hold the kernel side, its end of the daemon is the end of the process.
-fn stop_kernel(kernel: Arc<Kernel>) {
-    match Arc::try_unwrap(kernel) {
-        Ok(kernel) => kernel.stop(),
-        Err(kernel) => kernel.remove_everything(),
-    }
-}
-
-/// Leaves all that is ours to the next process.
-fn leave_kernel(kernel: Arc<Kernel>) {
-    kernel.leave();
-    if let Ok(kernel) = Arc::try_unwrap(kernel) {
-        kernel.join();
-    }
-}
-
 fn start_protocol(
     (config, me): (&config::Config, NodeId),
-    Start { estate, draining, voters }: Start,
+    Start { estate, draining, voters, promises }: Start,
     (mailbox, inbox): (Mailbox, inbox::Inbox),
     (transport, kernel, vital): (Transport, &Arc<Kernel>, Arc<Vital>),
 ) -> Result<Running, Error> {
@@ -432,7 +394,8 @@ fn start_protocol(
     let (draining, drains) = watch::channel(draining);
     let (will, left) = std::sync::mpsc::channel();
     let had = setup::groups_had(estate.as_ref());
-    let recollection = voters.known();
+    let recollection = promises.qualify(voters.known());
+    let left_promises = estate.as_ref().and_then(|estate| estate.memory.promises.clone());
     let voters = voters
         .keep(mailbox.clone())
         .map_err(|source| Error::System { wanted: "voters thread", source })?;
@@ -444,6 +407,7 @@ fn start_protocol(
         None => (Node::new(clock::now(), configuration), Sessions::new(local, ring)),
     };
     node.recall_voters(recollection);
+    promises.recall(&mut node, left_promises.as_ref());
     let routers = RouterThread::spawn(kernel.router_desk(), mailbox.clone(), had.clone())
         .map_err(|source| Error::System { wanted: "thread of virtual routers", source })?;
     let voices = Voices::begin(routers.clone(), (config, me), (&mailbox, &had));

@@ -15,7 +15,7 @@ use super::will::Host;
 use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::names::{GroupName, Names, NodeName};
 use crate::control::response::{Fence, FenceKind};
-use crate::kernel::{self, Fenced, GateWanted};
+use crate::kernel::{self, Door, Fenced, GateWanted};
 use crate::protocol::{GroupKey, Mode, NodeId};
 use crate::transport::Path;
 use crate::wire::{Key, KeyRing, KeyRingError};
@@ -66,6 +66,8 @@ pub(crate) fn kernel(
 ) -> kernel::Settings {
     let said = Arc::clone(vital);
     let vouched = Arc::new(move || said.deadlines.last().since(clock::now()));
+    let said = Arc::clone(vital);
+    let granted = Arc::new(move || said.deadlines.until(Door::Granted).since(clock::now()));
     let (guardian, turning) = (Arc::clone(vital), Arc::clone(vital));
     let precedence = realtime::allowance();
     let ward = kernel::Ward {
@@ -87,6 +89,7 @@ pub(crate) fn kernel(
         }),
         ward,
         adopted: estate.iter().flat_map(|estate| estate.memory.tickets()).collect(),
+        granted: Some(kernel::Vouched(granted)),
     }
 }
 

@@ -20,12 +20,14 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::promise_record::WrittenRecord;
 use crate::control::names::Names;
 use crate::control::restart_words;
 use crate::kernel;
 use crate::protocol::{
     Acquaintance, CLAIMS_PER_MESSAGE, Claim, Claims, Epoch, Fitness, GroupKey, Incarnation,
-    Instant, LogPosition, Memory, Message, Misfit, NodeId, PoolId, Verdict,
+    Instant, LeaseMemory, LogPosition, Memory, Message, Misfit, NodeId, PoolId, Verdict,
+    WishMemory,
 };
 use crate::wire::{Issued, decode, encode};
 
@@ -41,6 +43,8 @@ pub(crate) struct Estate {
     pub(crate) issued: BTreeMap<NodeId, Issued>,
     /// Until when the kernel answers without anybody.
     pub(crate) open_until: Instant,
+    /// Until when it answers for groups in mode majority; `None` without any.
+    pub(crate) granted_until: Option<Instant>,
 }
 
 /// Whose it is; a reader must be the same.
@@ -112,6 +116,62 @@ struct Written {
     peers: Vec<WrittenPeer>,
     /// Pool, and whether it is unfit, not only reluctant.
     unfit: Vec<(u64, bool)>,
+    /// The rest is of groups in mode majority; a reader that does not know it has no group of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    granted_until: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leases: Option<WrittenLeases>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    promises: Option<WrittenRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenLeases {
+    list: Vec<u32>,
+    version: u32,
+    wishes: Vec<WrittenWish>,
+    /// Voter, and the latest request to it that it has answered.
+    heard: Vec<(u32, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenWish {
+    address: u64,
+    version: u32,
+    wanted: bool,
+    until: Vec<u64>,
+}
+
+impl WrittenLeases {
+    fn new(leases: &LeaseMemory) -> Self {
+        let wish = |(address, wish): (&GroupKey, &WishMemory)| WrittenWish {
+            address: address.0,
+            version: wish.version,
+            wanted: wish.wanted,
+            until: wish.until.iter().copied().map(Instant::as_nanos).collect(),
+        };
+        Self {
+            list: leases.list.iter().map(|voter| voter.0).collect(),
+            version: leases.version,
+            wishes: leases.wishes.iter().map(wish).collect(),
+            heard: leases.heard.iter().map(|(voter, at)| (voter.0, at.as_nanos())).collect(),
+        }
+    }
+
+    fn read(&self) -> LeaseMemory {
+        let wish = |wish: &WrittenWish| {
+            let until = wish.until.iter().copied().map(Instant::from_nanos).collect();
+            let (version, wanted) = (wish.version, wish.wanted);
+            (GroupKey(wish.address), WishMemory { version, wanted, until })
+        };
+        let heard = self.heard.iter().map(|(voter, at)| (NodeId(*voter), Instant::from_nanos(*at)));
+        LeaseMemory {
+            list: self.list.iter().copied().map(NodeId).collect(),
+            version: self.version,
+            wishes: self.wishes.iter().map(wish).collect(),
+            heard: heard.collect(),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,6 +224,9 @@ pub(crate) fn text(estate: &Estate, origin: &Origin, software: &str) -> String {
         since: memory.claims.iter().map(|(_, since)| since.as_nanos()).collect(),
         peers: nodes.into_iter().map(peer).collect(),
         unfit: memory.fitness.iter().map(|(pool, it)| (pool.0, *it == Fitness::Unfit)).collect(),
+        granted_until: estate.granted_until.map(Instant::as_nanos),
+        leases: memory.leases.as_ref().map(WrittenLeases::new),
+        promises: memory.promises.as_ref().map(WrittenRecord::new),
     };
     let body = serde_json::to_string(&written).expect("a state is plain data");
     format!("{MAGIC} {LAYOUT} {}\n{body}\n", digest(&body))
@@ -238,8 +301,12 @@ fn estate(written: &Written) -> Option<Estate> {
             .map(|(pool, unfit)| (PoolId(*pool), fitness(*unfit)))
             .collect(),
         last_token: written.token,
+        leases: written.leases.as_ref().map(WrittenLeases::read),
+        promises: written.promises.as_ref().map(WrittenRecord::read),
     };
-    Some(Estate { memory, issued, open_until: Instant::from_nanos(written.open_until) })
+    let open_until = Instant::from_nanos(written.open_until);
+    let granted_until = written.granted_until.map(Instant::from_nanos);
+    Some(Estate { memory, issued, open_until, granted_until })
 }
 
 fn written_claims(claims: &[Claim]) -> String {
@@ -291,7 +358,7 @@ fn verdict(word: &str) -> Option<Verdict> {
 mod tests {
     use super::*;
     use crate::control::names::Names;
-    use crate::protocol::{Cause, Tenure};
+    use crate::protocol::{Cause, PromiseRecord, Tenure};
 
     fn origin() -> Origin {
         let boot = "2d2a8a5e-5f5c-4c0e-9d0b-3d0a1f6f7a11".to_owned();
@@ -331,10 +398,30 @@ mod tests {
             peers: [(NodeId(2), known)].into(),
             fitness: vec![(PoolId(5), Fitness::Reluctant), (PoolId(6), Fitness::Unfit)],
             last_token: 11,
+            leases: None,
+            promises: None,
         };
         let issued = Issued { sequence: 1234, last_words: 2, round: 3 };
         let issued = [(NodeId(2), issued), (NodeId(3), Issued::default())].into();
-        Estate { memory, issued, open_until: Instant::from_millis(500_600) }
+        let open_until = Instant::from_millis(500_600);
+        Estate { memory, issued, open_until, granted_until: None }
+    }
+
+    /// The same of a voter with leases.
+    fn strict() -> Estate {
+        let mut estate = sample();
+        let until = vec![Instant::from_millis(500_590), Instant::START];
+        let wish = WishMemory { version: 3, wanted: true, until };
+        let heard = [(NodeId(2), Instant::from_millis(499_990))];
+        let (list, wishes) = (vec![NodeId(1), NodeId(2)], [(GroupKey(1), wish)].into());
+        estate.memory.leases =
+            Some(LeaseMemory { list: list.clone(), version: 4, wishes, heard: heard.into() });
+        let (at, silent_until) = (estate.memory.at, Instant::START);
+        let promises = Vec::new();
+        estate.memory.promises =
+            Some(PromiseRecord { me: NodeId(1), list, at, silent_until, promises });
+        estate.granted_until = Some(Instant::from_millis(500_590));
+        estate
     }
 
     fn names() -> Names {
@@ -349,6 +436,8 @@ mod tests {
     fn what_was_left_comes_back() {
         let text = text(&sample(), &origin(), "0.1.0");
         assert_eq!(read(&text, &origin()).unwrap(), sample());
+        let text = super::text(&strict(), &origin(), "0.1.0");
+        assert_eq!(read(&text, &origin()).unwrap(), strict());
     }
 
     #[test]

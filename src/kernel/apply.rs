@@ -178,7 +178,7 @@ impl Shell {
             shell.reconciler.adopt(&settings.adopted);
             shell.resynchronise();
             shell.zones.replace(shell.reconciler.zones());
-            Fence::adopt(settings.fence, &shell.reconciler)?
+            Fence::adopt(settings.fence, settings.granted.as_ref(), &shell.reconciler)?
         };
         shell.announcer.vouched = shell.fence.vouched();
         shell.kept = Kept::default();

@@ -23,10 +23,12 @@ use super::ruleset::Cover;
 use super::scoped::Scoped;
 use super::tables::Shared;
 use super::{FenceSettings, Fenced, GateWanted, StartError, Vouched};
-use crate::protocol::{GroupKey, Instant, Mode};
+use crate::protocol::{GroupKey, Instant, Mode, shortened};
 
 /// What replacing a gate may take.
 const WRITE: Duration = Duration::from_millis(2);
+/// How often it is tried to replace one within the time that was taken off for it.
+const ATTEMPTS: u32 = 3;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -88,6 +90,7 @@ impl Fence {
     /// left of its word, and without a moment in which they are not kept, or held back.
     pub(super) fn adopt(
         wanted: Option<FenceSettings>,
+        granted: Option<&Vouched>,
         reconciler: &Reconciler,
     ) -> Result<Self, StartError> {
         let Some(settings) = wanted else { return Ok(Self::default()) };
@@ -100,8 +103,17 @@ impl Fence {
         let covered: BTreeMap<Scoped, Cover> = places.iter().map(cover).collect();
         let zoned = covered.keys().any(|it| it.zone().is_some());
         // The kernel counts from when it carries it out.
-        let left = (vouched.0)().saturating_sub(WRITE);
-        let source = match Gate::adopt(table.clone(), covered, (left, preserve)) {
+        let adopt = |allowed: Duration| {
+            let left = (vouched.0)().saturating_sub(WRITE);
+            let granted = granted.map(|it| shortened((it.0)().saturating_sub(allowed)));
+            let granted = granted.filter(|left| *left >= Duration::from_millis(1));
+            let lefts = Door::ALL.map(|door| match door {
+                Door::Vouched => Some(left),
+                Door::Granted => granted,
+            });
+            Gate::adopt(table.clone(), covered.clone(), (lefts, preserve))
+        };
+        let source = match adopt_in_time(granted, adopt) {
             Ok(gate) => {
                 let gate = Some((gate, table));
                 return Ok(Self { gate, vouched: Some(vouched), zoned, ..Self::default() });
@@ -316,4 +328,24 @@ fn cover_of(reconciler: &Reconciler, address: Scoped) -> Cover {
         return Cover::Muted;
     }
     Cover::Behind(Door::of(reconciler.mode(address)))
+}
+
+/// Replaces the gate, again if that took longer than was taken off the leases of voters for it: a door
+/// must not be open beyond them. After a few attempts that door stays closed.
+fn adopt_in_time(
+    granted: Option<&Vouched>,
+    adopt: impl Fn(Duration) -> io::Result<Gate>,
+) -> io::Result<Gate> {
+    let left = || granted.map_or(Duration::ZERO, |granted| (granted.0)());
+    let mut allowed = WRITE;
+    for _ in 0..ATTEMPTS {
+        let before = left();
+        let gate = adopt(allowed)?;
+        let took = before.saturating_sub(left());
+        if took <= allowed {
+            return Ok(gate);
+        }
+        allowed = took * 2;
+    }
+    adopt(Duration::MAX)
 }

@@ -118,8 +118,8 @@ impl Gate {
     }
 
     /// Goes on with the gate of a process before this one: in one step it is replaced by one that
-    /// covers these addresses and is open for so long, so that no packet finds it closed between,
-    /// or gone.
+    /// covers these addresses and whose doors are open for so long, so that no packet finds them
+    /// closed between, or gone.
     ///
     /// # Errors
     ///
@@ -127,11 +127,10 @@ impl Gate {
     pub(super) fn adopt(
         name: String,
         covered: BTreeMap<Scoped, Cover>,
-        (left, mutes): (Duration, bool),
+        (lefts, mutes): ([Option<Duration>; Door::ALL.len()], bool),
     ) -> io::Result<Self> {
         // That was tried by the process before this one; where it cannot be, this is refused.
         let gate = Self::new(name, mutes)?;
-        let lefts = Door::ALL.map(|door| Some(left).filter(|_| door == Door::Vouched));
         take(&gate.tables).establish(covered, lefts)?;
         Ok(gate)
     }

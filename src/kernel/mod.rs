@@ -149,6 +149,8 @@ pub struct Settings {
     /// Groups that a process before this one holds and this one goes on with; their addresses
     /// stay, and so does the gate before them.
     pub adopted: Vec<(GroupKey, Ticket)>,
+    /// For how long from now the leases of the voters run, if such groups are in mode majority.
+    pub granted: Option<Vouched>,
 }
 
 impl Settings {

@@ -13,18 +13,22 @@
 //! nothing until its peers have told what they know (see `health`). Whoever has taken a group
 //! meanwhile has a later claim, and this node gives way.
 //!
+//! With groups in mode majority the node first asks every voter once more, so that the leases that it
+//! leaves are fresh. They end when they would have ended: the next process has its wishes by the same
+//! numbers, and asks for more at once. As a voter the node grants nothing from then on, and leaves
+//! its promises ([`Node::recall_promises`]).
+//!
 //! A node that is not at rest (a group on its way, a contest, an offer), that is not sure of
-//! itself, that knows of a stranger, or that has groups in mode majority leaves in the ordinary
-//! way instead: the next process would take what the stranger has (seed 1872), and a voter counts
-//! wishes and promises that no file can carry on. A memory that does not fit is of no use, and the
-//! next process begins a new life.
+//! itself, that knows of a stranger, or that is not granted leases that last for long enough leaves
+//! in the ordinary way instead: the next process would take what the stranger has (seed 1872). A
+//! memory that does not fit is of no use, and the next process begins a new life.
 
 use super::announcements::jittered;
 use super::group::Holding;
 use super::membership::low;
 use super::node::Node;
 use super::types::{
-    Acquaintance, Action, Configuration, Group, Instant, Memory, Mode, NodeId, NodePhase, Obstacle,
+    Acquaintance, Action, Configuration, Group, Instant, Memory, NodeId, NodePhase, Obstacle,
     Report, Verdict,
 };
 
@@ -61,6 +65,7 @@ impl Node {
         }
         node.fitness = memory.fitness.iter().copied().collect();
         node.last_token = memory.last_token;
+        node.recall_leases(memory);
         let groups = u16::try_from(memory.held.len()).unwrap_or(u16::MAX);
         node.report(Report::WentOn { groups, after: now.since(memory.at) });
         node.quiet = true;
@@ -84,27 +89,60 @@ impl Node {
         self.restart_log(node);
     }
 
-    /// Leaves everything as it is to the next process, if this node is at rest; else it leaves.
+    /// Leaves everything as it is to the next process, if this node is at rest; else it leaves. With
+    /// leases of voters it waits until they are fresh, for a heartbeat at most.
     pub(super) fn rest(&mut self) {
-        if let Some(why) = self.obstacle_to_rest() {
-            self.report(Report::NotInPlace { why });
-            self.leave();
+        if self.resting.is_some() || self.rested {
             return;
         }
+        if let Some(why) = self.obstacle_to_rest() {
+            self.give_up_rest(why);
+        } else if self.quorum.wanted().next().is_some() {
+            self.resting = Some(self.env.now);
+        } else {
+            self.hand_on();
+        }
+    }
+
+    /// Follows a rest that waits for leases.
+    pub(super) fn pursue_rest(&mut self) {
+        let Some(since) = self.resting else { return };
+        let obstacle = self.obstacle_to_rest();
+        let waits = !self.quorum.is_renewed(since) && self.env.now < self.rest_deadline();
+        if obstacle.is_none() && waits {
+            return;
+        }
+        self.resting = None;
+        let short = self.is_lease_short().then_some(Obstacle::LeaseShort);
+        match obstacle.or(short) {
+            Some(why) => self.give_up_rest(why),
+            None => self.hand_on(),
+        }
+    }
+
+    /// When such a wait is over.
+    pub(super) fn rest_deadline(&self) -> Instant {
+        let heartbeat = self.env.configuration.timing.heartbeat;
+        self.resting.map_or(Instant::NEVER, |since| since + heartbeat)
+    }
+
+    fn give_up_rest(&mut self, why: Obstacle) {
+        self.report(Report::NotInPlace { why });
+        self.leave();
+    }
+
+    fn hand_on(&mut self) {
         // The silence of this node begins now.
         self.beat(false);
         self.rested = true;
-        let memory = Box::new(self.memory());
+        let promises = self.quorum.retire(&self.env);
+        let memory = Box::new(Memory { promises, ..self.memory() });
         self.env.actions.push(Action::GoOn(memory));
     }
 
     fn obstacle_to_rest(&self) -> Option<Obstacle> {
-        let majority = |group: &Group| group.mode == Mode::Majority;
         if self.phase != NodePhase::Active {
             return Some(Obstacle::Phase(self.phase));
-        }
-        if self.env.configuration.groups.values().any(majority) {
-            return Some(Obstacle::Majority);
         }
         let settled = |holding| matches!(holding, Holding::Idle | Holding::Held { .. });
         let calm = self.groups.values().all(|here| settled(here.holding))
@@ -150,6 +188,8 @@ impl Node {
             peers: peers.collect(),
             fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
             last_token: self.last_token,
+            leases: self.quorum.lease_memory(),
+            promises: None,
         }
     }
 }

@@ -289,7 +289,7 @@ impl Node {
         if overdue && !idle {
             // The kernel still answers: a good-bye would say that it does not.
             if self.env.now >= self.leave_by + LEAVE_AT_LAST {
-                self.env.actions.push(Action::Stopped);
+                self.stopped();
             }
             return;
         }
@@ -306,7 +306,7 @@ impl Node {
         }
         if self.farewells == 0 || self.peers.is_empty() {
             self.farewell_due = Instant::NEVER;
-            self.env.actions.push(Action::Stopped);
+            self.stopped();
             return;
         }
         self.farewells -= 1;

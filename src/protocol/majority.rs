@@ -23,8 +23,8 @@ use super::group::{Holding, Occurrence, Purpose};
 use super::node::Node;
 use super::quorum::{PeerView, Situation};
 use super::types::{
-    GroupKey, Instant, LeaseGrant, LeaseRequest, Message, Mode, NodeId, NodePhase, Recollection,
-    Report, Rule, lease_of,
+    Action, GroupKey, Instant, LeaseGrant, LeaseRequest, Memory, Message, Mode, NodeId, NodePhase,
+    PromiseRecord, Recollection, Report, Rule, lease_of,
 };
 
 /// The lease of all groups in mode majority that are in the kernel: it has one gate for them.
@@ -38,10 +38,63 @@ pub(super) struct CommonLease {
 
 impl Node {
     /// Tells a node that has just been made what the process before it has stored for
-    /// [`Action::RememberVoters`](super::Action::RememberVoters). Called before the first step, if
+    /// [`Action::RememberVoters`]. Called before the first step, if
     /// at all.
     pub fn recall_voters(&mut self, recollection: Recollection) {
         self.quorum.recall(&self.env, recollection);
+    }
+
+    /// Tells a node that has just been made what the process before it had promised as a voter
+    /// ([`Action::KeepPromises`]). The caller has removed the record, so
+    /// that no later process finds it. Called after [`Node::recall_voters`] and before the first
+    /// step, if at all. Returns whether it fits; if not, the node grants nothing for a while.
+    pub fn recall_promises(&mut self, record: &PromiseRecord) -> bool {
+        self.quorum.recall_promises(&self.env, record)
+    }
+
+    /// Goes on with the leases of the process before, which has left this.
+    pub(super) fn recall_leases(&mut self, memory: &Memory) {
+        let Some(leases) = &memory.leases else { return };
+        if self.enforces(Rule::LeaseEndsAsGranted) {
+            self.quorum.recall_leases(self.env.now, leases);
+        } else {
+            let away = self.env.now.since(memory.at);
+            let mut leases = leases.clone();
+            let wishes = leases.wishes.values_mut();
+            wishes.flat_map(|wish| &mut wish.until).for_each(|until| *until = *until + away);
+            self.quorum.recall_leases(self.env.now, &leases);
+        }
+        self.align_wishes();
+        let held = self.quorum.wanted().filter(|group| {
+            let holding = self.groups.get(group).map(|here| here.holding);
+            matches!(holding, Some(Holding::Held { .. }))
+        });
+        let until = held.map(|group| self.leased_until(group)).min();
+        self.common_lease = CommonLease { until, running: true };
+    }
+
+    /// Whether what is left of the leases of this node, if it has any, is less than a start of the
+    /// next process may take.
+    pub(super) fn is_lease_short(&self) -> bool {
+        let enough = self.env.configuration.timing.lease() / 2;
+        self.common_lease.until.is_some_and(|until| until.since(self.env.now) < enough)
+    }
+
+    /// For how long this node, which votes in this mode, grants nothing because it does not know what
+    /// it had promised before it started; `None` if it does. For people.
+    #[must_use]
+    pub fn voter_silence(&self, now: Instant) -> Option<Duration> {
+        let votes = self.quorum.voters().contains(&self.env.configuration.me);
+        let silence = self.quorum.silent_until().since(now);
+        (votes && self.quorum.is_needed() && !silence.is_zero()).then_some(silence)
+    }
+
+    /// The daemon may end: leaves what this node has promised as a voter to the next process.
+    pub(super) fn stopped(&mut self) {
+        if let Some(record) = self.quorum.retire(&self.env) {
+            self.env.actions.push(Action::KeepPromises(Box::new(record)));
+        }
+        self.env.actions.push(Action::Stopped);
     }
 
     /// Whether a group may be answered only under a lease.
@@ -70,7 +123,9 @@ impl Node {
             *near = *voter == self.env.configuration.me || self.hears_and_is_heard(*voter);
         }
         let contested = self.contests.keys().filter(|group| self.strict(**group));
-        situation.contested_since = contested.map(|group| self.contested_since(*group)).max();
+        let contested_since = contested.map(|group| self.contested_since(*group)).max();
+        // Before a restart in place every voter is asked once more.
+        situation.contested_since = contested_since.max(self.resting);
         situation
     }
 

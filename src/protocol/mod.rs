@@ -97,14 +97,15 @@ pub use types::{
     FITNESS_MAX, Failure, Fitness, GIVER_MAX, GROUPS_MAX, GROUPS_PER_OFFER, Group, GroupKey,
     GroupState, GroupStatus, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability,
     Incarnation, Instant, KEPT_MAX, Kept, KernelEvent, LEASE_MAX, LISTS_MAX, LastResort, Lasting,
-    LeaseGrant, LeaseRequest, Load, LogPosition, MISSING_TOLD, Measure, Member, Memory, Message,
-    Misfit, Mode, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, NODES_MAX, Neighbour, NodeId,
-    NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order, Outside, PATHS_MAX, PathFault,
-    PathReport, PoolId, Preserved, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection,
-    Refusal, Remover, Report, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing,
-    StandingChange, StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing, VOTERS_MAX,
-    Verdict, Voice, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, Withheld, mix, promise,
-    shortened, standing_text_max, unable_max,
+    LeaseGrant, LeaseMemory, LeaseRequest, LifePromise, Load, LogPosition, MISSING_TOLD, Measure,
+    Member, Memory, Message, Misfit, Mode, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
+    NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order,
+    Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, PoolId, Preserved, PromiseRecord,
+    REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover, Report, Rule,
+    STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing, StandingChange, StandingOrder,
+    Status, Strategy, Tenure, Text, Ticket, Timing, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord,
+    WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld, mix, promise, shortened,
+    standing_text_max, unable_max,
 };
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ pub struct Node {
     pub(super) kernel_work: KernelWork,
     /// It shall leave as soon as it has verified what it has.
     pub(super) stopping: bool,
+    /// Since when it is to leave all to the next process, and waits for fresh leases.
+    pub(super) resting: Option<Instant>,
     /// The next process goes on from here; this one does nothing any more.
     pub(super) rested: bool,
     /// What is held was announced by the process before: not again when it is verified.
@@ -158,6 +160,7 @@ impl Node {
             unable_at: Instant::START,
             kernel_work: KernelWork::default(),
             stopping: false,
+            resting: None,
             rested: false,
             quiet: false,
             contests: BTreeMap::new(),
@@ -301,6 +304,7 @@ impl Node {
             self.beat(false);
         }
         self.spread();
+        self.pursue_rest();
     }
 
     /// When [`Event::Timer`] is due next. Later is a stall, which the node notices by itself.
@@ -331,6 +335,7 @@ impl Node {
             self.lease_deadline(),
             self.parted_deadline(),
             self.leave_deadline(),
+            self.rest_deadline(),
             self.kernel_work.deadline(&self.env),
             self.inability_deadline(),
         ]

@@ -288,6 +288,8 @@ impl Cluster {
         self.hosts[host].end_daemon();
         self.hosts[host].powered = false;
         self.hosts[host].memory = None;
+        // Its clock starts anew: the record is not of this boot.
+        self.hosts[host].promises = None;
         self.hosts[host].granted_until = 0;
         for group in groups {
             self.refresh_open(host, group);

@@ -22,7 +22,10 @@ impl Cluster {
     /// After each step the daemon may vouch for itself; a gate that was closed opens.
     pub(crate) fn vouch(&mut self, host: usize) {
         if self.hosts[host].majority {
-            self.follow_grant(host);
+            // What a process that rests has left open closes by itself.
+            if self.hosts[host].node.is_some() || self.hosts[host].memory.is_none() {
+                self.follow_grant(host);
+            }
             return;
         }
         let Some(lease) = self.hosts[host].node.as_ref().and_then(Node::lease) else { return };
@@ -119,6 +122,20 @@ impl Cluster {
         }
         self.hosts[host].disk = Recollection::Record(record);
         self.hand_over(host, Inbound::Stored);
+    }
+
+    /// A process begins with what its voter had promised, if there is a record of it, which is
+    /// removed before.
+    pub(crate) fn recall_promises(&mut self, host: usize, node: &mut Node) {
+        let record = if self.options.broken == Some(Rule::PromisesReadOnce) {
+            self.hosts[host].promises.clone()
+        } else {
+            self.hosts[host].promises.take()
+        };
+        if let Some(record) = record {
+            let fits = node.recall_promises(&record);
+            note!(self, "n{host} finds promises that {}fit", if fits { "" } else { "do not " });
+        }
     }
 
     /// S1: in mode majority no two hosts answer for a group, whatever happens; but one whose clock

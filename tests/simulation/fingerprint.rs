@@ -8,7 +8,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use buoy::protocol::{Action, Event, Hypothesis, mix};
+use buoy::protocol::{Action, Event, Hypothesis, Memory, mix};
 use buoy::wire::encode;
 
 use crate::cluster::Cluster;
@@ -114,8 +114,16 @@ impl Trace {
             Action::RememberDraining(draining) => (21, draining).hash(hash),
             Action::RememberVoters(record) => (22, record).hash(hash),
             Action::Stopped => 23.hash(hash),
-            Action::GoOn(memory) => (24, memory).hash(hash),
+            Action::GoOn(memory) => {
+                let Memory { me, incarnation, at, held, claims, .. } = &**memory;
+                let Memory { peers, fitness, last_token, leases, promises, .. } = &**memory;
+                (24, me, incarnation, at, held, claims, peers, fitness, last_token).hash(hash);
+                // What there was not before leaves the hashes of runs without it as they were.
+                leases.iter().for_each(|leases| leases.hash(hash));
+                promises.iter().for_each(|promises| promises.hash(hash));
+            }
             Action::DoubtPaths(doubted) => (25, doubted).hash(hash),
+            Action::KeepPromises(record) => (26, record).hash(hash),
         }
     }
 }

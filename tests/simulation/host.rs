@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use buoy::protocol::{
     Configuration, Failure, Fitness, Incarnation, Instant, KernelEvent, Measure, Memory, Message,
-    Node, NodeId, Order, PoolId, Recollection, Remover, StandingChange, Ticket, Timing,
+    Node, NodeId, Order, PoolId, PromiseRecord, Recollection, Remover, StandingChange, Ticket,
+    Timing,
 };
 
 use crate::clock::Clock;
@@ -245,6 +246,8 @@ pub(crate) struct Host {
     pub(crate) fitness: BTreeMap<PoolId, Fitness>,
     /// What is on its disk.
     pub(crate) disk: Recollection,
+    /// What its voter has left when its daemon stopped in good order.
+    pub(crate) promises: Option<Box<PromiseRecord>>,
     /// Times that its file says, if not those of all.
     pub(crate) timing: Option<Timing>,
     /// The configuration it has, by number.
@@ -289,6 +292,7 @@ impl Host {
             draining: false,
             fitness: BTreeMap::new(),
             disk: Recollection::Nothing,
+            promises: None,
             timing: None,
             plan: 0,
             stopping_since: None,

@@ -40,6 +40,7 @@ impl Cluster {
         let now = self.hosts[host].clock.read(self.now);
         let mut node = Node::new(now, configuration);
         node.recall_voters(self.hosts[host].disk.clone());
+        self.recall_promises(host, &mut node);
         self.hosts[host].node = Some(node);
         note!(self, "n{host} starts");
         self.begin_looking_after(host);
@@ -319,6 +320,7 @@ impl Cluster {
             Action::Named { .. } => {}
             Action::RememberDraining(draining) => self.hosts[host].draining = draining,
             Action::GoOn(memory) => self.leave_to_next(host, memory),
+            Action::KeepPromises(record) => self.hosts[host].promises = Some(record),
             Action::Stopped => {
                 note!(self, "n{host} has stopped");
                 self.check_stopped(host);

@@ -29,6 +29,9 @@ impl Cluster {
     pub(crate) fn leave_to_next(&mut self, host: usize, memory: Box<Memory>) {
         note!(self, "n{host} rests with {} groups", memory.held.len());
         self.disturb(host, STOP_WITHIN);
+        if self.hosts[host].majority {
+            self.vouch(host);
+        }
         self.hosts[host].end_daemon();
         self.hosts[host].memory = Some(memory);
         self.hosts[host].paused_at = self.now;
@@ -66,7 +69,6 @@ impl Cluster {
         this.end_daemon();
         this.kernel.usable = true;
         this.kernel.busy_until = self.now;
-        this.granted_until = 0;
         let mut bears = BTreeMap::new();
         for (group, ticket) in memory.tickets() {
             let group = self.group_index[&group];
@@ -86,9 +88,15 @@ impl Cluster {
                 self.refresh_open(host, group);
             }
         }
+        self.follow_mode(host, &configuration);
         let mut node = Node::go_on(now, configuration, memory);
         node.recall_voters(self.hosts[host].disk.clone());
+        if let Some(promises) = &memory.promises {
+            let _ = node.recall_promises(promises);
+        }
         self.hosts[host].node = Some(node);
+        // The gate is replaced by one that is open for what is left of the leases.
+        self.vouch(host);
         note!(self, "n{host} goes on after {} ms", silence / MILLISECOND);
         self.begin_looking_after(host);
         Ok(())

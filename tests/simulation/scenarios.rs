@@ -8,7 +8,8 @@ use crate::story::Story;
 use crate::{
     check_stories, hold_stories, host_stories, layout_stories, load_stories, majority_stories,
     membership_stories, neighbour_stories, network_stories, operator_stories, path_stories,
-    plan_stories, restart_stories, stranger_stories, voter_stories,
+    plan_stories, promise_stories, restart_stories, stranger_stories, strict_restart_stories,
+    voter_stories,
 };
 
 macro_rules! stories {
@@ -77,10 +78,17 @@ stories! {
         checks_fail_and_release checks_pass_at_once preferred_checks flapping_checks
         checks_fail_while_owner_dies fit_node_cannot drain_beside_failing_checks
     }
+    promise_stories {
+        voters_restarted_in_a_row voter_keeps_promises voter_finds_outdated_promises
+    }
     restart_stories {
         restart_in_place restart_in_place_knows_nothing restart_in_place_gives_way
         restart_in_place_takes_nothing
         restart_in_place_comes_too_late restart_in_place_while_busy
+    }
+    strict_restart_stories {
+        strict_restart_in_place strict_restart_in_place_cut_off
+        strict_restart_in_place_comes_too_late strict_restart_in_place_of_a_voter
     }
     membership_stories {
         removed_while_running removed_by_one_and_listed_again removed_by_restarts

@@ -133,7 +133,6 @@ fn standing(order: StandingOrder) -> Message {
     Message::Heartbeat(Heartbeat { standing_order: Some(Box::new(order)), ..bare })
 }
 
-
 /// One of the claims with a cause that later versions know.
 pub(crate) fn claims_with_detail() -> Message {
     let Message::Claims(mut slice) = claims() else { panic!("not claims") };

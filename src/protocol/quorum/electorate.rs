@@ -130,6 +130,12 @@ impl Electorate {
         }
     }
 
+    /// The list of the configuration, if no other is remembered.
+    pub(super) fn only_list(&self) -> Option<&[NodeId]> {
+        let lists = &self.stored.as_ref()?.lists;
+        (lists.as_slice() == std::slice::from_ref(&self.mine)).then_some(self.mine.as_slice())
+    }
+
     /// The longest lease that may have been granted here; `None` if that is not known.
     pub(super) fn longest(&self) -> Option<Duration> {
         self.stored.as_ref().map(|record| record.longest)

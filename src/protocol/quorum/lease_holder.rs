@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::super::env::Env;
 use super::super::types::{
-    GroupKey, Instant, LeaseGrant, LeaseRequest, NodeId, Report, Rule, Vote, promise,
+    GroupKey, Instant, LeaseGrant, LeaseMemory, LeaseRequest, NodeId, Report, Rule, Vote, promise,
 };
 use super::leases::{GrantTerms, Leases};
 use super::view::{PeerView, Situation};
@@ -55,6 +55,12 @@ impl LeaseHolder {
 
     pub(super) fn give_up(&mut self, address: GroupKey) {
         self.leases.give_up(address);
+    }
+
+    /// Goes on from what the process before has left.
+    pub(super) fn recall(&mut self, now: Instant, memory: &LeaseMemory) {
+        self.leases.recall(now, memory);
+        self.changed = true;
     }
 
     /// Returns what was granted.

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::types::{
-    Bid, GroupKey, Instant, LeaseGrant, LeaseRequest, NodeId, VOTERS_MAX, Vote, WISHES_PER_MESSAGE,
-    Wish, mix,
+    Bid, GroupKey, Instant, LeaseGrant, LeaseMemory, LeaseRequest, NodeId, VOTERS_MAX, Vote,
+    WISHES_PER_MESSAGE, Wish, WishMemory, mix,
 };
 
 /// Requests sent to one voter in one go; more wishes wait for its answer.
@@ -74,6 +74,53 @@ impl Leases {
             voice.answered = None;
         }
         self.voters = voters;
+    }
+
+    /// Returns what the next process needs, to go on; `None` if nothing was ever wanted.
+    pub(super) fn memory(&self) -> Option<LeaseMemory> {
+        let places = self.voters.len();
+        let wish = |it: &Wanted| WishMemory {
+            version: it.version,
+            wanted: it.wanted,
+            until: it.until[..places].to_vec(),
+        };
+        let heard = self.voices.iter().filter_map(|(voter, it)| Some((*voter, it.heard?)));
+        (self.version > 0).then(|| LeaseMemory {
+            list: self.voters.clone(),
+            version: self.version,
+            wishes: self.groups.iter().map(|(group, it)| (*group, wish(it))).collect(),
+            heard: heard.collect(),
+        })
+    }
+
+    /// Goes on from what the process before has left; what other voters had granted counts no more.
+    /// Its wishes are told from the first; the voters leave out what they have. What it has asked for
+    /// and is still on its way does not count.
+    pub(super) fn recall(&mut self, now: Instant, memory: &LeaseMemory) {
+        self.forgotten_until = now;
+        self.version = memory.version;
+        let same = memory.list == self.voters;
+        for (group, wish) in &memory.wishes {
+            let mut until = [Instant::START; VOTERS_MAX];
+            for (place, it) in until.iter_mut().zip(&wish.until).filter(|_| same) {
+                *place = *it;
+            }
+            let wanted = Wanted { version: wish.version, wanted: wish.wanted, until };
+            self.groups.insert(*group, wanted);
+            self.changes.insert(wish.version, *group);
+        }
+        for (voter, heard) in &memory.heard {
+            self.voices.entry(*voter).or_default().heard = Some(*heard);
+        }
+    }
+
+    /// Whether a majority has granted what it was asked for at this moment or later.
+    pub(super) fn is_renewed(&self, since: Instant) -> bool {
+        let granted = |voter: &&NodeId| {
+            let answered = self.answered(**voter);
+            answered.is_some_and(|(at, vote)| at >= since && vote == Vote::Granted)
+        };
+        self.voters.iter().filter(granted).count() >= self.majority()
     }
 
     /// The list of voters.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::super::env::Env;
 use super::super::types::{
-    Action, Backing, Bid, Instant, LeaseGrant, LeaseRequest, NodeId, Recollection, Rule, Timing,
-    Vote, promise,
+    Action, Backing, Bid, Instant, LeaseGrant, LeaseRequest, NodeId, PromiseRecord, Recollection,
+    Rule, Timing, Vote, promise,
 };
 use super::electorate::{Electorate, VotingState};
 use super::view::PeerView;
@@ -19,12 +19,14 @@ use super::voter::{Holder, Terms, Voter};
 pub(super) struct LocalVoter {
     electorate: Electorate,
     voter: Voter,
+    /// What it has promised is left to the next process: it grants nothing any more.
+    retired: bool,
 }
 
 impl LocalVoter {
     /// Returns one that is to be told what it remembers.
     pub(super) fn new(now: Instant) -> Self {
-        Self { electorate: Electorate::default(), voter: Voter::new(now) }
+        Self { electorate: Electorate::default(), voter: Voter::new(now), retired: false }
     }
 
     pub(super) fn recall(&mut self, env: &Env, recollection: Recollection, voters: Vec<NodeId>) {
@@ -34,6 +36,38 @@ impl LocalVoter {
         let slowest = Timing::VM.lease().max(env.configuration.timing.lease());
         let silence = silence(env, self.electorate.longest().unwrap_or(slowest));
         self.voter = Voter::new(env.now + silence);
+    }
+
+    /// Goes on from the promises of the process before, instead of being silent; returns whether they
+    /// fit. After [`LocalVoter::recall`], before anything else.
+    pub(super) fn recall_promises(&mut self, env: &Env, record: &PromiseRecord) -> bool {
+        let (now, me) = (env.now, env.configuration.me);
+        let fits = self.electorate.only_list().is_some_and(|list| record.fits(now, me, list));
+        if fits {
+            let kept = env.enforces(Rule::PromisesKept);
+            let promises = if kept { record.promises.as_slice() } else { &[] };
+            self.voter = Voter::recall(record.silent_until, promises);
+        }
+        fits
+    }
+
+    /// Grants nothing from now on, and returns what the next process has to keep; `None` if that is
+    /// not known for sure, or was returned before.
+    pub(super) fn retire(&mut self, env: &Env) -> Option<PromiseRecord> {
+        let before = std::mem::replace(&mut self.retired, true);
+        let votes = self.electorate.voting_state() == VotingState::Voting;
+        let list = self.electorate.only_list().filter(|_| votes && !before)?;
+        Some(PromiseRecord {
+            me: env.configuration.me,
+            list: list.to_vec(),
+            at: env.now,
+            silent_until: self.voter.silent_until(),
+            promises: self.voter.running(env.now),
+        })
+    }
+
+    pub(super) const fn silent_until(&self) -> Instant {
+        self.voter.silent_until()
     }
 
     pub(super) fn go_by(&mut self, voters: Vec<NodeId>) {
@@ -109,10 +143,11 @@ impl LocalVoter {
         let stated = if env.enforces(Rule::LeaseStated) { asked } else { own };
         let lease = self.electorate.allow(env.now, own.max(stated));
         let agrees = request.voters == digest;
+        let refusal = refusal(self.electorate.voting_state(), request, agrees, lease < stated);
         let terms = Terms {
             lease,
             promise: promised(env, lease),
-            refusal: refusal(self.electorate.voting_state(), request, agrees, lease < stated),
+            refusal: refusal.or(self.retired.then_some(Vote::Starting)),
             isolated: from.isolated,
             heard: env.enforces(Rule::HeardByHolder),
             longest: self.electorate.longest().unwrap_or_default(),

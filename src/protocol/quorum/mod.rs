@@ -23,7 +23,8 @@
 
 use super::env::Env;
 use super::types::{
-    GroupKey, Incarnation, Instant, LeaseGrant, LeaseRequest, Message, Mode, NodeId, Recollection,
+    GroupKey, Incarnation, Instant, LeaseGrant, LeaseMemory, LeaseRequest, Message, Mode, NodeId,
+    PromiseRecord, Recollection,
 };
 
 mod electorate;
@@ -58,6 +59,37 @@ impl Quorum {
     /// Takes in what the process before this one has stored; before anything else happens.
     pub(super) fn recall(&mut self, env: &Env, recollection: Recollection) {
         self.voter.recall(env, recollection, self.holder.leases().voters().to_vec());
+    }
+
+    /// Goes on from what the process before this one had promised as a voter; returns whether that
+    /// fits. After [`Quorum::recall`], before anything else.
+    pub(super) fn recall_promises(&mut self, env: &Env, record: &PromiseRecord) -> bool {
+        self.voter.recall_promises(env, record)
+    }
+
+    /// Returns what the next process needs to go on with the leases of this one.
+    pub(super) fn lease_memory(&self) -> Option<LeaseMemory> {
+        self.holder.leases().memory()
+    }
+
+    /// Goes on with the leases of the process before, which were granted by the voters of now.
+    pub(super) fn recall_leases(&mut self, now: Instant, memory: &LeaseMemory) {
+        self.holder.recall(now, memory);
+    }
+
+    /// Returns whether a majority has granted what it was asked for at this moment or later.
+    pub(super) fn is_renewed(&self, since: Instant) -> bool {
+        self.holder.leases().is_renewed(since)
+    }
+
+    /// Returns until when this node grants nothing, because it does not know what it has promised.
+    pub(super) fn silent_until(&self) -> Instant {
+        self.voter.silent_until()
+    }
+
+    /// Grants nothing from now on, and returns what the next process has to keep of it.
+    pub(super) fn retire(&mut self, env: &Env) -> Option<PromiseRecord> {
+        self.voter.retire(env)
     }
 
     /// Follows the configuration: who votes, and whether any group needs a lease.

@@ -10,9 +10,10 @@
 //! The holder counts its lease `L` from when it asked, the voter its promise `W` from when it
 //! answers. `W` follows from the longer one of what the holder says its lease is and what the
 //! voter's own would be; it is longer than `L` by more than two clocks drift apart and kernels are
-//! late, so a promise is never over before the lease that follows from it. What was promised is not
-//! kept over a restart: therefore a voter that has just started promises nothing for as long as the
-//! longest promise of its former life may run (`electorate`). A node that says that its kernel has
+//! late, so a promise is never over before the lease that follows from it. What was promised is
+//! left to the next process at a stop in good order, which goes on from there ([`Voter::running`],
+//! [`Voter::recall`]); a voter that starts without that promises nothing for as long as the longest
+//! promise of its former life may run (`electorate`). A node that says that its kernel has
 //! let go, or of which a good-bye has come, is owed nothing any more.
 //!
 //! A request says which answer has come last. Who does not hear the answers cannot use what it is
@@ -26,8 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::types::{
-    ADDRESSES_MAX, Backing, Bid, GroupKey, Incarnation, Instant, LeaseGrant, LeaseRequest, NodeId,
-    REFUSED_PER_MESSAGE, Vote,
+    ADDRESSES_MAX, Backing, Bid, GroupKey, Incarnation, Instant, LeaseGrant, LeaseRequest,
+    LifePromise, NodeId, REFUSED_PER_MESSAGE, Vote,
 };
 
 /// Addresses that one life may want: as many as there are claims at most.
@@ -99,6 +100,40 @@ impl Voter {
     /// A voter that knows nothing of its former life, and is silent until then.
     pub(super) const fn new(silent_until: Instant) -> Self {
         Self { silent_until, lives: BTreeMap::new(), promised: BTreeMap::new() }
+    }
+
+    /// A voter that goes on from what the process before it has left. Of wishes only those that are
+    /// promised are known; their holders ask for all of theirs again.
+    pub(super) fn recall(silent_until: Instant, promises: &[LifePromise]) -> Self {
+        let mut voter = Self::new(silent_until);
+        for LifePromise { node, incarnation, until, lease, addresses } in promises {
+            let holder = Holder { node: *node, incarnation: *incarnation };
+            let wishes = Wishes { promised_until: *until, lease: *lease, ..Wishes::default() };
+            voter.lives.insert(holder, wishes);
+            voter.promised.extend(addresses.iter().map(|address| (*address, holder)));
+        }
+        voter
+    }
+
+    /// Until when it is silent.
+    pub(super) const fn silent_until(&self) -> Instant {
+        self.silent_until
+    }
+
+    /// The promises that run now.
+    pub(super) fn running(&self, now: Instant) -> Vec<LifePromise> {
+        let running = self.lives.iter().filter(|(_, wishes)| wishes.promised_until > now);
+        let promises = running.map(|(holder, wishes)| {
+            let theirs = self.promised.iter().filter(|(_, to)| *to == holder);
+            LifePromise {
+                node: holder.node,
+                incarnation: holder.incarnation,
+                until: wishes.promised_until,
+                lease: wishes.lease,
+                addresses: theirs.map(|(address, _)| *address).collect(),
+            }
+        });
+        promises.filter(|promise| !promise.addresses.is_empty()).collect()
     }
 
     /// Another list of voters is in force: what the others promised under theirs is not known.

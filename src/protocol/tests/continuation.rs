@@ -116,8 +116,11 @@ fn a_node_that_is_not_at_rest_leaves_instead() {
         group.mode = Mode::Majority;
     }
     strict.step(NODE, Event::Reconfigured(Box::new(changed)));
+    strict.cut(2, 1);
     strict.step(NODE, Event::Rest);
-    assert_eq!((strict.obstacle(), strict.memories.len()), (Some(Obstacle::Majority), 0));
+    assert_eq!((strict.obstacle(), strict.memories.len()), (None, 0), "it asks for leases");
+    strict.run(Duration::from_millis(150));
+    assert_eq!((strict.obstacle(), strict.memories.len()), (Some(Obstacle::LeaseShort), 0));
 }
 
 /// Seed 2456: the answer comes late, to the process that follows.
@@ -166,6 +169,77 @@ fn a_node_that_knows_of_a_stranger_leaves_instead() {
         claimant.step(NODE, Event::Rest);
         assert_eq!(claimant.obstacle(), why.map(|()| Obstacle::Stranger(own)), "{later} ms");
     }
+}
+
+/// Three nodes with three groups in mode majority.
+fn strict() -> Cluster {
+    let mut cluster = Cluster::start(3, 3);
+    for node in 1..=3 {
+        cluster.step(NodeId(node), Event::Reconfigured(Box::new(in_majority(node))));
+    }
+    cluster.run(Duration::from_secs(15));
+    cluster
+}
+
+fn in_majority(node: u32) -> Configuration {
+    let mut configuration = configuration(node, 3, 3);
+    configuration.groups.values_mut().for_each(|group| group.mode = Mode::Majority);
+    configuration
+}
+
+#[test]
+fn leases_go_on_with_the_next_process_and_end_when_they_would_have_ended() {
+    let mut cluster = strict();
+    let group = cluster.groups_of(1)[0];
+    let asked_at = cluster.now;
+    cluster.step(NODE, Event::Rest);
+    cluster.run(Duration::from_millis(5));
+    let memory = cluster.memories.pop().unwrap_or_else(|| panic!("{}", cluster.told()));
+    cluster.nodes.remove(&NODE);
+    let leases = memory.leases.as_ref().expect("it has asked for some");
+    let until = leases.until(group);
+    assert_eq!(until, asked_at + Duration::from_millis(600), "they are fresh");
+    assert!(memory.promises.is_some(), "it votes");
+    // The next process has what is left, whatever it hears.
+    let later = cluster.now + Duration::from_millis(200);
+    let node = Node::go_on(later, in_majority(1), &memory);
+    assert_eq!((node.granted(), node.lease()), (Some(until.since(later)), None));
+    let mut alone = node.clone();
+    let _ = alone.step(until.before(Duration::from_nanos(1)), Event::Timer);
+    assert!(alone.granted().is_some());
+    let _ = alone.step(until, Event::Timer);
+    assert_eq!(alone.granted(), None);
+    // If it hears, they are renewed, and nobody notices.
+    cluster.run(Duration::from_millis(200));
+    cluster.reports.clear();
+    cluster.nodes.insert(NODE, Node::go_on(cluster.now, in_majority(1), &memory));
+    cluster.run(Duration::from_secs(2));
+    assert!(cluster.nodes[&NODE].granted() > Some(Duration::from_millis(450)));
+    let others: Vec<_> = cluster.reports.iter().filter(|(node, _)| *node != NODE).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
+#[test]
+fn leases_that_do_not_fit_are_refused_with_the_reason() {
+    let mut cluster = strict();
+    let group = cluster.groups_of(1)[0];
+    cluster.step(NODE, Event::Rest);
+    cluster.run(Duration::from_millis(5));
+    let memory = cluster.memories.pop().unwrap_or_else(|| panic!("{}", cluster.told()));
+    let (now, here) = (memory.at + Duration::from_millis(200), in_majority(1));
+    let present: BTreeSet<GroupKey> = memory.held.keys().copied().collect();
+    assert_eq!(memory.fits(now, &here, &present), Ok(()));
+    let mut voters = here.clone();
+    voters.nodes.get_mut(&NodeId(3)).expect("configured").votes = false;
+    assert_eq!(memory.fits(now, &voters, &present), Err(Misfit::OtherVoters));
+    let without = Memory { leases: None, ..memory.clone() };
+    assert_eq!(without.fits(now, &here, &present), Err(Misfit::Majority(group)));
+    let mut over = memory;
+    let leases = over.leases.as_mut().expect("it has asked for some");
+    let wish = leases.wishes.get_mut(&group).expect("it has the group");
+    // One vote of three is no majority.
+    wish.until[1..].fill(now);
+    assert_eq!(over.fits(now, &here, &present), Err(Misfit::LeaseOver(group)));
 }
 
 #[test]

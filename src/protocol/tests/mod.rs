@@ -258,8 +258,7 @@ impl Cluster {
                 }
                 Action::Hand { group, ticket } => {
                     self.kept.insert((node, group));
-                    let event = KernelEvent::Absent { group, ticket };
-                    self.post(self.now, node, Event::Kernel(event));
+                    self.post(self.now, node, Event::Kernel(KernelEvent::Absent { group, ticket }));
                 }
                 Action::Forward { group, to } => self.forwarded.push((node, group, to)),
                 Action::TestReach => self.test_reach(node),
@@ -280,6 +279,7 @@ impl Cluster {
                 Action::OpenGate { group, ticket } => self.asked_gates.push((node, group, ticket)),
                 Action::RememberVoters(_) => self.post(soon, node, STORED),
                 Action::Named { .. } | Action::RememberDraining(_) | Action::LetFinish { .. } => {}
+                Action::KeepPromises(_) => {}
             }
         }
         self.count_owners();

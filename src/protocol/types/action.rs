@@ -15,7 +15,7 @@ use super::neighbour::Neighbour;
 use super::path::PathFault;
 use super::restart::{Memory, Obstacle};
 use super::standing_order::StandingOrder;
-use super::voters::VoterRecord;
+use super::voters::{PromiseRecord, VoterRecord};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +169,9 @@ pub enum Action {
     /// after a loss of power, in place of what was stored before. Ends in
     /// [`Event::VotersRemembered`](super::Event::VotersRemembered).
     RememberVoters(VoterRecord),
+    /// Keep this for [`Node::recall_promises`](crate::protocol::Node::recall_promises) of the next
+    /// process; at most once, right before [`Action::Stopped`]. This node grants nothing any more.
+    KeepPromises(Box<PromiseRecord>),
     /// No group is held any more and the peers are informed: the daemon may exit.
     Stopped,
     /// Everything stays as it is: this process may exit, and the next one continues from here. The

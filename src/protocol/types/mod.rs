@@ -63,7 +63,7 @@ pub use neighbour::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use outside::{Outside, Voice};
 pub use path::{PATHS_MAX, PathFault, PathReport};
 pub use random::{Random, mix};
-pub use restart::{Acquaintance, Memory, Misfit, Obstacle};
+pub use restart::{Acquaintance, LeaseMemory, Memory, Misfit, Obstacle, WishMemory};
 pub use rules::Rule;
 pub use standing_order::{
     GIVER_MAX, Lasting, REASON_MAX, STANDING_ORDERS_MAX, STANDS_MAX, StandingChange, StandingOrder,
@@ -72,7 +72,9 @@ pub use standing_order::{
 pub use status::{
     Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status, Withheld,
 };
-pub use voters::{Recollection, VOTERS_MAX, VoterRecord};
+pub use voters::{
+    LifePromise, PROMISES_AGE_MAX, PromiseRecord, Recollection, VOTERS_MAX, VoterRecord,
+};
 
 pub(super) use configuration::lease_of;
 pub(super) use load::WHOLE;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::condition::{NodePhase, Verdict};
-use super::configuration::{Configuration, Mode};
+use super::configuration::{Configuration, Group, Mode};
 use super::event::Ticket;
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, Incarnation, NodeId, PoolId};
 use super::instant::Instant;
 use super::message::{Claim, LogPosition};
+use super::voters::PromiseRecord;
 
 /// What the next process of a node has to know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,48 @@ pub struct Memory {
     pub fitness: Vec<(PoolId, Fitness)>,
     /// Number of the last offer.
     pub last_token: u32,
+    /// What is granted of groups in mode majority, if anything was ever asked for.
+    pub leases: Option<LeaseMemory>,
+    /// What this node has promised as a voter, if that is known.
+    pub promises: Option<PromiseRecord>,
+}
+
+/// What the next process has to know of leases, to renew them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LeaseMemory {
+    /// The voters, in their order.
+    pub list: Vec<NodeId>,
+    /// Number of the last wish.
+    pub version: u32,
+    /// Every address that was wanted once in this life.
+    pub wishes: BTreeMap<GroupKey, WishMemory>,
+    /// The latest request to each voter that it has answered.
+    pub heard: BTreeMap<NodeId, Instant>,
+}
+
+/// One wish, and what was granted for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WishMemory {
+    /// Number of the wish.
+    pub version: u32,
+    /// Whether the address is wanted, not given up.
+    pub wanted: bool,
+    /// Until when each voter vouches, by its place in the list.
+    pub until: Vec<Instant>,
+}
+
+impl LeaseMemory {
+    /// Returns until when a majority of the voters vouches for an address.
+    #[must_use]
+    pub fn until(&self, address: GroupKey) -> Instant {
+        let Some(wish) = self.wishes.get(&address).filter(|wish| wish.wanted) else {
+            return Instant::START;
+        };
+        let mut until = wish.until.clone();
+        until.sort_unstable();
+        let place = self.list.len().checked_sub(self.list.len() / 2 + 1);
+        place.and_then(|place| until.get(place)).copied().unwrap_or(Instant::START)
+    }
 }
 
 impl Memory {
@@ -57,13 +100,30 @@ impl Memory {
                 return Err(Misfit::NotConfigured(*group));
             };
             if wanted.mode == Mode::Majority {
-                return Err(Misfit::Majority(*group));
+                self.leased(now, configuration, wanted)?;
             }
             if !present.contains(group) {
                 return Err(Misfit::NotPresent(*group));
             }
         }
         Ok(())
+    }
+
+    /// Whether the lease of every address of a group in mode majority still runs.
+    fn leased(
+        &self,
+        now: Instant,
+        configuration: &Configuration,
+        group: &Group,
+    ) -> Result<(), Misfit> {
+        let key = group.addresses.first().copied().unwrap_or(GroupKey(0));
+        let leases = self.leases.as_ref().ok_or(Misfit::Majority(key))?;
+        let voters = configuration.nodes.iter().filter(|(_, member)| member.votes);
+        if !voters.map(|(node, _)| node).eq(leases.list.iter()) {
+            return Err(Misfit::OtherVoters);
+        }
+        let runs = |address: &GroupKey| leases.until(*address) > now;
+        if group.addresses.iter().all(runs) { Ok(()) } else { Err(Misfit::LeaseOver(key)) }
     }
 
     /// The groups that are held, each with the ticket under which the kernel side has it now.
@@ -96,8 +156,8 @@ pub enum Obstacle {
     Busy,
     /// A host outside the cluster answers for this group.
     Stranger(GroupKey),
-    /// Groups in mode majority need leases that go on without a gap.
-    Majority,
+    /// The voters did not grant leases in time that would last for long enough.
+    LeaseShort,
 }
 
 /// Why a memory is of no use.
@@ -112,8 +172,12 @@ pub enum Misfit {
     },
     /// This group is not configured any more.
     NotConfigured(GroupKey),
-    /// This group is in mode majority now.
+    /// This group is in mode majority now, and was not before.
     Majority(GroupKey),
+    /// Other nodes vote now: leases do not outlive a change of the list.
+    OtherVoters,
+    /// The lease of this group is over.
+    LeaseOver(GroupKey),
     /// The kernel does not have all addresses of this group.
     NotPresent(GroupKey),
 }

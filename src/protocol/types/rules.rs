@@ -159,6 +159,12 @@ rules! {
     LeaseFloor,
     /// A voter that has just started promises nothing for as long as its old promises may run.
     BootSilence,
+    /// What a voter had promised when it stopped in good order it keeps when it starts again.
+    PromisesKept,
+    /// A record of promises is removed before anything is granted by the process that reads it.
+    PromisesReadOnce,
+    /// A lease that one process leaves to the next ends when it would have ended.
+    LeaseEndsAsGranted,
     /// A voter's promise outlasts the lease by what clocks may drift apart.
     DriftMargin,
     /// A promise is as long as the lease that is asked for, whatever the voter's own would be, and a

@@ -13,6 +13,7 @@ use super::{PeerView, Quorum, Situation};
 
 mod electorate;
 mod promises;
+mod records;
 mod small_model;
 
 const ME: NodeId = NodeId(1);
