@@ -12,9 +12,25 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 14] = [
-    "run", "status", "events", "explain", "plan", "drain", "undrain", "move", "check", "import",
-    "keygen", "reload", "serve", "lab",
+#[path = "command_line/restart.rs"]
+mod restart;
+
+const COMMANDS: [&str; 15] = [
+    "run",
+    "status",
+    "events",
+    "explain",
+    "plan",
+    "drain",
+    "undrain",
+    "move",
+    "check",
+    "import",
+    "keygen",
+    "reload",
+    "serve",
+    "lab",
+    "completions",
 ];
 
 const GOOD: &str = "[cluster]\nname = \"edge\"\nkey_file = \"cluster.key\"\n\

@@ -12,7 +12,7 @@ use std::time::Duration;
 use buoy::protocol::Timing;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 14] = [
+const CONTRACT: [(&str, &[&str]); 15] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
     ("status", &[]),
     ("events", &["--follow", "--group", "--since"]),
@@ -21,7 +21,8 @@ const CONTRACT: [(&str, &[&str]); 14] = [
     ("drain", &["--no-wait"]),
     ("undrain", &["--no-wait"]),
     ("move", &[]),
-    ("check", &[]),
+    ("check", &["--restart"]),
+    ("completions", &[]),
     ("keygen", &[]),
     ("reload", &[]),
     ("serve", &["--listen", "--allow-host", "--print", "--log-format"]),

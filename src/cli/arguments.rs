@@ -121,11 +121,23 @@ pub(super) enum Command {
     /// Shows all faults at once, each with its line, key, value and what is allowed; without
     /// faults, what the file means. Needs to read the key file, so run it as the same user.
     #[command(verbatim_doc_comment)]
-    #[command(after_help = "Examples:\n  buoy check\n  buoy check ./new.toml && buoy reload")]
+    #[command(after_help = "Examples:\n  buoy check\n  buoy check ./new.toml && buoy reload\n  \
+        buoy check --restart && systemctl restart buoy")]
     Check {
         /// The file [default: that of --config]
         #[arg(value_name = "CONFIG", conflicts_with = "config")]
         file: Option<PathBuf>,
+        /// Ask the daemon too: would no address move if it were restarted now with this file?
+        #[arg(long)]
+        restart: bool,
+    },
+    /// Completions for a shell, on standard output
+    #[command(after_help = "Example:\n  buoy completions bash > \
+        /usr/share/bash-completion/completions/buoy")]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
     },
     /// Make a configuration of keepalived's, of one or several hosts
     ///

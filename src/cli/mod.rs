@@ -17,13 +17,14 @@ mod keygen;
 mod lab;
 mod panics;
 mod plan;
+mod restart;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use serde_json::json;
 
 use crate::control::client::Command as Question;
@@ -98,10 +99,15 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
     let socket = socket.unwrap_or_else(|| PathBuf::from(arguments::SOCKET));
     let ask = |question, streams: &mut Streams<'_>| inquiry::run(&question, &socket, json, streams);
     match command {
-        Command::Check { file } => {
+        Command::Check { file, restart } => {
             let path = file.unwrap_or_else(config_or_default);
-            check::run(&path, json, streams)
+            if restart {
+                restart::run(&path, &socket, json, streams)
+            } else {
+                check::run(&path, json, streams)
+            }
         }
+        Command::Completions { shell } => completions(shell, streams),
         Command::Import { files, nodes, cluster, output } => {
             import::run(&import::Wanted { files, nodes, cluster, output, json }, streams)
         }
@@ -154,6 +160,14 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)
         }
     }
+}
+
+/// Writes what a shell needs to complete commands, options and their values.
+fn completions(shell: clap_complete::Shell, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "buoy", &mut text);
+    streams.out.write_all(&text)?;
+    Ok(Exit::Done)
 }
 
 /// Serves metrics and the page until it is told to stop, or prints what is made from its table.

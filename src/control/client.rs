@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 
 use super::failure::unreachable;
 use super::request::Request;
-use super::response::{Applied, Done, Event, Explanation, Rejected, SCHEMA, Status};
+use super::response::{Applied, Done, Event, Explanation, Rejected, Restart, SCHEMA, Status};
 use super::wait::{self, Goal};
 use super::{plan, recorder, render};
 
@@ -100,6 +100,17 @@ pub fn run(command: &Command, socket: &Path, json: bool, out: &mut dyn Write) ->
         Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => done,
     }
+}
+
+/// Returns what a restart of the daemon at `socket` would do now; `None` if it does not know.
+///
+/// # Errors
+/// If the daemon is not reachable, or does not answer.
+pub fn restart(socket: &Path) -> Result<Option<Restart>, Error> {
+    let mut link = Link::open(socket)?;
+    link.ask(&Request::Status { watch_ms: None })?;
+    let status: Status = understand(&link.line()?)?;
+    Ok(status.restart)
 }
 
 fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<(), Error> {

@@ -48,12 +48,27 @@ pub struct Status {
     /// The groups that are virtual routers to hosts outside; left out without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub virtual_routers: Vec<VirtualRouter>,
+    /// What a restart of the daemon would do now; left out by a daemon that does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
     /// What the daemon counted since its start.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
     /// What the daemon measured since its start; left out where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measures: Option<Measures>,
+}
+
+/// What a restart of a daemon would do to the addresses of its host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// Whether every address would stay.
+    pub in_place: bool,
+    /// Why they would be handed over instead; `null` if they would stay.
+    pub hindered_by: Option<String>,
+    /// Digest of the configuration in force, as in `buoy check --json`: a process that starts with
+    /// another one need not continue in place.
+    pub digest: String,
 }
 
 /// What ends the answers of a host whose daemon does not run, and when.

@@ -39,6 +39,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         checks: snapshot.checks.clone(),
         hooks: snapshot.hooks.clone(),
         virtual_routers: snapshot.virtual_routers.clone(),
+        restart: snapshot.restart.clone(),
         counters: counters(snapshot),
         measures: measures(snapshot),
     }

@@ -156,6 +156,8 @@ pub(crate) struct Picture {
     pub transport: Counters,
     /// Features that peers do not tell, by name.
     pub held_back: BTreeMap<NodeId, Vec<&'static str>>,
+    /// Why a restart now would not be in place.
+    pub obstacle_to_rest: Option<crate::protocol::Obstacle>,
 }
 
 /// Where the loop puts what it has to say.
@@ -379,6 +381,7 @@ impl<K: KernelOrders> EventLoop<K> {
             refused: self.refused.counts,
             transport: self.transport.counters().clone(),
             held_back: self.sessions.held_back(),
+            obstacle_to_rest: self.node.obstacle_to_rest(),
         }
     }
 
