@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use buoy::protocol::Timing;
 
+#[path = "packaging/metadata.rs"]
+mod metadata;
+
 /// Commands that users, scripts and unit files rely on, with their own options.
 const CONTRACT: [(&str, &[&str]); 15] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
@@ -78,7 +81,8 @@ fn unit_has_every_directive_buoy_relies_on() {
     for key in ["RestrictRealtime", "PrivateNetwork", "PrivateUsers", "DynamicUser"] {
         assert!(values(&unit, "Service", key).is_empty(), "{key}= would take away what buoy needs");
     }
-    assert_eq!(values(&unit, "Service", "SystemCallFilter")[0], "@system-service");
+    let calls = values(&unit, "Service", "SystemCallFilter");
+    assert_eq!((calls[0].as_str(), calls[2].as_str()), ("@system-service", "capset"));
 }
 
 #[test]
