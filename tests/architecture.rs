@@ -12,6 +12,7 @@
 //!  lab --------------> config
 //!  kernel, lab ------> netlink
 //!  serve ------------> control logging programs
+//!  top --------------> control
 //!  cli --------------> everything            (so may main.rs and lib.rs)
 //! ```
 //!
@@ -233,6 +234,13 @@ const TABLE: &[Module] = &[
             "tracing",
         ],
         refused: &[],
+    },
+    // Another process as well, at a terminal: sees the daemon by its control socket.
+    Module {
+        name: "top",
+        modules: &["control"],
+        crates: &["ratatui", "serde_json"],
+        refused: &["fs", "process"],
     },
     Module {
         name: "logging",

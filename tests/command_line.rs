@@ -15,7 +15,7 @@ use serde_json::Value;
 #[path = "command_line/restart.rs"]
 mod restart;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "status",
     "events",
@@ -31,6 +31,7 @@ const COMMANDS: [&str; 15] = [
     "serve",
     "lab",
     "completions",
+    "top",
 ];
 
 const GOOD: &str = "[cluster]\nname = \"edge\"\nkey_file = \"cluster.key\"\n\

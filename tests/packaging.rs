@@ -15,9 +15,10 @@ use buoy::protocol::Timing;
 mod metadata;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 15] = [
+const CONTRACT: [(&str, &[&str]); 16] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
-    ("status", &[]),
+    ("status", &["--pool", "--node", "--problems", "--watch"]),
+    ("top", &[]),
     ("events", &["--follow", "--group", "--since"]),
     ("explain", &[]),
     ("plan", &["--without"]),

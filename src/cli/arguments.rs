@@ -60,8 +60,17 @@ pub(super) enum Command {
     ///
     /// Any node knows all of it and answers the same.
     #[command(verbatim_doc_comment)]
-    #[command(after_help = "Examples:\n  buoy status\n  buoy status --json | jq '.groups[].owner'")]
-    Status,
+    #[command(after_help = "Examples:\n  buoy status\n  buoy status --problems\n  buoy status \
+        --json | jq '.groups[].owner'")]
+    Status(Status),
+    /// Nodes, groups and events of the cluster, live at a terminal
+    ///
+    /// Tab changes the pane, / filters groups, s sorts them, p shows problems only, e explains a
+    /// group, d drains a node once its name is typed, ? lists all keys, q quits. Without colours if
+    /// NO_COLOR is set.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy top\n  NO_COLOR=1 buoy top")]
+    Top,
     /// What moved, when, and the cause in one sentence
     #[command(after_help = "Examples:\n  buoy events --since 10m\n  buoy events --follow --group \
         10.77.0.100")]
@@ -286,6 +295,23 @@ pub(super) enum LogFormat {
     Text,
     /// One JSON object for each line.
     Json,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Only groups of this pool
+    #[arg(long, value_name = "POOL")]
+    pub(super) pool: Option<String>,
+    /// Only this node and the groups that it owns
+    #[arg(long, value_name = "NODE")]
+    pub(super) node: Option<String>,
+    /// Only nodes and groups that are not as they should be
+    #[arg(long)]
+    pub(super) problems: bool,
+    /// Again each second, until interrupted
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 /// Arguments of `events`.

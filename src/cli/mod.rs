@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  run  -> daemon           status events explain plan drain undrain move reload -> control::client
-//!  serve -> serve
+//!  serve -> serve           top, status --watch -> top
 //!  lab  -> lab              check keygen import -> here, with config, keepalived
 //! ```
 //!
@@ -19,8 +19,8 @@ mod panics;
 mod plan;
 mod restart;
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -28,11 +28,13 @@ use clap::{CommandFactory, Parser};
 use serde_json::json;
 
 use crate::control::client::Command as Question;
+use crate::control::selection::Selection;
 use crate::exit::Exit;
 use crate::lab::Options;
+use crate::top::{self, Form};
 use crate::{daemon, logging, serve};
 
-use arguments::{Arguments, Command, Events, Target};
+use arguments::{Arguments, Command, Events, Status, Target};
 
 /// Runs the command given in the process arguments and tells the exit code.
 #[must_use]
@@ -112,7 +114,8 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             import::run(&import::Wanted { files, nodes, cluster, output, json }, streams)
         }
         Command::Keygen { path } => keygen::run(&path, json, streams),
-        Command::Status => ask(Question::Status, streams),
+        Command::Status(wanted) => show_status(wanted, &socket, json, streams),
+        Command::Top => run_top(&socket, streams),
         Command::Events(Events { since, group, follow }) => {
             ask(Question::Events { since, group, follow }, streams)
         }
@@ -160,6 +163,31 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)
         }
     }
+}
+
+/// Writes the status once, or again and again.
+fn show_status(
+    Status { pool, node, problems, watch }: Status,
+    socket: &Path,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let selection = Selection { pool, node, problems };
+    if !watch {
+        return inquiry::run(&Question::Status(selection), socket, json, streams);
+    }
+    let form = if json { Form::Json } else { Form::of(io::stdout().is_terminal()) };
+    match top::watch(socket, &selection, form, streams.out) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => inquiry::failed(&error, json, streams),
+    }
+}
+
+/// Shows the live view until its user ends it.
+fn run_top(socket: &Path, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    let Err(error) = top::run(socket) else { return Ok(Exit::Done) };
+    writeln!(streams.err, "buoy: {error}")?;
+    Ok(if matches!(error, top::Error::NoTerminal) { Exit::Usage } else { Exit::Failed })
 }
 
 /// Writes what a shell needs to complete commands, options and their values.
