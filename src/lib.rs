@@ -14,8 +14,8 @@
 //!       transport/send <- wire/seal <- wire/encode <----------------------------+
 //! ```
 //!
-//! `serve` is another process: it reads the status socket of a daemon and answers over HTTP.
-//! `upgrade` drives a cluster as an operator does, by the control socket.
+//! `serve` is another process: it reads the status socket of a daemon and answers over HTTP. `top` is
+//! another, at a terminal. `upgrade` drives a cluster as an operator does, by the control socket.
 //! `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
 
 pub mod balancer;
@@ -35,6 +35,7 @@ pub mod programs;
 pub mod protocol;
 mod redaction;
 pub mod serve;
+pub mod top;
 pub mod transport;
 pub mod upgrade;
 pub mod vrrp;

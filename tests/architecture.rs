@@ -12,6 +12,7 @@
 //!  lab --------------> config
 //!  kernel, lab ------> netlink
 //!  serve ------------> control logging programs
+//!  top --------------> control
 //!  cli --------------> everything            (so may main.rs and lib.rs)
 //! ```
 //!
@@ -236,6 +237,13 @@ const TABLE: &[Module] = &[
     },
     // Drives a cluster as a person does: by the control socket, and by running a command.
     Module { name: "upgrade", modules: &["control"], crates: &["serde_json"], refused: &["fs"] },
+    // Another process as well, at a terminal: sees the daemon by its control socket.
+    Module {
+        name: "top",
+        modules: &["control"],
+        crates: &["ratatui", "serde_json"],
+        refused: &["fs", "process"],
+    },
     Module {
         name: "logging",
         modules: &[],

@@ -12,9 +12,30 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 18] = [
-    "run", "status", "events", "explain", "plan", "drain", "undrain", "move", "check", "import",
-    "keygen", "reload", "serve", "lab", "ready", "hold", "release", "upgrade",
+#[path = "command_line/restart.rs"]
+mod restart;
+
+const COMMANDS: [&str; 20] = [
+    "run",
+    "status",
+    "events",
+    "explain",
+    "plan",
+    "drain",
+    "undrain",
+    "move",
+    "check",
+    "import",
+    "keygen",
+    "reload",
+    "serve",
+    "lab",
+    "ready",
+    "hold",
+    "release",
+    "upgrade",
+    "completions",
+    "top",
 ];
 
 const GOOD: &str = "[cluster]\nname = \"edge\"\nkey_file = \"cluster.key\"\n\

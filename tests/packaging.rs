@@ -11,10 +11,14 @@ use std::time::Duration;
 
 use buoy::protocol::Timing;
 
+#[path = "packaging/metadata.rs"]
+mod metadata;
+
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 18] = [
+const CONTRACT: [(&str, &[&str]); 20] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
-    ("status", &[]),
+    ("status", &["--pool", "--node", "--problems", "--watch"]),
+    ("top", &[]),
     ("events", &["--follow", "--group", "--since"]),
     ("explain", &[]),
     ("plan", &["--without"]),
@@ -40,7 +44,8 @@ const CONTRACT: [(&str, &[&str]); 18] = [
     ("release", &[]),
     ("undrain", &["--no-wait"]),
     ("move", &[]),
-    ("check", &[]),
+    ("check", &["--restart"]),
+    ("completions", &[]),
     ("keygen", &[]),
     ("reload", &[]),
     ("serve", &["--listen", "--allow-host", "--print", "--log-format"]),
@@ -96,7 +101,8 @@ fn unit_has_every_directive_buoy_relies_on() {
     for key in ["RestrictRealtime", "PrivateNetwork", "PrivateUsers", "DynamicUser"] {
         assert!(values(&unit, "Service", key).is_empty(), "{key}= would take away what buoy needs");
     }
-    assert_eq!(values(&unit, "Service", "SystemCallFilter")[0], "@system-service");
+    let calls = values(&unit, "Service", "SystemCallFilter");
+    assert_eq!((calls[0].as_str(), calls[2].as_str()), ("@system-service", "capset"));
 }
 
 #[test]

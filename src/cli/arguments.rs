@@ -62,8 +62,17 @@ pub(super) enum Command {
     ///
     /// Every node knows the whole cluster: ask any of them.
     #[command(verbatim_doc_comment)]
-    #[command(after_help = "Examples:\n  buoy status\n  buoy status --json | jq '.groups[].owner'")]
-    Status,
+    #[command(after_help = "Examples:\n  buoy status\n  buoy status --problems\n  buoy status \
+        --json | jq '.groups[].owner'")]
+    Status(Status),
+    /// Show nodes, groups and events of the cluster, live at a terminal
+    ///
+    /// Tab changes the pane, / filters groups, s sorts them, p shows problems only, e explains a
+    /// group, d drains a node once its name is typed, ? lists all keys, q quits. Without colours if
+    /// NO_COLOR is set.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:\n  buoy top\n  NO_COLOR=1 buoy top")]
+    Top,
     /// Show what happened: what moved, when, and the cause in one sentence
     #[command(after_help = "Examples:\n  buoy events --since 10m\n  buoy events --follow --group \
         10.77.0.100")]
@@ -174,11 +183,23 @@ pub(super) enum Command {
     /// Reports all faults at once, each with its line, key, value and what is allowed. Describes a
     /// valid file. Reads the key file: run it as a user who may read that.
     #[command(verbatim_doc_comment)]
-    #[command(after_help = "Examples:\n  buoy check\n  buoy check ./new.toml && buoy reload")]
+    #[command(after_help = "Examples:\n  buoy check\n  buoy check ./new.toml && buoy reload\n  \
+        buoy check --restart && systemctl restart buoy")]
     Check {
         /// File to check [default: that of --config]
         #[arg(value_name = "CONFIG", conflicts_with = "config")]
         file: Option<PathBuf>,
+        /// Ask the daemon too: would no address move if it were restarted now with this file?
+        #[arg(long)]
+        restart: bool,
+    },
+    /// Completions for a shell, on standard output
+    #[command(after_help = "Example:\n  buoy completions bash > \
+        /usr/share/bash-completion/completions/buoy")]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
     },
     /// Convert keepalived's configuration, of one or several hosts
     ///
@@ -327,6 +348,23 @@ pub(super) enum LogFormat {
     Text,
     /// One JSON object for each line.
     Json,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Only groups of this pool
+    #[arg(long, value_name = "POOL")]
+    pub(super) pool: Option<String>,
+    /// Only this node and the groups that it owns
+    #[arg(long, value_name = "NODE")]
+    pub(super) node: Option<String>,
+    /// Only nodes and groups that are not as they should be
+    #[arg(long)]
+    pub(super) problems: bool,
+    /// Again each second, until interrupted
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 /// Arguments of `events`.

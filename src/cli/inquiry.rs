@@ -15,9 +15,18 @@ pub(super) fn run(
     json: bool,
     streams: &mut Streams<'_>,
 ) -> io::Result<Exit> {
-    let Err(error) = client::run(question, socket, json, streams.out) else {
-        return Ok(Exit::Done);
-    };
+    match client::run(question, socket, json, streams.out) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => failed(&error, json, streams),
+    }
+}
+
+/// Writes why there was no answer, and returns the exit code that says so.
+pub(super) fn failed(
+    error: &client::Error,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
     let exit = match error.exit_code() {
         4 => Exit::Unreachable,
         5 => Exit::Refused,

@@ -3,7 +3,7 @@
 //! ```text
 //!  run  -> daemon           status events explain plan drain undrain move hold release ready reload
 //!                             -> control::client
-//!  serve -> serve         upgrade -> upgrade
+//!  serve -> serve           top, status --watch -> top         upgrade -> upgrade
 //!  lab  -> lab              check keygen import -> here, with config, keepalived
 //! ```
 //!
@@ -18,23 +18,26 @@ mod keygen;
 mod lab;
 mod panics;
 mod plan;
+mod restart;
 mod upgrade;
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use serde_json::json;
 
 use crate::control::client::Command as Question;
 use crate::control::ready::Readiness;
+use crate::control::selection::Selection;
 use crate::exit::Exit;
 use crate::lab::Options;
+use crate::top::{self, Form};
 use crate::{daemon, logging, serve};
 
-use arguments::{Arguments, Command, Events, Target};
+use arguments::{Arguments, Command, Events, Status, Target};
 
 /// Runs the command given in the process arguments and tells the exit code.
 #[must_use]
@@ -101,15 +104,21 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
     let socket = socket.unwrap_or_else(|| PathBuf::from(arguments::SOCKET));
     let ask = |question, streams: &mut Streams<'_>| inquiry::run(&question, &socket, json, streams);
     match command {
-        Command::Check { file } => {
+        Command::Check { file, restart } => {
             let path = file.unwrap_or_else(config_or_default);
-            check::run(&path, json, streams)
+            if restart {
+                restart::run(&path, &socket, json, streams)
+            } else {
+                check::run(&path, json, streams)
+            }
         }
+        Command::Completions { shell } => completions(shell, streams),
         Command::Import { files, nodes, cluster, output } => {
             import::run(&import::Wanted { files, nodes, cluster, output, json }, streams)
         }
         Command::Keygen { path } => keygen::run(&path, json, streams),
-        Command::Status => ask(Question::Status, streams),
+        Command::Status(wanted) => show_status(wanted, &socket, json, streams),
+        Command::Top => run_top(&socket, streams),
         Command::Events(Events { since, group, follow }) => {
             ask(Question::Events { since, group, follow }, streams)
         }
@@ -163,6 +172,39 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)
         }
     }
+}
+
+/// Writes the status once, or again and again.
+fn show_status(
+    Status { pool, node, problems, watch }: Status,
+    socket: &Path,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let selection = Selection { pool, node, problems };
+    if !watch {
+        return inquiry::run(&Question::Status(selection), socket, json, streams);
+    }
+    let form = if json { Form::Json } else { Form::of(io::stdout().is_terminal()) };
+    match top::watch(socket, &selection, form, streams.out) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => inquiry::failed(&error, json, streams),
+    }
+}
+
+/// Shows the live view until its user ends it.
+fn run_top(socket: &Path, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    let Err(error) = top::run(socket) else { return Ok(Exit::Done) };
+    writeln!(streams.err, "buoy: {error}")?;
+    Ok(if matches!(error, top::Error::NoTerminal) { Exit::Usage } else { Exit::Failed })
+}
+
+/// Writes what a shell needs to complete commands, options and their values.
+fn completions(shell: clap_complete::Shell, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "buoy", &mut text);
+    streams.out.write_all(&text)?;
+    Ok(Exit::Done)
 }
 
 /// Serves metrics and the page until it is told to stop, or prints what is made from its table.

@@ -25,7 +25,8 @@ use serde::de::DeserializeOwned;
 use super::failure::unreachable;
 use super::ready::{self, Readiness};
 use super::request::Request;
-use super::response::{Applied, Done, Event, Explanation, Rejected, SCHEMA, Status};
+use super::response::{Applied, Done, Event, Explanation, Rejected, Restart, SCHEMA, Status};
+use super::selection::Selection;
 use super::terms::Terms;
 use super::wait::{self, Goal};
 use super::{plan, recorder, render};
@@ -44,7 +45,7 @@ const REFUSED: &str = r#"{"refused":"#;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `buoy status`.
-    Status,
+    Status(Selection),
     /// `buoy events`.
     Events {
         /// Only events of this last period.
@@ -124,11 +125,32 @@ pub fn run(command: &Command, socket: &Path, json: bool, out: &mut dyn Write) ->
     }
 }
 
+/// Returns what a restart of the daemon at `socket` would do now; `None` if it does not know.
+///
+/// # Errors
+/// If the daemon is not reachable, or does not answer.
+pub fn restart(socket: &Path) -> Result<Option<Restart>, Error> {
+    let mut link = Link::open(socket)?;
+    link.ask(&Request::Status { watch_ms: None })?;
+    let status: Status = understand(&link.line()?)?;
+    Ok(status.restart)
+}
+
 fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
-        Command::Status => {
+        Command::Status(selection) => {
             let answer = ask(socket, &Request::Status { watch_ms: None }, ANSWER_WAIT, output)?;
-            output.answer(&answer, |status: &Status| render::status(status))
+            if !selection.is_narrow() {
+                return output
+                    .answer(&answer, |status: &Status| render::selected_status(status, selection));
+            }
+            let mut status: Status = understand(&answer)?;
+            output.accept(selection.apply(&mut status).map_err(Error::Refused).map(|()| answer))?;
+            if output.json {
+                let line = serde_json::to_string(&status).map_err(Error::NotUnderstood)?;
+                return output.write(&format!("{line}\n"));
+            }
+            output.write(&render::selected_status(&status, selection))
         }
         Command::Explain { group } => {
             let request = Request::Explain { group: group.clone() };
@@ -301,7 +323,7 @@ impl Link {
     }
 
     /// Sets how long one line may take; `None` is for ever.
-    fn wait_at_most(&mut self, wait: Option<Duration>) -> Result<(), Error> {
+    pub(super) fn wait_at_most(&mut self, wait: Option<Duration>) -> Result<(), Error> {
         self.stream
             .get_ref()
             .set_read_timeout(wait)

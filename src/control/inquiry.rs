@@ -20,7 +20,8 @@ use super::plan::{self, Foreseen, Plan};
 use super::report_counters::ReportCounters;
 use super::request::PLAN_TEXT_BYTES_MAX;
 use super::response::{
-    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, SCHEMA, VirtualRouter,
+    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, Restart, SCHEMA,
+    VirtualRouter,
 };
 use super::terms::{self, Terms};
 use super::{refusals, translation};
@@ -114,6 +115,8 @@ pub struct Snapshot {
     pub obstacles: BTreeMap<NodeId, String>,
     /// The UDP port of the cluster; `None` where it is not known.
     pub port: Option<u16>,
+    /// What a restart of the daemon would do now.
+    pub restart: Option<Restart>,
     /// The checks of this node.
     pub checks: Vec<Check>,
     /// The hooks of this node.
@@ -135,6 +138,7 @@ impl From<protocol::Status> for Snapshot {
         let (not_preserving, obstacles, port) = (None, BTreeMap::new(), None);
         let (reported, measures) = (ReportCounters::default(), None);
         Self {
+            restart: None,
             reported,
             measures,
             obstacles,

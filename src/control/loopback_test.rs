@@ -8,6 +8,7 @@ use super::client::{self, Command, Error};
 use super::fake_daemon::{DEADLINE, FakeDaemon, now};
 use super::fixture::{self, group, node};
 use super::response::{Explanation, Status};
+use super::selection::Selection;
 use super::terms::Terms;
 use super::wait::{self, Goal, Patience};
 use crate::protocol::{Candidate, Cause, Order, Refusal, Remover, Report, Standing};
@@ -27,15 +28,35 @@ fn all_events() -> Command {
 }
 
 #[test]
+fn a_selected_status_has_what_was_asked_for() {
+    let daemon = FakeDaemon::start();
+    let of = |node: &str| {
+        Command::Status(Selection { node: Some(node.to_owned()), ..Selection::default() })
+    };
+    let (json, result) = daemon.run(&of("lb1"), true);
+    result.unwrap();
+    let status: Status = serde_json::from_str(&json).unwrap();
+    let nodes: Vec<&str> = status.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(nodes, ["lb1"]);
+    assert!(status.groups.iter().all(|group| group.owner.as_deref() == Some("lb1")));
+    let (text, result) = daemon.run(&of("lb1"), false);
+    result.unwrap();
+    assert!(text.contains("10.77.0.100") && !text.contains("lb2 "), "{text}");
+    let (json, result) = daemon.run(&of("x"), true);
+    assert_eq!(result.unwrap_err().exit_code(), 5);
+    assert!(json.starts_with(r#"{"refused":{"code":"unknown_node""#), "{json}");
+}
+
+#[test]
 fn status_is_the_published_json_and_a_table() {
     let daemon = FakeDaemon::start();
-    let (json, result) = daemon.run(&Command::Status, true);
+    let (json, result) = daemon.run(&Command::Status(Selection::default()), true);
     assert!(result.is_ok(), "{result:?}");
     let status: Status = serde_json::from_str(&json).unwrap();
     assert_eq!((status.schema, status.cluster.as_str(), status.node.as_str()), (1, "edge", "lb1"));
     assert_eq!(status.groups[0].owner.as_deref(), Some("lb1"));
     assert_eq!(json.lines().count(), 1, "one line of JSON");
-    let (text, result) = daemon.run(&Command::Status, false);
+    let (text, result) = daemon.run(&Command::Status(Selection::default()), false);
     assert!(result.is_ok(), "{result:?}");
     assert_eq!(text, super::render::status(&status));
 }
@@ -306,7 +327,7 @@ fn a_reader_of_our_output_that_goes_away_is_no_error() {
     record_two(&daemon);
     let (sender, lines) = mpsc::channel();
     drop(lines);
-    for command in [Command::Status, all_events()] {
+    for command in [Command::Status(Selection::default()), all_events()] {
         let result = client::run(&command, &daemon.socket, false, &mut Lines(sender.clone()));
         assert!(result.is_ok(), "{command:?}: {result:?}");
     }

@@ -12,6 +12,7 @@ use super::fake_daemon::{DEADLINE, Directory, FakeDaemon, RawClient, now, settin
 use super::fixture::{group, node};
 use super::recorder::EVENTS_MAX;
 use super::request::{PLAN_TEXT_BYTES_MAX, REQUEST_BYTES_MAX, Request};
+use super::selection::Selection;
 use super::server::{BindError, CLIENTS_MAX, OBSERVERS_SOCKET_NAME, Server};
 use crate::protocol::{Cause, Epoch, Report};
 
@@ -97,14 +98,14 @@ fn of_forty_clients_eight_are_turned_away_and_a_free_place_is_given_again() {
     for _ in CLIENTS_MAX..40 {
         assert_refused(&mut daemon.connect(), "too_many_clients");
     }
-    let (_, result) = daemon.run(&Command::Status, false);
+    let (_, result) = daemon.run(&Command::Status(Selection::default()), false);
     let Err(Error::Refused(refused)) = result else { panic!("{result:?}") };
     assert_eq!(refused.code, "too_many_clients");
     served.iter_mut().for_each(assert_served);
     drop(served.pop());
     // The server notices the departure before or after the next client comes.
     let deadline = tokio::time::Instant::now() + DEADLINE;
-    while daemon.run(&Command::Status, false).1.is_err() {
+    while daemon.run(&Command::Status(Selection::default()), false).1.is_err() {
         assert!(tokio::time::Instant::now() < deadline, "the place was not given again");
     }
 }
@@ -162,7 +163,7 @@ fn a_follower_that_speaks_or_leaves_is_let_go() {
 }
 
 fn status_at(socket: &Path) -> Error {
-    client::run(&Command::Status, socket, false, &mut Vec::new()).unwrap_err()
+    client::run(&Command::Status(Selection::default()), socket, false, &mut Vec::new()).unwrap_err()
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::response::{
     Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Preserved, Role,
     Status, Waits,
 };
+use super::selection::{self, GROUPS_LISTED_MAX, Selection};
 use super::sentences::{self, counted};
 use super::table::{Table, numbers, words};
 use super::virtual_routers;
@@ -23,6 +24,40 @@ const ADDRESSES_SHOWN: usize = 2;
 /// Two tables: the nodes, and the groups.
 #[must_use]
 pub fn status(status: &Status) -> String {
+    let mut text = circumstances(status);
+    text.push_str(&groups(status.groups.iter()));
+    text.push_str(&of_this_host(status));
+    text
+}
+
+/// The same; of very many groups without a filter, the pools and the problems only.
+#[must_use]
+pub fn selected_status(told: &Status, selection: &Selection) -> String {
+    if told.groups.len() <= GROUPS_LISTED_MAX || selection.is_narrow() {
+        return status(told);
+    }
+    let (listed, note) = selection::listed(&told.groups);
+    let mut text = circumstances(told);
+    text.push_str(&selection::pools(&told.groups));
+    text.push('\n');
+    if !listed.is_empty() {
+        text.push_str(&groups(listed.into_iter()));
+        text.push('\n');
+    }
+    text.push_str(&note);
+    text.push_str(&of_this_host(told));
+    text
+}
+
+fn of_this_host(status: &Status) -> String {
+    let mut text = local::checks(&status.checks);
+    text.push_str(&local::hooks(&status.hooks));
+    text.push_str(&virtual_routers::text(&status.virtual_routers));
+    text
+}
+
+/// The nodes, and what is to be said of them.
+fn circumstances(status: &Status) -> String {
     let mut text =
         format!("cluster {}, seen by {} ({})\n", status.cluster, status.node, status.phase);
     text.push_str(&alone(status));
@@ -65,10 +100,6 @@ pub fn status(status: &Status) -> String {
         }
     }
     text.push('\n');
-    text.push_str(&groups(&status.groups));
-    text.push_str(&local::checks(&status.checks));
-    text.push_str(&local::hooks(&status.hooks));
-    text.push_str(&virtual_routers::text(&status.virtual_routers));
     text
 }
 
@@ -176,7 +207,7 @@ fn heard(node: &Node, asked: &str) -> String {
     }
 }
 
-fn groups(groups: &[Group]) -> String {
+fn groups<'a>(groups: impl Iterator<Item = &'a Group>) -> String {
     let mut table = Table::new(vec![
         words("POOL"),
         words("GROUP"),

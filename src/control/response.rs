@@ -51,6 +51,9 @@ pub struct Status {
     /// Orders that stand; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<StandingOrder>,
+    /// What a restart of the daemon would do now; absent from daemons that do not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
     /// Counters since the start of the daemon, by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
@@ -77,6 +80,18 @@ pub struct StandingOrder {
     pub persists: bool,
     /// Time after which it ends by itself; `null` if it does not.
     pub left_ms: Option<u64>,
+}
+
+/// What a restart of a daemon would do to the addresses of its host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// Whether every address would stay.
+    pub in_place: bool,
+    /// Why they would be handed over instead; `null` if they would stay.
+    pub hindered_by: Option<String>,
+    /// Digest of the configuration in force, as in `buoy check --json`: a process that starts with
+    /// another one need not continue in place.
+    pub digest: String,
 }
 
 /// What stops a host whose daemon has died from answering, and when.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::duration_text::precise;
 use super::names::Names;
+use super::response::Restart;
 use super::sentences::{counted, phase};
 use crate::protocol::{Misfit, Obstacle};
 
@@ -43,6 +44,17 @@ pub fn misfit(why: Misfit, names: &Names) -> String {
     }
 }
 
+/// Returns what a restart would do now, with this digest of the configuration in force. Without
+/// `configured` the file does not ask for a restart in place.
+#[must_use]
+pub fn now(configured: bool, why: Option<Obstacle>, digest: u64, names: &Names) -> Restart {
+    let hindered_by = match (configured, why) {
+        (false, _) => Some("the file does not have restart = \"in-place\"".to_owned()),
+        (true, why) => why.map(|why| obstacle(why, names)),
+    };
+    Restart { in_place: hindered_by.is_none(), hindered_by, digest: format!("{digest:016x}") }
+}
+
 pub(super) fn went_on(me: &str, groups: u16, after: Duration) -> String {
     let (groups, silent) = (counted(u64::from(groups), "group"), precise(after));
     format!("{me} was restarted in place and kept {groups}; it was silent for {silent}")
@@ -50,4 +62,25 @@ pub(super) fn went_on(me: &str, groups: u16, after: Duration) -> String {
 
 pub(super) fn not_in_place(me: &str, why: Obstacle, names: &Names) -> String {
     format!("{me} hands its groups over instead of restarting in place: {}", obstacle(why, names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn a_restart_is_in_place_if_that_is_configured_and_nothing_hinders_it() {
+        let names = fixture::names();
+        let would = |configured, why| now(configured, why, 0xab, &names);
+        assert_eq!(
+            would(true, None),
+            Restart { in_place: true, hindered_by: None, digest: "00000000000000ab".to_owned() }
+        );
+        let hindered = |restart: Restart| (restart.in_place, restart.hindered_by.unwrap());
+        let (in_place, why) = hindered(would(true, Some(Obstacle::Busy)));
+        assert!(!in_place && why.contains("a group is on its way"), "{why}");
+        let (in_place, why) = hindered(would(false, None));
+        assert!(!in_place && why.contains("restart = \"in-place\""), "{why}");
+    }
 }

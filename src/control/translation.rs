@@ -41,6 +41,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         hooks: snapshot.hooks.clone(),
         virtual_routers: snapshot.virtual_routers.clone(),
         orders: snapshot.orders.iter().map(|one| orders_in_words::shown(one, names)).collect(),
+        restart: snapshot.restart.clone(),
         counters: counters(snapshot),
         measures: measures(snapshot),
     }

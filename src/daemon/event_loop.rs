@@ -30,6 +30,7 @@ use super::clock;
 use super::ending::Left;
 use super::inbox::{Inbox, Input, Reconfiguration, Request, Unchanged};
 use super::lateness::Lateness;
+use super::picture::Picture;
 use super::realtime;
 use super::refused::{Obstacle, Refused};
 use super::state_file::Estate;
@@ -40,10 +41,10 @@ use super::will::Farewell;
 use crate::kernel::{Door, GroupAddresses};
 use crate::protocol::{
     Action, Connection, Epoch, Event, GroupKey, HardwareAddress, Instant, Neighbour, Node, NodeId,
-    Outside, PathFault, Report, StandingOrder, Status, Ticket, VoterRecord,
+    Outside, PathFault, Report, Ticket, VoterRecord,
 };
-use crate::transport::{Counters, Path, Transport};
-use crate::wire::{RefusedDatagram, Sessions};
+use crate::transport::{Path, Transport};
+use crate::wire::Sessions;
 
 /// Datagrams opened in one turn: two heartbeats of each of 32 peers, about 1 ms of work.
 pub(super) const DATAGRAMS_PER_TURN: usize = 64;
@@ -139,27 +140,6 @@ pub(crate) enum Told {
     },
     /// What [`realtime::take_precedence`] says against real-time priority.
     NoPrecedence(String),
-}
-
-/// What the loop knows, for people.
-#[derive(Clone, Debug)]
-pub(crate) struct Picture {
-    /// From the core.
-    pub status: Status,
-    /// What keeps peers from being heard.
-    pub obstacles: Vec<Obstacle>,
-    /// Who knows another node of this one's name.
-    pub twin: Option<NodeId>,
-    /// For how long this node still grants nothing as a voter.
-    pub voter_silence: Option<Duration>,
-    /// Datagrams refused, by reason.
-    pub refused: [u64; RefusedDatagram::COUNT],
-    /// From the transport.
-    pub transport: Counters,
-    /// Features that peers do not tell, by name.
-    pub held_back: BTreeMap<NodeId, Vec<&'static str>>,
-    /// Orders that stand.
-    pub orders: Vec<StandingOrder>,
 }
 
 /// Where the loop puts what it has to say.
@@ -383,6 +363,7 @@ impl<K: KernelOrders> EventLoop<K> {
             transport: self.transport.counters().clone(),
             held_back: self.sessions.held_back(),
             orders: self.node.standing_orders(now),
+            obstacle_to_rest: self.node.obstacle_to_rest(),
         }
     }
 

@@ -12,7 +12,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use super::clock;
-use super::event_loop::{Picture, Vital};
+use super::event_loop::Vital;
+use super::picture::Picture;
 use crate::config::Config;
 use crate::control::measures::{Measures, Path, Process, Reload};
 use crate::control::response::Fence;

@@ -15,10 +15,11 @@ use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 use super::attendant::Calls;
 use super::clock;
 use super::ending::Left;
-use super::event_loop::{Picture, Told};
+use super::event_loop::Told;
 use super::figures::{self, Life};
 use super::in_place::{self, Parting};
 use super::inbox::{Mailbox, OrderReply, Reconfiguration, Request, Unchanged, Wanted};
+use super::picture::Picture;
 use super::refused::Obstacle;
 use super::reload::{Asker, Loaded, Outcome, Reloads};
 use super::runtime_directory::RuntimeDirectory;
@@ -34,6 +35,7 @@ use crate::config::{self, Config, Occasion, Restart};
 use crate::control::membership_words;
 use crate::control::names::{Names, NamesInForce};
 use crate::control::recorder::Recorder;
+use crate::control::restart_words;
 use crate::control::server::{Inquiry, Snapshot};
 use crate::hooks::Happening;
 use crate::kernel::Kernel;
@@ -283,11 +285,15 @@ impl FrontDesk {
                     let connections = self.kernel.connections();
                     let wanted = self.config.preserve.and(self.kernel.no_preserving());
                     let not_preserving = wanted.map(str::to_owned);
+                    let in_place = self.config.restart == Restart::InPlace;
+                    let digest = self.config.digest;
                     tokio::spawn(async move {
                         let Ok(picture) = picture.await else { return };
                         let obstacles = obstacles(&picture, &names);
+                        let why = picture.obstacle_to_rest;
+                        let restart = Some(restart_words::now(in_place, why, digest, &names));
                         let counted = figures::snapshot(picture, fence, counters, measures);
-                        let counted = Snapshot { obstacles, port, reported, ..counted };
+                        let counted = Snapshot { obstacles, port, reported, restart, ..counted };
                         let mut told = Snapshot { connections, not_preserving, ..counted };
                         if let Some(calls) = calls {
                             // A thread that does not answer leaves its tables out.

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
-use super::event_loop::Picture;
+use super::picture::Picture;
 use super::voices::VirtualRouters;
 use crate::kernel::GroupAddresses;
 use crate::protocol::{

@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
 use super::ending::Left;
-use super::event_loop::{EventLoop, KernelOrders, Outbox, Parts, Picture, Told, Vital};
+use super::event_loop::{EventLoop, KernelOrders, Outbox, Parts, Told, Vital};
 use super::inbox::{Mailbox, Reconfiguration, Request, Unchanged, Wanted, inbox};
+use super::picture::Picture;
 use super::routers::RouterThread;
 use super::voices::Voices;
 use crate::kernel::GroupAddresses;

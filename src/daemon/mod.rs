@@ -39,6 +39,7 @@ mod lease;
 mod local_words;
 #[cfg(test)]
 mod loopback_test;
+mod picture;
 mod predecessor;
 mod promise_record;
 mod realtime;

@@ -140,7 +140,10 @@ impl Node {
         self.env.actions.push(Action::GoOn(memory));
     }
 
-    fn obstacle_to_rest(&self) -> Option<Obstacle> {
+    /// Returns why a restart now would not be in place; `None` if it would. The daemon shows it to
+    /// those who are about to restart it.
+    #[must_use]
+    pub fn obstacle_to_rest(&self) -> Option<Obstacle> {
         if self.phase != NodePhase::Active {
             return Some(Obstacle::Phase(self.phase));
         }

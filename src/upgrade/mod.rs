@@ -22,6 +22,7 @@ use serde_json::json;
 use crate::control::client::{self, Command};
 use crate::control::ready::Readiness;
 use crate::control::response::Status;
+use crate::control::selection::Selection;
 use crate::control::terms::Terms;
 use crate::control::timestamp::rfc3339;
 
@@ -206,7 +207,7 @@ impl Cluster<'_> {
 
 impl World for Cluster<'_> {
     fn status(&mut self) -> Result<Status, String> {
-        let answer = self.ask(&Command::Status)?;
+        let answer = self.ask(&Command::Status(Selection::default()))?;
         serde_json::from_slice(&answer).map_err(|error| error.to_string())
     }
 
