@@ -104,27 +104,27 @@ pub(super) enum Command {
         #[command(flatten)]
         terms: DrainTerms,
     },
-    /// Let nothing move for balance or as fail-back, in the whole cluster, for a while
+    /// Suspend moves for balance and fail-back in the whole cluster for a while
     ///
-    /// For the time of a maintenance: what is drained stays away and what is undrained gets nothing
-    /// until the end. Failover, drains and "buoy move" go on as always. Every node knows it, so it
-    /// outlasts the node that was asked. Ends with "buoy release", or by itself.
+    /// For maintenance: a node that is undrained gets no groups until the hold ends. Failover, drains
+    /// and "buoy move" work as always. All nodes know the hold, so it survives the node that was
+    /// asked. It ends with "buoy release" or after its time.
     #[command(verbatim_doc_comment)]
     #[command(
         after_help = "Examples:\n  buoy hold --for 4h --reason 'kernel 6.1.99'\n  buoy release"
     )]
     Hold(HoldTerms),
-    /// End a hold, whoever ordered it
+    /// End a hold
     #[command(after_help = "Example:\n  buoy release")]
     Release,
-    /// Change every node of the cluster by one command, one after the other
+    /// Upgrade every node of the cluster with one command, one after the other
     ///
-    /// For each node, the first alone: refuses to go on if another is out of service or too little
+    /// For each node: refuses to continue if another node is out of service or too little capacity
     /// would be left; drains it, runs the command, waits until it is ready (see ready), undrains it.
-    /// Nothing moves for balance until all are done, so that groups move as seldom as can be. Every
-    /// node's status shows how far it is; a second upgrade is refused; one whose terminal is lost
-    /// goes on with --resume from any node. Exit code 1 if a step failed: its node stays drained, or
-    /// all is rolled back.
+    /// Nothing moves for balance until all are done, so groups move as rarely as possible. The status
+    /// of every node shows the progress; a second upgrade is refused; after a lost terminal --resume
+    /// continues from any node. Exit code 1 if a step failed: its node stays drained, or all nodes are
+    /// reverted.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy upgrade --run 'ssh {node} upgrade-balancer' \
         --dry-run\n  buoy upgrade --run 'ssh {node} upgrade-balancer' --keep 60% \\\n    \
@@ -132,10 +132,10 @@ pub(super) enum Command {
     Upgrade(Box<super::upgrade::Wanted>),
     /// Wait until a node may have groups again
     ///
-    /// It is up and active, has the configuration of the others, and its checks pass, all that for
-    /// the time of --soak without a break. A drained node can be ready: undrain it then. Ask
-    /// the daemon of another node (--socket, or run it there) while this one is being changed.
-    /// Exit code 1 if it is not ready in time, with what stands against it.
+    /// Ready means: up, active, with the configuration of the others and passing checks, for the
+    /// time of --soak without interruption. A drained node can be ready; undrain it then. Run it on
+    /// another node while this one is being changed. Exit code 1, with the reason, if the node is not
+    /// ready in time.
     #[command(verbatim_doc_comment)]
     #[command(
         after_help = "Examples:\n  buoy ready lb2 --soak 30s && buoy undrain lb2\n  buoy ready \
@@ -144,10 +144,10 @@ pub(super) enum Command {
     Ready {
         /// The node
         node: String,
-        /// How long it must have been ready
+        /// Time for which the node must be ready
         #[arg(long, value_name = "DURATION", value_parser = since, default_value = "0s")]
         soak: Duration,
-        /// How long to wait for that
+        /// Longest time to wait
         #[arg(long, value_name = "DURATION", value_parser = since, default_value = "10m")]
         timeout: Duration,
     },
@@ -189,11 +189,11 @@ pub(super) enum Command {
         /// File to check [default: that of --config]
         #[arg(value_name = "CONFIG", conflicts_with = "config")]
         file: Option<PathBuf>,
-        /// Ask the daemon too: would no address move if it were restarted now with this file?
+        /// Also ask the daemon whether a restart now, with this file, would move no address
         #[arg(long)]
         restart: bool,
     },
-    /// Completions for a shell, on standard output
+    /// Print completions for a shell
     #[command(after_help = "Example:\n  buoy completions bash > \
         /usr/share/bash-completion/completions/buoy")]
     Completions {
@@ -353,16 +353,16 @@ pub(super) enum LogFormat {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// Only groups of this pool
+    /// Show only groups of this pool
     #[arg(long, value_name = "POOL")]
     pub(super) pool: Option<String>,
-    /// Only this node and the groups that it owns
+    /// Show only this node and the groups that it owns
     #[arg(long, value_name = "NODE")]
     pub(super) node: Option<String>,
-    /// Only nodes and groups that are not as they should be
+    /// Show only nodes and groups with problems
     #[arg(long)]
     pub(super) problems: bool,
-    /// Again each second, until interrupted
+    /// Print again every second, until interrupted
     #[arg(long)]
     pub(super) watch: bool,
 }
@@ -394,10 +394,10 @@ pub(super) struct Target {
 /// Why an order is given and for how long.
 #[derive(Debug, Args)]
 pub(super) struct HoldTerms {
-    /// End by itself after this time, 7d at most [default: 2h]
+    /// Time after which the hold ends, at most 7d [default: 2h]
     #[arg(long = "for", value_name = "DURATION", value_parser = since)]
     lasts: Option<Duration>,
-    /// Why, for the status and events of all nodes (64 bytes)
+    /// Reason to show in the status and events of all nodes (64 bytes)
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -411,13 +411,13 @@ pub(super) struct DrainTerms {
     /// Refuse (exit code 5) if less of the weight would stay in service
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     keep: Option<u8>,
-    /// Undrain by itself after this time, 7d at most
+    /// Time after which the node is undrained automatically, at most 7d
     #[arg(long = "for", value_name = "DURATION", value_parser = since)]
     lasts: Option<Duration>,
-    /// Drain again after a restart of the host, as long as another node remembers it
+    /// Stay drained after a reboot of the host, as long as another node runs meanwhile
     #[arg(long)]
     persist: bool,
-    /// Why, for the status and events of all nodes (64 bytes)
+    /// Reason to show in the status and events of all nodes (64 bytes)
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }

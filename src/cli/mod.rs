@@ -136,24 +136,10 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         Command::Move { group, node, no_wait } => {
             ask(Question::Move { group, node, wait: !no_wait }, streams)
         }
-        Command::Plan { without } if without.is_empty() && config.is_none() => {
-            let words = "name what to plan: --without NODE,... or --config FILE";
-            writeln!(streams.err, "error: {words}\n\nFor more, try 'buoy plan --help'.")?;
-            Ok(Exit::Usage)
-        }
-        Command::Plan { without } => {
-            let text = match config.as_deref().map(plan::text).transpose() {
-                Ok(text) => text,
-                Err(refused) => {
-                    writeln!(streams.err, "buoy: {refused}")?;
-                    if json {
-                        writeln!(streams.out, "{}", check::refused_json(&refused))?;
-                    }
-                    return Ok(Exit::Configuration);
-                }
-            };
-            ask(Question::Plan { without, text }, streams)
-        }
+        Command::Plan { without } => match plan_of(without, config.as_deref(), json, streams)? {
+            Ok(question) => ask(question, streams),
+            Err(exit) => Ok(exit),
+        },
         Command::Reload => ask(Question::Reload, streams),
         Command::Guard => {
             daemon::guard();
@@ -170,6 +156,30 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         }
         Command::Lab { file, bench, majority, soak } => {
             lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)
+        }
+    }
+}
+
+/// Returns what `buoy plan` asks the daemon; the exit code if nothing can be asked.
+fn plan_of(
+    without: Vec<String>,
+    config: Option<&Path>,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> io::Result<Result<Question, Exit>> {
+    if without.is_empty() && config.is_none() {
+        let words = "name what to plan: --without NODE,... or --config FILE";
+        writeln!(streams.err, "error: {words}\n\nFor more, try 'buoy plan --help'.")?;
+        return Ok(Err(Exit::Usage));
+    }
+    match config.map(plan::text).transpose() {
+        Ok(text) => Ok(Ok(Question::Plan { without, text })),
+        Err(refused) => {
+            writeln!(streams.err, "buoy: {refused}")?;
+            if json {
+                writeln!(streams.out, "{}", check::refused_json(&refused))?;
+            }
+            Ok(Err(Exit::Configuration))
         }
     }
 }

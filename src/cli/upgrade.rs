@@ -15,37 +15,37 @@ use crate::upgrade::{self, GroupSize, OnFailure, Options};
 /// Arguments of `upgrade`.
 #[derive(Debug, Args)]
 pub(super) struct Wanted {
-    /// Run by the shell for each node while it is drained; {node} is replaced by its name
+    /// Shell command to run for each node while it is drained; {node} is replaced by its name
     #[arg(long, value_name = "COMMAND", required_unless_present = "abort")]
     run: Option<String>,
-    /// Only these, in this order, separated by commas [default: all members, the asked one last]
+    /// Nodes to change, in this order, separated by commas [default: all, the asked one last]
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     nodes: Vec<String>,
-    /// So many at the same time, or such a part of all; the first always goes alone
+    /// Number or share of nodes to change at a time; the first is always changed alone
     #[arg(long, value_name = "N|PERCENT", value_parser = group, default_value = "1")]
     group: GroupSize,
-    /// How long a node must have been ready before it is undrained
+    /// Time for which a node must be ready before it is undrained
     #[arg(long, value_name = "DURATION", value_parser = since, default_value = "60s")]
     soak: Duration,
-    /// How long a node may take to be ready, a reboot included
+    /// Longest time until a node is ready, including a reboot
     #[arg(long, value_name = "DURATION", value_parser = since, default_value = "20m")]
     timeout: Duration,
-    /// Do not begin a step that leaves less of the weight in service
+    /// Refuse a step that would leave less of the weight in service
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     keep: Option<u8>,
-    /// What becomes of a failure
+    /// What to do when a step fails
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     on_failure: Reaction,
-    /// Run likewise to take a node back
+    /// Shell command that reverts a node, run like --run
     #[arg(long, value_name = "COMMAND", required_if_eq("on_failure", "rollback"))]
     rollback: Option<String>,
-    /// Only show the steps
+    /// Show the steps without taking them
     #[arg(long)]
     dry_run: bool,
-    /// Go on with the upgrade that stands, from any node
+    /// Continue an interrupted upgrade, from any node
     #[arg(long, conflicts_with_all = ["abort", "dry_run"])]
     resume: bool,
-    /// End the upgrade that stands, after its present step, and its hold
+    /// End an upgrade after its present step, and its hold
     #[arg(long, conflicts_with_all = ["run", "dry_run"])]
     abort: bool,
 }
@@ -53,9 +53,9 @@ pub(super) struct Wanted {
 /// What becomes of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Reaction {
-    /// All stays as it is.
+    /// Stop; the node of the failed step stays drained.
     Stop,
-    /// The changed nodes are changed back.
+    /// Revert the changed nodes with --rollback.
     Rollback,
 }
 

@@ -79,7 +79,7 @@ mod tests {
         );
         let hindered = |restart: Restart| (restart.in_place, restart.hindered_by.unwrap());
         let (in_place, why) = hindered(would(true, Some(Obstacle::Busy)));
-        assert!(!in_place && why.contains("a group is on its way"), "{why}");
+        assert!(!in_place && why.contains("a group is moving"), "{why}");
         let (in_place, why) = hindered(would(false, None));
         assert!(!in_place && why.contains("restart = \"in-place\""), "{why}");
     }

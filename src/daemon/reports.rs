@@ -244,7 +244,7 @@ fn line(report: Report, names: &Names) -> Line {
 }
 
 fn standing_order(order: &StandingOrder, names: &Names) -> Line {
-    let message = if order.is_in_force() { "order stands" } else { "order stands no more" };
+    let message = if order.is_in_force() { "order in force" } else { "order ended" };
     Line::new(Level::INFO, message).because(orders_in_words::sentence(order, names))
 }
 

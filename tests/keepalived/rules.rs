@@ -239,5 +239,5 @@ fn a_link_local_address_is_another_one_on_each_interface() {
     assert_ne!(config.groups[0].key, config.groups[1].key);
     let file = instance("A", "eth0", 51) + &instance("B", "eth0", 52);
     let import = import_single(&single(&file), "k=k.conf");
-    assert!(import.text.is_none() && told(&import).contains("fe80::1 stands in A too"));
+    assert!(import.text.is_none() && told(&import).contains("fe80::1 is also in A"));
 }
