@@ -15,7 +15,7 @@ use super::ownership::GroupHere;
 use super::paths::Living;
 use super::peers::Peer;
 use super::types::{
-    Attachment, GroupKey, Inability, NodeId, NodePhase, PathReport, Report, Rule, Verdict,
+    Attachment, GroupKey, Inability, Instant, NodeId, NodePhase, PathReport, Report, Rule, Verdict,
 };
 
 /// Whoever was heard within this, besides the time of detection, is expected to take what a node
@@ -55,19 +55,33 @@ impl Node {
         }
     }
 
-    /// Whether another node can be expected to take what this node lets go. A host that has lost
-    /// its own address often hears nobody from then on.
-    fn relieved(&self, group: GroupKey) -> bool {
-        let lately = self.env.configuration.timing.detection() + RELIEF;
-        let heard = |peer: &Peer| peer.heard_at.is_some_and(|at| self.env.now.since(at) <= lately);
-        let mut peers = self.peers.iter().filter(|(_, peer)| heard(peer));
-        peers.any(|(node, peer)| self.is_better_off(*node, peer, group))
+    /// Whether another node can be expected to take a group whose network this node has lost. What it
+    /// lets go for this it does not take again.
+    pub(super) fn relieved(&self, group: GroupKey) -> bool {
+        self.relieved_until(group) > self.env.now
     }
 
-    /// Whether a living node is better off with a group than this one, whose network is lost.
-    pub(super) fn has_better_off(&self, group: GroupKey) -> bool {
-        let mut living = self.peers.iter().filter(|(_, peer)| peer.alive());
-        living.any(|(node, peer)| self.is_better_off(*node, peer, group))
+    /// Until when another node, as last heard, can be expected to do that. A host that has lost its own
+    /// address often hears no node from then on.
+    pub(super) fn relieved_until(&self, group: GroupKey) -> Instant {
+        let lately = self.env.configuration.timing.detection() + RELIEF;
+        let better =
+            self.peers.iter().filter(|(node, peer)| self.is_better_off(**node, peer, group));
+        let heard = better.filter_map(|(_, peer)| peer.heard_at);
+        heard.max().map_or(Instant::START, |at| at + lately)
+    }
+
+    /// When a vacant group that this node cannot take is to be examined again.
+    pub(super) fn retry_at(&self, group: GroupKey) -> Instant {
+        let now = self.env.now;
+        let here = self.groups.get(&group);
+        let at =
+            here.filter(|here| here.holding == Holding::Idle && here.usable).and_then(|here| {
+                let refused = here.refused.map(|refused| refused.retry_at).filter(|at| *at > now);
+                let lost = here.attachment == Attachment::Lost;
+                refused.or_else(|| lost.then(|| self.relieved_until(group)).filter(|at| *at > now))
+            });
+        at.unwrap_or(Instant::NEVER)
     }
 
     fn is_better_off(&self, node: NodeId, peer: &Peer, group: GroupKey) -> bool {

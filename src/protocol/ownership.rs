@@ -90,7 +90,7 @@ impl Node {
             && self.may_ask(group)
             && self.env.configuration.groups.contains_key(&group)
             && self.groups.get(&group).is_some_and(|here| {
-                let kept = here.attachment == Attachment::Lost && !self.has_better_off(group);
+                let kept = here.attachment == Attachment::Lost && !self.relieved(group);
                 here.holding == Holding::Idle && here.obstacle(self.env.now, kept).is_none()
             })
     }
@@ -138,11 +138,7 @@ impl Node {
             let due = self.due(group, vacancy, since).unwrap_or(Instant::NEVER);
             due.max(self.claims_awaited_until(group))
         } else {
-            self.groups
-                .get(&group)
-                .filter(|here| here.holding == Holding::Idle && here.usable)
-                .and_then(|here| here.refused.filter(|refused| refused.retry_at > now))
-                .map_or(Instant::NEVER, |refused| refused.retry_at)
+            self.retry_at(group)
         }
     }
 

@@ -83,6 +83,25 @@ fn a_mute_owner_gives_way_to_those_who_take_over() {
     assert_eq!(cluster.covered(), 9);
 }
 
+/// The dead node was better off, so it is expected back for a while; then it is served without the
+/// network. It is not taken and let go meanwhile (seed 1368: 477,024 times within a second).
+#[test]
+fn without_its_network_a_node_waits_for_the_better_off_and_then_serves() {
+    let mut cluster = settled(2, 4);
+    for group in cluster.groups_of(2).into_iter().chain(cluster.groups_of(1)) {
+        let lost = KernelEvent::Attached { group, attachment: Attachment::Lost };
+        cluster.step(NodeId(1), Event::Kernel(lost));
+    }
+    cluster.run(Duration::from_secs(2));
+    assert_eq!([1, 2].map(|node| cluster.share(NodeId(node))), [0, 4], "{}", cluster.told());
+    let before = cluster.acquired;
+    cluster.kill(NodeId(2));
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.acquired, before, "{}", cluster.told());
+    cluster.run(Duration::from_secs(3));
+    assert_eq!((cluster.acquired, cluster.share(NodeId(1))), (before + 4, 4), "{}", cluster.told());
+}
+
 /// It knows that they are free while it may not take them, and nothing else changes when it may.
 #[test]
 fn a_node_that_is_heard_again_takes_what_was_free_meanwhile() {
