@@ -65,11 +65,14 @@ impl Cluster {
         Ok(Healing { covered, caches, balanced, moves })
     }
 
-    /// Nobody is stopping, stopped or drained.
+    /// No host is stopping, stopped or drained, or takes its clients' network for lost: links carry
+    /// again one after the other, and groups go to the first of them (seed 162).
     fn unsettled(&self) -> Option<String> {
-        let unsettled = |host: &crate::host::Host| host.draining || host.stopping_since.is_some();
+        let unsettled = |host: &crate::host::Host| {
+            host.draining || host.stopping_since.is_some() || host.kernel.data_link.is_lost()
+        };
         let host = self.hosts.iter().position(unsettled)?;
-        Some(format!("n{host} still stops or drains"))
+        Some(format!("n{host} still stops or drains, or its clients' network is lost"))
     }
 
     /// A change of the list of voters that settles now voids all leases, and voters are silent for

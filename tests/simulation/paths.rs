@@ -33,6 +33,13 @@ pub(crate) struct DataLink {
     lost: bool,
 }
 
+impl DataLink {
+    /// Whether the daemon knows the network as lost.
+    pub(crate) const fn is_lost(&self) -> bool {
+        self.lost
+    }
+}
+
 impl Cluster {
     /// A copy reaches a host on a path.
     pub(crate) fn arrive_on(&mut self, from: usize, to: usize, (life, path): (Incarnation, u8)) {
