@@ -1,7 +1,7 @@
 //! `buoy ready`: waits until a node may have groups again, and has been so for a while.
 //!
 //! The daemon that is asked sends a status every 100 ms and thereby is the clock, as in
-//! [`wait`](super::wait). Ask another node than the one that is being changed: its daemon answers
+//! `wait`. Ask another node than the one that is being changed: its daemon answers
 //! all the time. A drained node can be ready; it is what is waited for before it is undrained.
 
 use std::path::Path;

@@ -56,7 +56,7 @@ impl Settings {
 /// What is to keep a dead daemon's addresses from being answered.
 #[derive(Clone, Debug)]
 pub struct FenceSettings {
-    /// The nf_tables table of our own that is to be the gate (see [`table_name`]).
+    /// The nf_tables table of our own that is to be the gate (see [`table_name`](super::table_name)).
     pub table: String,
     /// Whether anybody vouches for this node.
     pub vouched: Vouched,
@@ -65,7 +65,7 @@ pub struct FenceSettings {
     /// there.
     pub lifetime: Option<u32>,
     /// Whether connections are to be preserved through planned moves; see
-    /// [`Kernel::no_preserving`].
+    /// [`Kernel::no_preserving`](super::Kernel::no_preserving).
     pub preserve: bool,
 }
 

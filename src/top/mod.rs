@@ -6,8 +6,8 @@
 //!    +--------------- explain, drain (a thread each, one at a time) <---+
 //! ```
 //!
-//! A process of its own, like every command. [`state`] is pure: keys and what was heard go in, effects
-//! come out; [`view`] draws it. Nothing here waits for the daemon: the screen is drawn [`FRAME`] after
+//! A process of its own, like every command. `state` is pure: keys and what was heard go in, effects
+//! come out; `view` draws it. Nothing here waits for the daemon: the screen is drawn `FRAME` after
 //! the last time at the latest, with the age of what it shows, and says so when the daemon is lost.
 //! A daemon is asked for two statuses a second, and a terminal is written 20 times a second at most.
 
