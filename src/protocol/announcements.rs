@@ -91,6 +91,12 @@ impl Announcements {
         }
     }
 
+    /// Ends the courses of all groups.
+    pub(super) fn stop_all(&mut self) {
+        self.courses.clear();
+        self.queue.clear();
+    }
+
     /// Brings the next announcement of a group forward to now; without a course there is none.
     pub(super) fn hasten(&mut self, now: Instant, group: GroupKey) {
         let Some(course) = self.courses.get_mut(&group) else { return };

@@ -106,8 +106,14 @@ impl Node {
                 }
             }
             NodePhase::Listening => self.phase_since = self.env.now,
-            // What is to be let go now still takes its time (seed 3407).
-            NodePhase::Leaving => self.leave_by = self.leave_by.max(self.env.now),
+            // What is to be let go now still takes its time (seed 3407). Others may have taken it
+            // meanwhile, and it goes in any case: it is not announced any more (seed 50415).
+            NodePhase::Leaving => {
+                self.leave_by = self.leave_by.max(self.env.now);
+                if length > long {
+                    self.announcements.stop_all();
+                }
+            }
             NodePhase::Active | NodePhase::Resuming | NodePhase::Isolated | NodePhase::Left => {}
         }
     }
