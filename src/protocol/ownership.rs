@@ -272,6 +272,7 @@ impl Node {
                 self.announcements.stop(group);
                 self.report(Report::Released { group, epoch });
                 self.disable(group, Inability::Kernel(failure));
+                self.remember_claimant(group);
                 self.release_further(group, Purpose::Free);
                 self.published_release(group, Purpose::Free);
             }
