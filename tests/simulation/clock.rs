@@ -42,6 +42,11 @@ impl Clock {
         moment
     }
 
+    /// What the node reads of this length.
+    pub(crate) fn shown(&self, length: u64) -> u64 {
+        length + scale(length, self.ppm)
+    }
+
     /// Runs at another rate from now on.
     pub(crate) fn hasten(&mut self, now: u64, ppm: u64) {
         let shown = self.read(now).as_nanos();

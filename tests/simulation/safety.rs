@@ -389,9 +389,9 @@ impl Cluster {
     }
 
     fn check_accusation(&mut self, host: usize, peer: usize) {
-        let memory = &self.safety.hosts[host];
-        let since = self.now - memory.resumed_at;
-        let phase = memory.phase;
+        let (memory, phase) = (&self.safety.hosts[host], self.safety.hosts[host].phase);
+        // Its clock may run fast: a detection time is over there before it is here (seed 78102).
+        let shown = self.hosts[host].clock.shown(self.now - memory.resumed_at);
         let own = self.timing_of(host).detection().as_nanos();
         let detection = u64::try_from(own).expect("at most 200 s");
         // Lateness is counted from the deadline asked for, which is a heartbeat away at most.
@@ -400,7 +400,7 @@ impl Cluster {
             matches!(phase, NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated);
         if sick {
             self.flag("S6", format!("n{host} declares n{peer} dead while it is {phase:?}"));
-        } else if stalled && since + MILLISECOND < detection {
+        } else if stalled && shown + MILLISECOND < detection {
             self.flag("S6", format!("n{host} declares n{peer} dead just after its own stop"));
         }
         if self.hosts[peer].is_running() && self.network.connects(peer, host) {

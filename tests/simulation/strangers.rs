@@ -43,6 +43,13 @@ pub(crate) struct Strangers {
     give_back: BTreeMap<(usize, usize), u64>,
 }
 
+impl Strangers {
+    /// A daemon starts and knows nothing of what the one before it was told (seed 65025).
+    pub(crate) fn begin_life(&mut self, host: usize) {
+        self.told.retain(|(of, _), _| *of != host);
+    }
+}
+
 impl Cluster {
     /// The kernel thread finds the host's interface.
     pub(crate) fn tell_hardware(&mut self, host: usize) {
@@ -193,8 +200,8 @@ impl Cluster {
         let detection = self.timing_of(host).detection();
         let within = |then: &Duration| detection.min(*then).as_nanos();
         // Its clock may run fast: a detection time is over there before it is here (seed 17280).
-        let ppm = u128::from(self.hosts[host].clock.ppm);
-        let passed = |told: &u64| u128::from(self.now - told) * (1_000_000 + ppm) / 1_000_000;
+        let clock = &self.hosts[host].clock;
+        let passed = |told: &u64| u128::from(clock.shown(self.now - told));
         if told.is_some_and(|(told, then)| passed(told) < within(then)) {
             self.flag("S12", format!("n{host} takes g{group}, which a stranger has"));
         }
