@@ -241,7 +241,7 @@ const TABLE: &[Module] = &[
     Module {
         name: "top",
         modules: &["control"],
-        crates: &["ratatui", "serde_json"],
+        crates: &["nix", "ratatui", "serde_json"],
         refused: &["fs", "process"],
     },
     Module {

@@ -19,9 +19,13 @@ mod watch;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, Signal};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event as Input, KeyEventKind};
 
@@ -77,13 +81,33 @@ pub fn run(socket: &Path) -> Result<(), Error> {
     }
     let variable = |name| std::env::var(name).ok();
     let colours = colours(variable("NO_COLOR").as_deref(), variable("TERM").as_deref());
+    let terminated = terminated()?;
     let (sender, heard) = mpsc::sync_channel(HEARD_MAX);
     feed::start(socket, &sender);
     // Also has a panic restore the terminal before its message is printed.
     let mut terminal = ratatui::try_init().map_err(Error::Terminal)?;
-    let ended = serve(&mut terminal, Screen::new(colours), socket, (&sender, &heard));
+    let ends = || terminated.load(Ordering::Relaxed);
+    let ended = serve(&mut terminal, Screen::new(colours), socket, (&sender, &heard), ends);
     let restored = ratatui::try_restore();
     ended.and(restored).map_err(Error::Terminal)
+}
+
+/// Returns what becomes true when the process is told to end: the terminal is restored first. Called
+/// before any other thread is started, which then leaves these signals alone too.
+fn terminated() -> Result<Arc<AtomicBool>, Error> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGHUP);
+    let refused = |errno: nix::errno::Errno| Error::Terminal(errno.into());
+    signals.thread_block().map_err(refused)?;
+    let terminated = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&terminated);
+    thread::spawn(move || {
+        // Whatever ends the wait, the view must not outlive it.
+        let _signal = signals.wait();
+        told.store(true, Ordering::Relaxed);
+    });
+    Ok(terminated)
 }
 
 fn serve(
@@ -91,8 +115,9 @@ fn serve(
     mut screen: Screen,
     socket: &Path,
     (sender, heard): (&SyncSender<Heard>, &Receiver<Heard>),
+    ends: impl Fn() -> bool,
 ) -> io::Result<()> {
-    loop {
+    while !ends() {
         let drawn = now();
         terminal.draw(|frame| view::draw(frame, &screen, drawn))?;
         if event::poll(FRAME)? {
@@ -115,6 +140,7 @@ fn serve(
             screen.hear(heard, now());
         }
     }
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the age of what is shown; nothing is decided by it")]
