@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use buoy::lab::clock;
 use buoy::lab::filter::Rule;
+use buoy::lab::network::mac_text;
 use buoy::lab::plan::Shape;
 use buoy::lab::process::Process;
 use nix::sys::signal::Signal;
@@ -252,6 +253,10 @@ fn node_that_hears_and_is_not_heard() -> Outcome {
         let ports: Vec<String> =
             scene.cluster.network.hosts().iter().map(|host| host.port(0)).collect();
         for other in 0..2 {
+            // Its host cannot answer, so the others' kernels would forget where it is.
+            let mac = mac_text(scene.cluster.network.hosts()[2].mac(0));
+            let known = format!("neigh replace 10.77.0.13 lladdr {mac} nud permanent dev eth0\n");
+            scene.cluster.network.hosts()[other].namespace.ip(&known)?;
             let rule = Rule::cut(Some(&ports[2]), Some(&ports[other]));
             scene.cluster.network.add_rule(rule)?;
         }

@@ -32,9 +32,7 @@ const RUNS_MAX: u32 = 3;
 /// Tests beside each other for each processor: one of them needs about a tenth of one.
 const PER_PROCESSOR: usize = 2;
 
-/// Tests that load all processors, or whose figures are those of processors, and one whose hosts must
-/// remember for 8 s where a host is that cannot answer: all namespaces share one limit of neighbours
-/// (`gc_thresh1`, 128), above which the kernel forgets some.
+/// Tests that load all processors, or whose figures are those of processors.
 const ALONE: &[&str] = &[
     "a_flapping_check_moves_groups_twice_a_dwell",
     "a_hundred_checks_cost_little",
@@ -47,7 +45,6 @@ const ALONE: &[&str] = &[
     "four_thousand_groups",
     "killed_for_its_memory",
     "majority_thousand_addresses",
-    "node_that_hears_and_is_not_heard",
     "restarted_node_is_heard_through_a_flood",
     "rolling_upgrade_behind_haproxy_fails_no_request",
     "rolling_upgrade_behind_nginx_fails_no_request",
