@@ -30,6 +30,7 @@ mod probing;
 mod promises;
 mod refusal;
 mod regrouping;
+mod resolving;
 mod restarting;
 mod routers;
 mod runner;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         hooking::TESTS,
         balancer::TESTS,
         telling::TESTS,
+        resolving::TESTS,
         scraping::TESTS,
         upgrade::TESTS,
         upgrading::TESTS,

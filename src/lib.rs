@@ -14,7 +14,8 @@
 //!       transport/send <- wire/seal <- wire/encode <----------------------------+
 //! ```
 //!
-//! `serve` is another process: it reads the status socket of a daemon and answers over HTTP. `top` is
+//! `serve` is another process: it reads the status socket of a daemon and answers over HTTP; `dns`
+//! does the same and answers over DNS. `top` is
 //! another, at a terminal. `upgrade` drives a cluster as an operator does, by the control socket.
 //! `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
 
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod dns;
 pub mod exit;
 pub mod hooks;
 pub mod keepalived;

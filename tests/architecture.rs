@@ -218,6 +218,21 @@ const TABLE: &[Module] = &[
         ],
         refused: &[],
     },
+    // Another process than the daemon: sees it as serve does, and the network by DNS.
+    Module {
+        name: "dns",
+        modules: &["control", "logging", "programs", "serve"],
+        crates: &[
+            "domain",
+            "http_body_util",
+            "hyper",
+            "hyper_util",
+            "serde_json",
+            "tokio",
+            "tracing",
+        ],
+        refused: &[],
+    },
     // Another process than the daemon: sees it by its status socket, and the network by HTTP.
     Module {
         name: "serve",
@@ -314,12 +329,14 @@ fn files_beside_the_source_are_ascii() {
         "docs/architecture.md",
         "docs/benchmark.md",
         "docs/concepts.md",
+        "docs/dns.md",
         "docs/installation.md",
         "docs/invariants.md",
         "docs/limits.md",
         "docs/operations.md",
         "docs/testing.md",
         "packaging/systemd/buoy.service",
+        "packaging/systemd/buoy-dns.service",
         "packaging/systemd/buoy-web.service",
         "src/serve/live.js",
         "src/serve/style.css",

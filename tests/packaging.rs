@@ -138,6 +138,28 @@ fn the_page_may_read_the_status_and_nothing_else() {
 }
 
 #[test]
+fn the_name_server_may_bind_its_port_and_read_the_status() {
+    let dns = parse_unit(&read("packaging/systemd/buoy-dns.service"));
+    let required = [
+        ("DynamicUser", "yes"),
+        ("SupplementaryGroups", buoy::control::server::OBSERVERS_GROUP),
+        ("CapabilityBoundingSet", "CAP_NET_BIND_SERVICE"),
+        ("AmbientCapabilities", "CAP_NET_BIND_SERVICE"),
+        ("NoNewPrivileges", "yes"),
+        ("InaccessiblePaths", "-/etc/buoy -/var/lib/buoy -/run/buoy/control.sock"),
+        ("ProtectSystem", "strict"),
+        ("MemoryMax", "256M"),
+        ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+        ("MemoryDenyWriteExecute", "yes"),
+        // Not quoted, so that systemd splits the words of the variable.
+        ("ExecStart", "/usr/bin/buoy dns $BUOY_DNS"),
+    ];
+    for (key, value) in required {
+        assert_eq!(values(&dns, "Service", key), [value], "{key}=");
+    }
+}
+
+#[test]
 fn alert_rules_tell_the_stories_of_their_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus");
     let output = promtool(&folder, &["test", "rules", "buoy.rules.test.yml"]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::dns::Dns;
 use crate::config::parse_duration;
 use crate::control::terms::Terms;
 use crate::protocol::SpareTerms;
@@ -246,6 +247,20 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  buoy serve\n  buoy serve --listen 192.0.2.11:4749 \
         --allow-host lb1.example.net\n  buoy serve --print rules > buoy.rules.yml")]
     Serve(Serve),
+    /// Answer DNS questions for a delegated zone with the addresses that are in service
+    ///
+    /// A separate process, which needs neither the configuration nor the key. Each pool is a name of
+    /// the zone, answered (A, AAAA) with the addresses that a node owns and whose checks pass there.
+    /// Addresses of nodes that drain are left out while there are others. Reads the daemon's
+    /// read-only socket [default: /run/buoy/status.sock], or other hosts' /status.json for a name over
+    /// several clusters. Answers SERVFAIL while nothing is known. Port 53 needs CAP_NET_BIND_SERVICE.
+    #[command(verbatim_doc_comment)]
+    #[command(
+        after_help = "Examples:\n  buoy dns --zone ha.example.net --listen 192.0.2.11:53\n  \
+        buoy dns --zone ha.example.net --listen 192.0.2.11:53 --name www=web,api \\\n      \
+        --source /run/buoy/status.sock --source 198.51.100.11:4749"
+    )]
+    Dns(Box<Dns>),
     /// What the daemon starts beside itself
     #[command(hide = true)]
     Guard,

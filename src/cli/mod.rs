@@ -4,7 +4,7 @@
 //!  run  -> daemon           status events explain plan drain undrain move hold release ready reload
 //!                             -> control::client
 //!  serve -> serve           top, status --watch -> top         upgrade -> upgrade
-//!  lab  -> lab              check keygen import -> here, with config, keepalived
+//!  lab  -> lab              check keygen import -> here, with config, keepalived     dns -> dns
 //! ```
 //!
 //! Results go to standard output, what went wrong to standard error, and every command ends in one
@@ -12,6 +12,7 @@
 
 mod arguments;
 mod check;
+mod dns;
 mod import;
 mod inquiry;
 mod keygen;
@@ -154,6 +155,7 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             let socket = asked.unwrap_or_else(|| PathBuf::from(arguments::OBSERVERS_SOCKET));
             run_page(wanted, socket, json, streams)
         }
+        Command::Dns(wanted) => dns::run(&wanted, asked, json, streams),
         Command::Lab { file, bench, majority, soak } => {
             lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)
         }

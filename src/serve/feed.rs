@@ -43,7 +43,7 @@ const TOLD_MAX: usize = 1024;
 
 /// The one source of everything that is served.
 #[derive(Debug)]
-pub(super) struct Feed {
+pub(crate) struct Feed {
     socket: PathBuf,
     /// Held while a status is asked for, so that one answer is for all who wait.
     kept: Mutex<Option<Kept>>,
@@ -62,7 +62,7 @@ struct Kept {
 
 /// What listeners are told.
 #[derive(Clone, Debug)]
-pub(super) enum Told {
+pub(crate) enum Told {
     /// Something has happened.
     Event(Arc<Event>),
     /// The daemon answers, or does not answer, any more.
@@ -74,21 +74,21 @@ pub(super) enum Told {
 
 /// One answer of the daemon, or that there was none.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     /// When it was asked for.
     asked: Instant,
     /// The same by the clock.
     pub(super) at: SystemTime,
     /// What it said, or why nothing.
-    pub(super) answer: Result<Answer, String>,
+    pub(crate) answer: Result<Answer, String>,
     /// Metrics of it, as they were asked for: by format, with and without groups.
     written: [OnceLock<Bytes>; 4],
 }
 
 /// A status, read and as it came.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: Arc<Status>,
+pub(crate) struct Answer {
+    pub(crate) status: Arc<Status>,
     pub(super) line: Bytes,
 }
 
@@ -116,7 +116,7 @@ impl Snapshot {
 
 impl Feed {
     /// Of the daemon that listens there, now or later.
-    pub(super) fn new(socket: &Path) -> Self {
+    pub(crate) fn new(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
             kept: Mutex::new(None),
@@ -127,11 +127,20 @@ impl Feed {
     }
 
     /// What the daemon says now, not older than [`AGE_MAX`]. Whoever asks may go away meanwhile.
-    pub(super) async fn snapshot(&self) -> Arc<Snapshot> {
+    pub(crate) async fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot_of(AGE_MAX, AGE_AFTER_NEWS_MAX).await
+    }
+
+    /// What the daemon says now, not older than this.
+    pub(crate) async fn snapshot_not_older_than(&self, age_max: Duration) -> Arc<Snapshot> {
+        self.snapshot_of(age_max, age_max).await
+    }
+
+    async fn snapshot_of(&self, quiet: Duration, after_news: Duration) -> Arc<Snapshot> {
         let mut kept = self.kept.lock().await;
         let news = self.news.load(Ordering::Relaxed);
         if let Some(kept) = &*kept {
-            let age_max = if kept.news == news { AGE_MAX } else { AGE_AFTER_NEWS_MAX };
+            let age_max = if kept.news == news { quiet } else { after_news };
             if kept.snapshot.age() < age_max {
                 return Arc::clone(&kept.snapshot);
             }
@@ -152,12 +161,12 @@ impl Feed {
     }
 
     /// Hears what happens from now on.
-    pub(super) fn listen(&self) -> broadcast::Receiver<Told> {
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Told> {
         self.told.subscribe()
     }
 
     /// Follows the events, and again whenever the daemon has gone; ends only by being dropped.
-    pub(super) async fn follow(&self) {
+    pub(crate) async fn follow(&self) {
         loop {
             let followed = self.follow_once().await;
             if self.history().lost(clock::millis()) {

@@ -49,7 +49,7 @@ use crate::logging;
 use crate::programs;
 
 use door::Limits;
-use feed::Feed;
+pub(crate) use feed::Feed;
 use routes::Site;
 
 pub use alerts::text as alert_rules;
