@@ -147,8 +147,16 @@ pub(super) fn number(
     let value = node.word().parse::<i64>().ok().filter(|value| bounds.contains(value));
     // A name that nothing defines has been told already.
     if value.is_none() && !node.word().starts_with('$') {
-        let (from, to) = (bounds.start(), bounds.end());
-        let problem = format!("{} is not a number from {from} to {to}{otherwise}", node.word());
+        // Ten digits in a row could be part of a key, and are not shown.
+        let to = match *bounds.end() {
+            4_294_967_295 => "2^32-1".to_owned(),
+            end => end.to_string(),
+        };
+        let from = bounds.start();
+        let problem = match node.word() {
+            "" => "has no value".to_owned(),
+            word => format!("{word} is not a number from {from} to {to}{otherwise}"),
+        };
         findings.refuse(&node.place, &node.keyword, problem, format!("write {from} to {to}"));
     }
     value
@@ -167,7 +175,10 @@ pub(super) fn microseconds(node: &Node, findings: &mut Findings) -> Option<u64> 
     };
     let value = if digits(whole) && digits(part) && !text.is_empty() { value() } else { None };
     if value.is_none() {
-        let problem = format!("{text} is not a number of seconds");
+        let problem = match text {
+            "" => "has no value".to_owned(),
+            text => format!("{text} is not a number of seconds"),
+        };
         findings.refuse(&node.place, &node.keyword, problem, "write it like 1 or 0.5");
     }
     value
@@ -251,6 +262,22 @@ mod tests {
             ("t -1", None),
         ] {
             assert_eq!(microseconds(&node(text), &mut Findings::default()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_named_with_the_bounds() {
+        for (text, to, expected) in [
+            ("n 7", 10, None),
+            ("n 11", 10, Some("11 is not a number from 0 to 10")),
+            ("n x", 4_294_967_295, Some("x is not a number from 0 to 2^32-1")),
+            ("n", 10, Some("has no value")),
+        ] {
+            let mut findings = Findings::default();
+            let _ = number(&node(text), 0..=to, "", &mut findings);
+            let said: Vec<String> = findings.faults.iter().map(ToString::to_string).collect();
+            assert_eq!(said.is_empty(), expected.is_none(), "{text}: {said:?}");
+            assert!(said.concat().contains(expected.unwrap_or_default()), "{text}: {said:?}");
         }
     }
 
