@@ -36,8 +36,10 @@ mod runner;
 mod scene;
 mod scraping;
 mod strangers;
+
 mod strict_restarting;
 mod stuck;
+mod suppression;
 mod surroundings;
 mod takeover;
 mod telling;
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         stuck::TESTS,
         surroundings::TESTS,
         strangers::TESTS,
+        suppression::TESTS,
         routers::TESTS,
         flood::TESTS,
         following::TESTS,
