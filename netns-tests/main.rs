@@ -37,8 +37,10 @@ mod runner;
 mod scene;
 mod scraping;
 mod strangers;
+
 mod strict_restarting;
 mod stuck;
+mod suppression;
 mod surroundings;
 mod takeover;
 mod telling;
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         stuck::TESTS,
         surroundings::TESTS,
         strangers::TESTS,
+        suppression::TESTS,
         routers::TESTS,
         flood::TESTS,
         following::TESTS,

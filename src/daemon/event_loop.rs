@@ -74,7 +74,7 @@ pub(crate) trait KernelOrders: Send + 'static {
     /// Send one round of announcements.
     fn announce(&self, group: GroupKey);
     /// Ask once who answers for the group.
-    fn probe(&self, group: GroupKey);
+    fn probe(&self, group: GroupKey, at: Vec<HardwareAddress>);
     /// Find out whether the neighbours follow; whose come first.
     fn verify(&self, group: GroupKey, epoch: Epoch, before: Option<NodeId>);
     /// Keep the hosts that a peer has to do with.
@@ -428,7 +428,7 @@ impl<K: KernelOrders> EventLoop<K> {
             }
             Action::Forward { group, to } => self.kernel.forward(group, to),
             Action::Announce { group } => self.kernel.announce(group),
-            Action::Probe { group } => self.kernel.probe(group),
+            Action::Probe { group, at } => self.kernel.probe(group, at),
             Action::Verify { group, epoch, before } => self.kernel.verify(group, epoch, before),
             Action::Correct { group, epoch } => self.kernel.correct(group, epoch),
             Action::Acquaint { from, hosts } => self.kernel.acquaint(from, hosts),

@@ -45,8 +45,8 @@ impl KernelOrders for Arc<Kernel> {
         Kernel::announce(self, group);
     }
 
-    fn probe(&self, group: GroupKey) {
-        Kernel::probe(self, group);
+    fn probe(&self, group: GroupKey, at: Vec<HardwareAddress>) {
+        Kernel::probe(self, group, at);
     }
     fn verify(&self, group: GroupKey, epoch: Epoch, before: Option<NodeId>) {
         Kernel::verify(self, group, epoch, before);

@@ -78,7 +78,7 @@ impl KernelOrders for Obedient {
     fn correct(&self, _group: GroupKey, _epoch: Epoch) {}
     fn doubt(&self, _addresses: Vec<(IpAddr, PathFault)>) {}
 
-    fn probe(&self, _group: GroupKey) {}
+    fn probe(&self, _group: GroupKey, _at: Vec<HardwareAddress>) {}
     fn verify(&self, _group: GroupKey, _epoch: Epoch, _before: Option<NodeId>) {}
 
     fn acquaint(&self, _from: NodeId, _hosts: Vec<Neighbour>) {}

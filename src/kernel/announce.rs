@@ -23,6 +23,11 @@ use super::counters::Counters;
 use super::links::{Host, Link};
 use super::ndp::{self, Speaker};
 use super::{StartError, Vouched};
+use crate::protocol::HardwareAddress;
+
+/// Frames to hosts alone for one question at most: all cards of a host that is told of
+/// ([`HARDWARE_MAX`](crate::protocol::HARDWARE_MAX)) for two addresses. One that it answers is enough.
+const DIRECTED_MAX: usize = 16;
 
 /// Sends announcements.
 ///
@@ -74,21 +79,37 @@ impl Announcer {
         }
     }
 
-    /// Asks once who has each address, on its link.
+    /// Asks once who has each address, on its link, and then the hosts at some hardware addresses,
+    /// each by frames to it alone. Returns whether there was any such frame.
     pub(super) fn probe(
         &mut self,
         addresses: &[(&Link, IpAddr)],
+        at: &[HardwareAddress],
         host: &Host,
         counters: &Counters,
-    ) {
+    ) -> bool {
         self.senders.retain(|index, _| host.link(*index).is_some());
-        for (link, address) in addresses {
-            let Some(frame) = question(link, *address, host) else { continue };
+        let to_all = addresses.iter().filter_map(|(link, address)| {
+            question(link, *address, host).map(|frame| (*link, *address, frame))
+        });
+        // All hosts first: where a switch has lost the way to one, its answer shows it.
+        let mut frames: Vec<(&Link, IpAddr, Vec<u8>)> = to_all.collect();
+        let broadcast = frames.len();
+        let to_one = addresses.iter().flat_map(|(link, address)| {
+            at.iter().filter_map(|to| {
+                let frame = directed_question(link, *address, to.0, host)?;
+                Some((*link, *address, frame))
+            })
+        });
+        frames.extend(to_one.take(DIRECTED_MAX));
+        let directed = frames.len() > broadcast;
+        for (link, address, frame) in frames {
             if let Err(error) = self.send(link, &frame) {
                 counters.announcement_errors.add(1);
                 tracing::debug!(link = %link.name, %address, %error, "probe not sent");
             }
         }
+        directed
     }
 
     /// Tells one neighbour where an address is.
@@ -145,6 +166,22 @@ pub(super) fn question(link: &Link, address: IpAddr, host: &Host) -> Option<Vec<
             // could make somebody give up an address that is his.
             let source = host.link_local(link.index)?;
             ndp::solicitation(&Speaker { hardware, source, router: false }, address)
+        }
+    })
+}
+
+/// One frame that asks one host alone whether it has an address. `None` where this host has no address
+/// of its own in that network: whoever checks where packets come from would not answer it.
+fn directed_question(link: &Link, address: IpAddr, to: [u8; 6], host: &Host) -> Option<Vec<u8>> {
+    let hardware = link.hardware.filter(|_| !link.loopback)?;
+    Some(match address {
+        IpAddr::V4(address) => {
+            arp::question(hardware, host.own_beside(link.index, address)?, address, to)
+        }
+        IpAddr::V6(address) => {
+            let source = host.link_local(link.index)?;
+            let speaker = Speaker { hardware, source, router: false };
+            ndp::directed_solicitation(&speaker, address, to)
         }
     })
 }

@@ -277,7 +277,7 @@ impl Shell {
             }
             Order::LetFinish(group) => self.let_finish(group),
             Order::Announce(group) => self.announce(group),
-            Order::Probe(group) => self.probe(group, now),
+            Order::Probe(group, at) => self.probe(group, &at, now),
             Order::Tickle(group) => self.connections.tickle(group),
             Order::Tell(event) => self.tell(event),
             Order::Verify(wish) => self.verifier.begin(wish, &self.reconciler, now),

@@ -6,6 +6,7 @@
 //!              Ethernet, IPv4       1 request:   own    VIP     zero    VIP
 //!                                   2 reply:     own    VIP     own     VIP
 //!                                   1 probe:     own    zero    zero    VIP   (RFC 5227 2.1.1)
+//!                                   1 question:  own    own     zero    VIP   to one MAC alone
 //! ```
 //!
 //! Both forms are sent, because some listeners believe only one of them. The target hardware
@@ -56,10 +57,22 @@ pub(super) fn probe(hardware: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
     frame((hardware, BROADCAST), 1, Ipv4Addr::UNSPECIFIED, ([0; 6], address))
 }
 
+/// One frame that asks the host at one hardware address alone whether it has `address`, from a host
+/// that has `sender`. The sender is named because the answer repeats it, which no answer to a
+/// [`probe`] does.
+pub(super) fn question(
+    hardware: [u8; 6],
+    sender: Ipv4Addr,
+    address: Ipv4Addr,
+    to: [u8; 6],
+) -> Vec<u8> {
+    frame((hardware, to), 1, sender, ([0; 6], address))
+}
+
 /// One frame that asks who has `address`, from a host that has `sender`.
 #[cfg(test)]
 pub(super) fn request(hardware: [u8; 6], sender: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
-    frame((hardware, BROADCAST), 1, sender, ([0; 6], address))
+    question(hardware, sender, address, BROADCAST)
 }
 
 /// What the sender of an ARP message, without its Ethernet header, says of itself: that this
@@ -70,6 +83,15 @@ pub(super) fn sender(message: &[u8]) -> Option<(Ipv4Addr, [u8; 6])> {
     let address = Ipv4Addr::from(*message.get(14..)?.first_chunk::<4>()?);
     let said = *kinds == KINDS && matches!(message.get(6..8), Some([0, 1 | 2]));
     (said && message.len() >= LENGTH).then_some((address, hardware))
+}
+
+/// Whom an ARP message, without its Ethernet header, answers who has asked in his own name; `None`
+/// for what is no answer, answers a [`probe`], or announces.
+pub(super) fn answered(message: &[u8]) -> Option<Ipv4Addr> {
+    let (address, _) = sender(message)?;
+    let asker = Ipv4Addr::from(*message.get(24..)?.first_chunk::<4>()?);
+    let reply = matches!(message.get(6..8), Some([0, 2]));
+    (reply && !asker.is_unspecified() && asker != address).then_some(asker)
 }
 
 fn frame(
@@ -130,6 +152,34 @@ mod tests {
         ];
         assert_eq!(probe(HARDWARE, ADDRESS), expected);
         assert_eq!(sender(&expected[14..]), Some((Ipv4Addr::UNSPECIFIED, HARDWARE)));
+    }
+
+    #[test]
+    fn a_question_names_its_sender_and_goes_to_one_host() {
+        let expected = [
+            2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 7, 0x08, 0x06, // Ethernet
+            0, 1, 8, 0, 6, 4, 0, 1, // Ethernet, IPv4, request
+            2, 0, 0, 0, 0, 7, 10, 77, 0, 12, // sender
+            0, 0, 0, 0, 0, 0, 10, 77, 0, 100, // target
+        ];
+        let sender = Ipv4Addr::new(10, 77, 0, 12);
+        assert_eq!(question(HARDWARE, sender, ADDRESS, [2, 0, 0, 0, 0, 9]), expected);
+    }
+
+    #[test]
+    fn an_answer_to_who_has_named_himself_is_told_from_others() {
+        let reply = |to: [u8; 4]| {
+            frame((HARDWARE, [2, 0, 0, 0, 0, 9]), 2, ADDRESS, ([2, 0, 0, 0, 0, 9], to.into()))
+        };
+        let asker = Ipv4Addr::new(10, 77, 0, 12);
+        assert_eq!(answered(&reply(asker.octets())[14..]), Some(asker));
+        assert_eq!(answered(&reply([0; 4])[14..]), None, "to a probe");
+        assert_eq!(answered(&reply(ADDRESS.octets())[14..]), None, "an announcement");
+        let request = request(HARDWARE, ADDRESS, asker);
+        assert_eq!(answered(&request[14..]), None, "a request");
+        for length in 0..28 {
+            assert_eq!(answered(&reply(asker.octets())[14..14 + length]), None, "{length}");
+        }
     }
 
     #[test]

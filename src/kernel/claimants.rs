@@ -57,6 +57,17 @@ struct Claim {
     hardware: HardwareAddress,
     /// The index of the link on which it was said, if the kernel told.
     link: Option<u32>,
+    /// Whom it answers, if it has the form of an answer to a question to one host alone.
+    asker: Option<IpAddr>,
+}
+
+/// A question about a group.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    at: Instant,
+    /// Whether answers show by themselves that they are to a question to one host alone: none could
+    /// be sent otherwise, and then every answer counts as one.
+    told_apart: bool,
 }
 
 /// See the module's text.
@@ -67,7 +78,7 @@ pub(super) struct Claimants {
     /// The addresses that the filters are made for.
     addresses: BTreeSet<IpAddr>,
     /// When each group was last asked about.
-    asked: BTreeMap<GroupKey, Instant>,
+    asked: BTreeMap<GroupKey, Question>,
     /// The second for which is counted, and how much was read in it.
     second: Instant,
     read: u32,
@@ -135,12 +146,12 @@ impl Claimants {
         if self.is_flooded() {
             return Some(self.second + Duration::from_secs(1));
         }
-        self.asked.values().min().map(|asked| *asked + ANSWERS_WITHIN)
+        self.asked.values().map(|asked| asked.at + ANSWERS_WITHIN).min()
     }
 
     /// Whether the time of a question is over: [`Claimants::hear`] reads its last answers.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        !self.is_flooded() && self.asked.values().any(|asked| now.since(*asked) >= ANSWERS_WITHIN)
+        !self.is_flooded() && self.asked.values().any(|asked| now.since(asked.at) >= ANSWERS_WITHIN)
     }
 
     fn is_flooded(&self) -> bool {
@@ -154,30 +165,37 @@ impl Claimants {
         }
     }
 
-    /// Notes that the group is being asked about.
-    pub(super) fn asked(&mut self, group: GroupKey, now: Instant) {
-        self.asked.insert(group, now);
+    /// Notes that the group is being asked about, and whether answers to questions to one host alone
+    /// are told apart from others.
+    pub(super) fn asked(&mut self, group: GroupKey, told_apart: bool, now: Instant) {
+        self.asked.insert(group, Question { at: now, told_apart });
     }
 
     /// Reads what is there, without waiting. Tells of those who are not this host and claim what
-    /// is here, or what was asked about.
+    /// is here, or what was asked about, and whether that answers a question to one host alone.
     pub(super) fn hear(
         &mut self,
         reconciler: &Reconciler,
         counters: &Counters,
         now: Instant,
-    ) -> BTreeSet<(GroupKey, HardwareAddress)> {
+    ) -> BTreeMap<(GroupKey, HardwareAddress), bool> {
         let (claims, all) = self.receive(counters);
+        let host = reconciler.host();
         let told = |claim: &Claim| {
             let (group, wanted) = reconciler.meant(claim.address, claim.link)?;
-            let own = reconciler.host().is_own(claim.hardware.0);
-            let asked = self.asked.contains_key(&group);
-            ((wanted || asked) && !own).then_some((group, claim.hardware))
+            let asked = self.asked.get(&group);
+            let direct = claim.asker.is_some_and(|asker| host.has_own(asker))
+                || asked.is_some_and(|asked| !asked.told_apart);
+            let told = (wanted || asked.is_some()) && !host.is_own(claim.hardware.0);
+            told.then_some((group, claim.hardware, direct))
         };
-        let claimants = claims.iter().filter_map(told).collect();
+        let mut claimants = BTreeMap::new();
+        for (group, hardware, direct) in claims.iter().filter_map(told) {
+            *claimants.entry((group, hardware)).or_default() |= direct;
+        }
         // Only now: on a busy host what was answered in time may be read much later.
         if all {
-            self.asked.retain(|_, asked| now.since(*asked) < ANSWERS_WITHIN);
+            self.asked.retain(|_, asked| now.since(asked.at) < ANSWERS_WITHIN);
         }
         claimants
     }
@@ -271,14 +289,15 @@ pub(super) fn read(socket: &Socket, frame: &mut [u8]) -> io::Result<(usize, Opti
 /// What a packet says. IPv6 begins with its version, ARP with the kind of hardware.
 fn claim(packet: &[u8], from: Option<LinkAddr>) -> Option<Claim> {
     let link = from.and_then(|from| u32::try_from(from.ifindex()).ok());
-    let (address, hardware) = if packet.first().is_some_and(|first| first >> 4 == 6) {
+    let (address, hardware, asker) = if packet.first().is_some_and(|first| first >> 4 == 6) {
         let (address, hardware) = ndp::advertised(packet)?;
-        (IpAddr::from(address), hardware.or_else(|| from?.addr())?)
+        let hardware = hardware.or_else(|| from?.addr())?;
+        (IpAddr::from(address), hardware, ndp::answered(packet).map(IpAddr::from))
     } else {
         let (address, hardware) = arp::sender(packet)?;
-        (IpAddr::from(address), hardware)
+        (IpAddr::from(address), hardware, arp::answered(packet).map(IpAddr::from))
     };
-    Some(Claim { address, hardware: HardwareAddress(hardware), link })
+    Some(Claim { address, hardware: HardwareAddress(hardware), link, asker })
 }
 
 /// A socket for one protocol on all links, which sees nothing before its filter is there but what
@@ -317,6 +336,7 @@ mod tests {
             address: IpAddr::from([10, 0, 0, 1]),
             hardware: HardwareAddress(hardware),
             link: None,
+            asker: None,
         };
         assert_eq!(heard, Some(wanted));
         let source = "fe80::7".parse().unwrap();

@@ -138,7 +138,7 @@ enum Order {
     Hand(GroupKey, Ticket),
     Forward(GroupKey, Option<HardwareAddress>),
     Announce(GroupKey),
-    Probe(GroupKey),
+    Probe(GroupKey, Vec<HardwareAddress>),
     Verify(Wish),
     Correct(Wish),
     Doubt(Vec<(IpAddr, PathFault)>),
@@ -257,9 +257,10 @@ impl Kernel {
         self.order(Order::Announce(group));
     }
 
-    /// Asks once who answers for the addresses of the group, held or not; ends in any `Claimed`.
-    pub fn probe(&self, group: GroupKey) {
-        self.order(Order::Probe(group));
+    /// Asks once who answers for the addresses of the group, held or not, and the hosts at these
+    /// hardware addresses, each alone; ends in any `Claimed`.
+    pub fn probe(&self, group: GroupKey, at: Vec<HardwareAddress>) {
+        self.order(Order::Probe(group, at));
     }
 
     /// Finds out, with the announcements of the group from the next on, which neighbours resolve

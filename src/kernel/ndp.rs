@@ -9,6 +9,8 @@
 //!  question: to 33:33:ff:.., ff02::1:ff..: | 135 | 0 | checksum | 0 4 | VIP 16 | 1 | 1 | own MAC |
 //! ```
 //!
+//! to one host: its MAC, the VIP                                                    the same
+//!
 //! Override is set and the target's hardware address is given: without either, Linux does not
 //! replace the entry it has. The router flag has to say what is true of this host: a neighbour that
 //! used the VIP as its router drops it when told that it is none.
@@ -66,14 +68,24 @@ pub(super) fn directed(
 
 /// One frame that asks who has `address`. The answer comes to the speaker's source.
 pub(super) fn solicitation(speaker: &Speaker, address: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = address.octets();
+    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+    frame(speaker, ([0x33, 0x33, 0xff, a, b, c], group), question(speaker, address))
+}
+
+/// One frame that asks the host at one hardware address alone whether it has `address`, as a
+/// neighbour does that wants to know whether it is still there (RFC 4861 7.3.3).
+pub(super) fn directed_solicitation(speaker: &Speaker, address: Ipv6Addr, to: [u8; 6]) -> Vec<u8> {
+    frame(speaker, (to, address), question(speaker, address))
+}
+
+fn question(speaker: &Speaker, address: Ipv6Addr) -> Vec<u8> {
     let mut message = Vec::with_capacity(usize::from(LENGTH));
     message.extend_from_slice(&[SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
     message.extend_from_slice(&address.octets());
     message.extend_from_slice(&SOURCE_OPTION);
     message.extend_from_slice(&speaker.hardware);
-    let [.., a, b, c] = address.octets();
-    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
-    frame(speaker, ([0x33, 0x33, 0xff, a, b, c], group), message)
+    message
 }
 
 /// What an IPv6 packet says if it is an advertisement: that the address is at the hardware address
@@ -97,6 +109,15 @@ pub(super) fn advertised(packet: &[u8]) -> Option<(Ipv6Addr, Option<[u8; 6]>)> {
         options = options.get(length.max(8)..).unwrap_or_default();
     }
     Some((target, None))
+}
+
+/// Whom an advertisement answers that may answer a [`directed_solicitation`]: it names no hardware
+/// address, which Linux names in every other (`ndisc_recv_ns`), and switches that answer for hosts
+/// have to name (RFC 4861 7.2.4).
+pub(super) fn answered(packet: &[u8]) -> Option<Ipv6Addr> {
+    let (_, hardware) = advertised(packet)?;
+    let receiver = Ipv6Addr::from(*packet.get(24..)?.first_chunk::<16>()?);
+    (hardware.is_none() && !receiver.is_multicast()).then_some(receiver)
 }
 
 /// Who asks in an IPv6 packet, if it is a solicitation.
@@ -192,6 +213,28 @@ mod tests {
         assert_eq!(frame[78..], [1, 1, 2, 0, 0, 0, 0, 7]);
         // Over a message that holds its checksum the checksum is zero.
         assert_eq!(checksum(SPEAKER.source, group, &frame[54..]), 0);
+    }
+
+    #[test]
+    fn a_question_to_one_host_goes_to_its_hardware_and_to_the_address() {
+        let to = [2, 0, 0, 0, 0, 9];
+        let frame = directed_solicitation(&SPEAKER, ADDRESS, to);
+        assert_eq!(frame[..6], to);
+        assert_eq!(frame[38..54], ADDRESS.octets());
+        let question = solicitation(&SPEAKER, ADDRESS);
+        assert_eq!(frame[58..], question[58..], "the same but for the checksum");
+        assert_eq!(checksum(SPEAKER.source, ADDRESS, &frame[54..]), 0);
+    }
+
+    #[test]
+    fn an_answer_that_names_no_hardware_is_to_a_question_to_one_host() {
+        let of = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+        let frame = directed(&SPEAKER, ADDRESS, (of, [2, 0, 0, 0, 0, 9]));
+        assert_eq!(answered(&frame[14..]), None, "it names its hardware address");
+        assert_eq!(answered(&frame[14..78]), Some(of));
+        let frame = announcement(&SPEAKER, ADDRESS);
+        assert_eq!(answered(&frame[14..78]), None, "to all nodes");
+        assert_eq!(answered(&frame[14..77]), None, "cut off");
     }
 
     #[test]

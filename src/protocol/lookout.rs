@@ -303,7 +303,8 @@ impl Node {
         let asks =
             self.enforces(Rule::LookBeforeTake) && self.questions.spend(now, addresses, rate);
         if asks {
-            self.env.actions.push(Action::Probe { group });
+            let at = self.asked_directly(group);
+            self.env.actions.push(Action::Probe { group, at });
         }
         asks
     }
@@ -322,12 +323,15 @@ impl Node {
         }
     }
 
-    /// Somebody else says that the group is at this hardware address.
-    pub(super) fn claimed(&mut self, group: GroupKey, hardware: HardwareAddress) {
+    /// Somebody else says that the group is at this hardware address, as the answer to a question
+    /// that was sent there alone, or not.
+    pub(super) fn claimed(&mut self, group: GroupKey, hardware: HardwareAddress, direct: bool) {
         match self.whose(hardware) {
             Whose::Own => {}
             Whose::Peer(node) => {
-                self.kernel_answered(node, group, hardware);
+                if direct || !self.enforces(Rule::AskedDirectly) {
+                    self.kernel_answered(node, group, hardware);
+                }
                 self.peer_claims(node, group, hardware);
             }
             Whose::Nobodys => self.stranger_claims(group, hardware),

@@ -356,7 +356,9 @@ impl Node {
             KernelEvent::Attached { group, attachment } => self.attached(group, attachment),
             KernelEvent::Moved { group } => self.moved(group),
             KernelEvent::Reach(reach) => self.reached(reach),
-            KernelEvent::Claimed { group, hardware } => self.claimed(group, hardware),
+            KernelEvent::Claimed { group, hardware, direct } => {
+                self.claimed(group, hardware, direct);
+            }
             KernelEvent::Hardware(told) => self.hardware = told.into_iter().flatten().collect(),
             KernelEvent::Verified { group, epoch, outcome } => {
                 self.verified(group, epoch, outcome);

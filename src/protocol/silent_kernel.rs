@@ -20,6 +20,11 @@
 //! that an asker that is late itself, on a busy machine, does not take the peer for dead (with `h`
 //! instead, two nodes had an address while others took the processors away).
 //!
+//! What answers a broadcast may be a switch that goes on answering for a host that is gone, and one
+//! that keeps broadcasts back lets no living host hear them (ARP suppression). So a silent kernel is
+//! asked at each of the hardware addresses that the peer has told, by frames to these alone, and what
+//! it answers to those counts, and nothing else.
+//!
 //! Kernels are asked about each group, a few at a time: a group for which nobody answers, while the
 //! same kernel answers for others, is not there any more and may be taken. Groups in mode majority
 //! do not wait for what kernels answer: their leases decide.
@@ -97,7 +102,7 @@ impl SilentKernel {
 }
 
 impl Node {
-    /// Takes in a sign of life of a peer's kernel.
+    /// Takes in a sign of life of a peer's kernel itself.
     pub(super) fn kernel_answered(
         &mut self,
         node: NodeId,
@@ -109,6 +114,16 @@ impl Node {
             peer.kernel.answered = Some((now, group, hardware));
             peer.unanswered.remove(&group);
         }
+    }
+
+    /// The hardware addresses at which the owner of a group is asked by frames to these alone, if it
+    /// is silent.
+    pub(super) fn asked_directly(&self, group: GroupKey) -> Vec<HardwareAddress> {
+        let owner = self.claims.latest(group).and_then(holder);
+        let owner = owner.and_then(|owner| self.peers.get(&owner));
+        let silent = owner.filter(|peer| peer.verdict == Verdict::Suspect);
+        let at = silent.filter(|_| self.enforces(Rule::AskedDirectly));
+        at.map(|peer| peer.hardware.clone()).unwrap_or_default()
     }
 
     /// Whether another peer is heard, which does not hear the suspect either.

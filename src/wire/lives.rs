@@ -20,6 +20,12 @@ const INTERVAL_ASSUMED: Duration = Duration::from_millis(500);
 /// Unproven lives of one peer whose key is kept, so that asking again costs no derivation.
 const CANDIDATES_MAX: usize = 4;
 
+/// A life that was there beside the present one takes its place when it has answered so often since
+/// that was heard last, which takes some two seconds. A machine that stands still, with one of them or
+/// with all, makes the present one silent for two intervals as well, and a copy may be the first to be
+/// heard then.
+const TWIN_ANSWERS: u32 = 20;
+
 /// A clock that gains less than this on ours drifts, in milliseconds.
 const JUMP_LEAST: u64 = 1_000;
 
@@ -35,6 +41,8 @@ pub(super) struct Peer {
     newcomer: Option<(Incarnation, Instant)>,
     /// The life that was last refused because another of this node is there.
     pub(super) duplicate: Option<Incarnation>,
+    /// When that last answered a challenge, and how often since the other was heard last.
+    twin_answered: (Instant, u32),
     /// Keys of unknown lives derived: a forged header costs an attacker nothing.
     derivations: Limiter,
     /// Hellos sent to lives that are not proven: a recording costs an attacker nothing.
@@ -81,6 +89,7 @@ impl Peer {
             candidates: Vec::new(),
             newcomer: None,
             duplicate: None,
+            twin_answered: (Instant::START, 0),
             derivations: Limiter::new(),
             hellos: Limiter::new(),
             answering_hellos: Limiter::new(),
@@ -145,6 +154,21 @@ impl Peer {
         self.session.as_ref().is_none_or(|session| session.is_silent(now))
     }
 
+    /// Whether a life that has answered a challenge may be a copy of the node: it was there beside
+    /// the present one, and has not outlasted that yet.
+    fn may_be_copy(&mut self, now: Instant, life: Incarnation) -> bool {
+        let Some(incumbent) = self.session.as_ref().filter(|session| !session.left) else {
+            return false;
+        };
+        if self.duplicate != Some(life) {
+            return false;
+        }
+        let (at, times) = self.twin_answered;
+        let times = if incumbent.last_heard > at { 1 } else { times.saturating_add(1) };
+        self.twin_answered = (now, times);
+        times < TWIN_ANSWERS
+    }
+
     /// Takes a life that has answered a challenge for the present one, unless another life was
     /// heard so lately that it may still be there.
     pub(super) fn admit(
@@ -153,8 +177,9 @@ impl Peer {
         header: &Header,
         ciphers: Vec<(u8, ChaCha20Poly1305)>,
     ) -> Result<(), RefusedDatagram> {
+        let copy = self.may_be_copy(now, header.incarnation);
         if let Some(incumbent) = &self.session
-            && !incumbent.is_silent(now)
+            && (copy || !incumbent.is_silent(now))
         {
             let since = match self.newcomer {
                 Some((incarnation, since)) if incarnation == header.incarnation => since,

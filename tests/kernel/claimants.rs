@@ -14,7 +14,7 @@ const NEIGHBOUR: HardwareAddress = HardwareAddress([2, 0, 0, 0, 0, 9]);
 const SILENCE: Duration = Duration::from_millis(200);
 
 fn claimed(first: &str, hardware: HardwareAddress) -> KernelEvent {
-    KernelEvent::Claimed { group: key(first), hardware }
+    KernelEvent::Claimed { group: key(first), hardware, direct: false }
 }
 
 fn start(addresses: &[&str]) -> Fixture {
@@ -41,7 +41,7 @@ fn ask_as_owner(neighbour: &Neighbour) {
 fn answered_quickly(fixture: &Fixture, address: &str) {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        fixture.kernel.probe(key(address));
+        fixture.kernel.probe(key(address), Vec::new());
         match fixture.next_within(Duration::from_millis(100)) {
             Some(event) => return assert_eq!(event, claimed(address, NEIGHBOUR)),
             None => continue,
@@ -55,7 +55,7 @@ fn who_has_the_address_answers_a_probe_and_nobody_else_does() {
     isolated("claimants::who_has_the_address_answers_a_probe_and_nobody_else_does", |neighbour| {
         for (bare, whole) in [("10.77.0.100", "10.77.0.100/32"), ("fd77::100", "fd77::100/128")] {
             let fixture = start(&[whole]);
-            fixture.kernel.probe(key(bare));
+            fixture.kernel.probe(key(bare), Vec::new());
             assert_eq!(fixture.next_within(SILENCE), None, "nobody has {bare}");
 
             let nodad = if bare.contains(':') { " nodad" } else { "" };
@@ -68,12 +68,59 @@ fn who_has_the_address_answers_a_probe_and_nobody_else_does() {
     });
 }
 
+/// What is told of a host that has the address and is asked at this hardware address, until it is
+/// told that the host itself answers, or for a while.
+fn answered_directly(fixture: &Fixture, address: &str, at: HardwareAddress) -> Option<()> {
+    for _ in 0..10 {
+        fixture.kernel.probe(key(address), vec![at]);
+        while let Some(event) = fixture.next_within(SILENCE) {
+            let KernelEvent::Claimed { group, hardware, direct } = event else {
+                panic!("{event:?} is no claim");
+            };
+            assert_eq!((group, hardware), (key(address), NEIGHBOUR));
+            if direct {
+                return Some(());
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn an_answer_to_a_question_to_one_host_is_told_from_others() {
+    isolated("claimants::an_answer_to_a_question_to_one_host_is_told_from_others", |neighbour| {
+        let nobody = HardwareAddress([2, 0, 0, 0, 0, 0x77]);
+        for (bare, whole) in [("10.77.0.100", "10.77.0.100/32"), ("fd77::100", "fd77::100/128")] {
+            let fixture = start(&[whole]);
+            let nodad = if bare.contains(':') { " nodad" } else { "" };
+            neighbour.ip(&format!("addr add {whole} dev eth0{nodad}"));
+            assert_eq!(answered_directly(&fixture, bare, NEIGHBOUR), Some(()), "{bare}");
+            assert_eq!(answered_directly(&fixture, bare, nobody), None, "{bare}");
+            neighbour.ip(&format!("addr del {whole} dev eth0"));
+            fixture.stop();
+        }
+    });
+}
+
+/// Without an address in the network this host cannot ask one host alone as a neighbour does. Then
+/// what it hears counts as much.
+#[test]
+fn who_cannot_ask_one_host_alone_goes_by_all_answers() {
+    isolated("claimants::who_cannot_ask_one_host_alone_goes_by_all_answers", |neighbour| {
+        ip("addr del 10.77.0.1/24 dev eth0");
+        let fixture = start(&["10.77.0.100/32"]);
+        neighbour.ip("addr add 10.77.0.100/32 dev eth0");
+        assert_eq!(answered_directly(&fixture, "10.77.0.100", NEIGHBOUR), Some(()));
+        fixture.stop();
+    });
+}
+
 #[test]
 fn an_address_that_is_held_here_can_be_asked_for() {
     isolated("claimants::an_address_that_is_held_here_can_be_asked_for", |neighbour| {
         let fixture = start(&["10.77.0.100/32"]);
         neighbour.ip("addr add 10.77.0.100/32 dev eth0");
-        fixture.kernel.probe(key("10.77.0.100"));
+        fixture.kernel.probe(key("10.77.0.100"), Vec::new());
         fixture.kernel.acquire(key("10.77.0.100"), Ticket(1));
         let mut seen = vec![fixture.next(), fixture.next()];
         seen.sort_by_key(|event| matches!(event, KernelEvent::Claimed { .. }));

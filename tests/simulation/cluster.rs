@@ -8,7 +8,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr};
 
-use buoy::protocol::{GroupKey, Incarnation, KernelEvent, Message, NodeId, Ticket, VoterRecord};
+use buoy::protocol::{
+    GroupKey, HardwareAddress, Incarnation, KernelEvent, Message, NodeId, Ticket, VoterRecord,
+};
 
 use crate::clients::Client;
 use crate::clock::Clock;
@@ -21,6 +23,7 @@ use crate::plan::Plan;
 use crate::recorded;
 use crate::safety::Safety;
 use crate::strangers::Strangers;
+use crate::suppression::Switch;
 use crate::trace::{Trace, Violation};
 
 /// Something that will happen. `life` names the daemon that it belongs to.
@@ -55,7 +58,7 @@ pub(crate) enum Happening {
     /// The guardian of a dead daemon acts.
     Farewell { host: usize, life: u64, farewell: Message },
     /// A question who has a group is on the network.
-    Question { host: usize, life: u64, group: usize },
+    Question { host: usize, life: u64, group: usize, at: Vec<HardwareAddress> },
     /// The test of reach ends.
     ReachTested { host: usize, life: u64 },
     /// A test of the data link ends.
@@ -109,6 +112,8 @@ pub(crate) struct Cluster {
     pub(crate) faults: Faults,
     /// Hosts outside the cluster that have addresses of it.
     pub(crate) strangers: Strangers,
+    /// What carries questions.
+    pub(crate) switch: Switch,
     /// What the observer remembers.
     pub(crate) safety: Safety,
     /// What happened.
@@ -151,6 +156,7 @@ impl Cluster {
             safety: Safety::new(nodes, universe, options.slowest().heartbeat),
             faults: Faults::default(),
             strangers: Strangers::default(),
+            switch: Switch::default(),
             trace: Trace::new(options.traced),
             plans: vec![plan],
             violation: None,
@@ -257,9 +263,10 @@ impl Cluster {
             Happening::TestLink { host, life } => self.end_link_test(host, life),
             Happening::Stored { host, life, record } => self.stored_voters(host, life, record),
             Happening::CloseDoor { host } => self.close_door(host),
-            Happening::Question { host, life, group } => {
-                if self.lets_run(host, life, || Happening::Question { host, life, group }) {
-                    self.answer_question(host, group);
+            Happening::Question { host, life, group, at } => {
+                let again = || Happening::Question { host, life, group, at: at.clone() };
+                if self.lets_run(host, life, again) {
+                    self.answer_question(host, group, &at);
                 }
             }
             Happening::Look { host, life } => {

@@ -62,12 +62,15 @@ pub(crate) enum Kind {
     DataDeaf,
     /// The host can send nothing on the data network; heartbeats have a second path.
     DataMute,
+    /// The switch answers ARP for hosts, dead ones included, or drops questions (c38).
+    Suppression,
     /// The file of a host says other times: its daemon reloads or starts again (A1).
     Profile,
 }
 
 impl Kind {
-    /// All but strangers, checks, profiles and what needs a second path, drawn apart.
+    /// All but strangers, checks, profiles, switches that answer, and what needs a second path, drawn
+    /// apart.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Crash,
         Self::DaemonKill,
@@ -122,6 +125,8 @@ pub(crate) enum Ending {
     InterfaceBack(usize),
     /// The stranger is gone.
     StrangerGone(usize),
+    /// The switch carries questions again.
+    QuestionsPass,
     /// The checks of a pool pass on a host.
     ChecksPass(usize, buoy::protocol::PoolId),
 }
@@ -207,6 +212,7 @@ impl Cluster {
             Kind::Profile => self.change_profile(host),
             Kind::Checks => self.fail_checks_at_random(host, length),
             Kind::Stranger => self.let_stranger_come(length),
+            Kind::Suppression => self.let_switch_suppress(length),
         }
     }
 
@@ -269,6 +275,7 @@ impl Cluster {
             }
             Ending::ChecksPass(host, pool) => self.check(host, pool, Fitness::Fit),
             Ending::StrangerGone(group) => self.stranger_goes(group),
+            Ending::QuestionsPass => self.end_suppression(),
             Ending::InterfaceBack(host) => {
                 self.hosts[host].kernel.interface = true;
                 self.link_changed(host);

@@ -107,7 +107,7 @@ impl Trace {
             Action::LetFinish { group } => (14, group).hash(hash),
             Action::Tickle { group } => (15, group).hash(hash),
             Action::TestReach => 16.hash(hash),
-            Action::Probe { group } => (17, group).hash(hash),
+            Action::Probe { group, at } => (17, group, at).hash(hash),
             Action::Answer { ticket, outcome } => (18, ticket, outcome).hash(hash),
             Action::Report(report) => (19, report).hash(hash),
             Action::Named { node, name } => (20, node, name).hash(hash),

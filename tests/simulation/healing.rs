@@ -12,6 +12,7 @@ impl Cluster {
         self.network.heal();
         self.network.weather = crate::network::Weather::fair();
         self.strangers.groups.clear();
+        self.switch.heal();
         let mut last = self.plans[self.plans.len() - 1].clone();
         if !last.absent.is_empty() {
             last.absent.clear();

@@ -23,6 +23,7 @@
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
 //! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
+//! | `suppression`, `suppression_stories` | a switch that answers for hosts, or drops questions |
 //! | `fingerprint`, `recorded` | the hash of a run; that runs are as recorded |
 //! | `sessions` | what the wire keeps from the core |
 //! | `mutations` | that all of this notices a broken rule |
@@ -85,5 +86,7 @@ mod story;
 mod stranger_stories;
 mod strangers;
 mod strict_restart_stories;
+mod suppression;
+mod suppression_stories;
 mod trace;
 mod voter_stories;

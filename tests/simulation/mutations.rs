@@ -30,6 +30,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::AnnounceRepaired, "address_removed"),
     (Rule::AnnounceRepeats, "split_and_heal"),
     (Rule::AnswersUnderLease, "frozen_of_two"),
+    (Rule::AskedDirectly, "dead_owner_answered_for"),
     (Rule::BootSilence, "voter_forgets"),
     (Rule::BreakBeforeMake, "drain_with_slow_kernels"),
     (Rule::ChecksMove, "checks_fail_at_owner"),

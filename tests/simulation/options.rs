@@ -211,6 +211,7 @@ impl Options {
         if options.paths > 1 && seed.is_multiple_of(2) {
             options.faults.extend([Kind::DataDeaf, Kind::DataMute]);
         }
+        options.faults.extend((seed % 5 == 2).then_some(Kind::Suppression));
         // Planned moves are held for a while in some runs.
         options.gate = draw.chance(100_000).then_some(Duration::from_millis(500));
         options

@@ -290,9 +290,9 @@ impl Cluster {
                 let life = self.hosts[host].life;
                 self.schedule(at, Happening::Broadcast { host, life, group });
             }
-            Action::Probe { group } => {
+            Action::Probe { group, at } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
-                self.probe(host, group);
+                self.probe(host, group, at);
             }
             Action::Verify { group, epoch, .. } => {
                 let Some(group) = self.group_index.get(&group).copied() else { return };
@@ -436,7 +436,7 @@ impl Cluster {
             KernelEvent::Absent { group, .. } | KernelEvent::Failed { group, .. } => {
                 confirmed[self.group_index[group]] = false;
             }
-            KernelEvent::Claimed { group, hardware } => {
+            KernelEvent::Claimed { group, hardware, .. } => {
                 self.note_claim(host, self.group_index[group], *hardware);
             }
             KernelEvent::Repaired { .. }

@@ -9,7 +9,7 @@ use crate::{
     check_stories, hold_stories, host_stories, layout_stories, load_stories, majority_stories,
     membership_stories, neighbour_stories, network_stories, operator_stories, path_stories,
     plan_stories, promise_stories, restart_stories, stranger_stories, strict_restart_stories,
-    voter_stories,
+    suppression_stories, voter_stories,
 };
 
 macro_rules! stories {
@@ -101,6 +101,9 @@ stories! {
         freed_without_heartbeats begins_to_hear stranger_before_the_start stranger_at_a_takeover
         stranger_who_comes_later stranger_displaced_by_force stranger_who_comes_again
         stranger_when_a_link_goes
+    }
+    suppression_stories {
+        dead_owner_answered_for living_owner_not_asked_by_broadcast frozen_owner_answered_for
     }
 }
 

@@ -59,47 +59,40 @@ impl Cluster {
     }
 
     /// The daemon asks who answers for a group.
-    pub(crate) fn probe(&mut self, host: usize, group: usize) {
+    pub(crate) fn probe(&mut self, host: usize, group: usize, at: Vec<HardwareAddress>) {
         note!(self, "n{host} asks who has g{group}");
-        let at = self.now + self.draw.between(20 * MICROSECOND, 200 * MICROSECOND);
+        let arrives = self.now + self.draw.between(20 * MICROSECOND, 200 * MICROSECOND);
         let life = self.hosts[host].life;
-        self.schedule(at, Happening::Question { host, life, group });
+        self.schedule(arrives, Happening::Question { host, life, group, at });
     }
 
     /// The question is on the network: whoever hears it and has the group answers.
-    pub(crate) fn answer_question(&mut self, host: usize, group: usize) {
-        let open = self.open[group].iter().copied();
-        let heard: Vec<usize> = open
-            .filter(|other| {
-                *other != host
-                    && self.network.passes_frame(host, *other)
-                    && self.network.passes_frame(*other, host)
-            })
-            .collect();
-        for other in heard {
-            self.claim_to(host, group, hardware(other));
+    pub(crate) fn answer_question(&mut self, host: usize, group: usize, at: &[HardwareAddress]) {
+        for (other, direct) in self.question_reaches(host, group, at) {
+            self.claim_to(host, group, (hardware(other), direct));
         }
         if self.strangers.groups.contains(&group) && self.network.meets_stranger(host) {
-            self.claim_to(host, group, STRANGER);
+            self.claim_to(host, group, (STRANGER, false));
         }
     }
 
     /// A frame that claims a group reaches a host, if it is not lost.
-    fn claim_to(&mut self, host: usize, group: usize, hardware: HardwareAddress) {
+    fn claim_to(&mut self, host: usize, group: usize, (hardware, direct): (HardwareAddress, bool)) {
         if !self.draw.chance(self.network.weather.loss) {
             let bearer = self.hosts[host].kernel.bearer(group).unwrap_or(group);
             let group = self.groups[bearer];
-            self.tell_soon(host, KernelEvent::Claimed { group, hardware });
+            self.tell_soon(host, KernelEvent::Claimed { group, hardware, direct });
         }
     }
 
     /// A host has announced a group: others who hold it hear that.
     pub(crate) fn overhear(&mut self, from: usize, group: usize) {
         self.strangers.announced += 1;
+        self.switch.learn(group, from);
         for host in 0..self.hosts.len() {
             let holds = self.hosts[host].kernel.present[group];
             if host != from && holds && self.network.passes_frame(from, host) {
-                self.claim_to(host, group, hardware(from));
+                self.claim_to(host, group, (hardware(from), false));
             }
         }
     }
@@ -119,7 +112,7 @@ impl Cluster {
         self.refresh_clients();
         for host in 0..self.hosts.len() {
             if self.hosts[host].kernel.present[group] && self.network.meets_stranger(host) {
-                self.claim_to(host, group, STRANGER);
+                self.claim_to(host, group, (STRANGER, false));
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::super::probe::Tested;
 use super::super::scoped::Scoped;
 use super::Shell;
-use crate::protocol::{GroupKey, Instant, KernelEvent};
+use crate::protocol::{GroupKey, HardwareAddress, Instant, KernelEvent};
 
 impl Shell {
     /// New connections get no answer from now on, and those that are here may end.
@@ -25,17 +25,19 @@ impl Shell {
         }
     }
 
-    pub(super) fn probe(&mut self, group: GroupKey, now: Instant) {
+    pub(super) fn probe(&mut self, group: GroupKey, at: &[HardwareAddress], now: Instant) {
         self.counters.probes.add(1);
-        self.claimants.asked(group, now);
         let addresses = self.reconciler.askable(group);
-        self.announcer.probe(&addresses, self.reconciler.host(), &self.counters);
+        let host = self.reconciler.host();
+        let directed = self.announcer.probe(&addresses, at, host, &self.counters);
+        self.claimants.asked(group, directed || at.is_empty(), now);
     }
 
     pub(super) fn hear_claimants(&mut self) {
         let now = self.now();
-        for (group, hardware) in self.claimants.hear(&self.reconciler, &self.counters, now) {
-            (self.events)(KernelEvent::Claimed { group, hardware });
+        let heard = self.claimants.hear(&self.reconciler, &self.counters, now);
+        for ((group, hardware), direct) in heard {
+            (self.events)(KernelEvent::Claimed { group, hardware, direct });
         }
     }
 

@@ -349,6 +349,25 @@ impl Host {
         .next()
     }
 
+    /// Whether the host has this address for good: it is usable, and none that moves.
+    pub(in crate::kernel) fn has_own(&self, address: IpAddr) -> bool {
+        self.places(address).any(|it| !it.ours && it.readiness == Readiness::Ready)
+    }
+
+    /// An address of this host on the link that never moves, of the network of another address.
+    pub(in crate::kernel) fn own_beside(&self, link: u32, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        let own = self.own.iter().filter(|it| {
+            it.place.link == link
+                && it.readiness == Readiness::Ready
+                && self.share_network(it.place.address, address.into())
+        });
+        own.filter_map(|it| match it.place.address {
+            IpAddr::V4(own) => Some(own),
+            IpAddr::V6(_) => None,
+        })
+        .next()
+    }
+
     /// All addresses.
     pub(in crate::kernel) fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.addresses.values()

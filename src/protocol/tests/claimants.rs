@@ -135,6 +135,43 @@ fn the_groups_of_a_frozen_owner_are_taken_when_its_lease_has_ended() {
     assert_eq!(told(&cluster, answers), 0, "its daemon did not run");
 }
 
+/// A switch answers for hosts that are gone, and lets no host hear a question to everybody.
+fn suppressing(nodes: u32) -> Cluster {
+    let mut cluster = settled(None, nodes, 9);
+    cluster.suppresses = true;
+    let owners = cluster.open.iter().map(|(group, owners)| (*group, hardware(owners[0])));
+    cluster.answered_for = owners.collect();
+    cluster
+}
+
+#[test]
+fn who_is_dead_is_relieved_although_a_switch_answers_for_it() {
+    for nodes in [2, 3, 5] {
+        let mut cluster = suppressing(nodes);
+        cluster.kill(NodeId(1));
+        cluster.run(Duration::from_millis(310));
+        assert_eq!(cluster.covered(), 9, "{}", cluster.told());
+        cluster.run(Duration::from_secs(10));
+        assert_eq!(cluster.covered(), 9, "{}", cluster.told());
+        let heard = |report: &Report| matches!(report, Report::KernelAnswers { .. });
+        assert_eq!(told(&cluster, heard), 0);
+    }
+}
+
+#[test]
+fn who_lives_behind_such_a_switch_is_asked_alone_and_keeps_its_groups() {
+    for remembers in [true, false] {
+        let mut cluster = suppressing(2);
+        if !remembers {
+            cluster.answered_for.clear();
+        }
+        let before = cluster.open.clone();
+        cut_both_ways(&mut cluster);
+        cluster.run(Duration::from_secs(60));
+        assert_eq!(cluster.open, before, "{}", cluster.told());
+    }
+}
+
 /// Of a pair without heartbeats one has had to free a group: its kernel answers for the others.
 #[test]
 fn a_group_that_an_answering_kernel_does_not_have_is_taken() {
@@ -242,7 +279,7 @@ fn an_owner_defends_itself_once_in_ten_seconds_and_keeps_what_it_has() {
     cluster.run(Duration::from_secs(10));
     cluster.announced.clear();
     let group = cluster.groups_of(1)[0];
-    let claim = KernelEvent::Claimed { group, hardware: STRANGER };
+    let claim = KernelEvent::Claimed { group, hardware: STRANGER, direct: false };
     for _ in 0..250 {
         cluster.step(NodeId(1), Event::Kernel(claim.clone()));
         cluster.run(Duration::from_millis(100));
@@ -263,7 +300,7 @@ fn a_claim_soon_after_a_defence_is_answered_later() {
     cluster.run(Duration::from_secs(10));
     cluster.announced.clear();
     let group = cluster.groups_of(1)[0];
-    let claim = KernelEvent::Claimed { group, hardware: STRANGER };
+    let claim = KernelEvent::Claimed { group, hardware: STRANGER, direct: false };
     for _ in 0..2 {
         cluster.step(NodeId(1), Event::Kernel(claim.clone()));
         cluster.run(Duration::from_secs(1));
@@ -282,7 +319,7 @@ fn a_peers_claim_is_told_and_not_answered() {
     cluster.run(Duration::from_secs(10));
     cluster.announced.clear();
     let group = cluster.groups_of(1)[0];
-    let claim = KernelEvent::Claimed { group, hardware: hardware(NodeId(2)) };
+    let claim = KernelEvent::Claimed { group, hardware: hardware(NodeId(2)), direct: false };
     for _ in 0..3 {
         cluster.step(NodeId(1), Event::Kernel(claim.clone()));
         cluster.run(Duration::from_millis(100));

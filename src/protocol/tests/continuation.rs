@@ -145,7 +145,7 @@ fn a_stranger_who_was_first_is_given_way_by_the_next_process_too() {
 
 fn claimed(group: GroupKey) -> Event {
     let hardware = HardwareAddress([2, 0xee, 0, 0, 0, 0]);
-    Event::Kernel(KernelEvent::Claimed { group, hardware })
+    Event::Kernel(KernelEvent::Claimed { group, hardware, direct: false })
 }
 
 /// Seed 1872: the next process would know nothing of the stranger.

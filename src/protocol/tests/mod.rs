@@ -82,6 +82,10 @@ struct Cluster {
     kernels_answer: bool,
     /// Who outside the cluster answers for a group.
     strangers: BTreeMap<GroupKey, HardwareAddress>,
+    /// The switch lets no host hear a question to everybody.
+    suppresses: bool,
+    /// It answers such a question so.
+    answered_for: BTreeMap<GroupKey, HardwareAddress>,
     /// Groups that kernels keep for their connections only.
     kept: BTreeSet<(NodeId, GroupKey)>,
     /// Where kernels were told to forward, in this order.
@@ -180,6 +184,8 @@ impl Cluster {
             last_beat: BTreeMap::new(),
             kernels_answer: false,
             strangers: BTreeMap::new(),
+            suppresses: false,
+            answered_for: BTreeMap::new(),
             kept: BTreeSet::new(),
             forwarded: Vec::new(),
             asked: Vec::new(),
@@ -197,13 +203,17 @@ impl Cluster {
     }
 
     /// Everybody answers who has the group.
-    fn answer(&mut self, asking: NodeId, group: GroupKey) {
+    fn answer(&mut self, asking: NodeId, group: GroupKey, at: &[HardwareAddress]) {
         self.asked.push((self.now, asking, group));
         let owners = self.open.get(&group).filter(|_| self.kernels_answer).into_iter().flatten();
         let others = owners.filter(|owner| **owner != asking).map(|owner| hardware(*owner));
-        let answers: Vec<_> = others.chain(self.strangers.get(&group).copied()).collect();
-        for hardware in answers {
-            let event = KernelEvent::Claimed { group, hardware };
+        let others = others.map(|hardware| (hardware, at.contains(&hardware)));
+        let others = others.filter(|(_, direct)| *direct || !self.suppresses);
+        let strangers = self.strangers.get(&group).map(|hardware| (*hardware, false));
+        let answered = self.answered_for.get(&group).map(|hardware| (*hardware, false));
+        let answers: Vec<_> = others.chain(strangers).chain(answered).collect();
+        for (hardware, direct) in answers {
+            let event = KernelEvent::Claimed { group, hardware, direct };
             self.post(self.now + Duration::from_millis(1), asking, Event::Kernel(event));
         }
     }
@@ -262,7 +272,7 @@ impl Cluster {
                 }
                 Action::Forward { group, to } => self.forwarded.push((node, group, to)),
                 Action::TestReach => self.test_reach(node),
-                Action::Probe { group } => self.answer(node, group),
+                Action::Probe { group, at } => self.answer(node, group, &at),
                 Action::Answer { outcome, .. } => self.answers.push(outcome),
                 Action::Report(report) => self.reports.push((node, report)),
                 Action::Stopped => self.stopped.push(node),

@@ -157,7 +157,7 @@ fn the_router_that_the_last_member_has_given_the_group_to_is_not_answered() {
     cluster.step(NodeId(1), Event::Stop);
     cluster.run(Duration::from_millis(600));
     cluster.announced.clear();
-    let claimed = KernelEvent::Claimed { group: key(), hardware: THEIRS };
+    let claimed = KernelEvent::Claimed { group: key(), hardware: THEIRS, direct: false };
     cluster.step(NodeId(1), Event::Kernel(claimed));
     cluster.run(Duration::from_millis(100));
     assert_eq!(cluster.announced, []);

@@ -137,10 +137,13 @@ pub enum Action {
     /// Find out whether any host outside the cluster answers; ends in `KernelEvent::Reach`.
     TestReach,
     /// Send one ARP or neighbour probe for each address of the group, whether it is held here or
-    /// not. Every answer, however late, is a `KernelEvent::Claimed`.
+    /// not, and the same question to each of these hardware addresses alone. Every answer, however
+    /// late, is a `KernelEvent::Claimed`.
     Probe {
         /// Group to probe for.
         group: GroupKey,
+        /// Hardware addresses of its silent owner; [`HARDWARE_MAX`](super::HARDWARE_MAX) at most.
+        at: Vec<HardwareAddress>,
     },
     /// These paths are in doubt from now on, and no others: test the links that they are on with
     /// hosts outside the cluster. While those that used to answer do not, or, of a path with

@@ -197,6 +197,10 @@ pub enum KernelEvent {
         group: GroupKey,
         /// Hardware address in the claim; never one of this host.
         hardware: HardwareAddress,
+        /// Whether it answers a question that was sent to a hardware address alone, so that the
+        /// host itself answers, and no switch for it. True as well of every answer to a question
+        /// that this host could send to nobody alone, although it was told to.
+        direct: bool,
     },
     /// Hardware addresses of the interfaces of the groups, when they have changed. Unused places
     /// are at the end.

@@ -190,6 +190,8 @@ rules! {
     SilentKernel,
     /// That holds however many other peers do not hear it either.
     KernelOutweighsPeers,
+    /// A silent kernel is asked at its hardware addresses, and what it answers there counts alone.
+    AskedDirectly,
     /// What a kernel answers while its lease may run counts little longer than that lease.
     AnswersUnderLease,
     /// A group for which a kernel does not answer, while it does for others, is not there.

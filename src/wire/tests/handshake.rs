@@ -267,8 +267,35 @@ fn a_clone_is_refused_while_the_first_is_heard() {
     }
     assert_eq!(duplicates, 98);
     assert_eq!(b.present(A), Some(Incarnation(10)));
-    // The first dies: now the clone is nothing but a restart.
-    assert_eq!(exchange(10_300, &mut clone, &mut b), [Opened::Consumed]);
+    // The first dies: now the clone is nothing but a restart, which shows after a while.
+    for turn in 1..19 {
+        let answer = exchange(9_950 + turn * 100, &mut clone, &mut b);
+        assert_eq!(answer, [Opened::Refused(RefusedDatagram::DuplicateNode)], "turn {turn}");
+    }
+    assert_eq!(exchange(11_850, &mut clone, &mut b), [Opened::Consumed]);
+    assert_eq!(b.present(A), Some(Incarnation(11)));
+}
+
+/// The machine stands still with all of them for half a second, again and again, and the clone is
+/// the first to be heard each time (c33 in docs/faults.md).
+#[test]
+fn a_clone_that_is_heard_first_after_a_stall_is_refused() {
+    for late in [50, 150] {
+        let (mut first, mut b) = (a(10), b(20));
+        acquainted(&mut first, &mut b);
+        let mut clone = a(11);
+        for turn in 1..100 {
+            let milli = turn * 600;
+            assert!(is_message(&exchange(milli, &mut first, &mut b)[0]), "turn {turn}");
+            let refused = exchange(milli + 50, &mut clone, &mut b);
+            assert!(matches!(refused[..], [Opened::Refused(_)]), "turn {turn}: {refused:?}");
+            if turn > 1 {
+                let refused = exchange(milli + 600 - late, &mut clone, &mut b);
+                assert!(matches!(refused[..], [Opened::Refused(_)]), "turn {turn}: {refused:?}");
+            }
+        }
+        assert_eq!(b.present(A), Some(Incarnation(10)));
+    }
 }
 
 /// 20,000 forged datagrams, half with the life that is present and half with unknown ones,
