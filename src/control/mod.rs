@@ -53,7 +53,7 @@ mod wait;
 #[cfg(test)]
 mod fake_daemon;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod loopback_test;
 #[cfg(test)]

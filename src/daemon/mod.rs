@@ -23,6 +23,7 @@ mod clock;
 mod deadlines;
 mod ending;
 mod error;
+mod event_file;
 mod event_loop;
 mod figures;
 mod foresight;
@@ -84,6 +85,7 @@ use crate::wire::{Local, Sessions};
 use attendant::Attendant;
 use ending::{Held, Left, end};
 pub use error::Error;
+use event_file::EventFile;
 use event_loop::{EventLoop, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
 pub use guard::run as guard;
@@ -209,7 +211,11 @@ async fn serve(
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
     let vital = Arc::new(Vital::default());
     let names = NamesInForce::new(setup::names(&config, me));
-    let recorder = Arc::new(Recorder::new(names.clone()));
+    let events =
+        EventFile::within(&state_directory(options.state_dir.as_deref(), &options.runtime_dir));
+    let (recorder, events) = events
+        .begin(&names, Arc::clone(&vital.events_not_written))
+        .map_err(system("events thread"))?;
     let tell = |why: &Unusable| in_place::tell(why, &recorder, &names.current());
     let mut host = setup::host(&config);
     let presence = take_presence(host.mark()).await;
@@ -267,7 +273,10 @@ async fn serve(
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
     let patience = (stop.began() + HOOKS_END_WITHIN).saturating_duration_since(Deadline::now());
-    end(Held { kernel, kept }, attendant.zip(Some(patience)), (outcome, promise_file)).await
+    let ended = end(Held { kernel, kept }, attendant.zip(Some(patience)), (outcome, promise_file));
+    let ended = ended.await;
+    events.end();
+    ended
 }
 
 /// Binds the paths, and those of the process before that others may still use.

@@ -355,6 +355,7 @@ const COUNTERS: &[Metric] = &[
         "Whether the protocol has real-time priority",
     ),
     counted("reports_dropped", "buoy_reports_dropped", "Events that were dropped unprocessed"),
+    counted("events_not_written", "buoy_events_not_written", "Events that could not be saved"),
     counted("announcements", "buoy_announcements", "Addresses announced"),
     counted("announcement_errors", "buoy_announcement_errors", "Frames that could not be sent"),
     counted("neighbour_lists", "buoy_neighbour_lists", "Neighbour lists received from peers"),
