@@ -85,6 +85,12 @@ pub struct Page {
     pub complete: bool,
 }
 
+/// Returns the kind of the event that a report is, as in [`Event::kind`].
+#[must_use]
+pub fn kind(report: &Report) -> &'static str {
+    translation::kind(report)
+}
+
 impl Recorder {
     /// Starts empty.
     #[must_use]

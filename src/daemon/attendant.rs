@@ -100,11 +100,19 @@ impl Parts {
     /// Writes something to the log and the flight recorder.
     fn note(&self, notice: Notice) {
         match notice.kind {
-            "balancer_back" | "balancer_told" => tracing::info!("{}", notice.sentence),
+            "balancer_back" | "balancer_told" => {
+                tracing::info!(event = notice.kind, "{}", notice.sentence);
+            }
             _ => {
                 let names = self.names.current();
                 let node = names.node(names.me());
-                tracing::warn!(node, because = notice.cause, "{}", notice.sentence);
+                tracing::warn!(
+                    event = notice.kind,
+                    node,
+                    because = notice.cause,
+                    "{}",
+                    notice.sentence
+                );
             }
         }
         self.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
