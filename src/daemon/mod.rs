@@ -222,6 +222,7 @@ async fn serve(
     let left = in_place::take(&directory, &config, me, (host.mark(), tell));
     let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital), left, tell)?;
     let without = setup::groups_without(&config, me, estate.as_ref());
+    let had = setup::groups_had(estate.as_ref());
     host.gate = kernel.gate().is_some();
     let promise_file = promises.file.clone();
     let start = Start { estate, draining: directory.draining(), voters: voters.clone(), promises };
@@ -241,6 +242,7 @@ async fn serve(
             names: names.clone(),
             draining: directory.draining(),
             without,
+            had,
         };
         attendant = Some(Attendant::spawn(&config, parts).map_err(system("checks and hooks"))?);
     }
