@@ -4,20 +4,23 @@
 //!  run  -> daemon           status events explain plan drain undrain move hold release ready reload
 //!                             -> control::client
 //!  serve -> serve           top, status --watch -> top         upgrade -> upgrade
-//!  lab  -> lab              check keygen import -> here, with config, keepalived
+//!  lab  -> lab              check keygen import report -> here, with config, keepalived
 //! ```
 //!
 //! Results go to standard output, what went wrong to standard error, and every command ends in one
 //! [`Exit`]. A reader that closes the pipe early (`buoy events | head`) ends the command quietly.
 
+mod all_nodes;
 mod arguments;
 mod check;
 mod import;
 mod inquiry;
 mod keygen;
 mod lab;
+mod outside;
 mod panics;
 mod plan;
+mod report;
 mod restart;
 mod upgrade;
 
@@ -45,7 +48,10 @@ pub fn main() -> ExitCode {
     panics::end_the_process();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(refusal) => return refused_usage(&refusal).into(),
+        Err(refusal) => {
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            return refused_usage(&refusal, json).into();
+        }
     };
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut streams = Streams { out: &mut out, err: &mut err };
@@ -86,8 +92,16 @@ impl Failure<'_> {
 }
 
 /// Help and version are asked for; everything else is wrong usage.
-fn refused_usage(refusal: &clap::Error) -> Exit {
+fn refused_usage(refusal: &clap::Error, json: bool) -> Exit {
     let printed = refusal.print();
+    if json && refusal.use_stderr() {
+        let text = refusal.to_string();
+        let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let (mut out, mut err) = (io::stdout(), io::stderr());
+        let failure = Failure { code: "usage", details: &[] };
+        // The exit code says the same to whoever has closed the pipe.
+        let _ = failure.write(Exit::Usage, reason, &mut Streams { out: &mut out, err: &mut err });
+    }
     let asked = matches!(refusal.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     match (asked, printed) {
         (true, Ok(())) => Exit::Done,
@@ -104,12 +118,12 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
     let socket = socket.unwrap_or_else(|| PathBuf::from(arguments::SOCKET));
     let ask = |question, streams: &mut Streams<'_>| inquiry::run(&question, &socket, json, streams);
     match command {
-        Command::Check { file, restart } => {
+        Command::Check { file, restart, without_key } => {
             let path = file.unwrap_or_else(config_or_default);
             if restart {
                 restart::run(&path, &socket, json, streams)
             } else {
-                check::run(&path, json, streams)
+                check::run(&path, without_key, json, streams)
             }
         }
         Command::Completions { shell } => completions(shell, streams),
@@ -119,7 +133,11 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         Command::Keygen { path } => keygen::run(&path, json, streams),
         Command::Status(wanted) => show_status(wanted, &socket, json, streams),
         Command::Top => run_top(&socket, streams),
-        Command::Events(Events { since, group, follow }) => {
+        Command::Events(Events { since, group, all_nodes: true, via, .. }) => {
+            let via = via.unwrap_or_else(|| all_nodes::VIA.to_owned());
+            all_nodes::run(&all_nodes::Wanted { since, group, via }, &socket, json, streams)
+        }
+        Command::Events(Events { since, group, follow, .. }) => {
             ask(Question::Events { since, group, follow }, streams)
         }
         Command::Explain { group } => ask(Question::Explain { group }, streams),
@@ -141,6 +159,13 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             Err(exit) => Ok(exit),
         },
         Command::Reload => ask(Question::Reload, streams),
+        Command::Report { output } => {
+            report::run(&report::Wanted { config: config_or_default(), socket, output }, streams)
+        }
+        Command::Guard if io::stdin().is_terminal() => {
+            writeln!(streams.err, "buoy: the daemon starts its guardian itself: 'buoy run'")?;
+            Ok(Exit::Usage)
+        }
         Command::Guard => {
             daemon::guard();
             Ok(Exit::Done)
@@ -155,7 +180,8 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             run_page(wanted, socket, json, streams)
         }
         Command::Lab { file, bench, majority, soak } => {
-            lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)
+            let options = Options { config: file.or(config), bench, majority, soak };
+            lab::run(&options, json, streams)
         }
     }
 }
@@ -170,6 +196,9 @@ fn plan_of(
     if without.is_empty() && config.is_none() {
         let words = "name what to plan: --without NODE,... or --config FILE";
         writeln!(streams.err, "error: {words}\n\nFor more, try 'buoy plan --help'.")?;
+        if json {
+            Failure { code: "usage", details: &[] }.write(Exit::Usage, words, streams)?;
+        }
         return Ok(Err(Exit::Usage));
     }
     match config.map(plan::text).transpose() {
@@ -271,9 +300,13 @@ fn run_daemon(
     };
     let Err(error) = daemon::run(options) else { return Ok(Exit::Done) };
     writeln!(streams.err, "buoy: {error}")?;
-    Ok(if error.exit_code() == Exit::Configuration.code() {
+    let exit = if error.exit_code() == Exit::Configuration.code() {
         Exit::Configuration
     } else {
         Exit::Failed
-    })
+    };
+    if json {
+        Failure { code: "run", details: &[] }.write(exit, &error.to_string(), streams)?;
+    }
+    Ok(exit)
 }

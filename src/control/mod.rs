@@ -27,6 +27,7 @@ pub mod live;
 pub mod local;
 pub mod measures;
 pub(crate) mod membership_words;
+pub mod merged_events;
 pub mod names;
 pub mod orders_in_words;
 pub mod plan;
