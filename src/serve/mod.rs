@@ -34,6 +34,7 @@ mod routes;
 mod sample;
 mod table;
 mod table_groups;
+mod table_local;
 mod timeline;
 
 use std::fmt;
