@@ -253,12 +253,7 @@ const TABLE: &[Module] = &[
         refused: &[],
     },
     // Landlock, for processes that start no programs of others.
-    Module {
-        name: "confinement",
-        modules: &[],
-        crates: &["landlock"],
-        refused: &["fs", "process"],
-    },
+    Module { name: "confinement", modules: &[], crates: &["landlock"], refused: &[] },
     Module { name: "exit", modules: &[], crates: &[], refused: &[] },
     // What every message that repeats what was read passes through.
     Module { name: "redaction", modules: &[], crates: &[], refused: &["env", "fs", "io", "os"] },

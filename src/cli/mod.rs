@@ -162,14 +162,7 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         Command::Report { output } => {
             report::run(&report::Wanted { config: config_or_default(), socket, output }, streams)
         }
-        Command::Guard if io::stdin().is_terminal() => {
-            writeln!(streams.err, "buoy: the daemon starts its guardian itself: 'buoy run'")?;
-            Ok(Exit::Usage)
-        }
-        Command::Guard => {
-            daemon::guard();
-            Ok(Exit::Done)
-        }
+        Command::Guard => run_guard(streams),
         Command::HoldTables { table, detached } => {
             daemon::hold_tables(&table, detached)?;
             Ok(Exit::Done)
@@ -184,6 +177,16 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             lab::run(&options, json, streams)
         }
     }
+}
+
+/// Runs the guardian, unless a person has typed the command.
+fn run_guard(streams: &mut Streams<'_>) -> io::Result<Exit> {
+    if io::stdin().is_terminal() {
+        writeln!(streams.err, "buoy: the daemon starts its guardian itself: 'buoy run'")?;
+        return Ok(Exit::Usage);
+    }
+    daemon::guard();
+    Ok(Exit::Done)
 }
 
 /// Returns what `buoy plan` asks the daemon; the exit code if nothing can be asked.

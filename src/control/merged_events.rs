@@ -4,8 +4,8 @@
 //! is estimated from changes of ownership that both nodes have seen: each is known to all nodes a
 //! network delay after it happened, so the median of the differences is the offset of the clocks, and
 //! their spread says how certain that is. Events keep the order of their own node; those of different
-//! nodes are ordered by corrected time. What several nodes report with the same words within a second
-//! is one line that names them all. Pure.
+//! nodes are ordered by corrected time. What several nodes report of the cluster (`SHARED`) with the
+//! same words within a second is one line that names them all. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,6 +18,23 @@ use super::timestamp;
 
 /// The same sentence of another node within this time is the same event.
 const SAME_WITHIN_MS: i64 = 1000;
+/// Kinds of events that all nodes see. Of all others each node has its own.
+const SHARED: [&str; 14] = [
+    "draining",
+    "drain_ended",
+    "drain_ordered",
+    "fitness_changed",
+    "hold",
+    "hold_ended",
+    "last_resort",
+    "owner_changed",
+    "peer_changed",
+    "peer_restarted",
+    "phase_changed",
+    "upgrade",
+    "upgrade_ended",
+    "voters_differ",
+];
 /// So many lines are searched for it.
 const LINES_SEARCHED: usize = 256;
 /// No estimate is better than this: times are written in milliseconds, and hearing takes some.
@@ -156,7 +173,8 @@ fn interleave(queues: Vec<Vec<Dated>>, names: &[&str]) -> Vec<MergedEvent> {
         let observer = names[place];
         let searched = lines.len().saturating_sub(LINES_SEARCHED);
         let same = lines[searched..].iter_mut().rev().find(|(then, merged)| {
-            at - then <= SAME_WITHIN_MS
+            SHARED.contains(&&*event.kind)
+                && at - then <= SAME_WITHIN_MS
                 && merged.event.kind == event.kind
                 && merged.event.sentence == event.sentence
                 && merged.event.epoch == event.epoch
@@ -354,10 +372,15 @@ mod tests {
 
     #[test]
     fn the_same_words_are_one_line_only_if_they_are_close_and_of_others() {
-        let twice = vec![event("lb1", 0, "stalled", "x"), event("lb1", 10, "stalled", "x")];
-        let later = vec![event("lb2", 20, "stalled", "x"), event("lb2", 5000, "stalled", "x")];
+        let twice =
+            vec![event("lb1", 0, "peer_changed", "x"), event("lb1", 10, "peer_changed", "x")];
+        let later =
+            vec![event("lb2", 20, "peer_changed", "x"), event("lb2", 5000, "peer_changed", "x")];
         let story = merge(vec![record("lb1", twice), record("lb2", later)]);
         let merged: Vec<_> = story.lines.iter().map(|merged| merged.observers.join(",")).collect();
         assert_eq!(merged, ["lb1", "lb1,lb2", "lb2"]);
+        let own = |node| vec![event(node, 0, "hook_failed", "hook a failed")];
+        let story = merge(vec![record("lb1", own("lb1")), record("lb2", own("lb2"))]);
+        assert_eq!(story.lines.len(), 2, "each has a hook of its own");
     }
 }

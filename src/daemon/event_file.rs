@@ -79,7 +79,7 @@ impl EventFile {
     pub(crate) fn begin(
         self,
         names: &NamesInForce,
-        not_written: Arc<AtomicU64>,
+        not_written: &Arc<AtomicU64>,
     ) -> io::Result<(Arc<Recorder>, EventWriter)> {
         let recorder = Arc::new(Recorder::going_on(names.clone(), self.read()));
         let current = names.current();
@@ -94,7 +94,7 @@ impl EventFile {
         let (group, pool, from, to, cause) = (None, None, None, None, None);
         let notice = Notice { kind: "started", group, pool, from, to, cause, sentence };
         recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
-        let writer = self.keep(Arc::clone(&recorder), not_written)?;
+        let writer = self.keep(Arc::clone(&recorder), Arc::clone(not_written))?;
         Ok((recorder, writer))
     }
 
