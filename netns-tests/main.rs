@@ -30,6 +30,7 @@ mod probing;
 mod promises;
 mod refusal;
 mod regrouping;
+mod remembering;
 mod resolving;
 mod restarting;
 mod routers;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         meddling::TESTS,
         membership::TESTS,
         refusal::TESTS,
+        remembering::TESTS,
         witness::TESTS,
         restarting::TESTS,
         strict_restarting::TESTS,

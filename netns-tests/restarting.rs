@@ -71,8 +71,11 @@ pub(crate) fn acts(scene: &Scene, node: usize) -> Outcome {
     })
 }
 
+/// What the present process has recorded.
 fn events(scene: &Scene, node: usize) -> Result<String, Box<dyn std::error::Error>> {
-    scene.command(node, &["events"])
+    let all = scene.command(node, &["events"])?;
+    let (_, present) = all.rsplit_once(" started ").ok_or("its start is not recorded")?;
+    Ok(present.to_owned())
 }
 
 /// Reads every ARP frame that reaches the client, from now on.

@@ -17,12 +17,13 @@
 //! `serve` is another process: it reads the status socket of a daemon and answers over HTTP; `dns`
 //! does the same and answers over DNS. `top` is
 //! another, at a terminal. `upgrade` drives a cluster as an operator does, by the control socket.
-//! `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
+//! `confinement` takes from those that start no programs what they never need. `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
 
 pub mod balancer;
 pub mod checks;
 pub mod cli;
 pub mod config;
+pub mod confinement;
 pub mod control;
 pub mod daemon;
 pub mod dns;

@@ -16,9 +16,20 @@ const KEY_DIGITS_MIN: usize = 32;
 /// The text with every long run of hex digits replaced by their number.
 #[must_use]
 pub(crate) fn redact(text: &str) -> String {
+    without_runs(text, SHOWN_DIGITS_MAX + 1)
+}
+
+/// The text with every run of hex digits that is as long as half a key replaced by their number: for
+/// texts full of numbers that are no secrets.
+#[must_use]
+pub(crate) fn withhold_keys(text: &str) -> String {
+    without_runs(text, KEY_DIGITS_MIN)
+}
+
+fn without_runs(text: &str, least: usize) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut end = 0;
-    for run in long_runs(text, SHOWN_DIGITS_MAX + 1) {
+    for run in long_runs(text, least) {
         shown.push_str(&text[end..run.start]);
         shown.push_str(&format!("({} hex digits, not shown)", run.len()));
         end = run.end;

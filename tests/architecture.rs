@@ -6,11 +6,12 @@
 //!  config, control --> redaction
 //!  keepalived -------> config, redaction
 //!  kernel, control --> protocol              (transport names protocol too)
-//!  checks, hooks ----> config programs       (checks names protocol and kernel too)
+//!  checks, hooks ----> config programs       (checks names protocol, kernel and control too)
 //!  balancer ---------> config
 //!  daemon -----------> all of these, control, logging
 //!  lab --------------> config
 //!  kernel, lab ------> netlink
+//!  serve, daemon ----> confinement
 //!  serve ------------> control logging programs
 //!  top --------------> control
 //!  cli --------------> everything            (so may main.rs and lib.rs)
@@ -154,10 +155,10 @@ const TABLE: &[Module] = &[
     },
     // Runs programs of others so that nothing they do can harm.
     Module { name: "programs", modules: &[], crates: &["caps", "nix", "tokio"], refused: &[] },
-    // Looks at servers, files and processes; writes nothing.
+    // Looks at servers, files and processes; writes nothing. Counts in the form of the status.
     Module {
         name: "checks",
-        modules: &["config", "kernel", "programs", "protocol"],
+        modules: &["config", "control", "kernel", "programs", "protocol"],
         crates: &["futures", "nix", "tokio", "tokio_rustls", "zbus"],
         refused: &["SystemTime"],
     },
@@ -181,6 +182,7 @@ const TABLE: &[Module] = &[
             "balancer",
             "checks",
             "config",
+            "confinement",
             "control",
             "hooks",
             "kernel",
@@ -236,7 +238,7 @@ const TABLE: &[Module] = &[
     // Another process than the daemon: sees it by its status socket, and the network by HTTP.
     Module {
         name: "serve",
-        modules: &["control", "logging", "programs"],
+        modules: &["confinement", "control", "logging", "programs"],
         crates: &[
             "axum",
             "futures",
@@ -265,6 +267,8 @@ const TABLE: &[Module] = &[
         crates: &["tracing", "tracing_appender", "tracing_subscriber"],
         refused: &[],
     },
+    // Landlock, for processes that start no programs of others.
+    Module { name: "confinement", modules: &[], crates: &["landlock"], refused: &[] },
     Module { name: "exit", modules: &[], crates: &[], refused: &[] },
     // What every message that repeats what was read passes through.
     Module { name: "redaction", modules: &[], crates: &[], refused: &["env", "fs", "io", "os"] },

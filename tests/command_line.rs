@@ -12,10 +12,12 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
+#[path = "command_line/answers.rs"]
+mod answers;
 #[path = "command_line/restart.rs"]
 mod restart;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "status",
     "events",
@@ -36,6 +38,7 @@ const COMMANDS: [&str; 20] = [
     "upgrade",
     "completions",
     "top",
+    "report",
 ];
 
 const GOOD: &str = "[cluster]\nname = \"edge\"\nkey_file = \"cluster.key\"\n\

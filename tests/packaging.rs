@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use buoy::protocol::Timing;
 
+#[path = "packaging/hardening.rs"]
+mod hardening;
 #[path = "packaging/metadata.rs"]
 mod metadata;
 
 /// Commands that users, scripts and unit files rely on, with their own options.
-const CONTRACT: [(&str, &[&str]); 20] = [
+const CONTRACT: [(&str, &[&str]); 21] = [
     ("run", &["--config", "--node", "--runtime-dir", "--state-dir", "--log-format"]),
     ("status", &["--pool", "--node", "--problems", "--watch"]),
     ("top", &[]),
-    ("events", &["--follow", "--group", "--since"]),
+    ("events", &["--follow", "--group", "--since", "--all-nodes", "--via"]),
     ("explain", &[]),
     ("plan", &["--without"]),
     ("drain", &["--no-wait", "--if-safe", "--keep", "--for", "--persist", "--reason"]),
@@ -44,12 +46,13 @@ const CONTRACT: [(&str, &[&str]); 20] = [
     ("release", &[]),
     ("undrain", &["--no-wait"]),
     ("move", &[]),
-    ("check", &["--restart"]),
+    ("check", &["--restart", "--without-key"]),
     ("completions", &[]),
     ("keygen", &[]),
     ("reload", &[]),
     ("serve", &["--listen", "--allow-host", "--print", "--log-format"]),
     ("lab", &[]),
+    ("report", &["--output"]),
     ("import", &["--node", "--cluster", "--output"]),
 ];
 /// Options understood before and after every command.
@@ -74,7 +77,7 @@ fn unit_has_every_directive_buoy_relies_on() {
         ("Service", "User", "buoy"),
         ("Service", "Group", "buoy"),
         ("Service", "ExecStartPost", "-+/usr/bin/chgrp -h buoy-observe /run/buoy/status.sock"),
-        ("Service", "UMask", "0007"),
+        ("Service", "UMask", "0077"),
         ("Service", "AmbientCapabilities", "CAP_NET_ADMIN CAP_NET_RAW"),
         ("Service", "CapabilityBoundingSet", "CAP_NET_ADMIN CAP_NET_RAW"),
         ("Service", "NoNewPrivileges", "yes"),

@@ -162,7 +162,7 @@ async fn put_right(haproxy: &HaproxyConfig, due: &BTreeSet<IpAddr>) -> Result<bo
 
 /// Sends one line and reads all that is answered; the stats socket closes after one.
 async fn ask(at: &Endpoint, line: &str) -> Result<String, String> {
-    let refused = |error: io::Error| format!("connecting failed: {}", short(&error));
+    let refused = |error: io::Error| at.not_connected(&error);
     match at {
         Endpoint::Tcp(address) => {
             exchange(TcpStream::connect(address).await.map_err(refused)?, line).await

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Look;
 use super::state::{Limits, Machine, State};
 use crate::config::{CheckConfig, Effect};
+use crate::control::measures::Histogram;
 use crate::protocol::Fitness;
 
 /// Characters kept of what a look tells: a line of a terminal, or what a program printed.
@@ -50,6 +51,8 @@ pub struct Row {
     pub last_failure: Option<(String, Duration)>,
     /// Number of changes of its state.
     pub transitions: u64,
+    /// How long its runs took.
+    pub durations: Histogram,
     /// Consequence of its failure.
     pub effect: Effect,
     /// Names of the pools to which it applies.
@@ -69,6 +72,7 @@ struct Entry {
     last: String,
     last_failure: Option<(String, Instant)>,
     transitions: u64,
+    durations: Histogram,
     /// What a required check counts as before it is known.
     until_known: Option<Fitness>,
 }
@@ -87,6 +91,13 @@ impl Board {
             same.cloned().unwrap_or_else(|| Entry::new(check, now, None))
         });
         self.entries = entries.collect();
+    }
+
+    /// Takes in how long a look took.
+    pub(super) fn timed(&mut self, check: usize, took: Duration) {
+        if let Some(entry) = self.entries.get_mut(check) {
+            entry.durations.count(took);
+        }
     }
 
     /// Takes in what a look found.
@@ -137,6 +148,7 @@ impl Board {
                 .as_ref()
                 .map(|(words, at)| (words.clone(), now.duration_since(*at))),
             transitions: entry.transitions,
+            durations: entry.durations.clone(),
             effect: entry.config.effect,
             pools: entry.config.pools.clone(),
         };
@@ -153,6 +165,7 @@ impl Entry {
             last: String::new(),
             last_failure: None,
             transitions: 0,
+            durations: Histogram::default(),
             until_known,
         }
     }
@@ -249,7 +262,10 @@ mod tests {
         assert_eq!(board.observe(now, 0, Err("again".to_owned())), None);
         let later = now + Duration::from_secs(2);
         assert!(board.observe(later, 0, Ok("200".to_owned())).is_some());
+        board.timed(0, Duration::from_millis(30));
+        board.timed(7, Duration::from_millis(30));
         let row = board.rows(later + Duration::from_secs(1)).remove(0);
+        assert_eq!((row.durations.counts.iter().sum::<u64>(), row.durations.sum_us), (1, 30_000));
         assert_eq!(
             (row.state, row.since, row.last.as_str(), row.transitions),
             (State::Passing, Duration::from_secs(1), "200", 2)

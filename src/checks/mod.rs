@@ -26,6 +26,8 @@ mod stream;
 mod systemd;
 mod tls;
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -50,6 +52,8 @@ struct Seen {
     generation: u64,
     check: usize,
     look: Look,
+    /// How long it took.
+    took: Duration,
 }
 
 /// All checks of this node, running.
@@ -89,9 +93,9 @@ impl Watch {
         for (index, check) in checks.iter().enumerate() {
             let place = schedule::Place { index, count: checks.len(), start: Instant::now() };
             let tell = self.tell.clone();
-            self.tasks.spawn(schedule::repeat(check.clone(), place, async move |look| {
+            self.tasks.spawn(schedule::repeat(check.clone(), place, async move |look, took| {
                 // Refused only when the watch is gone.
-                let _ = tell.send(Seen { generation, check: index, look }).await;
+                let _ = tell.send(Seen { generation, check: index, look, took }).await;
             }));
         }
     }
@@ -103,6 +107,7 @@ impl Watch {
             if seen.generation != self.generation {
                 continue;
             }
+            self.board.timed(seen.check, seen.took);
             if let Some(change) = self.board.observe(Instant::now(), seen.check, seen.look) {
                 return change;
             }

@@ -56,16 +56,17 @@ impl Place {
     }
 }
 
-/// Looks again and again. Ends only by being dropped, which may happen at any time.
-pub(super) async fn repeat<T: AsyncFn(Look)>(check: CheckConfig, place: Place, tell: T) {
+/// Looks again and again, and tells what each look found and how long it took. Ends only by being dropped, which may happen at any time.
+pub(super) async fn repeat<T: AsyncFn(Look, Duration)>(check: CheckConfig, place: Place, tell: T) {
     let mut looker = Looker::new(&check);
     let mut due = place.first(check.interval);
     let mut first = true;
     loop {
         sleep_until(due).await;
+        let began = Instant::now();
         let look = timeout(check.timeout + looker.grace(), looker.look()).await;
         let late = || Err(format!("no answer within {} ms", check.timeout.as_millis()));
-        tell(look.unwrap_or_else(|_| late())).await;
+        tell(look.unwrap_or_else(|_| late()), began.elapsed()).await;
         let now = Instant::now();
         due = if first { place.second(check.interval, now) } else { now.max(due + check.interval) };
         first = false;

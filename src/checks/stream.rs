@@ -21,7 +21,7 @@ pub(super) async fn connect(at: &Endpoint) -> Result<Stream, String> {
         Endpoint::Tcp(address) => TcpStream::connect(address).await.map(Stream::Tcp),
         Endpoint::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
     };
-    connected.map_err(|error| format!("connecting failed: {}", short(&error)))
+    connected.map_err(|error| at.not_connected(&error))
 }
 
 /// An error without its number.

@@ -75,8 +75,13 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  buoy top\n  NO_COLOR=1 buoy top")]
     Top,
     /// Show what happened: what moved, when, and the cause in one sentence
+    ///
+    /// The events of this node, those of former processes of its daemon included. With --all-nodes
+    /// those of every node: the others are asked by a command, over ssh unless --via names another.
+    /// Exit code 1 if a node could not be asked.
+    #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy events --since 10m\n  buoy events --follow --group \
-        10.77.0.100")]
+        10.77.0.100\n  buoy events --all-nodes --since 8h")]
     Events(Events),
     /// Explain why a group is on its owner, and which nodes would be next
     #[command(after_help = "Example:\n  buoy explain 10.77.0.100")]
@@ -182,10 +187,10 @@ pub(super) enum Command {
     /// Validate a configuration file without the daemon
     ///
     /// Reports all faults at once, each with its line, key, value and what is allowed. Describes a
-    /// valid file. Reads the key file: run it as a user who may read that.
+    /// valid file. Reads the key file: run it as a user who may read that, or --without-key.
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Examples:\n  buoy check\n  buoy check ./new.toml && buoy reload\n  \
-        buoy check --restart && systemctl restart buoy")]
+        buoy check --restart && systemctl restart buoy\n  buoy check --without-key /tmp/copy.toml")]
     Check {
         /// File to check [default: that of --config]
         #[arg(value_name = "CONFIG", conflicts_with = "config")]
@@ -193,6 +198,9 @@ pub(super) enum Command {
         /// Also ask the daemon whether a restart now, with this file, would move no address
         #[arg(long)]
         restart: bool,
+        /// Do not read the key file, for a copy of the file that lies elsewhere
+        #[arg(long, conflicts_with = "restart")]
+        without_key: bool,
     },
     /// Print completions for a shell
     #[command(after_help = "Example:\n  buoy completions bash > \
@@ -280,6 +288,18 @@ pub(super) enum Command {
     #[command(verbatim_doc_comment)]
     #[command(after_help = "Example:\n  buoy check && buoy reload")]
     Reload,
+    /// Collect what a report of a fault needs, as one text without keys
+    ///
+    /// Versions, configuration without secrets, status, explanations, events, journal, nftables tables
+    /// of buoy, addresses, routes, neighbours, kernel settings. What cannot be read says why. Run it as
+    /// root on every node concerned, and look through the file before you send it.
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Example:\n  sudo buoy report --output lb1.txt")]
+    Report {
+        /// File to write [default: standard output]; an existing file is never overwritten
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Run a whole cluster on this machine and show its failovers
     ///
     /// Builds the nodes and a client in network namespaces, runs a real daemon in each, then kills,
@@ -394,6 +414,12 @@ pub(super) struct Events {
     /// Print only events of the last DURATION, such as 90s, 10m, 2h or 1d
     #[arg(long, value_name = "DURATION", value_parser = since)]
     pub(super) since: Option<Duration>,
+    /// Merge the events of all nodes into one story, in one order
+    #[arg(long, conflicts_with = "follow")]
+    pub(super) all_nodes: bool,
+    /// Command that prints the events of a node [default: ssh ... {node} buoy events --json]
+    #[arg(long, value_name = "COMMAND", requires = "all_nodes")]
+    pub(super) via: Option<String>,
 }
 
 /// Arguments of `drain` and `undrain`.

@@ -10,7 +10,8 @@ use nix::unistd::gethostname;
 use serde_json::{Value, json};
 
 use crate::config::{
-    self, Config, Fault, GroupConfig, NodeConfig, Refused, Role, Warning, find_me, show_duration,
+    self, Config, Fault, GroupConfig, Keys, NodeConfig, Refused, Role, Warning, find_me,
+    show_duration,
 };
 use crate::daemon::setup;
 use crate::exit::Exit;
@@ -19,9 +20,19 @@ use crate::{keepalived, kernel};
 
 use super::Streams;
 
-/// Checks the file at `path`.
-pub(super) fn run(path: &Path, json: bool, streams: &mut Streams<'_>) -> io::Result<Exit> {
-    match config::load(path) {
+/// Checks the file at `path`; `without_key` leaves its key file alone.
+pub(super) fn run(
+    path: &Path,
+    without_key: bool,
+    json: bool,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let checked = if without_key {
+        config::read(path).and_then(|text| config::parse_with_keys(&text, path, Keys::withheld()))
+    } else {
+        config::load(path)
+    };
+    match checked {
         Ok(config) => {
             let me = this_host(&config);
             if json {
@@ -109,7 +120,11 @@ fn write_summary(
     )?;
     let (active, count) = (config.keys.active, config.keys.all.len());
     let key_file = config.key_file.display();
-    writeln!(out, "keys:   {} in {key_file}, {active} is active", counted(count, "key"))?;
+    if count == 0 {
+        writeln!(out, "keys:   {key_file} was not read")?;
+    } else {
+        writeln!(out, "keys:   {} in {key_file}, {active} is active", counted(count, "key"))?;
+    }
     match &me {
         Ok(name) => writeln!(out, "here:   this host is node {name}")?,
         Err(why) => writeln!(out, "here:   {why}")?,
@@ -155,7 +170,7 @@ fn shown_interface(config: &Config, group: &GroupConfig) -> String {
     let each: Vec<String> = config.nodes.iter().filter_map(of_node).collect();
     match &group.interface {
         Some(names) => names.replace(' ', ","),
-        None if each.is_empty() => "routed".to_owned(),
+        None if each.is_empty() => "by its network".to_owned(),
         None => each.join(" "),
     }
 }

@@ -14,6 +14,10 @@ use super::{Failure, Streams};
 
 /// Writes the key and says what to do with it; the secret itself is never shown.
 pub(super) fn run(path: &Path, json: bool, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    if path == Path::new("-") {
+        let reason = "a key is written to a file, not to standard output; name the file";
+        return failed("not_written", reason, json, streams);
+    }
     let mut secret = [0; 32];
     if let Err(error) = OsRng.try_fill_bytes(&mut secret) {
         let reason = format!("no random bytes from the system: {error}");

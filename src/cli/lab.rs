@@ -5,10 +5,16 @@ use std::io;
 use crate::exit::Exit;
 use crate::lab::{self, Error, Options};
 
-use super::Streams;
+use super::{Failure, Streams};
 
-/// Runs the lab until its end, or until Ctrl-C.
-pub(super) fn run(options: &Options, streams: &mut Streams<'_>) -> io::Result<Exit> {
+/// Runs the lab until its end, or until Ctrl-C. What it shows is for people only.
+pub(super) fn run(options: &Options, json: bool, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    if json {
+        let reason = "buoy lab prints text for people: leave --json out";
+        writeln!(streams.err, "error: {reason}")?;
+        Failure { code: "usage", details: &[] }.write(Exit::Usage, reason, streams)?;
+        return Ok(Exit::Usage);
+    }
     let error = match lab::run(options, &mut streams.out) {
         Ok(()) => return Ok(Exit::Done),
         Err(Error::Output(error)) => return Err(error),

@@ -4,12 +4,14 @@
 //!  run  -> daemon           status events explain plan drain undrain move hold release ready reload
 //!                             -> control::client
 //!  serve -> serve           top, status --watch -> top         upgrade -> upgrade
-//!  lab  -> lab              check keygen import -> here, with config, keepalived     dns -> dns
+//!  lab  -> lab              dns -> dns
+//!  check keygen import report -> here, with config, keepalived
 //! ```
 //!
 //! Results go to standard output, what went wrong to standard error, and every command ends in one
 //! [`Exit`]. A reader that closes the pipe early (`buoy events | head`) ends the command quietly.
 
+mod all_nodes;
 mod arguments;
 mod check;
 mod dns;
@@ -17,8 +19,10 @@ mod import;
 mod inquiry;
 mod keygen;
 mod lab;
+mod outside;
 mod panics;
 mod plan;
+mod report;
 mod restart;
 mod upgrade;
 
@@ -46,7 +50,10 @@ pub fn main() -> ExitCode {
     panics::end_the_process();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(refusal) => return refused_usage(&refusal).into(),
+        Err(refusal) => {
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            return refused_usage(&refusal, json).into();
+        }
     };
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut streams = Streams { out: &mut out, err: &mut err };
@@ -87,8 +94,16 @@ impl Failure<'_> {
 }
 
 /// Help and version are asked for; everything else is wrong usage.
-fn refused_usage(refusal: &clap::Error) -> Exit {
+fn refused_usage(refusal: &clap::Error, json: bool) -> Exit {
     let printed = refusal.print();
+    if json && refusal.use_stderr() {
+        let text = refusal.to_string();
+        let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let (mut out, mut err) = (io::stdout(), io::stderr());
+        let failure = Failure { code: "usage", details: &[] };
+        // The exit code says the same to whoever has closed the pipe.
+        let _ = failure.write(Exit::Usage, reason, &mut Streams { out: &mut out, err: &mut err });
+    }
     let asked = matches!(refusal.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     match (asked, printed) {
         (true, Ok(())) => Exit::Done,
@@ -105,12 +120,12 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
     let socket = socket.unwrap_or_else(|| PathBuf::from(arguments::SOCKET));
     let ask = |question, streams: &mut Streams<'_>| inquiry::run(&question, &socket, json, streams);
     match command {
-        Command::Check { file, restart } => {
+        Command::Check { file, restart, without_key } => {
             let path = file.unwrap_or_else(config_or_default);
             if restart {
                 restart::run(&path, &socket, json, streams)
             } else {
-                check::run(&path, json, streams)
+                check::run(&path, without_key, json, streams)
             }
         }
         Command::Completions { shell } => completions(shell, streams),
@@ -120,7 +135,11 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         Command::Keygen { path } => keygen::run(&path, json, streams),
         Command::Status(wanted) => show_status(wanted, &socket, json, streams),
         Command::Top => run_top(&socket, streams),
-        Command::Events(Events { since, group, follow }) => {
+        Command::Events(Events { since, group, all_nodes: true, via, .. }) => {
+            let via = via.unwrap_or_else(|| all_nodes::VIA.to_owned());
+            all_nodes::run(&all_nodes::Wanted { since, group, via }, &socket, json, streams)
+        }
+        Command::Events(Events { since, group, follow, .. }) => {
             ask(Question::Events { since, group, follow }, streams)
         }
         Command::Explain { group } => ask(Question::Explain { group }, streams),
@@ -142,10 +161,10 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             Err(exit) => Ok(exit),
         },
         Command::Reload => ask(Question::Reload, streams),
-        Command::Guard => {
-            daemon::guard();
-            Ok(Exit::Done)
+        Command::Report { output } => {
+            report::run(&report::Wanted { config: config_or_default(), socket, output }, streams)
         }
+        Command::Guard => run_guard(streams),
         Command::HoldTables { table, detached } => {
             daemon::hold_tables(&table, detached)?;
             Ok(Exit::Done)
@@ -157,9 +176,20 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         }
         Command::Dns(wanted) => dns::run(&wanted, asked, json, streams),
         Command::Lab { file, bench, majority, soak } => {
-            lab::run(&Options { config: file.or(config), bench, majority, soak }, streams)
+            let options = Options { config: file.or(config), bench, majority, soak };
+            lab::run(&options, json, streams)
         }
     }
+}
+
+/// Runs the guardian, unless a person has typed the command.
+fn run_guard(streams: &mut Streams<'_>) -> io::Result<Exit> {
+    if io::stdin().is_terminal() {
+        writeln!(streams.err, "buoy: the daemon starts its guardian itself: 'buoy run'")?;
+        return Ok(Exit::Usage);
+    }
+    daemon::guard();
+    Ok(Exit::Done)
 }
 
 /// Returns what `buoy plan` asks the daemon; the exit code if nothing can be asked.
@@ -172,6 +202,9 @@ fn plan_of(
     if without.is_empty() && config.is_none() {
         let words = "name what to plan: --without NODE,... or --config FILE";
         writeln!(streams.err, "error: {words}\n\nFor more, try 'buoy plan --help'.")?;
+        if json {
+            Failure { code: "usage", details: &[] }.write(Exit::Usage, words, streams)?;
+        }
         return Ok(Err(Exit::Usage));
     }
     match config.map(plan::text).transpose() {
@@ -273,9 +306,13 @@ fn run_daemon(
     };
     let Err(error) = daemon::run(options) else { return Ok(Exit::Done) };
     writeln!(streams.err, "buoy: {error}")?;
-    Ok(if error.exit_code() == Exit::Configuration.code() {
+    let exit = if error.exit_code() == Exit::Configuration.code() {
         Exit::Configuration
     } else {
         Exit::Failed
-    })
+    };
+    if json {
+        Failure { code: "run", details: &[] }.write(exit, &error.to_string(), streams)?;
+    }
+    Ok(exit)
 }

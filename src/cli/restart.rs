@@ -23,7 +23,7 @@ pub(super) fn run(
     json: bool,
     streams: &mut Streams<'_>,
 ) -> io::Result<Exit> {
-    let Ok(config) = config::load(path) else { return check::run(path, json, streams) };
+    let Ok(config) = config::load(path) else { return check::run(path, false, json, streams) };
     let restart = match client::restart(socket) {
         Ok(restart) => restart,
         Err(error) => return inquiry::failed(&error, json, streams),

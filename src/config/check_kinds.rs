@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::document::{Entry, Section};
+use super::endpoint::Endpoint;
 use super::fault::{At, Findings};
 use super::file::{WRITE_FLAG, WRITE_NUMBER, WRITE_STRING};
 use super::http_check::{self, HttpCheck};
@@ -31,15 +32,6 @@ const TYPES: [(&str, &[&str]); 9] = [
     ("route", &["address", "interface", "connected"]),
     ("exec", &["command", "user"]),
 ];
-
-/// Address that a check connects to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// IP address and TCP port.
-    Tcp(SocketAddr),
-    /// Path of a Unix stream socket.
-    Unix(PathBuf),
-}
 
 /// Type of a check and its own settings.
 #[derive(Clone, Debug, PartialEq, Eq)]

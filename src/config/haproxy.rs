@@ -3,8 +3,9 @@
 //! Read while a file is checked; changes nothing and asks nobody. What it is told, and why by a
 //! list of addresses, is in `balancer`.
 
-use super::check_kinds::{Endpoint, required_endpoint};
+use super::check_kinds::required_endpoint;
 use super::document::Section;
+use super::endpoint::Endpoint;
 use super::fault::Findings;
 use super::file::WRITE_STRING;
 

@@ -13,8 +13,9 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::check_kinds::{Endpoint, absolute, required_endpoint};
+use super::check_kinds::{absolute, required_endpoint};
 use super::document::Section;
+use super::endpoint::Endpoint;
 use super::fault::{At, Findings};
 use super::file::{WRITE_FLAG, WRITE_STRING};
 

@@ -19,6 +19,7 @@ mod difference;
 mod digest;
 mod document;
 mod duration;
+mod endpoint;
 mod fault;
 mod file;
 mod find_me;
@@ -47,10 +48,11 @@ use crate::protocol::{
 };
 
 pub use addresses::Vip;
-pub use check_kinds::{CheckKind, Endpoint, FileWanted, ProcessNamed, Question};
+pub use check_kinds::{CheckKind, FileWanted, ProcessNamed, Question};
 pub use checks::{CHECKS_MAX, CheckConfig, EXEC_CHECKS_MAX, Effect};
 pub use difference::{Change, difference};
 pub use duration::{NotADuration, parse_duration, show_duration};
+pub use endpoint::Endpoint;
 pub use fault::{Fault, Refused, Warning};
 pub use file::known_keys;
 pub use find_me::{WhoAmI, find_me};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::duration_text::span;
+use super::measures::Histogram;
 use super::table::{Table, numbers, words};
 use crate::protocol::GroupKey;
 
@@ -34,6 +35,9 @@ pub struct Check {
     /// Number of changes between passing and failing, the first result included.
     #[serde(default)]
     pub transitions: u64,
+    /// How long its runs took; left out before the first.
+    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    pub durations: Histogram,
     /// `require` or `prefer`.
     pub effect: String,
     /// Names of the pools to which it applies.
@@ -161,6 +165,7 @@ mod tests {
             last_failure: failure.map(str::to_owned),
             last_failure_ms: failure.map(|_| 2000),
             transitions: 1,
+            durations: Histogram::default(),
             effect: "require".to_owned(),
             pools: vec!["web".to_owned(), "api".to_owned()],
         };

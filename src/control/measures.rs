@@ -29,6 +29,12 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// Returns whether nothing has been counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
+    }
+
     /// Takes in one.
     pub fn count(&mut self, length: Duration) {
         self.counts[place(length)] += 1;

@@ -27,6 +27,7 @@ pub mod live;
 pub mod local;
 pub mod measures;
 pub(crate) mod membership_words;
+pub mod merged_events;
 pub mod names;
 pub mod orders_in_words;
 pub mod plan;
@@ -53,7 +54,7 @@ mod wait;
 #[cfg(test)]
 mod fake_daemon;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod loopback_test;
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The flight recorder: the last events of this node, in memory, for `buoy events`.
 //!
+//! It begins with the events of former processes that the daemon has found on disk, and counts on
+//! from their numbers.
+//!
 //! The daemon calls [`Recorder::record`] for each `Report`, with the wall-clock time it read; that
 //! costs two short locks and no allocation, but for the first of each kind that is counted. Rendering into text happens in the reader's task. The ring
 //! holds [`EVENTS_MAX`] events; when it is full the oldest goes, and a reader that is overtaken is
@@ -7,7 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -20,6 +23,8 @@ use crate::protocol::{Cause, GroupKey, NodeId, Report, Verdict};
 
 /// Events kept: a failover of 1000 groups makes about 1000, so this tells of the last few.
 pub const EVENTS_MAX: usize = 4096;
+/// A number above this was not written by a recorder.
+const SEQ_MAX: u64 = 1 << 53;
 /// Events copied out under one lock, so that a reader never holds up the daemon for long.
 const PAGE: usize = 256;
 
@@ -30,6 +35,8 @@ pub struct Recorder {
     ring: Mutex<Ring>,
     counters: Mutex<ReportCounters>,
     newest: watch::Sender<u64>,
+    /// Number of the last event of former processes.
+    former: u64,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +61,8 @@ struct Entry {
 enum What {
     Report(Report),
     Notice(Arc<Notice>),
+    /// Of a former process, in its words.
+    Former(Arc<Event>, Option<GroupKey>),
 }
 
 /// Which events a reader wants.
@@ -76,13 +85,33 @@ pub struct Page {
     pub complete: bool,
 }
 
+/// Returns the kind of the event that a report is, as in [`Event::kind`].
+#[must_use]
+pub fn kind(report: &Report) -> &'static str {
+    translation::kind(report)
+}
+
 impl Recorder {
     /// Starts empty.
     #[must_use]
     pub fn new(names: NamesInForce) -> Self {
-        let ring = Mutex::new(Ring::default());
+        Self::going_on(names, Vec::new())
+    }
+
+    /// Starts with these events of former processes, oldest first.
+    #[must_use]
+    pub fn going_on(names: NamesInForce, former: Vec<Event>) -> Self {
+        let ring = Ring::after(former, &names.current());
+        let former = ring.newest;
         let counters = Mutex::new(ReportCounters::default());
-        Self { names, ring, counters, newest: watch::Sender::new(0) }
+        let newest = watch::Sender::new(former);
+        Self { names, ring: Mutex::new(ring), counters, newest, former }
+    }
+
+    /// Number of the last event of former processes; 0 if there is none.
+    #[must_use]
+    pub fn former(&self) -> u64 {
+        self.former
     }
 
     /// Adds an event that happened at this wall-clock time. Never blocks for long.
@@ -116,12 +145,13 @@ impl Recorder {
         match &what {
             What::Report(report) => self.counts().report(report, &names),
             What::Notice(notice) => self.counts().event(notice.kind),
+            What::Former(..) => {}
         }
         let newest = {
             let mut ring = self.lock();
             let silence = match &what {
                 What::Report(report) => ring.silence(report),
-                What::Notice(_) => None,
+                What::Notice(_) | What::Former(..) => None,
             };
             ring.newest += 1;
             let seq = ring.newest;
@@ -199,6 +229,24 @@ impl Recorder {
 }
 
 impl Ring {
+    /// With the last of these. Their numbers are made to follow each other.
+    fn after(mut former: Vec<Event>, names: &Arc<Names>) -> Self {
+        former.drain(..former.len().saturating_sub(EVENTS_MAX));
+        let last = former.last().map_or(0, |event| event.seq).min(SEQ_MAX);
+        let newest = last.max(former.len() as u64);
+        let first = newest - former.len() as u64 + 1;
+        let entries = (first..).zip(former).map(|(seq, event)| {
+            let since_1970 = timestamp::parse(&event.time).unwrap_or_default();
+            let at = UNIX_EPOCH + Duration::from_millis(since_1970);
+            let group = event.pool.as_ref().zip(event.group.as_ref());
+            let group =
+                group.and_then(|(pool, group)| names.find_group(&format!("{pool}/{group}")).ok());
+            let what = What::Former(Arc::new(event), group);
+            Entry { seq, at, what, silence: None, names: Arc::clone(names) }
+        });
+        Self { newest, entries: entries.collect(), silences: BTreeMap::new() }
+    }
+
     /// Remembers silences that meant death and finds the one that explains this report.
     fn silence(&mut self, report: &Report) -> Option<Duration> {
         match *report {
@@ -249,6 +297,7 @@ impl Entry {
         match &self.what {
             What::Report(report) => translation::recorded_group(report),
             What::Notice(notice) => notice.group,
+            What::Former(_, group) => *group,
         }
     }
 
@@ -256,6 +305,7 @@ impl Entry {
         let event = match &self.what {
             What::Report(report) => translation::event(report, self.silence, &self.names),
             What::Notice(notice) => translation::notice(notice, &self.names),
+            What::Former(event, _) => return Event { seq: self.seq, ..Event::clone(event) },
         };
         Event { seq: self.seq, time: timestamp::rfc3339(self.at), ..event }
     }
@@ -270,8 +320,6 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::super::fixture::{group, names, node};
     use super::*;
     use crate::protocol::Epoch;
@@ -330,6 +378,34 @@ mod tests {
         recorder.record(at(2), takeover());
         let page = recorder.page(0, Filter::default());
         assert_eq!(page.events[2].cause.as_deref(), Some("lb1 fell silent"));
+    }
+
+    #[test]
+    fn events_of_former_processes_come_first_and_are_counted_on_from() {
+        let before = recorder();
+        before.record(at(0), death());
+        before.record(at(1), takeover());
+        let mut former = before.page(0, Filter::default()).events;
+        former[1].seq = u64::MAX;
+        former[0].time = "yesterday".to_owned();
+        let recorder = Recorder::going_on(NamesInForce::new(names()), former);
+        let first = recorder.former();
+        recorder.record(at(2), takeover());
+        let told = |after, group| {
+            let page = recorder.page(after, Filter { since: None, group });
+            page.events.into_iter().map(|event| event.seq - first).collect::<Vec<_>>()
+        };
+        assert_eq!(first, SEQ_MAX, "no number overflows");
+        assert_eq!(told(first, None), [1], "a writer goes on behind what it has read");
+        let page = recorder.page(0, Filter { since: Some(at(1)), group: None });
+        let sentences: Vec<_> = page.events.iter().map(|event| &*event.sentence).collect();
+        let (told_then, now) = ("lb1 was silent for 312 ms", "lb1 fell silent");
+        let moved = |cause| format!("10.77.0.100 moved from lb1 to lb2: {cause}");
+        assert_eq!(sentences, [moved(told_then), moved(now)]);
+        assert_eq!(recorder.page(0, Filter::default()).events.len(), 3);
+        let group = Some(group("10.77.0.100"));
+        assert_eq!(recorder.page(0, Filter { since: None, group }).events.len(), 2);
+        assert!(recorder.counters().events.values().sum::<u64>() == 1, "of this process only");
     }
 
     #[test]

@@ -360,7 +360,8 @@ impl GroupState {
 /// One line of the flight recorder. Fields that an event does not have are `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counts the events of this daemon from 1; a gap is told by an event of kind `overwritten`.
+    /// Counts the events of this node from 1, over restarts of its daemon too for as long as its files
+    /// are there; a gap is told by an event of kind `overwritten`.
     pub seq: u64,
     /// Wall-clock time, RFC 3339, UTC, milliseconds.
     pub time: String,
@@ -371,7 +372,7 @@ pub struct Event {
     /// `gate_overdue`, `balancer_failed`, `balancer_back`,
     /// `balancer_told`, `fitness_changed`, `last_resort`, `ordered`, `hold`, `hold_ended`,
     /// `drain_ordered`, `drain_ended`, `upgrade`, `upgrade_ended`,
-    /// `overwritten`.
+    /// `started`, `overwritten`.
     pub kind: String,
     /// The node that noticed it.
     pub observer: String,

@@ -94,17 +94,27 @@ pub(super) struct Parts {
     pub(super) draining: bool,
     /// The groups that this process begins without, in the order of the file.
     pub(super) without: Vec<GroupKey>,
+    /// The groups that a process before has left to it.
+    pub(super) had: BTreeSet<GroupKey>,
 }
 
 impl Parts {
     /// Writes something to the log and the flight recorder.
     fn note(&self, notice: Notice) {
         match notice.kind {
-            "balancer_back" | "balancer_told" => tracing::info!("{}", notice.sentence),
+            "balancer_back" | "balancer_told" => {
+                tracing::info!(event = notice.kind, "{}", notice.sentence);
+            }
             _ => {
                 let names = self.names.current();
                 let node = names.node(names.me());
-                tracing::warn!(node, because = notice.cause, "{}", notice.sentence);
+                tracing::warn!(
+                    event = notice.kind,
+                    node,
+                    because = notice.cause,
+                    "{}",
+                    notice.sentence
+                );
             }
         }
         self.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
@@ -254,6 +264,10 @@ impl Care {
     /// Hooks that knew another state from the process before are told the one that holds.
     fn tell_start(&mut self) {
         let names = self.parts.names.current();
+        for group in std::mem::take(&mut self.parts.had) {
+            let group = names.group(group);
+            self.hooks.remember(&group.pool, &group.group);
+        }
         for group in std::mem::take(&mut self.parts.without) {
             let group = names.group(group);
             self.hooks.tell(at_start((group.pool, group.group), &names));

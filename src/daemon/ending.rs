@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::attendant::Attendant;
 use super::error::Error;
+use super::event_file::EventWriter;
 use super::guardian::Guardian;
 use super::in_place::Parting;
 use super::lease::LeaseKeeper;
@@ -36,14 +37,15 @@ pub(crate) struct Held {
     pub(crate) kept: Option<(LeaseKeeper, Guardian)>,
 }
 
-/// Ends everything but the protocol. Programs of others get `patience`.
+/// Ends everything but the protocol. Programs of others get `patience`; what happens meanwhile is
+/// still recorded.
 ///
 /// # Errors
 ///
 /// What the daemon has ended with.
 pub(crate) async fn end(
     Held { kernel, kept }: Held,
-    attendant: Option<(Attendant, Duration)>,
+    (attendant, events): (Option<(Attendant, Duration)>, EventWriter),
     (outcome, promises): (Result<Parting, Error>, PromiseFile),
 ) -> Result<(), Error> {
     let (parting, outcome) = match outcome {
@@ -74,6 +76,7 @@ pub(crate) async fn end(
     if let Some((attendant, patience)) = attendant {
         attendant.stop(patience).await;
     }
+    events.end();
     outcome
 }
 

@@ -111,6 +111,7 @@ pub(super) fn counters(kernel: &Kernel, vital: &Vital) -> Vec<(&'static str, u64
     vec![
         ("real_time_priority", u64::from(vital.real_time.load(Ordering::Relaxed))),
         ("reports_dropped", vital.reports_dropped.load(Ordering::Relaxed)),
+        ("events_not_written", vital.events_not_written.load(Ordering::Relaxed)),
         ("announcements", kernel.announcements.value()),
         ("announcement_errors", kernel.announcement_errors.value()),
         ("neighbour_lists", kernel.neighbour_lists.value()),

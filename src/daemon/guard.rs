@@ -28,6 +28,7 @@ use nix::sys::signal::{SigSet, Signal};
 use super::clock;
 use super::realtime;
 use super::will::{Farewell, Host, Line, Word};
+use crate::confinement::{self, Right};
 use crate::kernel::{self, Door, Found, Lease, Mark, Presence, Renewal};
 use crate::protocol::Instant;
 
@@ -60,6 +61,13 @@ pub fn run() {
     let _ = kept.thread_block();
     let _ = realtime::take_precedence();
     let _ = realtime::lock_memory();
+    // It reads what tells it of processes and links, and puts away the state file of a process that
+    // does not come. It starts nothing, and writes nothing but what removals of addresses need.
+    let _ = confinement::confine(&[
+        ("/", Right::Read),
+        ("/", Right::Replace),
+        ("/proc/sys/net", Right::Write),
+    ]);
     let mut guard = Guard { daemon: parent_id(), ..Guard::default() };
     while guard.watch() == Watch::On {}
 }

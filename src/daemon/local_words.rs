@@ -24,6 +24,7 @@ pub(super) fn check_row(row: checks::Row) -> Check {
         last_failure,
         last_failure_ms: ago.map(millis),
         transitions: row.transitions,
+        durations: row.durations,
         effect: row.effect.word().to_owned(),
         pools: row.pools,
     }

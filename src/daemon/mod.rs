@@ -23,6 +23,7 @@ mod clock;
 mod deadlines;
 mod ending;
 mod error;
+mod event_file;
 mod event_loop;
 mod figures;
 mod foresight;
@@ -84,6 +85,7 @@ use crate::wire::{Local, Sessions};
 use attendant::Attendant;
 use ending::{Held, Left, end};
 pub use error::Error;
+use event_file::EventFile;
 use event_loop::{EventLoop, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
 pub use guard::run as guard;
@@ -203,19 +205,21 @@ async fn serve(
     let mut stop = StopSignals::new().map_err(system("signals"))?;
     let mut reload = signal(SignalKind::hangup()).map_err(system("signals"))?;
     let notify = service_manager();
-    let whereabouts =
-        Whereabouts::within(&state_directory(options.state_dir.as_deref(), &options.runtime_dir));
+    let state_dir = state_directory(options.state_dir.as_deref(), &options.runtime_dir);
+    let whereabouts = Whereabouts::within(&state_dir);
     let transport = bind(&config, me, &whereabouts)?;
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
     let vital = Arc::new(Vital::default());
     let names = NamesInForce::new(setup::names(&config, me));
-    let recorder = Arc::new(Recorder::new(names.clone()));
+    let record = EventFile::within(&state_dir).begin(&names, &vital.events_not_written);
+    let (recorder, events) = record.map_err(system("events thread"))?;
     let tell = |why: &Unusable| in_place::tell(why, &recorder, &names.current());
     let mut host = setup::host(&config);
     let presence = take_presence(host.mark()).await;
     let left = in_place::take(&directory, &config, me, (host.mark(), tell));
     let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital), left, tell)?;
     let without = setup::groups_without(&config, me, estate.as_ref());
+    let had = setup::groups_had(estate.as_ref());
     host.gate = kernel.gate().is_some();
     let promise_file = promises.file.clone();
     let start = Start { estate, draining: directory.draining(), voters: voters.clone(), promises };
@@ -227,24 +231,23 @@ async fn serve(
     let kept = running.as_mut().ok().map(|running| keep_lease(&kernel, running, host));
     let kept = kept.transpose().map_err(system("lease"))?;
     announce(presence.as_ref());
-    let mut attendant = None;
-    if let Ok(running) = &running {
+    let attend = |running: &Running| {
         let parts = attendant::Parts {
             mailbox: running.mailbox.clone(),
             recorder: Arc::clone(&recorder),
             names: names.clone(),
             draining: directory.draining(),
             without,
+            had,
         };
-        attendant = Some(Attendant::spawn(&config, parts).map_err(system("checks and hooks"))?);
-    }
+        Attendant::spawn(&config, parts).map_err(system("checks and hooks"))
+    };
+    let attendant = running.as_ref().ok().map(attend).transpose()?;
     let calls = attendant.as_ref().map(Attendant::calls);
     let outcome = match (running, server::Server::bind(settings)) {
         (Ok(running), Ok(server)) => {
             let server = tokio::spawn(server.run());
-            let node = names.current().node(me);
-            tracing::info!(node, config = %options.config.display(), "started");
-            notify.ready(&format!("node {node} of cluster {}", config.cluster));
+            tell_started(&names.current().node(me), &options, &config, &notify);
             let desk = FrontDesk {
                 options,
                 config,
@@ -267,7 +270,8 @@ async fn serve(
         (_, Err(refused)) => Err(Error::Control(refused)),
     };
     let patience = (stop.began() + HOOKS_END_WITHIN).saturating_duration_since(Deadline::now());
-    end(Held { kernel, kept }, attendant.zip(Some(patience)), (outcome, promise_file)).await
+    let held = Held { kernel, kept };
+    end(held, (attendant.zip(Some(patience)), events), (outcome, promise_file)).await
 }
 
 /// Binds the paths, and those of the process before that others may still use.
@@ -298,6 +302,12 @@ fn service_manager() -> ServiceNotify {
         tracing::warn!(%error, "NOTIFY_SOCKET cannot be used: the service manager gets no notifications");
         ServiceNotify::nobody()
     })
+}
+
+/// Writes to the log, and to the service manager, that the daemon has started.
+fn tell_started(node: &str, options: &Options, config: &config::Config, notify: &ServiceNotify) {
+    tracing::info!(node, config = %options.config.display(), "started");
+    notify.ready(&format!("node {node} of cluster {}", config.cluster));
 }
 
 /// Shows other processes that this daemon has started.

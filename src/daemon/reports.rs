@@ -12,6 +12,7 @@ use tracing::Level;
 use crate::control::membership_words;
 use crate::control::names::Names;
 use crate::control::orders_in_words;
+use crate::control::recorder;
 use crate::control::restart_words;
 use crate::control::sentences::{
     astray, cause as because, declined, fitness, inability, last_resort, phase, removed_by, verdict,
@@ -100,11 +101,12 @@ impl Line {
         Self { from: Some(from.to_owned()), to: Some(to.to_owned()), ..self }
     }
 
-    /// Writes the line to the log.
-    fn log(&self, names: &Names) {
+    /// Writes the line to the log, with the kind of event for programs.
+    fn log(&self, event: &str, names: &Names) {
         macro_rules! write_at {
             ($level:ident) => {
                 tracing::$level!(
+                    event,
                     node = names.node(names.me()),
                     group = self.group,
                     peer = self.peer,
@@ -129,7 +131,7 @@ impl Line {
 
 /// Writes one report to the log.
 pub(crate) fn log(report: &Report, names: &Names) {
-    line(*report, names).log(names);
+    line(*report, names).log(recorder::kind(report), names);
 }
 
 const NEW_LIFE: &str = "its process is new and owns nothing";

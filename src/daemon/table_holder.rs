@@ -18,6 +18,7 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::clock;
+use crate::confinement::{self, Right};
 use crate::kernel::{self, Mark};
 use crate::programs::children;
 use crate::protocol::Instant;
@@ -101,6 +102,8 @@ fn has_ended(pipe: &mut File) -> bool {
 /// When it cannot.
 pub fn run(table: &str, detached: bool) -> io::Result<()> {
     if detached {
+        // It waits, and reads in which network it is. Without Landlock it does the same.
+        let _ = confinement::confine(&[("/", Right::Read)]);
         return kernel::hold_tables(Mark::of(table));
     }
     let mut command = Command::new("/proc/self/exe");

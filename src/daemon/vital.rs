@@ -1,5 +1,6 @@
 //! What the threads of the daemon may know of each other while they run.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::deadlines::Deadlines;
@@ -15,6 +16,8 @@ pub(crate) struct Vital {
     pub kernel_turns: AtomicU64,
     /// Reports dropped because nobody took the earlier ones.
     pub reports_dropped: AtomicU64,
+    /// Events that could not be written to the disk.
+    pub events_not_written: Arc<AtomicU64>,
     /// The process that guards this one, and how many have been lost.
     pub guardian: AtomicU64,
     /// See `guardian`.

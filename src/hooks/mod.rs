@@ -19,7 +19,8 @@
 //! A program finds what happened in its environment ([`Happening::environment`]); with
 //! `style = "keepalived"` it also gets `INSTANCE NAME STATE PRIORITY` behind its arguments, where
 //! NAME is the group and PRIORITY always 100. A FIFO gets the same as a line, `INSTANCE "NAME"
-//! STATE PRIORITY`; without a reader the line is lost.
+//! STATE PRIORITY`; without a reader the line is lost, and a reader that comes gets the last line of each
+//! group first.
 
 mod fifo;
 mod queues;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::config::{Deed, HookConfig, Occasion, Style};
 use crate::programs::{Ending, Program, Runner};
@@ -41,6 +42,8 @@ use queues::{Job, Queues};
 const RUNNING_MAX: usize = 8;
 /// As many at the end of the daemon, when there is little time and little else to do.
 const RUNNING_AT_END_MAX: usize = 32;
+/// How often readers of FIFOs are looked for: systemd starts a service again after this at the earliest.
+const READERS_EVERY: Duration = Duration::from_millis(100);
 /// For keepalived's scripts, which want a number; buoy has no priorities.
 const PRIORITY: &str = "100";
 
@@ -137,6 +140,8 @@ pub struct Hooks {
     running: JoinSet<Done>,
     known: BTreeMap<String, Row>,
     lines: BTreeMap<String, Line>,
+    /// When readers of them are looked for; made by the first look, within the runtime.
+    readers: Option<Interval>,
     dropped: Vec<Trouble>,
     /// Happenings with a ticket whose hooks have ended.
     ended: Vec<Arc<Happening>>,
@@ -161,6 +166,7 @@ impl Hooks {
             running: JoinSet::new(),
             known: BTreeMap::new(),
             lines: BTreeMap::new(),
+            readers: None,
             dropped: Vec::new(),
             ended: Vec::new(),
             running_max: RUNNING_MAX,
@@ -189,6 +195,18 @@ impl Hooks {
     #[must_use]
     pub fn wants(&self, occasion: Occasion) -> bool {
         self.configured.iter().any(|hook| hook.on.contains(&occasion))
+    }
+
+    /// Remembers, for readers of FIFOs that come later, that this node has a group since before the
+    /// start. Runs and writes nothing.
+    pub fn remember(&self, pool: &str, group: &str) {
+        for hook in &self.configured {
+            let of_pool = hook.pools.as_ref().is_none_or(|pools| pools.iter().any(|of| of == pool));
+            let Some(line) = self.lines.get(&hook.name).filter(|_| of_pool) else { continue };
+            if hook.on.contains(&Occasion::Acquired) {
+                line.remember(group, state_line(group, Occasion::Acquired));
+            }
+        }
     }
 
     /// Something happened: puts the hooks that are for it into its queue. Returns at once. To be
@@ -225,8 +243,9 @@ impl Hooks {
             if let Some(ended) = self.ended.pop() {
                 return News::Gate(ended);
             }
-            let Some(done) = self.running.join_next().await else {
-                return std::future::pending().await;
+            let done = tokio::select! {
+                Some(done) = self.running.join_next() => done,
+                () = look_for_readers(&mut self.readers, &self.lines) => continue,
             };
             // A job that was aborted belongs to a daemon that ends.
             let Ok(done) = done else { continue };
@@ -302,11 +321,29 @@ impl Hooks {
     }
 }
 
+/// Gives readers of FIFOs that have come the present state. Ends each tenth of a second; never without FIFOs.
+async fn look_for_readers(readers: &mut Option<Interval>, lines: &BTreeMap<String, Line>) {
+    if lines.is_empty() {
+        return std::future::pending().await;
+    }
+    let readers = readers.get_or_insert_with(|| {
+        let mut readers = interval(READERS_EVERY);
+        readers.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        readers
+    });
+    readers.tick().await;
+    lines.values().for_each(Line::greet);
+}
+
 async fn do_job(job: Job, line: Option<Line>) -> Done {
     let outcome = match (&job.hook.deed, line) {
-        (Deed::Line(_), Some(line)) => line.write(line_for(&job.happening)).await,
-        // A reload took the hook away while this waited.
-        (Deed::Line(path), None) => Line::new(path.clone()).write(line_for(&job.happening)).await,
+        (Deed::Line(path), line) => {
+            // A reload may have taken the hook away while this waited.
+            let line = line.unwrap_or_else(|| Line::new(path.clone()));
+            let state = job.happening.occasion.keepalived();
+            let group = state.and_then(|_| job.happening.group.clone());
+            line.write(group, line_for(&job.happening)).await
+        }
         (Deed::Run { command, user, timeout, style }, _) => {
             let mut command = command.clone();
             command.extend(arguments(&job.happening, *style));
@@ -349,8 +386,11 @@ fn arguments(happening: &Happening, style: Style) -> Vec<String> {
 }
 
 fn line_for(happening: &Happening) -> String {
-    let state = happening.occasion.keepalived().unwrap_or_default();
-    let name = happening.group.as_deref().unwrap_or_default();
+    state_line(happening.group.as_deref().unwrap_or_default(), happening.occasion)
+}
+
+fn state_line(name: &str, occasion: Occasion) -> String {
+    let state = occasion.keepalived().unwrap_or_default();
     format!("INSTANCE \"{name}\" {state} {PRIORITY}\n")
 }
 

@@ -248,3 +248,34 @@ fn at_the_end_hooks_of_many_groups_run_beside_each_other() {
     });
     fs::remove_file(&file).unwrap();
 }
+
+#[test]
+fn a_reader_gets_what_this_node_has_since_before_the_start() {
+    let path = place("fifo-had");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let fifo = |name: &str, pool: &str| HookConfig {
+        deed: Deed::Line(path.clone()),
+        pools: Some(vec![pool.to_owned()]),
+        ..hook(name, "", PATIENCE, Style::Buoy)
+    };
+    block_on(async {
+        let mut hooks = Hooks::new(&[fifo("fifo", "web")]);
+        hooks.remember("web", "10.77.0.100");
+        hooks.remember("other", "10.77.0.101");
+        let reading = path.clone();
+        let reader = tokio::task::spawn_blocking(move || {
+            use std::io::BufRead;
+            let mut line = String::new();
+            std::io::BufReader::new(fs::File::open(reading)?).read_line(&mut line)?;
+            Ok::<_, std::io::Error>(line)
+        });
+        // It looks for readers while it waits for news, of which there is none.
+        let read = tokio::select! {
+            read = timeout(PATIENCE, reader) => read,
+            news = hooks.next() => panic!("{news:?}"),
+        };
+        let line = read.expect("it is told").unwrap().unwrap();
+        assert_eq!(line, "INSTANCE \"10.77.0.100\" MASTER 100\n");
+    });
+    fs::remove_file(&path).unwrap();
+}

@@ -34,6 +34,7 @@ mod routes;
 mod sample;
 mod table;
 mod table_groups;
+mod table_local;
 mod timeline;
 
 use std::fmt;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::confinement;
 use crate::logging;
 use crate::programs;
 
@@ -107,13 +109,19 @@ impl std::error::Error for Error {
 pub fn run(options: Options) -> Result<(), Error> {
     // Before the log, which has a thread of its own.
     let dropped = programs::drop_capabilities();
+    let listener = StdListener::bind(options.listen)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| Error::Listen(options.listen, source))?;
+    // From here on it needs that socket and the daemon's, and no file.
+    let confined = confinement::confine(&[]);
     let _log = logging::start(options.log_format, options.verbose);
     if let Err(error) = dropped {
         tracing::warn!(%error, "capabilities cannot be dropped");
     }
-    let listener = StdListener::bind(options.listen)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|source| Error::Listen(options.listen, source))?;
+    match confined {
+        Ok(confined) => tracing::info!("{confined}"),
+        Err(error) => tracing::warn!(error, "Landlock cannot be used"),
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

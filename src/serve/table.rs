@@ -1,5 +1,6 @@
 //! The table of metrics: the only place where their names stand. Those of groups are in
-//! `table_groups`, those that read one counter of the daemon in [`COUNTERS`].
+//! `table_groups`, those of checks and hooks in `table_local`, those that read one counter of the daemon
+//! in [`COUNTERS`].
 //!
 //! A node tells of itself and of what it sees; the truth about a group is the sum over nodes. No
 //! label has a value that changes in the course of things, such as an owner: its series would stay
@@ -7,12 +8,13 @@
 
 use super::metrics::{Emit, Kind, Known, Metric, Read, seconds};
 use super::table_groups::GROUPS;
+use super::table_local::LOCAL;
 use crate::control::measures::Measures;
 use crate::control::response::{FenceKind, Node, NodeState, Role, Status};
 
 /// Every metric.
 pub(super) fn all() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().chain(COUNTERS).chain(GROUPS)
+    METRICS.iter().chain(LOCAL).chain(COUNTERS).chain(GROUPS)
 }
 
 /// The metric of this name, as queries write it.
@@ -34,7 +36,7 @@ pub(super) const fn metric(
     Metric { name, kind, help, labels, read }
 }
 
-const fn gauge(
+pub(super) const fn gauge(
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
@@ -43,7 +45,7 @@ const fn gauge(
     metric((name, Kind::Gauge), help, labels, Read::Daemon(read))
 }
 
-const fn counter(
+pub(super) const fn counter(
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
@@ -270,42 +272,6 @@ const METRICS: &[Metric] = &[
         },
     ),
     gauge(
-        "buoy_check_passing",
-        "Whether a check of this node passes; no series until it is known",
-        &["check", "type", "effect"],
-        |known, emit| {
-            for check in known.status.checks.iter().filter(|check| check.state != "unknown") {
-                let labels = [&*check.check, &check.kind, &check.effect];
-                emit.flag(&labels, check.state == "passing");
-            }
-        },
-    ),
-    counter(
-        "buoy_check_transitions",
-        "How often a check of this node began to pass or to fail",
-        &["check", "type", "effect"],
-        |known, emit| {
-            for check in &known.status.checks {
-                let labels = [&*check.check, &check.kind, &check.effect];
-                emit.counter(&labels, check.transitions);
-            }
-        },
-    ),
-    counter("buoy_hook_runs", "How often a hook was run", &["hook"], |known, emit| {
-        known.status.hooks.iter().for_each(|hook| emit.counter(&[&hook.hook], hook.runs));
-    }),
-    counter("buoy_hook_failures", "How often a hook failed", &["hook"], |known, emit| {
-        known.status.hooks.iter().for_each(|hook| emit.counter(&[&hook.hook], hook.failures));
-    }),
-    counter(
-        "buoy_hook_dropped",
-        "Events for which a hook was not run because its queue was full",
-        &["hook"],
-        |known, emit| {
-            known.status.hooks.iter().for_each(|hook| emit.counter(&[&hook.hook], hook.dropped));
-        },
-    ),
-    gauge(
         "buoy_config_last_reload_successful",
         "Whether the last reload succeeded",
         &[],
@@ -355,6 +321,7 @@ const COUNTERS: &[Metric] = &[
         "Whether the protocol has real-time priority",
     ),
     counted("reports_dropped", "buoy_reports_dropped", "Events that were dropped unprocessed"),
+    counted("events_not_written", "buoy_events_not_written", "Events that could not be saved"),
     counted("announcements", "buoy_announcements", "Addresses announced"),
     counted("announcement_errors", "buoy_announcement_errors", "Frames that could not be sent"),
     counted("neighbour_lists", "buoy_neighbour_lists", "Neighbour lists received from peers"),

@@ -64,15 +64,20 @@ fn read_statuses(socket: &Path, heard: &SyncSender<Heard>) {
 }
 
 fn read_events(socket: &Path, heard: &SyncSender<Heard>) {
-    let mut past = PAST;
+    let (mut past, mut last) = (PAST, (0, String::new()));
     loop {
         if let Ok(mut events) = Events::open(socket, past) {
             while let Ok(event) = events.event() {
+                // A daemon that is back has the events of the process before as well.
+                if event.seq <= last.0 && event.time <= last.1 {
+                    continue;
+                }
+                last = (event.seq, event.time.clone());
                 if heard.send(Heard::Event(Box::new(event))).is_err() {
                     return;
                 }
             }
-            // Those before are shown already; a daemon that was restarted has none of them.
+            // Those before are shown already.
             past = AGAIN;
         }
         wait(AGAIN);

@@ -35,7 +35,8 @@ fn rpm() -> Files {
 #[test]
 fn both_formats_have_the_same_files() {
     let (mut deb, mut rpm) = (deb(), rpm());
-    // Where the distributions differ: licences, and the completions of zsh.
+    // Where the distributions differ: licences, the completions of zsh, and the module of the kernel.
+    assert!(deb.remove("packaging/apparmor/usr.bin.buoy").is_some());
     assert!(deb.remove("packaging/deb/copyright").is_some());
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         assert!(rpm.remove(licence).is_some(), "{licence}");
@@ -83,8 +84,8 @@ fn everything_that_is_to_be_installed_is_in_the_lists() {
 #[test]
 fn nothing_of_the_administrator_is_in_a_package() {
     for (place, _) in deb().into_values().chain(rpm().into_values()) {
-        let of_ours = place == "/etc/needrestart/conf.d/buoy.conf";
-        assert!(of_ours || place.starts_with("/usr/"), "{place}");
+        let of_ours = ["/etc/needrestart/conf.d/buoy.conf", "/etc/apparmor.d/usr.bin.buoy"];
+        assert!(of_ours.contains(&&*place) || place.starts_with("/usr/"), "{place}");
     }
 }
 
@@ -128,4 +129,10 @@ fn completions_know_every_command_and_option() {
             }
         }
     }
+}
+
+#[test]
+fn every_page_is_rendered_without_typography() {
+    let build = read("packaging/build");
+    assert!(build.contains("pandoc -s -f markdown-smart -t man"), "options would get dashes");
 }
