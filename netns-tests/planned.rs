@@ -11,12 +11,13 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::Outcome;
 use crate::runner::Test;
-use crate::scene::{PLANNED_OUTAGE_MAX, READING, SOON, Scene, with};
+use crate::scene::{PLANNED_OUTAGE_MAX, READING, SOON, Scene, with, with_unstarted};
 use crate::until::until;
 
 /// What there is to run here.
 pub(crate) const TESTS: &[Test] = &[
     ("drain_and_undrain", drain_and_undrain),
+    ("undo_takes_back_what_was_ordered", undo_takes_back_what_was_ordered),
     ("move_resets_tcp_connections", move_resets_tcp_connections),
     ("reload_under_traffic", reload_under_traffic),
     ("lists_differ_during_a_rollout", lists_differ_during_a_rollout),
@@ -54,6 +55,43 @@ fn drain_and_undrain() -> Outcome {
         let begin = clock::now();
         scene.command(victim, &["undrain"])?;
         scene.back(victim)?;
+        let figures = scene.figures(begin);
+        assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
+        assert!(figures.two_owners <= READING, "two owners for {:?}", figures.two_owners);
+        Ok(())
+    })
+}
+
+/// In a pool without fail-back nothing returns by itself: the drain is taken back together with what
+/// it has moved, and then the move before it.
+fn undo_takes_back_what_was_ordered() -> Outcome {
+    let pool = "strategy = \"priority\"\nprefer = [\"lb1\"]";
+    with_unstarted(&Shape { pool, ..Shape::default() }, |scene| {
+        scene.cluster.start_all()?;
+        let all_but = |scene: &Scene, elsewhere: &[(u8, usize)]| {
+            let groups = 100..=105_u8;
+            let wrong: Vec<_> = groups
+                .filter_map(|last| {
+                    let moved = elsewhere.iter().find(|(one, _)| *one == last);
+                    let owner = scene.owner(vip(last)).ok();
+                    (owner != Some(moved.map_or(0, |(_, node)| *node))).then_some((last, owner))
+                })
+                .collect();
+            if wrong.is_empty() { Ok(()) } else { Err(format!("{wrong:?}")) }
+        };
+        until("lb1 has everything", SOON, || all_but(scene, &[]))?;
+        scene.at_rest()?;
+        let begin = clock::now();
+        scene.command(0, &["move", &vip(103).to_string(), "lb3"])?;
+        scene.command(0, &["drain"])?;
+        scene.away(0)?;
+        let said = scene.command(0, &["undo"])?;
+        assert!(said.starts_with("undone: lb1 may own groups again"), "{said}");
+        until("the drain is taken back", SOON, || all_but(scene, &[(103, 2)]))?;
+        scene.command(0, &["undo"])?;
+        until("the move is taken back", SOON, || all_but(scene, &[]))?;
+        let refused = scene.cluster.command(0, &["undo"])?;
+        assert_eq!(refused.status.code(), Some(5), "nothing is left to take back");
         let figures = scene.figures(begin);
         assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
         assert!(figures.two_owners <= READING, "two owners for {:?}", figures.two_owners);

@@ -123,6 +123,10 @@ pub(super) enum Command {
     /// End a hold
     #[command(after_help = "Example:\n  buoy release")]
     Release,
+    /// Take back your last drain, undrain, move or hold that was given to this node
+    ///
+    /// After a drain, the groups that the node had return to it.
+    Undo,
     /// Upgrade every node of the cluster with one command, one after the other
     ///
     /// For each node: refuses to continue if another node is out of service or too little capacity

@@ -148,6 +148,7 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
         }
         Command::Hold(terms) => ask(Question::Hold { terms: terms.into() }, streams),
         Command::Release => ask(Question::Release, streams),
+        Command::Undo => ask(Question::Undo, streams),
         Command::Upgrade(wanted) => upgrade::run(*wanted, socket, json, streams),
         Command::Ready { node, soak, timeout } => {
             ask(Question::Ready(Readiness { node, soak, within: timeout }), streams)

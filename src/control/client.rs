@@ -37,6 +37,8 @@ pub use super::failure::Error;
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// As above, for a reload and a plan.
 const RELOAD_WAIT: Duration = Duration::from_secs(40);
+/// The groups of a drain come back before it is answered.
+const UNDO_WAIT: Duration = Duration::from_secs(40);
 /// Longest answer taken: a status of the most groups has about 2 MB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const REFUSED: &str = r#"{"refused":"#;
@@ -83,6 +85,8 @@ pub enum Command {
     },
     /// `buoy release`.
     Release,
+    /// `buoy undo`.
+    Undo,
     /// The record of `buoy upgrade`.
     Upgrade {
         /// How far it is; `None` ends it.
@@ -190,6 +194,10 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
         Command::Upgrade { words, again, lasts } => {
             let (words, again, for_ms) = (words.clone(), *again, millis(*lasts));
             order(socket, &Request::Upgrade { words, again, for_ms }, false, output)
+        }
+        Command::Undo => {
+            let answer = ask(socket, &Request::Undo {}, UNDO_WAIT, output)?;
+            output.answer(&answer, |done: &Done| format!("undone: {}", render::accepted(done)))
         }
         Command::Release => order(socket, &Request::Release {}, false, output),
         Command::Ready(wanted) => {

@@ -31,6 +31,7 @@ use super::recorder::{Filter, Recorder};
 use super::request::{REQUEST_BYTES_MAX, Request};
 use super::response::{Done, End, Rejected};
 use super::terms::Terms;
+use super::undo::OrdersGiven;
 use crate::protocol::SpareTerms;
 use crate::redaction::redact;
 
@@ -97,6 +98,7 @@ impl Rights {
             | Request::Release {}
             | Request::Upgrade { .. }
             | Request::Move { .. }
+            | Request::Undo {}
             | Request::Plan { .. }
             | Request::Reload {} => matches!(self, Self::Order),
         }
@@ -109,6 +111,7 @@ pub(super) struct Desk {
     pub(super) names: NamesInForce,
     pub(super) recorder: Arc<Recorder>,
     pub(super) inquirer: Inquirer,
+    pub(super) given: OrdersGiven,
     pub(super) wall_clock: fn() -> SystemTime,
     pub(super) pace: Pace,
 }
@@ -210,9 +213,14 @@ impl Connection {
             | Request::Hold { .. }
             | Request::Release {}
             | Request::Upgrade { .. }
-            | Request::Move { .. } => {
+            | Request::Move { .. }
+            | Request::Undo {} => {
                 let by = self.note_order(&request);
+                let undo = desk.inquirer.foresee_undo(&request).await;
                 let done = self.order(&request, &by).await;
+                if let (Ok(_), Some(undo)) = (&done, undo) {
+                    desk.given.remember(self.user, undo);
+                }
                 self.tell(done).await
             }
             Request::Plan { config: Some(_), .. } => {
@@ -252,6 +260,7 @@ impl Connection {
             Request::Undrain { node } => inquirer.undrain(node.as_deref()).await?,
             Request::Release {} => inquirer.release().await?,
             Request::Move { group, node } => inquirer.move_group(group, node).await?,
+            Request::Undo {} => inquirer.undo(&self.desk.given, self.user).await?,
             Request::Status { .. }
             | Request::Events { .. }
             | Request::Explain { .. }

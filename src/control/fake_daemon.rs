@@ -250,10 +250,16 @@ impl World {
         }
     }
 
-    /// Moves one group off a draining node.
+    /// Moves one group off a node that was told to drain.
     fn advance(&mut self) {
-        let draining: Vec<NodeId> =
-            self.status.nodes.iter().filter(|one| one.draining).map(|one| one.node).collect();
+        let ordered = |node: NodeId| {
+            let mut orders = self.orders.iter();
+            orders
+                .any(|order| matches!(order, Order::Drain(it) | Order::DrainNow(it) if *it == node))
+        };
+        let nodes = self.status.nodes.iter();
+        let draining = nodes.filter(|one| one.draining && ordered(one.node)).map(|one| one.node);
+        let draining: Vec<NodeId> = draining.collect();
         let Some(receiver) = self.receiver else { return };
         if let Some(one) = self.status.groups.iter_mut().find(|one| {
             one.owner.is_some_and(|owner| owner != receiver && draining.contains(&owner))

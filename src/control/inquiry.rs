@@ -235,7 +235,11 @@ impl Inquirer {
         self.order("move", Order::Move { group, to }).await
     }
 
-    async fn order(&self, word: &str, order: Order) -> Result<Done, Rejected> {
+    pub(super) fn names(&self) -> Arc<Names> {
+        self.names.current()
+    }
+
+    pub(super) async fn order(&self, word: &str, order: Order) -> Result<Done, Rejected> {
         let answer = self.ask(ANSWER_WAIT, |reply| Inquiry::Order { order, reply }).await?;
         // Whoever ordered something and asks for the status next wants to see it in there.
         *self.status.lock().await = None;
@@ -353,7 +357,7 @@ fn unknown_group(group: &str) -> Rejected {
     )
 }
 
-fn find_node(names: &Names, node: Option<&str>) -> Result<NodeId, Rejected> {
+pub(super) fn find_node(names: &Names, node: Option<&str>) -> Result<NodeId, Rejected> {
     let Some(name) = node else { return Ok(names.me()) };
     names.find_node(name).ok_or_else(|| {
         let (name, known) = (redact(name), names.node_names().join(", "));

@@ -48,6 +48,7 @@ mod table;
 pub mod terms;
 pub(crate) mod timestamp;
 mod translation;
+mod undo;
 mod virtual_routers;
 mod wait;
 

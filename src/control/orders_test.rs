@@ -127,3 +127,36 @@ fn ready_is_who_has_been_so_for_the_time_and_why_not_is_told() {
         "{\"schema\":1,\"done\":\"ready\",\"node\":\"lb2\",\"pool\":null,\"group\":null}\n"
     );
 }
+
+#[test]
+fn an_order_is_taken_back_by_who_gave_it() {
+    let daemon = FakeDaemon::start();
+    let (_, result) = daemon.run(&Command::Undo, false);
+    let Err(error @ Error::Refused(_)) = &result else { panic!("{result:?}") };
+    assert_eq!((error.exit_code(), error.code()), (5, "nothing_to_undo"));
+    for one in &mut daemon.world.lock().unwrap().status.nodes {
+        one.draining = false;
+    }
+    let had: Vec<_> = {
+        let mut world = daemon.world.lock().unwrap();
+        world.receiver = Some(node("lb1"));
+        let groups = world.status.groups.iter().filter(|one| one.owner == Some(node("lb1")));
+        groups.map(|one| one.group).collect()
+    };
+    assert!(!had.is_empty());
+    daemon.run(&drain("lb1", Terms::default()), false).1.unwrap();
+    // They are elsewhere by the time that it is taken back.
+    for one in &mut daemon.world.lock().unwrap().status.groups {
+        if had.contains(&one.group) {
+            one.owner = Some(node("lb2"));
+        }
+    }
+    let (text, result) = daemon.run(&Command::Undo, false);
+    result.unwrap();
+    assert_eq!(text, "undone: lb1 may own groups again\n");
+    let orders = daemon.world.lock().unwrap().orders.clone();
+    assert_eq!(orders[..2], [Order::Drain(node("lb1")), Order::Undrain(node("lb1"))]);
+    let back = had.iter().map(|group| Order::Move { group: *group, to: node("lb1") });
+    assert_eq!(orders[2..], back.collect::<Vec<_>>());
+    assert!(daemon.run(&Command::Undo, false).1.is_err(), "it is taken back once");
+}

@@ -4,7 +4,7 @@
 //! {"request":"status"}                          {"request":"explain","group":"10.77.0.100"}
 //! {"request":"events","since_ms":600000}        {"request":"drain","node":"lb1"}
 //! {"request":"move","group":"10.77.0.100","node":"lb2"}            {"request":"reload"}
-//! {"request":"hold","for_ms":7200000}           {"request":"release"}
+//! {"request":"hold","for_ms":7200000}           {"request":"release"}           {"request":"undo"}
 //! {"request":"plan","without":["lb1"]}          {"request":"plan","text":"[cluster] ..."}
 //! ```
 //!
@@ -112,6 +112,9 @@ pub enum Request {
         /// Name of the receiving node.
         node: String,
     },
+    /// Take back the last order of this user at this node. Answered by
+    /// [`Done`](super::response::Done), whose word is that of the order which takes it back.
+    Undo {},
     /// What would move under a condition. Answered by [`Plan`](super::plan::Plan).
     Plan {
         /// If these nodes drained.
@@ -148,6 +151,7 @@ impl Request {
             Self::Release {} => "release",
             Self::Upgrade { .. } => "upgrade",
             Self::Move { .. } => "move",
+            Self::Undo {} => "undo",
             Self::Plan { .. } => "plan",
             Self::Reload {} => "reload",
         }

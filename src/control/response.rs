@@ -430,7 +430,7 @@ pub struct Candidate {
 pub struct Done {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// The request: `drain`, `undrain`, `move`, `hold` or `release`.
+    /// The request: `drain`, `undrain`, `move`, `hold` or `release`; of `undo` what took the order back.
     pub done: String,
     /// The node it concerns.
     pub node: String,

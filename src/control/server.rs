@@ -34,6 +34,7 @@ use super::inquiry::{Inquirer, json_line};
 use super::names::NamesInForce;
 use super::recorder::Recorder;
 use super::response::Rejected;
+use super::undo::OrdersGiven;
 
 pub use super::inquiry::{INQUIRIES_MAX, Inquiry, PlanWanted, STATUS_AGE_MAX, Snapshot};
 
@@ -120,6 +121,7 @@ impl Server {
         let observers = Entrance::bind(&observers, observers_group())?;
         let desk = Arc::new(Desk {
             inquirer: Inquirer::new(settings.names.clone(), settings.inquiries),
+            given: OrdersGiven::default(),
             names: settings.names,
             recorder: settings.recorder,
             wall_clock: settings.wall_clock,
