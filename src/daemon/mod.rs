@@ -64,7 +64,7 @@ mod waiting_orders;
 mod whereabouts;
 mod will;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -85,7 +85,7 @@ use crate::wire::{Local, Sessions};
 use attendant::Attendant;
 use ending::{Held, Left, end};
 pub use error::Error;
-use event_file::EventFile;
+use event_file::{EventFile, EventWriter};
 use event_loop::{EventLoop, Outbox, Parts, Told, Vital};
 use front_desk::FrontDesk;
 pub use guard::run as guard;
@@ -211,15 +211,13 @@ async fn serve(
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
     let vital = Arc::new(Vital::default());
     let names = NamesInForce::new(setup::names(&config, me));
-    let record = EventFile::within(&state_dir).begin(&names, &vital.events_not_written);
-    let (recorder, events) = record.map_err(system("events thread"))?;
+    let (recorder, events) = begin_record(&state_dir, &names, &vital)?;
     let tell = |why: &Unusable| in_place::tell(why, &recorder, &names.current());
     let mut host = setup::host(&config);
     let presence = take_presence(host.mark()).await;
     let left = in_place::take(&directory, &config, me, (host.mark(), tell));
     let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital), left, tell)?;
-    let without = setup::groups_without(&config, me, estate.as_ref());
-    let had = setup::groups_had(estate.as_ref());
+    let (without, had) = setup::groups_at_start(&config, me, estate.as_ref());
     host.gate = kernel.gate().is_some();
     let promise_file = promises.file.clone();
     let start = Start { estate, draining: directory.draining(), voters: voters.clone(), promises };
@@ -302,6 +300,16 @@ fn service_manager() -> ServiceNotify {
         tracing::warn!(%error, "NOTIFY_SOCKET cannot be used: the service manager gets no notifications");
         ServiceNotify::nobody()
     })
+}
+
+/// Goes on with the record of events of former processes.
+fn begin_record(
+    state_dir: &Path,
+    names: &NamesInForce,
+    vital: &Vital,
+) -> Result<(Arc<Recorder>, EventWriter), Error> {
+    let begun = EventFile::within(state_dir).begin(names, &vital.events_not_written);
+    begun.map_err(|source| Error::System { wanted: "events thread", source })
 }
 
 /// Writes to the log, and to the service manager, that the daemon has started.

@@ -144,15 +144,16 @@ pub(crate) fn routers(config: &Config, me: NodeId) -> VirtualRouters {
     groups(config, me).iter().filter_map(has).collect()
 }
 
-/// The groups that a process begins without: all, but for those that one before it has left to it.
-pub(crate) fn groups_without(
+/// The groups that a process begins without, which are all but those that one before it has left to
+/// it, and these.
+pub(crate) fn groups_at_start(
     config: &Config,
     me: NodeId,
     estate: Option<&Estate>,
-) -> Vec<GroupKey> {
+) -> (Vec<GroupKey>, BTreeSet<GroupKey>) {
     let had = groups_had(estate);
     let groups = groups(config, me).into_iter().map(|group| group.key);
-    groups.filter(|group| !had.contains(group)).collect()
+    (groups.filter(|group| !had.contains(group)).collect(), had)
 }
 
 /// The groups that a process before has left to this one.
