@@ -31,6 +31,7 @@ mod promises;
 mod refusal;
 mod regrouping;
 mod restarting;
+mod resting;
 mod routers;
 mod runner;
 mod scene;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         membership::TESTS,
         refusal::TESTS,
         witness::TESTS,
+        resting::TESTS,
         restarting::TESTS,
         strict_restarting::TESTS,
         checking::TESTS,
