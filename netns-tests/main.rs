@@ -33,6 +33,7 @@ mod regrouping;
 mod remembering;
 mod resolving;
 mod restarting;
+mod resting;
 mod routers;
 mod runner;
 mod scene;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         refusal::TESTS,
         remembering::TESTS,
         witness::TESTS,
+        resting::TESTS,
         restarting::TESTS,
         strict_restarting::TESTS,
         checking::TESTS,

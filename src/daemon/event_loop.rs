@@ -273,6 +273,7 @@ impl<K: KernelOrders> EventLoop<K> {
         }
         // Nobody takes them where there is no guardian, as in tests.
         let _ = self.outbox.will.send(farewells);
+        self.outbox.vital.guardian_thread.get().into_iter().for_each(thread::Thread::unpark);
     }
 
     /// The only place where the thread waits.

@@ -7,6 +7,9 @@
 //!      \------- lease is over -----> remove addresses; wait on (the daemon may go on)
 //! ```
 //!
+//! What the daemon says stays in the pipe until half of its lease is over, so that an idle host does
+//! not wake two processes for each renewal; the end of the input wakes at once.
+//!
 //! It does one thing, so that nothing can keep it from it: it reads lines from its standard input,
 //! and the end of that input is the death of the daemon, however that came about. Peers that are
 //! told so take over at once instead of after a detection time. With the gate closed first, the
@@ -48,6 +51,9 @@ const STARTED_WITHIN: Duration = Duration::from_secs(30);
 /// A dead daemon has closed its sockets after this; closing those of nf_tables and of packets waits
 /// for the kernel, some 10 ms on a quiet host.
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+/// What is left of a lease is divided by this: for so long nothing is read, and half of it is left
+/// for what was not in the pipe yet. Each time that this process wakes costs what a heartbeat costs.
+const UNREAD_DIVISOR: u32 = 2;
 /// How often to look for another process.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -78,7 +84,7 @@ enum Watch {
     Over,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Guard {
     /// The process that is guarded.
     daemon: u32,
@@ -87,6 +93,8 @@ struct Guard {
     farewells: Vec<Farewell>,
     /// When the daemon last said that it lives.
     alive_at: Instant,
+    /// Until when only the end of the input matters: what else comes can wait in the pipe.
+    unread_until: Instant,
     /// Until when the daemon may be silent.
     until: Option<Instant>,
     /// The file that another process takes, and until when it may.
@@ -99,16 +107,22 @@ impl Guard {
     /// Waits once.
     fn watch(&mut self) -> Watch {
         let deadline = self.until.unwrap_or(Instant::NEVER);
-        let wait = (deadline != Instant::NEVER)
-            .then(|| clock::time_spec(deadline.since(clock::now()) + Duration::from_millis(1)));
+        let (wake_at, events) = if clock::now() < self.unread_until {
+            // Its end is told in any case.
+            (self.unread_until, PollFlags::empty())
+        } else {
+            (deadline, PollFlags::POLLIN)
+        };
+        let wait = (wake_at != Instant::NEVER)
+            .then(|| clock::time_spec(wake_at.since(clock::now()) + Duration::from_millis(1)));
         let input = io::stdin();
-        let mut source = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        let mut source = [PollFd::new(input.as_fd(), events)];
         let ready = ppoll(&mut source, wait, None).is_ok_and(|count| count > 0);
         if ready {
             return self.read();
         }
         let now = clock::now();
-        if now <= deadline {
+        if now <= deadline || events.is_empty() {
             return Watch::On;
         }
         if now.since(deadline) > LATE {
@@ -152,9 +166,11 @@ impl Guard {
             }
             Line::Forget => self.farewells.clear(),
             Line::Farewell(farewell) => self.farewells.push(farewell),
-            Line::Alive(until) => {
-                self.until = Some(Instant::from_nanos(until));
-                self.alive_at = clock::now();
+            Line::Alive(until, said) => {
+                let (now, until) = (clock::now(), Instant::from_nanos(until));
+                self.until = Some(until);
+                self.alive_at = Instant::from_nanos(said).min(now);
+                self.unread_until = now + until.since(now) / UNREAD_DIVISOR;
             }
             Line::Done => return Watch::Over,
             Line::StandBy(file, until) => {
@@ -328,6 +344,23 @@ mod tests {
         let taken = Guard::default().take_over(mark);
         assert!(matches!(taken, Takes::Over(Some(_))), "it is left alone");
         closing.join().unwrap();
+    }
+
+    /// Each wake-up costs what a heartbeat costs, and there are ten heartbeats in a second.
+    #[test]
+    fn what_the_daemon_says_is_read_when_half_of_the_lease_is_over() {
+        let millis = Duration::from_millis;
+        let mut guard = Guard::default();
+        let begun = clock::now();
+        let (until, said) = (begun + millis(600_000), begun.before(millis(20)));
+        assert_eq!(guard.take(Line::Alive(until.as_nanos(), said.as_nanos())), Watch::On);
+        assert_eq!((guard.until, guard.alive_at), (Some(until), said));
+        let took = clock::now().since(begun);
+        assert!(guard.unread_until >= begun + millis(300_000), "{guard:?}");
+        assert!(guard.unread_until <= begun + millis(300_000) + took, "{guard:?}");
+        // What is over already is not waited for.
+        assert_eq!(guard.take(Line::Alive(said.as_nanos(), said.as_nanos())), Watch::On);
+        assert!(guard.unread_until <= clock::now());
     }
 
     #[test]

@@ -36,8 +36,9 @@ use crate::protocol::Instant;
 
 /// A guardian that cannot live is not started more often.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often it is looked after if nobody finds it dead before: the lease thread mostly does.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often it is looked after if nothing wakes this thread before: the lease thread does when it
+/// finds the guardian dead, the protocol thread when there are other farewells.
+const LOOK: Duration = Duration::from_secs(1);
 /// How soon what its pipe did not take is said again.
 const SAY_AGAIN: Duration = Duration::from_millis(5);
 /// What its pipe is to hold: a farewell of 565 bytes for each of 63 peers on each of three paths are
@@ -95,6 +96,7 @@ impl Guardian {
         let asked = Arc::clone(&ending);
         let last_words = Arc::new(OnceLock::new());
         let said = Arc::clone(&last_words);
+        let keeper = Arc::clone(&parts.vital);
         let body = move || {
             let care = Care {
                 parts,
@@ -110,6 +112,8 @@ impl Guardian {
         };
         let thread = thread::Builder::new().name("guardian".to_owned()).spawn(body)?;
         let thread = thread.thread().clone();
+        // There is one guardian in the life of a daemon.
+        let _ = keeper.guardian_thread.set(thread.clone());
         let pulse = Pulse { pipes, pipe: None, thread: thread.clone() };
         Ok((Self { thread, ending, ended, last_words }, pulse))
     }
@@ -142,7 +146,8 @@ impl Pulse {
             self.pipe = Some(pipe);
         }
         let Some(pipe) = &mut self.pipe else { return };
-        match pipe.write_all(Line::Alive(until.as_nanos()).text().as_bytes()) {
+        let line = Line::Alive(until.as_nanos(), clock::now().as_nanos());
+        match pipe.write_all(line.text().as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.pipe = None;
                 self.thread.unpark();
@@ -331,7 +336,7 @@ mod tests {
         let lines = said.map(|line| Line::read(&line.unwrap()).unwrap());
         let heard = lines.filter_map(|line| match line {
             Line::Farewell(farewell) => Some(farewell),
-            Line::Host(_) | Line::Forget | Line::Alive(_) | Line::Done | Line::StandBy(..) => None,
+            Line::Host(_) | Line::Forget | Line::Alive(..) | Line::Done | Line::StandBy(..) => None,
         });
         assert_eq!(heard.take(farewells.len()).collect::<Vec<_>>(), farewells);
         guardian.dismiss();
@@ -370,7 +375,7 @@ mod tests {
         assert_eq!(next(), Some(Line::Forget));
         pulse.pipe = Some(pulse.pipes.recv_timeout(PATIENCE).unwrap());
         pulse.alive(Instant::from_nanos(2));
-        assert_eq!(next(), Some(Line::Alive(2)));
+        assert!(matches!(next(), Some(Line::Alive(2, _))));
         drop(pulse);
         guardian.dismiss();
         assert_eq!(next(), Some(Line::Done));

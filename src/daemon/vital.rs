@@ -1,7 +1,8 @@
 //! What the threads of the daemon may know of each other while they run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 
 use super::deadlines::Deadlines;
 use super::lateness::LatenessCounts;
@@ -22,6 +23,8 @@ pub(crate) struct Vital {
     pub guardian: AtomicU64,
     /// See `guardian`.
     pub guardians_lost: AtomicU64,
+    /// The thread that looks after it, to be woken when it is to be told something.
+    pub guardian_thread: OnceLock<Thread>,
     /// What the guardian has said, and how the renewals of the lease go.
     pub removals: Removals,
     /// Until when the kernel may answer for our addresses.

@@ -54,8 +54,9 @@ pub(crate) enum Line {
     Forget,
     /// To be sent when the daemon is dead.
     Farewell(Farewell),
-    /// The daemon lives, and its kernel may answer until then, in nanoseconds of the daemon's clock.
-    Alive(u64),
+    /// The daemon lives, and its kernel may answer until then; then when that was written, both in
+    /// nanoseconds of the daemon's clock. It may be read later.
+    Alive(u64, u64),
     /// The daemon has let go of everything by itself.
     Done,
     /// When the daemon has ended, wait until then, in nanoseconds of the daemon's clock, for another
@@ -116,7 +117,7 @@ mod tests {
             Line::Host(Host { table: "buoy_edge".to_owned(), gate: true, earlier: false }),
             Line::Forget,
             Line::Farewell(longest),
-            Line::Alive(u64::MAX),
+            Line::Alive(u64::MAX, u64::MAX),
             Line::Done,
             Line::StandBy(PathBuf::from("/run/buoy/restart"), u64::MAX),
         ];

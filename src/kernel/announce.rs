@@ -4,8 +4,9 @@
 //! pacing are decided in `protocol`. One packet socket per link is opened when it is first needed
 //! and kept; a link that was deleted and made again has another index, hence another socket. The
 //! sockets receive nothing (their protocol is 0, so the kernel never copies a packet for them) and
-//! never make us wait: what does not fit is counted and lost, as any frame may be. The hardware
-//! address is taken from what was last told of the link, so it may change at any time.
+//! never make us wait: what does not fit is counted and lost, as any frame may be, but some thousand
+//! frames fit. The hardware address is taken from what was last told of the link, so it may change at
+//! any time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +16,7 @@ use std::os::fd::IntoRawFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 use pnet_datalink::{Channel, ChannelType, DataLinkSender, NetworkInterface};
 
 use super::arp::{self, Operation};
@@ -28,6 +29,10 @@ use crate::protocol::HardwareAddress;
 /// Frames to hosts alone for one question at most: all cards of a host that is told of
 /// ([`HARDWARE_MAX`](crate::protocol::HARDWARE_MAX)) for two addresses. One that it answers is enough.
 const DIRECTED_MAX: usize = 16;
+
+/// Bytes that may wait for a link: two frames of 768 bytes, as the kernel counts them, for each of 2700
+/// addresses. The kernel's default has room for 138.
+const ON_ITS_WAY: usize = 4 * 1024 * 1024;
 
 /// Sends announcements.
 ///
@@ -216,6 +221,10 @@ pub(super) fn open_on(name: &str, index: u32) -> io::Result<Box<dyn DataLinkSend
 
 fn packet_socket() -> io::Result<i32> {
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    // With the usual buffer less is on its way at most, and the rest is lost.
+    if let Err(error) = setsockopt(&socket, sockopt::SndBufForce, &ON_ITS_WAY) {
+        tracing::debug!(%error, "announcements of many addresses may get lost");
+    }
     Ok(socket.into_raw_fd())
 }
 

@@ -4,7 +4,9 @@
 //! One look is one dump of the kernel's established sockets (see `sockets`). The kernel answers in
 //! pieces of some hundred sockets, each within a read of ours, and this thread has no priority, so
 //! a host with a million sockets costs time here and nowhere else; the pause after a look is long
-//! enough that looking takes at most a hundredth of a core.
+//! enough that looking takes at most a hundredth of a core. The kernel walks through its whole table,
+//! however few sockets are asked for (0.8 ms of an idle host with 2 GiB), so where no group has a
+//! connection the next look is a while later.
 //!
 //! ```text
 //!   sock_diag --> look --> counts (for `status`)
@@ -40,6 +42,8 @@ use crate::protocol::{Connection, GroupKey, KernelEvent, NodeId};
 
 /// Between two looks at least.
 const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at least, where the last found no connection of any group.
+const IDLE: Duration = Duration::from_secs(5);
 /// The pause after a look is so many times what the look took, if that is more.
 const PAUSES: u32 = 100;
 /// Between two looks while the end of connections is waited for.
@@ -186,6 +190,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What a look has found: the counts, and connections of each group, not more than are told.
 type Found = (BTreeMap<GroupKey, u64>, BTreeMap<GroupKey, Vec<Connection>>);
 
+/// How long to wait after a look that took so long; `any` is whether there is something to follow.
+fn pause(took: Duration, watches: bool, any: bool) -> Duration {
+    match (watches, any) {
+        (true, _) => WATCH.max(took * WATCH_PAUSES),
+        (false, true) => LOOK.max(took * PAUSES),
+        (false, false) => IDLE.max(took * PAUSES),
+    }
+}
+
 struct Worker {
     shared: Arc<Shared>,
     orders: WeakUnboundedSender<Order>,
@@ -256,6 +269,8 @@ impl Worker {
                 if connections > 0 {
                     tracing::info!(connections, "clients of the former owner are sent tickle ACKs");
                 }
+                // Clients of the former owner connect to this one.
+                self.look_at = self.look_at.min(now + LOOK);
             }
             Note::Stop(group) => self.tickler.stop(group),
             Note::Keep(groups) => {
@@ -330,6 +345,7 @@ impl Worker {
                 Found::default()
             }
         };
+        let any = counts.is_empty() || counts.values().any(|count| *count > 0);
         *locked(&self.shared.counts) = counts;
         let now = Moment::now();
         let mut room = self.sharing.max();
@@ -340,11 +356,8 @@ impl Worker {
         self.sharing.found(now, &found);
         self.tickler.forget(now);
         self.counters.connections_remembered.set(self.tickler.remembered());
-        self.look_at = now
-            + match self.watched {
-                Watched::Nothing => LOOK.max((now - begun) * PAUSES),
-                Watched::Next | Watched::These(_) => WATCH.max((now - begun) * WATCH_PAUSES),
-            };
+        let watches = !matches!(self.watched, Watched::Nothing);
+        self.look_at = now + pause(now - begun, watches, any || !self.kept.is_empty());
     }
 
     /// Tells how many of the connections that are watched are still there.
@@ -398,5 +411,21 @@ impl Worker {
             true
         })?;
         Ok((counts, found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_connections_is_looked_at_seldom() {
+        let millis = Duration::from_millis;
+        assert_eq!(pause(millis(1), false, false), IDLE);
+        assert_eq!(pause(millis(1), false, true), LOOK);
+        assert_eq!(pause(millis(100), false, true), millis(10_000), "a large table");
+        assert_eq!(pause(millis(100), false, false), millis(10_000));
+        assert_eq!(pause(millis(1), true, false), WATCH, "a drain waits");
+        assert_eq!(pause(millis(100), true, true), millis(1000));
     }
 }

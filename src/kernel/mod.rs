@@ -359,8 +359,8 @@ impl Kernel {
         Arc::clone(&self.counters)
     }
 
-    /// Established TCP connections to the addresses of each group, as of about a second ago. A
-    /// group that is missing is not known yet.
+    /// Established TCP connections to the addresses of each group, as of about a second ago, or five
+    /// where no group had any. A group that is missing is not known yet.
     #[must_use]
     pub fn connections(&self) -> BTreeMap<GroupKey, u64> {
         self.connections.counts()

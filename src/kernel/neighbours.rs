@@ -83,7 +83,9 @@ fn read_entry(message: &Message<'_>) -> Option<Entry> {
 pub(super) fn gateways(link: u32) -> Vec<IpAddr> {
     // Without such a route the kernel refuses, which is the answer.
     let outside = [IpAddr::V4(OUTSIDE_V4), IpAddr::V6(OUTSIDE_V6)];
-    let found = outside.into_iter().filter_map(|outside| gateway(link, outside).ok().flatten());
+    let Ok(mut routes) = Conversation::open(NETLINK_ROUTE) else { return Vec::new() };
+    let found = outside.map(|outside| gateway(&mut routes, link, outside).ok().flatten());
+    let found = found.into_iter().flatten();
     found.map(|gateway| gateway.ip()).collect()
 }
 
@@ -93,13 +95,14 @@ pub(super) fn candidates(
     excluded: &BTreeSet<IpAddr>,
 ) -> io::Result<Vec<SocketAddr>> {
     let mut found = Vec::new();
+    // One for all questions: while nobody is known who answers, this is asked twice a second.
+    let mut conversation = Conversation::open(NETLINK_ROUTE)?;
     for link in links {
         // Without such a route the kernel refuses, which is the answer.
-        found.extend(gateway(*link, OUTSIDE_V4.into()).unwrap_or_default());
-        found.extend(gateway(*link, OUTSIDE_V6.into()).unwrap_or_default());
+        found.extend(gateway(&mut conversation, *link, OUTSIDE_V4.into()).unwrap_or_default());
+        found.extend(gateway(&mut conversation, *link, OUTSIDE_V6.into()).unwrap_or_default());
     }
     let mut neighbours = Vec::new();
-    let mut conversation = Conversation::open(NETLINK_ROUTE)?;
     conversation.ask(GET_NEIGHBOUR, DUMP, &[0; 12], |message| {
         neighbours.extend(read(&message).filter(|neighbour| links.contains(&neighbour.link)));
         true
@@ -143,7 +146,11 @@ fn choose(
 }
 
 /// The gateway that packets to `outside` would take on this link.
-fn gateway(link: u32, outside: IpAddr) -> io::Result<Option<SocketAddr>> {
+fn gateway(
+    conversation: &mut Conversation,
+    link: u32,
+    outside: IpAddr,
+) -> io::Result<Option<SocketAddr>> {
     let (family, octets) = match outside {
         IpAddr::V4(address) => (FAMILY_V4, address.octets().to_vec()),
         IpAddr::V6(address) => (FAMILY_V6, address.octets().to_vec()),
@@ -153,7 +160,7 @@ fn gateway(link: u32, outside: IpAddr) -> io::Result<Option<SocketAddr>> {
     append_attribute(&mut body, ROUTE_DESTINATION, &octets);
     append_attribute(&mut body, ROUTE_LINK, &link.to_ne_bytes());
     let mut gateway = None;
-    Conversation::open(NETLINK_ROUTE)?.ask(GET_ROUTE, ACKNOWLEDGE, &body, |message| {
+    conversation.ask(GET_ROUTE, ACKNOWLEDGE, &body, |message| {
         gateway = gateway.or_else(|| gateway_in(&message, link));
         true
     })?;

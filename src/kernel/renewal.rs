@@ -56,6 +56,8 @@ pub struct Lease {
     pub(super) withdrawals: Withdrawals,
     /// Addresses that the gate holds as withdrawn.
     pub(super) withdrawn: BTreeSet<Scoped>,
+    /// Whether nobody else can change the gate, as of the last look.
+    owned: bool,
 }
 
 /// How the rules are changed.
@@ -105,7 +107,7 @@ impl Lease {
     fn by(name: String, way: Way, packets: Option<Packets>) -> io::Result<Self> {
         let reader = nftables::open()?;
         let (withdrawals, withdrawn) = (Withdrawals::default(), BTreeSet::new());
-        Ok(Self { name, reader, way, packets, withdrawals, withdrawn })
+        Ok(Self { name, reader, way, packets, withdrawals, withdrawn, owned: false })
     }
 
     /// From now on [`Lease::withdraw`] goes by these.
@@ -149,6 +151,12 @@ impl Lease {
         self.change(door, None)
     }
 
+    /// Whether nobody else can change the gate, as of the last [`Lease::look`].
+    #[must_use]
+    pub const fn is_owned(&self) -> bool {
+        self.owned
+    }
+
     /// Looks whether the gate is whole, whatever its doors are.
     pub fn look(&mut self) -> Renewal {
         match &self.way {
@@ -157,11 +165,15 @@ impl Lease {
                 renewal(there.try_for_each(|family| find(&mut self.reader, family, &self.name)))
             }
             // Whoever has them now changes them, and would find out.
-            Way::Shared(tables, _) => match tables.try_lock().map(|mut tables| tables.whole()) {
-                Ok(Ok(false)) => Renewal::Gone,
-                Ok(Ok(true)) | Err(_) => Renewal::Done,
-                Ok(Err(error)) => Renewal::Failed(error),
-            },
+            Way::Shared(tables, _) => {
+                let Ok(mut tables) = tables.try_lock() else { return Renewal::Done };
+                self.owned = tables.owned();
+                match tables.whole() {
+                    Ok(false) => Renewal::Gone,
+                    Ok(true) => Renewal::Done,
+                    Err(error) => Renewal::Failed(error),
+                }
+            }
         }
     }
 

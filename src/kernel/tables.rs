@@ -39,6 +39,8 @@ const DYING: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_micros(200);
 /// How often it is looked for a moment without changes by others.
 const LOOKS: usize = 3;
+/// Between two looks at tables that nobody else can change.
+const OWNED_LOOK: Duration = Duration::from_secs(1);
 
 /// The tables, for both threads.
 pub(super) type Shared = Arc<Mutex<Tables>>;
@@ -82,6 +84,8 @@ pub(super) struct Tables {
     built: Option<[u64; FAMILIES.len()]>,
     /// As of when they are known to be whole.
     seen: Option<u32>,
+    /// When that was found out.
+    seen_at: Option<Moment>,
 }
 
 impl Tables {
@@ -99,6 +103,7 @@ impl Tables {
             disguises: BTreeMap::new(),
             built: None,
             seen: None,
+            seen_at: None,
         })
     }
 
@@ -222,6 +227,7 @@ impl Tables {
     fn learn(&mut self) -> io::Result<()> {
         self.built = None;
         self.seen = None;
+        self.seen_at = None;
         self.built = Some(self.prints()?);
         Ok(())
     }
@@ -235,8 +241,13 @@ impl Tables {
     }
 
     /// Whether they are there as they were built, with all that is covered. Costs one question
-    /// while nothing has changed in nf_tables.
+    /// while nothing has changed in nf_tables, and mostly none where nobody else can change them.
     pub(super) fn whole(&mut self) -> io::Result<bool> {
+        let lately = self.seen_at.is_some_and(|at| at.elapsed() < OWNED_LOOK);
+        if self.owned && self.built.is_some() && self.seen.is_some() && lately {
+            return Ok(true);
+        }
+        self.seen_at = Some(Moment::now());
         for _ in 0..LOOKS {
             let now = generation(&mut self.conversation)?;
             if self.built.is_some() && self.seen == Some(now) {

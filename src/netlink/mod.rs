@@ -135,7 +135,8 @@ impl Conversation {
     /// Asks one question; `take` gets every message of the answer and says whether more is wanted.
     /// What came in the same datagram it gets all the same: the kernel has done that work.
     ///
-    /// After an error, or when `take` stopped the answer, a new conversation must be opened.
+    /// After an error, or when `take` stopped an answer of several messages, a new conversation must
+    /// be opened.
     pub(crate) fn ask(
         &mut self,
         kind: u16,

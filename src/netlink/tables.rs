@@ -69,9 +69,10 @@ pub(crate) fn longest_left(
 /// That it cannot be asked for.
 pub(crate) fn generation(conversation: &mut Conversation) -> io::Result<u32> {
     let mut found = None;
-    conversation.ask(GET_GENERATION, ACKNOWLEDGE, &[0; HEADER], |message| {
+    // Without an acknowledgement, which would have to be read too.
+    conversation.ask(GET_GENERATION, 0, &[0; HEADER], |message| {
         found = number(&rest(message.body), 1).or(found);
-        true
+        false
     })?;
     found.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
@@ -143,10 +144,11 @@ pub(crate) fn remaining(
     let element = attribute(1 | NESTED, &attribute(1, key));
     body.extend(attribute(3 | NESTED, &attribute(1 | NESTED, &element)));
     let mut found = Duration::ZERO;
-    conversation.ask(GET_ELEMENTS, ACKNOWLEDGE, &body, |message| {
+    // The answer is one message, or an error; an acknowledgement would have to be read too.
+    conversation.ask(GET_ELEMENTS, 0, &body, |message| {
         let left = listed(message.body).into_iter().find(|(found, _)| found == key);
         found = left.map_or(found, |(_, left)| left);
-        true
+        false
     })?;
     Ok(found)
 }

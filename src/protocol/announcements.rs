@@ -3,13 +3,14 @@
 //! A single frame may be lost, a switch may be learning, an old client may be inside its one
 //! second of ARP locktime, so the first announcement is repeated at [`REPEATS`]; afterwards an
 //! address is announced from time to time so that no switch forgets where it is (H67 in
-//! docs/invariants.md). Gratuitous ARP floods every port, so addresses are paced by a token bucket;
-//! first announcements go before repeats when tokens are short.
+//! docs/invariants.md). Gratuitous ARP floods every port, so addresses are paced by a token bucket.
+//! First announcements go before repeats when tokens are short, also those of groups that the kernel
+//! has yet to add: repeats leave as many tokens as these need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::bucket::{Bucket, TOKEN, cost};
+use super::bucket::{Bucket, TOKEN, needed};
 use super::types::{GroupKey, Instant, Random};
 
 /// Announcements of one group after its first, counted from it. The last but one comes more
@@ -39,6 +40,8 @@ pub(super) struct Pace {
     pub(super) refresh: Duration,
     /// Whether the first announcement is repeated.
     pub(super) repeats: bool,
+    /// Groups that are being added: their first announcements are to come.
+    pub(super) coming: usize,
 }
 
 /// The schedule of one node.
@@ -115,7 +118,8 @@ impl Announcements {
     ) -> Option<GroupKey> {
         let group = self.due(now)?;
         let course = self.courses.get(&group).copied()?;
-        if !self.bucket.spend(now, course.addresses, pace.rate) {
+        let left = if course.round > 0 { pace.coming } else { 0 };
+        if !self.bucket.spend_leaving(now, course.addresses, pace.rate, left) {
             return None;
         }
         self.queue.remove(&(course.round > 0, course.due, group));
@@ -138,18 +142,20 @@ impl Announcements {
 
     /// When [`Announcements::next`] should be asked again.
     pub(super) fn deadline(&self, now: Instant, pace: Pace) -> Instant {
-        let first = self.queue.iter().find(|(repeat, _, _)| !repeat).map(|(_, due, _)| *due);
+        // Firsts come before all repeats: the rest of a long queue is not looked at.
+        let first = self.queue.first().filter(|(repeat, _, _)| !repeat).map(|(_, due, _)| *due);
         let repeat =
             self.queue.range((true, Instant::START, GroupKey(0))..).next().map(|(_, due, _)| *due);
         let due = first.into_iter().chain(repeat).min().unwrap_or(Instant::NEVER);
         if due > now {
             return due;
         }
-        let cost = self
-            .due(now)
-            .and_then(|group| self.courses.get(&group))
-            .map_or(TOKEN, |course| cost(course.addresses, pace.rate));
-        let lacking = self.bucket.lacking(cost);
+        let needs = |course: &Course| {
+            let left = if course.round > 0 { pace.coming } else { 0 };
+            needed(course.addresses, pace.rate, left)
+        };
+        let course = self.due(now).and_then(|group| self.courses.get(&group));
+        let lacking = self.bucket.lacking(course.map_or(TOKEN, needs));
         now + Duration::from_nanos(lacking / u64::from(pace.rate.max(1)) + 1)
     }
 
@@ -172,7 +178,8 @@ pub(super) fn jittered(length: Duration, random: &mut Random) -> Duration {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { rate: 10, refresh: Duration::from_secs(60), repeats: true };
+    const PACE: Pace =
+        Pace { rate: 10, refresh: Duration::from_secs(60), repeats: true, coming: 0 };
 
     fn drain(announcements: &mut Announcements, now: Instant, pace: Pace) -> Vec<u64> {
         let mut random = Random::new(1);
@@ -207,6 +214,29 @@ mod tests {
         assert_eq!(drain(&mut announcements, later, PACE), [9]);
         let wait = announcements.deadline(later, PACE).since(later);
         assert!((99..=101).contains(&wait.as_millis()), "{wait:?}");
+    }
+
+    #[test]
+    fn repeats_leave_what_first_announcements_to_come_will_need() {
+        let sent = |coming: usize| {
+            let mut announcements = Announcements::new(Instant::START);
+            let pace = Pace { coming, ..PACE };
+            announcements.start(Instant::START, GroupKey(1), 1);
+            assert_eq!(drain(&mut announcements, Instant::START, pace), [1], "the first of five");
+            drain(&mut announcements, Instant::from_millis(10), pace).len()
+        };
+        assert_eq!(sent(0), 1, "its first repeat");
+        assert_eq!(sent(3), 1, "one more than are needed");
+        assert_eq!(sent(4), 0, "four are left for four");
+        let mut announcements = Announcements::new(Instant::START);
+        let pace = Pace { coming: 4000, ..PACE };
+        announcements.start(Instant::START, GroupKey(1), 1);
+        assert_eq!(drain(&mut announcements, Instant::START, pace), [1]);
+        let later = Instant::from_millis(10);
+        assert_eq!(drain(&mut announcements, later, pace), [0_u64; 0]);
+        let full = announcements.deadline(later, pace);
+        assert!((80..=95).contains(&full.since(later).as_millis()), "{full:?}");
+        assert_eq!(drain(&mut announcements, full, pace), [1], "a full bucket is enough for any");
     }
 
     #[test]

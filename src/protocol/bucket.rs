@@ -25,11 +25,21 @@ impl Bucket {
 
     /// Takes out what so many addresses cost, if it is there.
     pub(super) fn spend(&mut self, now: Instant, addresses: u16, rate: u32) -> bool {
+        self.spend_leaving(now, addresses, rate, 0)
+    }
+
+    /// The same, if enough is there for `left` addresses besides. A full bucket always is.
+    pub(super) fn spend_leaving(
+        &mut self,
+        now: Instant,
+        addresses: u16,
+        rate: u32,
+        left: usize,
+    ) -> bool {
         self.fill(now, rate);
-        let cost = cost(addresses, rate);
-        let enough = self.tokens >= cost;
+        let enough = self.tokens >= needed(addresses, rate, left);
         if enough {
-            self.tokens -= cost;
+            self.tokens -= cost(addresses, rate);
         }
         enough
     }
@@ -49,6 +59,12 @@ impl Bucket {
 
 fn capacity(rate: u32) -> u64 {
     (u64::from(rate) * TOKEN / BURST_DIVISOR).max(TOKEN)
+}
+
+/// What must be there so that `left` addresses can be paid after these.
+pub(super) fn needed(addresses: u16, rate: u32, left: usize) -> u64 {
+    let left = u64::try_from(left).unwrap_or(u64::MAX).saturating_mul(TOKEN);
+    cost(addresses, rate).saturating_add(left).min(capacity(rate))
 }
 
 /// A group with more addresses than the bucket holds costs a full bucket.

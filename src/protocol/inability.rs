@@ -215,10 +215,17 @@ impl Node {
         if !stale && now < self.heartbeat_due {
             return;
         }
+        if !self.unable_stale && self.unable.is_empty() {
+            // Without a change nothing is told that was not told before: no group is looked at.
+            self.unable_at = now;
+            return;
+        }
         (self.unable_stale, self.unable_at) = (false, now);
+        self.unable_looks += 1;
         let known = |group: &GroupKey| self.env.configuration.groups.contains_key(group);
-        let told = self.groups.iter().filter(|(group, _)| known(group));
+        let told = self.groups.iter();
         let told = told.filter_map(|(group, here)| Some((*group, here.told(now)?.why)));
+        let told = told.filter(|(group, _)| known(group));
         let told: Vec<(GroupKey, Inability)> = told.take(unable_max(self.peers.len())).collect();
         let tells = told != self.unable;
         self.unable = told;

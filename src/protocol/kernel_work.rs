@@ -54,6 +54,11 @@ impl KernelWork {
         self.since = now;
     }
 
+    /// Returns how many groups are being added.
+    pub(super) const fn adding(&self) -> usize {
+        self.adding
+    }
+
     /// Whether the kernel side hangs: it is given nothing more to do without need.
     pub(super) const fn hangs(&self) -> bool {
         self.hangs

@@ -11,8 +11,10 @@
 //!
 //! `T` is the detection time, `h` the heartbeat interval. From `Suspect` on, the peer and all who
 //! may hear it are solicited: they answer with a heartbeat at once, so that the evidence is there
-//! when `T` ends and a single lost datagram accuses nobody. Silence of everybody at once is more
-//! likely an own fault: see `health`.
+//! when `T` ends and a single lost datagram accuses nobody. The peer alone is solicited as soon as a
+//! heartbeat of it is overdue by `h/2`: where a third of all datagrams gets lost, three heartbeats in
+//! a row do so every few seconds. Silence of everybody at once is more likely an own fault: see
+//! `health`.
 
 use std::time::Duration;
 
@@ -189,6 +191,7 @@ impl Node {
 
     /// Revises the verdict on every peer and solicits where silence is suspicious.
     pub(super) fn judge(&mut self) {
+        self.solicit_overdue();
         let peers: Vec<NodeId> = self.peers.keys().copied().collect();
         let mut suspects = Vec::new();
         for node in &peers {
@@ -294,14 +297,12 @@ impl Node {
             let direct = peer.heard_at.unwrap_or(Instant::START).max(peer.credit_until);
             let detection = peer.detection(ours);
             let after = Duration::from_nanos(1);
+            let suspected = freshest + detection.saturating_sub(self.suspicion()) + after;
             match peer.verdict {
-                Verdict::Up => Some(
-                    (freshest + detection.saturating_sub(self.suspicion())).min(direct + detection)
-                        + after,
-                ),
-                Verdict::Indirect => {
-                    Some(freshest + detection.saturating_sub(self.suspicion()) + after)
+                Verdict::Up => {
+                    Some(suspected.min(direct + detection + after).min(self.overdue_at(peer)))
                 }
+                Verdict::Indirect => Some(suspected.min(self.overdue_at(peer))),
                 Verdict::Suspect => {
                     let death = freshest + detection + after;
                     let again = peer.solicited_at + self.pause(peer);
@@ -320,6 +321,38 @@ impl Node {
         let over =
             self.env.now.since(heard.max(peer.credit_until)) > peer.detection(timing.detection());
         if over { timing.heartbeat } else { timing.retry }
+    }
+
+    /// When a peer that is not suspected is to be asked for a sign of life, again or for the first
+    /// time.
+    fn overdue_at(&self, peer: &super::peers::Peer) -> Instant {
+        let timing = &self.env.configuration.timing;
+        let living = matches!(peer.verdict, Verdict::Up | Verdict::Indirect);
+        // With a second path a heartbeat is lost only if both its copies are.
+        let asks = self.phase == NodePhase::Active
+            && self.env.configuration.paths < 2
+            && self.enforces(Rule::Solicitation);
+        let Some(heard) = peer.heard_at.max(peer.relayed_at).filter(|_| living && asks) else {
+            return Instant::NEVER;
+        };
+        let interval = timing.heartbeat.max(peer.said.interval);
+        let overdue = heard.max(peer.credit_until) + interval * 3 / 2 + Duration::from_nanos(1);
+        overdue.max(peer.solicited_at + timing.retry / 2)
+    }
+
+    /// Asks peers whose heartbeats are overdue for a sign of life.
+    fn solicit_overdue(&mut self) {
+        let now = self.env.now;
+        let overdue = self.peers.iter().filter(|(_, peer)| self.overdue_at(peer) <= now);
+        let overdue: Vec<NodeId> = overdue.map(|(node, _)| *node).collect();
+        for node in &overdue {
+            if let Some(peer) = self.peers.get_mut(node) {
+                peer.solicited_at = now;
+            }
+            if overdue.len() <= OVERDUE_MAX {
+                self.send_heartbeat(*node, true);
+            }
+        }
     }
 
     /// Asks the suspect and all who may hear it for a sign of life.
@@ -386,6 +419,10 @@ impl Node {
 
 /// Peers asked about a suspect: enough for one of them to hear it, few enough for 64 nodes.
 const WITNESSES_MAX: usize = 4;
+
+/// With more peers overdue at once it is likely that this host is late, and asking all of them would
+/// make that worse.
+const OVERDUE_MAX: usize = 4;
 
 /// Low half of an incarnation.
 pub(super) fn low(incarnation: Incarnation) -> u32 {

@@ -74,6 +74,8 @@ pub struct Node {
     pub(super) parted: BTreeMap<GroupKey, Instant>,
     /// Something that ownership depends on has changed.
     pub(super) evaluate: bool,
+    /// How often all groups were examined for that.
+    pub(super) evaluations: u64,
     pub(super) takes_due: Instant,
     /// When the network is to be asked who answers for some group.
     pub(super) asks_due: Instant,
@@ -86,6 +88,8 @@ pub struct Node {
     pub(super) unable_stale: bool,
     /// When that was last revised.
     pub(super) unable_at: Instant,
+    /// How often all groups were looked at for it.
+    pub(super) unable_looks: u64,
     pub(super) kernel_work: KernelWork,
     /// It shall leave as soon as it has verified what it has.
     pub(super) stopping: bool,
@@ -151,13 +155,15 @@ impl Node {
             covering: BTreeMap::new(),
             parted: BTreeMap::new(),
             evaluate: true,
+            evaluations: 0,
             takes_due: Instant::NEVER,
             asks_due: Instant::NEVER,
             questions: Bucket::new(now),
             hardware: Vec::new(),
             unable: Vec::new(),
-            unable_stale: false,
+            unable_stale: true,
             unable_at: Instant::START,
+            unable_looks: 0,
             kernel_work: KernelWork::default(),
             stopping: false,
             resting: None,
@@ -278,6 +284,7 @@ impl Node {
         self.revise_kernel_work();
         for _ in 0..2 {
             if std::mem::take(&mut self.evaluate) {
+                self.evaluations += 1;
                 self.evaluate();
             }
             self.ask_what_is_due();
@@ -368,6 +375,7 @@ impl Node {
         (self.env.configuration.me, self.env.configuration.incarnation) = kept;
         self.deal.forget();
         self.forget_refusals();
+        self.unable_stale = true;
         self.rest_after_reload();
         self.regroup();
         self.repeer();

@@ -458,6 +458,7 @@ impl Node {
             rate: if paced { timing.announce_rate } else { u32::MAX },
             refresh: if refreshed { timing.announce_refresh } else { Duration::from_secs(1 << 30) },
             repeats: self.enforces(Rule::AnnounceRepeats),
+            coming: self.kernel_work.adding(),
         }
     }
 

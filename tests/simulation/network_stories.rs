@@ -39,6 +39,19 @@ pub(crate) fn lossy_pair(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// H1: a pair in a network that loses three of ten datagrams for twenty seconds, ARP included, forty
+/// times. Three heartbeats in a row get lost every few seconds, and nobody is taken for dead.
+pub(crate) fn heavy_loss(broken: Option<Rule>) -> Outcome {
+    for seed in 0..40 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(2, 1, broken) })?;
+        cluster.network.weather.loss = 300_000;
+        cluster.run_for(20 * SECOND)?;
+        cluster.expect_moves("H1", 0)?;
+        cluster.expect("H1", cluster.safety.accusations == 0, "somebody was accused")?;
+    }
+    Ok(())
+}
+
 /// H2: half a second in which the owner's switch port loses nearly everything. The group may be
 /// taken over once, and that is all.
 pub(crate) fn burst(broken: Option<Rule>) -> Outcome {

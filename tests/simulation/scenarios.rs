@@ -31,7 +31,7 @@ macro_rules! stories {
 
 stories! {
     network_stories {
-        steady_loss lossy_pair burst one_way_cut deaf_owner deaf_owner_hears_again
+        steady_loss lossy_pair heavy_loss burst one_way_cut deaf_owner deaf_owner_hears_again
         mute_owner mute_heir bridge bridge_and_death split_and_heal split_of_two
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
         address_removed guardian_acts_often network_lost link_down_second_path link_back

@@ -22,6 +22,7 @@ mod neighbours;
 mod outside;
 mod preservation;
 mod regrouping;
+mod rest;
 mod rules;
 
 /// What disks say, at once.
