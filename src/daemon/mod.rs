@@ -33,6 +33,7 @@ mod host;
 mod host_load;
 mod in_place;
 mod inbox;
+mod keepalived_here;
 mod kernel_orders;
 mod lateness;
 mod lease;
