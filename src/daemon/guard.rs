@@ -27,7 +27,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::clock;
 use super::realtime;
-use super::will::{Farewell, Host, Line, Word};
+use super::will::{Farewell, Host, LastWord, Line, Word};
 use crate::kernel::{self, Door, Found, Lease, Mark, Presence, Renewal};
 use crate::protocol::Instant;
 
@@ -77,6 +77,7 @@ struct Guard {
     host: Option<Host>,
     gate: Option<Lease>,
     farewells: Vec<Farewell>,
+    last_words: Vec<LastWord>,
     /// When the daemon last said that it lives.
     alive_at: Instant,
     /// Until when the daemon may be silent.
@@ -142,7 +143,11 @@ impl Guard {
                 self.gate = host.gate.then(|| Lease::open(&host.table).ok()).flatten();
                 self.host = Some(host);
             }
-            Line::Forget => self.farewells.clear(),
+            Line::Forget => {
+                self.farewells.clear();
+                self.last_words.clear();
+            }
+            Line::LastWord(word) => self.last_words.push(word),
             Line::Farewell(farewell) => self.farewells.push(farewell),
             Line::Alive(until) => {
                 self.until = Some(Instant::from_nanos(until));
@@ -237,6 +242,9 @@ impl Guard {
             while (closed || gone) && farewells.say() {
                 std::thread::park_timeout(PAUSE);
             }
+            if closed || gone {
+                self.say_last_words();
+            }
             let ungated = gone && (!host.gate || kernel::remove_gate(&host.table).is_ok());
             if ungated || clock::now().since(begun) >= ACTS_WITHIN {
                 return;
@@ -246,6 +254,15 @@ impl Guard {
                 held = taken;
             }
             std::thread::park_timeout(AGAIN);
+        }
+    }
+
+    /// Says to routers outside, once, that this host has stopped to answer.
+    fn say_last_words(&mut self) {
+        for word in std::mem::take(&mut self.last_words) {
+            let between = (word.source, word.destination);
+            // Without it they notice by silence.
+            let _ = kernel::send_advertisement(word.link, between, &word.payload());
         }
     }
 

@@ -326,6 +326,9 @@ impl Node {
     pub(super) fn claimed(&mut self, group: GroupKey, hardware: HardwareAddress) {
         match self.whose(hardware) {
             Whose::Own => {}
+            Whose::Peer(node) if self.left_to_a_router(node, group) => {
+                self.stranger_claims(group, hardware);
+            }
             Whose::Peer(node) => {
                 self.kernel_answered(node, group, hardware);
                 self.peer_claims(node, group, hardware);
