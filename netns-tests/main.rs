@@ -15,6 +15,7 @@ mod draining;
 mod fence;
 mod flood;
 mod following;
+mod frr;
 mod gateways;
 mod hooking;
 mod lifetimes;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         strangers::TESTS,
         routers::TESTS,
         migrating::TESTS,
+        frr::TESTS,
         flood::TESTS,
         following::TESTS,
         gateways::TESTS,
