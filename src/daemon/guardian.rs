@@ -343,7 +343,12 @@ mod tests {
         let lines = said.map(|line| Line::read(&line.unwrap()).unwrap());
         let heard = lines.filter_map(|line| match line {
             Line::Farewell(farewell) => Some(farewell),
-            Line::Host(_) | Line::Forget | Line::Alive(_) | Line::Done | Line::StandBy(..) => None,
+            Line::Host(_)
+            | Line::Forget
+            | Line::LastWord(_)
+            | Line::Alive(_)
+            | Line::Done
+            | Line::StandBy(..) => None,
         });
         assert_eq!(heard.take(farewells.len()).collect::<Vec<_>>(), farewells);
         guardian.dismiss();
