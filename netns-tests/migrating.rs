@@ -120,7 +120,7 @@ impl Hosts<'_> {
         let log = self.scene.cluster.node_directory(host).join("keepalived.log");
         until("keepalived is backup", SOON, || {
             let text = fs::read_to_string(&log).unwrap_or_default();
-            let last = text.lines().filter(|line| line.contains("Entering")).last();
+            let last = text.lines().rfind(|line| line.contains("Entering"));
             match last {
                 Some(line) if line.contains("BACKUP STATE") => Ok(()),
                 _ => Err(text),
