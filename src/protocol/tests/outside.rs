@@ -213,23 +213,3 @@ fn the_host_of_a_node_that_left_may_be_a_router_that_gives_way() {
     cluster.run(Duration::from_secs(5));
     assert_eq!(cluster.owner(key()), [other], "{}", cluster.told());
 }
-
-/// FRR announces the address, and its first advertisement comes a moment later.
-#[test]
-fn who_announces_and_then_prevails_is_not_answered() {
-    let claimed = Event::Kernel(KernelEvent::Claimed { group: key(), hardware: THEIRS });
-    for prevails in [true, false] {
-        let mut cluster = settled(1);
-        cluster.announced.clear();
-        // keepalived announces five times.
-        for _ in 0..5 {
-            cluster.step(NodeId(1), claimed.clone());
-            cluster.run(Duration::from_millis(1));
-        }
-        if prevails {
-            tell(&mut cluster, Outside::Prevails(Some(THEIRS)));
-        }
-        cluster.run(Duration::from_millis(200));
-        assert_eq!(cluster.announced.is_empty(), prevails, "{}", cluster.told());
-    }
-}
