@@ -1,6 +1,6 @@
 //! The real daemons on the real kernel: hosts are network namespaces, faults are real.
 //!
-//! Needs root or user namespaces, and `ip`, `haproxy`, `nginx`, `keepalived` and `prometheus`; without them
+//! Needs root or user namespaces, and `ip`, `haproxy`, `nginx`, `keepalived`, `frr` and `prometheus`; without them
 //! it fails and says so. How they run: `runner`. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
@@ -15,6 +15,7 @@ mod draining;
 mod fence;
 mod flood;
 mod following;
+mod frr;
 mod gateways;
 mod hooking;
 mod lifetimes;
@@ -23,6 +24,7 @@ mod majority;
 mod marks;
 mod meddling;
 mod membership;
+mod migrating;
 mod partition;
 mod planned;
 mod preserving;
@@ -76,6 +78,8 @@ fn main() -> ExitCode {
         strangers::TESTS,
         suppression::TESTS,
         routers::TESTS,
+        migrating::TESTS,
+        frr::TESTS,
         flood::TESTS,
         following::TESTS,
         gateways::TESTS,

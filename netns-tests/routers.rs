@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use buoy::lab::clock;
+use buoy::lab::echo::Mac;
 use buoy::lab::fault::Fault;
 use buoy::lab::namespace::Namespace;
 use buoy::lab::ownership::Watch;
@@ -25,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("cluster_takes_from_a_weaker_keepalived", cluster_takes_from_a_weaker_keepalived),
     ("keepalived_takes_over_a_dead_cluster_only", keepalived_takes_over_a_dead_cluster_only),
     ("stronger_keepalived_has_it_until_it_is_gone", stronger_keepalived_has_it),
+    ("guardian_of_the_last_member_says_that_it_stops", guardian_says_that_it_stops),
     ("last_member_gives_it_to_keepalived", last_member_gives_it_to_keepalived),
     ("keepalived_that_differs_is_named_and_not_muted", keepalived_that_differs_is_named),
 ];
@@ -36,10 +38,10 @@ const MAC_BYTES: [u8; 6] = [0x02, 0xee, 0, 0, 0, 2];
 const SILENCE: Duration = Duration::from_secs(3);
 /// keepalived adds some ms after it advertises, and removes some ms after it hears (6 to 14 ms
 /// measured on a quiet machine); both hosts share two processors here.
-const OVERLAP_MAX: Duration = PLANNED_OUTAGE_MAX;
+pub(crate) const OVERLAP_MAX: Duration = PLANNED_OUTAGE_MAX;
 
 /// Two nodes with one group, which is virtual router 51 with priority 150.
-fn with_router(keys: &str, test: impl FnOnce(&mut Scene) -> Outcome) -> Outcome {
+pub(crate) fn with_router(keys: &str, test: impl FnOnce(&mut Scene) -> Outcome) -> Outcome {
     let shape = Shape { nodes: 2, groups: vec![vec![vip(100)]], ..Shape::default() };
     let mut plan = shape.plan();
     let group = format!(
@@ -134,13 +136,14 @@ impl Keepalived {
     }
 }
 
-/// The answers that the client has got since then: by keepalived, by the cluster; first and last.
-fn answers(scene: &Scene, since: Instant) -> [Option<(Instant, Instant)>; 2] {
+/// The answers that the client has got since then: from this hardware address, from the cluster; first
+/// and last.
+fn answers(scene: &Scene, since: Instant, outside: Mac) -> [Option<(Instant, Instant)>; 2] {
     let record = scene.cluster.prober.record(vip(100));
     let recent = record.probes().iter().filter(|probe| probe.sent >= since);
     let mut seen = [None, None];
     for (at, mac) in recent.filter_map(|probe| probe.answer) {
-        let side = usize::from(mac != MAC_BYTES);
+        let side = usize::from(mac != outside);
         let span: &mut Option<(Instant, Instant)> = &mut seen[side];
         let (first, last) = span.unwrap_or((at, at));
         *span = Some((first.min(at), last.max(at)));
@@ -150,13 +153,23 @@ fn answers(scene: &Scene, since: Instant) -> [Option<(Instant, Instant)>; 2] {
 
 /// How long nobody answered, or both did, when the address went from one side to the other.
 fn change(scene: &Scene, since: Instant, to_cluster: bool) -> Result<(Duration, Duration), String> {
-    until("both sides have answered", SOON, || match answers(scene, since) {
+    change_with(scene, since, MAC_BYTES, to_cluster)
+}
+
+/// The same with a router that answers from this hardware address.
+pub(crate) fn change_with(
+    scene: &Scene,
+    since: Instant,
+    outside: Mac,
+    to_cluster: bool,
+) -> Result<(Duration, Duration), String> {
+    until("both sides have answered", SOON, || match answers(scene, since, outside) {
         [Some(_), Some(_)] => Ok(()),
         seen => Err(format!("{seen:?}")),
     })
     .map_err(|error| error.to_string())?;
     clock::pause(buoy::lab::record::ANSWER_LIMIT);
-    let [theirs, ours] = answers(scene, since);
+    let [theirs, ours] = answers(scene, since, outside);
     let (theirs, ours) = theirs.zip(ours).ok_or("one side never answered")?;
     let (old, new) = if to_cluster { (theirs, ours) } else { (ours, theirs) };
     let gap = new.0.saturating_duration_since(old.1);
@@ -165,21 +178,21 @@ fn change(scene: &Scene, since: Instant, to_cluster: bool) -> Result<(Duration, 
     Ok((gap, overlap))
 }
 
-fn owner(scene: &Scene) -> Option<usize> {
+pub(crate) fn owner(scene: &Scene) -> Option<usize> {
     scene.cluster.watch.holders(vip(100)).into_iter().next()
 }
 
-fn served_by_cluster(scene: &Scene, within: Duration) -> Outcome {
+pub(crate) fn served_by_cluster(scene: &Scene, within: Duration) -> Outcome {
     until("a member has it", within, || owner(scene).map(drop).ok_or_else(|| "nobody".to_owned()))
 }
 
-fn stop(scene: &Scene, node: usize) {
+pub(crate) fn stop(scene: &Scene, node: usize) {
     scene.cluster.signal(node, Signal::SIGTERM);
     let ended = scene.cluster.process(node).and_then(|process| process.wait(SOON));
     assert!(ended.is_some(), "node {node} does not end");
 }
 
-fn router(scene: &Scene, node: usize) -> Option<serde_json::Value> {
+pub(crate) fn router(scene: &Scene, node: usize) -> Option<serde_json::Value> {
     scene.cluster.status(node)?["virtual_routers"].as_array()?.first().cloned()
 }
 
@@ -345,6 +358,41 @@ fn keepalived_that_differs_is_named() -> Outcome {
             let log = scene.cluster.log(node);
             assert!(!log.contains("s3cr") && !log.contains("another\""), "{log}");
         }
+        other.stop(Signal::SIGTERM);
+        Ok(())
+    })
+}
+
+/// The daemon of the only member is killed: its guardian says so, and keepalived follows after its skew
+/// (0.61 s) instead of after silence. While another member lives nothing is said.
+fn guardian_says_that_it_stops() -> Outcome {
+    with_router("password = \"s3cr\"", |scene| {
+        let mut other = Keepalived::host(scene)?;
+        scene.cluster.start_all()?;
+        served_by_cluster(scene, SOON)?;
+        other.start(100, "s3cr")?;
+        let speaks = |scene: &Scene| {
+            until("a member advertises", SOON, || {
+                let speaks = |node| router(scene, node).is_some_and(|it| it["state"] == "speaking");
+                if speaks(0) || speaks(1) { Ok(()) } else { Err("nobody does".to_owned()) }
+            })
+        };
+        speaks(scene)?;
+        let first = owner(scene).ok_or("somebody has it")?;
+        scene.cluster.signal(first, Signal::SIGKILL);
+        throughout("the other member follows, and not keepalived", SILENCE, || {
+            if other.holds() { Err(other.log()) } else { Ok(()) }
+        })?;
+        served_by_cluster(scene, SOON)?;
+        speaks(scene)?;
+        // Its guardian is told within 200 ms.
+        throughout("nothing happens", Duration::from_secs(1), || Ok(()))?;
+        let begin = clock::now();
+        scene.cluster.signal(1 - first, Signal::SIGKILL);
+        other.takes("keepalived follows", SOON)?;
+        let took = clock::now().duration_since(begin);
+        say(&format!("keepalived had it after {took:?}"));
+        assert!(took < SILENCE * 2 / 3, "it has waited for silence: {took:?}");
         other.stop(Signal::SIGTERM);
         Ok(())
     })

@@ -23,6 +23,8 @@ mod every_keyword;
 mod rules;
 #[path = "keepalived/scripts.rs"]
 mod scripts;
+#[path = "keepalived/vrrp.rs"]
+mod vrrp;
 
 /// Files below `tests/keepalived/inputs`.
 struct Inputs;
@@ -76,6 +78,11 @@ impl Files for Memory {
 
 /// Imports `[NAME=]FILE[@ID]`, with nodes as `NAME=ADDRESS[,ADDRESS]`.
 fn run(files: &dyn Files, hosts: &[&str], nodes: &[&str]) -> Import {
+    run_for(files, hosts, nodes, false)
+}
+
+/// The same, with or without `--vrrp`.
+fn run_for(files: &dyn Files, hosts: &[&str], nodes: &[&str], vrrp: bool) -> Import {
     let host = |text: &&str| {
         let (name, rest) = match text.split_once('=') {
             Some((name, rest)) => (Some(name.to_owned()), rest),
@@ -96,6 +103,7 @@ fn run(files: &dyn Files, hosts: &[&str], nodes: &[&str]) -> Import {
         hosts: hosts.iter().map(host).collect(),
         nodes: nodes.iter().map(node).collect(),
         cluster: "imported".to_owned(),
+        vrrp,
     };
     let interfaces = ["lo", "eth0", "eth1"].map(str::to_owned);
     let here = Here { name: "here", interfaces: &interfaces, address_of: &|_| None };

@@ -235,6 +235,9 @@ pub(super) enum Command {
         /// Name of the cluster
         #[arg(long, value_name = "NAME", default_value = "imported")]
         cluster: String,
+        /// Write vrrp tables, for changing one host at a time while others run keepalived
+        #[arg(long)]
+        vrrp: bool,
         /// File to write; an existing file is never overwritten
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,

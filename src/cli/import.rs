@@ -27,6 +27,8 @@ pub(super) struct Wanted {
     /// `NAME=ADDRESS[,ADDRESS]`.
     pub(super) nodes: Vec<(String, Vec<IpAddr>)>,
     pub(super) cluster: String,
+    /// Whether groups become virtual routers.
+    pub(super) vrrp: bool,
     pub(super) output: Option<PathBuf>,
     pub(super) json: bool,
 }
@@ -66,6 +68,7 @@ pub(super) fn run(wanted: &Wanted, streams: &mut Streams<'_>) -> io::Result<Exit
         hosts: wanted.files.iter().map(|text| host_file(text)).collect(),
         nodes: wanted.nodes.clone(),
         cluster: wanted.cluster.clone(),
+        vrrp: wanted.vrrp,
     };
     let host_name = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let name = host_name.split('.').next().unwrap_or_default();

@@ -129,8 +129,8 @@ fn dispatch(arguments: Arguments, streams: &mut Streams<'_>) -> io::Result<Exit>
             }
         }
         Command::Completions { shell } => completions(shell, streams),
-        Command::Import { files, nodes, cluster, output } => {
-            import::run(&import::Wanted { files, nodes, cluster, output, json }, streams)
+        Command::Import { files, nodes, cluster, vrrp, output } => {
+            import::run(&import::Wanted { files, nodes, cluster, vrrp, output, json }, streams)
         }
         Command::Keygen { path } => keygen::run(&path, json, streams),
         Command::Status(wanted) => show_status(wanted, &socket, json, streams),

@@ -21,11 +21,13 @@ use super::file::{WRITE_DURATION, WRITE_FLAG, WRITE_NUMBER, WRITE_STRING};
 use super::timing::count;
 
 /// The keys of the table.
-pub(super) const KEYS: &[&str] =
-    &["id", "version", "priority", "interval", "password", "checksum", "preempt", "peers"];
+pub(super) const KEYS: &[&str] = &[
+    "id", "version", "priority", "interval", "password", "checksum", "preempt", "peers", "excluded",
+];
 
 const WRITE_TABLE: &str = "write vrrp = { id = 51, version = 2, priority = 150 }";
 const WRITE_PEERS: &str = "write a list of addresses, like [\"192.0.2.12\"]";
+const WRITE_EXCLUDED: &str = "write addresses of the group, without a prefix";
 /// An owner's death must be mended inside before others call the cluster silent.
 const DETECTIONS_MIN: u32 = 3;
 /// Others that are told one by one.
@@ -44,6 +46,7 @@ pub(super) struct Raw {
     checksum: Option<At<String>>,
     preempt: Option<bool>,
     peers: Vec<At<String>>,
+    excluded: Vec<At<String>>,
 }
 
 /// Settings of a group as a virtual router, checked.
@@ -65,6 +68,8 @@ pub struct VrrpConfig {
     pub preempt: bool,
     /// Routers to send unicast to; an address family without one uses multicast.
     pub peers: Vec<IpAddr>,
+    /// Addresses of the group that are not advertised.
+    pub excluded: Vec<IpAddr>,
 }
 
 impl VrrpConfig {
@@ -73,7 +78,8 @@ impl VrrpConfig {
     pub fn routers(&self, addresses: &[IpAddr]) -> Vec<Settings> {
         let of = |v4: bool| {
             let own = |address: &&IpAddr| address.is_ipv4() == v4;
-            let addresses: Vec<IpAddr> = addresses.iter().filter(own).copied().collect();
+            let said = |address: &&IpAddr| own(address) && !self.excluded.contains(address);
+            let addresses: Vec<IpAddr> = addresses.iter().filter(said).copied().collect();
             let version = if v4 { self.version } else { Version::V3 };
             let password = self.password.filter(|_| version == Version::V2);
             (!addresses.is_empty()).then(|| Settings {
@@ -111,8 +117,12 @@ pub(super) fn read(entry: &Entry<'_>, findings: &mut Findings) -> Option<Raw> {
             None
         }
     });
-    let peers = section.entry("peers").and_then(|peers| peers.list(WRITE_PEERS, findings));
-    let peers = peers.unwrap_or_default();
+    let mut texts = |key: &str, wanted| -> Vec<At<String>> {
+        let list = section.entry(key).and_then(|list| list.list(wanted, findings));
+        let list = list.unwrap_or_default();
+        list.iter().filter_map(|text| text.text(WRITE_STRING, findings)).collect()
+    };
+    let (peers, excluded) = (texts("peers", WRITE_PEERS), texts("excluded", WRITE_EXCLUDED));
     Some(Raw {
         place: entry.place(),
         id: id.and_then(|entry| entry.number(WRITE_NUMBER, findings)),
@@ -122,7 +132,8 @@ pub(super) fn read(entry: &Entry<'_>, findings: &mut Findings) -> Option<Raw> {
         password,
         checksum: section.text("checksum", WRITE_STRING, findings),
         preempt: section.flag("preempt", WRITE_FLAG, findings).map(|flag| flag.value),
-        peers: peers.iter().filter_map(|peer| peer.text(WRITE_STRING, findings)).collect(),
+        peers,
+        excluded,
     })
 }
 
@@ -142,7 +153,8 @@ pub(super) struct Around<'a> {
 /// Checks the table.
 pub(super) fn check(raw: &Raw, around: &Around<'_>, findings: &mut Findings) -> Option<VrrpConfig> {
     let before = findings.faults.len();
-    check_around(raw, around, findings);
+    let excluded = check_excluded(raw, around.vips, findings);
+    check_around(raw, around, &excluded, findings);
     let id = raw.id.as_ref().and_then(|id| count(id, (1, u8::MAX), findings));
     let version = check_version(raw.version.as_ref(), findings);
     let priority = raw.priority.as_ref().map_or(Some(100), |priority| {
@@ -163,7 +175,17 @@ pub(super) fn check(raw: &Raw, around: &Around<'_>, findings: &mut Findings) -> 
     warn(raw, around.vips, findings);
     let preempt = raw.preempt.unwrap_or(true);
     let (id, priority, interval) = (id?, priority?, interval?);
-    Some(VrrpConfig { id, version, priority, interval, password, checksum, preempt, peers })
+    Some(VrrpConfig {
+        id,
+        version,
+        priority,
+        interval,
+        password,
+        checksum,
+        preempt,
+        peers,
+        excluded,
+    })
 }
 
 /// What `buoy check` has to say of every group that is a virtual router.
@@ -178,7 +200,25 @@ fn warn(raw: &Raw, vips: &[Vip], findings: &mut Findings) {
     findings.warn(&raw.place, text);
 }
 
-fn check_around(raw: &Raw, around: &Around<'_>, findings: &mut Findings) {
+fn check_excluded(raw: &Raw, vips: &[Vip], findings: &mut Findings) -> Vec<IpAddr> {
+    let mut excluded = Vec::new();
+    for text in &raw.excluded {
+        let address = text.value.parse::<IpAddr>().ok();
+        match address.filter(|address| vips.iter().any(|vip| vip.address == *address)) {
+            Some(address) => excluded.push(address),
+            None => {
+                findings.refuse(&text.place, "is not an address of the group", WRITE_EXCLUDED);
+            }
+        }
+    }
+    if vips.iter().all(|vip| excluded.contains(&vip.address)) && !vips.is_empty() {
+        let problem = "excludes every address, so there is nothing to advertise";
+        findings.refuse(&raw.place, problem, "leave one of them out of excluded");
+    }
+    excluded
+}
+
+fn check_around(raw: &Raw, around: &Around<'_>, excluded: &[IpAddr], findings: &mut Findings) {
     if around.mode == Mode::Majority {
         let problem = "cannot be combined with mode \"majority\": a router outside the cluster grants no \
              lease, so two owners would be possible";
@@ -188,8 +228,8 @@ fn check_around(raw: &Raw, around: &Around<'_>, findings: &mut Findings) {
         let problem = "cannot be combined with force: VRRP decides which router has the address";
         findings.refuse(&raw.place, problem, "leave one of them out");
     }
-    let (v4, v6): (Vec<&Vip>, Vec<&Vip>) =
-        around.vips.iter().partition(|vip| vip.address.is_ipv4());
+    let said = around.vips.iter().filter(|vip| !excluded.contains(&vip.address));
+    let (v4, v6): (Vec<&Vip>, Vec<&Vip>) = said.partition(|vip| vip.address.is_ipv4());
     for (count, most, family) in
         [(v4.len(), ADDRESSES_V4_MAX, "IPv4"), (v6.len(), ADDRESSES_V6_MAX, "IPv6")]
     {

@@ -20,8 +20,8 @@ use super::plan::{self, Foreseen, Plan};
 use super::report_counters::ReportCounters;
 use super::request::PLAN_TEXT_BYTES_MAX;
 use super::response::{
-    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, Rejected, Restart, SCHEMA,
-    VirtualRouter,
+    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, OverheardRouter, Rejected, Restart,
+    SCHEMA, VirtualRouter,
 };
 use super::terms::{self, Terms};
 use super::{refusals, translation};
@@ -127,6 +127,8 @@ pub struct Snapshot {
     pub measures: Option<Measures>,
     /// The virtual routers of this node.
     pub virtual_routers: Vec<VirtualRouter>,
+    /// Those that others advertise.
+    pub overheard_routers: Vec<OverheardRouter>,
     /// The orders that stand.
     pub orders: Vec<StandingOrder>,
 }
@@ -152,6 +154,7 @@ impl From<protocol::Status> for Snapshot {
             checks,
             hooks,
             virtual_routers: Vec::new(),
+            overheard_routers: Vec::new(),
             orders: Vec::new(),
         }
     }

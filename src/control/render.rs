@@ -53,6 +53,7 @@ fn of_this_host(status: &Status) -> String {
     let mut text = local::checks(&status.checks);
     text.push_str(&local::hooks(&status.hooks));
     text.push_str(&virtual_routers::text(&status.virtual_routers));
+    text.push_str(&virtual_routers::overheard(&status.overheard_routers));
     text
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::local::{Check, Hook};
 pub use super::measures::Measures;
-pub use super::virtual_routers::{OutsideRouter, VirtualRouter};
+pub use super::virtual_routers::{OutsideRouter, OverheardRouter, VirtualRouter};
 
 /// Version of the JSON schema.
 pub const SCHEMA: u32 = 1;
@@ -48,6 +48,9 @@ pub struct Status {
     /// The groups that are virtual routers to hosts outside; left out without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub virtual_routers: Vec<VirtualRouter>,
+    /// Virtual routers that others advertise and this node's file does not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overheard_routers: Vec<OverheardRouter>,
     /// Orders that stand; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<StandingOrder>,

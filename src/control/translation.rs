@@ -40,6 +40,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         checks: snapshot.checks.clone(),
         hooks: snapshot.hooks.clone(),
         virtual_routers: snapshot.virtual_routers.clone(),
+        overheard_routers: snapshot.overheard_routers.clone(),
         orders: snapshot.orders.iter().map(|one| orders_in_words::shown(one, names)).collect(),
         restart: snapshot.restart.clone(),
         counters: counters(snapshot),

@@ -50,6 +50,51 @@ pub struct OutsideRouter {
     pub difference: Option<String>,
 }
 
+/// A virtual router that others advertise on a link of this node, and that is not in its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverheardRouter {
+    /// The interface.
+    pub interface: String,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Its number (VRID).
+    pub id: u8,
+    /// Version of VRRP in its last advertisement.
+    pub version: u8,
+    /// Priority in its last advertisement.
+    pub priority: u8,
+    /// The source of its last advertisement.
+    pub source: IpAddr,
+    /// Time since its last advertisement, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// A table of the virtual routers of others; empty without any.
+pub(super) fn overheard(routers: &[OverheardRouter]) -> String {
+    if routers.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(vec![
+        words("NOT IN THIS FILE"),
+        numbers("VRID"),
+        numbers("VERSION"),
+        numbers("PRIORITY"),
+        words("SOURCE"),
+        words("HEARD"),
+    ]);
+    for router in routers {
+        table.row(vec![
+            format!("{} ({})", router.interface, router.family),
+            router.id.to_string(),
+            router.version.to_string(),
+            router.priority.to_string(),
+            router.source.to_string(),
+            format!("{} ago", span(Duration::from_millis(router.age_ms))),
+        ]);
+    }
+    format!("\n{}", table.text())
+}
+
 /// A table, and a sentence for each router that speaks otherwise; empty without any.
 pub(super) fn text(routers: &[VirtualRouter]) -> String {
     if routers.is_empty() {
@@ -96,6 +141,26 @@ impl OutsideRouter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn virtual_routers_of_others_are_listed() {
+        assert_eq!(overheard(&[]), "");
+        let router = OverheardRouter {
+            interface: "eth0".to_owned(),
+            family: "ipv4".to_owned(),
+            id: 52,
+            version: 2,
+            priority: 100,
+            source: [192, 0, 2, 9].into(),
+            age_ms: 700,
+        };
+        assert_eq!(
+            overheard(&[router]),
+            "\n\
+             NOT IN THIS FILE  VRID  VERSION  PRIORITY  SOURCE     HEARD\n\
+             eth0 (ipv4)         52        2       100  192.0.2.9  700ms ago\n"
+        );
+    }
 
     #[test]
     fn who_speaks_and_how_is_told() {

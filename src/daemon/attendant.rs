@@ -28,6 +28,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::clock;
 use super::inbox::Mailbox;
+use super::keepalived_here::KeepalivedHere;
 use super::local_words::{
     at_start, balancer_said, changed, check_row, group_of, happened, hook_row, log_change, trouble,
 };
@@ -129,7 +130,10 @@ pub(super) struct Attendant {
 
 /// The way to it; cheap to clone. Calls return at once.
 #[derive(Clone)]
-pub(super) struct Calls(mpsc::Sender<Order>);
+pub(super) struct Calls {
+    orders: mpsc::Sender<Order>,
+    keepalived: KeepalivedHere,
+}
 
 impl Attendant {
     /// Starts checks and hooks.
@@ -139,6 +143,7 @@ impl Attendant {
     pub(super) fn spawn(config: &Config, parts: Parts) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let local = Local::of(config);
+        let keepalived = KeepalivedHere::spawn(local.addresses.clone())?;
         let body = move || {
             if let Err(error) = programs::shed_capabilities() {
                 tracing::warn!(%error,
@@ -156,7 +161,7 @@ impl Attendant {
             }
         };
         let thread = thread::Builder::new().name("attendant".to_owned()).spawn(body)?;
-        Ok(Self { calls: Calls(orders), thread })
+        Ok(Self { calls: Calls { orders, keepalived }, thread })
     }
 
     pub(super) fn calls(&self) -> Calls {
@@ -166,7 +171,7 @@ impl Attendant {
     /// Ends it: hooks first, for so long at most.
     pub(super) async fn stop(self, hooks_within: Duration) {
         // Refused when it has ended.
-        let _ = self.calls.0.send(Order::Stop(hooks_within)).await;
+        let _ = self.calls.orders.send(Order::Stop(hooks_within)).await;
         let thread = self.thread;
         let ended = tokio::task::spawn_blocking(move || thread.join());
         let _ = ended.await;
@@ -176,26 +181,27 @@ impl Attendant {
 impl Calls {
     /// Tells hooks that something happened; `false` if too much waits.
     pub(super) fn happened(&self, happening: Happening) -> bool {
-        self.0.try_send(Order::Happened(Box::new(happening))).is_ok()
+        self.orders.try_send(Order::Happened(Box::new(happening))).is_ok()
     }
 
     /// Whether this node drains has changed; the balancer is to know.
     pub(super) async fn draining(&self, on: bool) {
         // Refused when it has ended.
-        let _ = self.0.send(Order::Draining(on)).await;
+        let _ = self.orders.send(Order::Draining(on)).await;
     }
 
     /// Goes on with what this file says.
     pub(super) async fn reconfigure(&self, config: &Config) {
-        let order = Order::Reconfigure(Box::new(Local::of(config)));
+        let local = Local::of(config);
+        self.keepalived.reconfigure(local.addresses.clone());
         // Refused when it has ended.
-        let _ = self.0.send(order).await;
+        let _ = self.orders.send(Order::Reconfigure(Box::new(local))).await;
     }
 
     /// What is known of checks and hooks, for people; nothing if the thread is too busy to say.
     pub(super) async fn look(&self) -> (Vec<Check>, Vec<Hook>) {
         let (answer, rows) = oneshot::channel();
-        if self.0.try_send(Order::Look(answer)).is_err() {
+        if self.orders.try_send(Order::Look(answer)).is_err() {
             return Default::default();
         }
         rows.await.unwrap_or_default()

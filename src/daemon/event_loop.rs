@@ -343,7 +343,7 @@ impl<K: KernelOrders> EventLoop<K> {
         }
         self.sessions.reconfigure(&change.peers, change.ring);
         // Before what the core asks of new groups; what the kernel says of it the core hears after.
-        let new = self.voices.configure(change.routers, &change.peer_addresses);
+        let new = self.voices.configure(change.routers, change.whereabouts);
         self.kernel.reconfigure(change.groups, change.peer_addresses);
         self.step(now, Event::Reconfigured(Box::new(change.protocol)));
         for group in new {

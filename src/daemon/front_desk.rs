@@ -300,7 +300,8 @@ impl FrontDesk {
                             let rows = timeout(LOOK_WITHIN, calls.look()).await;
                             (told.checks, told.hooks) = rows.unwrap_or_default();
                         }
-                        told.virtual_routers = routers.look(LOOK_WITHIN).await;
+                        (told.virtual_routers, told.overheard_routers) =
+                            routers.look(LOOK_WITHIN).await;
                         let _ = reply.send(told);
                     });
                 }
@@ -391,6 +392,7 @@ impl FrontDesk {
             groups: setup::groups(&config, self.me),
             peer_addresses: setup::peer_addresses(&config, self.me),
             routers: setup::routers(&config, self.me),
+            whereabouts: setup::whereabouts(&config, self.me),
             paths: setup::paths(&config, self.me),
             peers: setup::peers(&config, self.me),
             ring,

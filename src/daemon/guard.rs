@@ -30,7 +30,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::clock;
 use super::realtime;
-use super::will::{Farewell, Host, Line, Word};
+use super::will::{Farewell, Host, LastWord, Line, Word};
 use crate::confinement::{self, Right};
 use crate::kernel::{self, Door, Found, Lease, Mark, Presence, Renewal};
 use crate::protocol::Instant;
@@ -91,6 +91,7 @@ struct Guard {
     host: Option<Host>,
     gate: Option<Lease>,
     farewells: Vec<Farewell>,
+    last_words: Vec<LastWord>,
     /// When the daemon last said that it lives.
     alive_at: Instant,
     /// Until when only the end of the input matters: what else comes can wait in the pipe.
@@ -164,7 +165,11 @@ impl Guard {
                 self.gate = host.gate.then(|| Lease::open(&host.table).ok()).flatten();
                 self.host = Some(host);
             }
-            Line::Forget => self.farewells.clear(),
+            Line::Forget => {
+                self.farewells.clear();
+                self.last_words.clear();
+            }
+            Line::LastWord(word) => self.last_words.push(word),
             Line::Farewell(farewell) => self.farewells.push(farewell),
             Line::Alive(until, said) => {
                 let (now, until) = (clock::now(), Instant::from_nanos(until));
@@ -261,6 +266,9 @@ impl Guard {
             while (closed || gone) && farewells.say() {
                 std::thread::park_timeout(PAUSE);
             }
+            if closed || gone {
+                self.say_last_words();
+            }
             let ungated = gone && (!host.gate || kernel::remove_gate(&host.table).is_ok());
             if ungated || clock::now().since(begun) >= ACTS_WITHIN {
                 return;
@@ -270,6 +278,15 @@ impl Guard {
                 held = taken;
             }
             std::thread::park_timeout(AGAIN);
+        }
+    }
+
+    /// Says to routers outside, once, that this host has stopped to answer.
+    fn say_last_words(&mut self) {
+        for word in std::mem::take(&mut self.last_words) {
+            let between = (word.source, word.destination);
+            // Without it they notice by silence.
+            let _ = kernel::send_advertisement(word.link, between, &word.payload());
         }
     }
 

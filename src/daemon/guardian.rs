@@ -30,7 +30,7 @@ use super::clock;
 use super::event_loop::Vital;
 use super::in_place::StandBy;
 use super::table_holder::TableHolder;
-use super::will::{Farewell, Host, Line};
+use super::will::{Farewell, Host, LastWord, Line};
 use crate::programs::children;
 use crate::protocol::Instant;
 
@@ -57,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) tables: Option<TableHolder>,
     /// Brings what is to be sent when the daemon is dead; the last counts.
     pub(crate) will: Option<Receiver<Vec<Farewell>>>,
+    /// Brings what is to be said to routers outside then; the last counts.
+    pub(crate) last_words: Option<Receiver<Vec<LastWord>>>,
     /// Where people see which process it is.
     pub(crate) vital: Arc<Vital>,
 }
@@ -102,6 +104,7 @@ impl Guardian {
                 parts,
                 give,
                 farewells: Vec::new(),
+                last_words: Vec::new(),
                 unsaid: VecDeque::new(),
                 running: None,
                 started_at: None,
@@ -172,6 +175,7 @@ struct Care {
     parts: Parts,
     give: Sender<File>,
     farewells: Vec<Farewell>,
+    last_words: Vec<LastWord>,
     /// What its pipe has not taken yet.
     unsaid: VecDeque<Line>,
     running: Option<(Child, File)>,
@@ -185,10 +189,11 @@ impl Care {
         start: &impl Fn() -> io::Result<Started>,
     ) {
         while !ending.load(Ordering::Relaxed) {
-            if let Some(farewells) =
-                self.parts.will.as_ref().and_then(|will| will.try_iter().last())
-            {
-                self.farewells = farewells;
+            let farewells = self.parts.will.as_ref().and_then(|will| will.try_iter().last());
+            let words = self.parts.last_words.as_ref().and_then(|words| words.try_iter().last());
+            if farewells.is_some() || words.is_some() {
+                self.farewells = farewells.unwrap_or(std::mem::take(&mut self.farewells));
+                self.last_words = words.unwrap_or(std::mem::take(&mut self.last_words));
                 self.tell_farewells();
             }
             self.bury();
@@ -249,6 +254,7 @@ impl Care {
         self.unsaid.retain(|line| matches!(line, Line::Host(_)));
         self.unsaid.push_back(Line::Forget);
         self.unsaid.extend(self.farewells.iter().cloned().map(Line::Farewell));
+        self.unsaid.extend(self.last_words.iter().cloned().map(Line::LastWord));
         self.say();
     }
 
@@ -322,7 +328,13 @@ mod tests {
         };
         let farewells: Vec<Farewell> = (0..PEERS).map(farewell).collect();
         leave.send(farewells.clone()).unwrap();
-        let parts = Parts { host: host(), tables: None, will: Some(will), vital: Arc::default() };
+        let parts = Parts {
+            host: host(),
+            tables: None,
+            will: Some(will),
+            last_words: None,
+            vital: Arc::default(),
+        };
         let (give, parrots) = channel();
         let (guardian, _pulse) = Guardian::spawn_with(parts, move || {
             let (child, pipe, said) = parrot();
@@ -336,7 +348,12 @@ mod tests {
         let lines = said.map(|line| Line::read(&line.unwrap()).unwrap());
         let heard = lines.filter_map(|line| match line {
             Line::Farewell(farewell) => Some(farewell),
-            Line::Host(_) | Line::Forget | Line::Alive(..) | Line::Done | Line::StandBy(..) => None,
+            Line::Host(_)
+            | Line::Forget
+            | Line::LastWord(_)
+            | Line::Alive(..)
+            | Line::Done
+            | Line::StandBy(..) => None,
         });
         assert_eq!(heard.take(farewells.len()).collect::<Vec<_>>(), farewells);
         guardian.dismiss();
@@ -354,7 +371,13 @@ mod tests {
     #[test]
     fn a_guardian_that_does_not_start_holds_up_nobody() {
         let vital = Arc::new(Vital::default());
-        let parts = Parts { host: host(), tables: None, will: None, vital: Arc::clone(&vital) };
+        let parts = Parts {
+            host: host(),
+            tables: None,
+            will: None,
+            last_words: None,
+            vital: Arc::clone(&vital),
+        };
         let (release, disk) = channel::<()>();
         let (give, parrots) = channel();
         let (guardian, mut pulse) = Guardian::spawn_with(parts, move || {
@@ -384,7 +407,13 @@ mod tests {
     #[test]
     fn a_guardian_that_died_is_noticed_by_the_pulse() {
         let vital = Arc::new(Vital::default());
-        let parts = Parts { host: host(), tables: None, will: None, vital: Arc::clone(&vital) };
+        let parts = Parts {
+            host: host(),
+            tables: None,
+            will: None,
+            last_words: None,
+            vital: Arc::clone(&vital),
+        };
         let (guardian, mut pulse) = Guardian::spawn_with(parts, || {
             let (mut child, pipe, _) = parrot();
             child.kill()?;

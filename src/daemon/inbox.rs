@@ -6,6 +6,7 @@
 //! people is offered, and refused when the queue is full. Once the loop has ended, deliveries
 //! return at once and offers are refused, so that nobody hangs on a dead loop.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -107,6 +108,8 @@ pub(crate) struct Reconfiguration {
     pub peer_addresses: Vec<IpAddr>,
     /// For the thread of the virtual routers.
     pub routers: VirtualRouters,
+    /// For the same: where the other nodes are.
+    pub whereabouts: BTreeMap<NodeId, Vec<IpAddr>>,
     /// For the transport.
     pub paths: Vec<Path>,
     /// For the sessions.

@@ -140,6 +140,7 @@ impl Running {
             groups: Vec::new(),
             peer_addresses: Vec::new(),
             routers: BTreeMap::new(),
+            whereabouts: BTreeMap::new(),
             paths,
             peers,
             ring: ring(),

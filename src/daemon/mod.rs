@@ -34,6 +34,7 @@ mod host;
 mod host_load;
 mod in_place;
 mod inbox;
+mod keepalived_here;
 mod kernel_orders;
 mod lateness;
 mod lease;
@@ -104,7 +105,7 @@ pub use table_holder::run as hold_tables;
 use voices::Voices;
 use voter_record::VoterFile;
 use whereabouts::Whereabouts;
-use will::{Farewell, Host};
+use will::{Farewell, Host, LastWord};
 
 /// From the signal to the end; the service manager is told a little more.
 pub const STOP_WITHIN: Duration = Duration::from_secs(2);
@@ -141,6 +142,7 @@ struct Running {
     draining: watch::Receiver<bool>,
     vital: Arc<Vital>,
     will: Option<std::sync::mpsc::Receiver<Vec<Farewell>>>,
+    last_words: Option<std::sync::mpsc::Receiver<Vec<LastWord>>>,
     routers: RouterThread,
 }
 
@@ -375,6 +377,7 @@ fn keep_lease(
         host,
         tables,
         will: running.will.take(),
+        last_words: running.last_words.take(),
         vital: Arc::clone(&running.vital),
     })?;
     let keeper = LeaseKeeper::spawn(lease::Parts {
@@ -427,16 +430,17 @@ fn start_protocol(
     };
     node.recall_voters(recollection);
     promises.recall(&mut node, left_promises.as_ref());
-    let routers = RouterThread::spawn(kernel.router_desk(), mailbox.clone(), had.clone())
-        .map_err(|source| Error::System { wanted: "thread of virtual routers", source })?;
+    let (routers, last_words) =
+        RouterThread::spawn(kernel.router_desk(), mailbox.clone(), had.clone())
+            .map_err(|source| Error::System { wanted: "thread of virtual routers", source })?;
     let voices = Voices::begin(routers.clone(), (config, me), (&mailbox, &had));
     let parts = Parts { node, sessions, transport, kernel: Arc::clone(kernel), voices };
     let outbox = Outbox { told, draining, will, voters, vital: Arc::clone(&vital) };
     let ended = EventLoop::new(parts, inbox, outbox)
         .spawn()
         .map_err(|source| Error::System { wanted: "protocol thread", source })?;
-    let (draining, will) = (drains, Some(left));
-    Ok(Running { mailbox, ended, told: reports, draining, vital, will, routers })
+    let (draining, will, last_words) = (drains, Some(left), Some(last_words));
+    Ok(Running { mailbox, ended, told: reports, draining, vital, will, last_words, routers })
 }
 
 /// What a signal asks for.

@@ -14,24 +14,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use nix::net::if_::if_indextoname;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::clock;
 use super::inbox::Mailbox;
-use crate::control::response::{OutsideRouter, VirtualRouter};
+use super::will::LastWord;
+use crate::control::response::{OutsideRouter, OverheardRouter, VirtualRouter};
 use crate::kernel::{PACKET_MAX, RouterDesk, RouterSeat, RouterSockets};
-use crate::protocol::{Event, GroupKey, HardwareAddress, Instant, Voice};
-use crate::vrrp::{Action, Family, Note, Router, Routers, Seat, Settings, Standing};
+use crate::protocol::{Event, GroupKey, Instant, Voice};
+use crate::vrrp::{Action, Family, Members, Note, Router, Routers, Seat, Settings, Standing};
 
 /// Between two questions to the kernel thread where groups are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// No deadline of a router is further away than that.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// Packets that the guardian sends for a dead process; hosts that are not told notice by silence.
+const LAST_WORDS_MAX: usize = 256;
+/// Virtual routers of others are shown for so long; they advertise every 255 s at least.
+const OVERHEARD_FOR: Duration = Duration::from_secs(600);
 
 /// With memory locked, a small stack is a small bill.
 const STACK: usize = 256 * 1024;
@@ -41,13 +48,16 @@ const STACK: usize = 256 * 1024;
 pub(crate) enum Word {
     /// The groups that are virtual routers, each with its name, are these from now on.
     Configure(BTreeMap<GroupKey, (String, Vec<Settings>)>),
-    /// The other members have these hardware addresses and addresses.
-    Members(BTreeSet<HardwareAddress>, BTreeSet<IpAddr>),
+    /// The other members are these.
+    Members(Members),
     /// What this node is to the outside for a group.
     Voice(GroupKey, Voice),
     /// Somebody wants to see what is known.
-    Look(oneshot::Sender<Vec<VirtualRouter>>),
+    Look(oneshot::Sender<Picture>),
 }
+
+/// The virtual routers of this node, and those that others advertise on its links.
+pub(crate) type Picture = (Vec<VirtualRouter>, Vec<OverheardRouter>);
 
 /// The ends that others have.
 #[derive(Clone, Debug)]
@@ -55,11 +65,13 @@ pub(crate) struct RouterThread(mpsc::UnboundedSender<Word>);
 
 impl RouterThread {
     /// Starts it, with nothing to do. `resumed` are groups that the process before held.
+    /// Gives what the guardian is to say to routers outside when this process has died; the last counts.
     pub(crate) fn spawn(
         kernel: RouterDesk,
         mailbox: Mailbox,
         resumed: BTreeSet<GroupKey>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Receiver<Vec<LastWord>>)> {
+        let (leave, left) = channel();
         // The protocol thread tells changes only.
         let (sender, words) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -71,10 +83,12 @@ impl RouterThread {
             resumed,
             sockets: None,
             complained: false,
+            leave,
+            alone: Vec::new(),
         };
         let body = move || runtime.block_on(shell.run(words));
         thread::Builder::new().name("vrrp".to_owned()).stack_size(STACK).spawn(body)?;
-        Ok(Self(sender))
+        Ok((Self(sender), left))
     }
 
     /// An end whose thread does not exist, for tests.
@@ -84,12 +98,12 @@ impl RouterThread {
     }
 
     /// Asks what is known; without an answer within `within`, nothing.
-    pub(crate) async fn look(self, within: Duration) -> Vec<VirtualRouter> {
+    pub(crate) async fn look(self, within: Duration) -> Picture {
         let (answer, picture) = oneshot::channel();
         self.tell(Word::Look(answer));
         match tokio::time::timeout(within, picture).await {
             Ok(Ok(picture)) => picture,
-            Ok(Err(_)) | Err(_) => Vec::new(),
+            Ok(Err(_)) | Err(_) => Picture::default(),
         }
     }
 
@@ -109,6 +123,10 @@ struct Shell {
     sockets: Option<RouterSockets>,
     /// That something could not be sent or opened has been told, and not been done since.
     complained: bool,
+    /// To the guardian.
+    leave: Sender<Vec<LastWord>>,
+    /// What it was told of.
+    alone: Vec<(GroupKey, Family)>,
 }
 
 impl Shell {
@@ -143,15 +161,34 @@ impl Shell {
             }
             let actions = self.routers.proceed(clock::now());
             self.act(actions);
+            self.leave_words(false);
         }
+    }
+
+    /// Leaves what is to be said if this process dies, if that is something else now.
+    fn leave_words(&mut self, anew: bool) {
+        let alone: Vec<(GroupKey, Family)> = self.routers.alone().take(LAST_WORDS_MAX).collect();
+        if alone == self.alone && !anew {
+            return;
+        }
+        let word = |action: Action| match action {
+            Action::Send { link, source, destination, payload } => {
+                Some(LastWord::new(link, (source, destination), &payload))
+            }
+            Action::Announce(_) | Action::Tell(..) | Action::Forget(_) | Action::Note(..) => None,
+        };
+        let words = self.routers.last_words(&alone).into_iter().filter_map(word);
+        // Refused where no guardian is looked after.
+        drop(self.leave.send(words.take(LAST_WORDS_MAX).collect()));
+        self.alone = alone;
     }
 
     async fn hear(&mut self, word: Word) {
         let now = clock::now();
         match word {
             Word::Configure(wanted) => self.configure(now, wanted).await,
-            Word::Members(hardware, addresses) => {
-                let actions = self.routers.know_members(now, hardware, addresses);
+            Word::Members(members) => {
+                let actions = self.routers.know_members(now, members);
                 self.act(actions);
             }
             Word::Voice(group, voice) => {
@@ -187,6 +224,7 @@ impl Shell {
         let actions = self.routers.configure(now, wanted, &resumed);
         self.act(actions);
         self.look().await;
+        self.leave_words(true);
     }
 
     /// Follows the groups to where they are.
@@ -285,11 +323,22 @@ impl Shell {
         }
     }
 
-    fn picture(&self, now: Instant) -> Vec<VirtualRouter> {
-        self.routers
-            .each()
-            .map(|(group, family, router, _)| self.pictured(now, group, family, router))
-            .collect()
+    fn picture(&self, now: Instant) -> Picture {
+        let each = self.routers.each();
+        let ours = each.map(|(group, family, router, _)| self.pictured(now, group, family, router));
+        let heard = self.routers.overheard().iter();
+        let recent = heard.filter(|(_, heard)| now.since(heard.heard_at) < OVERHEARD_FOR);
+        let theirs = recent.map(|((link, family, id), heard)| OverheardRouter {
+            interface: if_indextoname(*link)
+                .map_or_else(|_| link.to_string(), |name| name.to_string_lossy().into_owned()),
+            family: name_of(*family),
+            id: *id,
+            version: heard.version,
+            priority: heard.priority,
+            source: heard.source,
+            age_ms: milliseconds(now.since(heard.heard_at)),
+        });
+        (ours.collect(), theirs.collect())
     }
 
     fn pictured(
@@ -304,7 +353,7 @@ impl Shell {
             source,
             priority: speaker.priority,
             version: speaker.version,
-            age_ms: u64::try_from(now.since(speaker.heard_at).as_millis()).unwrap_or(u64::MAX),
+            age_ms: milliseconds(now.since(speaker.heard_at)),
             difference: speaker.difference.as_ref().map(ToString::to_string),
         });
         let state = if router.speaks() {
@@ -314,14 +363,10 @@ impl Shell {
         } else {
             "listening"
         };
-        let family = match family {
-            Family::V4 => "ipv4",
-            Family::V6 => "ipv6",
-        };
         let refused = router.refusals().counts();
         VirtualRouter {
             group: self.names.get(&group).cloned().unwrap_or_default(),
-            family: family.to_owned(),
+            family: name_of(family),
             id: settings.id,
             version: settings.version.number(),
             priority: settings.priority,
@@ -331,4 +376,16 @@ impl Shell {
             outside: outside.collect(),
         }
     }
+}
+
+fn name_of(family: Family) -> String {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+    .to_owned()
+}
+
+fn milliseconds(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }

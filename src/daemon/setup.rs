@@ -118,6 +118,11 @@ pub(crate) fn peer_addresses(config: &Config, me: NodeId) -> Vec<IpAddr> {
     others(config, me).flat_map(|node| node.addresses.clone()).collect()
 }
 
+/// The other nodes, each with its addresses.
+pub(crate) fn whereabouts(config: &Config, me: NodeId) -> BTreeMap<NodeId, Vec<IpAddr>> {
+    others(config, me).map(|node| (node.id, node.addresses.clone())).collect()
+}
+
 /// The groups with their addresses; none for a witness, which needs no link for them.
 pub(crate) fn groups(config: &Config, me: NodeId) -> Vec<kernel::GroupAddresses> {
     if config.nodes.iter().any(|node| node.id == me && !node.role.owns()) {

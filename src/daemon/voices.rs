@@ -10,8 +10,8 @@ use super::inbox::Mailbox;
 use super::routers::{RouterThread, Word};
 use super::setup;
 use crate::config::Config;
-use crate::protocol::{Event, GroupKey, HardwareAddress, Node, NodeId, Outside, Voice};
-use crate::vrrp::Settings;
+use crate::protocol::{Event, GroupKey, Node, NodeId, Outside, Voice};
+use crate::vrrp::{Members, Settings};
 
 /// The groups that are virtual routers, each with its name.
 pub(crate) type VirtualRouters = BTreeMap<GroupKey, (String, Vec<Settings>)>;
@@ -21,9 +21,9 @@ pub(crate) type VirtualRouters = BTreeMap<GroupKey, (String, Vec<Settings>)>;
 pub(crate) struct Voices {
     thread: RouterThread,
     told: BTreeMap<GroupKey, Voice>,
-    members: BTreeSet<HardwareAddress>,
-    /// Addresses of the other nodes, as in the file.
-    addresses: BTreeSet<IpAddr>,
+    members: Members,
+    /// The other nodes, as in the file.
+    whereabouts: BTreeMap<NodeId, Vec<IpAddr>>,
 }
 
 impl Voices {
@@ -35,8 +35,8 @@ impl Voices {
         (mailbox, had): (&Mailbox, &BTreeSet<GroupKey>),
     ) -> Self {
         let mut voices = Self::new(thread);
-        let addresses = setup::peer_addresses(config, me);
-        let new = voices.configure(setup::routers(config, me), &addresses);
+        let whereabouts = setup::whereabouts(config, me);
+        let new = voices.configure(setup::routers(config, me), whereabouts);
         for group in new.into_iter().filter(|group| !had.contains(group)) {
             let outside = Some(Outside::Unknown);
             mailbox.deliver(Event::Outside { group, outside });
@@ -46,7 +46,8 @@ impl Voices {
 
     /// Has nothing to tell yet.
     pub(crate) fn new(thread: RouterThread) -> Self {
-        Self { thread, told: BTreeMap::new(), members: BTreeSet::new(), addresses: BTreeSet::new() }
+        let (members, whereabouts) = (Members::default(), BTreeMap::new());
+        Self { thread, told: BTreeMap::new(), members, whereabouts }
     }
 
     /// Follows the file. Returns the groups that are virtual routers from now on: of these it is not
@@ -54,9 +55,9 @@ impl Voices {
     pub(crate) fn configure(
         &mut self,
         wanted: VirtualRouters,
-        addresses: &[IpAddr],
+        whereabouts: BTreeMap<NodeId, Vec<IpAddr>>,
     ) -> Vec<GroupKey> {
-        self.addresses = addresses.iter().copied().collect();
+        self.whereabouts = whereabouts;
         let new: Vec<GroupKey> =
             wanted.keys().filter(|group| !self.told.contains_key(group)).copied().collect();
         if wanted.is_empty() && self.told.is_empty() {
@@ -64,9 +65,18 @@ impl Voices {
         }
         self.told.retain(|group, _| wanted.contains_key(group));
         self.told.extend(new.iter().map(|group| (*group, Voice::Silent)));
-        self.thread.tell(Word::Members(self.members.clone(), self.addresses.clone()));
         self.thread.tell(Word::Configure(wanted));
         new
+    }
+
+    fn members(&self, node: &Node) -> Members {
+        let mut members = Members::default();
+        for (node, lives, hardware) in node.members() {
+            let hosts = if lives { &mut members.living } else { &mut members.silent };
+            hosts.hardware.extend(hardware);
+            hosts.addresses.extend(self.whereabouts.get(&node).into_iter().flatten());
+        }
+        members
     }
 
     /// Tells what has changed.
@@ -74,10 +84,10 @@ impl Voices {
         if self.told.is_empty() {
             return;
         }
-        let members: BTreeSet<HardwareAddress> = node.members_hardware().collect();
+        let members = self.members(node);
         if members != self.members {
             self.members = members;
-            self.thread.tell(Word::Members(self.members.clone(), self.addresses.clone()));
+            self.thread.tell(Word::Members(self.members.clone()));
         }
         for (group, told) in &mut self.told {
             let voice = node.voice(*group);

@@ -8,7 +8,7 @@
 //! Each line is shorter than what a pipe takes as a whole (4096 bytes), so a full pipe loses lines
 //! and never halves of them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,34 @@ pub(crate) struct Farewell {
     pub(crate) to: SocketAddr,
     /// "I am gone."
     pub(crate) datagram: Vec<u8>,
+}
+
+/// What says to routers outside the cluster that a virtual router stops (VRRP, priority 0).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastWord {
+    /// The index of the link that it goes out of.
+    pub(crate) link: u32,
+    /// An address of this host.
+    pub(crate) source: IpAddr,
+    /// The peer's, or that of all.
+    pub(crate) destination: IpAddr,
+    /// The advertisement, as digits of base 16: one for 255 addresses has 1036 bytes.
+    payload: String,
+}
+
+impl LastWord {
+    /// Makes one of the bytes of an advertisement.
+    pub(crate) fn new(link: u32, between: (IpAddr, IpAddr), payload: &[u8]) -> Self {
+        let payload = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { link, source: between.0, destination: between.1, payload }
+    }
+
+    /// Returns the advertisement; nothing if the line was not one of ours.
+    pub(crate) fn payload(&self) -> Vec<u8> {
+        let pairs = self.payload.as_bytes().chunks(2);
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        pairs.map(byte).collect::<Option<Vec<u8>>>().unwrap_or_default()
+    }
 }
 
 /// What the guardian has to do with.
@@ -50,10 +78,12 @@ impl Host {
 pub(crate) enum Line {
     /// Whose host this is.
     Host(Host),
-    /// Farewells that follow replace all earlier ones.
+    /// Farewells and last words that follow replace all earlier ones.
     Forget,
     /// To be sent when the daemon is dead.
     Farewell(Farewell),
+    /// To be sent when the daemon is dead and its addresses answer no more.
+    LastWord(LastWord),
     /// The daemon lives, and its kernel may answer until then; then when that was written, both in
     /// nanoseconds of the daemon's clock. It may be read later.
     Alive(u64, u64),
@@ -113,10 +143,14 @@ mod tests {
             to: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().unwrap(),
             datagram: vec![255; 400],
         };
+        let source = "fe80::ffff:ffff:ffff:ffff".parse().unwrap();
+        let word = LastWord::new(u32::MAX, (source, source), &[0xa5; 1456]);
+        assert_eq!(word.payload(), [0xa5; 1456]);
         let lines = [
             Line::Host(Host { table: "buoy_edge".to_owned(), gate: true, earlier: false }),
             Line::Forget,
             Line::Farewell(longest),
+            Line::LastWord(word),
             Line::Alive(u64::MAX, u64::MAX),
             Line::Done,
             Line::StandBy(PathBuf::from("/run/buoy/restart"), u64::MAX),

@@ -48,6 +48,18 @@ impl Ledger {
         }
     }
 
+    /// Says otherwise what became of statements of which nothing special was said yet.
+    pub(super) fn restate(&mut self, row: impl Fn(&str) -> Option<(Verdict, &'static str)>) {
+        for (id, entry) in &mut self.entries {
+            let known = self.words.contains_key(id);
+            if let Some((verdict, how)) = row(&entry.keyword).filter(|_| known) {
+                entry.verdict = verdict;
+                entry.how = how.to_owned();
+                self.words.remove(id);
+            }
+        }
+    }
+
     /// What there is to tell, each with the word for it in a sentence about several.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&Entry, Option<&String>)> {
         self.entries.iter().map(|(id, entry)| (entry, self.words.get(id)))

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::audit::{Ledger, audit};
-use super::instances::{Reader, only};
+use super::instances::{MULTICAST, Reader, only};
 use super::lines;
 use super::model::{Bfd, Globals, Host, Process, Said, Script, TrackFile, Tracked};
 use super::report::{Findings, Verdict, listed};
@@ -145,6 +145,11 @@ impl Reader<'_> {
             let said = word(keyword)?;
             Some(Said { value: (keyword.to_owned(), said.value), place: said.place })
         });
+        let groups = ["vrrp_mcast_group4", "vrrp_mcast_group6"].into_iter().filter_map(|keyword| {
+            let said = word(keyword).filter(|it| !MULTICAST.contains(&it.value.as_str()))?;
+            Some(Said { value: keyword.to_owned(), place: said.place })
+        });
+        let multicast = groups.collect();
         let version = only(&all, "vrrp_version");
         Globals {
             router_id: word("router_id"),
@@ -153,6 +158,7 @@ impl Reader<'_> {
             version: version.and_then(|node| number(node, 2..=3, "", self.findings)),
             refresh: self.seconds(&all, "vrrp_garp_master_refresh"),
             garp: self.times(&all, &["vrrp_garp_interval", "vrrp_gna_interval"]),
+            multicast,
             fifos: fifos.collect(),
         }
     }

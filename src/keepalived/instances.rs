@@ -14,6 +14,9 @@ use super::values::{self, address, host_ip, microseconds, number, program};
 pub(super) const VIRTUAL_MAC: &str =
     "clients will see the node's own hardware address; remove static ARP entries";
 
+/// The multicast groups of the standard.
+pub(super) const MULTICAST: [&str; 2] = ["224.0.0.18", "ff02::12"];
+
 /// What reads a host's statements.
 pub(super) struct Reader<'a> {
     pub(super) ledger: &'a mut Ledger,
@@ -79,6 +82,9 @@ impl Reader<'_> {
             tracks: self.tracks(block, Some(node.word())),
             hooks: self.hooks(block),
             refresh: self.seconds(block, "garp_master_refresh"),
+            multicast: only(block, "mcast_dst_ip")
+                .filter(|node| !MULTICAST.contains(&node.word()))
+                .map(|node| node.place.clone()),
             virtual_mac: self.virtual_mac(block),
         };
         self.preemption(block, &mut instance);

@@ -36,6 +36,7 @@ mod timing;
 mod tree;
 mod units;
 mod values;
+mod vrrp;
 mod weights;
 mod words;
 
@@ -60,6 +61,8 @@ pub struct Request {
     pub nodes: Vec<(String, Vec<IpAddr>)>,
     /// Name of the cluster.
     pub cluster: String,
+    /// Whether the nodes speak VRRP to hosts that still run keepalived.
+    pub vrrp: bool,
 }
 
 /// The file of a host.
@@ -148,13 +151,17 @@ fn merge(
         return None;
     }
     let nodes = nodes::find(hosts, request, here, findings);
+    if request.vrrp {
+        hosts.iter_mut().for_each(|host| vrrp::restate(&mut host.ledger));
+    }
     let hosts = &*hosts;
     let units = units::find(hosts, findings);
     let (mut checks, mut pools, mut hooks) = (Vec::new(), Vec::new(), Vec::new());
     for unit in &units {
         units::compare(unit, findings);
         let release = checks::add(unit, &nodes, &mut checks, findings);
-        pools.push(pools::pool(unit, &nodes, release, findings));
+        let vrrp = if request.vrrp { vrrp::table(unit, findings) } else { None };
+        pools.push(pools::pool(unit, (&nodes, release), vrrp, findings));
         hooks.extend(hooks::of_unit(unit, findings));
         if let Some(first) = unit.parts.first() {
             pools::tell_detection(unit, first.host, findings);

@@ -48,6 +48,8 @@ pub(super) struct Globals {
     pub(super) refresh: Option<Said<i64>>,
     /// Times between announcements in microseconds, each with the keyword and value.
     pub(super) garp: Vec<Said<(String, u64)>>,
+    /// Multicast groups that are not those of the standard, by the keyword that names them.
+    pub(super) multicast: Vec<Said<String>>,
     /// FIFOs by the keyword that names them.
     pub(super) fifos: Vec<Said<(String, String)>>,
 }
@@ -76,6 +78,8 @@ pub(super) struct Instance {
     pub(super) tracks: Vec<Track>,
     pub(super) hooks: Vec<Hook>,
     pub(super) refresh: Option<Said<i64>>,
+    /// Where it asks for another multicast group.
+    pub(super) multicast: Option<Place>,
     /// Where it asks for a virtual MAC.
     pub(super) virtual_mac: Option<Place>,
 }

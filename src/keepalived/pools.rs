@@ -9,12 +9,14 @@ use super::report::{Findings, Verdict, listed};
 use super::source::Place;
 use super::text::{Table, list, quoted};
 use super::units::{Part, Unit};
+use super::vrrp::Written;
 
-/// Makes the pool of a unit. `release` says whether a check there must hold whatever happens.
+/// Makes the pool of a unit. `release` says whether a check there must hold whatever happens, `vrrp`
+/// what it is to hosts with keepalived.
 pub(super) fn pool(
     unit: &Unit<'_>,
-    nodes: &[Node],
-    release: bool,
+    (nodes, release): (&[Node], bool),
+    vrrp: Option<Written<'_>>,
     findings: &mut Findings,
 ) -> Table {
     let mut table = Table::new("[[pool]]");
@@ -29,11 +31,17 @@ pub(super) fn pool(
     if let Some((value, places)) = &interface {
         table.add("interface", value.clone(), places);
     }
-    let (addresses, places) = addresses(unit, interface.is_some(), findings);
+    let (addresses, mut places) = addresses(unit, interface.is_some(), findings);
     if interface.is_none() {
         tell_devices(unit, findings);
     }
-    let group = format!("[{{ name = {}, addresses = {} }}]", quoted(&unit.pool), list(&addresses));
+    let router = vrrp.as_ref().map(|it| format!(", vrrp = {}", it.value)).unwrap_or_default();
+    let name = quoted(&unit.pool);
+    let group = format!("[{{ name = {name}, addresses = {}{router} }}]", list(&addresses));
+    if let Some(written) = vrrp {
+        table.comments.extend(written.comments);
+        places.extend(written.places);
+    }
     table.add("vips", group, &places);
     let prefer = prefer(unit, nodes, findings);
     if !prefer.is_empty() {

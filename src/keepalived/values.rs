@@ -24,6 +24,8 @@ pub(super) struct Address {
     pub(super) dropped: Vec<String>,
     /// Where it stands.
     pub(super) place: Place,
+    /// Whether it is not advertised.
+    pub(super) excluded: bool,
 }
 
 impl Address {
@@ -71,8 +73,8 @@ pub(super) fn address(node: &Node, list: &str, findings: &mut Findings) -> Optio
             return None;
         }
     };
-    let mut address =
-        Address { ip, prefix, dev: None, dropped: Vec::new(), place: node.place.clone() };
+    let (place, excluded) = (node.place.clone(), list == "virtual_ipaddress_excluded");
+    let mut address = Address { ip, prefix, dev: None, dropped: Vec::new(), place, excluded };
     options(node, list, &mut address, findings);
     Some(address)
 }

@@ -72,6 +72,18 @@ fn weight(part: &Part<'_>, track: &Track) -> (i64, bool) {
     (given, here.and_then(|it| it.reverse).unwrap_or(reverse))
 }
 
+/// What the checks of a host add to its priority while all of them pass; one that is reversed is
+/// left out.
+pub(super) fn while_well(part: &Part<'_>) -> i64 {
+    let own = part.instances.first().into_iter().flat_map(|instance| &instance.tracks);
+    let tracks = own.chain(part.group.iter().flat_map(|group| &group.tracks));
+    let added = tracks.map(|track| match weight(part, track) {
+        (_, true) => 0,
+        (weight, false) => weight.max(0),
+    });
+    added.sum()
+}
+
 fn own_weight(host: &Host, track: &Track) -> (i64, bool) {
     let none = (0, false);
     match track.kind {

@@ -104,6 +104,7 @@ pub use self::questions::{
 pub use self::renewal::{Lease, Renewal};
 pub use self::routers::{
     PACKET_MAX, ReceivedPacket, RouterDesk, RouterSeat, RouterSeats, RouterSockets,
+    send_advertisement,
 };
 pub use self::settings::{FenceSettings, GroupAddresses, Settings, Vouched, Ward};
 pub use self::start_error::{GateWanted, StartError};

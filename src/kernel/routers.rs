@@ -258,32 +258,60 @@ impl RouterSockets {
         destination: IpAddr,
         payload: &[u8],
     ) -> io::Result<()> {
-        let data = [IoSlice::new(payload)];
-        let flags = MsgFlags::MSG_DONTWAIT;
-        match (source, destination, &self.v6) {
-            (IpAddr::V4(source), IpAddr::V4(destination), _) => {
-                let info = info_v4(link, source)?;
-                let control = [ControlMessage::Ipv4PacketInfo(&info)];
-                let [a, b, c, d] = destination.octets();
-                let to = SockaddrIn::new(a, b, c, d, 0);
-                sendmsg(self.v4.speaks.as_raw_fd(), &data, &control, flags, Some(&to))?;
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination), Some(v6)) => {
-                let info = libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr { s6_addr: source.octets() },
-                    ipi6_ifindex: link,
-                };
-                let control = [ControlMessage::Ipv6PacketInfo(&info)];
-                let to = std::net::SocketAddrV6::new(destination, 0, 0, scope(destination, link));
-                let to = SockaddrIn6::from(to);
-                sendmsg(v6.speaks.as_raw_fd(), &data, &control, flags, Some(&to))?;
-            }
-            (IpAddr::V4(_) | IpAddr::V6(_), _, _) => {
-                return Err(io::Error::from(io::ErrorKind::Unsupported));
-            }
-        }
-        Ok(())
+        let socket = match (source, &self.v6) {
+            (IpAddr::V4(_), _) => &self.v4.speaks,
+            (IpAddr::V6(_), Some(v6)) => &v6.speaks,
+            (IpAddr::V6(_), None) => return Err(io::Error::from(io::ErrorKind::Unsupported)),
+        };
+        send_by(socket, link, (source, destination), payload)
     }
+}
+
+/// Sends one advertisement from a process that has no [`RouterSockets`].
+///
+/// # Errors
+///
+/// Those of [`RouterSockets::send`], or the kernel refuses the socket.
+pub fn send_advertisement(
+    link: u32,
+    (source, destination): (IpAddr, IpAddr),
+    payload: &[u8],
+) -> io::Result<()> {
+    let socket = if source.is_ipv4() { speak_v4()? } else { speak_v6()? };
+    send_by(&socket, link, (source, destination), payload)
+}
+
+fn send_by(
+    socket: &Socket,
+    link: u32,
+    between: (IpAddr, IpAddr),
+    payload: &[u8],
+) -> io::Result<()> {
+    let data = [IoSlice::new(payload)];
+    let flags = MsgFlags::MSG_DONTWAIT;
+    match between {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let info = info_v4(link, source)?;
+            let control = [ControlMessage::Ipv4PacketInfo(&info)];
+            let [a, b, c, d] = destination.octets();
+            let to = SockaddrIn::new(a, b, c, d, 0);
+            sendmsg(socket.as_raw_fd(), &data, &control, flags, Some(&to))?;
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let info = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr { s6_addr: source.octets() },
+                ipi6_ifindex: link,
+            };
+            let control = [ControlMessage::Ipv6PacketInfo(&info)];
+            let to = std::net::SocketAddrV6::new(destination, 0, 0, scope(destination, link));
+            let to = SockaddrIn6::from(to);
+            sendmsg(socket.as_raw_fd(), &data, &control, flags, Some(&to))?;
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => {
+            return Err(io::Error::from(io::ErrorKind::Unsupported));
+        }
+    }
+    Ok(())
 }
 
 fn received(length: usize, from: LinkAddr) -> Option<ReceivedPacket> {

@@ -29,6 +29,9 @@ use super::types::{
 
 /// Between two announcements by which a group is defended (RFC 5227 1.1, `DEFEND_INTERVAL`).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+/// A router outside that has announced its address advertises within this (milliseconds with FRR): a
+/// defence would send clients back to a node that gives way.
+const ADVERTISED_WITHIN: Duration = Duration::from_millis(50);
 /// Between two rounds in which clients are told one by one, which RFC 5227 does not limit: a round of
 /// a group is at most some 64 frames.
 const CORRECT_INTERVAL: Duration = Duration::from_secs(1);
@@ -328,6 +331,9 @@ impl Node {
     pub(super) fn claimed(&mut self, group: GroupKey, hardware: HardwareAddress, direct: bool) {
         match self.whose(hardware) {
             Whose::Own => {}
+            Whose::Peer(node) if self.left_to_a_router(node, group) => {
+                self.stranger_claims(group, hardware);
+            }
             Whose::Peer(node) => {
                 if direct || !self.enforces(Rule::AskedDirectly) {
                     self.kernel_answered(node, group, hardware);
@@ -411,8 +417,12 @@ impl Node {
             return;
         }
         let lookout = &mut here.lookout;
-        let next = lookout.defended_at.map_or(now, |at| now.max(at + DEFEND_INTERVAL));
+        // A router outside may announce before it advertises.
+        let virtual_router = lookout.outside.is_some();
+        let soonest = if virtual_router { now + ADVERTISED_WITHIN } else { now };
+        let next = lookout.defended_at.map_or(soonest, |at| soonest.max(at + DEFEND_INTERVAL));
         let planned = lookout.defended_at.is_some_and(|at| at > now);
+        let waits = lookout.defended_at.is_some_and(|at| at > now && at <= soonest);
         let told = lately(lookout.claimant_told_at, now);
         if !planned {
             lookout.defended_at = Some(next);
@@ -424,7 +434,7 @@ impl Node {
         if !planned && self.enforces(Rule::Defence) {
             self.announcements.hasten(next, group);
         }
-        if next > now && self.enforces(Rule::DirectedDefence) {
+        if next > soonest && !waits && self.enforces(Rule::DirectedDefence) {
             self.correct(group);
         }
     }

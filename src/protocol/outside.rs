@@ -14,8 +14,10 @@ use std::time::Duration;
 use super::group::{Holding, Purpose};
 use super::node::Node;
 use super::ownership::GroupHere;
+use super::peers::Peer;
 use super::types::{
-    GroupKey, HardwareAddress, Inability, Instant, NodePhase, Outside, Report, Voice,
+    GroupKey, HardwareAddress, Inability, Instant, NodeId, NodePhase, Outside, Report, Verdict,
+    Voice,
 };
 
 /// The last router outside has waited for its skew after this: 1 s at priority 1 and an interval of
@@ -59,6 +61,13 @@ impl Node {
         }
     }
 
+    /// Whether a host that answers for the group, and whose node has left, is a router outside: during a
+    /// migration keepalived is started where buoy was stopped.
+    pub(super) fn left_to_a_router(&self, node: NodeId, group: GroupKey) -> bool {
+        let router = self.groups.get(&group).is_some_and(|here| here.lookout.outside.is_some());
+        router && self.peers.get(&node).is_some_and(|peer| peer.verdict == Verdict::Left)
+    }
+
     /// Whether whoever answers for the group at this hardware address gives it to its owner.
     pub(super) fn is_to_give_way(&self, group: GroupKey, hardware: HardwareAddress) -> bool {
         let outside = self.groups.get(&group).and_then(|here| here.lookout.outside);
@@ -99,8 +108,11 @@ impl Node {
         }
     }
 
-    /// Returns the hardware addresses that other members have told to be theirs.
-    pub fn members_hardware(&self) -> impl Iterator<Item = HardwareAddress> {
-        self.peers.values().flat_map(|peer| peer.hardware.iter().copied())
+    /// Returns the other members that have been heard and have not left, each with the hardware
+    /// addresses that it has told, and whether it lives.
+    pub fn members(&self) -> impl Iterator<Item = (NodeId, bool, &[HardwareAddress])> {
+        let there = |peer: &Peer| peer.alive() || peer.verdict == Verdict::Dead;
+        let peers = self.peers.iter().filter(move |(_, peer)| there(peer));
+        peers.map(|(node, peer)| (*node, peer.alive(), peer.hardware.as_slice()))
     }
 }

@@ -17,6 +17,7 @@ mod advertisement;
 mod checksum;
 mod datagram;
 mod difference;
+mod members;
 mod password;
 mod refusal;
 mod router;
@@ -30,6 +31,7 @@ pub use advertisement::{
 pub use checksum::Form;
 pub use datagram::{Datagram, HOP_LIMIT, MULTICAST_V4, MULTICAST_V6, PROTOCOL};
 pub use difference::Difference;
+pub use members::{Hosts, Members};
 pub use password::{PASSWORD_MAX, Password};
 pub use refusal::{Refusal, Refusals};
 pub use router::{Note, Origin, Router, SPEAKERS_MAX, Speaker, Standing, Step, Whose};

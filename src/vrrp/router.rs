@@ -14,13 +14,14 @@
 //! [`SPEAKERS_MAX`], and none of it outlives their silence. Times are those of RFC 9568 6.1; what was
 //! refused, or differs, never prolongs them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::advertisement::Heard;
 use super::checksum::Form;
 use super::difference::Difference;
+use super::members::Hosts;
 use super::refusal::{Refusal, Refusals};
 use super::settings::Settings;
 use crate::protocol::{HardwareAddress, Instant, Outside};
@@ -154,6 +155,18 @@ impl Router {
             noted: (now, 0),
             settings,
         }
+    }
+
+    /// Returns the same router with settings that [hear alike](Settings::hears_alike): what is known
+    /// of others stays. While this node speaks, others have given way to it and are silent: they do not
+    /// prevail because of what they have said before. One that speaks all the same is heard again
+    /// within an interval.
+    #[must_use]
+    pub(super) fn with(mut self, settings: Settings) -> Self {
+        if self.due.is_some() {
+            self.speakers.retain(|_, speaker| speaker.difference.is_some());
+        }
+        Self { settings, ..self }
     }
 
     /// Returns what it was made for.
@@ -422,10 +435,8 @@ impl Router {
     }
 
     /// Forgets a router that has turned out to be a member.
-    pub(super) fn forget(&mut self, members: &BTreeSet<HardwareAddress>) {
-        self.speakers.retain(|_, speaker| {
-            speaker.hardware.is_none_or(|hardware| !members.contains(&hardware))
-        });
+    pub(super) fn forget(&mut self, members: &Hosts) {
+        self.speakers.retain(|source, speaker| !members.has(*source, speaker.hardware));
     }
 
     /// Returns for how long this node still listens before it knows anything.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::advertisement::{self, Heard};
 use super::datagram::{Datagram, MULTICAST_V4, MULTICAST_V6};
+use super::members::{Hosts, Members};
 use super::refusal::{Refusal, Refusals};
 use super::router::{Note, Origin, Router, Standing, Step, Whose};
 use super::settings::Settings;
@@ -103,18 +104,16 @@ struct Pair {
 #[derive(Debug, Default)]
 pub struct Routers {
     groups: BTreeMap<GroupKey, Pair>,
-    /// Hardware addresses of the other members, and of this host.
-    members: BTreeSet<HardwareAddress>,
-    /// Addresses of the other members.
-    member_addresses: BTreeSet<IpAddr>,
+    members: Members,
     /// What could not be read, or is of no virtual router of this host.
     refusals: Refusals,
     overheard: BTreeMap<(u32, Family, u8), Overheard>,
 }
 
 impl Routers {
-    /// Follows a list of groups. What did not change goes on; what did begins to listen. Groups that
-    /// `resumed` names are held by the process before and were so as virtual routers.
+    /// Follows a list of groups. What did not change goes on, also where only the priority is another;
+    /// else it begins to listen. Groups that `resumed` names are held by the process before and were
+    /// so as virtual routers.
     pub fn configure(
         &mut self,
         now: Instant,
@@ -140,10 +139,11 @@ impl Routers {
                 let Some(first) = settings.addresses.first() else { continue };
                 let family = Family::of(*first);
                 let known = pair.routers.remove(&family);
-                let same = known.as_ref().is_some_and(|(router, _)| *router.settings() == settings);
                 let seat = known.as_ref().and_then(|(_, seat)| seat.clone());
                 let router = match known {
-                    Some((router, _)) if same => router,
+                    Some((router, _)) if router.settings().hears_alike(&settings) => {
+                        router.with(settings)
+                    }
                     _ => Router::new(now, settings, resumed.contains(&group)),
                 };
                 routers.insert(family, (router, seat));
@@ -155,15 +155,10 @@ impl Routers {
     }
 
     /// Takes in who belongs to the cluster. Who was taken for a router outside is none.
-    pub fn know_members(
-        &mut self,
-        now: Instant,
-        hardware: BTreeSet<HardwareAddress>,
-        addresses: BTreeSet<IpAddr>,
-    ) -> Vec<Action> {
-        (self.members, self.member_addresses) = (hardware, addresses);
+    pub fn know_members(&mut self, now: Instant, members: Members) -> Vec<Action> {
+        self.members = members;
         for (router, _) in self.groups.values_mut().flat_map(|pair| pair.routers.values_mut()) {
-            router.forget(&self.members);
+            router.forget(&self.members.living);
         }
         self.proceed(now)
     }
@@ -236,7 +231,8 @@ impl Routers {
             self.overhear(now, (link, family, id), heard, datagram.source);
             return Vec::new();
         };
-        let whose = self.whose(&datagram, hardware, (group, family));
+        let priority = heard.as_ref().ok().map(|heard| heard.advertisement.priority);
+        let whose = self.whose((datagram.source, hardware, priority), (group, family));
         let pair = self.groups.get_mut(&group).and_then(|pair| pair.routers.get_mut(&family));
         let Some((router, _)) = pair else { return Vec::new() };
         let steps = match heard {
@@ -263,16 +259,16 @@ impl Routers {
 
     fn whose(
         &self,
-        datagram: &Datagram<'_>,
-        hardware: Option<HardwareAddress>,
+        (source, hardware, priority): (IpAddr, Option<HardwareAddress>, Option<u8>),
         (group, family): (GroupKey, Family),
     ) -> Whose {
-        let seat = self.groups.get(&group).and_then(|pair| pair.routers.get(&family)?.1.as_ref());
-        if seat.is_some_and(|seat| seat.source == Some(datagram.source)) {
+        let router = self.groups.get(&group).and_then(|pair| pair.routers.get(&family));
+        let Some((router, seat)) = router else { return Whose::Outside };
+        if seat.as_ref().is_some_and(|seat| seat.source == Some(source)) {
             return Whose::Own;
         }
-        let member = self.member_addresses.contains(&datagram.source)
-            || hardware.is_some_and(|hardware| self.members.contains(&hardware));
+        let ours = router.settings().priority;
+        let member = self.members.speak((source, hardware), (priority, ours));
         if member { Whose::Member } else { Whose::Outside }
     }
 
@@ -357,6 +353,22 @@ impl Routers {
         })
     }
 
+    /// Returns the virtual routers that this node speaks for while no other member lives that could go
+    /// on with them: if it dies, nobody says that the cluster stops.
+    pub fn alone(&self) -> impl Iterator<Item = (GroupKey, Family)> {
+        let alone = self.members.living == Hosts::default();
+        let speaks = self.each().filter(move |(_, _, router, _)| alone && router.speaks());
+        speaks.map(|(group, family, ..)| (group, family))
+    }
+
+    /// Returns what says to the outside that these stop: packets with priority 0, for when this node
+    /// cannot make them any more.
+    #[must_use]
+    pub fn last_words(&self, of: &[(GroupKey, Family)]) -> Vec<Action> {
+        let routers = self.each().filter(|(group, family, ..)| of.contains(&(*group, *family)));
+        routers.flat_map(|(_, _, router, seat)| send(router, seat, 0)).collect()
+    }
+
     /// Returns the virtual routers that others speak of and nobody has configured here, by link,
     /// family and number.
     #[must_use]
@@ -383,7 +395,9 @@ fn send(router: &Router, seat: Option<&Seat>, priority: u8) -> Vec<Action> {
     } else {
         settings.peers.clone()
     };
+    // In a file for all nodes the peers are all hosts, this one among them.
     to.into_iter()
+        .filter(|destination| *destination != source)
         .map(|destination| {
             let form = router.form();
             let payload = advertisement::encode(&advertisement, form, source, destination);

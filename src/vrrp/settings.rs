@@ -34,6 +34,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Returns whether a router with these settings would have made the same of what was heard: they
+    /// differ in the priority, in what is preempted, or in nothing.
+    #[must_use]
+    pub(super) fn hears_alike(&self, other: &Self) -> bool {
+        let Self { priority, preempt, .. } = *other;
+        Self { priority, preempt, ..self.clone() } == *other
+    }
+
     /// Returns what is said with this priority.
     pub(super) fn advertisement(&self, priority: u8) -> Advertisement {
         Advertisement {

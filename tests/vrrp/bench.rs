@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use buoy::protocol::{GroupKey, HardwareAddress, Instant, Outside};
 use buoy::vrrp::{
-    Action, Advertisement, Authentication, Datagram, Family, Form, HOP_LIMIT, MULTICAST_V4, Note,
-    Refusal, Router, Routers, Seat, Settings, Standing, Version, decode, encode,
+    Action, Advertisement, Authentication, Datagram, Family, Form, HOP_LIMIT, Hosts, MULTICAST_V4,
+    Members, Note, Refusal, Router, Routers, Seat, Settings, Standing, Version, decode, encode,
 };
 
 pub(crate) const GROUP: GroupKey = GroupKey(7);
@@ -63,6 +63,12 @@ pub(crate) fn packet(source: IpAddr, destination: IpAddr, hops: u8, payload: &[u
     bytes
 }
 
+/// One host.
+pub(crate) fn hosts(address: [u8; 4], hardware: HardwareAddress) -> Hosts {
+    let addresses = BTreeSet::from([IpAddr::from(address)]);
+    Hosts { hardware: BTreeSet::from([hardware]), addresses }
+}
+
 /// The host.
 pub(crate) struct Bench {
     pub(crate) routers: Routers,
@@ -84,8 +90,9 @@ impl Bench {
             now: Instant::from_millis(1_000_000),
             done: Vec::new(),
         };
-        let (now, addresses) = (bench.now, BTreeSet::from([IpAddr::from(MEMBER)]));
-        let actions = bench.routers.know_members(now, BTreeSet::from([MEMBERS]), addresses);
+        let (now, living) = (bench.now, hosts(MEMBER, MEMBERS));
+        let members = Members { living, ..Members::default() };
+        let actions = bench.routers.know_members(now, members);
         assert_eq!(actions, []);
         let resumed: BTreeSet<GroupKey> = resumed.iter().copied().collect();
         let families: Vec<Family> =

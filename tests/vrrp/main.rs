@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod bench;
+mod migration;
 mod reactions;
 mod stories;
 mod vectors;

@@ -228,10 +228,10 @@ fn a_changed_file_is_listened_for_first_and_a_removed_one_is_silent() {
     let now = bench.now;
     let same = [(GROUP, vec![settings(Version::V3)])].into();
     assert_eq!(bench.routers.configure(now, same, &none), []);
-    let ours = Settings { priority: 200, ..settings(Version::V3) };
+    let ours = Settings { priority: 200, interval: SECOND * 2, ..settings(Version::V3) };
     let _ = bench.routers.configure(now, [(GROUP, vec![ours])].into(), &none);
     assert_eq!(bench.router().outside(now), Outside::Unknown);
-    bench.pass(SECOND * 5);
+    bench.pass(SECOND * 8);
     assert_eq!(bench.priorities().first(), Some(&200), "it is held all the time");
     bench.done.clear();
     let actions = bench.routers.configure(bench.now, [].into(), &none);

@@ -187,3 +187,29 @@ fn a_group_that_is_no_virtual_router_any_more_is_given_to_nobody() {
     cluster.run(Duration::from_millis(100));
     assert_eq!((cluster.owner_count(key()), &cluster.stopped[..]), (0, &[NodeId(1)][..]));
 }
+
+/// During a migration buoy is stopped on a host, and keepalived is started there.
+#[test]
+fn the_host_of_a_node_that_left_may_be_a_router_that_gives_way() {
+    let mut cluster = settled(2);
+    let gone = cluster.owner(key())[0];
+    let other = *cluster.nodes.keys().find(|node| **node != gone).unwrap();
+    cluster.step(gone, Event::Stop);
+    cluster.run(Duration::from_millis(500));
+    let there = hardware(gone);
+    cluster.step(
+        other,
+        Event::Outside { group: key(), outside: Some(Outside::Prevails(Some(there))) },
+    );
+    cluster.strangers.insert(key(), there);
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.owner_count(key()), 0);
+    cluster.step(
+        other,
+        Event::Outside { group: key(), outside: Some(Outside::GivesWay(Some(there))) },
+    );
+    cluster.run(Duration::from_millis(1100));
+    assert_eq!(cluster.owner(key()), [other], "{}", cluster.told());
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.owner(key()), [other], "{}", cluster.told());
+}
