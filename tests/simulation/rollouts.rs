@@ -106,6 +106,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("pool.vips.checksum", Elsewhere(VRRP)),
     ("pool.vips.preempt", Elsewhere(VRRP)),
     ("pool.vips.peers", Elsewhere(VRRP)),
+    ("pool.vips.excluded", Elsewhere(VRRP)),
     ("pool.mode", Core(turn_mode)),
     ("pool.strategy", Core(prefer_the_last)),
     (
