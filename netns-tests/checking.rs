@@ -323,10 +323,10 @@ fn cost_of_checks(
     time: Duration,
 ) -> Result<(Duration, Duration, Vec<Duration>), Box<dyn std::error::Error>> {
     let pid = scene.cluster.process(0).map_or(0, |process| process.pid());
-    let before = attendant_time(pid)?;
+    let before = services_time(pid)?;
     let looks = scene.cluster.namespace(0).run(|| thread::spawn(move || bare_looks(time)))?;
     let gaps = gaps(scene, (0, 1), time)?;
-    let used = attendant_time(pid)?.saturating_sub(before);
+    let used = services_time(pid)?.saturating_sub(before);
     let bare = looks.join().map_err(|_| "the looks panicked")??;
     Ok((used, bare, gaps))
 }
@@ -359,12 +359,12 @@ fn thread_time(task: &Path) -> std::io::Result<Duration> {
 }
 
 /// Processor time of the thread in which checks run, and of the threads it makes.
-fn attendant_time(pid: i32) -> Result<Duration, Box<dyn std::error::Error>> {
+fn services_time(pid: i32) -> Result<Duration, Box<dyn std::error::Error>> {
     let mut used = Duration::ZERO;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let task = task?.path();
         let name = std::fs::read_to_string(task.join("comm"))?;
-        if ["attendant", "tokio-rt-worker", "tokio-runtime-w"].contains(&name.trim()) {
+        if ["services", "tokio-rt-worker", "tokio-runtime-w"].contains(&name.trim()) {
             used += thread_time(&task)?;
         }
     }

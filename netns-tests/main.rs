@@ -4,6 +4,7 @@
 //! it fails and says so. How they run: `runner`. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
+mod address_conflicts;
 mod balancer;
 mod beats;
 mod chaos;
@@ -40,7 +41,6 @@ mod routers;
 mod runner;
 mod scene;
 mod scraping;
-mod strangers;
 
 mod strict_restarting;
 mod stuck;
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         fence::TESTS,
         stuck::TESTS,
         surroundings::TESTS,
-        strangers::TESTS,
+        address_conflicts::TESTS,
         suppression::TESTS,
         routers::TESTS,
         migrating::TESTS,

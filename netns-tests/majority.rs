@@ -117,7 +117,7 @@ fn majority_rules_flushed_without_a_daemon() -> Outcome {
         throughout("the old host is silent", Duration::from_secs(3), || {
             let text = |error: &dyn std::fmt::Display| error.to_string();
             nft(scene, victim, "flush ruleset").map_err(|error| text(&error))?;
-            // The client asks anew.
+            // The client asks again.
             scene.cluster.client().ip("neigh flush dev eth0\n").map_err(|error| text(&error))?;
             let answering = scene.cluster.answering(Duration::from_millis(20));
             let old = answering.iter().find(|(_, who)| *who == Some(victim));

@@ -91,7 +91,7 @@ fn interface_down_and_up() -> Outcome {
     })
 }
 
-/// The interface is deleted and made anew, with another index, as by a driver reload: the others
+/// The interface is deleted and made again, with another index, as by a driver reload: the others
 /// take over, and the node finds its new interface.
 fn interface_deleted_and_made_anew() -> Outcome {
     with(&Shape::default(), |scene| {

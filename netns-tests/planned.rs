@@ -258,7 +258,7 @@ fn lists_differ_during_a_rollout() -> Outcome {
             let both = timeline.two_owners(address, begin, clock::now());
             assert!(both <= READING, "{address} had two owners for {both:?}");
         }
-        // What all know may be balanced anew, but without an outage.
+        // What all know may be balanced again, but without an outage.
         let seen = scene.cluster.prober.seen(begin, buoy::lab::probe::Prober::judged_until());
         for (address, seen) in seen.iter().filter(|(address, _)| *address != vip(100)) {
             assert!(seen.outage <= PLANNED_OUTAGE_MAX, "{address}: {seen:?}");

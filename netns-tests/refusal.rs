@@ -1,4 +1,4 @@
-//! What a daemon must refuse: datagrams of strangers, and starting where it cannot work.
+//! What a daemon must refuse: datagrams of unknown senders, and starting where it cannot work.
 
 use std::fs;
 use std::io::{self, Read};
@@ -49,16 +49,16 @@ fn node_with_wrong_key_takes_no_part() -> Outcome {
         throughout("all is served by the two", Duration::from_secs(5), || {
             match scene.owned_by(2).len() {
                 0 => scene.none_misplaced(),
-                some => Err(format!("the stranger answers for {some}")),
+                some => Err(format!("the unknown sender answers for {some}")),
             }
         })?;
         scene.nothing_happened(begin)?;
         for node in [0, 1] {
             let state = scene.state_of(node, 2);
-            assert_ne!(state.as_deref(), Some("up"), "a stranger counts as up");
+            assert_ne!(state.as_deref(), Some("up"), "an unknown sender counts as up");
         }
         let lines = scene.cluster.log(0).lines().count();
-        assert!(lines < 200, "a stranger made the log {lines} lines long");
+        assert!(lines < 200, "an unknown sender made the log {lines} lines long");
         Ok(())
     })
 }

@@ -233,7 +233,7 @@ fn devices_that_come_and_go() -> Outcome {
 }
 
 /// The file of the program is replaced by another while the daemon runs, as an upgrade does: the
-/// daemon goes on, and starts its guardian anew when that is killed.
+/// daemon goes on, and starts its guardian again when that is killed.
 fn program_replaced_while_it_runs() -> Outcome {
     with_unstarted(&Shape::default(), |scene| {
         let copy = scene.cluster.node_directory(0).join("program");

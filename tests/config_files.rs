@@ -2,7 +2,7 @@
 //! exactly the words that stand beside them.
 //!
 //! Each `tests/data/bad/NAME.toml` has its message in `NAME.expected`. After a deliberate change
-//! of a message, `BUOY_BLESS=1 cargo test --test config_files` writes them anew, to be reviewed
+//! of a message, `BUOY_BLESS=1 cargo test --test config_files` writes them again, to be reviewed
 //! as a difference.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]

@@ -2,7 +2,7 @@
 //!
 //! `tests/keepalived/inputs` holds sets of files; `meaning` what each means, as a file of buoy;
 //! `written` what is written for it, and `told` the sentences and faults. After a deliberate change
-//! `BUOY_BLESS=1 cargo test --test import` writes the last two anew, to be reviewed as a difference.
+//! `BUOY_BLESS=1 cargo test --test import` writes the last two again, to be reviewed as a difference.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

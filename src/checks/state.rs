@@ -134,12 +134,12 @@ mod tests {
             // The first look decides alone.
             ("+", "p"),
             ("-", "f"),
-            // The third bad one in a row; a good one between begins anew.
+            // The third bad one in a row; a good one between begins again.
             ("+---", "pppf"),
             ("+--+--+---", "pppppppppf"),
             // Two good ones, but not before it has failed for 5 s.
             ("+---++++++", "pppfffffpp"),
-            // A bad one within begins anew.
+            // A bad one within begins again.
             ("+---+++-++++", "pppffffffppp"),
             // Flapping: however it goes, failing lasts for 5 s at least.
             ("+---++---++---++---++", "pppfffffffpppfffffffp"),

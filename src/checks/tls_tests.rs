@@ -61,7 +61,7 @@ fn whom_the_authority_vouches_for_is_asked() {
 }
 
 #[test]
-fn strangers_are_refused_in_words() {
+fn unknown_certificates_are_refused_in_words() {
     let refused = |host: &str, tls| look(host, tls).expect_err("it is trusted");
     let other = refused("other.example.com", Tls::Authority(file("authority.pem")));
     assert!(other.starts_with("TLS failed: ") && other.contains("not valid for name"), "{other}");

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_leaves_a_node_out_or_names_a_stranger_is_refused() {
+    fn a_table_that_leaves_a_node_out_or_names_an_unknown_node_is_refused() {
         assert_eq!(checked(&[], &[("lb1", "eth0")]).1, 1);
         assert_eq!(checked(&[], &[("lb1", "eth0"), ("lb2", "eth0"), ("lb3", "eth0")]).1, 1);
         assert_eq!(checked(&[], &[]).1, 1);

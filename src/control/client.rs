@@ -195,10 +195,7 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
             let (words, again, for_ms) = (words.clone(), *again, millis(*lasts));
             order(socket, &Request::Upgrade { words, again, for_ms }, false, output)
         }
-        Command::Undo => {
-            let answer = ask(socket, &Request::Undo {}, UNDO_WAIT, output)?;
-            output.answer(&answer, |done: &Done| format!("undone: {}", render::accepted(done)))
-        }
+        Command::Undo => undo(socket, output),
         Command::Release => order(socket, &Request::Release {}, false, output),
         Command::Ready(wanted) => {
             ready::until(socket, wanted, &mut |text| output.progress(text))?;
@@ -212,6 +209,11 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
             order(socket, &request, *wait, output)
         }
     }
+}
+
+fn undo(socket: &Path, output: &mut Output<'_>) -> Result<(), Error> {
+    let answer = ask(socket, &Request::Undo {}, UNDO_WAIT, output)?;
+    output.answer(&answer, |done: &Done| format!("undone: {}", render::accepted(done)))
 }
 
 fn millis(length: Duration) -> u64 {

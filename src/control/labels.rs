@@ -33,7 +33,7 @@ pub(super) const fn inability_label(why: Inability) -> &'static str {
         Inability::NoNetwork | Inability::NetworkLost => "network",
         Inability::Kernel(_) => "kernel",
         Inability::FlushWar => "removed",
-        Inability::Stranger(_) => "stranger",
+        Inability::Conflict(_) => "stranger",
         Inability::Outside(_) => "router",
     }
 }

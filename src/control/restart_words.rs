@@ -14,7 +14,7 @@ pub fn obstacle(why: Obstacle, names: &Names) -> String {
     match why {
         Obstacle::Phase(is) => format!("it is {}", phase(is)),
         Obstacle::Busy => "a group is moving or contested, or a drain waits for connections".into(),
-        Obstacle::Stranger(group) => format!(
+        Obstacle::Conflict(group) => format!(
             "a host outside the cluster answers for {}, which the next process would not know",
             names.group(group).group
         ),

@@ -424,7 +424,7 @@ mod tests {
         let (group, hardware) = (group("10.77.0.100"), HardwareAddress([2, 0, 0, 0, 0, 0xab]));
         let told = |told: Report| report(&told, None, &names);
         assert_eq!(
-            told(Report::Unable { group, why: Inability::Stranger(hardware) }),
+            told(Report::Unable { group, why: Inability::Conflict(hardware) }),
             "lb1 cannot hold 10.77.0.100: a host outside the cluster answers for it \
              (02:00:00:00:00:ab)"
         );

@@ -16,7 +16,7 @@ use crate::protocol::{
 #[must_use]
 pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
     let text = match (why, names.link(group)) {
-        (Inability::Stranger(hardware), _) => {
+        (Inability::Conflict(hardware), _) => {
             return format!("a host outside the cluster answers for it ({hardware})");
         }
         (Inability::Outside(outside), _) => return outside_words(outside),

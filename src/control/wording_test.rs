@@ -180,7 +180,7 @@ fn inabilities() -> impl Iterator<Item = Inability> {
         Inability::NoNetwork,
         Inability::NetworkLost,
         Inability::FlushWar,
-        Inability::Stranger(HARDWARE),
+        Inability::Conflict(HARDWARE),
     ];
     let failures = failures.into_iter().map(Inability::Kernel);
     others.into_iter().chain(failures).chain(outside.into_iter().map(Inability::Outside))
@@ -227,7 +227,7 @@ fn of_the_node() -> Vec<Report> {
         Report::WentOn { groups: 3, after: Duration::from_millis(90) },
         not_in_place(Obstacle::Phase(NodePhase::Listening)),
         not_in_place(Obstacle::Busy),
-        not_in_place(Obstacle::Stranger(web())),
+        not_in_place(Obstacle::Conflict(web())),
         not_in_place(Obstacle::LeaseShort),
         standing(Lasting::Hold, false),
         standing(Lasting::Hold, true),

@@ -39,7 +39,7 @@ impl Wake for Parked {
 }
 
 impl Deadlines {
-    /// This node answers on its own word until then; not asked for anew, that simply passes.
+    /// This node answers on its own word until then; not asked for again, that simply passes.
     pub(crate) fn vouch(&self, now: Instant, until: Instant) {
         self.say(&self.vouched, now, until);
     }

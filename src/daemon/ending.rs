@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attendant::Attendant;
 use super::error::Error;
 use super::event_file::EventWriter;
 use super::guardian::Guardian;
 use super::in_place::Parting;
 use super::lease::LeaseKeeper;
+use super::local_services::LocalServices;
 use super::promise_record::PromiseFile;
 use super::state_file::Estate;
 use crate::kernel::Kernel;
@@ -45,7 +45,7 @@ pub(crate) struct Held {
 /// What the daemon has ended with.
 pub(crate) async fn end(
     Held { kernel, kept }: Held,
-    (attendant, events): (Option<(Attendant, Duration)>, EventWriter),
+    (services, events): (Option<(LocalServices, Duration)>, EventWriter),
     (outcome, promises): (Result<Parting, Error>, PromiseFile),
 ) -> Result<(), Error> {
     let (parting, outcome) = match outcome {
@@ -73,8 +73,8 @@ pub(crate) async fn end(
             }
         }
     }
-    if let Some((attendant, patience)) = attendant {
-        attendant.stop(patience).await;
+    if let Some((services, patience)) = services {
+        services.stop(patience).await;
     }
     events.end();
     outcome

@@ -98,7 +98,7 @@ fn path(local: String, path: &PathCounters) -> Path {
         ]),
         received: named(&[
             ("ok", path.received),
-            ("stranger", path.strangers),
+            ("stranger", path.unknown_senders),
             ("error", path.receive_errors),
             ("dropped_by_kernel", u64::from(path.dropped_by_kernel)),
         ]),
@@ -150,7 +150,7 @@ pub(super) fn snapshot(
     counters.extend([
         ("datagrams_sent", paths.iter().map(|path| path.sent).sum()),
         ("datagrams_received", paths.iter().map(|path| path.received).sum()),
-        ("datagrams_of_strangers", paths.iter().map(|path| path.strangers).sum()),
+        ("datagrams_of_strangers", paths.iter().map(|path| path.unknown_senders).sum()),
         (
             "datagrams_dropped_by_kernel",
             paths.iter().map(|path| u64::from(path.dropped_by_kernel)).sum(),

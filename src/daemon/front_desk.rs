@@ -12,13 +12,13 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 
-use super::attendant::Calls;
 use super::clock;
 use super::ending::Left;
 use super::event_loop::Told;
 use super::figures::{self, Life};
 use super::in_place::{self, Parting};
 use super::inbox::{Mailbox, OrderReply, Reconfiguration, Request, Unchanged, Wanted};
+use super::local_services::Calls;
 use super::picture::Picture;
 use super::refused::Obstacle;
 use super::reload::{Asker, Loaded, Outcome, Reloads};

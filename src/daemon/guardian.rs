@@ -1,4 +1,4 @@
-//! The daemon's end of its guardian: starts it, tells it what it needs, starts it anew.
+//! The daemon's end of its guardian: starts it, tells it what it needs, starts it again.
 //!
 //! ```text
 //!   this thread ---- starts, tells gate and farewells ----> guardian (see guard)

@@ -234,7 +234,7 @@ fn left(until: Instant, now: Instant, allowed: Duration) -> Option<Duration> {
     (left >= Duration::from_millis(1)).then_some(left)
 }
 
-/// When to renew again; what is over does not hurry, whoever opens it anew wakes this thread. `owned`
+/// When to renew again; what is over does not hurry, whoever opens it again wakes this thread. `owned`
 /// is whether nobody else can change the gate.
 fn pace(deadlines: [Instant; Door::ALL.len()], now: Instant, owned: bool) -> Duration {
     let longest = if owned { PACE.1 } else { WATCHED_PACE };

@@ -18,7 +18,6 @@
 //! still removes every address.
 
 mod arrival;
-mod attendant;
 mod clock;
 mod deadlines;
 mod ending;
@@ -38,6 +37,7 @@ mod keepalived_here;
 mod kernel_orders;
 mod lateness;
 mod lease;
+mod local_services;
 mod local_words;
 #[cfg(test)]
 mod loopback_test;
@@ -83,7 +83,6 @@ use crate::protocol::{Event, Incarnation, Instant, Node, NodeId};
 use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
 
-use attendant::Attendant;
 use ending::{Held, Left, end};
 pub use error::Error;
 use event_file::{EventFile, EventWriter};
@@ -93,6 +92,7 @@ pub use guard::run as guard;
 use guardian::Guardian;
 use inbox::Mailbox;
 use lease::LeaseKeeper;
+use local_services::LocalServices;
 use predecessor::take_presence;
 use promise_record::{PromiseFile, Promises};
 use routers::RouterThread;
@@ -232,7 +232,7 @@ async fn serve(
     let kept = kept.transpose().map_err(system("lease"))?;
     announce(presence.as_ref());
     let attend = |running: &Running| {
-        let parts = attendant::Parts {
+        let parts = local_services::Parts {
             mailbox: running.mailbox.clone(),
             recorder: Arc::clone(&recorder),
             names: names.clone(),
@@ -240,10 +240,10 @@ async fn serve(
             without,
             had,
         };
-        Attendant::spawn(&config, parts).map_err(system("checks and hooks"))
+        LocalServices::spawn(&config, parts).map_err(system("checks and hooks"))
     };
-    let attendant = running.as_ref().ok().map(attend).transpose()?;
-    let calls = attendant.as_ref().map(Attendant::calls);
+    let services = running.as_ref().ok().map(attend).transpose()?;
+    let calls = services.as_ref().map(LocalServices::calls);
     let outcome = match (running, server::Server::bind(settings)) {
         (Ok(running), Ok(server)) => {
             let server = tokio::spawn(server.run());
@@ -271,7 +271,7 @@ async fn serve(
     };
     let patience = (stop.began() + HOOKS_END_WITHIN).saturating_duration_since(Deadline::now());
     let held = Held { kernel, kept };
-    end(held, (attendant.zip(Some(patience)), events), (outcome, promise_file)).await
+    end(held, (services.zip(Some(patience)), events), (outcome, promise_file)).await
 }
 
 /// Binds the paths, and those of the process before that others may still use.

@@ -166,9 +166,9 @@ impl Shell {
     }
 
     /// Leaves what is to be said if this process dies, if that is something else now.
-    fn leave_words(&mut self, anew: bool) {
+    fn leave_words(&mut self, again: bool) {
         let alone: Vec<(GroupKey, Family)> = self.routers.alone().take(LAST_WORDS_MAX).collect();
-        if alone == self.alone && !anew {
+        if alone == self.alone && !again {
             return;
         }
         let word = |action: Action| match action {

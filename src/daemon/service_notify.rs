@@ -76,7 +76,7 @@ impl ServiceNotify {
         ));
     }
 
-    /// The configuration is being applied anew; ends with the next [`ServiceNotify::ready`].
+    /// The configuration is being applied again; ends with the next [`ServiceNotify::ready`].
     pub(crate) fn reloading(&self) {
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::monotonic().as_micros()));
     }

@@ -54,7 +54,7 @@ pub(crate) struct Origin {
     pub(crate) cluster: String,
     /// The node.
     pub(crate) node: NodeId,
-    /// The boot of the host: the clock starts anew with each.
+    /// The boot of the host: the clock starts again with each.
     pub(crate) boot: String,
 }
 

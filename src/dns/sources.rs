@@ -1,6 +1,6 @@
 //! Where the state of clusters comes from: the daemon of this host, and other hosts by HTTP.
 //!
-//! The daemon of this host is asked anew whenever it reports an event, so that an answer follows its
+//! The daemon of this host is asked again whenever it reports an event, so that an answer follows its
 //! decision within milliseconds. Others are asked for `/status.json` of their `buoy serve` twice a
 //! second. A source that does not answer is forgotten at once, and so is what it said.
 

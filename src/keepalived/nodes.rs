@@ -152,7 +152,7 @@ pub(super) fn find(
         nodes.extend(placeholder(hosts, &nodes, findings));
     }
     align(&mut nodes, findings);
-    strangers(hosts, &nodes, findings);
+    unknown_nodes(hosts, &nodes, findings);
     for (host, node) in hosts.iter_mut().zip(&nodes) {
         host.addresses.clone_from(&node.addresses);
     }
@@ -297,7 +297,7 @@ fn align(nodes: &mut [Node], findings: &mut Findings) {
 }
 
 /// Peers that no node is.
-fn strangers(hosts: &[Host], nodes: &[Node], findings: &mut Findings) {
+fn unknown_nodes(hosts: &[Host], nodes: &[Node], findings: &mut Findings) {
     for host in hosts {
         for instance in &host.instances {
             for peer in &instance.peers {

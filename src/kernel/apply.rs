@@ -47,7 +47,7 @@ mod speaking;
 pub(super) const CHANGES_MAX: usize = 64;
 /// Orders taken before their effects are computed, so that others get their turn as well.
 const ORDERS_MAX: usize = 1024;
-/// A connection to the kernel that broke is opened anew after this.
+/// A connection to the kernel that broke is opened again after this.
 const REOPEN: Duration = Duration::from_millis(100);
 
 type Shared = (Arc<Counters>, Connections, Withdrawals, Zones);
@@ -109,7 +109,7 @@ pub(super) struct Shell {
     deafness: Deafness,
     verifier: Verifier,
     routes: Routes,
-    /// The connection broke; open it anew then.
+    /// The connection broke; open it again then.
     broken: Option<Moment>,
     /// What a sweep does not remove.
     pub(super) kept: Kept,
@@ -378,7 +378,7 @@ impl Shell {
             while self.running.len() < CHANGES_MAX {
                 let Some(change) = self.backlog.pop_front() else { break };
                 if matches!(change, Change::Add(_)) && !self.fence.may_add() {
-                    // It may be added by and by, or not at all any more: the host is looked at anew.
+                    // It may be added by and by, or not at all any more: the host is looked at again.
                     self.reconciler.answered(&change, Err(Refusal::Missing), now);
                     continue;
                 }
@@ -460,7 +460,7 @@ impl Shell {
         }
     }
 
-    /// Opens the connections to the kernel anew, if they broke and it is time.
+    /// Opens the connections to the kernel again, if they broke and it is time.
     fn reopen(&mut self) {
         if self.broken.is_none_or(|at| at > Moment::now()) {
             return;

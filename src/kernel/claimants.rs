@@ -158,7 +158,7 @@ impl Claimants {
         self.read >= CLAIMS_PER_SECOND
     }
 
-    /// Counts anew when a second has passed. To be called before [`Claimants::readable`].
+    /// Counts again when a second has passed. To be called before [`Claimants::readable`].
     pub(super) fn note_time(&mut self, now: Instant) {
         if now.since(self.second) >= Duration::from_secs(1) {
             (self.second, self.read) = (now, 0);

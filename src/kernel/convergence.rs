@@ -103,7 +103,7 @@ struct Host {
 /// All courses.
 #[derive(Debug)]
 pub(super) struct Verification {
-    /// Drawn at random, counted up for each course: what no stranger can guess.
+    /// Drawn at random, counted up for each course: what no outsider can guess.
     token: u32,
     courses: BTreeMap<GroupKey, Course>,
     hosts: BTreeMap<(u32, IpAddr), Host>,
@@ -117,7 +117,7 @@ pub(super) struct Verification {
 }
 
 impl Verification {
-    /// With a number that no stranger can guess, so that only who was asked can answer.
+    /// With a number that no outsider can guess, so that only who was asked can answer.
     pub(super) fn new(token: u32) -> Self {
         Self {
             token,
@@ -135,7 +135,7 @@ impl Verification {
         (PAIRS_SHARED / (self.courses.len() + 1)).clamp(PAIRS_MIN, PAIRS_MAX)
     }
 
-    /// Begins the course of a group, or begins it anew; the pairs come in this order.
+    /// Begins the course of a group, or begins it again; the pairs come in this order.
     pub(super) fn begin(
         &mut self,
         now: Instant,
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_another_course_or_of_strangers_show_nothing() {
+    fn answers_of_another_course_or_of_outsiders_show_nothing() {
         let mut verification = with(&[1]);
         let old = round(&mut verification, at(0));
         verification.begin(at(5), (GROUP, Epoch(4)), vec![(vip(), target(1))]);

@@ -62,7 +62,7 @@ pub struct Counters {
     pub tickles_sent: Counter,
     /// Such packets that could not be sent.
     pub tickles_failed: Counter,
-    /// Times that the gate was gone and built anew.
+    /// Times that the gate was gone and built again.
     pub gates_rebuilt: Counter,
     /// Tests of whether anybody outside the cluster answers.
     pub reach_tests: Counter,

@@ -2,7 +2,7 @@
 //!
 //! A connection whose local address vanishes falls silent on both sides; a client that only reads
 //! would wait for ever. Ended while the address is still there, the kernel sends a reset, and the
-//! client connects anew at once, to the next owner. So `apply` calls this right before it deletes.
+//! client connects again at once, to the next owner. So `apply` calls this right before it deletes.
 //!
 //! One dump of the sockets (see `sockets`), then one message for each connection:
 //!

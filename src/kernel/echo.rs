@@ -13,7 +13,7 @@
 //! host that was asked. [`Reply::shows`] tells both.
 //!
 //! Replies are read before any packet filter of this host sees them: the requests do not pass its
-//! connection tracking, which would take the replies for strangers.
+//! connection tracking, which would take the replies for invalid.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

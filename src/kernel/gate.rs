@@ -204,7 +204,7 @@ impl Gate {
         tables.cover(muted.into_iter().map(|address| (address, Cover::Behind(door))))
     }
 
-    /// Builds the tables anew with all that they cover, closed.
+    /// Builds the tables again with all that they cover, closed.
     pub(super) fn rebuild(&mut self) -> io::Result<()> {
         take(&self.tables).replace(CLOSED)
     }

@@ -19,7 +19,7 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// Looks at all groups anew.
+    /// Looks at all groups again.
     pub(super) fn rebuild(&mut self, groups: &BTreeMap<GroupKey, Group>) {
         self.of.clear();
         self.shared = false;

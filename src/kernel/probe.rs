@@ -61,7 +61,7 @@ impl Probes {
     }
 
     /// The other nodes have these addresses from now on. If they are others, who answered before
-    /// may be a node, under an address that is not listed: all is learned anew.
+    /// may be a node, under an address that is not listed: all is learned again.
     pub(super) fn reconfigure(&mut self, peers: Vec<IpAddr>, now: Instant) {
         if peers != self.peers {
             self.peers = peers;

@@ -4,7 +4,7 @@
 //! then calls [`Reconciler::settle`] and does what it returns. Nothing is believed to have worked
 //! until an event of the kernel says so: a place at which a change was made stays *under way*
 //! until its effect has been seen. If that does not happen within [`RETRY`], the whole host is
-//! looked at anew, and what is still different is done again.
+//! looked at again, and what is still different is done again.
 //!
 //! An address of ours that belongs to no group is left to the sweeps at start and stop.
 

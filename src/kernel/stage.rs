@@ -3,7 +3,7 @@
 //! Each line is `what happens -> what is done and told`. Addresses are letters, followed by the
 //! link that they are on: `A` 10.0.0.1/32, `B` fd00::1/128, `C` 10.0.0.3/32. What is done: `+A2`
 //! adds, `-A2` ends connections and removes, `~A2` only removes. What is told: the event. `look`
-//! stands for the demand to look at the whole host anew.
+//! stands for the demand to look at the whole host again.
 
 use std::net::IpAddr;
 

@@ -66,7 +66,7 @@ fn what_is_refused_fails_after_everything_is_removed() {
 }
 
 #[test]
-fn an_address_of_a_stranger_fails_and_is_never_touched() {
+fn an_address_of_another_program_fails_and_is_never_touched() {
     play(
         "sees A2 foreign
          acquire 1 -> failed:1:ForeignAddress

@@ -211,7 +211,7 @@ impl Tables {
             self.withdrawn.extend(some.iter().map(|(address, _)| *address));
         }
         for some in go.chunks(COVERED_AT_ONCE) {
-            // What is built anew does not withdraw them.
+            // What is built again does not withdraw them.
             self.withdrawn.retain(|address| wanted.contains(address));
             self.change(|batch| each_set(some, batch, Batch::delete))?;
         }
@@ -342,7 +342,7 @@ impl Tables {
         let covered = |address: &Scoped| self.covered.get(address).map(|cover| (*address, *cover));
         let gone: Vec<(Scoped, Cover)> = addresses.iter().filter_map(covered).collect();
         for some in gone.chunks(COVERED_AT_ONCE) {
-            // What is built anew does not cover them.
+            // What is built again does not cover them.
             self.covered.retain(|address, _| !some.iter().any(|(gone, _)| gone == address));
             self.change(|batch| each_set(some, batch, Batch::delete))?;
         }

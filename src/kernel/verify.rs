@@ -28,7 +28,7 @@ use crate::protocol::{Epoch, GroupKey, Instant, KernelEvent, Neighbour, NodeId};
 
 /// How often the kernel is asked who is around, and peers are told.
 const LOOK: Duration = Duration::from_secs(5);
-/// What is older is looked up anew before it is relied on.
+/// What is older is looked up again before it is relied on.
 const FRESH: Duration = Duration::from_secs(1);
 /// Tasks carried out in one turn of the loop, about 1 ms.
 const TASKS_PER_TURN: usize = 64;

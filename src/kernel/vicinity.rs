@@ -129,12 +129,12 @@ impl Vicinity {
             IpAddr::V4(address) => address.is_link_local(),
             IpAddr::V6(address) => address.is_unicast_link_local(),
         };
-        let stranger = entry.alive
+        let outside = entry.alive
             && !link_local
             && !entry.address.is_multicast()
             && !self.excluded.contains(&entry.address)
             && !self.nodes.contains(&hardware);
-        stranger.then_some(Neighbour { address: entry.address, hardware })
+        outside.then_some(Neighbour { address: entry.address, hardware })
     }
 }
 

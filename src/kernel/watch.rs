@@ -35,7 +35,7 @@ pub(super) enum Received {
     More,
     /// Events were lost.
     Overrun,
-    /// The socket must be opened anew.
+    /// The socket must be opened again.
     Broken,
 }
 

@@ -1,6 +1,6 @@
 //! One kernel's links and addresses, read over netlink.
 //!
-//! Used to begin a history of ownership, to begin it anew after lost messages, and by tests that
+//! Used to begin a history of ownership, to begin it again after lost messages, and by tests that
 //! ask what a kernel holds at this moment. It reads only; nothing here changes a kernel.
 
 use std::collections::{BTreeMap, BTreeSet};

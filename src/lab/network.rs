@@ -150,7 +150,7 @@ impl Network {
         self.switch.ip(&format!("link set {port} {state}\n"))
     }
 
-    /// Deletes an interface of the host and makes it anew, as a driver reload does.
+    /// Deletes an interface of the host and makes it again, as a driver reload does.
     ///
     /// # Errors
     /// When `ip` refuses.

@@ -3,7 +3,7 @@
 //! One thread listens to the address and link messages of every node's kernel and keeps the
 //! history. It asks no daemon: an address counts as held while the kernel has it on an interface
 //! that is up and has carrier, whatever anybody believes. When a kernel says that messages were
-//! lost, its whole state is read anew.
+//! lost, its whole state is read again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -44,7 +44,7 @@ impl<'a, W: Write> Stage<'a, W> {
         self.out.flush()
     }
 
-    /// Draws the live table anew, if it is time to.
+    /// Draws the live table again, if it is time to.
     ///
     /// # Errors
     /// When the output is gone.

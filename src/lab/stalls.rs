@@ -58,7 +58,7 @@ impl Stalls {
         Ok(())
     }
 
-    /// Returns the longest pause since this was last called, and begins anew.
+    /// Returns the longest pause since this was last called, and begins again.
     #[must_use]
     pub fn longest(&self) -> Duration {
         Duration::from_millis(self.0.swap(0, Ordering::Relaxed))

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A dump is produced by the kernel inside our own `recv`, so a [`Conversation`] never waits; if
-//! nothing is there although something should be, that is an error and the caller starts anew.
+//! nothing is there although something should be, that is an error and the caller starts again.
 
 mod expressions;
 pub(crate) mod nftables;

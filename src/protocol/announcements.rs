@@ -59,7 +59,7 @@ impl Announcements {
         Self { courses: BTreeMap::new(), queue: BTreeSet::new(), bucket }
     }
 
-    /// Starts the course of a group, or starts it anew.
+    /// Starts the course of a group, or starts it again.
     pub(super) fn start(&mut self, now: Instant, group: GroupKey, addresses: u16) {
         self.stop(group);
         let course = Course { started: now, round: 0, due: now, addresses };

@@ -1,6 +1,6 @@
 //! A token bucket in addresses: half a second's worth may be spent at once.
 //!
-//! Used by `announcements` and by `lookout`, one bucket each: questions before a takeover must not
+//! Used by `announcements` and by `address_conflict`, one bucket each: questions before a takeover must not
 //! use up what the announcements after it need.
 
 use super::types::Instant;

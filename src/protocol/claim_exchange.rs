@@ -58,7 +58,7 @@ impl Audience for Listeners<'_> {
 }
 
 impl Node {
-    /// Starts the log to a peer anew, from the first change.
+    /// Starts the log to a peer again, from the first change.
     pub(super) fn restart_log(&mut self, to: NodeId) {
         let audience = Listeners::of(&self.env, &self.peers);
         self.claims.restart_log(&self.env, &audience, to);

@@ -164,7 +164,7 @@ impl Node {
     }
 
     /// When peers that were dead are back and their claims are known, everything still held is
-    /// announced anew, not before: a node that lost a conflict must not speak last.
+    /// announced again, not before: a node that lost a conflict must not speak last.
     pub(super) fn greet_returned(&mut self) {
         let mut returned = false;
         for (node, peer) in &mut self.peers {

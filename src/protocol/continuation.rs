@@ -19,8 +19,8 @@
 //! its promises ([`Node::recall_promises`]).
 //!
 //! A node that is not at rest (a group on its way, a contest, an offer), that is not sure of
-//! itself, that knows of a stranger, or that is not granted leases that last for long enough leaves
-//! in the ordinary way instead: the next process would take what the stranger has (seed 1872). A
+//! itself, that knows of a conflicting host, or that is not granted leases that last for long enough leaves
+//! in the ordinary way instead: the next process would take what the conflicting host has (seed 1872). A
 //! memory that does not fit is of no use, and the next process begins a new life.
 
 use super::announcements::jittered;
@@ -57,7 +57,7 @@ impl Node {
             // Whoever had to be told was told in the process before.
             here.tickled = *epoch;
             let since = node.claims.entry(group).map_or(memory.at, |entry| entry.since);
-            here.lookout.recall_taking(since);
+            here.conflict.recall_taking(since);
             node.last_ticket = ticket.0;
             let wait =
                 jittered(node.env.configuration.timing.announce_refresh, &mut node.env.random);
@@ -159,8 +159,8 @@ impl Node {
         }
         let detection = self.env.configuration.timing.detection();
         let mut groups = self.groups.iter();
-        let disputed = groups.find(|(_, here)| here.lookout.is_disputed(self.env.now, detection));
-        disputed.map(|(group, _)| Obstacle::Stranger(*group))
+        let disputed = groups.find(|(_, here)| here.conflict.is_disputed(self.env.now, detection));
+        disputed.map(|(group, _)| Obstacle::Conflict(*group))
     }
 
     fn memory(&self) -> Memory {

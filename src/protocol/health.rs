@@ -66,7 +66,7 @@ impl Support {
 /// The lead of a peer's clock sinks by so many milliseconds with each heartbeat: faster than clocks
 /// drift apart (0.1 %), and much slower than delays come and go.
 const LEAD_SINKS: i64 = 1;
-/// A test that has not ended after so many heartbeats is asked anew.
+/// A test that has not ended after so many heartbeats is asked again.
 const REACH_PATIENCE: u32 = 5;
 
 impl Node {
@@ -153,7 +153,7 @@ impl Node {
         }
         peer.clock_ahead = Some((ahead, received_at));
         peer.clock_jump = Some((now, jump));
-        // One clock is enough to doubt the leases: asking anew costs a round trip.
+        // One clock is enough to doubt the leases: asking again costs a round trip.
         self.quorum.forget(now);
         let recent = |jump: &(Instant, Duration)| now.since(jump.0) <= threshold * 2;
         let jumps = self.peers.values().filter_map(|peer| peer.clock_jump.filter(recent));
@@ -235,7 +235,7 @@ impl Node {
         let over = age >= timing.detection();
         if done || enough || (over && alone) || self.peers.is_empty() {
             self.activate();
-            // Of who knows that nobody else has taken anything nobody has to be told anew.
+            // Of who knows that nobody else has taken anything nobody has to be told again.
             if !(std::mem::take(&mut self.quiet) && done) {
                 self.announce_everything();
             }

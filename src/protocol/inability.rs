@@ -87,7 +87,7 @@ impl GroupHere {
     pub(super) fn obstacle(&self, now: Instant, without_network: bool) -> Option<Inability> {
         let refused = self.refused.filter(|refused| now < refused.retry_at);
         let refused = refused.map(|refused| refused.why);
-        let outside = self.lookout.outside.filter(|outside| outside.withholds());
+        let outside = self.conflict.outside.filter(|outside| outside.withholds());
         let lost = |why: &Inability| *why == Inability::NetworkLost;
         let unconnected = self.unconnected().filter(|why| !(without_network && lost(why)));
         unconnected.or(outside.map(Inability::Outside)).or(refused)

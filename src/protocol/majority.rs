@@ -296,7 +296,7 @@ impl Node {
         let _ = self.quorum.take_change();
     }
 
-    /// Tells when the gate opens or closes by the voters, and announces anew what it hid.
+    /// Tells when the gate opens or closes by the voters, and announces again what it hid.
     fn follow_common_lease(&mut self) {
         let running = self.common_lease.until.is_none_or(|until| until > self.env.now);
         if running == self.common_lease.running {

@@ -25,7 +25,7 @@
 //! | `majority` | mode majority: what follows from the leases for groups |
 //! | `layout` | addresses that files have in different groups |
 //! | `regrouping` | reloads of a file that has them in other groups |
-//! | `lookout` | who outside the cluster has a group, before taking and while holding it |
+//! | `address_conflict` | who outside the cluster has a group, before taking and while holding it |
 //! | `outside` | what routers outside have of groups that are virtual routers (VRRP) |
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `load` | how busy nodes are |
@@ -41,6 +41,7 @@
 //!
 #![doc = include_str!("PROTOCOL.md")]
 
+mod address_conflict;
 mod announcements;
 mod attachment;
 mod balance;
@@ -62,7 +63,6 @@ mod inability;
 mod kernel_work;
 mod layout;
 mod load;
-mod lookout;
 mod majority;
 mod membership;
 mod neighbours;

@@ -28,7 +28,7 @@ impl GroupHere {
     /// Whether no member may take it. When that ends all know it in the same moment, so places in
     /// line count from then.
     pub(super) fn is_withheld(&self) -> bool {
-        self.lookout.outside.is_some_and(Outside::withholds)
+        self.conflict.outside.is_some_and(Outside::withholds)
     }
 }
 
@@ -36,13 +36,13 @@ impl Node {
     /// Takes in what routers outside have of a group.
     pub(super) fn outside(&mut self, group: GroupKey, outside: Option<Outside>) {
         let Some(here) = self.groups.get_mut(&group) else { return };
-        let before = std::mem::replace(&mut here.lookout.outside, outside);
+        let before = std::mem::replace(&mut here.conflict.outside, outside);
         if before == outside {
             return;
         }
         if let (Some(Outside::Prevails(Some(hardware))), Some(Outside::Nobody)) = (before, outside)
         {
-            here.lookout.stranger_stops(hardware, self.env.now);
+            here.conflict.conflict_stops(hardware, self.env.now);
         }
         let meant = here.holding.meant();
         self.evaluate = true;
@@ -64,13 +64,13 @@ impl Node {
     /// Whether a host that answers for the group, and whose node has left, is a router outside: during a
     /// migration keepalived is started where buoy was stopped.
     pub(super) fn left_to_a_router(&self, node: NodeId, group: GroupKey) -> bool {
-        let router = self.groups.get(&group).is_some_and(|here| here.lookout.outside.is_some());
+        let router = self.groups.get(&group).is_some_and(|here| here.conflict.outside.is_some());
         router && self.peers.get(&node).is_some_and(|peer| peer.verdict == Verdict::Left)
     }
 
     /// Whether whoever answers for the group at this hardware address gives it to its owner.
     pub(super) fn is_to_give_way(&self, group: GroupKey, hardware: HardwareAddress) -> bool {
-        let outside = self.groups.get(&group).and_then(|here| here.lookout.outside);
+        let outside = self.groups.get(&group).and_then(|here| here.conflict.outside);
         outside == Some(Outside::GivesWay(Some(hardware)))
     }
 
@@ -79,18 +79,18 @@ impl Node {
         let now = self.env.now;
         let Some(here) = self.groups.get_mut(&group) else { return false };
         let held = matches!(here.holding, Holding::Held { .. });
-        match here.lookout.outside {
+        match here.conflict.outside {
             Some(Outside::Nobody | Outside::GivesWay(_)) if held => {}
             Some(_) | None => return false,
         }
-        let until = *here.lookout.yields_until.get_or_insert(now + YIELD_WITHIN);
+        let until = *here.conflict.yields_until.get_or_insert(now + YIELD_WITHIN);
         now < until
     }
 
     /// When a group that is being given to the outside goes in any case.
     pub(super) fn yield_deadline(&self) -> Instant {
         let held = self.groups.values().filter(|here| here.holding.meant());
-        held.filter_map(|here| here.lookout.yields_until).min().unwrap_or(Instant::NEVER)
+        held.filter_map(|here| here.conflict.yields_until).min().unwrap_or(Instant::NEVER)
     }
 
     /// Returns what this node is to routers outside, for this group.
@@ -99,7 +99,7 @@ impl Node {
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
         match self.groups.get(&group) {
             Some(here) if sure && matches!(here.holding, Holding::Held { .. }) => {
-                match here.lookout.yields_until {
+                match here.conflict.yields_until {
                     Some(_) => Voice::Yields,
                     None => Voice::Speaks,
                 }

@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::address_conflict::ConflictDetection;
 use super::claims::holder;
 use super::client_connections::NEVER_TICKLED;
 use super::group::{Consequence, Holding, Occurrence, Purpose};
 use super::handover::Promise;
 use super::inability::Refused;
 use super::layout::Further;
-use super::lookout::Lookout;
 use super::neighbours::Following;
 use super::node::Node;
 use super::types::{
@@ -49,7 +49,7 @@ pub(super) struct GroupHere {
     /// Its addresses but for the first.
     pub(super) further: Further,
     /// Who else answers for it.
-    pub(super) lookout: Lookout,
+    pub(super) conflict: ConflictDetection,
     /// Whether the neighbours resolve it to this node, while it is held.
     pub(super) following: Following,
     /// Where this host's kernel could keep its connections if it were handed over.
@@ -73,7 +73,7 @@ impl GroupHere {
             vacant_since: None,
             take_at: Instant::NEVER,
             further: Further::default(),
-            lookout: Lookout::default(),
+            conflict: ConflictDetection::default(),
             following: Following::new(Instant::START),
             keeper: None,
             hands: false,
@@ -309,8 +309,8 @@ impl Node {
             return Some(Cause::Removed(me));
         }
         let here = self.groups.get(&group)?;
-        let stranger = here.lookout.stranger(self.env.now).is_some();
-        (stranger || here.is_withheld()).then_some(Cause::AddressConflict(me))
+        let conflicting = here.conflict.conflicting_host(self.env.now).is_some();
+        (conflicting || here.is_withheld()).then_some(Cause::AddressConflict(me))
     }
 
     /// Whether a claim was written by this life of this node.
@@ -424,7 +424,7 @@ impl Node {
         self.announcements.start(self.env.now, group, addresses);
     }
 
-    /// Announces everything held anew: others may have answered for it meanwhile.
+    /// Announces everything held again: others may have answered for it meanwhile.
     pub(super) fn announce_everything(&mut self) {
         let held: Vec<GroupKey> = self
             .groups

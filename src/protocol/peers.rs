@@ -42,7 +42,7 @@ pub(super) struct Peer {
     pub(super) verdict: Verdict,
     /// Since when it has been heard without a break.
     pub(super) up_since: Instant,
-    /// Whether its claims must be complete again before everything held is announced anew.
+    /// Whether its claims must be complete again before everything held is announced again.
     pub(super) returning: bool,
     /// It began to be heard then, and what it has is not known in whole yet.
     pub(super) awaited_since: Option<Instant>,

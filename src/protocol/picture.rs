@@ -115,7 +115,7 @@ impl Node {
             cause: entry.map(|entry| entry.claim.cause),
             converged: held.and_then(|here| here.following.converged()),
             unable_here: self.groups.get(&group).and_then(|here| here.inability(now)),
-            claimant: self.groups.get(&group).and_then(|here| here.lookout.claimant(now)),
+            claimant: self.groups.get(&group).and_then(|here| here.conflict.claimant(now)),
             withheld: self.withheld(group),
             preserved: self.preservation.preserved(self.env.configuration.me, group),
         }
@@ -192,7 +192,7 @@ impl Node {
             }
             Some(_) => {
                 // All members hear the same routers.
-                let here = self.groups.get(&group).and_then(|here| here.lookout.outside);
+                let here = self.groups.get(&group).and_then(|here| here.conflict.outside);
                 let outside = here.filter(|it| matches!(it, Outside::Prevails(_)));
                 let outside = outside.map(|it| Standing::Unable(Inability::Outside(it)));
                 let told = || self.told_unable(now, node, group);

@@ -1,6 +1,6 @@
 //! How much each node carries, and what would be even.
 //!
-//! Counted anew from the claims whenever somebody asks, promises to this node included; pure
+//! Counted again from the claims whenever somebody asks, promises to this node included; pure
 //! arithmetic of groups and weights. Used by `balance` for what to give and accept, by
 //! `succession` for heirs.
 

@@ -26,7 +26,7 @@ use super::metrics::{self, Format};
 use crate::control::request::Request;
 use crate::control::response::{Event, Rejected, SCHEMA, Status};
 
-/// A status this old is asked for anew.
+/// A status this old is asked for again.
 const AGE_MAX: Duration = Duration::from_secs(1);
 /// The same, if something has happened since.
 const AGE_AFTER_NEWS_MAX: Duration = Duration::from_millis(250);

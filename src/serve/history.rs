@@ -69,7 +69,7 @@ impl History {
     /// Takes in an event; `false` if it was told before.
     pub(super) fn take(&mut self, event: &Arc<Event>) -> bool {
         let known = self.last.as_ref();
-        // A daemon that has started anew counts from 1 again, but later.
+        // A daemon that has started again counts from 1 again, but later.
         if known.is_some_and(|(seq, time)| event.seq <= *seq && event.time <= *time) {
             return false;
         }

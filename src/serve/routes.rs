@@ -245,7 +245,7 @@ async fn events(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     Sse::new(told).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
-/// Names an event, also after the daemon has started anew and counts from 1 again.
+/// Names an event, also after the daemon has started again and counts from 1 again.
 fn id(event: &Event) -> String {
     let digits = |byte: &u8| byte.is_ascii_digit();
     let time: Vec<u8> = event.time.bytes().filter(digits).collect();

@@ -33,7 +33,7 @@ pub struct PathCounters {
     /// Datagrams received from peers' addresses.
     pub received: u64,
     /// Datagrams received from other addresses.
-    pub strangers: u64,
+    pub unknown_senders: u64,
     /// Errors while receiving; most are echoes of failed sends.
     pub receive_errors: u64,
     /// Datagrams that the kernel dropped because this node did not take them in time; modulo

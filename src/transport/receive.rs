@@ -90,7 +90,8 @@ impl Intake {
         match message.address.as_ref().and_then(socket_address) {
             Some(from) => {
                 let known = known(from.ip());
-                let counter = if known { &mut counters.received } else { &mut counters.strangers };
+                let counter =
+                    if known { &mut counters.received } else { &mut counters.unknown_senders };
                 *counter += 1;
                 Outcome::Datagram { length: message.bytes, kernel_time, from, known }
             }

@@ -105,18 +105,18 @@ fn a_limit_leaves_the_rest_for_later_and_paths_take_turns() {
 }
 
 #[test]
-fn strangers_are_told_apart_and_counted_and_count_towards_the_limit() {
+fn unknown_senders_are_told_apart_and_counted_and_count_towards_the_limit() {
     let (mut a, mut b) = pair(&[("127.0.1.1:0", "127.0.1.2:0")]);
-    let stranger = UdpSocket::bind("127.0.9.9:0").unwrap();
+    let unknown = UdpSocket::bind("127.0.9.9:0").unwrap();
     for _ in 0..3 {
-        stranger.send_to(b"garbage", b.locals().next().unwrap()).unwrap();
+        unknown.send_to(b"garbage", b.locals().next().unwrap()).unwrap();
     }
     a.send(B, b"hello");
     let mut came = 0;
     b.receive(2, |received| came += u32::from(!received.known));
-    assert_eq!((came, b.counters().paths[0].strangers), (2, 2));
+    assert_eq!((came, b.counters().paths[0].unknown_senders), (2, 2));
     assert_eq!(take(&mut b, 2)[1].0, b"hello");
-    assert_eq!(b.counters().paths[0].strangers, 3);
+    assert_eq!(b.counters().paths[0].unknown_senders, 3);
 }
 
 /// A peer whose address the file has wrong is sent to where it was heard from, and no more when it

@@ -28,7 +28,7 @@ use crate::protocol::{HardwareAddress, Instant, Outside};
 
 /// Routers outside that are kept apart for one virtual router. More than two are a mistake.
 pub const SPEAKERS_MAX: usize = 8;
-/// Notes in one `Active_Down_Interval`; strangers can make more.
+/// Notes in one `Active_Down_Interval`; senders outside can make more.
 const NOTES_MAX: u8 = 8;
 /// A weaker router that has gone on for so many of our intervals does not hear us.
 const DEAF_AFTER: u32 = 4;
@@ -405,7 +405,7 @@ impl Router {
                 self.answered_at = Some(now);
             }
             let next = due + self.settings.interval;
-            // After a pause of this process the rhythm begins anew.
+            // After a pause of this process the rhythm begins again.
             self.due = Some(if next > now { next } else { now + self.settings.interval });
         }
         steps

@@ -107,7 +107,7 @@ pub(super) const fn inability(inability: Inability) -> u8 {
         Inability::Kernel(Failure::Duplicate) => 5,
         Inability::Kernel(Failure::Timeout) => 6,
         // What is outside each node hears for itself.
-        Inability::Kernel(Failure::Refused) | Inability::Stranger(_) | Inability::Outside(_) => 7,
+        Inability::Kernel(Failure::Refused) | Inability::Conflict(_) | Inability::Outside(_) => 7,
         Inability::FlushWar => 8,
         Inability::NoNetwork => 9,
         Inability::NetworkLost => 10,

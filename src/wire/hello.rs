@@ -4,7 +4,7 @@
 //! sent to an earlier life of this node. So the first datagram of an unknown life is dropped and
 //! answered with a challenge; who sends it back, sealed as that life, has lived since. A hello
 //! may carry both an answer and a challenge, so that two nodes that start at once are done
-//! after three datagrams. Any of them may be lost: the next heartbeat begins anew.
+//! after three datagrams. Any of them may be lost: the next heartbeat begins again.
 //!
 //! ```text
 //!    A                                    B

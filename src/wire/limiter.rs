@@ -1,4 +1,4 @@
-//! Allows a burst, then ten a second: for what a stranger can make this node do.
+//! Allows a burst, then ten a second: for what a sender outside can make this node do.
 
 use std::time::Duration;
 

@@ -44,11 +44,11 @@ pub struct Local {
     pub cluster: String,
     /// This node.
     pub me: NodeId,
-    /// This life of this node; drawn anew at every start, so that no nonce is used twice.
+    /// This life of this node; drawn again at every start, so that no nonce is used twice.
     pub incarnation: Incarnation,
     /// The nodes that may talk to this one.
     pub peers: Vec<NodeId>,
-    /// Drawn anew at every start; challenges are made from it.
+    /// Drawn again at every start; challenges are made from it.
     pub challenge_secret: [u8; 32],
 }
 

@@ -48,7 +48,7 @@ const fn code(why: Inability) -> (u8, HardwareAddress) {
     match why {
         Inability::LinkDown => (1, NOBODY),
         Inability::FlushWar => (2, NOBODY),
-        Inability::Stranger(who) => (3, who),
+        Inability::Conflict(who) => (3, who),
         Inability::Kernel(Failure::NoInterface) => (4, NOBODY),
         Inability::Kernel(Failure::NotPermitted) => (5, NOBODY),
         Inability::Kernel(Failure::ForeignAddress) => (6, NOBODY),
@@ -65,7 +65,7 @@ const fn code_of(code: u8, who: HardwareAddress) -> Option<Inability> {
     Some(match code {
         1 => Inability::LinkDown,
         2 => Inability::FlushWar,
-        3 => Inability::Stranger(who),
+        3 => Inability::Conflict(who),
         4 => Inability::Kernel(Failure::NoInterface),
         5 => Inability::Kernel(Failure::NotPermitted),
         6 => Inability::Kernel(Failure::ForeignAddress),

@@ -155,7 +155,7 @@ fn thousands_of_addresses_are_covered_and_uncovered() {
         }
         assert_eq!(count(&listed()), 4500);
         let mut lease = fixture.kernel.lease().expect("netlink").expect("there is a gate");
-        lease.disown().expect("it is built anew");
+        lease.disown().expect("it is built again");
         run("nft", "flush ruleset");
         assert!(matches!(lease.look(), Renewal::Gone));
         lease.repair([None, None]).expect("it is put back");

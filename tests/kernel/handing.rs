@@ -248,7 +248,7 @@ fn forwarding_ends_also_where_its_rules_are_made_use_of() {
     isolated("handing::forwarding_ends_also_where_its_rules_are_made_use_of", |_client| {
         let (owner, mut lease) = owner();
         // As before Linux 6.9; later nobody else can do that.
-        lease.disown().expect("it is built anew");
+        lease.disown().expect("it is built again");
         let nft = |words: &str| crate::namespace::run("nft", words);
         let forwards = || nft("list ruleset").contains("chain forward");
         acquire(&owner, Ticket(1));

@@ -76,8 +76,8 @@ fn ipv6_comes_at_once_is_announced_and_is_no_source() {
 }
 
 #[test]
-fn an_address_of_a_stranger_is_refused_and_stays() {
-    isolated("holding::an_address_of_a_stranger_is_refused_and_stays", |_| {
+fn an_address_of_another_program_is_refused_and_stays() {
+    isolated("holding::an_address_of_another_program_is_refused_and_stays", |_| {
         let fixture = Fixture::start(vec![group("eth0", &["10.77.0.100/32", "10.77.0.101/32"])]);
         let web = key("10.77.0.100");
         let failed =

@@ -132,7 +132,7 @@ fn a_closed_door_is_closed_on_every_card() {
             let (fixture, mut lease) = held("eth0", mode);
             closed_on(neighbour, &[first, SECOND], (&mut lease, door));
 
-            // One that comes later, without any address, and one that is made anew.
+            // One that comes later, without any address, and one that is made again.
             plug(neighbour, "eth2", "02:00:00:00:00:12");
             closed_on(neighbour, &[first, SECOND, "02:00:00:00:00:12"], (&mut lease, door));
             ip("link del eth2");
@@ -218,7 +218,7 @@ fn a_gate_that_others_can_change_is_put_back_as_it_was() {
         switch(neighbour);
         let (fixture, mut lease) = held("eth0", Mode::Majority);
         let card = "02:00:00:00:00:01";
-        lease.disown().expect("it is built anew");
+        lease.disown().expect("it is built again");
         for way in [
             "flush ruleset",
             "flush table inet",

@@ -10,7 +10,7 @@ use crate::story::{Outcome, calm};
 
 /// A group handed over is away for no longer than this.
 const HANDED_OVER_WITHIN: u64 = 20 * MILLISECOND;
-/// The same in mode majority: what was given up has to be granted anew.
+/// The same in mode majority: what was given up has to be granted again.
 const STRICTLY_WITHIN: u64 = 40 * MILLISECOND;
 
 /// A required check fails at an owner: all of its groups go, clients hardly notice, and they stay

@@ -3,7 +3,7 @@
 //! Who answers is what the caches say, not what the kernels could do. An outage is the time in
 //! which a client's entry points to a host that does not answer it. Probes are not simulated one
 //! by one: whether they would be answered changes only with an event, so the gap is exact.
-//! An entry is made by asking, the first answer wins, and a dead one is asked for anew only after
+//! An entry is made by asking, the first answer wins, and a dead one is asked for again only after
 //! the client's own timers (Linux: stale, delay 5 s, three probes). An announcement changes any
 //! entry at once, except for a class of old clients that ignore updates for a second after each.
 
@@ -34,7 +34,7 @@ pub(crate) struct Client {
     pub(crate) entries: Vec<Entry>,
     /// Whether it is of the old class.
     locktime: bool,
-    /// Time after which it asks anew for an entry that is dead.
+    /// Time after which it asks again for an entry that is dead.
     pub(crate) patience: u64,
 }
 
@@ -68,7 +68,7 @@ impl Client {
         entry.learnt = now;
     }
 
-    /// Notes whether the group answers this client now. Tells when to ask anew, if it went dark.
+    /// Notes whether the group answers this client now. Tells when to ask again, if it went dark.
     pub(crate) fn note(&mut self, now: u64, group: usize, answered: bool) -> Option<u64> {
         let patience = self.patience;
         let entry = &mut self.entries[group];
@@ -93,7 +93,7 @@ impl Client {
         entry.outage.max(entry.dark_since.map_or(0, |since| now - since))
     }
 
-    /// Starts measuring anew.
+    /// Starts measuring again.
     pub(crate) fn mark(&mut self, now: u64) {
         for entry in &mut self.entries {
             entry.outage = 0;

@@ -14,6 +14,7 @@ use buoy::protocol::{
 
 use crate::clients::Client;
 use crate::clock::Clock;
+use crate::conflicts::Conflicts;
 use crate::draw::{Draw, SECOND};
 use crate::faults::{Ending, Faults};
 use crate::host::Host;
@@ -22,7 +23,6 @@ use crate::options::Options;
 use crate::plan::Plan;
 use crate::recorded;
 use crate::safety::Safety;
-use crate::strangers::Strangers;
 use crate::suppression::Switch;
 use crate::trace::{Trace, Violation};
 
@@ -63,7 +63,7 @@ pub(crate) enum Happening {
     ReachTested { host: usize, life: u64 },
     /// A test of the data link ends.
     TestLink { host: usize, life: u64 },
-    /// A client asks for a group anew.
+    /// A client asks for a group again.
     Ask { client: usize, group: usize, query: u64 },
     /// A daemon starts.
     Start { host: usize },
@@ -111,7 +111,7 @@ pub(crate) struct Cluster {
     /// Faults under way.
     pub(crate) faults: Faults,
     /// Hosts outside the cluster that have addresses of it.
-    pub(crate) strangers: Strangers,
+    pub(crate) conflicts: Conflicts,
     /// What carries questions.
     pub(crate) switch: Switch,
     /// What the observer remembers.
@@ -155,7 +155,7 @@ impl Cluster {
             open: vec![Vec::new(); universe],
             safety: Safety::new(nodes, universe, options.slowest().heartbeat),
             faults: Faults::default(),
-            strangers: Strangers::default(),
+            conflicts: Conflicts::default(),
             switch: Switch::default(),
             trace: Trace::new(options.traced),
             plans: vec![plan],

@@ -44,7 +44,7 @@ pub(crate) enum Kind {
     AddressRemoved,
     /// The data link goes down and up (H30, H44, H45).
     LinkFlap,
-    /// The interface is deleted and made anew (H41).
+    /// The interface is deleted and made again (H41).
     InterfaceGone,
     /// An operator drains or undrains a node.
     Drain,
@@ -55,7 +55,7 @@ pub(crate) enum Kind {
     /// The daemon is stopped in good order and started again (H54).
     CleanStop,
     /// A host outside the cluster has an address for a while (H36).
-    Stranger,
+    Conflict,
     /// Checks of a host fail for a while, or those of all hosts.
     Checks,
     /// The host receives nothing on the data network; heartbeats have a second path.
@@ -69,7 +69,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All but strangers, checks, profiles, switches that answer, and what needs a second path, drawn
+    /// All but conflicting hosts, checks, profiles, switches that answer, and what needs a second path, drawn
     /// apart.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Crash,
@@ -123,8 +123,8 @@ pub(crate) enum Ending {
     LinkUp(usize),
     /// The interface is back.
     InterfaceBack(usize),
-    /// The stranger is gone.
-    StrangerGone(usize),
+    /// The conflicting host is gone.
+    ConflictGone(usize),
     /// The switch carries questions again.
     QuestionsPass,
     /// The checks of a pool pass on a host.
@@ -211,7 +211,7 @@ impl Cluster {
             Kind::CleanStop => self.stop(host, Some(length)),
             Kind::Profile => self.change_profile(host),
             Kind::Checks => self.fail_checks_at_random(host, length),
-            Kind::Stranger => self.let_stranger_come(length),
+            Kind::Conflict => self.let_conflict_come(length),
             Kind::Suppression => self.let_switch_suppress(length),
         }
     }
@@ -274,7 +274,7 @@ impl Cluster {
                 self.link_changed(host);
             }
             Ending::ChecksPass(host, pool) => self.check(host, pool, Fitness::Fit),
-            Ending::StrangerGone(group) => self.stranger_goes(group),
+            Ending::ConflictGone(group) => self.conflict_goes(group),
             Ending::QuestionsPass => self.end_suppression(),
             Ending::InterfaceBack(host) => {
                 self.hosts[host].kernel.interface = true;
@@ -295,7 +295,7 @@ impl Cluster {
         self.hosts[host].end_daemon();
         self.hosts[host].powered = false;
         self.hosts[host].memory = None;
-        // Its clock starts anew: the record is not of this boot.
+        // Its clock starts again: the record is not of this boot.
         self.hosts[host].promises = None;
         self.hosts[host].granted_until = 0;
         for group in groups {
@@ -307,7 +307,7 @@ impl Cluster {
         }
     }
 
-    /// Power comes back with a clock that starts anew, and the daemon starts.
+    /// Power comes back with a clock that starts again, and the daemon starts.
     pub(crate) fn power_on(&mut self, host: usize) {
         if !self.hosts[host].powered {
             let offset = self.draw.between(0, 60 * SECOND);

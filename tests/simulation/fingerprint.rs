@@ -4,7 +4,7 @@
 //! Numbers are given out here, for actions and events, and by the order of their variants, for what
 //! is inside of them; names do not count. So a rename or a move in the core keeps all hashes, and so
 //! does another shape of [`Action`] or [`Event`] with the same content. Messages count by their bytes
-//! on the wire. A variant that is added goes to the end of its list, or the hashes are recorded anew.
+//! on the wire. A variant that is added goes to the end of its list, or the hashes are recorded again.
 
 use std::hash::{Hash, Hasher};
 

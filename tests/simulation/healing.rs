@@ -11,7 +11,7 @@ impl Cluster {
         self.faults.over = true;
         self.network.heal();
         self.network.weather = crate::network::Weather::fair();
-        self.strangers.groups.clear();
+        self.conflicts.groups.clear();
         self.switch.heal();
         let mut last = self.plans[self.plans.len() - 1].clone();
         if !last.absent.is_empty() {

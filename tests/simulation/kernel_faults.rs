@@ -31,7 +31,7 @@ impl Cluster {
     }
 
     /// The kernel adds again. What it had refused for, an interface or a setting, has changed, and
-    /// its thread looks at the links anew.
+    /// its thread looks at the links again.
     pub(crate) fn mend_kernel(&mut self, host: usize) {
         self.hosts[host].kernel.failing = None;
         self.hosts[host].kernel.hangs = false;

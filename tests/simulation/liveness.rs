@@ -10,7 +10,7 @@ use crate::trace::Violation;
 
 /// Between two looks.
 const STEP: u64 = 100 * MILLISECOND;
-/// An announcement lost is repeated by the refresh (60 s and a tenth) or asked for anew.
+/// An announcement lost is repeated by the refresh (60 s and a tenth) or asked for again.
 const CACHES_WITHIN: u64 = 100 * SECOND;
 /// Flapping nodes are offered nothing for a minute, failures back off for a minute.
 const BALANCE_WITHIN: u64 = 200 * SECOND;
@@ -95,8 +95,8 @@ impl Cluster {
         let kernels = self.options.faults.contains(&Kind::KernelFailure)
             || self.options.faults.contains(&Kind::InterfaceGone)
             || self.options.faults.contains(&Kind::AddressRemoved);
-        // Those who are not first in line leave a group to a stranger for 10 s after his answer.
-        let shunned = self.options.faults.contains(&Kind::Stranger);
+        // Those who are not first in line leave a group to a conflicting host for 10 s after its answer.
+        let shunned = self.options.faults.contains(&Kind::Conflict);
         let backoff = if kernels { 65 * SECOND } else { 11 * SECOND * u64::from(shunned) };
         u64::try_from(bound.as_nanos()).expect("minutes") + 5 * SECOND + backoff
     }

@@ -46,7 +46,7 @@ impl Cluster {
             self.refresh_open(host, address);
         }
         if self.options.preserve && matches!(event, KernelEvent::Present { .. }) {
-            let hardware = crate::strangers::hardware(host);
+            let hardware = crate::conflicts::hardware(host);
             self.tell_soon(host, KernelEvent::Keepable { group: key, hardware });
         }
         self.tell_soon(host, event);
@@ -213,7 +213,7 @@ impl Cluster {
             && self.network.has_link(host)
     }
 
-    /// Looks anew at whether a host is OPEN for a group.
+    /// Looks again at whether a host is OPEN for a group.
     pub(crate) fn refresh_open(&mut self, host: usize, group: usize) {
         let answers = self.answers(host, group);
         let place = self.open[group].iter().position(|open| *open == host);
@@ -238,7 +238,7 @@ impl Cluster {
         }
     }
 
-    /// Looks anew at all groups of a host.
+    /// Looks again at all groups of a host.
     pub(crate) fn refresh_host(&mut self, host: usize) {
         for group in 0..self.groups.len() {
             if self.hosts[host].kernel.present[group] || self.open[group].contains(&host) {
@@ -247,7 +247,7 @@ impl Cluster {
         }
     }
 
-    /// Looks anew at all clients, after the network has changed.
+    /// Looks again at all clients, after the network has changed.
     pub(crate) fn refresh_clients(&mut self) {
         for client in 0..self.clients.len() {
             for group in 0..self.groups.len() {

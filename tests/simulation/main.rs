@@ -15,14 +15,14 @@
 //! | `run`, `seeds` | one seed; many seeds, and how to replay one |
 //! | `story`, `scenarios` | hand-written stories, one for each hazard: what tells, and the table |
 //! | `network_stories`, `neighbour_stories`, `host_stories`, `operator_stories` | the stories |
-//! | `majority_stories`, `voter_stories`, `stranger_stories`, `hold_stories` | more of them |
+//! | `majority_stories`, `voter_stories`, `conflict_stories`, `hold_stories` | more of them |
 //! | `layout_stories` | files that have addresses in different groups |
 //! | `plan_stories` | what a plan says is what then happens |
 //! | `profiles` | hosts with other times than others |
 //! | `rollouts` | every key of the reference, changed host by host |
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
-//! | `strangers` | who else answers: silent hosts' kernels, hosts outside the cluster |
+//! | `conflicts` | who else answers: silent hosts' kernels, hosts outside the cluster |
 //! | `suppression`, `suppression_stories` | a switch that answers for hosts, or drops questions |
 //! | `fingerprint`, `recorded` | the hash of a run; that runs are as recorded |
 //! | `sessions` | what the wire keeps from the core |
@@ -39,6 +39,8 @@ mod checks;
 mod clients;
 mod clock;
 mod cluster;
+mod conflict_stories;
+mod conflicts;
 mod draw;
 mod faults;
 mod fence;
@@ -83,8 +85,6 @@ mod seeds;
 mod sessions;
 mod stops;
 mod story;
-mod stranger_stories;
-mod strangers;
 mod strict_restart_stories;
 mod suppression;
 mod suppression_stories;

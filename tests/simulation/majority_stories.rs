@@ -185,7 +185,7 @@ pub(crate) fn strict_farewell(broken: Option<Rule>) -> Outcome {
 }
 
 /// H61: a voter dies and comes back without memory while another owner is cut off: it must not
-/// promise anew what it has promised.
+/// promise again what it has promised.
 pub(crate) fn voter_forgets(broken: Option<Rule>) -> Outcome {
     for seed in 0..24 {
         let options = Options { seed, ..strict(3, 2, true, broken) };

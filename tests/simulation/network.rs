@@ -232,7 +232,7 @@ impl Network {
     }
 
     /// Whether a host and those outside the cluster reach each other.
-    pub(crate) fn meets_stranger(&self, host: usize) -> bool {
+    pub(crate) fn meets_conflict(&self, host: usize) -> bool {
         self.has_link(host)
             && [&self.mute, &self.deaf, &self.data_mute, &self.data_deaf]
                 .iter()

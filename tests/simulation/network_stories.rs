@@ -252,7 +252,7 @@ pub(crate) fn loser_speaks_last(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
-/// H67: a stranger has spoilt a cache that nobody looks after. The refresh mends it.
+/// H67: a conflicting host has spoilt a cache that nobody looks after. The refresh mends it.
 pub(crate) fn spoilt_cache(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(calm(3, 3, broken))?;
     let wrong = cluster.other_than(&[cluster.owner(0)]);
@@ -273,7 +273,7 @@ pub(crate) fn old_clients(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
-/// H41: an owner's interface is deleted, and made anew ten seconds later. Others take its groups
+/// H41: an owner's interface is deleted, and made again ten seconds later. Others take its groups
 /// at once, and it takes nothing back by itself.
 pub(crate) fn interface_deleted(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(Options { paths: 2, ..calm(3, 6, broken) })?;

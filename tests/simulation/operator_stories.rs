@@ -40,7 +40,7 @@ pub(crate) fn list_differs(broken: Option<Rule>) -> Outcome {
     cluster.watch("H24", 20 * SECOND, Cluster::uncovered)?;
     cluster.crash(0, None);
     cluster.watch("H24", 5 * SECOND, |this| {
-        (!this.open[3].is_empty()).then(|| "a stranger has it".to_owned())
+        (!this.open[3].is_empty()).then(|| "a conflicting host has it".to_owned())
     })?;
     cluster.adopt(1, 1);
     cluster.adopt(2, 1);

@@ -200,7 +200,7 @@ impl Options {
             options.faults.push(Kind::Rollout);
         }
         if draw.chance(200_000) {
-            options.faults.push(Kind::Stranger);
+            options.faults.push(Kind::Conflict);
         }
         if draw.chance(250_000) {
             options.faults.push(Kind::Checks);

@@ -35,7 +35,7 @@ impl Cluster {
         this.kernel.busy_until = self.now;
         this.granted_until = 0;
         self.safety.begin_life(host, self.now, self.hosts[host].plan);
-        self.strangers.begin_life(host);
+        self.conflicts.begin_life(host);
         let configuration = self.configuration(host);
         self.follow_mode(host, &configuration);
         let now = self.hosts[host].clock.read(self.now);

@@ -1,14 +1,14 @@
 //! That runs are as recorded: the hash of each seed and of each story, as `fingerprint` makes it.
 //!
 //! A change that is to change no behaviour keeps all of them; one that is to change it records them
-//! anew and says so. `seeds` and the stories compare what they have run anyway, so the check costs no
+//! again and says so. `seeds` and the stories compare what they have run anyway, so the check costs no
 //! runs of its own:
 //!
 //! | command | does |
 //! |---|---|
 //! | `cargo test --release --test simulation` | compares all seeds and stories |
 //! | `BUOY_SEEDS=1000 cargo test --test simulation seeds` | compares the first thousand seeds |
-//! | `BUOY_RECORD=1 cargo test --release --test simulation` | records what was run anew |
+//! | `BUOY_RECORD=1 cargo test --release --test simulation` | records what was run again |
 //!
 //! ```text
 //!  recorded/seeds.txt      first seed of 20, hash of their hashes, 16 bits of the hash of each
@@ -132,7 +132,7 @@ pub(crate) fn check_seeds(hashes: &BTreeMap<u64, u64>) {
     assert!(
         differing.is_empty(),
         "{} seeds do not run as recorded in tests/simulation/recorded/{SEEDS}: {named}.\n\
-         Was that meant? Then record them anew (BUOY_RECORD=1) in a commit that says so.",
+         Was that meant? Then record them again (BUOY_RECORD=1) in a commit that says so.",
         differing.len()
     );
 }
@@ -156,7 +156,7 @@ pub(crate) fn check_story(name: &str, hash: u64) {
         recorded.as_ref(),
         Some(&told),
         "{name} is not told as recorded in tests/simulation/recorded/{STORIES}.\n\
-         Was that meant? Then record it anew (BUOY_RECORD=1) in a commit that says so."
+         Was that meant? Then record it again (BUOY_RECORD=1) in a commit that says so."
     );
 }
 

@@ -268,7 +268,7 @@ impl Cluster {
         let has = |address: &usize| self.hosts[host].kernel.present[*address];
         let news: Vec<usize> = further.iter().copied().filter(|it| !has(it)).collect();
         if !has(&group) {
-            self.check_stranger(host, group);
+            self.check_conflict(host, group);
         }
         for address in news.into_iter().chain([group]) {
             self.check_acquire(host, address);
@@ -467,8 +467,8 @@ impl Cluster {
         if !settled && !cut {
             return;
         }
-        let strangers = settled && plan.groups.len() < self.groups.len();
-        if !strangers && !cut {
+        let foreign = settled && plan.groups.len() < self.groups.len();
+        if !foreign && !cut {
             return;
         }
         let kernel = &self.hosts[host].kernel;

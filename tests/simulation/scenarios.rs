@@ -6,9 +6,9 @@ use crate::recorded;
 use crate::seeds::RUNS;
 use crate::story::Story;
 use crate::{
-    check_stories, hold_stories, host_stories, layout_stories, load_stories, majority_stories,
-    membership_stories, neighbour_stories, network_stories, operator_stories, path_stories,
-    plan_stories, promise_stories, restart_stories, stranger_stories, strict_restart_stories,
+    check_stories, conflict_stories, hold_stories, host_stories, layout_stories, load_stories,
+    majority_stories, membership_stories, neighbour_stories, network_stories, operator_stories,
+    path_stories, plan_stories, promise_stories, restart_stories, strict_restart_stories,
     suppression_stories, voter_stories,
 };
 
@@ -96,11 +96,11 @@ stories! {
         senses_but_is_not_heard
     }
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
-    stranger_stories {
+    conflict_stories {
         heartbeats_cut_of_two heartbeats_cut_of_many frozen_of_two frozen_of_many
-        freed_without_heartbeats begins_to_hear stranger_before_the_start stranger_at_a_takeover
-        stranger_who_comes_later stranger_displaced_by_force stranger_who_comes_again
-        stranger_when_a_link_goes
+        freed_without_heartbeats begins_to_hear conflict_before_the_start conflict_at_a_takeover
+        conflict_that_comes_later conflict_displaced_by_force conflict_that_comes_again
+        conflict_when_a_link_goes
     }
     suppression_stories {
         dead_owner_answered_for living_owner_not_asked_by_broadcast frozen_owner_answered_for

@@ -30,7 +30,7 @@ impl Safety {
 }
 
 impl Cluster {
-    /// S5: after a long stop, nothing is announced before somebody has answered anew, and nothing
+    /// S5: after a long stop, nothing is announced before somebody has answered again, and nothing
     /// that a peer answers for which has been heard.
     pub(crate) fn check_verified(&mut self, host: usize, group: usize) {
         let memory = &self.safety.hosts[host];

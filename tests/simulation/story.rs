@@ -46,7 +46,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Waits until all is well and quiet, and measures anew from there.
+    /// Waits until all is well and quiet, and measures again from there.
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         self.wait_until("settled", SETTLED_WITHIN, Self::unwell)?;
         self.wait_until("settled", SETTLED_WITHIN, |this| {

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use buoy::protocol::HardwareAddress;
 
 use crate::cluster::{Cluster, Happening};
+use crate::conflicts::hardware;
 use crate::faults::Ending;
-use crate::strangers::hardware;
 use crate::trace::note;
 
 /// What the switch does with a question to everybody.

@@ -215,7 +215,7 @@ fn checksums_follow_what_is_heard() {
 
 /// keepalived takes what comes to one host from anywhere and with any hop limit.
 #[test]
-fn peers_are_heard_with_any_hop_limit_and_strangers_not_at_all() {
+fn peers_are_heard_with_any_hop_limit_and_others_not_at_all() {
     use Reaction::{Refuses, Yields};
     let mut ours = settings(Version::V3);
     ours.peers = vec![ABOVE.into()];
@@ -226,10 +226,10 @@ fn peers_are_heard_with_any_hop_limit_and_strangers_not_at_all() {
         let packet = packet(source.into(), HERE.into(), hops, &payload);
         Sent { name, ours: ours.clone(), packet }
     };
-    let stranger = Refuses(Refusal::NotAPeer);
+    let refused = Refuses(Refusal::NotAPeer);
     check(vec![
         (from("hop limit 64", ABOVE, 64), Yields, Yields),
-        (from("a stranger", BELOW, 255), stranger, stranger),
+        (from("no peer", BELOW, 255), refused, refused),
     ]);
 }
 

@@ -254,7 +254,7 @@ fn short_words_count_for_long() {
     assert!(bench.notes().len() <= 8 * 7, "{} in 20 s", bench.notes().len());
 }
 
-/// What strangers can make grow is bounded.
+/// What senders outside can make grow is bounded.
 #[test]
 fn a_crowd_of_routers_fills_nothing() {
     let mut bench = Bench::owner(settings(Version::V3));

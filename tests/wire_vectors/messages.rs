@@ -211,7 +211,7 @@ fn unable_vectors() -> Vec<(Message, &'static str)> {
             forwards: false,
             unable: vec![
                 (GroupKey(1), Inability::LinkDown),
-                (GroupKey(2), Inability::Stranger(HardwareAddress([2, 0, 0, 0, 0, 9]))),
+                (GroupKey(2), Inability::Conflict(HardwareAddress([2, 0, 0, 0, 0, 9]))),
             ],
         }),
         "058d00040000000818001f0f000000000000000101000000000000\

@@ -16,7 +16,7 @@ const TOLD_WITHIN: Duration = Duration::from_millis(200);
 
 impl Group {
     /// Of the further addresses only these may be here, or all. Returns whether that changes what
-    /// the group is; then it has to be located anew.
+    /// the group is; then it has to be located again.
     pub(in crate::kernel) fn admit(
         &mut self,
         further: Option<BTreeSet<GroupKey>>,

@@ -82,7 +82,7 @@ impl Seat {
         }
     }
 
-    /// Finds anew where the address belongs; with its written prefix only if `written` is so.
+    /// Finds again where the address belongs; with its written prefix only if `written` is so.
     /// Whether neighbours have to be told is noted in `moved`.
     pub(in crate::kernel) fn relocate(
         &mut self,
@@ -149,7 +149,7 @@ impl Group {
         self.seats.iter().filter_map(|seat| seat.link)
     }
 
-    /// Finds anew where each address belongs. To be called when links or networks changed. Returns
+    /// Finds again where each address belongs. To be called when links or networks changed. Returns
     /// what is worth a remark.
     pub(in crate::kernel) fn relocate(&mut self, host: &Host) -> Option<Better> {
         let (here, written) = (self.state != State::Idle, self.plain_until.is_none());

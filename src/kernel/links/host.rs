@@ -79,7 +79,7 @@ const REMOVED_LATELY: Duration = Duration::from_secs(2);
 
 impl Host {
     /// Takes in one observation. Returns whether links, or addresses that are not ours, differ
-    /// now: then every group has to be looked at anew.
+    /// now: then every group has to be looked at again.
     pub(in crate::kernel) fn observe(&mut self, observation: Observation) -> bool {
         match observation {
             Observation::Link(link) => {
@@ -94,7 +94,7 @@ impl Host {
                 self.links.remove(&index).is_some()
             }
             Observation::Address(mut address) => {
-                // A stranger who changes an address of ours in place thereby removes the mark.
+                // Another program that changes an address of ours in place thereby removes the mark.
                 let before = self.addresses.get(&address.place).copied();
                 address.ours |= before.is_some_and(|before| before.ours);
                 self.addresses.insert(address.place, address);

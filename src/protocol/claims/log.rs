@@ -7,7 +7,7 @@
 //!                   time is up       is news       the last change that this peer needs
 //! ```
 //!
-//! A log has a stream number. It begins anew, at change 0 of the next stream, when the peer must be
+//! A log has a stream number. It begins again, at change 0 of the next stream, when the peer must be
 //! sent what it was not sent before. Nothing is sent again that was acknowledged, and no
 //! acknowledgement of an earlier stream counts.
 
@@ -71,7 +71,7 @@ pub(super) enum Acknowledged {
     Noted,
     /// There is more, which has waited for it.
     GoOn,
-    /// The peer had the log and has it no more: it must begin anew.
+    /// The peer had the log and has it no more: it must begin again.
     Forgotten,
 }
 
@@ -94,7 +94,7 @@ impl Outbound {
         Self { stream, ..Self::default() }
     }
 
-    /// Begins anew; the last change that the peer needs is this one.
+    /// Begins again; the last change that the peer needs is this one.
     pub(super) fn restart(&mut self, target: u32) {
         *self = Self { target, ..Self::new(self.stream.wrapping_add(1).max(1)) };
     }

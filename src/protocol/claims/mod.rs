@@ -11,7 +11,7 @@
 //!
 //! A peer is sent, in order, the changes it needs: what this node owns, and what is owned by nodes
 //! that the peer does not hear, so that claims cross a one-way cut. Slices are chained by `base` and
-//! `upto`. When a peer restarts or loses sight of an owner its log begins anew in the next stream.
+//! `upto`. When a peer restarts or loses sight of an owner its log begins again in the next stream.
 //!
 //! What a claim means is decided by others, which read the table. Peers are known by
 //! [`Audience`] only. All tables that have seen the same claims are equal, in whatever order.
@@ -136,7 +136,7 @@ impl ReplicatedClaims {
         self.stream = self.stream.wrapping_add(gone);
     }
 
-    /// Begins the log from a peer anew: it is in a new life.
+    /// Begins the log from a peer again: it is in a new life.
     pub(super) fn begin_life(&mut self, peer: NodeId) {
         if let Some(logs) = self.logs.get_mut(&peer) {
             logs.inbound = Inbound::default();
@@ -150,7 +150,7 @@ impl ReplicatedClaims {
         }
     }
 
-    /// Begins the log to a peer anew, from the first change.
+    /// Begins the log to a peer again, from the first change.
     pub(super) fn restart_log(&mut self, env: &Env, audience: &impl Audience, to: NodeId) {
         let Some(logs) = self.logs.get_mut(&to) else { return };
         let changes = self.table.changed_after(0);

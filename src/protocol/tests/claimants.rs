@@ -1,8 +1,8 @@
-//! Others who answer for a group: a silent peer's kernel, and strangers.
+//! Others who answer for a group: a silent peer's kernel, and conflicting hosts.
 
 use super::*;
 
-const STRANGER: HardwareAddress = HardwareAddress([2, 0xee, 0, 0, 0, 0]);
+const CONFLICTING: HardwareAddress = HardwareAddress([2, 0xee, 0, 0, 0, 0]);
 
 fn without(broken: Option<Rule>, nodes: u32, groups: u64) -> Cluster {
     let mut cluster = Cluster::without(broken, nodes, groups).with_hardware();
@@ -201,12 +201,12 @@ fn a_kernel_is_asked_twice_before_its_host_is_given_up() {
 }
 
 #[test]
-fn a_group_that_a_stranger_has_is_taken_by_nobody_until_he_is_gone() {
+fn a_group_in_conflict_is_not_taken_until_the_host_is_gone() {
     let mut cluster = without(None, 3, 4);
-    cluster.strangers.insert(key(1), STRANGER);
+    cluster.conflicts.insert(key(1), CONFLICTING);
     cluster.run(Duration::from_secs(60));
     assert_eq!((cluster.owner_count(key(1)), cluster.covered()), (0, 3));
-    let unable = Inability::Stranger(STRANGER);
+    let unable = Inability::Conflict(CONFLICTING);
     let shunned = |report: &Report| *report == Report::Unable { group: key(1), why: unable };
     assert!((1..=3).contains(&told(&cluster, shunned)), "{}", cluster.told());
     let shown = cluster.nodes.values().filter(|node| {
@@ -216,16 +216,16 @@ fn a_group_that_a_stranger_has_is_taken_by_nobody_until_he_is_gone() {
     assert_eq!(shown.count(), 3, "every node tells who it is");
     let asked = cluster.asked.iter().filter(|(_, _, group)| *group == key(1)).count();
     assert!(asked < 60 * 2 + 2 * 60 / 5 + 10, "{asked} questions in a minute");
-    cluster.strangers.clear();
+    cluster.conflicts.clear();
     cluster.run(Duration::from_millis(1100));
     assert_eq!(cluster.covered(), 4, "{:?}", cluster.open);
 }
 
 #[test]
-fn a_dead_owners_group_is_left_to_a_stranger_who_answers() {
+fn a_dead_owners_group_is_left_to_a_conflicting_host() {
     let mut cluster = settled(None, 3, 9);
     let group = cluster.groups_of(1)[0];
-    cluster.strangers.insert(group, STRANGER);
+    cluster.conflicts.insert(group, CONFLICTING);
     cluster.kill(NodeId(1));
     cluster.run(Duration::from_secs(3));
     assert_eq!((cluster.owner_count(group), cluster.covered()), (0, 8));
@@ -236,7 +236,7 @@ fn a_dead_owners_group_is_left_to_a_stranger_who_answers() {
 fn where_there_was_no_time_to_ask_the_answer_still_counts() {
     let mut cluster = settled(None, 3, 9);
     let group = cluster.groups_of(1)[0];
-    cluster.strangers.insert(group, STRANGER);
+    cluster.conflicts.insert(group, CONFLICTING);
     // Its link goes down: the others take at once.
     let event = KernelEvent::Usable { group, usable: false };
     cluster.step(NodeId(1), Event::Kernel(event));
@@ -250,7 +250,7 @@ fn a_planned_move_does_not_ask() {
     let mut cluster = settled(None, 2, 4);
     cluster.asked.clear();
     let group = cluster.groups_of(1)[0];
-    cluster.strangers.insert(group, STRANGER);
+    cluster.conflicts.insert(group, CONFLICTING);
     let order = Order::Move { group, to: NodeId(2) };
     cluster.step(NodeId(1), Event::Ordered { ticket: 1, order });
     cluster.run(Duration::from_secs(2));
@@ -259,9 +259,9 @@ fn a_planned_move_does_not_ask() {
 }
 
 #[test]
-fn force_takes_from_a_stranger_and_says_so() {
+fn force_takes_from_a_conflicting_host_and_says_so() {
     let mut cluster = without(None, 2, 2);
-    cluster.strangers.insert(key(1), STRANGER);
+    cluster.conflicts.insert(key(1), CONFLICTING);
     for node in [1, 2] {
         let mut forced = configuration(node, 2, 2);
         forced.groups.get_mut(&key(1)).expect("it is configured").force = true;
@@ -279,7 +279,7 @@ fn an_owner_defends_itself_once_in_ten_seconds_and_keeps_what_it_has() {
     cluster.run(Duration::from_secs(10));
     cluster.announced.clear();
     let group = cluster.groups_of(1)[0];
-    let claim = KernelEvent::Claimed { group, hardware: STRANGER, direct: false };
+    let claim = KernelEvent::Claimed { group, hardware: CONFLICTING, direct: false };
     for _ in 0..250 {
         cluster.step(NodeId(1), Event::Kernel(claim.clone()));
         cluster.run(Duration::from_millis(100));
@@ -290,7 +290,7 @@ fn an_owner_defends_itself_once_in_ten_seconds_and_keeps_what_it_has() {
     let said = |report: &Report| matches!(report, Report::SecondClaimant { node: None, .. });
     assert_eq!(told(&cluster, said), 3, "{}", cluster.told());
     let status = cluster.nodes[&NodeId(1)].status(cluster.now);
-    assert!(status.groups.iter().any(|group| group.claimant == Some(STRANGER)));
+    assert!(status.groups.iter().any(|group| group.claimant == Some(CONFLICTING)));
 }
 
 /// What comes too soon is answered when that is allowed again, though nothing more comes.
@@ -300,7 +300,7 @@ fn a_claim_soon_after_a_defence_is_answered_later() {
     cluster.run(Duration::from_secs(10));
     cluster.announced.clear();
     let group = cluster.groups_of(1)[0];
-    let claim = KernelEvent::Claimed { group, hardware: STRANGER, direct: false };
+    let claim = KernelEvent::Claimed { group, hardware: CONFLICTING, direct: false };
     for _ in 0..2 {
         cluster.step(NodeId(1), Event::Kernel(claim.clone()));
         cluster.run(Duration::from_secs(1));

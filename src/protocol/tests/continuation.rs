@@ -125,7 +125,7 @@ fn a_node_that_is_not_at_rest_leaves_instead() {
 
 /// Seed 2456: the answer comes late, to the process that follows.
 #[test]
-fn a_stranger_who_was_first_is_given_way_by_the_next_process_too() {
+fn a_conflicting_host_that_was_first_is_given_way_by_the_next_process_too() {
     for (later, keeps) in [(400, false), (1200, true)] {
         let mut cluster = Cluster::start(1, 4);
         while cluster.groups_of(1).len() < 4 {
@@ -148,16 +148,16 @@ fn claimed(group: GroupKey) -> Event {
     Event::Kernel(KernelEvent::Claimed { group, hardware, direct: false })
 }
 
-/// Seed 1872: the next process would know nothing of the stranger.
+/// Seed 1872: the next process would know nothing of the conflicting host.
 #[test]
-fn a_node_that_knows_of_a_stranger_leaves_instead() {
+fn a_node_that_knows_of_a_conflict_leaves_instead() {
     // It leaves a group to him.
     let mut told = Cluster::start(2, 4);
     told.run(Duration::from_secs(10));
     let other = told.groups_of(2)[0];
     told.step(NODE, claimed(other));
     told.step(NODE, Event::Rest);
-    assert_eq!(told.obstacle(), Some(Obstacle::Stranger(other)));
+    assert_eq!(told.obstacle(), Some(Obstacle::Conflict(other)));
 
     // He has claimed what it holds, a moment ago and long ago.
     for (later, why) in [(100, Some(())), (1000, None)] {
@@ -167,7 +167,7 @@ fn a_node_that_knows_of_a_stranger_leaves_instead() {
         claimant.step(NODE, claimed(own));
         claimant.run(Duration::from_millis(later));
         claimant.step(NODE, Event::Rest);
-        assert_eq!(claimant.obstacle(), why.map(|()| Obstacle::Stranger(own)), "{later} ms");
+        assert_eq!(claimant.obstacle(), why.map(|()| Obstacle::Conflict(own)), "{later} ms");
     }
 }
 

@@ -82,7 +82,7 @@ struct Cluster {
     /// this is set.
     kernels_answer: bool,
     /// Who outside the cluster answers for a group.
-    strangers: BTreeMap<GroupKey, HardwareAddress>,
+    conflicts: BTreeMap<GroupKey, HardwareAddress>,
     /// The switch lets no host hear a question to everybody.
     suppresses: bool,
     /// It answers such a question so.
@@ -184,7 +184,7 @@ impl Cluster {
             behind: BTreeMap::new(),
             last_beat: BTreeMap::new(),
             kernels_answer: false,
-            strangers: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
             suppresses: false,
             answered_for: BTreeMap::new(),
             kept: BTreeSet::new(),
@@ -210,9 +210,9 @@ impl Cluster {
         let others = owners.filter(|owner| **owner != asking).map(|owner| hardware(*owner));
         let others = others.map(|hardware| (hardware, at.contains(&hardware)));
         let others = others.filter(|(_, direct)| *direct || !self.suppresses);
-        let strangers = self.strangers.get(&group).map(|hardware| (*hardware, false));
+        let foreign = self.conflicts.get(&group).map(|hardware| (*hardware, false));
         let answered = self.answered_for.get(&group).map(|hardware| (*hardware, false));
-        let answers: Vec<_> = others.chain(strangers).chain(answered).collect();
+        let answers: Vec<_> = others.chain(foreign).chain(answered).collect();
         for (hardware, direct) in answers {
             let event = KernelEvent::Claimed { group, hardware, direct };
             self.post(self.now + Duration::from_millis(1), asking, Event::Kernel(event));

@@ -35,7 +35,7 @@ fn converged(cluster: &Cluster, node: NodeId) -> Option<Duration> {
 fn a_takeover_is_verified_once_with_the_neighbours_of_the_dead_first() {
     let mut cluster = settled(3);
     let owner = cluster.owner(GROUP)[0];
-    assert_eq!(cluster.verified, [(owner, None)], "of repeats none is verified anew");
+    assert_eq!(cluster.verified, [(owner, None)], "of repeats none is verified again");
     cluster.kill(owner);
     cluster.run(Duration::from_secs(7));
     let heir = cluster.owner(GROUP)[0];

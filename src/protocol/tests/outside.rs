@@ -47,7 +47,7 @@ fn nobody_takes_a_group_before_it_is_known_who_has_it_outside() {
 fn a_router_that_prevails_is_left_the_group_until_it_is_gone() {
     let mut cluster = settled(3);
     let prevails = Outside::Prevails(Some(THEIRS));
-    cluster.strangers.insert(key(), THEIRS);
+    cluster.conflicts.insert(key(), THEIRS);
     tell(&mut cluster, prevails);
     cluster.run(Duration::from_millis(10));
     assert_eq!(cluster.owner_count(key()), 0, "at once");
@@ -62,7 +62,7 @@ fn a_router_that_prevails_is_left_the_group_until_it_is_gone() {
         status.groups.iter().any(|it| it.unable_here == Some(Inability::Outside(prevails)))
     });
     assert_eq!(shown.count(), 3);
-    cluster.strangers.clear();
+    cluster.conflicts.clear();
     tell(&mut cluster, Outside::Nobody);
     cluster.run(Duration::from_millis(100));
     assert_eq!(cluster.owner_count(key()), 1, "{}", cluster.told());
@@ -72,13 +72,13 @@ fn a_router_that_prevails_is_left_the_group_until_it_is_gone() {
 #[test]
 fn a_router_that_stops_is_followed_soon_after_its_last_answer() {
     let mut cluster = settled(3);
-    cluster.strangers.insert(key(), THEIRS);
+    cluster.conflicts.insert(key(), THEIRS);
     tell(&mut cluster, Outside::Prevails(Some(THEIRS)));
     cluster.run(Duration::from_secs(5));
     tell(&mut cluster, Outside::Nobody);
     cluster.run(Duration::from_millis(120));
     assert_eq!(cluster.owner_count(key()), 0, "it still answers: {}", cluster.told());
-    cluster.strangers.clear();
+    cluster.conflicts.clear();
     cluster.run(Duration::from_millis(120));
     assert_eq!(cluster.owner_count(key()), 1, "{}", cluster.told());
 }
@@ -88,7 +88,7 @@ fn a_router_that_stops_is_followed_soon_after_its_last_answer() {
 fn a_group_is_taken_from_a_router_that_gives_way() {
     let mut cluster = Cluster::without(None, 3, 3).with_hardware();
     tell(&mut cluster, Outside::Prevails(Some(THEIRS)));
-    cluster.strangers.insert(key(), THEIRS);
+    cluster.conflicts.insert(key(), THEIRS);
     cluster.run(Duration::from_secs(10));
     assert_eq!(cluster.owner_count(key()), 0);
     tell(&mut cluster, Outside::GivesWay(Some(THEIRS)));
@@ -111,7 +111,7 @@ fn a_router_that_differs_neither_takes_nor_hinders() {
     cluster.run(Duration::from_millis(500));
     assert_eq!(cluster.owner_count(key()), 1, "nobody answers: {}", cluster.told());
     let owner = cluster.owner(key())[0];
-    cluster.strangers.insert(key(), THEIRS);
+    cluster.conflicts.insert(key(), THEIRS);
     cluster.kill(owner);
     cluster.run(Duration::from_secs(3));
     assert_eq!(cluster.owner_count(key()), 0, "it answers");
@@ -201,7 +201,7 @@ fn the_host_of_a_node_that_left_may_be_a_router_that_gives_way() {
         other,
         Event::Outside { group: key(), outside: Some(Outside::Prevails(Some(there))) },
     );
-    cluster.strangers.insert(key(), there);
+    cluster.conflicts.insert(key(), there);
     cluster.run(Duration::from_secs(5));
     assert_eq!(cluster.owner_count(key()), 0);
     cluster.step(

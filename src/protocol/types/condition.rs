@@ -64,7 +64,7 @@ pub enum Inability {
     /// Another program keeps removing the address.
     FlushWar,
     /// A host outside the cluster answers for it.
-    Stranger(HardwareAddress),
+    Conflict(HardwareAddress),
     /// Routers outside the cluster hold it or may hold it (VRRP).
     Outside(Outside),
 }

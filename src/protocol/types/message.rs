@@ -60,10 +60,10 @@ pub enum Message {
     Kept(Vec<Kept>),
 }
 
-/// How far a claim log has come. A new `stream` starts the log anew at version 0.
+/// How far a claim log has come. A new `stream` starts the log again at version 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LogPosition {
-    /// Which log; drawn anew when the sender must repeat what it once sent.
+    /// Which log; drawn again when the sender must repeat what it once sent.
     pub stream: u32,
     /// Version of the last entry.
     pub version: u32,

@@ -155,7 +155,7 @@ pub enum Obstacle {
     /// A group is on its way to or from this node.
     Busy,
     /// A host outside the cluster answers for this group.
-    Stranger(GroupKey),
+    Conflict(GroupKey),
     /// The voters did not grant leases in time that would last for long enough.
     LeaseShort,
 }

@@ -88,7 +88,7 @@ rules! {
     AnnounceConfirmed,
     /// First announcements are repeated.
     AnnounceRepeats,
-    /// Held addresses are announced anew from time to time.
+    /// Held addresses are announced again from time to time.
     AnnounceRefresh,
     /// Everything held is announced again when a lost peer is back and its claims are known.
     AnnounceAfterSplit,
@@ -198,11 +198,11 @@ rules! {
     GroupsAskedApart,
     /// Before a group is taken, but by hand-over, the network is asked who answers for it.
     LookBeforeTake,
-    /// A group for which a stranger answers is not taken.
-    StrangerNotDisplaced,
-    /// A stranger who comes again soon after a defence is answered to each known client alone.
+    /// A group for which a conflicting host answers is not taken.
+    ConflictNotDisplaced,
+    /// A conflicting host that comes again soon after a defence is answered to each known client alone.
     DirectedDefence,
-    /// A group that a stranger claims too is announced again.
+    /// A group that a conflicting host claims too is announced again.
     Defence,
     /// Each address of a group is claimed by itself: files may have it in different groups.
     AddressesClaimed,

@@ -29,7 +29,7 @@ pub struct PromiseRecord {
     pub me: NodeId,
     /// The voters under whose list it has promised.
     pub list: Vec<NodeId>,
-    /// When it was made, by the clock of all [`Instant`]s, which starts anew with each boot.
+    /// When it was made, by the clock of all [`Instant`]s, which starts again with each boot.
     pub at: Instant,
     /// Until then nothing may be granted: an earlier process may have promised what is not known.
     pub silent_until: Instant,

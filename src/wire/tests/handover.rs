@@ -70,7 +70,7 @@ fn a_life_goes_on_in_another_process() {
     assert_ne!(second.seal_last(B, &Message::Heartbeat(beat()))[28..36], last_words[28..36]);
     assert!(matches!(b.open(at(150), &mut next), Opened::Message { .. }), "no handshake");
     assert_eq!(b.present(A), Some(Incarnation(7)));
-    assert!(!exchange(200, &mut b, &mut second), "the life of the peer is proven anew");
+    assert!(!exchange(200, &mut b, &mut second), "the life of the peer is proven again");
     assert!(exchange(300, &mut b, &mut second));
     // Without what was issued its sequences are those of before, and are refused.
     let mut forgetful = Sessions::new(local, ring(&[1], 1));

@@ -341,7 +341,7 @@ fn hellos_to_unproven_lives_are_limited() {
 }
 
 #[test]
-fn another_cluster_another_destination_a_stranger() {
+fn another_cluster_another_destination_an_unknown_sender() {
     let mut b = b(20);
     let mut other = Sessions::new(
         Local {
@@ -357,9 +357,9 @@ fn another_cluster_another_destination_a_stranger() {
     assert_eq!(opened, refused(RefusedDatagram::OtherCluster));
     let opened = b.open(at(0), &mut sealed(&mut a(10), NodeId(3)));
     assert_eq!(opened, refused(RefusedDatagram::NotForMe));
-    let mut stranger = sessions(9, 1, &[2]);
-    stranger.reconfigure(&[B], ring(&[2], 2));
-    let opened = b.open(at(0), &mut sealed(&mut stranger, B));
+    let mut unknown = sessions(9, 1, &[2]);
+    unknown.reconfigure(&[B], ring(&[2], 2));
+    let opened = b.open(at(0), &mut sealed(&mut unknown, B));
     assert_eq!(opened, refused(RefusedDatagram::UnknownSource));
 }
 

@@ -53,9 +53,9 @@ fn a_node_that_is_not_listed_is_a_peer_once_its_datagram_opens() {
 fn nodes_that_are_not_listed_are_bounded_and_forgeries_make_none() {
     let mut b = sessions(2, 20, &[]);
     for other in 100..400_u32 {
-        let mut stranger = sessions(other, 10, &[2]);
+        let mut unknown = sessions(other, 10, &[2]);
         let milli = u64::from(other) * 200;
-        let opened = b.open(at(milli), &mut sealed(&mut stranger, B, 1));
+        let opened = b.open(at(milli), &mut sealed(&mut unknown, B, 1));
         assert!(matches!(opened, Opened::Reply { .. }), "{opened:?}");
         assert!(b.peers.len() < crate::protocol::NODES_MAX);
     }

@@ -214,7 +214,7 @@ fn inability(random: &mut Random) -> Inability {
     let hardware = HardwareAddress(random.next_u64().to_be_bytes()[..6].try_into().unwrap());
     let all = [
         Inability::LinkDown,
-        Inability::Stranger(hardware),
+        Inability::Conflict(hardware),
         Inability::Kernel(Failure::Duplicate),
         Inability::FlushWar,
     ];

@@ -239,7 +239,7 @@ impl World {
         }
     }
 
-    /// A node dies and starts anew: its voter forgets, its kernel goes on. With a guardian the
+    /// A node dies and starts again: its voter forgets, its kernel goes on. With a guardian the
     /// kernel has closed the gate, and all voters are told.
     fn die(self, state: &mut State, node: usize, guarded: bool) {
         state.deaths -= 1;

@@ -1,8 +1,8 @@
 //! Who else answers for a group: other kernels when they are asked, and hosts outside the cluster.
 //!
 //! A kernel answers a question for what it is OPEN for, whatever its daemon does, if frames pass
-//! both ways; cuts of heartbeats do not concern frames. A stranger is on the clients' side of every
-//! partition. S12: what a daemon has been told of a stranger it does not take, and gives back if it
+//! both ways; cuts of heartbeats do not concern frames. A conflicting host is on the clients' side of every
+//! partition. S12: what a daemon has been told of a conflicting host it does not take, and gives back if it
 //! was told just after; but by hand-over, and but for groups that are forced.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,9 @@ use crate::draw::{MICROSECOND, MILLISECOND};
 use crate::faults::Ending;
 use crate::trace::note;
 
-/// Every stranger's.
-pub(crate) const STRANGER: HardwareAddress = HardwareAddress([2, 0xee, 0, 0, 0, 0]);
-/// Told of a stranger so long after taking, a daemon gives the group back; a little less than in
+/// Every conflicting host's.
+pub(crate) const CONFLICTING: HardwareAddress = HardwareAddress([2, 0xee, 0, 0, 0, 0]);
+/// Told of a conflicting host so long after taking, a daemon gives the group back; a little less than in
 /// the core, because the events take their time.
 const SETTLING: u64 = 900 * MILLISECOND;
 /// Giving back takes no longer, slow kernels included.
@@ -28,14 +28,14 @@ pub(crate) fn hardware(host: usize) -> HardwareAddress {
     HardwareAddress([2, 0, 0, 0, 0, u8::try_from(host).expect("few hosts")])
 }
 
-/// What is known of strangers, here and by the daemons.
+/// What is known of conflicting hosts, here and by the daemons.
 #[derive(Debug, Default)]
-pub(crate) struct Strangers {
+pub(crate) struct Conflicts {
     /// Groups that one has.
     pub(crate) groups: BTreeSet<usize>,
     /// Rounds of announcements that any host has sent.
     pub(crate) announced: u64,
-    /// By host and group: when its daemon was last told of a stranger.
+    /// By host and group: when its daemon was last told of a conflicting host.
     told: BTreeMap<(usize, usize), (u64, Duration)>,
     /// By host and group: when it last took the group, if nobody gave it.
     took: BTreeMap<(usize, usize), u64>,
@@ -43,7 +43,7 @@ pub(crate) struct Strangers {
     give_back: BTreeMap<(usize, usize), u64>,
 }
 
-impl Strangers {
+impl Conflicts {
     /// A daemon starts and knows nothing of what the one before it was told (seed 65025).
     pub(crate) fn begin_life(&mut self, host: usize) {
         self.told.retain(|(of, _), _| *of != host);
@@ -71,8 +71,8 @@ impl Cluster {
         for (other, direct) in self.question_reaches(host, group, at) {
             self.claim_to(host, group, (hardware(other), direct));
         }
-        if self.strangers.groups.contains(&group) && self.network.meets_stranger(host) {
-            self.claim_to(host, group, (STRANGER, false));
+        if self.conflicts.groups.contains(&group) && self.network.meets_conflict(host) {
+            self.claim_to(host, group, (CONFLICTING, false));
         }
     }
 
@@ -87,7 +87,7 @@ impl Cluster {
 
     /// A host has announced a group: others who hold it hear that.
     pub(crate) fn overhear(&mut self, from: usize, group: usize) {
-        self.strangers.announced += 1;
+        self.conflicts.announced += 1;
         self.switch.learn(group, from);
         for host in 0..self.hosts.len() {
             let holds = self.hosts[host].kernel.present[group];
@@ -98,40 +98,40 @@ impl Cluster {
     }
 
     /// A host outside the cluster has a group from now on.
-    pub(crate) fn stranger_comes(&mut self, group: usize) {
-        note!(self, "-- a stranger has g{group}");
-        self.strangers.groups.insert(group);
+    pub(crate) fn conflict_comes(&mut self, group: usize) {
+        note!(self, "-- a conflicting host has g{group}");
+        self.conflicts.groups.insert(group);
     }
 
     /// It announces it: clients believe it, and owners hear it.
-    pub(crate) fn stranger_speaks(&mut self, group: usize) {
+    pub(crate) fn conflict_speaks(&mut self, group: usize) {
         let nobody = self.hosts.len();
         for client in 0..self.clients.len() {
             self.clients[client].hear_announcement(self.now, group, nobody);
         }
         self.refresh_clients();
         for host in 0..self.hosts.len() {
-            if self.hosts[host].kernel.present[group] && self.network.meets_stranger(host) {
-                self.claim_to(host, group, (STRANGER, false));
+            if self.hosts[host].kernel.present[group] && self.network.meets_conflict(host) {
+                self.claim_to(host, group, (CONFLICTING, false));
             }
         }
     }
 
     /// It has gone.
-    pub(crate) fn stranger_goes(&mut self, group: usize) {
-        note!(self, "-- no stranger has g{group}");
-        self.strangers.groups.remove(&group);
+    pub(crate) fn conflict_goes(&mut self, group: usize) {
+        note!(self, "-- no conflicting host has g{group}");
+        self.conflicts.groups.remove(&group);
     }
 
-    /// A fault: a stranger comes to some group for so long, and says so or not.
-    pub(crate) fn let_stranger_come(&mut self, length: u64) {
+    /// A fault: a conflicting host comes to some group for so long, and says so or not.
+    pub(crate) fn let_conflict_come(&mut self, length: u64) {
         let group = self.draw.index(self.groups.len());
-        self.stranger_comes(group);
+        self.conflict_comes(group);
         if self.draw.bits() & 1 == 0 {
-            self.stranger_speaks(group);
+            self.conflict_speaks(group);
         }
         let era = self.faults.era;
-        let ending = Ending::StrangerGone(group);
+        let ending = Ending::ConflictGone(group);
         self.schedule(self.now + length, Happening::End { era, ending });
     }
 
@@ -144,30 +144,30 @@ impl Cluster {
     pub(crate) fn forget_claims(&mut self, host: usize) {
         let has = &self.plans[self.hosts[host].plan].groups;
         let groups = &self.groups;
-        self.strangers
+        self.conflicts
             .told
             .retain(|(of, group), _| *of != host || has.contains_key(&groups[*group]));
     }
 
     /// A daemon is told that somebody claims a group.
     pub(crate) fn note_claim(&mut self, host: usize, group: usize, hardware: HardwareAddress) {
-        if hardware != STRANGER || self.is_forced(host, group) {
+        if hardware != CONFLICTING || self.is_forced(host, group) {
             return;
         }
         let key = (host, group);
         let detection = self.timing_of(host).detection();
-        self.strangers.told.insert(key, (self.now, detection));
+        self.conflicts.told.insert(key, (self.now, detection));
         let lately = |took: &&u64| self.now - **took < SETTLING;
-        if self.strangers.took.get(&key).filter(lately).is_some() {
+        if self.conflicts.took.get(&key).filter(lately).is_some() {
             let by = self.now + GIVEN_BACK_WITHIN;
-            self.strangers.give_back.entry(key).or_insert(by);
+            self.conflicts.give_back.entry(key).or_insert(by);
         }
     }
 
-    /// S12: a daemon that was told of a stranger within the detection time does not take.
-    pub(crate) fn check_stranger(&mut self, host: usize, group: usize) {
+    /// S12: a daemon that was told of a conflicting host within the detection time does not take.
+    pub(crate) fn check_conflict(&mut self, host: usize, group: usize) {
         let key = (host, group);
-        self.strangers.took.remove(&key);
+        self.conflicts.took.remove(&key);
         let given = self.hosts[host].node.as_ref().is_some_and(|node| {
             let status = node.status(self.hosts[host].clock.read(self.now));
             let mut groups = status.groups.iter();
@@ -187,8 +187,8 @@ impl Cluster {
         if given {
             return;
         }
-        self.strangers.took.insert(key, self.now);
-        let told = self.strangers.told.get(&key);
+        self.conflicts.took.insert(key, self.now);
+        let told = self.conflicts.told.get(&key);
         // By the times that it goes by now, or went by then.
         let detection = self.timing_of(host).detection();
         let within = |then: &Duration| detection.min(*then).as_nanos();
@@ -196,26 +196,29 @@ impl Cluster {
         let clock = &self.hosts[host].clock;
         let passed = |told: &u64| u128::from(clock.shown(self.now - told));
         if told.is_some_and(|(told, then)| passed(told) < within(then)) {
-            self.flag("S12", format!("n{host} takes g{group}, which a stranger has"));
+            self.flag("S12", format!("n{host} takes g{group}, which a conflicting host has"));
         }
     }
 
     /// A daemon lets go of a group.
     pub(crate) fn note_given_back(&mut self, host: usize, group: usize) {
-        self.strangers.give_back.remove(&(host, group));
-        self.strangers.took.remove(&(host, group));
+        self.conflicts.give_back.remove(&(host, group));
+        self.conflicts.took.remove(&(host, group));
     }
 
-    /// S12: what was taken and then found to be a stranger's is given back.
+    /// S12: what was taken and then found to be a conflicting host's is given back.
     pub(crate) fn check_given_back(&mut self) {
-        let overdue = self.strangers.give_back.iter().filter(|(_, by)| **by < self.now);
+        let overdue = self.conflicts.give_back.iter().filter(|(_, by)| **by < self.now);
         let overdue: Vec<(usize, usize)> = overdue.map(|(key, _)| *key).collect();
         for (host, group) in overdue {
-            self.strangers.give_back.remove(&(host, group));
+            self.conflicts.give_back.remove(&(host, group));
             let resumed = self.safety.hosts[host].resumed_at + GIVEN_BACK_WITHIN;
             let acts = self.hosts[host].is_running() && self.now > resumed;
             if acts && self.hosts[host].kernel.present[group] {
-                self.flag("S12", format!("n{host} keeps g{group}, which a stranger had first"));
+                self.flag(
+                    "S12",
+                    format!("n{host} keeps g{group}, which a conflicting host had first"),
+                );
             }
         }
     }

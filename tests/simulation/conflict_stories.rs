@@ -10,7 +10,7 @@ use crate::draw::{MILLISECOND, SECOND};
 use crate::options::Options;
 use crate::story::{Outcome, calm};
 
-/// The stranger has gone: he is asked for again within a second, and then what taking takes.
+/// The conflicting host has gone: it is asked for again within a second, and then what taking takes.
 const TAKEN_WITHIN: u64 = 1_300 * MILLISECOND;
 /// The same where the first in line cannot take it: the others ask every five seconds.
 const TAKEN_BY_OTHERS_WITHIN: u64 = 10_300 * MILLISECOND;
@@ -147,72 +147,76 @@ pub(crate) fn freed_without_heartbeats(broken: Option<Rule>) -> Outcome {
 }
 
 /// H36: a host outside the cluster has an address before the cluster starts. Nobody takes it; when
-/// the stranger has gone somebody does.
-pub(crate) fn stranger_before_the_start(broken: Option<Rule>) -> Outcome {
+/// the conflicting host has gone somebody does.
+pub(crate) fn conflict_before_the_start(broken: Option<Rule>) -> Outcome {
     for (seed, nodes) in [(1, 1), (2, 2), (3, 3), (4, 5)] {
         let mut cluster = Cluster::new(Options { seed, ..calm(nodes, 4, broken) });
-        cluster.stranger_comes(0);
+        cluster.conflict_comes(0);
         cluster.watch("H36", 60 * SECOND, |this| {
             let open = &this.open[0];
             (!open.is_empty()).then(|| format!("g0 is taken by {open:?}"))
         })?;
         let uncovered = (1..4).find(|group| cluster.open[*group].len() != 1);
         cluster.expect("H36", uncovered.is_none(), "another group is not served")?;
-        cluster.stranger_goes(0);
+        cluster.conflict_goes(0);
         cluster.wait_until("H36", TAKEN_WITHIN, Cluster::uncovered)?;
         cluster.settle()?;
     }
     Ok(())
 }
 
-/// H36: a stranger has sat down on an address without a word, and its owner dies. The heirs ask
-/// before they take, and leave it to him.
-pub(crate) fn stranger_at_a_takeover(broken: Option<Rule>) -> Outcome {
+/// H36: a conflicting host has sat down on an address without a word, and its owner dies. The heirs ask
+/// before they take, and leave it to it.
+pub(crate) fn conflict_at_a_takeover(broken: Option<Rule>) -> Outcome {
     for (seed, nodes) in [(1, 2), (2, 3), (3, 5)] {
         let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 6, broken) })?;
         let owner = cluster.owner(0);
-        cluster.stranger_comes(0);
+        cluster.conflict_comes(0);
         cluster.crash(owner, None);
         cluster.watch("H36", 5 * SECOND, |this| {
             let open = &this.open[0];
             (!open.is_empty()).then(|| format!("g0 is taken by {open:?}"))
         })?;
-        cluster.stranger_goes(0);
+        cluster.conflict_goes(0);
         cluster.wait_until("H36", TAKEN_WITHIN, Cluster::uncovered)?;
     }
     Ok(())
 }
 
-/// H36: a stranger announces an address that is served three times within the ten seconds in which
-/// it is defended once. The clients that he misleads each time are told one by one.
-pub(crate) fn stranger_who_comes_again(broken: Option<Rule>) -> Outcome {
+/// H36: a conflicting host announces an address that is served three times within the ten seconds in which
+/// it is defended once. The clients that it misleads each time are told one by one.
+pub(crate) fn conflict_that_comes_again(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(calm(3, 3, broken))?;
     cluster.run_for(10 * SECOND)?;
-    cluster.stranger_comes(0);
+    cluster.conflict_comes(0);
     for _ in 0..3 {
-        cluster.stranger_speaks(0);
-        cluster.expect("H36", cluster.misled().is_some(), "the stranger convinces nobody")?;
+        cluster.conflict_speaks(0);
+        cluster.expect(
+            "H36",
+            cluster.misled().is_some(),
+            "the conflicting host convinces nobody",
+        )?;
         cluster.wait_until("H36", 5 * MILLISECOND, Cluster::misled)?;
         cluster.run_for(1_500 * MILLISECOND)?;
     }
     // Twice within a second: the second time they wait for what is left of it.
     for wait in [5, 1_005] {
-        cluster.stranger_speaks(0);
+        cluster.conflict_speaks(0);
         cluster.wait_until("H36", wait * MILLISECOND, Cluster::misled)?;
     }
-    cluster.stranger_goes(0);
+    cluster.conflict_goes(0);
     cluster.settle()?;
     Ok(())
 }
 
-/// H36: a stranger has sat down on an address without a word, and the link of its owner goes, or its
+/// H36: a conflicting host has sat down on an address without a word, and the link of its owner goes, or its
 /// daemon dies and the guardian says so. There is no time to ask: one node has it for the time of an
 /// answer, and the others know it from that.
-pub(crate) fn stranger_when_a_link_goes(broken: Option<Rule>) -> Outcome {
+pub(crate) fn conflict_when_a_link_goes(broken: Option<Rule>) -> Outcome {
     for (seed, nodes, dies) in [(1, 2, false), (2, 3, true), (3, 5, true), (4, 8, false)] {
         let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 6, broken) })?;
         let owner = cluster.owner(0);
-        cluster.stranger_comes(0);
+        cluster.conflict_comes(0);
         let group = cluster.groups[0];
         if dies {
             cluster.kill_daemon(owner, None, true);
@@ -225,7 +229,7 @@ pub(crate) fn stranger_when_a_link_goes(broken: Option<Rule>) -> Outcome {
             takers.extend(cluster.open[0].iter().copied().filter(|host| *host != owner));
         }
         cluster.expect("H36", takers.len() <= 1, &format!("taken by {takers:?}"))?;
-        cluster.stranger_goes(0);
+        cluster.conflict_goes(0);
         cluster.wait_until("H36", TAKEN_BY_OTHERS_WITHIN, Cluster::uncovered)?;
         cluster.tell_soon(owner, KernelEvent::Usable { group, usable: true });
         cluster.start(owner);
@@ -234,38 +238,38 @@ pub(crate) fn stranger_when_a_link_goes(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
-/// H36: a stranger comes to an address that is served, and says so again and again. The owner
-/// keeps it, and answers him once in ten seconds.
-pub(crate) fn stranger_who_comes_later(broken: Option<Rule>) -> Outcome {
+/// H36: a conflicting host comes to an address that is served, and says so again and again. The owner
+/// keeps it, and answers it once in ten seconds.
+pub(crate) fn conflict_that_comes_later(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(calm(3, 3, broken))?;
     cluster.run_for(10 * SECOND)?;
     let owner = cluster.owner(0);
-    cluster.stranger_comes(0);
-    cluster.stranger_speaks(0);
-    cluster.expect("H36", cluster.misled().is_some(), "the stranger convinces nobody")?;
+    cluster.conflict_comes(0);
+    cluster.conflict_speaks(0);
+    cluster.expect("H36", cluster.misled().is_some(), "the conflicting host convinces nobody")?;
     cluster.wait_until("H36", 5 * MILLISECOND, Cluster::misled)?;
-    cluster.strangers.announced = 0;
+    cluster.conflicts.announced = 0;
     for _ in 0..200 {
         cluster.run_for(100 * MILLISECOND)?;
-        cluster.stranger_speaks(0);
+        cluster.conflict_speaks(0);
     }
     cluster.run_for(100 * MILLISECOND)?;
-    let announced = cluster.strangers.announced;
+    let announced = cluster.conflicts.announced;
     // Two defences, and a refresh of each group.
     cluster.expect("H36", announced <= 2 + 3, &format!("{announced} announcements"))?;
     cluster.expect("H36", cluster.open[0] == [owner], "the owner has yielded")?;
-    cluster.stranger_goes(0);
+    cluster.conflict_goes(0);
     cluster.wait_until("H36", 100 * SECOND, Cluster::misled)?;
     cluster.settle()?;
     Ok(())
 }
 
 /// H36: the operator wants an address whoever has it.
-pub(crate) fn stranger_displaced_by_force(broken: Option<Rule>) -> Outcome {
+pub(crate) fn conflict_displaced_by_force(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::new(calm(2, 3, broken));
     let key = cluster.groups[0];
     cluster.plans[0].groups.get_mut(&key).expect("it is configured").force = true;
-    cluster.stranger_comes(0);
+    cluster.conflict_comes(0);
     cluster.wait_until("H36", 5 * SECOND, Cluster::uncovered)?;
     Ok(())
 }

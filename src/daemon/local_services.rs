@@ -123,7 +123,7 @@ impl Parts {
 }
 
 /// The running thread.
-pub(super) struct Attendant {
+pub(super) struct LocalServices {
     calls: Calls,
     thread: JoinHandle<()>,
 }
@@ -135,7 +135,7 @@ pub(super) struct Calls {
     keepalived: KeepalivedHere,
 }
 
-impl Attendant {
+impl LocalServices {
     /// Starts checks and hooks.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl Attendant {
                 Err(error) => tracing::error!(%error, "checks and hooks cannot be run"),
             }
         };
-        let thread = thread::Builder::new().name("attendant".to_owned()).spawn(body)?;
+        let thread = thread::Builder::new().name("services".to_owned()).spawn(body)?;
         Ok(Self { calls: Calls { orders, keepalived }, thread })
     }
 

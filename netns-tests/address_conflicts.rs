@@ -21,15 +21,15 @@ use crate::until::{throughout, until};
 pub(crate) const TESTS: &[Test] = &[
     ("pair_without_heartbeats_keeps_its_addresses", pair_without_heartbeats_keeps_its_addresses),
     ("frozen_node_of_a_pair_is_relieved_after_its_lease", frozen_node_of_a_pair_is_relieved),
-    ("address_of_a_stranger_is_not_taken", address_of_a_stranger_is_not_taken),
-    ("stranger_who_comes_later_is_answered", stranger_who_comes_later_is_answered),
-    ("force_takes_what_a_stranger_has", force_takes_what_a_stranger_has),
+    ("address_in_conflict_is_not_taken", address_in_conflict_is_not_taken),
+    ("conflict_that_comes_later_is_answered", conflict_that_comes_later_is_answered),
+    ("force_takes_in_spite_of_a_conflict", force_takes_in_spite_of_a_conflict),
 ];
 
-const STRANGER: &str = "02:ee:00:00:00:01";
+const CONFLICTING: &str = "02:ee:00:00:00:01";
 /// The lease of the profile `lan`.
 const LEASE: Duration = Duration::from_millis(600);
-/// A stranger who has gone is asked for within a second; for a busy machine.
+/// A conflicting host that has gone is asked for within a second; for a busy machine.
 const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 
 fn pair() -> Shape {
@@ -39,17 +39,17 @@ fn pair() -> Shape {
 }
 
 /// A host outside the cluster, on the clients' network.
-struct Stranger {
+struct ConflictingHost {
     namespace: Namespace,
 }
 
-impl Stranger {
+impl ConflictingHost {
     fn on(scene: &Scene) -> Result<Self, Box<dyn std::error::Error>> {
-        let namespace = Namespace::new("stranger")?;
+        let namespace = Namespace::new("outside")?;
         let path = namespace.path();
         scene.cluster.network.switch().ip(&format!(
-            "link add stranger type veth peer name eth0 address {STRANGER} netns {path}\n\
-             link set stranger master n0 up\n"
+            "link add outside type veth peer name eth0 address {CONFLICTING} netns {path}\n\
+             link set outside master n0 up\n"
         ))?;
         namespace.ip("link set eth0 up\naddr add 10.77.0.200/24 dev eth0\n")?;
         Ok(Self { namespace })
@@ -176,12 +176,12 @@ fn added(scene: &Scene, node: usize, since: Instant) -> Option<Instant> {
 /// A host outside the cluster has an address before the cluster starts, and another one comes by
 /// one when its owner is gone. Nobody takes them, everybody says whose they are; when it has gone
 /// they are taken.
-fn address_of_a_stranger_is_not_taken() -> Outcome {
+fn address_in_conflict_is_not_taken() -> Outcome {
     with_unstarted(
         &Shape { groups: vec![vec![vip(100)], vec![vip(101)]], ..Shape::default() },
         |scene| {
-            let stranger = Stranger::on(scene)?;
-            stranger.takes(vip(100))?;
+            let conflicting = ConflictingHost::on(scene)?;
+            conflicting.takes(vip(100))?;
             scene.cluster.start_all()?;
             until("the other address is served", SOON, || {
                 let holders = scene.cluster.watch.holders(vip(101));
@@ -190,7 +190,7 @@ fn address_of_a_stranger_is_not_taken() -> Outcome {
             not_taken(scene, vip(100))?;
 
             let owner = scene.owner(vip(101))?;
-            stranger.takes(vip(101))?;
+            conflicting.takes(vip(101))?;
             Fault::HostDeath.begin(&mut scene.cluster, owner)?;
             let left = (0..3).find(|node| *node != owner).ok_or("there are three")?;
             scene.sees(left, owner, "dead")?;
@@ -201,7 +201,7 @@ fn address_of_a_stranger_is_not_taken() -> Outcome {
             })?;
 
             for address in [vip(100), vip(101)] {
-                stranger.leaves(address)?;
+                conflicting.leaves(address)?;
                 let gone = clock::now();
                 until("it is taken when he has gone", TAKEN_WITHIN, || {
                     let mut holders = scene.cluster.watch.holders(address);
@@ -221,11 +221,11 @@ fn not_taken(scene: &Scene, address: IpAddr) -> Outcome {
     until("all say whose it is", SOON, || {
         for node in 0..scene.cluster.nodes() {
             let unable = group_field(scene, node, address, "unable_here");
-            if !unable.as_ref().is_some_and(|why| why.contains(STRANGER)) {
+            if !unable.as_ref().is_some_and(|why| why.contains(CONFLICTING)) {
                 return Err(format!("node {node}: {unable:?}"));
             }
             let told = events(scene, node, "unable")?;
-            if !told.iter().any(|sentence| sentence.contains(STRANGER)) {
+            if !told.iter().any(|sentence| sentence.contains(CONFLICTING)) {
                 return Err(format!("node {node}: {told:?}"));
             }
         }
@@ -237,12 +237,12 @@ fn not_taken(scene: &Scene, address: IpAddr) -> Outcome {
     })
 }
 
-/// A stranger comes by an address that is served, and speaks in its name. The owner keeps it, says
+/// A conflicting host comes by an address that is served, and speaks in its name. The owner keeps it, says
 /// so, and announces it again, so that the client finds back.
-fn stranger_who_comes_later_is_answered() -> Outcome {
+fn conflict_that_comes_later_is_answered() -> Outcome {
     with(&pair(), |scene| {
         let owner = scene.owner(vip(100))?;
-        let stranger = Stranger::on(scene)?;
+        let conflicting = ConflictingHost::on(scene)?;
         // Who speaks within a second of the taking is believed to have been there before.
         until("it was not just taken", SOON, || {
             let status = scene.cluster.status(owner).ok_or("no status")?;
@@ -253,9 +253,9 @@ fn stranger_who_comes_later_is_answered() -> Outcome {
         scene
             .cluster
             .client()
-            .ip(&format!("neigh replace {} lladdr {STRANGER} nud stale dev eth0\n", vip(100)))?;
-        stranger.takes(vip(100))?;
-        stranger.speaks(vip(100))?;
+            .ip(&format!("neigh replace {} lladdr {CONFLICTING} nud stale dev eth0\n", vip(100)))?;
+        conflicting.takes(vip(100))?;
+        conflicting.speaks(vip(100))?;
         until("the client knows the owner again", Duration::from_secs(2), || {
             let mac = buoy::lab::network::mac_text(scene.cluster.network.hosts()[owner].mac(0));
             match scene.neighbours()?.get(&vip(100)) {
@@ -266,34 +266,36 @@ fn stranger_who_comes_later_is_answered() -> Outcome {
         until("the owner says who it is", SOON, || {
             let claimant = group_field(scene, owner, vip(100), "claimant");
             match events(scene, owner, "second_claimant")?.as_slice() {
-                [one] if one.contains(STRANGER) && claimant.as_deref() == Some(STRANGER) => Ok(()),
+                [one] if one.contains(CONFLICTING) && claimant.as_deref() == Some(CONFLICTING) => {
+                    Ok(())
+                }
                 seen => Err(format!("{seen:?}, {claimant:?}")),
             }
         })?;
         for _ in 0..5 {
-            stranger.speaks(vip(100))?;
+            conflicting.speaks(vip(100))?;
         }
         let told = events(scene, owner, "second_claimant")?;
         assert!(told.len() <= 2, "at most once in ten seconds: {told:?}");
         let holders = scene.cluster.watch.holders(vip(100));
         assert!(holders.contains(&owner) && holders.len() == 1, "{holders:?}");
-        stranger.leaves(vip(100))?;
+        conflicting.leaves(vip(100))?;
         scene.at_rest()
     })
 }
 
 /// The operator wants an address whoever has it.
-fn force_takes_what_a_stranger_has() -> Outcome {
+fn force_takes_in_spite_of_a_conflict() -> Outcome {
     let shape = Shape { pool: "force = true", groups: vec![vec![vip(100)]], ..pair() };
     with_unstarted(&shape, |scene| {
-        let stranger = Stranger::on(scene)?;
-        stranger.takes(vip(100))?;
+        let conflicting = ConflictingHost::on(scene)?;
+        conflicting.takes(vip(100))?;
         scene.cluster.start_all()?;
         until("it is taken, and said so", SOON, || {
             let holders = scene.cluster.watch.holders(vip(100));
             let Some(owner) = holders.iter().next() else { return Err("nobody has it".to_owned()) };
             let told = events(scene, *owner, "second_claimant")?;
-            let named = told.iter().any(|sentence| sentence.contains(STRANGER));
+            let named = told.iter().any(|sentence| sentence.contains(CONFLICTING));
             if named { Ok(()) } else { Err(format!("{told:?}")) }
         })
     })

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!   suspicion, or half a heartbeat        answer           wait, ask again
-//!   before the group would be taken ----> of a stranger --> until nobody answers
+//!   before the group would be taken ----> of a conflicting host --> until nobody answers
 //!                |      ask                                       |
 //!                +----------------------- silence -------------> take
 //!
-//!   held: claim of a stranger --> at once after taking: he was there first, let go
+//!   held: claim of a conflicting host --> at once after taking: it was there first, let go
 //!                             --> later: defend, once in ten seconds
 //! ```
 //!
-//! A *stranger* is whoever is at a hardware address that no node has told to be its own. Taking
+//! A *conflicting host* is one whose hardware address no node has reported as its own. Taking
 //! never waits for the answer: where there was no time to ask ahead it is asked while taking, and
 //! an answer that comes within [`SETTLING`] is as good. The claim that frees the group then says so,
 //! and the others ask before they take: one node at most has it for the time of an answer. An owner never yields to one who comes
@@ -35,10 +35,10 @@ const ADVERTISED_WITHIN: Duration = Duration::from_millis(50);
 /// Between two rounds in which clients are told one by one, which RFC 5227 does not limit: a round of
 /// a group is at most some 64 frames.
 const CORRECT_INTERVAL: Duration = Duration::from_secs(1);
-/// A stranger's claim so long after taking was there before: an answer that came late, or his own
+/// A conflicting host's claim so long after taking was there before: an answer that came late, or its own
 /// defence.
 const SETTLING: Duration = Duration::from_secs(1);
-/// A stranger's answer keeps the first in line from taking for so long, or for a detection time.
+/// A conflicting host's answer keeps the first in line from taking for so long, or for a detection time.
 const SHUNNED: Duration = Duration::from_secs(1);
 /// It keeps all others for so long: that many nodes would otherwise ask twice a second for ever.
 const SHUNNED_BY_OTHERS: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ const SHOWN: Duration = Duration::from_secs(60);
 
 /// What is known of others who answer for a group.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lookout {
+pub(super) struct ConflictDetection {
     /// What routers outside have of it; `None` if it is no virtual router.
     pub(super) outside: Option<Outside>,
     /// It is being given to a router outside, until then at most.
@@ -61,13 +61,13 @@ pub(super) struct Lookout {
     asked_at: Option<Instant>,
     /// When it should be asked next.
     ask_at: Option<Instant>,
-    /// The stranger to whom the group is left for now.
+    /// The conflicting host to which the group is left for now.
     shunned: Option<Shunned>,
     /// The router outside that last said that it stops, and when.
     stops: Option<(HardwareAddress, Instant)>,
     /// When this node took the group without having been given it.
     took_at: Option<Instant>,
-    /// Which stranger claimed it last while it was held here, and when.
+    /// Which conflicting host claimed it last while it was held here, and when.
     claimant: Option<(HardwareAddress, Instant)>,
     /// When that was last told.
     claimant_told_at: Option<Instant>,
@@ -81,13 +81,13 @@ pub(super) struct Lookout {
     told_at: Option<Instant>,
 }
 
-/// A group is left to a stranger.
+/// A group is left to a conflicting host.
 #[derive(Clone, Copy, Debug)]
 struct Shunned {
     hardware: HardwareAddress,
-    /// When he has answered last.
+    /// When it has answered last.
     since: Instant,
-    /// If he has not answered again for so long he is gone; he is asked for when half of it is over.
+    /// If it has not answered again for so long it is gone; it is asked for when half of it is over.
     length: Duration,
 }
 
@@ -97,15 +97,15 @@ impl Shunned {
     }
 }
 
-impl Lookout {
-    /// The stranger to whom the group is left now.
-    pub(super) fn stranger(&self, now: Instant) -> Option<HardwareAddress> {
+impl ConflictDetection {
+    /// The conflicting host to which the group is left now.
+    pub(super) fn conflicting_host(&self, now: Instant) -> Option<HardwareAddress> {
         self.shunned(now).map(|shunned| shunned.hardware)
     }
 
     /// A router outside has said that it stops: what it answered before does not count any more,
     /// and what it answers yet counts for a short time.
-    pub(super) fn stranger_stops(&mut self, hardware: HardwareAddress, now: Instant) {
+    pub(super) fn conflict_stops(&mut self, hardware: HardwareAddress, now: Instant) {
         self.shunned.take_if(|shunned| shunned.hardware == hardware);
         self.stops = Some((hardware, now));
     }
@@ -133,12 +133,12 @@ impl Lookout {
         (now.since(at) <= length).then_some(hardware)
     }
 
-    /// Whether a stranger has been heard, and he may be there still.
+    /// Whether a conflicting host has been heard, and it may be there still.
     pub(super) fn is_disputed(&self, now: Instant, detection: Duration) -> bool {
-        self.claimant_within(now, detection).is_some() || self.stranger(now).is_some()
+        self.claimant_within(now, detection).is_some() || self.conflicting_host(now).is_some()
     }
 
-    /// The process before has had the group since then; a stranger may say yet that he was first
+    /// The process before has had the group since then; a conflicting host may say yet that it was first
     /// (seed 2456). A group that was given counts as one that was taken: that is not remembered.
     pub(super) fn recall_taking(&mut self, at: Instant) {
         self.took_at = Some(at);
@@ -179,7 +179,7 @@ impl Node {
     }
 
     /// Plans when the network is asked about a group that would be taken at `take_at`, and puts
-    /// that off while a stranger has the group.
+    /// that off while a conflicting host has the group.
     pub(super) fn look_ahead(&mut self, group: GroupKey, take_at: Instant) -> Instant {
         let shunned = self.shunned_by_rank(group);
         let (take_at, ask_at) = if take_at == Instant::NEVER {
@@ -193,19 +193,19 @@ impl Node {
             }
         };
         let Some(here) = self.groups.get_mut(&group) else { return take_at };
-        here.lookout.ask_at = ask_at.filter(|at| !here.lookout.asked_since(*at));
+        here.conflict.ask_at = ask_at.filter(|at| !here.conflict.asked_since(*at));
         take_at
     }
 
-    /// The stranger to whom the group is left now, for as long as this node's place in line wants
+    /// The conflicting host to which the group is left now, for as long as this node's place in line wants
     /// it: places change, and two nodes must not take it in the same moment (seed 45687).
     fn shunned_by_rank(&mut self, group: GroupKey) -> Option<Shunned> {
-        let hardware = self.groups.get(&group)?.lookout.shunned?.hardware;
+        let hardware = self.groups.get(&group)?.conflict.shunned?.hardware;
         let place = self.line(group).iter().position(|node| *node == self.env.configuration.me);
         let length = self.shunned_for(group, hardware, place);
         let here = self.groups.get_mut(&group)?;
-        here.lookout.shunned.as_mut()?.length = length;
-        here.lookout.shunned(self.env.now)
+        here.conflict.shunned.as_mut()?.length = length;
+        here.conflict.shunned(self.env.now)
     }
 
     fn shunned_for(
@@ -215,8 +215,8 @@ impl Node {
         place: Option<usize>,
     ) -> Duration {
         let timing = &self.env.configuration.timing;
-        let lookout = self.groups.get(&group).map(|here| &here.lookout);
-        let stops = lookout.is_some_and(|it| it.is_stopping(hardware, self.env.now));
+        let conflict = self.groups.get(&group).map(|here| &here.conflict);
+        let stops = conflict.is_some_and(|it| it.is_stopping(hardware, self.env.now));
         let length = match place {
             _ if stops => SHUNNED_WHILE_IT_STOPS,
             Some(0) => SHUNNED.max(timing.detection()),
@@ -226,15 +226,15 @@ impl Node {
         length + timing.rank_skew.saturating_mul(place)
     }
 
-    /// These are a peer's: whoever answered there was no stranger (seed 67036).
+    /// These are a peer's: what answered there was no conflicting host (seed 67036).
     pub(super) fn recognise(&mut self, hardware: &[HardwareAddress]) {
         for here in self.groups.values_mut() {
             let known = |shunned: &Shunned| hardware.contains(&shunned.hardware);
-            if here.lookout.shunned.as_ref().is_some_and(known) {
-                here.lookout.shunned = None;
+            if here.conflict.shunned.as_ref().is_some_and(known) {
+                here.conflict.shunned = None;
                 self.evaluate = true;
             }
-            here.lookout.claimant.take_if(|(claimant, _)| hardware.contains(claimant));
+            here.conflict.claimant.take_if(|(claimant, _)| hardware.contains(claimant));
         }
     }
 
@@ -256,13 +256,13 @@ impl Node {
             return;
         }
         let now = self.env.now;
-        let due = self.groups.iter().filter(|(_, here)| here.lookout.ask_at <= Some(now));
-        let due = due.filter(|(_, here)| here.lookout.ask_at.is_some());
+        let due = self.groups.iter().filter(|(_, here)| here.conflict.ask_at <= Some(now));
+        let due = due.filter(|(_, here)| here.conflict.ask_at.is_some());
         let due: Vec<GroupKey> = due.map(|(group, _)| *group).collect();
         for group in due {
             self.ask(group);
         }
-        let due = |here: &GroupHere| here.lookout.correct_at.is_some_and(|at| at <= now);
+        let due = |here: &GroupHere| here.conflict.correct_at.is_some_and(|at| at <= now);
         let due = self.groups.iter().filter(|(_, here)| due(here)).map(|(group, _)| *group);
         for group in due.collect::<Vec<GroupKey>>() {
             self.correct(group);
@@ -276,22 +276,22 @@ impl Node {
         let now = self.env.now;
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
         let Some(here) = self.groups.get_mut(&group) else { return };
-        here.lookout.correct_at = None;
+        here.conflict.correct_at = None;
         let Holding::Held { epoch, .. } = here.holding else { return };
-        let next = here.lookout.corrected_at.map_or(now, |at| at + CORRECT_INTERVAL);
+        let next = here.conflict.corrected_at.map_or(now, |at| at + CORRECT_INTERVAL);
         if next > now {
-            here.lookout.correct_at = Some(next);
+            here.conflict.correct_at = Some(next);
             self.asks_due = self.asks_due.min(next);
         } else if sure {
-            here.lookout.corrected_at = Some(now);
+            here.conflict.corrected_at = Some(now);
             self.env.actions.push(Action::Correct { group, epoch });
         }
     }
 
     /// Notes when [`Node::ask_what_is_due`] has something to do.
     pub(super) fn plan_asking(&mut self) {
-        let asks = self.groups.values().filter_map(|here| here.lookout.ask_at).min();
-        let corrects = self.groups.values().filter_map(|here| here.lookout.correct_at).min();
+        let asks = self.groups.values().filter_map(|here| here.conflict.ask_at).min();
+        let corrects = self.groups.values().filter_map(|here| here.conflict.correct_at).min();
         self.asks_due = asks.into_iter().chain(corrects).min().unwrap_or(Instant::NEVER);
     }
 
@@ -301,8 +301,8 @@ impl Node {
         let (now, rate) = (self.env.now, self.pace().rate);
         let addresses = self.env.configuration.groups.get(&group).map_or(1, Group::address_count);
         let Some(here) = self.groups.get_mut(&group) else { return false };
-        here.lookout.ask_at = None;
-        here.lookout.asked_at = Some(now);
+        here.conflict.ask_at = None;
+        here.conflict.asked_at = Some(now);
         let asks =
             self.enforces(Rule::LookBeforeTake) && self.questions.spend(now, addresses, rate);
         if asks {
@@ -316,13 +316,13 @@ impl Node {
     pub(super) fn look_while_taking(&mut self, group: GroupKey) {
         let handed_over = self.is_handed_over(group);
         let since = self.env.now.before(self.env.configuration.timing.heartbeat);
-        let asked = self.groups.get(&group).is_none_or(|here| here.lookout.asked_since(since));
+        let asked = self.groups.get(&group).is_none_or(|here| here.conflict.asked_since(since));
         if !handed_over && !asked {
             self.ask(group);
         }
         let now = self.env.now;
         if let Some(here) = self.groups.get_mut(&group) {
-            here.lookout.took_at = (!handed_over).then_some(now);
+            here.conflict.took_at = (!handed_over).then_some(now);
         }
     }
 
@@ -332,7 +332,7 @@ impl Node {
         match self.whose(hardware) {
             Whose::Own => {}
             Whose::Peer(node) if self.left_to_a_router(node, group) => {
-                self.stranger_claims(group, hardware);
+                self.conflict_claims(group, hardware);
             }
             Whose::Peer(node) => {
                 if direct || !self.enforces(Rule::AskedDirectly) {
@@ -340,18 +340,18 @@ impl Node {
                 }
                 self.peer_claims(node, group, hardware);
             }
-            Whose::Nobodys => self.stranger_claims(group, hardware),
+            Whose::Nobodys => self.conflict_claims(group, hardware),
         }
     }
 
-    fn stranger_claims(&mut self, group: GroupKey, hardware: HardwareAddress) {
+    fn conflict_claims(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.env.now;
         let force = self.env.configuration.groups.get(&group).is_some_and(|group| group.force);
-        let yields = !force && self.enforces(Rule::StrangerNotDisplaced);
+        let yields = !force && self.enforces(Rule::ConflictNotDisplaced);
         let gives_way = self.is_to_give_way(group, hardware);
         let yields = yields && !gives_way;
         let Some(here) = self.groups.get(&group) else { return };
-        let was_first = here.lookout.took_at.is_some_and(|at| now.since(at) <= SETTLING);
+        let was_first = here.conflict.took_at.is_some_and(|at| now.since(at) <= SETTLING);
         match here.holding {
             Holding::Idle | Holding::Removing { .. } if yields => self.shun(group, hardware),
             Holding::Asking { .. } if yields => {
@@ -363,7 +363,7 @@ impl Node {
                 self.let_go(group, super::group::Purpose::Free);
             }
             // The router outside that this node, which leaves, has given the group to.
-            Holding::Adding { .. } | Holding::Held { .. } if here.lookout.yields() => {
+            Holding::Adding { .. } | Holding::Held { .. } if here.conflict.yields() => {
                 self.shun(group, hardware);
                 self.let_go(group, super::group::Purpose::Free);
             }
@@ -377,58 +377,58 @@ impl Node {
         }
     }
 
-    /// Leaves a group to a stranger, until he has not answered for a while.
+    /// Leaves a group to a conflicting host, until it has not answered for a while.
     fn shun(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.env.now;
         let length = self.shunned_for(group, hardware, Some(0));
         let Some(here) = self.groups.get_mut(&group) else { return };
-        let known =
-            here.lookout.stranger(now) == Some(hardware) || here.lookout.is_stopping(hardware, now);
-        here.lookout.shunned = Some(Shunned { hardware, since: now, length });
+        let known = here.conflict.conflicting_host(now) == Some(hardware)
+            || here.conflict.is_stopping(hardware, now);
+        here.conflict.shunned = Some(Shunned { hardware, since: now, length });
         self.evaluate = true;
         if !known {
-            self.report(Report::Unable { group, why: Inability::Stranger(hardware) });
+            self.report(Report::Unable { group, why: Inability::Conflict(hardware) });
         }
     }
 
-    /// The group is held here no more: a stranger who has claimed it until a moment ago has it as far
+    /// The group is held here no more: a conflicting host that has claimed it until a moment ago has it as far
     /// as is known, whatever this node did about it while it held the group (seed 1038).
     pub(super) fn remember_claimant(&mut self, group: GroupKey) {
         let force = self.env.configuration.groups.get(&group).is_none_or(|group| group.force);
         let lately = self.env.configuration.timing.detection();
         let Some(here) = self.groups.get(&group) else { return };
-        if let Some(hardware) = here.lookout.claimant_within(self.env.now, lately)
+        if let Some(hardware) = here.conflict.claimant_within(self.env.now, lately)
             && !force
-            && self.enforces(Rule::StrangerNotDisplaced)
+            && self.enforces(Rule::ConflictNotDisplaced)
         {
             self.shun(group, hardware);
         }
     }
 
-    /// Announces a group that a stranger claims too, at most once in [`DEFEND_INTERVAL`]. What comes
+    /// Announces a group that a conflicting host claims too, at most once in [`DEFEND_INTERVAL`]. What comes
     /// sooner is answered to the clients that are known, each alone, and to all when the interval is
     /// over.
     fn defend(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.env.now;
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
         let Some(here) = self.groups.get_mut(&group) else { return };
-        here.lookout.claimant = Some((hardware, now));
+        here.conflict.claimant = Some((hardware, now));
         if !sure {
             return;
         }
-        let lookout = &mut here.lookout;
+        let conflict = &mut here.conflict;
         // A router outside may announce before it advertises.
-        let virtual_router = lookout.outside.is_some();
+        let virtual_router = conflict.outside.is_some();
         let soonest = if virtual_router { now + ADVERTISED_WITHIN } else { now };
-        let next = lookout.defended_at.map_or(soonest, |at| soonest.max(at + DEFEND_INTERVAL));
-        let planned = lookout.defended_at.is_some_and(|at| at > now);
-        let waits = lookout.defended_at.is_some_and(|at| at > now && at <= soonest);
-        let told = lately(lookout.claimant_told_at, now);
+        let next = conflict.defended_at.map_or(soonest, |at| soonest.max(at + DEFEND_INTERVAL));
+        let planned = conflict.defended_at.is_some_and(|at| at > now);
+        let waits = conflict.defended_at.is_some_and(|at| at > now && at <= soonest);
+        let told = lately(conflict.claimant_told_at, now);
         if !planned {
-            lookout.defended_at = Some(next);
+            conflict.defended_at = Some(next);
         }
         if !told {
-            lookout.claimant_told_at = Some(now);
+            conflict.claimant_told_at = Some(now);
             self.report(Report::SecondClaimant { group, hardware, node: None });
         }
         if !planned && self.enforces(Rule::Defence) {
@@ -442,10 +442,10 @@ impl Node {
     fn peer_claims(&mut self, node: NodeId, group: GroupKey, hardware: HardwareAddress) {
         let now = self.env.now;
         let Some(here) = self.groups.get_mut(&group) else { return };
-        let settled = here.lookout.took_at.is_none_or(|at| now.since(at) > SETTLING);
+        let settled = here.conflict.took_at.is_none_or(|at| now.since(at) > SETTLING);
         let held = matches!(here.holding, Holding::Held { .. });
-        if held && settled && !lately(here.lookout.told_at, now) {
-            here.lookout.told_at = Some(now);
+        if held && settled && !lately(here.conflict.told_at, now) {
+            here.conflict.told_at = Some(now);
             self.report(Report::SecondClaimant { group, hardware, node: Some(node) });
         }
     }
@@ -458,6 +458,7 @@ fn lately(at: Option<Instant>, now: Instant) -> bool {
 impl GroupHere {
     /// Why this node would not take the group now, if so.
     pub(super) fn inability(&self, now: Instant) -> Option<Inability> {
-        self.obstacle(now, false).or_else(|| self.lookout.stranger(now).map(Inability::Stranger))
+        self.obstacle(now, false)
+            .or_else(|| self.conflict.conflicting_host(now).map(Inability::Conflict))
     }
 }
