@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use buoy::lab::clock;
 use nix::sys::signal::Signal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::rig::{HEIR, OWNER, Rig, own_address};
 use crate::system::{self, System};
@@ -47,7 +47,7 @@ pub(crate) enum Case {
 }
 
 /// What was measured in one run. Times are in milliseconds; what a case does not measure is absent.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Figures {
     /// The longest time without an answer, of the address that was worst off.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -54,6 +54,9 @@ struct Options {
     /// Directory for results.jsonl and the plots.
     #[arg(long, default_value = "target/compare")]
     output: PathBuf,
+    /// Measure nothing: show the results of former runs, from their files.
+    #[arg(long, value_name = "FILE")]
+    from: Vec<PathBuf>,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -62,6 +65,9 @@ struct Options {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let mut out = io::stdout().lock();
+    if !options.from.is_empty() {
+        return show(&report::read_lines(&options.from)?, &options, &mut out);
+    }
     let systems = systems(&options, &mut out)?;
     warn_of_neighbour_table(&options, &mut out)?;
     std::fs::create_dir_all(&options.output)?;
@@ -101,8 +107,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     lines.flush()?;
-    writeln!(out, "\n{}", report::table(&results))?;
-    for plot in plot::draw(&results, &options.output)? {
+    show(&results, &options, &mut out)
+}
+
+fn show(
+    results: &[Measured],
+    options: &Options,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(&options.output)?;
+    writeln!(out, "\n{}", report::table(results))?;
+    for plot in plot::draw(results, &options.output)? {
         writeln!(out, "{}", plot.display())?;
     }
     Ok(())

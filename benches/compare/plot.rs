@@ -95,7 +95,10 @@ fn distribution(series: &Series<'_>, file: &Path) -> Result<(), Box<dyn Error>> 
         let line = LineSeries::new(steps, colour(index).stroke_width(2));
         label(chart.draw_series(line)?, system, index);
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw()?;
+    let labels = &mut chart.configure_series_labels();
+    // All outages are longer: there is room below and to the left of them.
+    let labels = labels.position(SeriesLabelPosition::LowerLeft);
+    labels.background_style(WHITE).border_style(BLACK).draw()?;
     area.present()?;
     Ok(())
 }
@@ -129,7 +132,10 @@ fn growth(
         let line = LineSeries::new(points, colour(index).stroke_width(2)).point_size(3);
         label(chart.draw_series(line)?, system, index);
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw()?;
+    let labels = &mut chart.configure_series_labels();
+    // All outages are longer: there is room below and to the left of them.
+    let labels = labels.position(SeriesLabelPosition::LowerLeft);
+    labels.background_style(WHITE).border_style(BLACK).draw()?;
     area.present()?;
     Ok(())
 }

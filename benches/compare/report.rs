@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::case::Figures;
 
 /// One run of one system through one case.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) system: String,
     pub(crate) case: String,
@@ -40,6 +41,20 @@ impl fmt::Display for Measured {
 pub(crate) fn write_line(measured: &Measured, out: &mut impl Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, measured)?;
     out.write_all(b"\n")
+}
+
+/// Reads the lines of former runs.
+///
+/// # Errors
+/// When a file cannot be read or a line is none of ours.
+pub(crate) fn read_lines(files: &[PathBuf]) -> io::Result<Vec<Measured>> {
+    let mut results = Vec::new();
+    for file in files {
+        for line in std::fs::read_to_string(file)?.lines() {
+            results.push(serde_json::from_str(line)?);
+        }
+    }
+    Ok(results)
 }
 
 /// A Markdown table: one row for each case, one column for each system; medians, then the worst.

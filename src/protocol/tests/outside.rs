@@ -213,3 +213,28 @@ fn the_host_of_a_node_that_left_may_be_a_router_that_gives_way() {
     cluster.run(Duration::from_secs(5));
     assert_eq!(cluster.owner(key()), [other], "{}", cluster.told());
 }
+
+/// FRR announces the address, and its first advertisement comes a moment later: an owner that defends
+/// the group in between sends clients back to a node that gives way.
+#[test]
+fn who_announces_and_then_prevails_is_not_answered() {
+    let claimed =
+        Event::Kernel(KernelEvent::Claimed { group: key(), hardware: THEIRS, direct: false });
+    for prevails in [true, false] {
+        let mut cluster = settled(1);
+        // The repeats of the takeover are over.
+        cluster.run(Duration::from_secs(10));
+        cluster.announced.clear();
+        // keepalived announces five times.
+        for _ in 0..5 {
+            cluster.step(NodeId(1), claimed.clone());
+            cluster.run(Duration::from_millis(1));
+        }
+        if prevails {
+            tell(&mut cluster, Outside::Prevails(Some(THEIRS)));
+        }
+        cluster.run(Duration::from_millis(200));
+        let of_group = cluster.announced.iter().filter(|(_, _, group)| *group == key());
+        assert_eq!(of_group.count() == 0, prevails, "{}", cluster.told());
+    }
+}
