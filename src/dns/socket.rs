@@ -20,8 +20,8 @@ use super::zone::Zone;
 const STREAMS_MAX: usize = 128;
 /// A connection that asks nothing for so long is closed (RFC 7766, section 6.2.3).
 const IDLE_MAX: Duration = Duration::from_secs(5);
-/// Questions by one connection.
-const QUESTIONS_MAX: usize = 100;
+/// Questions by one connection. What a client has sent beyond that is lost, and asked again.
+const QUESTIONS_MAX: usize = 10_000;
 /// A question has one name; longer messages are not read on.
 const QUESTION_MAX: usize = 4096;
 /// After an error of a socket, such as no memory.
