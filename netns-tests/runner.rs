@@ -45,6 +45,7 @@ const ALONE: &[&str] = &[
     "four_thousand_groups",
     "killed_for_its_memory",
     "majority_thousand_addresses",
+    "migration_from_keepalived_and_back",
     "restarted_node_is_heard_through_a_flood",
     "rolling_upgrade_behind_haproxy_fails_no_request",
     "rolling_upgrade_behind_nginx_fails_no_request",
