@@ -24,7 +24,6 @@ mod sources;
 mod view;
 mod zone;
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
@@ -35,6 +34,7 @@ use tokio::sync::watch;
 use crate::logging;
 use crate::programs;
 
+pub use crate::serve::Error;
 pub use sources::Source;
 pub use zone::{Faulty, Name, Names, Server, WhenUnhealthy, Zone, name};
 
@@ -52,34 +52,6 @@ pub struct Options {
     pub log_format: logging::Format,
     /// How many `-v`.
     pub verbose: u8,
-}
-
-/// Why nothing is answered. Nothing was changed.
-#[derive(Debug)]
-pub enum Error {
-    /// The address cannot be listened at.
-    Listen(SocketAddr, io::Error),
-    /// The system refused.
-    System(io::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(address, source) => {
-                write!(out, "cannot listen on {address}: {source}; choose another --listen")
-            }
-            Self::System(source) => write!(out, "the system refused: {source}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Listen(_, source) | Self::System(source) => Some(source),
-        }
-    }
 }
 
 /// Answers until SIGTERM or SIGINT.
