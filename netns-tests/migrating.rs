@@ -36,10 +36,6 @@ const PRIORITIES: [u8; 2] = [150, 100];
 const ABOVE: u8 = 151;
 const OUTAGE_MAX: Duration = Duration::from_millis(20);
 const OVERLAP_MAX: Duration = Duration::from_millis(15);
-/// While both hosts have the address a client that asks may learn the one that gives way, and keeps it
-/// until keepalived announces again, after a second here (`vrrp_garp_master_delay`): seen once in 13
-/// migrations (ROADMAP.md).
-const ANNOUNCED_AGAIN_MAX: Duration = Duration::from_millis(1200);
 /// A router that is not heard for 3 s and its skew is gone.
 const SILENCE: Duration = Duration::from_secs(4);
 /// A node that hears no other waits for 35 s.
@@ -192,20 +188,6 @@ impl Hosts<'_> {
 
     /// Does a step, after which this host has the address.
     fn step(&mut self, what: &str, to: usize, act: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
-        self.step_within(OUTAGE_MAX, (what, to), act)
-    }
-
-    /// Does a step in which the keepalived of the first host takes the address.
-    fn given_back(&mut self, what: &str, act: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
-        self.step_within(ANNOUNCED_AGAIN_MAX, (what, 0), act)
-    }
-
-    fn step_within(
-        &mut self,
-        outage_max: Duration,
-        (what, to): (&str, usize),
-        act: impl FnOnce(&mut Self) -> Outcome,
-    ) -> Outcome {
         let _before = self.stalls.longest();
         let begin = clock::now();
         act(self)?;
@@ -223,7 +205,7 @@ impl Hosts<'_> {
         ));
         // No panic: the client of the requests ends when this returns.
         for (time, most, seen) in [
-            (outage, outage_max, "nobody answered"),
+            (outage, OUTAGE_MAX, "nobody answered"),
             (both, OVERLAP_MAX, "both had it"),
             (turns, OVERLAP_MAX, "both answered"),
         ] {
@@ -319,7 +301,7 @@ fn forward(hosts: &mut Hosts<'_>, text: &str) -> Outcome {
     hosts.step("lb2 takes it", 1, |hosts| hosts.reload(&[1]))?;
     hosts.keepalived_is_backup(0)?;
     hosts.write(text)?;
-    hosts.given_back("keepalived on lb1 takes it back", |hosts| {
+    hosts.step("keepalived on lb1 takes it back", 0, |hosts| {
         hosts.reload(&[1])?;
         until("it is gone from lb2", SOON, || hosts.has_it(0))
     })?;
@@ -368,13 +350,13 @@ fn back(hosts: &mut Hosts<'_>, text: &str) -> Outcome {
         throughout("it is backup", SILENCE, || hosts.has_it(1))
     })?;
     hosts.write(text)?;
-    hosts.given_back("keepalived on lb1 takes it", |hosts| hosts.reload(&[1]))?;
+    hosts.step("keepalived on lb1 takes it", 0, |hosts| hosts.reload(&[1]))?;
     // The host is known as that of a node, which has left.
     hosts.write(&raised)?;
     hosts.step("lb2 takes it once more", 1, |hosts| hosts.reload(&[1]))?;
     hosts.keepalived_is_backup(0)?;
     hosts.write(text)?;
-    hosts.given_back("keepalived on lb1 takes it again", |hosts| hosts.reload(&[1]))?;
+    hosts.step("keepalived on lb1 takes it again", 0, |hosts| hosts.reload(&[1]))?;
     hosts.step("buoy is stopped on lb2", 0, |hosts| {
         hosts.stop_buoy(1);
         Ok(())

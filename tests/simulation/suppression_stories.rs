@@ -11,6 +11,8 @@ use crate::suppression::Suppression;
 
 /// A host is dead: what its detection and the taking of its groups take, whatever the switch answers.
 const RELIEVED_WITHIN: u64 = 400 * MILLISECOND;
+/// What a planned move takes a client away for.
+const MOVED_WITHIN: u64 = 10 * MILLISECOND;
 /// As of `frozen_of_two`: the lease of a frozen host has ended, and its groups are taken.
 const UNANSWERED_MOST: u64 = 240 * MILLISECOND;
 
@@ -24,7 +26,9 @@ pub(crate) fn dead_owner_answered_for(broken: Option<Rule>) -> Outcome {
         cluster.crash(owner, None);
         cluster.wait_until("c38", RELIEVED_WITHIN, Cluster::uncovered)?;
         // Groups may move for balance, and are not given back for what the switch answers.
+        cluster.mark();
         cluster.watch("c38", 10 * SECOND, Cluster::doubled)?;
+        cluster.expect_outage("c38", MOVED_WITHIN)?;
         cluster.wait_until("c38", RELIEVED_WITHIN, Cluster::uncovered)?;
         cluster.power_on(owner);
         cluster.settle()?;
