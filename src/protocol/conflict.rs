@@ -3,6 +3,7 @@
 //! ```text
 //!   later claim of another comes        (mode majority: "larger" is to have the lease, asked
 //!                                        for and granted after the other claim had come)
+//!     |-- it frees the group: nobody answers by it -------------------> take again, later epoch
 //!     |-- its side was at least as large -----------------------------> give way
 //!     |-- ours was larger, and it hears us ---------------------------> take again, later epoch
 //!     `-- ours was larger, not known whether it hears us: wait 1.5 h -> then give way
@@ -53,7 +54,7 @@ impl Node {
                 self.contests.remove(&group);
                 self.give_way(&claim);
             } else if self.stronger(&claim)
-                && self.in_touch_lately(claim.owner)
+                && (claim.tenure == Tenure::Free || self.in_touch_lately(claim.owner))
                 && self.phase == NodePhase::Active
             {
                 self.contests.remove(&group);
@@ -74,11 +75,15 @@ impl Node {
                 >= self.contested_since(claim.group) + self.env.configuration.timing.lease();
             return can && confirmed && self.enforces(Rule::LeaseInsists);
         }
-        self.support.value > claim.support
-            && self.enforces(Rule::Support)
+        let larger = self.support.value > claim.support && self.enforces(Rule::Support);
+        let goes_on = match claim.tenure {
+            Tenure::Held => larger,
+            Tenure::Free => self.enforces(Rule::HolderGoesOn),
+            Tenure::MovingTo(_) => false,
+        };
+        goes_on
             && self.phase == NodePhase::Active
             && !self.mute
-            && claim.tenure == Tenure::Held
             && here.is_some_and(|here| here.usable && here.holding.meant())
     }
 

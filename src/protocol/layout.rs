@@ -29,7 +29,9 @@ use std::time::Duration;
 use super::group::{Holding, Occurrence, Purpose};
 use super::node::Node;
 use super::ownership::GroupHere;
-use super::types::{Cause, Claim, GroupKey, Instant, NodeId, Report, Rule, Tenure, Withheld};
+use super::types::{
+    Cause, Claim, Epoch, GroupKey, Instant, NodeId, Report, Rule, Tenure, Withheld,
+};
 
 /// How it stands with the further addresses of a group at this node.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +91,28 @@ impl Node {
                 here.holding.meant()
                     && (group == address || here.further.admitted.contains(&address))
             })
+    }
+
+    /// Whether the kernel has the address with another group than this, or may still have it: it is
+    /// being removed with its former group, or is leaving it.
+    pub(super) fn kernel_has_elsewhere(&mut self, address: GroupKey, than: GroupKey) -> bool {
+        if self.is_elsewhere(address, than) || !self.enforces(Rule::GoneEverywhere) {
+            return self.is_elsewhere(address, than);
+        }
+        let groups = &self.groups;
+        let leaving = |group: &GroupKey| groups.get(group).map(|here| &here.further.leaving);
+        self.reshaped.retain(|group| leaving(group).is_some_and(|leaving| !leaving.is_empty()));
+        let mut others = self.reshaped.iter().filter(|group| **group != than).filter_map(leaving);
+        let own = groups.get(&address).filter(|_| address != than).map(|here| here.holding);
+        others.any(|leaving| leaving.contains(&address))
+            || !matches!(own, None | Some(Holding::Idle | Holding::Asking { .. }))
+    }
+
+    /// The kernel has nothing of a group any more, unless another group goes on with it.
+    pub(super) fn report_released(&mut self, group: GroupKey, epoch: Epoch) {
+        if !self.is_elsewhere(group, group) {
+            self.report(Report::Released { group, epoch });
+        }
     }
 
     /// Claims, with a group that is being taken, those of its further addresses that nobody has.
@@ -300,6 +324,7 @@ impl Node {
         let Some(here) = self.groups.get_mut(&group) else { return };
         if here.further.admitted.remove(&address) {
             here.further.leaving.insert(address);
+            self.reshaped.insert(group);
             self.reshape(group);
         } else if !here.further.leaving.contains(&address) {
             self.quorum.give_up(address);
@@ -327,7 +352,7 @@ impl Node {
     }
 
     pub(super) fn address_is_gone(&mut self, group: GroupKey, address: GroupKey, purpose: Purpose) {
-        if self.is_elsewhere(address, group) {
+        if self.kernel_has_elsewhere(address, group) {
             return;
         }
         self.quorum.give_up(address);

@@ -329,7 +329,7 @@ impl Node {
     /// Follows a group that has begun, or ceased, to be in the kernel or on its way there.
     pub(super) fn note_holding(&mut self, group: GroupKey, holding: Holding) {
         if holding == Holding::Idle {
-            if !self.is_elsewhere(group, group) {
+            if !self.kernel_has_elsewhere(group, group) {
                 self.quorum.give_up(group);
             }
             self.quorum.note_change();

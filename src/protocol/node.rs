@@ -70,6 +70,8 @@ pub struct Node {
     pub(super) groups: BTreeMap<GroupKey, GroupHere>,
     /// The group of each address that is not the first of one, by the file of this node.
     pub(super) covering: BTreeMap<GroupKey, GroupKey>,
+    /// Groups of which further addresses are leaving the kernel; others may be among them.
+    pub(super) reshaped: BTreeSet<GroupKey>,
     /// Further addresses that were given to a node, and when it should have claimed them.
     pub(super) parted: BTreeMap<GroupKey, Instant>,
     /// Something that ownership depends on has changed.
@@ -153,6 +155,7 @@ impl Node {
             claims: ReplicatedClaims::new(configuration.incarnation),
             groups: BTreeMap::new(),
             covering: BTreeMap::new(),
+            reshaped: BTreeSet::new(),
             parted: BTreeMap::new(),
             evaluate: true,
             evaluations: 0,

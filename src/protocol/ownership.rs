@@ -255,7 +255,7 @@ impl Node {
                 self.start_announcing(group);
             }
             Consequence::Closed(epoch, purpose) => {
-                self.report(Report::Released { group, epoch });
+                self.report_released(group, epoch);
                 self.remember_claimant(group);
                 self.release_further(group, purpose);
                 if self.enforces(Rule::BreakBeforeMake) {
@@ -286,7 +286,7 @@ impl Node {
             Purpose::Free => self.successor(group),
             Purpose::GiveWay => return,
         };
-        if self.is_elsewhere(group, group) {
+        if self.kernel_has_elsewhere(group, group) {
             return;
         }
         let Some(claim) = self.claims.latest(group).copied() else { return };

@@ -2,13 +2,15 @@
 //!
 //! What this node's kernel has, and this life has claimed, it goes on to have, in whichever group it
 //! is now: nothing is removed and added again. What is in no group of this node any more, or in one
-//! that another node has, is let go. `layout` tells what else follows from that.
+//! that another node has, is let go. So is a group that has become a part of another one: the kernel
+//! keeps the addresses that the other group has been acquired with, and what was claimed with them
+//! stays claimed until the kernel has them in neither. `layout` tells what else follows from that.
 
 use std::collections::BTreeSet;
 
 use super::group::{Holding, Occurrence, Purpose};
 use super::node::Node;
-use super::types::{Action, GroupKey, Rule};
+use super::types::{GroupKey, Rule};
 
 impl Node {
     /// Forgets a group, which the kernel side does not add any more.
@@ -37,7 +39,6 @@ impl Node {
         for group in wanted {
             self.drop_what_is_not_configured(group);
         }
-        self.merge_away();
     }
 
     /// The addresses that this node's kernel has and that this life has claimed.
@@ -96,6 +97,7 @@ impl Node {
         let go: BTreeSet<GroupKey> = go;
         if !go.is_empty() {
             here.further.leaving.extend(go);
+            self.reshaped.insert(group);
             self.reshape(group);
         }
     }
@@ -116,30 +118,6 @@ impl Node {
             claimed.filter(|it| !here.contains(it) && self.claimed_here(*it)).collect();
         for address in orphans {
             self.address_is_gone(self.group_of(address), address, Purpose::Free);
-        }
-    }
-
-    /// A group that is configured no more and whose addresses all are in other groups here is
-    /// forgotten without being let go.
-    fn merge_away(&mut self) {
-        let gone: Vec<GroupKey> = self
-            .groups
-            .iter()
-            .filter(|(group, here)| {
-                let held = matches!(here.holding, Holding::Adding { .. } | Holding::Held { .. });
-                let all = here.further.in_kernel().chain([**group]);
-                !self.env.configuration.groups.contains_key(group)
-                    && held
-                    && all.into_iter().all(|address| self.is_elsewhere(address, **group))
-            })
-            .map(|(group, _)| *group)
-            .collect();
-        for group in gone {
-            self.forget(group);
-            self.announcements.stop(group);
-            // The kernel side keeps what another group has been acquired with.
-            let ticket = self.ticket();
-            self.env.actions.push(Action::Release { group, ticket });
         }
     }
 }

@@ -51,9 +51,26 @@ impl Node {
             Tenure::Free if claim.cause == Cause::AddressConflict(claim.owner) => {
                 Some(Vacancy { cause: claim.cause, grace: self.foresight() })
             }
-            Tenure::Free => at_once(gone.unwrap_or(Cause::Inability(claim.owner))),
+            Tenure::Free => {
+                let cause = gone.unwrap_or(Cause::Inability(claim.owner));
+                Some(Vacancy { cause, grace: self.grace_of_a_holder(entry) })
+            }
             Tenure::MovingTo(to) => self.vacancy_under_way(entry, to, gone),
         }
+    }
+
+    /// How long it is waited for a node that lives and held the group when the claim came that frees
+    /// it now: it goes on, and says so as soon as it hears of that. One that was displaced long ago has
+    /// heard of it, and has given way.
+    fn grace_of_a_holder(&self, entry: &Entry) -> Duration {
+        let timing = &self.env.configuration.timing;
+        let Some((node, life, at)) = entry.displaced else { return Duration::ZERO };
+        let peer = self.peers.get(&node).filter(|peer| peer.alive());
+        let lives = peer.is_some_and(|peer| peer.incarnation_low == Some(low(life)));
+        let goes_on = lives
+            && entry.since.since(at) <= timing.detection()
+            && self.enforces(Rule::HolderGoesOn);
+        if goes_on { timing.offer_wait } else { Duration::ZERO }
     }
 
     /// A group between two nodes: the receiver's, while it lives; else it goes back.

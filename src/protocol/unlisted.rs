@@ -17,7 +17,7 @@
 use super::membership::low;
 use super::node::Node;
 use super::peers::Peer;
-use super::types::{Action, Claim, GroupKey, Instant, NODES_MAX, NodeId, Report, Rule};
+use super::types::{Action, Claim, GroupKey, Instant, NODES_MAX, NodeId, Report, Rule, Verdict};
 
 /// A heartbeat with more peers than this has no room for a name.
 const NAMED_MAX: usize = 48;
@@ -137,15 +137,18 @@ impl Node {
         self.restart_log(node);
     }
 
-    /// An owner that is neither listed nor heard is given a detection time to be heard: somebody
-    /// has just told of it.
+    /// An owner of which only its claim is known, because this node has not heard it yet, is given a
+    /// detection time to be heard: somebody has just told of it (seed 24659).
     pub(super) fn enrol_owner(&mut self, claim: &Claim) {
-        if self.peers.contains_key(&claim.owner) {
-            return;
-        }
+        let unlisted = !self.peers.contains_key(&claim.owner);
         self.enrol(claim.owner);
+        let allowed = unlisted || self.enforces(Rule::ClaimedMayLive);
         let now = self.env.now;
-        if let Some(peer) = self.peers.get_mut(&claim.owner) {
+        if let Some(peer) = self.peers.get_mut(&claim.owner)
+            && peer.heard_at.max(peer.relayed_at).is_none()
+            && peer.verdict == Verdict::Unknown
+            && allowed
+        {
             peer.incarnation_low = Some(low(claim.incarnation));
             peer.relayed_at = Some(now);
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use buoy::protocol::{GroupKey, Rule, Status};
+use buoy::protocol::{Failure, GroupKey, Rule, Status};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -126,6 +126,41 @@ pub(crate) fn merged_on_the_owner(broken: Option<Rule>) -> Outcome {
 /// See [`merged_on_one`].
 pub(crate) fn strict_merged_on_the_owner(broken: Option<Rule>) -> Outcome {
     merged_on_one(true, broken)
+}
+
+/// A reload merges a group into another one at the moment at which the kernel refuses the other one,
+/// and is slow to remove what it has of both (seed 21193): nobody else answers before that.
+fn merged_while_the_kernel_fails(strict: bool, broken: Option<Rule>) -> Outcome {
+    for seed in 0..6 {
+        let options =
+            Options { groups: 9, kernel_slow: 1_000_000, ..options(strict, seed, broken) };
+        let mut cluster = Cluster::settled(options)?;
+        let owner = cluster.owner(0);
+        // The two do not fail together: their numbers differ modulo 4.
+        let other = (1..9).find(|it| it % 4 != 0 && cluster.owner(*it) == owner);
+        let other = other.expect("it owns three of nine");
+        let merged = cluster.plans[0].merged(cluster.groups[0], cluster.groups[other]);
+        cluster.plans.push(merged);
+        cluster.break_kernel(owner, Failure::Timeout, 0b0001);
+        cluster.adopt(owner, 1);
+        cluster.watch("A2", INTERRUPTED, Cluster::doubled)?;
+        cluster.expect("A2", cluster.owner(other) != owner, "what its kernel refuses is there")?;
+        cluster.mend_kernel(owner);
+        let others: Vec<usize> = (0..3).filter(|host| *host != owner).collect();
+        roll_out(&mut cluster, &others, SECOND)?;
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// See [`merged_while_the_kernel_fails`].
+pub(crate) fn merged_and_refused(broken: Option<Rule>) -> Outcome {
+    merged_while_the_kernel_fails(false, broken)
+}
+
+/// See [`merged_while_the_kernel_fails`].
+pub(crate) fn strict_merged_and_refused(broken: Option<Rule>) -> Outcome {
+    merged_while_the_kernel_fails(true, broken)
 }
 
 /// A rollout is interrupted, and each host dies once meanwhile: who is left serves every address,

@@ -4,6 +4,7 @@ use buoy::protocol::Rule;
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
+use crate::options::Options;
 use crate::plan::Plan;
 use crate::story::{Outcome, calm};
 use crate::trace::Violation;
@@ -135,5 +136,33 @@ pub(crate) fn senses_but_is_not_heard(broken: Option<Rule>) -> Outcome {
     cluster.watch("L6", 60 * SECOND, |this| this.holds_any(2))?;
     cluster.expect_outage("L6", 0)?;
     cluster.expect_moves("L6", 0)?;
+    Ok(())
+}
+
+/// A host that heard nobody when it started begins to hear one that has just started too (seed
+/// 24659). That one knows by a claim who owns the groups, and does not say who lives: nobody is asked
+/// before it listens long enough. The owner, which is heard some heartbeats later, is not robbed.
+pub(crate) fn hears_a_newcomer_first(broken: Option<Rule>) -> Outcome {
+    for seed in 0..10 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 6, broken) })?;
+        let timing = cluster.options.timing;
+        cluster.crash(1, None);
+        cluster.crash(2, None);
+        cluster.wait_until("S10", 2 * SECOND, Cluster::uncovered)?;
+        for other in 0..2 {
+            cluster.cut(other, 2);
+        }
+        cluster.power_on(2);
+        let [least, heartbeat] = [timing.maturity_min, timing.heartbeat]
+            .map(|length| u64::try_from(length.as_nanos()).expect("a second"));
+        cluster.watch("S10", least - 2 * heartbeat, Cluster::uncovered)?;
+        cluster.power_on(1);
+        cluster.watch("S10", 3 * heartbeat, Cluster::uncovered)?;
+        cluster.network.join(1, 2);
+        cluster.watch("S10", 2 * heartbeat, Cluster::uncovered)?;
+        cluster.network.join(0, 2);
+        cluster.watch("S10", 2 * SECOND, Cluster::doubled)?;
+        cluster.settle()?;
+    }
     Ok(())
 }

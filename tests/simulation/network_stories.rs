@@ -1,7 +1,7 @@
 //! Stories of networks: loss, cuts, splits, links (H1 to H9, H33 to H45, H67 and H68 in
 //! docs/invariants.md).
 
-use buoy::protocol::{Attachment, Order, Rule};
+use buoy::protocol::{Attachment, KernelEvent, Order, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -406,6 +406,30 @@ pub(crate) fn flapping_link(broken: Option<Rule>) -> Outcome {
         cluster.run_for(60 * SECOND)?;
         cluster.heal();
         cluster.settle()?;
+    }
+    Ok(())
+}
+
+/// The smaller side of a split takes every group, and its link goes down: what it writes last, under
+/// later epochs than those of the owners, is that all groups are free. When the split heals the owners
+/// go on, and nobody takes what they have (seeds 24659 and 42729).
+pub(crate) fn freed_in_a_split(broken: Option<Rule>) -> Outcome {
+    for seed in 0..10 {
+        let mut cluster = Cluster::settled(Options { seed, clients: 2, ..calm(3, 6, broken) })?;
+        cluster.split(&[2], &[0]);
+        cluster.wait_until("S10", 5 * SECOND, |this| {
+            (this.groups_of(2).len() < 6).then(|| "n2 has not taken everything".to_owned())
+        })?;
+        cluster.run_for(SECOND)?;
+        for key in cluster.groups.clone() {
+            cluster.tell_soon(2, KernelEvent::Usable { group: key, usable: false });
+        }
+        cluster.wait_until("S10", SECOND, |this| this.not_empty(2))?;
+        cluster.mark();
+        cluster.heal();
+        cluster.watch("S10", 5 * SECOND, Cluster::uncovered)?;
+        cluster.expect_moves("S10", 0)?;
+        cluster.wait_until("S10", SECOND, Cluster::misled)?;
     }
     Ok(())
 }

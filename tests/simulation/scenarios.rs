@@ -35,7 +35,7 @@ stories! {
         mute_owner mute_heir bridge bridge_and_death split_and_heal split_of_two
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
         address_removed guardian_acts_often network_lost link_down_second_path link_back
-        alone_link_down_and_up flapping_link
+        alone_link_down_and_up flapping_link freed_in_a_split
     }
     neighbour_stories { broadcasts_held_back older_software readers_of_the_dead }
     host_stories {
@@ -71,6 +71,7 @@ stories! {
     }
     layout_stories {
         regrouped strict_regrouped merged_on_the_owner strict_merged_on_the_owner
+        merged_and_refused strict_merged_and_refused
         interrupted_rollout strict_interrupted_rollout strict_regrouped_and_cut whole_groups_move
     }
     check_stories {
@@ -93,7 +94,7 @@ stories! {
     membership_stories {
         removed_while_running removed_by_one_and_listed_again removed_by_restarts
         removed_by_fast_restarts forgotten_and_heard_again
-        senses_but_is_not_heard
+        senses_but_is_not_heard hears_a_newcomer_first
     }
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
     conflict_stories {

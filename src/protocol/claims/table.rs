@@ -8,7 +8,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::super::types::{ADDRESSES_MAX, Claim, Epoch, GroupKey, Instant, NodeId, Tenure};
+use super::super::types::{
+    ADDRESSES_MAX, Claim, Epoch, GroupKey, Incarnation, Instant, NodeId, Tenure,
+};
 
 /// Claims kept at most. Twice the addresses of a configuration, each of which is claimed: during a
 /// rollout peers may know addresses that are not in ours.
@@ -22,6 +24,20 @@ pub(in crate::protocol) struct Entry {
     pub(super) version: u32,
     /// When its holder changed.
     pub(in crate::protocol) since: Instant,
+    /// The claim of another node that held the group when this owner's came, and when that was. It
+    /// may not have heard of this one yet.
+    pub(in crate::protocol) displaced: Option<(NodeId, Incarnation, Instant)>,
+}
+
+impl Entry {
+    /// Who has been displaced when this claim comes in the place of the entry's.
+    fn displaced_by(&self, claim: &Claim, now: Instant) -> Option<(NodeId, Incarnation, Instant)> {
+        let before = &self.claim;
+        if before.owner == claim.owner {
+            return self.displaced.filter(|_| before.epoch == claim.epoch);
+        }
+        (before.tenure == Tenure::Held).then_some((before.owner, before.incarnation, now))
+    }
 }
 
 /// What became of a claim that was offered to the table.
@@ -81,7 +97,8 @@ impl ClaimTable {
         }
         self.version += 1;
         self.changes.insert(self.version, claim.group);
-        self.entries.insert(claim.group, Entry { claim, version: self.version, since });
+        let displaced = previous.and_then(|entry| entry.displaced_by(&claim, now));
+        self.entries.insert(claim.group, Entry { claim, version: self.version, since, displaced });
         Acceptance::Newer(previous.map(|entry| entry.claim))
     }
 
@@ -115,7 +132,7 @@ impl ClaimTable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::types::{Cause, Incarnation};
+    use super::super::super::types::Cause;
     use super::*;
 
     fn claim(epoch: u64, owner: u32, support: u16, revision: u32) -> Claim {

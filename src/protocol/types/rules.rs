@@ -78,6 +78,11 @@ rules! {
     KernelPatience,
     /// A node that begins to hear a peer waits for its claims before it takes.
     ClaimsBeforeTaking,
+    /// An owner that is known by its claim alone has a detection time to be heard.
+    ClaimedMayLive,
+    /// A holder goes on with a group that another node has claimed and frees, and who could take
+    /// it waits for the holder to say so.
+    HolderGoesOn,
     /// A repeat of an order is not carried out again.
     ErrandsOnce,
     /// Claims of a node that a peer does not hear are relayed to it.
@@ -208,6 +213,9 @@ rules! {
     AddressesClaimed,
     /// In mode majority each address of a group needs a lease.
     AddressesLeased,
+    /// An address is given away when the kernel has it with none of the groups that a reload has
+    /// taken it from or put it into.
+    GoneEverywhere,
     /// While an operator holds, nothing moves for balance or as fail-back.
     HoldStands,
 }
