@@ -1,6 +1,7 @@
 //! Who is a member, and where: files that name other nodes, ports, addresses or keys, on one host
 //! after the other.
 
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("node_removed_while_it_runs", node_removed_while_it_runs),
     ("node_removed_by_restarts", node_removed_by_restarts),
     ("copy_of_a_node", copy_of_a_node),
+    ("copy_of_a_node_with_its_address", copy_of_a_node_with_its_address),
     ("port_changed_by_reloads", port_changed_by_reloads),
     ("port_changed_by_restarts", port_changed_by_restarts),
     ("address_of_a_node_changed_in_one_file", address_of_a_node_changed_in_one_file),
@@ -53,49 +55,72 @@ fn without_lb3(text: String) -> String {
     format!("{}{}", &text[..begin], &text[begin + end..])
 }
 
+/// Stops the last node, changes its host, and starts a copy of the first node there.
+fn start_copy(scene: &mut Scene, change: &str) -> Result<Process, Box<dyn Error>> {
+    scene.cluster.signal(2, Signal::SIGTERM);
+    scene.cluster.process(2).ok_or("it was not started")?.wait(SOON).ok_or("it goes on")?;
+    scene.away(2)?;
+    scene.cluster.namespace(2).ip(change)?;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let arguments = [
+        "run".to_owned(),
+        "--config".to_owned(),
+        text(scene.cluster.configuration_file(2)),
+        "--node".to_owned(),
+        scene.cluster.name(0).to_owned(),
+        "--runtime-dir".to_owned(),
+        text(scene.cluster.runtime_directory(2)),
+    ];
+    let log = scene.cluster.node_directory(2).join("log");
+    let place = scene.cluster.namespace(2);
+    Ok(Process::start(place, Path::new(PROGRAM), &arguments, &log)?)
+}
+
+/// The copy, which runs at the last node's place, has no address for a while.
+fn copy_has_nothing(scene: &Scene) -> Outcome {
+    throughout("the copy has nothing", LONG, || {
+        let had = scene.served.iter().find(|vip| scene.cluster.watch.holders(**vip).contains(&2));
+        had.map_or(Ok(()), |vip| Err(format!("it has {vip}")))
+    })
+}
+
+/// The copy is the first that is heard after a moment in which all others stood still.
+fn copy_has_nothing_after_stalls(scene: &Scene) -> Outcome {
+    for _ in 0..4 {
+        for (signal, pause) in [(Signal::SIGSTOP, STILL), (Signal::SIGCONT, Duration::ZERO)] {
+            [0, 1].iter().for_each(|node| scene.cluster.signal_family(*node, signal));
+            clock::pause(pause);
+        }
+        copy_has_nothing(scene)?;
+    }
+    Ok(())
+}
+
 /// A copy of a host, with the name and the key of a node and an address of its own, is started: it
 /// says what is wrong, takes nothing, and nobody is disturbed.
 fn copy_of_a_node() -> Outcome {
     with(&Shape::default(), |scene| {
-        scene.cluster.signal(2, Signal::SIGTERM);
-        scene.cluster.process(2).ok_or("it was not started")?.wait(SOON).ok_or("it goes on")?;
-        scene.away(2)?;
         let begin = clock::now();
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let arguments = [
-            "run".to_owned(),
-            "--config".to_owned(),
-            text(scene.cluster.configuration_file(2)),
-            "--node".to_owned(),
-            scene.cluster.name(0).to_owned(),
-            "--runtime-dir".to_owned(),
-            text(scene.cluster.runtime_directory(2)),
-        ];
-        let log = scene.cluster.node_directory(2).join("log");
-        let place = scene.cluster.namespace(2);
-        let _copy = Process::start(place, Path::new(PROGRAM), &arguments, &log)?;
+        let _copy = start_copy(scene, "")?;
         until("it says what is wrong", SOON, || match scene.cluster.log(2) {
             told if told.contains("is a copy of that node") => Ok(()),
             told => Err(told),
         })?;
-        let has_nothing = |scene: &Scene| {
-            throughout("the copy has nothing", LONG, || {
-                let had =
-                    scene.served.iter().find(|vip| scene.cluster.watch.holders(**vip).contains(&2));
-                had.map_or(Ok(()), |vip| Err(format!("it has {vip}")))
-            })
-        };
-        (0..4).try_for_each(|_| has_nothing(scene))?;
+        (0..4).try_for_each(|_| copy_has_nothing(scene))?;
         nothing_worse_than_planned(scene, begin)?;
-        // The copy is the first that is heard after a moment in which all others stood still.
-        for _ in 0..4 {
-            for (signal, pause) in [(Signal::SIGSTOP, STILL), (Signal::SIGCONT, Duration::ZERO)] {
-                [0, 1].iter().for_each(|node| scene.cluster.signal_family(*node, signal));
-                clock::pause(pause);
-            }
-            has_nothing(scene)?;
-        }
-        Ok(())
+        copy_has_nothing_after_stalls(scene)
+    })
+}
+
+/// The copy has the address of the host too, so that now and then it receives what peers send to
+/// that. It takes nothing, whatever it believes of the peers that it does not hear any more.
+fn copy_of_a_node_with_its_address() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let [own, of_the_first] = [2, 0].map(|node| Shape::node_address(node, 0));
+        let exchange = format!("addr del {own}/24 dev eth0\naddr add {of_the_first}/24 dev eth0\n");
+        let _copy = start_copy(scene, &exchange)?;
+        (0..8).try_for_each(|_| copy_has_nothing(scene))?;
+        copy_has_nothing_after_stalls(scene)
     })
 }
 

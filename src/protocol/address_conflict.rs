@@ -331,7 +331,11 @@ impl Node {
     pub(super) fn claimed(&mut self, group: GroupKey, hardware: HardwareAddress, direct: bool) {
         match self.whose(hardware) {
             Whose::Own => {}
-            Whose::Peer(node) if self.left_to_a_router(node, group) => {
+            // Where no claim of the group is known, what that peer has claimed has not come: a node
+            // that peers hear in another life is not sent it (c33 in docs/faults.md).
+            Whose::Peer(node)
+                if self.left_to_a_router(node, group) || self.claims.latest(group).is_none() =>
+            {
                 self.conflict_claims(group, hardware);
             }
             Whose::Peer(node) => {

@@ -340,3 +340,45 @@ fn questions_are_limited_and_what_is_not_asked_about_is_taken() {
     let asked = cluster.asked.len();
     assert!((1000..=3100).contains(&asked), "{asked} questions");
 }
+
+/// A copy of a host that has its address too receives now and then what peers send to that: it knows
+/// a peer, and not what that has claimed (c33). When it hears the peer no more it takes nothing for
+/// which that one's kernel answers.
+#[test]
+fn what_a_peer_answers_for_and_nobody_is_known_to_have_claimed_is_left_to_it() {
+    let cluster = settled(None, 2, 4);
+    let beat = cluster.last_beat[&(NodeId(2), NodeId(1))].clone();
+    let begun = cluster.now;
+    for answers in [true, false] {
+        let mut node = Node::new(begun, configuration(1, 2, 4));
+        let mut now = begun;
+        let mut pending = vec![Event::Heard {
+            from: NodeId(2),
+            incarnation: Incarnation(1002),
+            received_at: now,
+            message: Message::Heartbeat(beat.clone()),
+        }];
+        let mut acquired = 0;
+        while now < begun + Duration::from_secs(60) {
+            let event = pending.pop().unwrap_or(Event::Timer);
+            for action in node.step(now, event) {
+                match action {
+                    Action::Probe { group, .. } if answers => {
+                        let (hardware, direct) = (hardware(NodeId(2)), false);
+                        let claimed = KernelEvent::Claimed { group, hardware, direct };
+                        pending.push(Event::Kernel(claimed));
+                    }
+                    Action::TestReach => {
+                        pending.push(Event::Kernel(KernelEvent::Reach(Reach::Answered)));
+                    }
+                    Action::Acquire { .. } => acquired += 1,
+                    _ => {}
+                }
+            }
+            if pending.is_empty() {
+                now = node.next_deadline().max(now + Duration::from_millis(1));
+            }
+        }
+        assert_eq!(acquired > 0, !answers, "{acquired} orders to add");
+    }
+}
