@@ -8,6 +8,7 @@ use std::{fs, thread};
 use buoy::lab::clock;
 use buoy::lab::plan::{Shape, vip};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::runner::Test;
@@ -18,6 +19,7 @@ use crate::until::until;
 pub(crate) const TESTS: &[Test] = &[
     ("drain_and_undrain", drain_and_undrain),
     ("undo_takes_back_what_was_ordered", undo_takes_back_what_was_ordered),
+    ("persistent_drain_outlasts_a_loss_of_power", persistent_drain_outlasts_a_loss_of_power),
     ("move_resets_tcp_connections", move_resets_tcp_connections),
     ("reload_under_traffic", reload_under_traffic),
     ("lists_differ_during_a_rollout", lists_differ_during_a_rollout),
@@ -96,6 +98,37 @@ fn undo_takes_back_what_was_ordered() -> Outcome {
         assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
         assert!(figures.two_owners <= READING, "two owners for {:?}", figures.two_owners);
         Ok(())
+    })
+}
+
+/// A drain that is to outlast restarts of the host is ordered, and all hosts lose their power at
+/// once: what is in the runtime directory is gone, and no node remembers anything. The drained node
+/// stays drained, says who wants that, and owns groups again when the drain is ended.
+fn persistent_drain_outlasts_a_loss_of_power() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let order = ["drain", "--persist", "--for", "1h", "--reason", "new disks"];
+        scene.command(0, &order)?;
+        scene.away(0)?;
+        let on_disk = scene.cluster.runtime_directory(0).join("drained");
+        until("it is on disk", SOON, || match on_disk.exists() {
+            true => Ok(()),
+            false => Err("it is not there".to_owned()),
+        })?;
+        for node in 0..scene.cluster.nodes() {
+            scene.cluster.signal_family(node, Signal::SIGKILL);
+            scene.cluster.process(node).ok_or("it was started")?.wait(SOON).ok_or("it goes on")?;
+        }
+        fs::remove_file(scene.cluster.runtime_directory(0).join("draining"))?;
+        scene.cluster.start_all()?;
+        scene.away(0)?;
+        let status = scene.command(0, &["status"])?;
+        assert!(status.contains("new disks"), "{status}");
+        scene.command(0, &["undrain"])?;
+        scene.back(0)?;
+        until("it is on disk no more", SOON, || match on_disk.exists() {
+            true => Err("it is there".to_owned()),
+            false => Ok(()),
+        })
     })
 }
 

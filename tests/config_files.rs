@@ -187,6 +187,32 @@ fn limits_and_warnings_of_large_files() {
     assert!(alone.warnings[0].text.contains("only node"), "{:?}", alone.warnings);
 }
 
+/// A check through a VIP passes or fails at every node alike, by what its owner serves (c21).
+#[test]
+fn checks_that_ask_through_a_vip_are_warned_of() {
+    let directory = directory("through_a_vip");
+    let nodes =
+        [1, 2].map(|n| format!("[[node]]\nname = \"n{n}\"\naddresses = [\"10.0.0.{n}\"]\n"));
+    for (check, warned) in [
+        ("type = \"tcp\"\naddress = \"10.0.0.101:80\"", true),
+        ("type = \"http\"\naddress = \"10.0.0.102:8080\"", true),
+        ("type = \"gateway\"\naddress = \"10.0.0.101\"", true),
+        ("type = \"tcp\"\naddress = \"127.0.0.1:80\"", false),
+        ("type = \"gateway\"\naddress = \"10.0.0.254\"", false),
+    ] {
+        let text = format!(
+            "[cluster]\nname = \"a\"\nkey_file = \"cluster.key\"\n{}\
+             [[pool]]\nname = \"p\"\nvips = [\"10.0.0.101\", \"10.0.0.102\"]\n\
+             [[check]]\nname = \"web\"\n{check}\n",
+            nodes.concat()
+        );
+        let config = config::parse(&text, &directory.join("buoy.toml")).unwrap();
+        let texts: Vec<&str> = config.warnings.iter().map(|it| it.text.as_str()).collect();
+        let told = texts.iter().any(|text| text.contains("which is a VIP"));
+        assert_eq!((told, texts.len()), (warned, usize::from(warned)), "{check}: {texts:?}");
+    }
+}
+
 /// Files that were damaged by chance, cut off or edited by mistake are taken or refused; the
 /// check itself never stops. One seed, so that a failure can be repeated.
 #[test]

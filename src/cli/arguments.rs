@@ -462,7 +462,7 @@ pub(super) struct DrainTerms {
     /// Time after which the node is undrained automatically, at most 7d
     #[arg(long = "for", value_name = "DURATION", value_parser = since)]
     lasts: Option<Duration>,
-    /// Stay drained after a reboot of the host, as long as another node runs meanwhile
+    /// Stay drained after a reboot of the host
     #[arg(long)]
     persist: bool,
     /// Reason to show in the status and events of all nodes (64 bytes)

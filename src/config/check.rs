@@ -49,6 +49,7 @@ pub(super) fn check(
     timing::check_refresh(&timing, &file.timing, addresses, findings);
     let pools = pool_names(&file.pools);
     let checks = checks::check(&file.checks, &pools, &nodes, findings);
+    checks::warn_of_vips(&file.checks, &groups, findings);
     let hooks = hooks::check(&file.hooks, &pools, findings);
     warn_alone(&file.nodes, findings);
     findings.sort();

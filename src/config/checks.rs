@@ -12,10 +12,11 @@ use crate::protocol::FITNESS_MAX;
 
 use super::check_kinds::{self, CheckKind};
 use super::document::{Section, nearest};
+use super::endpoint::Endpoint;
 use super::fault::{At, Findings, Place};
 use super::file::{WRITE_DURATION, WRITE_NUMBER, WRITE_STRING};
 use super::nodes::{Nodes, valid_name};
-use super::pools::suggestion;
+use super::pools::{GroupConfig, suggestion};
 use super::timing::{Range, count, length};
 
 /// Checks of one node: each is a task and at times a socket; a hundred a second cost 1% of a core.
@@ -114,6 +115,29 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Raw {
         dwell: section.text("dwell", WRITE_DURATION, findings),
         effect: section.text("effect", WRITE_STRING, findings),
         pools,
+    }
+}
+
+/// Warns of checks that ask through an address of the cluster: they look at its owner, whichever
+/// node they run on.
+pub(super) fn warn_of_vips(raw: &[Raw], groups: &[GroupConfig], findings: &mut Findings) {
+    for one in raw {
+        let address = match &one.kind {
+            Some(CheckKind::Tcp { at: Endpoint::Tcp(at) }) => at.ip(),
+            Some(CheckKind::Http(http)) => match &http.at {
+                Endpoint::Tcp(at) => at.ip(),
+                Endpoint::Unix(_) => continue,
+            },
+            Some(CheckKind::Gateway { address, .. }) => *address,
+            Some(_) | None => continue,
+        };
+        if groups.iter().flat_map(|group| &group.vips).any(|vip| vip.address == address) {
+            let text = format!(
+                "asks {address}, which is a VIP: on every node but its owner the check looks at the \
+                 owner's service;\ncheck this node's own service, at 127.0.0.1 or ::1"
+            );
+            findings.warn(&one.place, text);
+        }
     }
 }
 

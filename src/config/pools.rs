@@ -439,8 +439,7 @@ fn check_numbers(raw: &[file::Pool], groups: &[GroupConfig], findings: &mut Find
     let total: usize = groups.iter().map(|group| group.vips.len()).sum();
     if total > ADDRESSES_MAX {
         let problem = format!(
-            "and the other pools have {total} addresses, but at most but are allowed \
-                 {ADDRESSES_MAX} are allowed"
+            "and the other pools have {total} addresses, but at most {ADDRESSES_MAX} are allowed"
         );
         findings.refuse(place, problem, "use two clusters");
     }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant as Deadline, interval, timeout, timeout_at};
 
 use super::clock;
+use super::drain_record::DrainKeeper;
 use super::ending::Left;
 use super::event_loop::Told;
 use super::figures::{self, Life};
@@ -69,6 +70,8 @@ pub(crate) struct FrontDesk {
     pub(crate) directory: RuntimeDirectory,
     /// What is remembered of lists of voters.
     pub(crate) voters: VoterFile,
+    /// Whether this node drains after a restart of its host.
+    pub(crate) drain: DrainKeeper,
     /// What the next process is told of addresses.
     pub(crate) whereabouts: Whereabouts,
     /// Checks and hooks.
@@ -227,6 +230,7 @@ impl FrontDesk {
         match told {
             Told::Report { at, report } => {
                 reports::log(&report, &names);
+                self.drain.follow(&report);
                 if let Some(occasion) = local_words::occasion(&report) {
                     self.happened(occasion, || {
                         let event = self.recorder.describe(&report);

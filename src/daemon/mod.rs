@@ -20,6 +20,7 @@
 mod arrival;
 mod clock;
 mod deadlines;
+mod drain_record;
 mod ending;
 mod error;
 mod event_file;
@@ -83,6 +84,7 @@ use crate::protocol::{Event, Incarnation, Instant, Node, NodeId};
 use crate::transport::Transport;
 use crate::wire::{Local, Sessions};
 
+use drain_record::{DrainFile, Drained};
 use ending::{Held, Left, end};
 pub use error::Error;
 use event_file::{EventFile, EventWriter};
@@ -209,6 +211,7 @@ async fn serve(
     let notify = service_manager();
     let state_dir = state_directory(options.state_dir.as_deref(), &options.runtime_dir);
     let whereabouts = Whereabouts::within(&state_dir);
+    let (drain, drained) = DrainFile::open(&state_dir, (&config.cluster, me), &directory)?;
     let transport = bind(&config, me, &whereabouts)?;
     let (mailbox, inbox) = inbox::inbox().map_err(|errno| system("eventfd")(errno.into()))?;
     let vital = Arc::new(Vital::default());
@@ -222,8 +225,7 @@ async fn serve(
     let (without, had) = setup::groups_at_start(&config, me, estate.as_ref());
     host.gate = kernel.gate().is_some();
     let promise_file = promises.file.clone();
-    let start = Start { estate, draining: directory.draining(), voters: voters.clone(), promises };
-
+    let start = Start { estate, drained, voters: voters.clone(), promises };
     let (inquiries, asked) = mpsc::channel(server::INQUIRIES_MAX);
     let settings = settings(&directory, &names, &recorder, inquiries);
     let sides = (transport, &kernel, vital);
@@ -258,6 +260,7 @@ async fn serve(
                 notify,
                 directory,
                 voters,
+                drain,
                 whereabouts,
                 calls,
                 life: figures::Life::begin(),
@@ -331,7 +334,7 @@ fn announce(presence: Option<&Presence>) {
 struct Start {
     /// Of the process before, if this one goes on with its life.
     estate: Option<Estate>,
-    draining: bool,
+    drained: Drained,
     voters: VoterFile,
     promises: Promises,
 }
@@ -391,7 +394,7 @@ fn keep_lease(
 
 fn start_protocol(
     (config, me): (&config::Config, NodeId),
-    Start { estate, draining, voters, promises }: Start,
+    Start { estate, drained, voters, promises }: Start,
     (mailbox, inbox): (Mailbox, inbox::Inbox),
     (transport, kernel, vital): (Transport, &Arc<Kernel>, Arc<Vital>),
 ) -> Result<Running, Error> {
@@ -407,13 +410,13 @@ fn start_protocol(
         peers: setup::peers(config, me),
         challenge_secret: host::random().map_err(random)?,
     };
-    let mut configuration = config.protocol(me, incarnation, seed, host::software(), draining);
+    let mut configuration = config.protocol(me, incarnation, seed, host::software(), drained.on);
     if let (Some(_), Some(reason)) = (config.preserve, kernel.no_preserving()) {
         tracing::warn!(reason, "connections are not preserved through planned moves");
         configuration.preserve = None;
     }
     let (told, reports) = mpsc::channel(TOLD_MAX);
-    let (draining, drains) = watch::channel(draining);
+    let (draining, drains) = watch::channel(drained.on);
     let (will, left) = std::sync::mpsc::channel();
     let had = setup::groups_had(estate.as_ref());
     let recollection = promises.qualify(voters.known());
@@ -430,6 +433,7 @@ fn start_protocol(
     };
     node.recall_voters(recollection);
     promises.recall(&mut node, left_promises.as_ref());
+    drained.order.iter().for_each(|order| node.recall_standing(order));
     let (routers, last_words) =
         RouterThread::spawn(kernel.router_desk(), mailbox.clone(), had.clone())
             .map_err(|source| Error::System { wanted: "thread of virtual routers", source })?;

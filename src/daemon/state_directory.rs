@@ -5,6 +5,9 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The runtime directory of the daemon that a host usually has one of.
@@ -25,6 +28,21 @@ fn choose(told: Option<OsString>, runtime: &Path) -> PathBuf {
         None if runtime == Path::new(USUAL_RUNTIME) => USUAL_STATE.into(),
         None => runtime.to_owned(),
     }
+}
+
+/// Puts this in the place of what is in the file: whole or not at all, and there after a loss of
+/// power when this returns. The directory is made if it is not there.
+pub(crate) fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
+    let new = file.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut written = options.open(&new)?;
+    written.write_all(content)?;
+    written.sync_all()?;
+    fs::rename(&new, file)?;
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

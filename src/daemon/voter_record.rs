@@ -12,9 +12,8 @@
 //! take seconds and heartbeats must not. What cannot be stored is told loudly, and the core votes
 //! on nothing that is not stored.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::inbox::Mailbox;
-use super::state_file;
+use super::{state_directory, state_file};
 use crate::protocol::{Event, LEASE_MAX, LISTS_MAX, NodeId, Recollection, VOTERS_MAX, VoterRecord};
 
 const MAGIC: &str = "buoy-voters";
@@ -113,15 +112,7 @@ impl VoterFile {
 
     /// Puts a record in place of the last one, so that it is there after a loss of power.
     fn store(&self, record: &VoterRecord) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o750).create(&self.directory)?;
-        let new = self.directory.join("voters.new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&new)?;
-        file.write_all(self.text(record).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, self.path())?;
-        File::open(&self.directory)?.sync_all()?;
+        state_directory::replace(&self.path(), self.text(record).as_bytes())?;
         *self.lock() = Recollection::Record(record.clone());
         Ok(())
     }
@@ -178,6 +169,7 @@ fn parse(text: &str) -> Result<Written, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
 
     use super::*;

@@ -4,13 +4,14 @@
 //! One line for each path, `path LOCAL`, and after it one for each peer on it, `peer ID ADDRESS`.
 //! A file that cannot be read, or says something else, is as good as none.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path as FilePath, PathBuf};
 
 use nix::libc::O_NONBLOCK;
 
+use super::state_directory;
 use crate::protocol::NodeId;
 use crate::transport::Path;
 
@@ -45,19 +46,7 @@ impl Whereabouts {
 
     /// Remembers this, whole or not at all.
     pub(crate) fn remember(&self, paths: &[Path]) -> io::Result<()> {
-        if let Some(directory) = self.file.parent() {
-            DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
-        }
-        let new = self.file.with_extension("new");
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file: File =
-            OpenOptions::new().write(true).create_new(true).mode(0o640).open(&new)?;
-        file.write_all(render(paths).as_bytes())?;
-        file.sync_data()?;
-        fs::rename(new, &self.file)
+        state_directory::replace(&self.file, render(paths).as_bytes())
     }
 }
 
@@ -93,6 +82,8 @@ fn parse(text: &str) -> Option<Vec<Path>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn sample() -> Vec<Path> {

@@ -300,6 +300,12 @@ impl Node {
         if !self.peers.get(&from).is_some_and(|peer| peer.listed) {
             return;
         }
+        self.recall_standing(said);
+    }
+
+    /// Tells a node that has just been made of a standing order that was in force before its host was
+    /// restarted. Called before the first step, if at all.
+    pub fn recall_standing(&mut self, said: &StandingOrder) {
         let new = self.standing_orders.learn(&mut self.env, said);
         if new && said.persists && said.what == Lasting::Drain(self.env.configuration.me) {
             self.drain(true, true);

@@ -15,8 +15,9 @@
 //! remembered for an hour, or until its place is needed: longer than a node is cut off for as a
 //! rule, and if not, what comes back ends by its own time.
 //!
-//! Nothing is on disk: what all nodes have forgotten at once is gone. So a node that has been
-//! restarted learns from the others that it is to be drained.
+//! What all nodes have forgotten at once is gone, but for one thing: the daemon has the drain of its own
+//! node that is to outlast restarts of the host on disk (`Node::recall_standing`). A node that has
+//! been restarted learns from the others, too, that it is to be drained.
 
 use std::time::Duration;
 
