@@ -144,6 +144,11 @@ impl ConflictDetection {
         self.took_at = Some(at);
     }
 
+    /// Returns when this node took the group last, if it had not been given it.
+    pub(super) fn took_at(&self) -> Option<Instant> {
+        self.took_at
+    }
+
     /// Returns when the group was taken, if that was later than `since` and so lately that a
     /// conflicting host may still say that it was first.
     pub(super) fn taken_after(&self, since: Instant, now: Instant) -> Option<Instant> {

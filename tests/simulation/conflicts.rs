@@ -165,10 +165,18 @@ impl Cluster {
         }
     }
 
-    /// S12: a daemon that was told of a conflicting host within the detection time does not take.
+    /// S12: a daemon that was told of a conflicting host within the detection time does not take. What
+    /// its kernel side has already it goes on with, also if it has it in another group now, or if its
+    /// lifetime has ended meanwhile (seed 17875): it took it when it took that group.
     pub(crate) fn check_conflict(&mut self, host: usize, group: usize) {
         let key = (host, group);
-        self.conflicts.took.remove(&key);
+        let took = &mut self.conflicts.took;
+        let had = self.hosts[host].kernel.bearers(group);
+        if let Some(before) = had.map(|had| took.get(&(host, had)).copied()).min() {
+            before.and_then(|at| took.insert(key, at));
+            return;
+        }
+        took.remove(&key);
         let given = self.hosts[host].node.as_ref().is_some_and(|node| {
             let status = node.status(self.hosts[host].clock.read(self.now));
             let mut groups = status.groups.iter();
