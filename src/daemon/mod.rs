@@ -38,6 +38,7 @@ mod keepalived_here;
 mod kernel_orders;
 mod lateness;
 mod lease;
+mod lease_record;
 mod local_services;
 mod local_words;
 #[cfg(test)]

@@ -20,14 +20,14 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::lease_record::WrittenLeases;
 use super::promise_record::WrittenRecord;
 use crate::control::names::Names;
 use crate::control::restart_words;
 use crate::kernel;
 use crate::protocol::{
     Acquaintance, CLAIMS_PER_MESSAGE, Claim, Claims, Epoch, Fitness, GroupKey, Incarnation,
-    Instant, LeaseMemory, LogPosition, Memory, Message, Misfit, NodeId, PoolId, Verdict,
-    WishMemory,
+    Instant, LogPosition, Memory, Message, Misfit, NodeId, PoolId, Verdict,
 };
 use crate::wire::{Issued, decode, encode};
 
@@ -121,57 +121,11 @@ struct Written {
     granted_until: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     leases: Option<WrittenLeases>,
+    /// Group, and when it was taken if that was after it was claimed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    taken: Vec<(u64, u64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     promises: Option<WrittenRecord>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WrittenLeases {
-    list: Vec<u32>,
-    version: u32,
-    wishes: Vec<WrittenWish>,
-    /// Voter, and the latest request to it that it has answered.
-    heard: Vec<(u32, u64)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WrittenWish {
-    address: u64,
-    version: u32,
-    wanted: bool,
-    until: Vec<u64>,
-}
-
-impl WrittenLeases {
-    fn new(leases: &LeaseMemory) -> Self {
-        let wish = |(address, wish): (&GroupKey, &WishMemory)| WrittenWish {
-            address: address.0,
-            version: wish.version,
-            wanted: wish.wanted,
-            until: wish.until.iter().copied().map(Instant::as_nanos).collect(),
-        };
-        Self {
-            list: leases.list.iter().map(|voter| voter.0).collect(),
-            version: leases.version,
-            wishes: leases.wishes.iter().map(wish).collect(),
-            heard: leases.heard.iter().map(|(voter, at)| (voter.0, at.as_nanos())).collect(),
-        }
-    }
-
-    fn read(&self) -> LeaseMemory {
-        let wish = |wish: &WrittenWish| {
-            let until = wish.until.iter().copied().map(Instant::from_nanos).collect();
-            let (version, wanted) = (wish.version, wish.wanted);
-            (GroupKey(wish.address), WishMemory { version, wanted, until })
-        };
-        let heard = self.heard.iter().map(|(voter, at)| (NodeId(*voter), Instant::from_nanos(*at)));
-        LeaseMemory {
-            list: self.list.iter().copied().map(NodeId).collect(),
-            version: self.version,
-            wishes: self.wishes.iter().map(wish).collect(),
-            heard: heard.collect(),
-        }
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -226,6 +180,7 @@ pub(crate) fn text(estate: &Estate, origin: &Origin, software: &str) -> String {
         unfit: memory.fitness.iter().map(|(pool, it)| (pool.0, *it == Fitness::Unfit)).collect(),
         granted_until: estate.granted_until.map(Instant::as_nanos),
         leases: memory.leases.as_ref().map(WrittenLeases::new),
+        taken: memory.taken.iter().map(|(group, at)| (group.0, at.as_nanos())).collect(),
         promises: memory.promises.as_ref().map(WrittenRecord::new),
     };
     let body = serde_json::to_string(&written).expect("a state is plain data");
@@ -287,6 +242,8 @@ fn estate(written: &Written) -> Option<Estate> {
         peers.insert(NodeId(peer.node), acquaintance);
     }
     let held = written.held.iter().map(|(group, epoch)| (GroupKey(*group), Epoch(*epoch)));
+    let taken = written.taken.iter();
+    let taken = taken.map(|(group, at)| (GroupKey(*group), Instant::from_nanos(*at)));
     let fitness = |unfit| if unfit { Fitness::Unfit } else { Fitness::Reluctant };
     let memory = Memory {
         me: NodeId(written.node),
@@ -294,6 +251,7 @@ fn estate(written: &Written) -> Option<Estate> {
         at: Instant::from_nanos(written.at),
         held: held.collect(),
         claims: claims.into_iter().zip(since).collect(),
+        taken: taken.collect(),
         peers,
         fitness: written
             .unfit
@@ -358,7 +316,7 @@ fn verdict(word: &str) -> Option<Verdict> {
 mod tests {
     use super::*;
     use crate::control::names::Names;
-    use crate::protocol::{Cause, PromiseRecord, Tenure};
+    use crate::protocol::{Cause, LeaseMemory, PromiseRecord, Tenure, WishMemory};
 
     fn origin() -> Origin {
         let boot = "2d2a8a5e-5f5c-4c0e-9d0b-3d0a1f6f7a11".to_owned();
@@ -395,6 +353,7 @@ mod tests {
             at,
             held: [(GroupKey(1), Epoch(7)), (GroupKey(u64::MAX), Epoch(8))].into(),
             claims: claims.collect(),
+            taken: BTreeMap::new(),
             peers: [(NodeId(2), known)].into(),
             fitness: vec![(PoolId(5), Fitness::Reluctant), (PoolId(6), Fitness::Unfit)],
             last_token: 11,
@@ -421,6 +380,7 @@ mod tests {
         estate.memory.promises =
             Some(PromiseRecord { me: NodeId(1), list, at, silent_until, promises });
         estate.granted_until = Some(Instant::from_millis(500_590));
+        estate.memory.taken = [(GroupKey(1), Instant::from_millis(499_500))].into();
         estate
     }
 

@@ -144,6 +144,17 @@ impl ConflictDetection {
         self.took_at = Some(at);
     }
 
+    /// Returns when this node took the group last, if it had not been given it.
+    pub(super) fn took_at(&self) -> Option<Instant> {
+        self.took_at
+    }
+
+    /// Returns when the group was taken, if that was later than `since` and so lately that a
+    /// conflicting host may still say that it was first.
+    pub(super) fn taken_after(&self, since: Instant, now: Instant) -> Option<Instant> {
+        self.took_at.filter(|at| *at > since && now.since(*at) <= SETTLING)
+    }
+
     fn asked_since(&self, at: Instant) -> bool {
         self.asked_at.is_some_and(|asked_at| asked_at >= at)
     }

@@ -57,7 +57,7 @@ impl Node {
             // Whoever had to be told was told in the process before.
             here.tickled = *epoch;
             let since = node.claims.entry(group).map_or(memory.at, |entry| entry.since);
-            here.conflict.recall_taking(since);
+            here.conflict.recall_taking(memory.taken.get(&group).copied().unwrap_or(since));
             node.last_ticket = ticket.0;
             let wait =
                 jittered(node.env.configuration.timing.announce_refresh, &mut node.env.random);
@@ -182,11 +182,16 @@ impl Node {
             };
             Some((*node, known))
         });
+        let taken = self.groups.iter().filter_map(|(group, here)| {
+            let since = self.claims.entry(*group)?.since;
+            Some((*group, here.conflict.taken_after(since, self.env.now)?))
+        });
         Memory {
             me: self.env.configuration.me,
             incarnation: self.env.configuration.incarnation,
             at: self.env.now,
             held: held.collect(),
+            taken: taken.collect(),
             claims: self.claims.history().map(|entry| (entry.claim, entry.since)).collect(),
             peers: peers.collect(),
             fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),

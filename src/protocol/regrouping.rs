@@ -66,6 +66,7 @@ impl Node {
             Holding::Idle if in_kernel.contains(&group) => {
                 let epoch = self.claims.latest(group).map(|claim| claim.epoch).unwrap_or_default();
                 self.admit_these(group, &comes);
+                self.keep_time_of_taking(group);
                 let lacks_lease = self.strict(group) && self.quorum.until(group) <= self.env.now;
                 let occurrence = if lacks_lease && self.enforces(Rule::LeaseFirst) {
                     Occurrence::Ask(epoch)
@@ -83,6 +84,16 @@ impl Node {
                 }
             }
             Holding::Idle | Holding::Asking { .. } | Holding::Removing { .. } => {}
+        }
+    }
+
+    /// A group has been taken when its first address was, in whichever group: a conflicting host that
+    /// had it before may say so yet.
+    fn keep_time_of_taking(&mut self, group: GroupKey) {
+        let had = self.groups.values().filter(|here| here.further.admitted.contains(&group));
+        let took_at = had.filter_map(|here| here.conflict.took_at()).max();
+        if let (Some(at), Some(here)) = (took_at, self.groups.get_mut(&group)) {
+            here.conflict.recall_taking(at);
         }
     }
 

@@ -135,28 +135,29 @@ impl Cluster {
         self.schedule(self.now + length, Happening::End { era, ending });
     }
 
-    fn is_forced(&self, host: usize, group: usize) -> bool {
-        let plan = &self.plans[self.safety.hosts[host].plan];
-        plan.groups.get(&self.groups[group]).is_some_and(|group| group.force)
-    }
-
-    /// What a daemon was told of groups that its new file does not have it may forget (seed 77374).
+    /// What a daemon was told of groups that the file it goes by now does not have it may forget
+    /// (seed 77374).
     pub(crate) fn forget_claims(&mut self, host: usize) {
-        let has = &self.plans[self.hosts[host].plan].groups;
+        let has = &self.plans[self.safety.hosts[host].plan].groups;
         let groups = &self.groups;
         self.conflicts
             .told
             .retain(|(of, group), _| *of != host || has.contains_key(&groups[*group]));
     }
 
-    /// A daemon is told that somebody claims a group.
+    /// A daemon is told that somebody claims a group. If its file does not have the group it may
+    /// forget that at once, although a later file has it again (seed 11114).
     pub(crate) fn note_claim(&mut self, host: usize, group: usize, hardware: HardwareAddress) {
-        if hardware != CONFLICTING || self.is_forced(host, group) {
+        let plan = &self.plans[self.safety.hosts[host].plan];
+        let known = plan.groups.get(&self.groups[group]);
+        if hardware != CONFLICTING || known.is_some_and(|group| group.force) {
             return;
         }
         let key = (host, group);
-        let detection = self.timing_of(host).detection();
-        self.conflicts.told.insert(key, (self.now, detection));
+        if known.is_some() {
+            let detection = self.timing_of(host).detection();
+            self.conflicts.told.insert(key, (self.now, detection));
+        }
         let lately = |took: &&u64| self.now - **took < SETTLING;
         if self.conflicts.took.get(&key).filter(lately).is_some() {
             let by = self.now + GIVEN_BACK_WITHIN;
@@ -164,10 +165,18 @@ impl Cluster {
         }
     }
 
-    /// S12: a daemon that was told of a conflicting host within the detection time does not take.
+    /// S12: a daemon that was told of a conflicting host within the detection time does not take. What
+    /// its kernel side has already it goes on with, also if it has it in another group now, or if its
+    /// lifetime has ended meanwhile (seed 17875): it took it when it took that group.
     pub(crate) fn check_conflict(&mut self, host: usize, group: usize) {
         let key = (host, group);
-        self.conflicts.took.remove(&key);
+        let took = &mut self.conflicts.took;
+        let had = self.hosts[host].kernel.bearers(group);
+        if let Some(before) = had.map(|had| took.get(&(host, had)).copied()).min() {
+            before.and_then(|at| took.insert(key, at));
+            return;
+        }
+        took.remove(&key);
         let given = self.hosts[host].node.as_ref().is_some_and(|node| {
             let status = node.status(self.hosts[host].clock.read(self.now));
             let mut groups = status.groups.iter();

@@ -148,7 +148,9 @@ impl Kernel {
         bearers.peek().is_some() && bearers.all(|group| goes(&group))
     }
 
-    fn bearers(&self, address: usize) -> impl Iterator<Item = usize> + '_ {
+    /// The groups that have the address in the table, as the daemon wants it, even if somebody else
+    /// has removed it.
+    pub(crate) fn bearers(&self, address: usize) -> impl Iterator<Item = usize> + '_ {
         let bears = self.bears.iter().filter(move |(_, addresses)| addresses.contains(&address));
         bears.map(|(group, _)| *group)
     }

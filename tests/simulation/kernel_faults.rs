@@ -31,11 +31,11 @@ impl Cluster {
     }
 
     /// The kernel adds again. What it had refused for, an interface or a setting, has changed, and
-    /// its thread looks at the links again.
+    /// its thread looks at the links again; if it stands still, when it goes on (seed 30636).
     pub(crate) fn mend_kernel(&mut self, host: usize) {
         self.hosts[host].kernel.failing = None;
         self.hosts[host].kernel.hangs = false;
-        if self.hosts[host].is_running() && self.hosts[host].kernel.usable {
+        if self.hosts[host].node.is_some() && self.hosts[host].kernel.usable {
             for group in self.groups.clone() {
                 self.tell_soon(host, KernelEvent::Usable { group, usable: true });
             }

@@ -67,7 +67,6 @@ impl Cluster {
             return;
         }
         self.hosts[host].plan = plan;
-        self.forget_claims(host);
         if self.hosts[host].node.is_some() {
             let configuration = Box::new(self.configuration(host));
             self.hand_over(host, Inbound::Reconfigured(configuration));
@@ -176,6 +175,7 @@ impl Cluster {
                 self.safety.hosts[host].plan =
                     usize::try_from(configuration.digest).expect("the number of a plan");
                 self.safety.hosts[host].adopted_at = self.now;
+                self.forget_claims(host);
                 self.follow_mode(host, &configuration);
                 self.tell_usable(host);
                 self.tell_lost(host);

@@ -267,9 +267,7 @@ impl Cluster {
     pub(crate) fn check_acquires(&mut self, host: usize, group: usize, further: &BTreeSet<usize>) {
         let has = |address: &usize| self.hosts[host].kernel.present[*address];
         let news: Vec<usize> = further.iter().copied().filter(|it| !has(it)).collect();
-        if !has(&group) {
-            self.check_conflict(host, group);
-        }
+        self.check_conflict(host, group);
         for address in news.into_iter().chain([group]) {
             self.check_acquire(host, address);
         }

@@ -12,6 +12,14 @@ impl Cluster {
         self.memories.pop().unwrap_or_else(|| panic!("it does not rest: {}", self.told()))
     }
 
+    /// The same in mode majority, where it asks for leases first.
+    fn rest_with_leases(&mut self) -> Memory {
+        self.step(NODE, Event::Rest);
+        self.run(Duration::from_millis(5));
+        self.nodes.remove(&NODE);
+        self.memories.pop().unwrap_or_else(|| panic!("it does not rest: {}", self.told()))
+    }
+
     /// The next process goes on.
     fn go_on(&mut self, memory: &Memory, (nodes, groups): (u32, u64)) {
         let configuration = configuration(memory.me.0, nodes, groups);
@@ -143,6 +151,32 @@ fn a_conflicting_host_that_was_first_is_given_way_by_the_next_process_too() {
     }
 }
 
+/// Seed 34176: in mode majority the group was claimed long before there was a lease and it was taken.
+#[test]
+fn the_next_process_knows_when_a_group_was_taken_that_had_waited_for_its_lease() {
+    for (later, keeps) in [(400, false), (1200, true)] {
+        let mut cluster = Cluster::start(3, 3);
+        for node in 1..=3 {
+            cluster.step(NodeId(node), Event::Reconfigured(Box::new(in_majority(node))));
+        }
+        while cluster.groups_of(1).is_empty() {
+            cluster.run(Duration::from_millis(10));
+        }
+        let group = cluster.groups_of(1)[0];
+        cluster.run(Duration::from_millis(50));
+        let memory = cluster.rest_with_leases();
+        let entry = memory.claims.iter().find(|(claim, _)| claim.group == group);
+        let waited = entry.map(|(_, since)| memory.at.since(*since));
+        assert!(waited > Some(Duration::from_secs(1)), "{waited:?}");
+        cluster.run(Duration::from_millis(100));
+        cluster.nodes.insert(NODE, Node::go_on(cluster.now, in_majority(1), &memory));
+        cluster.run(Duration::from_millis(later));
+        cluster.step(NODE, claimed(group));
+        cluster.run(Duration::from_millis(100));
+        assert_eq!(cluster.groups_of(1).contains(&group), keeps, "{later} ms");
+    }
+}
+
 fn claimed(group: GroupKey) -> Event {
     let hardware = HardwareAddress([2, 0xee, 0, 0, 0, 0]);
     Event::Kernel(KernelEvent::Claimed { group, hardware, direct: false })
@@ -192,10 +226,7 @@ fn leases_go_on_with_the_next_process_and_end_when_they_would_have_ended() {
     let mut cluster = strict();
     let group = cluster.groups_of(1)[0];
     let asked_at = cluster.now;
-    cluster.step(NODE, Event::Rest);
-    cluster.run(Duration::from_millis(5));
-    let memory = cluster.memories.pop().unwrap_or_else(|| panic!("{}", cluster.told()));
-    cluster.nodes.remove(&NODE);
+    let memory = cluster.rest_with_leases();
     let leases = memory.leases.as_ref().expect("it has asked for some");
     let until = leases.until(group);
     assert_eq!(until, asked_at + Duration::from_millis(600), "they are fresh");
@@ -223,9 +254,7 @@ fn leases_go_on_with_the_next_process_and_end_when_they_would_have_ended() {
 fn leases_that_do_not_fit_are_refused_with_the_reason() {
     let mut cluster = strict();
     let group = cluster.groups_of(1)[0];
-    cluster.step(NODE, Event::Rest);
-    cluster.run(Duration::from_millis(5));
-    let memory = cluster.memories.pop().unwrap_or_else(|| panic!("{}", cluster.told()));
+    let memory = cluster.rest_with_leases();
     let (now, here) = (memory.at + Duration::from_millis(200), in_majority(1));
     let present: BTreeSet<GroupKey> = memory.held.keys().copied().collect();
     assert_eq!(memory.fits(now, &here, &present), Ok(()));

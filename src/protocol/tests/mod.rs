@@ -258,7 +258,10 @@ impl Cluster {
                 Action::Acquire { group, ticket, .. } => {
                     self.kept.remove(&(node, group));
                     self.acquired += 1;
-                    self.open.entry(group).or_default().push(node);
+                    let open = self.open.entry(group).or_default();
+                    // A group that is held already gets other addresses.
+                    open.retain(|owner| *owner != node);
+                    open.push(node);
                     let event = KernelEvent::Present { group, ticket };
                     self.post(self.now, node, Event::Kernel(event));
                 }

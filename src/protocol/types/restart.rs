@@ -25,6 +25,10 @@ pub struct Memory {
     pub held: BTreeMap<GroupKey, Epoch>,
     /// Every claim that is known and since when its holder has the group, oldest change first.
     pub claims: Vec<(Claim, Instant)>,
+    /// When those groups were taken of which the claim does not say it: in mode majority a node claims
+    /// a group before it has a lease, and it may take what a former life of it had. Only what was taken a
+    /// moment ago.
+    pub taken: BTreeMap<GroupKey, Instant>,
     /// The peers that have been heard.
     pub peers: BTreeMap<NodeId, Acquaintance>,
     /// What the checks of this host say.
