@@ -116,11 +116,12 @@ impl Trace {
             Action::Stopped => 23.hash(hash),
             Action::GoOn(memory) => {
                 let Memory { me, incarnation, at, held, claims, .. } = &**memory;
-                let Memory { peers, fitness, last_token, leases, promises, .. } = &**memory;
+                let Memory { peers, fitness, last_token, leases, promises, timing, .. } = &**memory;
                 (24, me, incarnation, at, held, claims, peers, fitness, last_token).hash(hash);
                 // What there was not before leaves the hashes of runs without it as they were.
                 leases.iter().for_each(|leases| leases.hash(hash));
                 promises.iter().for_each(|promises| promises.hash(hash));
+                timing.iter().for_each(|timing| timing.hash(hash));
             }
             Action::DoubtPaths(doubted) => (25, doubted).hash(hash),
             Action::KeepPromises(record) => (26, record).hash(hash),

@@ -41,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) paths: usize,
     /// Profile.
     pub(crate) timing: Timing,
+    /// Hosts with profile `auto`, which begin with `timing`.
+    pub(crate) adaptive: Vec<usize>,
     /// Weight of each node.
     pub(crate) weights: Vec<u16>,
     /// Whether groups prefer nodes.
@@ -110,6 +112,7 @@ impl Options {
             clients: 1,
             paths: 1,
             timing: Timing::LAN,
+            adaptive: Vec::new(),
             weights: vec![100; nodes],
             preferences: false,
             locktime: false,
@@ -255,7 +258,7 @@ impl Options {
 
     /// The slowest times that a host may have.
     pub(crate) fn slowest(&self) -> Timing {
-        if self.profiles { Timing::VM } else { self.timing }
+        if self.profiles || !self.adaptive.is_empty() { Timing::VM } else { self.timing }
     }
 
     /// A big run: few faults, many nodes or groups.
