@@ -63,6 +63,7 @@ stories! {
         host_that_is_not_as_fast_as_it_says
         nothing_gets_faster_while_a_host_is_suspected path_that_is_slow_one_way
         slower_statement_is_lost restart_while_it_gets_faster
+        restart_in_place_goes_on_with_the_timing
         strict_owner_cut_off_while_the_timing_changes
     }
     hold_stories { hold hold_and_merge drained_for_a_while drain_outlasts_a_reboot }

@@ -202,6 +202,34 @@ pub(crate) fn restart_while_it_gets_faster(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// A daemon is restarted in place: the next process goes on with the timing in force, fast or slow, and
+/// nobody is accused for the silence meanwhile.
+pub(crate) fn restart_in_place_goes_on_with_the_timing(broken: Option<Rule>) -> Outcome {
+    for seed in 0..4 {
+        let options = Options { seed, in_place: true, ..Options::calm(3, 6) };
+        let mut cluster = Cluster::fast(auto(options.clone(), broken))?;
+        let host = cluster.owner(0);
+        cluster.restart_in_place(host, (20 + seed * 10) * MILLISECOND);
+        cluster.watch("H70", 2 * SECOND, Cluster::condemned)?;
+        cluster.expect("H70", cluster.not_fast().is_none(), "a restart has made it slower")?;
+
+        let slow = Options { adaptive: vec![0, 1], broken, ..options };
+        let mut cluster = Cluster::settled(slow)?;
+        let is_slow =
+            |this: &Cluster| this.other_than_timing(|interval| interval == Timing::VM.heartbeat);
+        cluster.set_profile(2, Some(Timing::VM));
+        cluster.wait_until("H70", 2 * SECOND, is_slow)?;
+        cluster.run_for(5 * SECOND)?;
+        cluster.mark();
+        cluster.restart_in_place(0, (300 + seed * 200) * MILLISECOND);
+        cluster.run_for(2 * SECOND)?;
+        cluster.expect("H70", is_slow(&cluster).is_none(), "it has become faster")?;
+        cluster.watch("H70", 5 * SECOND, Cluster::condemned)?;
+        cluster.expect_moves("H70", 0)?;
+    }
+    Ok(())
+}
+
 /// A1: the timing changes, and right then the owner of groups in mode majority is cut off. Its leases
 /// and the promises of the voters are of different timings; S1 is checked at every step.
 pub(crate) fn strict_owner_cut_off_while_the_timing_changes(broken: Option<Rule>) -> Outcome {
