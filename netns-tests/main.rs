@@ -4,6 +4,7 @@
 //! it fails and says so. How they run: `runner`. Arguments are those of cargo's own
 //! test runner: name filters, `--exact`, `--skip NAME`, `--list`; others of it are accepted.
 
+mod adapting;
 mod address_conflicts;
 mod balancer;
 mod beats;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         lifetimes::TESTS,
         majority::TESTS,
         voters::TESTS,
+        adapting::TESTS,
         promises::TESTS,
         regrouping::TESTS,
         marks::TESTS,

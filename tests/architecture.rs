@@ -289,6 +289,7 @@ const MACHINES: &[Machine] = &[
     Machine { name: "standing_orders", names: &["types", "env"] },
     Machine { name: "preservation", names: &["types", "env", "group"] },
     Machine { name: "paths", names: &["types", "env"] },
+    Machine { name: "adaptive_timing", names: &["types"] },
 ];
 
 /// Fewer files than this were not read from the right place.

@@ -103,7 +103,7 @@ fn write_summary(
     let rows = config.groups.iter().map(|group| group_row(config, group)).collect();
     write_table(out, &["GROUP", "POOL", "INTERFACE", "MODE", "PLACED", "ADDRESSES"], rows)?;
     let timing = &config.timing;
-    writeln!(
+    write!(
         out,
         "\ntiming: profile {}, heartbeat {}, detection after {} missed, which is {}",
         config.profile,
@@ -111,6 +111,10 @@ fn write_summary(
         timing.misses,
         show_duration(timing.detection())
     )?;
+    if config.is_adaptive() {
+        write!(out, ", until the nodes have measured what they can do: 80 ms to 2 s")?;
+    }
+    writeln!(out)?;
     writeln!(
         out,
         "        a node starts to serve after {} to {}, or {} if it hears no peer",

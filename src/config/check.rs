@@ -5,14 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::protocol::Timing;
-
 use super::digest::digest;
 use super::fault::{At, Findings};
 use super::file::{self, File};
 use super::key_file::{Keys, read_keys};
-use super::timing::PROFILES;
 use super::{Config, checks, connections, hooks, kernel_lease, nodes, pools, restart, timing};
+use crate::protocol::Timing;
 
 /// Default of `[cluster] port`: not registered for anything, below the ephemeral range.
 const PORT: u16 = 4748;
@@ -40,10 +38,12 @@ pub(super) fn check(
         cluster.preserve_timeout.as_ref(),
         findings,
     );
-    let profile = timing::profile(cluster.profile.as_ref(), findings);
+    let (profile_name, profile) = timing::profile(cluster.profile.as_ref(), findings);
     let timing = timing::check(profile, &file.timing, findings);
+    timing::check_adaptive(profile_name, &file.timing, findings);
     let nodes = nodes::check(&file.nodes, findings);
-    let groups = pools::check(&file.pools, (&nodes, timing.detection()), findings);
+    let slowest = if profile_name == timing::AUTO { Timing::VM } else { timing };
+    let groups = pools::check(&file.pools, (&nodes, slowest.detection()), findings);
     let restart = restart::check(cluster.restart.as_ref(), findings);
     let addresses = groups.iter().map(|group| group.vips.len()).sum();
     timing::check_refresh(&timing, &file.timing, addresses, findings);
@@ -69,7 +69,7 @@ pub(super) fn check(
         haproxy: file.haproxy.clone(),
         preserve,
         load_aware: cluster.load_aware.unwrap_or(false),
-        profile: profile_name(profile),
+        profile: profile_name,
         timing,
         digest: 0,
         nodes: nodes.checked,
@@ -108,10 +108,6 @@ fn pool_names(pools: &[file::Pool]) -> Vec<(String, bool)> {
         Some((pool.name.as_ref()?.value.clone(), release))
     };
     pools.iter().filter_map(name).collect()
-}
-
-fn profile_name(profile: Timing) -> &'static str {
-    PROFILES.iter().find(|(_, timing)| *timing == profile).map_or("lan", |(name, _)| name)
 }
 
 fn warn_alone(nodes: &[file::Node], findings: &mut Findings) {

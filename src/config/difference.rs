@@ -73,11 +73,12 @@ pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 /// The single values of `[cluster]`, `[haproxy]` and `[timing]`, as they are shown.
-fn shown(config: &Config) -> [(&'static str, String); 19] {
+fn shown(config: &Config) -> [(&'static str, String); 20] {
     let timing = &config.timing;
     [
         ("port", config.port.to_string()),
         ("kernel_lease", config.kernel_lease.word().to_owned()),
+        ("adaptive timing", if config.is_adaptive() { "on" } else { "off" }.to_owned()),
         ("restart", config.restart.word().to_owned()),
         ("load_aware", config.load_aware.to_string()),
         ("tickle_connections_max", config.tickle_connections_max.to_string()),

@@ -53,6 +53,9 @@ fn meaning(config: &Config) -> String {
         .collect();
     groups.sort();
     let mut text = format!("{} {} {:?}\n", config.cluster, config.port, config.timing);
+    if config.is_adaptive() {
+        text.push_str("profile auto\n");
+    }
     if config.kernel_lease != KernelLease::default() {
         text.push_str("kernel_lease required\n");
     }

@@ -101,7 +101,7 @@ pub struct Config {
     pub load_aware: bool,
     /// Name of the profile of the timer values.
     pub profile: &'static str,
-    /// Timer values and limits.
+    /// Timer values and limits; with profile `auto` those that a node starts with.
     pub timing: Timing,
     /// Digest of the meaning of the file; equal on all nodes with the same configuration.
     pub digest: u64,
@@ -192,6 +192,18 @@ fn unreadable(path: &Path, error: &io::Error) -> Refused {
 }
 
 impl Config {
+    /// Whether the timing follows what the nodes measure.
+    #[must_use]
+    pub fn is_adaptive(&self) -> bool {
+        self.profile == timing::AUTO
+    }
+
+    /// The slowest timing that may be in force.
+    #[must_use]
+    pub fn slowest_timing(&self) -> Timing {
+        if self.is_adaptive() { Timing::VM } else { self.timing }
+    }
+
     /// A node by its name.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&NodeConfig> {
@@ -252,6 +264,7 @@ impl Config {
             load_aware: self.load_aware,
             paths: name.map_or(1, |node| u8::try_from(node.addresses.len()).unwrap_or(1)),
             timing: self.timing,
+            adaptive: self.is_adaptive(),
             drain_timeout: self.drain_timeout,
             preserve: self.preserve,
             draining,

@@ -13,9 +13,12 @@ use super::duration::{NotADuration, parse_duration, show_duration};
 use super::fault::{At, Findings, Place};
 use super::file::TimingKeys;
 
-/// The profiles by name, the default first.
-pub(super) const PROFILES: [(&str, Timing); 3] =
-    [("lan", Timing::LAN), ("fast", Timing::FAST), ("vm", Timing::VM)];
+/// The profiles by name, the default first. With `auto` nodes start like those with `lan`.
+const PROFILES: [(&str, Timing); 4] =
+    [("lan", Timing::LAN), ("fast", Timing::FAST), ("vm", Timing::VM), (AUTO, Timing::LAN)];
+
+/// The profile whose times follow what the nodes measure.
+pub(super) const AUTO: &str = "auto";
 
 /// The lengths that a key may have; `config/buoy.reference.toml` gives the reasons.
 #[derive(Clone, Copy)]
@@ -41,19 +44,44 @@ const ANNOUNCE_REFRESH: Range = Range::millis(1000, 86_400_000);
 const MISSES: (u8, u8) = (2, 20);
 const ANNOUNCE_RATE: (u32, u32) = (10, 100_000);
 
-/// The profile of this name.
-pub(super) fn profile(name: Option<&At<String>>, findings: &mut Findings) -> Timing {
-    let Some(name) = name else { return Timing::LAN };
-    if let Some((_, timing)) = PROFILES.iter().find(|(known, _)| *known == name.value) {
-        return *timing;
+/// The profile of this name, and its times.
+pub(super) fn profile(
+    name: Option<&At<String>>,
+    findings: &mut Findings,
+) -> (&'static str, Timing) {
+    let Some(name) = name else { return PROFILES[0] };
+    if let Some(profile) = PROFILES.iter().find(|(known, _)| *known == name.value) {
+        return *profile;
     }
     let known = PROFILES.map(|(known, _)| known);
     let remedy = match nearest(&name.value, &known) {
         Some(known) => format!("did you mean {known:?}?"),
-        None => "write \"lan\", \"fast\" or \"vm\"".to_owned(),
+        None => "write \"lan\", \"fast\", \"vm\" or \"auto\"".to_owned(),
     };
     findings.refuse(&name.place, "is not a profile", remedy);
-    Timing::LAN
+    PROFILES[0]
+}
+
+/// Refuses, with profile `auto`, values that follow from what the nodes measure.
+pub(super) fn check_adaptive(profile: &str, keys: &TimingKeys, findings: &mut Findings) {
+    if profile != AUTO {
+        return;
+    }
+    let lengths = [
+        &keys.heartbeat,
+        &keys.offer_wait,
+        &keys.retry,
+        &keys.rank_skew,
+        &keys.unclaimed_wait,
+        &keys.maturity_min,
+        &keys.maturity_max,
+    ];
+    let places = lengths.into_iter().flatten().map(|key| &key.place);
+    let misses = keys.misses.as_ref().map(|misses| &misses.place);
+    for place in places.chain(misses) {
+        let problem = "is not for profile \"auto\", which sets it by what the nodes measure";
+        findings.refuse(place, problem, "remove it, or choose another profile");
+    }
 }
 
 /// Applies `[timing]` to a profile.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::timing_words::AdaptiveTiming;
+
 /// Upper bounds of the counts of a histogram, in microseconds; the last count has none.
 pub const BOUNDS_US: [u64; 14] = [
     100, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000,
@@ -61,8 +63,11 @@ pub fn micros(length: Duration) -> u64 {
 pub struct Measures {
     /// Profile of the times in force.
     pub profile: String,
-    /// Detection time, in milliseconds.
+    /// Detection time in force, in milliseconds.
     pub detection_ms: u64,
+    /// What profile `auto` has chosen; absent with other profiles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timing: Option<AdaptiveTiming>,
     /// When the daemon started, milliseconds since 1970.
     pub started_ms: u64,
     /// The process of the daemon.

@@ -47,6 +47,7 @@ mod standing_words;
 mod table;
 pub mod terms;
 pub(crate) mod timestamp;
+pub mod timing_words;
 mod translation;
 mod undo;
 mod virtual_routers;

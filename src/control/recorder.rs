@@ -287,6 +287,7 @@ impl Ring {
             | Report::NotInPlace { .. }
             | Report::Unlisted { .. }
             | Report::StandingOrder(_)
+            | Report::TimingChanged { .. }
             | Report::Draining { .. } => None,
         }
     }

@@ -62,6 +62,8 @@ fn circumstances(status: &Status) -> String {
     let mut text =
         format!("cluster {}, seen by {} ({})\n", status.cluster, status.node, status.phase);
     text.push_str(&alone(status));
+    let timing = status.measures.as_ref().and_then(|measures| measures.timing.as_ref());
+    text.extend(timing.map(|timing| format!("\n{}", timing.line())));
     text.push_str("\n\n");
     text.push_str(&nodes(status));
     for differing in status.nodes.iter().filter(|node| node.config_differs) {

@@ -13,6 +13,7 @@ use super::names::Names;
 use super::orders_in_words;
 use super::restart_words;
 pub use super::standing_words::{candidate, inability, removed_by, standing, would_take};
+use super::timing_words;
 use crate::protocol::{
     Cause, Convergence, Fitness, GroupKey, HardwareAddress, Inability, NodeId, NodePhase, PoolId,
     Remover, Report, Verdict,
@@ -77,6 +78,7 @@ fn kept_ended(group: GroupKey, (to, left): (NodeId, Option<u32>), names: &Names)
 #[must_use]
 pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> String {
     let me = names.node(names.me());
+    let named = |group| names.group(group).group;
     match *report {
         Report::PeerChanged { peer, from, to, silence } => {
             peer_changed(&names.node(peer), from, to, silence)
@@ -86,12 +88,8 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::OwnerChanged { group, from, to, cause, .. } => {
             owner_changed(&names.group(group).group, (from, to), (cause, silence), names)
         }
-        Report::Acquired { group, .. } => {
-            format!("{me} answers for {}", names.group(group).group)
-        }
-        Report::Released { group, .. } => {
-            format!("{me} no longer answers for {}", names.group(group).group)
-        }
+        Report::Acquired { group, .. } => format!("{me} answers for {}", named(group)),
+        Report::Released { group, .. } => format!("{me} no longer answers for {}", named(group)),
         Report::GaveWay { group, to, .. } => {
             format!("{me} gave way to {} for {}", names.node(to), names.group(group).group)
         }
@@ -142,6 +140,9 @@ pub fn report(report: &Report, silence: Option<Duration>, names: &Names) -> Stri
         Report::LastResort { pool, kept, .. } => last_resort(&names.pool(pool), kept),
         Report::Draining { on } => draining(&me, on),
         Report::StandingOrder(order) => orders_in_words::sentence(&order, names),
+        Report::TimingChanged { from, to, held_by, proposal } => {
+            timing_words::changed(&me, (from, to), (held_by, proposal), names)
+        }
         Report::Unlisted { by, on } => membership_words::unlisted(&me, &names.node(by), on),
         Report::WentOn { groups, after } => restart_words::went_on(&me, groups, after),
         Report::NotInPlace { why } => restart_words::not_in_place(&me, why, names),

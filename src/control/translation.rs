@@ -16,6 +16,7 @@ use super::names::Names;
 use super::orders_in_words;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
+use super::timing_words;
 use crate::protocol::{
     Explanation, Fitness, GroupState, GroupStatus, Mode, NodeId, NodePhase, NodeStatus, Report,
     SoftwareVersion, Verdict,
@@ -319,6 +320,7 @@ fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, n
             event.to = Some(names.node(to));
         }
         Report::StandingOrder(order) => orders_in_words::fields(&order, event, names),
+        Report::TimingChanged { .. } => timing_words::fields(told, event, names),
         Report::AddressAdmitted { .. }
         | Report::Repaired { .. }
         | Report::GateOverdue { .. }
@@ -376,6 +378,7 @@ pub(super) fn kind(report: &Report) -> &'static str {
         Report::MajorityBack { .. } => "majority_back",
         Report::Draining { .. } => "draining",
         Report::StandingOrder(order) => orders_in_words::kind(order),
+        Report::TimingChanged { .. } => "timing_changed",
         Report::Unlisted { .. } => "unlisted",
         Report::WentOn { .. } => "went_on",
         Report::NotInPlace { .. } => "not_in_place",
@@ -417,6 +420,7 @@ pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKe
         | Report::NotInPlace { .. }
         | Report::Unlisted { .. }
         | Report::StandingOrder(_)
+        | Report::TimingChanged { .. }
         | Report::Draining { .. } => None,
     }
 }

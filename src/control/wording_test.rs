@@ -19,7 +19,7 @@ use super::{restart_words, sentences, translation};
 use crate::protocol::{
     Candidate, Cause, Convergence, Epoch, Failure, Fitness, GroupKey, HardwareAddress, Inability,
     Lasting, Misfit, NodeId, NodePhase, Obstacle, Order, Outside, PoolId, Refusal, Remover, Report,
-    Standing, StandingOrder, Text, Verdict,
+    Standing, StandingOrder, Text, TimingLevel, TimingProposal, TimingReason, Verdict,
 };
 
 const HARDWARE: HardwareAddress = HardwareAddress([2, 0, 0, 0, 0, 0xab]);
@@ -66,11 +66,12 @@ fn place(report: &Report) -> usize {
         Report::Unlisted { .. } => 26,
         Report::Draining { .. } => 27,
         Report::StandingOrder(_) => 28,
+        Report::TimingChanged { .. } => 29,
     }
 }
 
 /// Kinds of reports.
-const KINDS: usize = 29;
+const KINDS: usize = 30;
 
 /// Reports of every kind; of those with several sentences one for each.
 pub(crate) fn reports() -> Vec<Report> {
@@ -217,6 +218,13 @@ fn standing(what: Lasting, ended: bool) -> Report {
     })
 }
 
+fn timing(to: u8, (held_by, reason): (&str, TimingReason)) -> Report {
+    let (from, to) = (TimingLevel::from_number(1), TimingLevel::from_number(to));
+    let lateness = Duration::from_millis(93);
+    let proposal = TimingProposal { level: to, reason, lateness };
+    Report::TimingChanged { from, to, held_by: node(held_by), proposal }
+}
+
 fn of_the_node() -> Vec<Report> {
     let not_in_place = |why| Report::NotInPlace { why };
     vec![
@@ -233,6 +241,12 @@ fn of_the_node() -> Vec<Report> {
         standing(Lasting::Hold, true),
         standing(Lasting::Drain(node("lb1")), false),
         standing(Lasting::Upgrade, false),
+        timing(4, ("lb2", TimingReason::Loop)),
+        timing(2, ("lb1", TimingReason::Spacing)),
+        timing(1, ("lb1", TimingReason::NotLongCalm)),
+        timing(0, ("lb1", TimingReason::Fastest)),
+        timing(2, ("lb2", TimingReason::Datagrams)),
+        timing(3, ("lb2", TimingReason::Fixed)),
     ]
 }
 

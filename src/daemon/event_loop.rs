@@ -360,6 +360,7 @@ impl<K: KernelOrders> EventLoop<K> {
             obstacles: self.refused.obstacles(now),
             twin: self.refused.lately_twin(now),
             voter_silence: self.node.voter_silence(now),
+            timing: self.node.timing_status(now),
             refused: self.refused.counts,
             transport: self.transport.counters().clone(),
             held_back: self.sessions.held_back(),

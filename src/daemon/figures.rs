@@ -16,8 +16,10 @@ use super::event_loop::Vital;
 use super::picture::Picture;
 use crate::config::Config;
 use crate::control::measures::{Measures, Path, Process, Reload};
-use crate::control::response::Fence;
+use crate::control::names::Names;
+use crate::control::response::{Fence, FenceKind};
 use crate::control::server::Snapshot;
+use crate::control::timing_words::AdaptiveTiming;
 use crate::kernel::Kernel;
 use crate::transport::PathCounters;
 use crate::wire::RefusedDatagram;
@@ -136,6 +138,21 @@ pub(super) fn counters(kernel: &Kernel, vital: &Vital) -> Vec<(&'static str, u64
         ("guardian_pid", vital.guardian.load(Ordering::Relaxed)),
         ("guardians_lost", vital.guardians_lost.load(Ordering::Relaxed)),
     ]
+}
+
+/// Notes what profile `auto` has chosen.
+pub(super) fn note_timing(
+    (measures, fence): (&mut Measures, &mut Fence),
+    picture: &Picture,
+    names: &Names,
+) {
+    if let Some(timing) = &picture.timing {
+        if fence.kind == FenceKind::Gate {
+            fence.bound_ms = Some(millis(timing.timing.lease()));
+        }
+        measures.detection_ms = millis(timing.timing.detection());
+        measures.timing = Some(AdaptiveTiming::new(timing, names));
+    }
 }
 
 /// Adds what the picture of the protocol thread has.

@@ -33,6 +33,7 @@ use super::{
     reports, setup,
 };
 use crate::config::{self, Config, Occasion, Restart};
+use crate::control::measures::Measures;
 use crate::control::membership_words;
 use crate::control::names::{Names, NamesInForce};
 use crate::control::recorder::Recorder;
@@ -281,9 +282,10 @@ impl FrontDesk {
                     let counters = figures::counters(&self.kernel, &running.vital);
                     let measures = self.life.measures(&self.config, &running.vital);
                     let paths = setup::paths(&self.config, self.me).into_iter();
-                    let measures = (paths.map(|path| path.local.to_string()).collect(), measures);
+                    let mut measures: (Vec<String>, Measures) =
+                        (paths.map(|path| path.local.to_string()).collect(), measures);
                     let reported = self.recorder.counters();
-                    let fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
+                    let mut fence = setup::fence(self.kernel.fence(), self.config.timing.lease());
                     let (calls, routers) = (self.calls.clone(), running.routers.clone());
                     let (names, port) = (self.names.current(), Some(self.config.port));
                     let connections = self.kernel.connections();
@@ -294,6 +296,7 @@ impl FrontDesk {
                     tokio::spawn(async move {
                         let Ok(picture) = picture.await else { return };
                         let obstacles = obstacles(&picture, &names);
+                        figures::note_timing((&mut measures.1, &mut fence), &picture, &names);
                         let why = picture.obstacle_to_rest;
                         let restart = Some(restart_words::now(in_place, why, digest, &names));
                         let counted = figures::snapshot(picture, fence, counters, measures);

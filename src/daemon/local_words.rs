@@ -165,6 +165,7 @@ pub(super) fn occasion(report: &Report) -> Option<Occasion> {
         Report::PeerRestarted { .. }
         | Report::Unlisted { .. }
         | Report::StandingOrder(_)
+        | Report::TimingChanged { .. }
         | Report::GaveWay { .. }
         | Report::AddressWithheld { .. }
         | Report::AddressAdmitted { .. }

@@ -182,6 +182,7 @@ fn configuration(me: NodeId) -> Configuration {
         groups: [(GROUP, group)].into(),
         load_aware: false,
         timing: Timing { heartbeat: Duration::from_millis(50), misses: 10, ..Timing::LAN },
+        adaptive: false,
         paths: 1,
         drain_timeout: Duration::ZERO,
         preserve: None,

@@ -60,6 +60,7 @@ mod state_directory;
 mod state_file;
 mod table_holder;
 mod turns;
+mod unusable_state;
 mod vital;
 mod voices;
 mod voter_record;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::refused::Obstacle;
-use crate::protocol::{self, NodeId, StandingOrder, Status};
+use crate::protocol::{self, NodeId, StandingOrder, Status, TimingStatus};
 use crate::transport::Counters;
 use crate::wire::RefusedDatagram;
 
@@ -19,6 +19,8 @@ pub(crate) struct Picture {
     pub twin: Option<NodeId>,
     /// For how long this node still grants nothing as a voter.
     pub voter_silence: Option<Duration>,
+    /// What profile `auto` has chosen, and why.
+    pub timing: Option<TimingStatus>,
     /// Datagrams refused, by reason.
     pub refused: [u64; RefusedDatagram::COUNT],
     /// From the transport.

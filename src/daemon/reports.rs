@@ -17,6 +17,7 @@ use crate::control::restart_words;
 use crate::control::sentences::{
     astray, cause as because, declined, fitness, inability, last_resort, phase, removed_by, verdict,
 };
+use crate::control::timing_words;
 use crate::protocol::{
     Cause, Convergence, Epoch, Fitness, GroupKey, Inability, NodeId, NodePhase, Obstacle, PoolId,
     Report, StandingOrder, Verdict,
@@ -242,7 +243,16 @@ fn line(report: Report, names: &Names) -> Line {
         Report::StandingOrder(order) => standing_order(&order, names),
         Report::WentOn { groups, after } => went_on(groups, after),
         Report::NotInPlace { why } => not_in_place(why, names),
+        Report::TimingChanged { .. } => timing(&report, names),
     }
+}
+
+/// Other intervals are in force; slower ones are worth a look.
+fn timing(report: &Report, names: &Names) -> Line {
+    let slower = matches!(report, Report::TimingChanged { from, to, .. } if to > from);
+    let line = Line::new(if slower { Level::WARN } else { Level::INFO }, "timing changed");
+    let Some(words) = timing_words::change(report, names) else { return line };
+    line.change(&words.from, &words.to).because(words.because)
 }
 
 fn standing_order(order: &StandingOrder, names: &Names) -> Line {

@@ -84,7 +84,7 @@ pub(crate) fn kernel(
         fence: Some(kernel::FenceSettings {
             table: kernel::table_name(&config.cluster),
             vouched: kernel::Vouched(vouched),
-            lifetime: (!required).then(|| lifetime(config.timing.lease())),
+            lifetime: (!required).then(|| lifetime(config.slowest_timing().lease())),
             preserve: config.preserve.is_some(),
         }),
         ward,

@@ -15,24 +15,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::lease_record::WrittenLeases;
 use super::promise_record::WrittenRecord;
-use crate::control::names::Names;
-use crate::control::restart_words;
-use crate::kernel;
+pub(crate) use super::unusable_state::Unusable;
 use crate::protocol::{
     Acquaintance, CLAIMS_PER_MESSAGE, Claim, Claims, Epoch, Fitness, GroupKey, Incarnation,
-    Instant, LogPosition, Memory, Message, Misfit, NodeId, PoolId, Verdict,
+    Instant, LogPosition, Memory, Message, Misfit, NodeId, PoolId, TimingLevel, Verdict,
 };
 use crate::wire::{Issued, decode, encode};
 
 const MAGIC: &str = "buoy-state";
-const LAYOUT: &str = "1";
+pub(super) const LAYOUT: &str = "1";
 
 /// What one process leaves to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,45 +53,6 @@ pub(crate) struct Origin {
     pub(crate) node: NodeId,
     /// The boot of the host: the clock starts again with each.
     pub(crate) boot: String,
-}
-
-/// Why the file is of no use.
-#[derive(Debug)]
-pub(crate) enum Unusable {
-    /// It cannot be read.
-    Unreadable(io::Error),
-    /// It is cut off or changed.
-    Damaged,
-    /// It is in a layout that this version does not know.
-    OtherLayout(String),
-    /// It is of this cluster.
-    OtherCluster(String),
-    /// The host was booted since.
-    OtherBoot,
-    /// `restart` is not `"in-place"` any more.
-    NotWanted,
-    /// It does not fit to what is configured, or is there.
-    Misfit(Misfit),
-    /// The kernel did not let this process go on with what is there.
-    Kernel(kernel::StartError),
-}
-
-impl Unusable {
-    /// For people.
-    pub(crate) fn words(&self, names: &Names) -> String {
-        match self {
-            Self::Unreadable(error) => format!("the state file cannot be read: {error}"),
-            Self::Damaged => "the state file is cut off or was changed".to_owned(),
-            Self::OtherLayout(layout) => {
-                format!("the state file has layout {layout}, this version knows {LAYOUT}")
-            }
-            Self::OtherCluster(name) => format!("the state file belongs to cluster {name:?}"),
-            Self::OtherBoot => "the state file is older than the last boot of this host".to_owned(),
-            Self::NotWanted => "restart = \"in-place\" is no longer configured".to_owned(),
-            Self::Misfit(why) => format!("the state file: {}", restart_words::misfit(*why, names)),
-            Self::Kernel(error) => error.to_string(),
-        }
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -126,6 +84,9 @@ struct Written {
     taken: Vec<(u64, u64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     promises: Option<WrittenRecord>,
+    /// With profile `auto`: number of the level in force, and of the one that was proposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timing: Option<(u8, u8)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -182,6 +143,7 @@ pub(crate) fn text(estate: &Estate, origin: &Origin, software: &str) -> String {
         leases: memory.leases.as_ref().map(WrittenLeases::new),
         taken: memory.taken.iter().map(|(group, at)| (group.0, at.as_nanos())).collect(),
         promises: memory.promises.as_ref().map(WrittenRecord::new),
+        timing: memory.timing.map(|(level, own)| (level.number(), own.number())),
     };
     let body = serde_json::to_string(&written).expect("a state is plain data");
     format!("{MAGIC} {LAYOUT} {}\n{body}\n", digest(&body))
@@ -261,6 +223,9 @@ fn estate(written: &Written) -> Option<Estate> {
         last_token: written.token,
         leases: written.leases.as_ref().map(WrittenLeases::read),
         promises: written.promises.as_ref().map(WrittenRecord::read),
+        timing: written
+            .timing
+            .map(|(level, own)| (TimingLevel::from_number(level), TimingLevel::from_number(own))),
     };
     let open_until = Instant::from_nanos(written.open_until);
     let granted_until = written.granted_until.map(Instant::from_nanos);
@@ -359,6 +324,7 @@ mod tests {
             last_token: 11,
             leases: None,
             promises: None,
+            timing: None,
         };
         let issued = Issued { sequence: 1234, last_words: 2, round: 3 };
         let issued = [(NodeId(2), issued), (NodeId(3), Issued::default())].into();
@@ -381,6 +347,7 @@ mod tests {
             Some(PromiseRecord { me: NodeId(1), list, at, silent_until, promises });
         estate.granted_until = Some(Instant::from_millis(500_590));
         estate.memory.taken = [(GroupKey(1), Instant::from_millis(499_500))].into();
+        estate.memory.timing = Some((TimingLevel::SLOWEST, TimingLevel::LAN));
         estate
     }
 

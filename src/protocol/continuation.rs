@@ -38,6 +38,7 @@ impl Node {
     pub fn go_on(now: Instant, configuration: Configuration, memory: &Memory) -> Self {
         let incarnation = memory.incarnation;
         let mut node = Self::new(now, Configuration { incarnation, ..configuration });
+        node.recall_timing(memory);
         for (claim, since) in &memory.claims {
             node.claims.recall(*since, *claim);
         }
@@ -198,6 +199,7 @@ impl Node {
             last_token: self.last_token,
             leases: self.quorum.lease_memory(),
             promises: None,
+            timing: self.timing_memory(),
         }
     }
 }

@@ -74,6 +74,7 @@ impl Env {
             load_aware: false,
             paths: 1,
             timing: Timing::LAN,
+            adaptive: false,
             drain_timeout: Duration::ZERO,
             preserve: None,
             draining: false,

@@ -175,7 +175,8 @@ impl Node {
     /// each step.
     #[must_use]
     pub fn lease(&self) -> Option<Duration> {
-        (self.phase != NodePhase::Resuming).then(|| self.env.configuration.timing.lease())
+        (self.phase != NodePhase::Resuming)
+            .then(|| self.timing_to_peers().lease().min(self.env.configuration.timing.lease()))
     }
 
     /// Moves on from the phases that end by themselves.

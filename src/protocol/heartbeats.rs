@@ -29,6 +29,7 @@ impl Node {
         let timing = &self.env.configuration.timing;
         let (log, acknowledged) = self.claims.positions(to);
         let name = self.name_for(peer);
+        let proposal = self.timing_proposal().filter(|_| name.is_none());
         // The two are never needed at once, and there is no room for both.
         let text_max = standing_text_max(heard.len(), self.unable.len());
         let standing = self.standing_orders.told(now, text_max).filter(|_| name.is_none());
@@ -55,6 +56,7 @@ impl Node {
             unable: self.unable.clone(),
             paths: self.path_reports(to),
             standing_order: standing.map(Box::new),
+            timing: proposal,
         };
         self.env.actions.push(Action::Send { to, message: Message::Heartbeat(beat) });
     }
@@ -95,6 +97,7 @@ impl Node {
             unable: Vec::new(),
             paths: Vec::new(),
             standing_order: None,
+            timing: None,
         })
     }
 }

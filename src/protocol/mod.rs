@@ -13,6 +13,7 @@
 //! | `unlisted` | members that files do not agree on |
 //! | `silent_kernel` | whether a silent peer is dead, by what its kernel answers |
 //! | `touch` | who hears this node |
+//! | `adaptive_timing`, `timing_in_force` | profile `auto`: how fast this cluster may be |
 //! | `paths` | heartbeat paths that work in one direction only |
 //! | `inability`, `kernel_work` | what nodes cannot hold; whether the kernel side gets on |
 //! | `health` | whether this node itself is well: stalls, maturity, isolation |
@@ -41,6 +42,7 @@
 //!
 #![doc = include_str!("PROTOCOL.md")]
 
+mod adaptive_timing;
 mod address_conflict;
 mod announcements;
 mod attachment;
@@ -83,6 +85,7 @@ mod spare;
 mod standing_orders;
 mod succession;
 mod tally;
+mod timing_in_force;
 mod touch;
 mod types;
 mod unlisted;
@@ -103,9 +106,9 @@ pub use types::{
     Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, PoolId, Preserved, PromiseRecord,
     REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover, Report, Rule,
     STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing, StandingChange, StandingOrder,
-    Status, Strategy, Tenure, Text, Ticket, Timing, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord,
-    WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld, mix, promise, shortened,
-    standing_text_max, unable_max,
+    Status, Strategy, Tenure, Text, Ticket, Timing, TimingLevel, TimingProposal, TimingReason,
+    TimingStatus, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish,
+    WishMemory, Withheld, mix, promise, shortened, standing_text_max, unable_max,
 };
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::adaptive_timing::AdaptiveTiming;
 use super::announcements::Announcements;
 use super::balance::Deal;
 use super::bucket::Bucket;
@@ -65,6 +66,8 @@ pub struct Node {
     pub(super) reach: ReachTest,
     pub(super) paths: Paths,
     pub(super) heartbeat_due: Instant,
+    /// With profile `auto`.
+    pub(super) adaptive_timing: Option<AdaptiveTiming>,
 
     pub(super) claims: ReplicatedClaims,
     pub(super) groups: BTreeMap<GroupKey, GroupHere>,
@@ -152,6 +155,7 @@ impl Node {
             reach: ReachTest::default(),
             paths: Paths::default(),
             heartbeat_due: now,
+            adaptive_timing: None,
             claims: ReplicatedClaims::new(configuration.incarnation),
             groups: BTreeMap::new(),
             covering: BTreeMap::new(),
@@ -193,6 +197,7 @@ impl Node {
             farewell_due: Instant::NEVER,
             env: Env::new(now, configuration),
         };
+        node.adapt(node.env.configuration.timing);
         node.regroup();
         node.repeer();
         node.recall_voters(Recollection::Nothing);
@@ -215,6 +220,7 @@ impl Node {
         events: impl IntoIterator<Item = Event>,
     ) -> Vec<Action> {
         self.env.now = self.env.now.max(now);
+        self.measure_loop();
         self.notice_stall();
         for event in events {
             self.take_in(event);
@@ -232,6 +238,7 @@ impl Node {
             Event::Heard { from, incarnation, received_at, message } => {
                 self.enrol(from);
                 if self.peers.contains_key(&from) {
+                    self.measure_spacing((from, incarnation), received_at, &message);
                     self.hear(from, incarnation, received_at);
                     self.listen(from, received_at, message);
                 }
@@ -307,9 +314,10 @@ impl Node {
         self.announce_what_is_due();
         self.pursue_errands();
         self.revise_inabilities();
+        self.revise_timing();
         if self.env.now >= self.heartbeat_due {
             self.revise_paths();
-            self.heartbeat_due = self.env.now + self.env.configuration.timing.heartbeat;
+            self.heartbeat_due = self.env.now + self.beat_interval();
             self.standing_orders.next_turn();
             self.beat(false);
         }
@@ -374,8 +382,10 @@ impl Node {
 
     pub(super) fn reconfigure(&mut self, configuration: Configuration) {
         let kept = (self.env.configuration.me, self.env.configuration.incarnation);
+        let timing = self.env.configuration.timing;
         self.env.configuration = configuration;
         (self.env.configuration.me, self.env.configuration.incarnation) = kept;
+        self.adapt(timing);
         self.deal.forget();
         self.forget_refusals();
         self.unable_stale = true;

@@ -10,7 +10,7 @@ use super::orders::ErrandsIn;
 use super::silent_kernel::{SilentKernel, Unanswered};
 use super::types::{
     GroupKey, HardwareAddress, Heartbeat, Incarnation, Instant, Load, NodeId, NodePhase,
-    SoftwareVersion, Verdict, Waiting,
+    SoftwareVersion, TimingProposal, Verdict, Waiting,
 };
 
 /// Falls within [`FLAPS_WINDOW`] that make a node one that flaps.
@@ -91,6 +91,8 @@ pub(super) struct Said {
     pub(super) waiting: Option<Waiting>,
     pub(super) interval: Duration,
     pub(super) misses: u8,
+    /// What it proposes with profile `auto`.
+    pub(super) timing: Option<TimingProposal>,
     pub(super) weight: u16,
     pub(super) software: Option<SoftwareVersion>,
     pub(super) config_digest: u64,
@@ -123,6 +125,7 @@ impl Peer {
                 waiting: None,
                 interval,
                 misses,
+                timing: None,
                 weight,
                 software: None,
                 config_digest: 0,
@@ -198,6 +201,7 @@ impl Peer {
             waiting: heartbeat.waiting,
             interval: heartbeat.interval,
             misses: heartbeat.misses,
+            timing: heartbeat.timing,
             weight: heartbeat.weight,
             software: Some(heartbeat.software),
             config_digest: heartbeat.config_digest,

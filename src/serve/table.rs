@@ -182,7 +182,7 @@ const METRICS: &[Metric] = &[
     ),
     gauge(
         "buoy_detection_seconds",
-        "Silence after which a peer is declared dead",
+        "Silence after which a peer is declared dead; with profile `auto` the one in force",
         &[],
         |known, emit| {
             if let Some(measures) = measures(known) {

@@ -17,7 +17,8 @@ use super::claim::{self, CLAIM_LENGTH};
 use super::encode::{self, FITNESS_LENGTH, HEARD_LENGTH, UNABLE_LENGTH};
 use super::field::{self, Value, gather, required};
 use super::{
-    BODY_MAX, HEARD_MAX, code, connection, kept, lease, neighbour, path, standing_order, unable,
+    BODY_MAX, HEARD_MAX, code, connection, kept, lease, neighbour, path, standing_order, timing,
+    unable,
 };
 
 /// Longest heartbeat interval believed; six times what the configuration allows.
@@ -111,7 +112,7 @@ pub(super) fn decode_with_features(bytes: &[u8]) -> Result<(Message, Option<u64>
 }
 
 /// The fields of a heartbeat, in the order in which they are taken apart.
-const HEARTBEAT_FIELDS: [u8; 15] = [
+const HEARTBEAT_FIELDS: [u8; 16] = [
     field::STATE,
     field::LOG,
     field::HEARD,
@@ -127,12 +128,13 @@ const HEARTBEAT_FIELDS: [u8; 15] = [
     field::UNABLE,
     field::PATHS,
     field::STANDING_ORDER,
+    field::TIMING,
 ];
 
 fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
     let found = gather(bytes, HEARTBEAT_FIELDS)?;
     let [state, log, heard, software, digest, lag, hardware, features, fitness, load, ..] = found;
-    let [.., waiting, name, unable, paths, standing] = found;
+    let [.., waiting, name, unable, paths, standing, proposal] = found;
 
     let mut state = required(state, field::STATE)?;
     let phase = code::phase_of(state.u8()?).ok_or(state.out_of_range())?;
@@ -188,6 +190,7 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         })?,
         paths: path::read(paths)?,
         standing_order: standing.map(standing_order::read).transpose()?.flatten().map(Box::new),
+        timing: proposal.map(timing::read).transpose()?,
     };
     Ok((heartbeat, features))
 }

@@ -12,7 +12,9 @@ use crate::protocol::{
 };
 
 use super::{FEATURES, HEARD_MAX, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
-use super::{claim, code, connection, field, kept, lease, neighbour, path, standing_order, unable};
+use super::{
+    claim, code, connection, field, kept, lease, neighbour, path, standing_order, timing, unable,
+};
 
 pub(super) const HEARTBEAT: u8 = 1;
 pub(super) const CLAIMS: u8 = 2;
@@ -186,6 +188,9 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
     path::write(&heartbeat.paths, out);
     if let Some(order) = &heartbeat.standing_order {
         standing_order::write(order, out);
+    }
+    if let Some(proposal) = &heartbeat.timing {
+        timing::write(proposal, out);
     }
     field::put_list(out, field::HEARD, heartbeat.heard.iter().map(heard_record));
 }

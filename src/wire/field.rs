@@ -36,6 +36,7 @@ pub(super) const NAME: u8 = 0x23;
 pub(super) const IN_CLEAR: u8 = 0x24;
 pub(super) const TWIN: u8 = 0x25;
 pub(super) const PATHS: u8 = 0x26;
+pub(super) const TIMING: u8 = 0x27;
 pub(super) const SLICE: u8 = 0x89;
 pub(super) const CLAIMS: u8 = 0x8a;
 pub(super) const POSITION: u8 = 0x8b;

@@ -49,6 +49,7 @@ mod sessions;
 mod standing_order;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod unable;
 
 pub use decode::{DecodeError, decode};

@@ -117,11 +117,13 @@ impl Trace {
             Action::GoOn(memory) => {
                 let Memory { me, incarnation, at, held, claims, .. } = &**memory;
                 let Memory { peers, fitness, last_token, leases, promises, taken, .. } = &**memory;
+                let timing = &memory.timing;
                 (24, me, incarnation, at, held, claims, peers, fitness, last_token).hash(hash);
                 // What there was not before leaves the hashes of runs without it as they were.
                 leases.iter().for_each(|leases| leases.hash(hash));
                 promises.iter().for_each(|promises| promises.hash(hash));
                 taken.iter().for_each(|taken| taken.hash(hash));
+                timing.iter().for_each(|timing| timing.hash(hash));
             }
             Action::DoubtPaths(doubted) => (25, doubted).hash(hash),
             Action::KeepPromises(record) => (26, record).hash(hash),

@@ -19,6 +19,7 @@
 //! | `layout_stories` | files that have addresses in different groups |
 //! | `plan_stories` | what a plan says is what then happens |
 //! | `profiles` | hosts with other times than others |
+//! | `timing_stories` | profile `auto` |
 //! | `rollouts` | every key of the reference, changed host by host |
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
@@ -28,7 +29,7 @@
 //! | `sessions` | what the wire keeps from the core |
 //! | `mutations` | that all of this notices a broken rule |
 //!
-//! Numbers H1 to H68, S1 to S16 and L1 to L7 are those of docs/invariants.md, others (A1, B1, N4)
+//! Numbers H1 to H70, S1 to S16 and L1 to L7 are those of docs/invariants.md, others (A1, B1, N4)
 //! those of docs/faults.md.
 //!
 //! `BUOY_SEEDS=20000 cargo test --release --test simulation seeds` runs more seeds;
@@ -88,5 +89,6 @@ mod story;
 mod strict_restart_stories;
 mod suppression;
 mod suppression_stories;
+mod timing_stories;
 mod trace;
 mod voter_stories;

@@ -15,6 +15,9 @@ use crate::network::Weather;
 /// chrony's `maxslewrate`.
 const SLEW: i64 = 83_333;
 
+/// From this seed on, of three runs one is with profile `auto`: on all hosts, or on all but one.
+const ADAPTIVE_FROM: u64 = 100_000;
+
 /// Who votes: the last so many hosts; and whether the last one is a witness.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Voting {
@@ -41,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) paths: usize,
     /// Profile.
     pub(crate) timing: Timing,
+    /// Hosts with profile `auto`, which begin with `timing`.
+    pub(crate) adaptive: Vec<usize>,
     /// Weight of each node.
     pub(crate) weights: Vec<u16>,
     /// Whether groups prefer nodes.
@@ -110,6 +115,7 @@ impl Options {
             clients: 1,
             paths: 1,
             timing: Timing::LAN,
+            adaptive: Vec::new(),
             weights: vec![100; nodes],
             preferences: false,
             locktime: false,
@@ -165,6 +171,7 @@ impl Options {
             clients: [0, 1, 1, 2, 3][draw.index(5)],
             paths: [1, 1, 1, 2][draw.index(4)],
             timing: [Timing::FAST, Timing::LAN][usize::from(profile > 0)],
+            adaptive: adaptive(seed, nodes),
             weights: (0..nodes).map(|_| draw.pick(&[100, 100, 100, 50, 200, 1, 1000])).collect(),
             preferences: draw.chance(250_000),
             locktime: draw.chance(200_000),
@@ -255,7 +262,7 @@ impl Options {
 
     /// The slowest times that a host may have.
     pub(crate) fn slowest(&self) -> Timing {
-        if self.profiles { Timing::VM } else { self.timing }
+        if self.profiles || !self.adaptive.is_empty() { Timing::VM } else { self.timing }
     }
 
     /// A big run: few faults, many nodes or groups.
@@ -271,6 +278,13 @@ impl Options {
             ..Self::drawn(seed)
         }
     }
+}
+
+/// The hosts with profile `auto`. Not drawn, and none in a run that is recorded.
+fn adaptive(seed: u64, nodes: usize) -> Vec<usize> {
+    let adaptive = seed >= ADAPTIVE_FROM && seed.is_multiple_of(3);
+    let first = usize::from(!seed.is_multiple_of(2));
+    (first..nodes).filter(|_| adaptive).collect()
 }
 
 fn weather(draw: &mut Draw) -> Weather {

@@ -217,6 +217,7 @@ impl Cluster {
             groups: plan.groups.clone(),
             load_aware: self.options.loads.is_some(),
             timing: this.timing.unwrap_or(self.options.timing),
+            adaptive: self.options.adaptive.contains(&host),
             paths: u8::try_from(self.options.paths).expect("one or two"),
             drain_timeout: Duration::ZERO,
             preserve: plan.preserve,

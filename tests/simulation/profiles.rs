@@ -12,9 +12,12 @@ use crate::trace::note;
 const PROFILES: [Timing; 3] = [Timing::FAST, Timing::LAN, Timing::VM];
 
 impl Cluster {
-    /// The times that a host's file says.
+    /// The times that a host's file says, or that are in force with profile `auto`.
     pub(crate) fn timing_of(&self, host: usize) -> Timing {
-        self.hosts[host].timing.unwrap_or(self.options.timing)
+        let this = &self.hosts[host];
+        let status = this.node.as_ref().and_then(|it| it.timing_status(this.clock.read(self.now)));
+        let configured = this.timing.unwrap_or(self.options.timing);
+        status.map_or(configured, |status| status.timing)
     }
 
     /// The file of a host says these times from now on, or those of all; its daemon reloads.

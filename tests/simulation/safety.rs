@@ -1,5 +1,4 @@
-//! What must never be, checked where it could come about: from the simulated kernels and caches,
-//! and from what was sent. The rules are those of docs/invariants.md.
+//! What must never be, checked on simulated kernels, caches and messages (docs/invariants.md).
 //!
 //! Where a rule speaks of nodes that hear each other, the observer goes by datagrams that the
 //! daemons have really processed, so lost ones and stopped daemons are never an injustice. A host
@@ -382,6 +381,7 @@ impl Cluster {
             | Report::NotInPlace { .. }
             | Report::Unlisted { .. }
             | Report::StandingOrder(_)
+            | Report::TimingChanged { .. }
             | Report::Draining { .. } => {}
         }
     }

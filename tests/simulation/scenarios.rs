@@ -9,7 +9,7 @@ use crate::{
     check_stories, conflict_stories, hold_stories, host_stories, layout_stories, load_stories,
     majority_stories, membership_stories, neighbour_stories, network_stories, operator_stories,
     path_stories, plan_stories, promise_stories, restart_stories, strict_restart_stories,
-    suppression_stories, voter_stories,
+    suppression_stories, timing_stories, voter_stories,
 };
 
 macro_rules! stories {
@@ -58,6 +58,14 @@ stories! {
         data_link_that_loses_nearly_all network_lost_by_all
     }
     plan_stories { plans_come_true }
+    timing_stories {
+        calm_hosts_get_fast late_host_makes_all_slower fixed_host_holds_all_back
+        host_that_is_not_as_fast_as_it_says
+        nothing_gets_faster_while_a_host_is_suspected path_that_is_slow_one_way
+        slower_statement_is_lost restart_while_it_gets_faster
+        restart_in_place_goes_on_with_the_timing
+        strict_owner_cut_off_while_the_timing_changes
+    }
     hold_stories { hold hold_and_merge drained_for_a_while drain_outlasts_a_reboot }
     majority_stories {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze

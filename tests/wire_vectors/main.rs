@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use buoy::protocol::{
     Cause, Errand, ErrandAnswer, GroupKey, Heartbeat, Incarnation, Instant, Message, MoveReason,
-    NodeId, Offer, Order, SoftwareVersion,
+    NodeId, Offer, Order, SoftwareVersion, TimingLevel, TimingReason,
 };
 use buoy::wire::{
     DATAGRAM_MAX, DecodeError, HEADER_LENGTH, Key, KeyRing, Local, Opened, RefusedDatagram,
@@ -25,7 +25,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 
 use messages::{
     A, B, C, LIFE_A, LIFE_B, claims, claims_with_detail, heartbeat, heartbeat_with_fitness,
-    heartbeat_with_hardware, heartbeat_with_hold, hex, unhex, vectors,
+    heartbeat_with_hardware, heartbeat_with_hold, heartbeat_with_timing, hex, unhex, vectors,
 };
 
 #[test]
@@ -122,6 +122,19 @@ fn an_earlier_version_is_understood() {
                     080008 0000000000000007";
     let body = changed(&heartbeat(), optional, "");
     assert_eq!(decode(&body), Ok(Message::Heartbeat(wanted)));
+}
+
+/// Levels and reasons of a later version are read as the most careful ones.
+#[test]
+fn a_timing_of_a_later_version_is_the_slowest() {
+    let (was, becomes) = ("270004 02 03 005d", "270005 09 63 005d ee");
+    let read = decode(&changed(&heartbeat_with_timing(), was, becomes));
+    let Ok(Message::Heartbeat(beat)) = read else { panic!("{read:?}") };
+    let proposal = beat.timing.expect("there is one");
+    assert_eq!(proposal.level, TimingLevel::SLOWEST);
+    assert_eq!(proposal.reason, TimingReason::NotLongCalm);
+    let without = decode(&changed(&heartbeat_with_timing(), was, ""));
+    assert_eq!(without, Ok(heartbeat()));
 }
 
 /// A standing order of a kind that only later software knows is left aside.

@@ -7,7 +7,7 @@ use buoy::protocol::{
     Failure, Fitness, GroupKey, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Kept,
     Lasting, LeaseGrant, LeaseRequest, Load, LogPosition, Message, MoveReason, Neighbour, NodeId,
     NodePhase, Offer, OfferAnswer, Order, PathReport, PoolId, Refusal, SoftwareVersion,
-    StandingOrder, Tenure, Text, Vote, Waiting, Wish,
+    StandingOrder, Tenure, Text, TimingLevel, TimingProposal, TimingReason, Vote, Waiting, Wish,
 };
 
 pub(crate) const A: NodeId = NodeId(0x0a0a_0a0a);
@@ -54,6 +54,7 @@ pub(crate) fn heartbeat() -> Message {
         unable: vec![],
         paths: vec![],
         standing_order: None,
+        timing: None,
     })
 }
 
@@ -126,6 +127,17 @@ fn heartbeat_with_drain() -> Message {
     let what = Lasting::Drain(B);
     let (ended, persists) = (true, true);
     standing(StandingOrder { id: 9, what, at: A, left: None, ended, persists, by, reason })
+}
+
+/// The sender proposes the timing of profile `lan`: it has heard a peer 93 ms late.
+pub(crate) fn heartbeat_with_timing() -> Message {
+    let Message::Heartbeat(bare) = heartbeat() else { panic!("not a heartbeat") };
+    let lateness = Duration::from_millis(93);
+    let (level, reason) = (TimingLevel::LAN, TimingReason::Spacing);
+    Message::Heartbeat(Heartbeat {
+        timing: Some(TimingProposal { level, reason, lateness }),
+        ..bare
+    })
 }
 
 fn standing(order: StandingOrder) -> Message {
@@ -367,6 +379,12 @@ fn check_vectors() -> Vec<(Message, &'static str)> {
             "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
              0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
              260004000102038300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
+        ),
+        (
+            heartbeat_with_timing(),
+            "018100110202000186a0030002000000001234567882001000000005000000060000000700000008\
+             0400030102030500081122334455667788060004000000fa07000201010800080000000000000007\
+             2700040203005d8300150a0b0b0b0bb5b6b7b800280c0c0c0c00000009ffff",
         ),
         (
             heartbeat_with_load(Some(70_000)),

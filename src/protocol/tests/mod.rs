@@ -129,6 +129,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
         load_aware: false,
         paths: 1,
         timing: Timing::LAN,
+        adaptive: false,
         drain_timeout: Duration::ZERO,
         preserve: None,
         draining: false,

@@ -15,6 +15,7 @@ use super::neighbour::Neighbour;
 use super::path::PathFault;
 use super::restart::{Memory, Obstacle};
 use super::standing_order::StandingOrder;
+use super::timing_level::{TimingLevel, TimingProposal};
 use super::voters::{PromiseRecord, VoterRecord};
 
 /// One thing to do.
@@ -406,4 +407,15 @@ pub enum Report {
     },
     /// An order stands from now on, or, if it is not in force, does so no more.
     StandingOrder(StandingOrder),
+    /// With profile `auto` other intervals are in force here from now on.
+    TimingChanged {
+        /// In force until now.
+        from: TimingLevel,
+        /// In force now.
+        to: TimingLevel,
+        /// Who holds it back; may be this node.
+        held_by: NodeId,
+        /// What that node proposes.
+        proposal: TimingProposal,
+    },
 }

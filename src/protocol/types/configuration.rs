@@ -39,6 +39,8 @@ pub struct Configuration {
     pub paths: u8,
     /// Intervals and limits.
     pub timing: Timing,
+    /// Profile `auto`: the intervals follow what the nodes measure.
+    pub adaptive: bool,
     /// How long a drain waits for connections to end; zero does not wait.
     pub drain_timeout: Duration,
     /// Connections are kept through planned moves, for so long at most; `None` where they are not,
@@ -126,7 +128,7 @@ pub enum Strategy {
 }
 
 /// Times and limits, from the profile and `[timing]`. Source of each: PROTOCOL.md, section Timers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timing {
     /// Time between two heartbeats, 10 ms to 10 s.
     pub heartbeat: Duration,
@@ -161,7 +163,7 @@ impl Timing {
     /// Profile `vm`: death after 2 s; outlasts snapshots and live migrations.
     pub const VM: Self = Self::profile(500, 4, 125);
 
-    const fn profile(heartbeat_ms: u64, misses: u8, skew_ms: u64) -> Self {
+    pub(super) const fn profile(heartbeat_ms: u64, misses: u8, skew_ms: u64) -> Self {
         Self {
             heartbeat: Duration::from_millis(heartbeat_ms),
             misses,

@@ -25,6 +25,7 @@ use super::load::Load;
 use super::neighbour::Neighbour;
 use super::path::PathReport;
 use super::standing_order::StandingOrder;
+use super::timing_level::TimingProposal;
 
 /// A message between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +124,9 @@ pub struct Heartbeat {
     /// One of the standing orders that the sender knows, in turn. Software before 0.2 neither sends
     /// nor reads it.
     pub standing_order: Option<Box<StandingOrder>>,
+    /// What the sender proposes with profile `auto`. Not in a heartbeat with a name, for want of room;
+    /// software before 0.2 neither sends nor reads it.
+    pub timing: Option<TimingProposal>,
 }
 
 /// A peer that the sender of a heartbeat hears.

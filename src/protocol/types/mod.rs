@@ -15,6 +15,7 @@
 //! | `path` | heartbeat paths, and what is wrong with one |
 //! | `restart`, `voters` | what outlives a process |
 //! | `status` | what operators are shown |
+//! | `timing_level` | the timings of profile `auto`, and what a node says of its choice |
 //! | `random` | the seeded generator |
 
 mod action;
@@ -35,6 +36,7 @@ mod restart;
 mod rules;
 mod standing_order;
 mod status;
+mod timing_level;
 mod voters;
 
 pub use action::{Action, Report};
@@ -72,6 +74,7 @@ pub use standing_order::{
 pub use status::{
     Candidate, Explanation, GroupState, GroupStatus, NodeStatus, Standing, Status, Withheld,
 };
+pub use timing_level::{TimingLevel, TimingProposal, TimingReason, TimingStatus};
 pub use voters::{
     LifePromise, PROMISES_AGE_MAX, PromiseRecord, Recollection, VOTERS_MAX, VoterRecord,
 };

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::condition::{NodePhase, Verdict};
-use super::configuration::{Configuration, Group, Mode};
+use super::configuration::{Configuration, Group, Mode, Timing};
 use super::event::Ticket;
 use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, Incarnation, NodeId, PoolId};
 use super::instant::Instant;
 use super::message::{Claim, LogPosition};
+use super::timing_level::TimingLevel;
 use super::voters::PromiseRecord;
 
 /// What the next process of a node has to know.
@@ -39,6 +40,8 @@ pub struct Memory {
     pub leases: Option<LeaseMemory>,
     /// What this node has promised as a voter, if that is known.
     pub promises: Option<PromiseRecord>,
+    /// With profile `auto` the level that is in force here, and the one that this node proposes.
+    pub timing: Option<(TimingLevel, TimingLevel)>,
 }
 
 /// What the next process has to know of leases, to renew them.
@@ -96,7 +99,8 @@ impl Memory {
             return Err(Misfit::OtherNode);
         }
         let age = now.since(self.at);
-        if self.at > now || age >= configuration.timing.lease() {
+        let timing = self.timing_in_force(configuration);
+        if self.at > now || age >= timing.lease() {
             return Err(Misfit::Untimely { age });
         }
         for group in self.held.keys() {
@@ -111,6 +115,13 @@ impl Memory {
             }
         }
         Ok(())
+    }
+
+    /// Returns the intervals with which the life goes on.
+    #[must_use]
+    pub fn timing_in_force(&self, configuration: &Configuration) -> Timing {
+        let level = self.timing.map(|(level, _)| level).filter(|_| configuration.adaptive);
+        level.map_or(configuration.timing, |level| level.applied_to(configuration.timing))
     }
 
     /// Whether the lease of every address of a group in mode majority still runs.

@@ -218,4 +218,12 @@ rules! {
     GoneEverywhere,
     /// While an operator holds, nothing moves for balance or as fail-back.
     HoldStands,
+    /// With profile `auto`, a node that is late, or hears a peer late, proposes a slower timing.
+    LatenessCounts,
+    /// With profile `auto`, the slowest proposal of those that live is in force.
+    SlowestTimingCounts,
+    /// With profile `auto`, what is faster waits for minutes of calm in which nothing is suspected.
+    TimingTightensSlowly,
+    /// Who has become slower beats as before until peers know.
+    FormerHeartbeats,
 }

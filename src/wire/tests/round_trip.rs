@@ -8,7 +8,8 @@ use crate::protocol::unable_max;
 use crate::protocol::{
     CLAIMS_PER_MESSAGE, CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, FITNESS_MAX, Fitness,
     GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heartbeat, Inability, Load, Message,
-    NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, PATHS_MAX, PathReport, PoolId, Random,
+    NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, PATHS_MAX, PathReport, PoolId, Random, TimingLevel,
+    TimingProposal, TimingReason,
 };
 use crate::wire::{BODY_MAX, HEARD_MAX, decode, encode, encoded_length};
 
@@ -40,7 +41,9 @@ fn the_largest_messages_fit_one_datagram() {
     let standing = Heartbeat { standing_order: order, name: None, ..heartbeat.clone() };
     let (hw, unfit, busy, not) = (hardware.clone(), fitness.clone(), load, unable.clone());
     let standing = Heartbeat { hardware: hw, fitness: unfit, load: busy, unable: not, ..standing };
-    let standing = Heartbeat { paths: paths.clone(), ..standing };
+    let (level, lateness) = (TimingLevel::SLOWEST, std::time::Duration::from_millis(65_535));
+    let timing = Some(TimingProposal { level, reason: TimingReason::Spacing, lateness });
+    let standing = Heartbeat { paths: paths.clone(), timing, ..standing };
     let largest = [
         Message::Heartbeat(Heartbeat {
             hardware,
@@ -49,6 +52,7 @@ fn the_largest_messages_fit_one_datagram() {
             unable,
             paths,
             standing_order: None,
+            timing: None,
             ..heartbeat
         }),
         Message::Heartbeat(standing),

@@ -10,7 +10,8 @@ use crate::protocol::{
     Incarnation, KEPT_MAX, Kept, LISTS_MAX, Lasting, LeaseGrant, LeaseRequest, Load, LogPosition,
     Message, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
     OfferAnswer, Order, PATHS_MAX, PathReport, PoolId, REFUSED_PER_MESSAGE, Random, Refusal,
-    SoftwareVersion, StandingOrder, Tenure, Text, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
+    SoftwareVersion, StandingOrder, Tenure, Text, TimingLevel, TimingProposal, TimingReason, Vote,
+    WISHES_PER_MESSAGE, Waiting, Wish,
 };
 use crate::protocol::{standing_text_max, unable_max};
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
@@ -87,6 +88,14 @@ pub(super) fn random_standing_order(
     }
 }
 
+const REASONS: [TimingReason; 5] = [
+    TimingReason::Fastest,
+    TimingReason::NotLongCalm,
+    TimingReason::Loop,
+    TimingReason::Spacing,
+    TimingReason::Datagrams,
+];
+
 const PHASES: [NodePhase; 6] = [
     NodePhase::Listening,
     NodePhase::Active,
@@ -139,6 +148,7 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
             .map(|_| PathReport { receiver: random.below(2) == 1, others: random.below(2) == 1 })
             .collect(),
         standing_order: None,
+        timing: None,
         unable: (0..small(random, unable_max(heard) as u64 + 1))
             .map(|_| {
                 let why = [Inability::LinkDown, Inability::Kernel(Failure::Refused)];
@@ -155,6 +165,11 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
     if heartbeat.name.is_none() {
         let order = random_standing_order(random, heard, heartbeat.unable.len());
         heartbeat.standing_order = Some(Box::new(order));
+        heartbeat.timing = (random.below(2) == 1).then(|| TimingProposal {
+            level: TimingLevel::from_number(low(random, 8)),
+            reason: REASONS[small(random, 5)],
+            lateness: Duration::from_millis(low::<u16>(random, 16).into()),
+        });
     }
     heartbeat
 }
