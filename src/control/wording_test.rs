@@ -167,6 +167,7 @@ fn inabilities() -> impl Iterator<Item = Inability> {
         Failure::Duplicate,
         Failure::Refused,
         Failure::Timeout,
+        Failure::Route,
     ];
     let outside = [
         Outside::Nobody,

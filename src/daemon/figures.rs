@@ -16,7 +16,8 @@ use super::event_loop::Vital;
 use super::picture::Picture;
 use crate::config::Config;
 use crate::control::measures::{Measures, Path, Process, Reload};
-use crate::control::response::Fence;
+use crate::control::names::Names;
+use crate::control::response::{Fence, MISSING_SHOWN_MAX, MissingRoute, MissingRoutes};
 use crate::control::server::Snapshot;
 use crate::kernel::Kernel;
 use crate::transport::PathCounters;
@@ -187,4 +188,22 @@ mod tests {
         life.reloaded(true);
         assert!(life.reload.successful && life.reload.successful_ms >= good);
     }
+}
+
+/// The routes and rules that this host lacks, for people.
+pub(super) fn missing_routes(kernel: &Kernel, names: &Names) -> Vec<MissingRoutes> {
+    let all = kernel.missing_routes().into_iter();
+    let mut told: Vec<MissingRoutes> = all
+        .map(|(group, missing)| MissingRoutes {
+            group: names.group(group).group,
+            count: missing.len(),
+            first: missing
+                .into_iter()
+                .take(MISSING_SHOWN_MAX)
+                .map(|one| MissingRoute { route: one.what, why: one.why })
+                .collect(),
+        })
+        .collect();
+    told.sort_by(|one, other| one.group.cmp(&other.group));
+    told
 }
