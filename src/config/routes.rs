@@ -20,7 +20,6 @@ use super::file::{self, WRITE_FLAG, WRITE_NUMBER, WRITE_STRING, read_interface};
 use super::interfaces;
 use super::nodes::Nodes;
 use super::pools::suggestion;
-use super::timing::count;
 
 /// The keys of an entry.
 pub(super) const KEYS: &[&str] =
@@ -132,7 +131,7 @@ fn check_one(raw: &Raw, around: &Around<'_>, findings: &mut Findings) -> Option<
     let dev = device(raw.dev.as_ref(), around.nodes, findings);
     let kind = check_kind(raw.kind.as_ref(), findings);
     let table = check_table(raw.table.as_ref(), findings);
-    let metric = raw.metric.as_ref().map_or(Some(0), |it| count(it, (0, u32::MAX), findings));
+    let metric = raw.metric.as_ref().map_or(Some(0), |it| number(it, 0, findings));
     if let Some(to) = to {
         for (text, address) in [(&raw.via, via), (&raw.source, source)] {
             if let (Some(text), Some(address)) = (text, address)
@@ -143,11 +142,13 @@ fn check_one(raw: &Raw, around: &Around<'_>, findings: &mut Findings) -> Option<
             }
         }
     }
-    check_way(raw, (kind, via), findings);
+    if let Some(kind) = kind {
+        check_way(raw, (kind, via), findings);
+    }
     if findings.faults.len() > before {
         return None;
     }
-    let (to, table, metric) = (to?, table?, metric?);
+    let (to, kind, table, metric) = (to?, kind?, table?, metric?);
     let metric = if metric == 0 && to.address.is_ipv6() { METRIC_V6 } else { metric };
     let onlink = raw.onlink.as_ref().is_some_and(|onlink| onlink.value);
     warn(raw, (&to, table, metric), findings);
@@ -195,14 +196,14 @@ fn check_way(raw: &Raw, (kind, via): (RouteKind, Option<IpAddr>), findings: &mut
     }
 }
 
-fn check_kind(kind: Option<&At<String>>, findings: &mut Findings) -> RouteKind {
-    let Some(kind) = kind else { return RouteKind::Unicast };
+fn check_kind(kind: Option<&At<String>>, findings: &mut Findings) -> Option<RouteKind> {
+    let Some(kind) = kind else { return Some(RouteKind::Unicast) };
     if let Some((_, found)) = RouteKind::ALL.iter().find(|(word, _)| *word == kind.value) {
-        return *found;
+        return Some(*found);
     }
     let words = RouteKind::ALL.map(|(word, _)| word);
     findings.refuse(&kind.place, "is not a type of route", suggestion(&kind.value, &words));
-    RouteKind::Unicast
+    None
 }
 
 /// The number of a table, the main one if none is written.
@@ -213,7 +214,17 @@ pub(super) fn check_table(table: Option<&At<i64>>, findings: &mut Findings) -> O
         findings.refuse(&table.place, problem, "write another one, like 100");
         return None;
     }
-    count(table, (1, u32::MAX), findings)
+    number(table, 1, findings)
+}
+
+/// A number of 32 bits. (The greatest one has so many digits that no message shows it.)
+pub(super) fn number(text: &At<i64>, least: u32, findings: &mut Findings) -> Option<u32> {
+    let found = u32::try_from(text.value).ok().filter(|number| *number >= least);
+    if found.is_none() {
+        let remedy = format!("write a number from {least} on that fits 32 bits");
+        findings.refuse(&text.place, "is out of range", remedy);
+    }
+    found
 }
 
 fn gateway(text: &At<String>, findings: &mut Findings) -> Option<IpAddr> {

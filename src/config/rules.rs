@@ -17,8 +17,7 @@ use super::document::Entry;
 use super::fault::{At, Findings, Place};
 use super::file::{self, WRITE_NUMBER, WRITE_STRING, read_interface};
 use super::nodes::Nodes;
-use super::routes::{self, Around, check_table, device, limit, network};
-use super::timing::count;
+use super::routes::{self, Around, check_table, device, limit, network, number};
 
 /// The keys of an entry.
 pub(super) const KEYS: &[&str] = &["from", "to", "iif", "oif", "fwmark", "table", "priority"];
@@ -129,7 +128,7 @@ fn check_one(raw: &Raw, around: &Around<'_>, findings: &mut Findings) -> Option<
     }
     let fwmark = raw.fwmark.as_ref().map(|mark| check_mark(mark, findings));
     let table = check_table(raw.table.as_ref(), findings);
-    let priority = raw.priority.as_ref().and_then(|it| count(it, (1, u32::MAX), findings));
+    let priority = raw.priority.as_ref().and_then(|it| number(it, 1, findings));
     if findings.faults.len() > before {
         return None;
     }

@@ -166,6 +166,24 @@ pub(super) fn snapshot(
     Snapshot { fence, counters, held_back, measures, orders, ..picture.status.into() }
 }
 
+/// The routes and rules that this host lacks, for people.
+pub(super) fn missing_routes(kernel: &Kernel, names: &Names) -> Vec<MissingRoutes> {
+    let all = kernel.missing_routes().into_iter();
+    let mut missing: Vec<MissingRoutes> = all
+        .map(|(group, missing)| MissingRoutes {
+            group: names.group(group).group,
+            count: missing.len(),
+            first: missing
+                .into_iter()
+                .take(MISSING_SHOWN_MAX)
+                .map(|one| MissingRoute { route: one.what, why: one.why })
+                .collect(),
+        })
+        .collect();
+    missing.sort_by(|one, other| one.group.cmp(&other.group));
+    missing
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,22 +206,4 @@ mod tests {
         life.reloaded(true);
         assert!(life.reload.successful && life.reload.successful_ms >= good);
     }
-}
-
-/// The routes and rules that this host lacks, for people.
-pub(super) fn missing_routes(kernel: &Kernel, names: &Names) -> Vec<MissingRoutes> {
-    let all = kernel.missing_routes().into_iter();
-    let mut told: Vec<MissingRoutes> = all
-        .map(|(group, missing)| MissingRoutes {
-            group: names.group(group).group,
-            count: missing.len(),
-            first: missing
-                .into_iter()
-                .take(MISSING_SHOWN_MAX)
-                .map(|one| MissingRoute { route: one.what, why: one.why })
-                .collect(),
-        })
-        .collect();
-    told.sort_by(|one, other| one.group.cmp(&other.group));
-    told
 }

@@ -26,8 +26,8 @@ const FAMILY_V6: u8 = 10;
 /// Messages sent at once: their refusals must fit into the socket's buffer.
 const BATCH: usize = 64;
 
-/// Removes every address with this mark, then every route and rule of groups: that nobody answers
-/// any more comes first. Returns how many addresses are still there.
+/// Removes every address with this mark, then every route and rule of groups: that the addresses
+/// are not answered for comes first. Returns how many addresses are still there.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub fn remove_leftovers(mark: Mark) -> io::Result<usize> {
         remove(&places)?;
         left = watch::ours(&watch::dump(mark)?).count();
     }
-    // What cannot be removed is for the next start: nobody is misled by it.
+    // What cannot be removed is left to the next start: it misleads no client.
     drop(routing::remove_all(mark));
     Ok(left)
 }

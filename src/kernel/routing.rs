@@ -47,7 +47,7 @@ use crate::routing::{Device, Route, Routing, Rule};
 
 /// Between two looks while a group with routes is here and nothing is known to have changed.
 const EVERY: Duration = Duration::from_secs(5);
-/// Between two looks of a host on which much changes: a flush is told route by route.
+/// Between two looks of a host on which much changes: a flush is one event for each route.
 const GAP: Duration = Duration::from_millis(20);
 /// What was refused is tried again after this, as long as the group is here.
 const RETRY: Duration = Duration::from_millis(100);
@@ -108,7 +108,7 @@ impl GroupRouting {
         self.due
     }
 
-    /// Waits until something has changed; for ever while nobody listens.
+    /// Waits until something has changed; for ever without a socket.
     pub(super) async fn readable(&self) {
         match &self.events {
             Some(events) => events.readable().await,
@@ -211,10 +211,13 @@ impl GroupRouting {
         looked: &Looked,
         reconciler: &mut Reconciler,
     ) -> bool {
+        let mut refused: BTreeSet<GroupKey> = lacking.keys().copied().collect();
         for it in wanted.iter().filter(|it| it.added) {
             let key = it.entry.key();
             if !looked.present.get(&key).is_some_and(|found| it.entry.is(found)) {
+                // Added, and gone again: somebody is at work, and it is added again.
                 let code = looked.refused.get(&key).copied().unwrap_or(0);
+                refused.extend((code != 0).then_some(it.group));
                 let (what, why) = (it.shown.clone(), missing::why(&it.entry, code));
                 lacking.entry(it.group).or_default().push(MissingRoute { what, why });
             }
@@ -229,8 +232,8 @@ impl GroupRouting {
                 }
                 RoutingPhase::Wanted => {
                     let missing = lacking.remove(group).unwrap_or_default();
-                    let routed = if missing.is_empty() { Routed::Here } else { Routed::Refused };
-                    next = if missing.is_empty() { next.or(Some(EVERY)) } else { Some(RETRY) };
+                    let whole = missing.is_empty();
+                    next = if whole { next.or(Some(EVERY)) } else { Some(RETRY) };
                     let first = missing.first().cloned();
                     if self.missing.note(*group, missing)
                         && let Some(MissingRoute { what, why }) = first
@@ -238,7 +241,11 @@ impl GroupRouting {
                         let group = reconciler.name(*group);
                         tracing::warn!(group, route = what, why, "a route cannot be added");
                     }
-                    routed
+                    match (whole, refused.contains(group)) {
+                        (true, _) => Routed::Here,
+                        (false, true) => Routed::Refused,
+                        (false, false) => continue,
+                    }
                 }
             };
             news |= reconciler.set_routed(*group, routed);

@@ -320,7 +320,6 @@ fn a_thousand_routes_and_rules_are_no_burden() {
         fixture.kernel.release(group, Ticket(2));
         assert_eq!(fixture.next(), KernelEvent::Absent { group, ticket: Ticket(2) });
         let left = begin.elapsed();
-        eprintln!("1000 routes and 1000 rules: added in {took:?}, removed in {left:?}");
         assert!(took < THOUSAND_MAX && left < THOUSAND_MAX, "{took:?}, {left:?}");
         assert!(is_empty());
         fixture.stop();

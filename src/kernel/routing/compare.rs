@@ -51,6 +51,8 @@ pub(super) fn compare(
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::super::message::RouteEntry;
     use super::*;
     use crate::routing::{Network, RouteKind};
@@ -87,7 +89,7 @@ mod tests {
         let (one, other) = (route(9, 1), route(1, 1));
         let all = || vec![wanted(one.clone(), true), wanted(other.clone(), true)];
         assert_eq!(done(all(), &[], &[]), (vec![], vec![one.clone(), other.clone()]));
-        assert_eq!(done(all(), &[one.clone()], &[]), (vec![], vec![other.clone()]));
+        assert_eq!(done(all(), slice::from_ref(&one), &[]), (vec![], vec![other.clone()]));
         assert_eq!(done(all(), &[one.clone(), other.clone()], &[]), (vec![], vec![]));
         let kept = vec![wanted(one, false), wanted(other, false)];
         assert_eq!(done(kept, &[], &[]), (vec![], vec![]), "not before its addresses are here");
@@ -102,8 +104,16 @@ mod tests {
         let expected = (vec![old.key(), over.key()], vec![new.clone()]);
         assert_eq!(done(all(), &there, &there), expected);
         let expected = (vec![old.key()], vec![new.clone()]);
-        assert_eq!(done(all(), &there, &[old.clone()]), expected, "not that of another daemon");
+        assert_eq!(
+            done(all(), &there, slice::from_ref(&old)),
+            expected,
+            "not that of another daemon"
+        );
         let kept = vec![wanted(new, false)];
-        assert_eq!(done(kept, &[old.clone()], &[old]), (vec![], vec![]), "it is left alone");
+        assert_eq!(
+            done(kept, slice::from_ref(&old), slice::from_ref(&old)),
+            (vec![], vec![]),
+            "it is left alone"
+        );
     }
 }
