@@ -39,6 +39,7 @@ mod resolving;
 mod restarting;
 mod resting;
 mod routers;
+mod routing;
 mod runner;
 mod scene;
 mod scraping;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         address_conflicts::TESTS,
         suppression::TESTS,
         routers::TESTS,
+        routing::TESTS,
         migrating::TESTS,
         frr::TESTS,
         flood::TESTS,

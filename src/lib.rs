@@ -17,7 +17,7 @@
 //! `serve` is another process: it reads the status socket of a daemon and answers over HTTP; `dns`
 //! does the same and answers over DNS. `top` is
 //! another, at a terminal. `upgrade` drives a cluster as an operator does, by the control socket.
-//! `confinement` takes from those that start no programs what they never need. `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
+//! `routing` has the routes and rules of groups as values. `confinement` takes from those that start no programs what they never need. `netlink` (private) is how `kernel` and `lab` speak to Linux. Which module may name which is listed in `tests/architecture.rs` and checked there.
 
 pub mod balancer;
 pub mod checks;
@@ -37,6 +37,7 @@ mod netlink;
 pub mod programs;
 pub mod protocol;
 mod redaction;
+pub mod routing;
 pub mod serve;
 pub mod top;
 pub mod transport;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  config -----------> protocol <-- wire <-- transport
-//!  config, kernel ---> vrrp                  (vrrp names protocol)
+//!  config, kernel ---> vrrp routing          (both name protocol)
 //!  config, control --> redaction
 //!  keepalived -------> config, redaction
 //!  kernel, control --> protocol              (transport names protocol too)
@@ -96,10 +96,17 @@ const TABLE: &[Module] = &[
             "UdpSocket",
         ],
     },
+    // Routes and rules of groups, as values.
+    Module {
+        name: "routing",
+        modules: &["protocol"],
+        crates: &[],
+        refused: &["env", "fs", "io", "os", "process", "thread", "HashMap", "HashSet"],
+    },
     // One file to one checked value.
     Module {
         name: "config",
-        modules: &["protocol", "redaction", "vrrp"],
+        modules: &["protocol", "redaction", "routing", "vrrp"],
         crates: &["nix", "serde", "sha2", "toml"],
         refused: &["process", "thread"],
     },
@@ -136,7 +143,7 @@ const TABLE: &[Module] = &[
     // The only one that changes the host and puts frames on the link.
     Module {
         name: "kernel",
-        modules: &["netlink", "protocol", "vrrp"],
+        modules: &["netlink", "protocol", "routing", "vrrp"],
         crates: &[
             "futures",
             "netlink_packet_core",

@@ -19,6 +19,8 @@ use buoy::keepalived::{Content, Files, Here, HostFile, Import, Request, import};
 mod bad_input;
 #[path = "keepalived/every_keyword.rs"]
 mod every_keyword;
+#[path = "keepalived/routing.rs"]
+mod routing;
 #[path = "keepalived/rules.rs"]
 mod rules;
 #[path = "keepalived/scripts.rs"]

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::duration::show_duration;
+use super::routes;
 use super::voters::voters_changed;
 use super::vrrp;
 use super::zones;
@@ -245,6 +246,9 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
         what.push(format!("last_resort from {from:?} to {to:?}").to_lowercase());
     }
     what.extend(vrrp::changed(old.vrrp.as_ref(), new.vrrp.as_ref()));
+    let (before, after) = (&old.routing, &new.routing);
+    what.extend(routes::changed("routes", (&before.routes, &after.routes)));
+    what.extend(routes::changed("rules", (&before.rules, &after.rules)));
     what
 }
 

@@ -12,6 +12,7 @@ use super::connections::TICKLED;
 use super::vrrp::VrrpConfig;
 use super::{Config, KernelLease, Restart};
 use crate::protocol::LastResort;
+use crate::routing::Routing;
 
 /// The first 64 bits of the SHA-256 of the meaning, written out in one order.
 pub(super) fn digest(config: &Config) -> u64 {
@@ -48,7 +49,10 @@ fn meaning(config: &Config) -> String {
             let links = if links.is_empty() { String::new() } else { format!(" {links:?}") };
             let (pool, name) = (&group.pool, &group.name);
             let vrrp = group.vrrp.as_ref().map(VrrpConfig::meaning).unwrap_or_default();
-            format!("{pool} {name} {vips:?} {placed:?} {mode:?}{force}{release}{links}{vrrp}")
+            let routing = routing(&group.routing);
+            format!(
+                "{pool} {name} {vips:?} {placed:?} {mode:?}{force}{release}{links}{vrrp}{routing}"
+            )
         })
         .collect();
     groups.sort();
@@ -87,4 +91,12 @@ fn meaning(config: &Config) -> String {
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// Routes and rules in any order; nothing for none.
+fn routing(routing: &Routing) -> String {
+    let (mut routes, mut rules) = (routing.routes.clone(), routing.rules.clone());
+    routes.sort();
+    rules.sort();
+    if routing.is_empty() { String::new() } else { format!(" {routes:?} {rules:?}") }
 }

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use super::document::{Entry, Section, Source};
 use super::fault::{At, Findings, Place};
 use super::haproxy::HaproxyConfig;
-use super::{checks, haproxy, hooks, vrrp};
+use super::{checks, haproxy, hooks, routes, rules, vrrp};
 
 const ROOT: &[&str] = &["cluster", "timing", "haproxy", "node", "pool", "check", "hook"];
 const CLUSTER: &[&str] = &[
@@ -50,7 +50,7 @@ const POOL: &[&str] = &[
     "force",
     "last_resort",
 ];
-const GROUP: &[&str] = &["name", "addresses", "interface", "force", "vrrp"];
+const GROUP: &[&str] = &["name", "addresses", "interface", "force", "vrrp", "routes", "rules"];
 const CHECK: &[&str] = &[
     "name",
     "type",
@@ -112,6 +112,8 @@ pub fn known_keys() -> Vec<String> {
         ("pool", POOL),
         ("pool.vips", GROUP),
         ("pool.vips.vrrp", vrrp::KEYS),
+        ("pool.vips.routes", routes::KEYS),
+        ("pool.vips.rules", rules::KEYS),
         ("check", CHECK),
         ("hook", HOOK),
     ]
@@ -210,6 +212,8 @@ pub(super) struct Group {
     pub(super) addresses: Vec<At<String>>,
     pub(super) force: Option<bool>,
     pub(super) vrrp: Option<vrrp::Raw>,
+    pub(super) routes: Vec<routes::Raw>,
+    pub(super) rules: Vec<rules::Raw>,
 }
 
 /// Reads the text. Faults of TOML itself end the reading, because what follows from them would
@@ -411,17 +415,24 @@ fn read_group(entry: &Entry<'_>, findings: &mut Findings) -> Option<Group> {
         addresses: read_texts(list.as_ref(), WRITE_ADDRESSES, findings),
         force: section.flag("force", WRITE_FLAG, findings).map(|force| force.value),
         vrrp: section.entry("vrrp").and_then(|entry| vrrp::read(&entry, findings)),
+        routes: routes::read(section.entry("routes").as_ref(), findings),
+        rules: rules::read(section.entry("rules").as_ref(), findings),
     })
 }
 
 impl Group {
     /// The short form.
     fn of(place: Place, addresses: Vec<At<String>>) -> Self {
-        Self { place, name: None, interface: None, addresses, force: None, vrrp: None }
+        let (routes, rules) = (Vec::new(), Vec::new());
+        let (name, interface, force, vrrp) = (None, None, None, None);
+        Self { place, name, interface, addresses, force, vrrp, routes, rules }
     }
 }
 
-fn read_interface(entry: Option<&Entry<'_>>, findings: &mut Findings) -> Option<Interface> {
+pub(super) fn read_interface(
+    entry: Option<&Entry<'_>>,
+    findings: &mut Findings,
+) -> Option<Interface> {
     let entry = entry?;
     let mut interface = Interface { place: entry.place(), all: Vec::new(), by_node: Vec::new() };
     let names = |entry: &Entry<'_>, findings: &mut Findings| match entry.text_if() {

@@ -33,6 +33,8 @@ mod nodes;
 mod pools;
 mod regular_file;
 mod restart;
+mod routes;
+mod rules;
 mod timing;
 mod voters;
 mod vrrp;
@@ -65,6 +67,7 @@ pub use nodes::{NodeConfig, PATHS_MAX, Role};
 pub use pools::{ADDRESSES_MAX, ADDRESSES_PER_GROUP_MAX, GroupConfig};
 pub use regular_file::{RegularFile, Unread};
 pub use restart::Restart;
+pub use routes::{ROUTES_MAX, ROUTES_PER_GROUP_MAX};
 pub(crate) use voters::voters_refused;
 pub use vrrp::VrrpConfig;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 /// Addresses in all; the kernel's cost per address grows with their number.
 pub use crate::protocol::ADDRESSES_MAX;
 use crate::protocol::{GROUPS_MAX, GroupKey, LastResort, Mode, NodeId, Strategy};
+use crate::routing::Routing;
 
 use super::addresses::{Vip, is_link_local_v6, vip};
 use super::document::nearest;
@@ -17,6 +18,7 @@ use super::fault::{At, Findings, Place};
 use super::file;
 use super::interfaces::{self, Interfaces};
 use super::nodes::{Nodes, valid_name};
+use super::rules;
 use super::timing::duration;
 use super::voters::check_voters;
 use super::vrrp::{self, VrrpConfig};
@@ -66,6 +68,8 @@ pub struct GroupConfig {
     pub last_resort: LastResort,
     /// Settings of its virtual router (VRRP), if it is one.
     pub vrrp: Option<VrrpConfig>,
+    /// Routes and rules that a node has only while it has the group.
+    pub routing: Routing,
 }
 
 impl GroupConfig {
@@ -113,6 +117,7 @@ struct Seen {
     zones: Zones,
     /// Virtual routers by number, family (whether IPv4) and interface.
     routers: BTreeMap<(u8, bool, Option<String>), Place>,
+    routing: rules::Seen,
     /// After how long a dead owner is followed.
     detection: Duration,
 }
@@ -329,6 +334,7 @@ fn check_group(
     let raw = group.vrrp.as_ref();
     let vrrp = raw.and_then(|raw| vrrp::check(raw, &around, findings));
     check_router(vrrp.as_ref(), group, (&vips, interface.all.as_ref()), seen, findings);
+    let routing = rules::check_both(group, (&vips, nodes), &mut seen.routing, findings);
     Some(GroupConfig {
         pool: shared.pool.clone(),
         name,
@@ -344,6 +350,7 @@ fn check_group(
         force,
         last_resort: shared.last_resort,
         vrrp,
+        routing,
     })
 }
 

@@ -20,8 +20,8 @@ use super::plan::{self, Foreseen, Plan};
 use super::report_counters::ReportCounters;
 use super::request::PLAN_TEXT_BYTES_MAX;
 use super::response::{
-    Applied, Check, Done, Explanation, Fence, Hook, NO_ANSWER, OverheardRouter, Rejected, Restart,
-    SCHEMA, VirtualRouter,
+    Applied, Check, Done, Explanation, Fence, Hook, MissingRoutes, NO_ANSWER, OverheardRouter,
+    Rejected, Restart, SCHEMA, VirtualRouter,
 };
 use super::terms::{self, Terms};
 use super::{refusals, translation};
@@ -129,6 +129,8 @@ pub struct Snapshot {
     pub virtual_routers: Vec<VirtualRouter>,
     /// Those that others advertise.
     pub overheard_routers: Vec<OverheardRouter>,
+    /// Routes and rules that this node lacks.
+    pub missing_routes: Vec<MissingRoutes>,
     /// The orders that stand.
     pub orders: Vec<StandingOrder>,
 }
@@ -155,6 +157,7 @@ impl From<protocol::Status> for Snapshot {
             hooks,
             virtual_routers: Vec::new(),
             overheard_routers: Vec::new(),
+            missing_routes: Vec::new(),
             orders: Vec::new(),
         }
     }

@@ -28,6 +28,7 @@ pub mod local;
 pub mod measures;
 pub(crate) mod membership_words;
 pub mod merged_events;
+mod missing_routes;
 pub mod names;
 pub mod orders_in_words;
 pub mod plan;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::duration_text::{lateness, span};
 use super::local;
+use super::missing_routes;
 use super::orders_in_words;
 use super::response::{
     Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Preserved, Role,
@@ -50,7 +51,8 @@ pub fn selected_status(told: &Status, selection: &Selection) -> String {
 }
 
 fn of_this_host(status: &Status) -> String {
-    let mut text = local::checks(&status.checks);
+    let mut text = missing_routes::text(&status.missing_routes);
+    text.push_str(&local::checks(&status.checks));
     text.push_str(&local::hooks(&status.hooks));
     text.push_str(&virtual_routers::text(&status.virtual_routers));
     text.push_str(&virtual_routers::overheard(&status.overheard_routers));

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::local::{Check, Hook};
 pub use super::measures::Measures;
+pub use super::missing_routes::{MISSING_SHOWN_MAX, MissingRoute, MissingRoutes};
 pub use super::virtual_routers::{OutsideRouter, OverheardRouter, VirtualRouter};
 
 /// Version of the JSON schema.
@@ -51,6 +52,9 @@ pub struct Status {
     /// Virtual routers that others advertise and this node's file does not have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overheard_routers: Vec<OverheardRouter>,
+    /// Routes and rules that the asked node lacks; left out without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_routes: Vec<MissingRoutes>,
     /// Orders that stand; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<StandingOrder>,

@@ -46,6 +46,9 @@ pub fn inability(why: Inability, group: GroupKey, names: &Names) -> String {
         }
         (Inability::Kernel(Failure::Refused), _) => "the kernel refused the address",
         (Inability::Kernel(Failure::Timeout), _) => "the kernel did not answer in time",
+        (Inability::Kernel(Failure::Route), _) => {
+            "a route or rule of it cannot be added: 'buoy status' there says which, and what to do"
+        }
         (Inability::FlushWar, _) => "another program keeps removing the address",
     };
     text.to_owned()

@@ -42,6 +42,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         hooks: snapshot.hooks.clone(),
         virtual_routers: snapshot.virtual_routers.clone(),
         overheard_routers: snapshot.overheard_routers.clone(),
+        missing_routes: snapshot.missing_routes.clone(),
         orders: snapshot.orders.iter().map(|one| orders_in_words::shown(one, names)).collect(),
         restart: snapshot.restart.clone(),
         counters: counters(snapshot),

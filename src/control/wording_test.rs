@@ -168,6 +168,7 @@ fn inabilities() -> impl Iterator<Item = Inability> {
         Failure::Duplicate,
         Failure::Refused,
         Failure::Timeout,
+        Failure::Route,
     ];
     let outside = [
         Outside::Nobody,

@@ -17,7 +17,7 @@ use super::picture::Picture;
 use crate::config::Config;
 use crate::control::measures::{Measures, Path, Process, Reload};
 use crate::control::names::Names;
-use crate::control::response::{Fence, FenceKind};
+use crate::control::response::{Fence, FenceKind, MISSING_SHOWN_MAX, MissingRoute, MissingRoutes};
 use crate::control::server::Snapshot;
 use crate::control::timing_words::AdaptiveTiming;
 use crate::kernel::Kernel;
@@ -180,6 +180,24 @@ pub(super) fn snapshot(
     let (held_back, measures) = (picture.held_back, Some(std::mem::take(measures)));
     let orders = picture.orders;
     Snapshot { fence, counters, held_back, measures, orders, ..picture.status.into() }
+}
+
+/// The routes and rules that this host lacks, for people.
+pub(super) fn missing_routes(kernel: &Kernel, names: &Names) -> Vec<MissingRoutes> {
+    let all = kernel.missing_routes().into_iter();
+    let mut missing: Vec<MissingRoutes> = all
+        .map(|(group, missing)| MissingRoutes {
+            group: names.group(group).group,
+            count: missing.len(),
+            first: missing
+                .into_iter()
+                .take(MISSING_SHOWN_MAX)
+                .map(|one| MissingRoute { route: one.what, why: one.why })
+                .collect(),
+        })
+        .collect();
+    missing.sort_by(|one, other| one.group.cmp(&other.group));
+    missing
 }
 
 #[cfg(test)]

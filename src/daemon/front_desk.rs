@@ -289,6 +289,7 @@ impl FrontDesk {
                     let (calls, routers) = (self.calls.clone(), running.routers.clone());
                     let (names, port) = (self.names.current(), Some(self.config.port));
                     let connections = self.kernel.connections();
+                    let missing_routes = figures::missing_routes(&self.kernel, &names);
                     let wanted = self.config.preserve.and(self.kernel.no_preserving());
                     let not_preserving = wanted.map(str::to_owned);
                     let in_place = self.config.restart == Restart::InPlace;
@@ -301,7 +302,8 @@ impl FrontDesk {
                         let restart = Some(restart_words::now(in_place, why, digest, &names));
                         let counted = figures::snapshot(picture, fence, counters, measures);
                         let counted = Snapshot { obstacles, port, reported, restart, ..counted };
-                        let mut told = Snapshot { connections, not_preserving, ..counted };
+                        let mut told =
+                            Snapshot { connections, not_preserving, missing_routes, ..counted };
                         if let Some(calls) = calls {
                             // A thread that does not answer leaves its tables out.
                             let rows = timeout(LOOK_WITHIN, calls.look()).await;

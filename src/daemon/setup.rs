@@ -135,6 +135,7 @@ pub(crate) fn groups(config: &Config, me: NodeId) -> Vec<kernel::GroupAddresses>
         interface: group.interface_at(me).map(str::to_owned),
         addresses: group.vips.iter().map(|vip| (vip.address, vip.prefix)).collect(),
         keys: group.keys.clone(),
+        routing: group.routing.at(me),
     };
     config.groups.iter().map(group).collect()
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::audit::{Ledger, first_counts};
 use super::model::{Globals, Hook, Instance, OWNER, Said, SyncGroup, Track, Tracked};
 use super::report::{Findings, Verdict};
+use super::routing::{self, Entry, List};
 use super::source::Place;
 use super::tree::Node;
 use super::values::{self, address, host_ip, microseconds, number, program};
@@ -79,6 +80,8 @@ impl Reader<'_> {
             multicast_source: self.ip(block, "mcast_src_ip"),
             peers: self.peers(block),
             addresses: Vec::new(),
+            routes: self.routing(block, List::Routes),
+            rules: self.routing(block, List::Rules),
             tracks: self.tracks(block, Some(node.word())),
             hooks: self.hooks(block),
             refresh: self.seconds(block, "garp_master_refresh"),
@@ -251,6 +254,29 @@ impl Reader<'_> {
             let problem = "has no usable address";
             self.findings.refuse(&instance.place, &title, problem, remedy);
         }
+    }
+
+    /// Routes or rules; those that cannot be carried over are left out with a sentence.
+    fn routing(&mut self, block: &[Node], list: List) -> Vec<Entry> {
+        let mut found = Vec::new();
+        let keyword = List::ALL.iter().find(|(_, _, it)| *it == list).map_or("", |it| it.0);
+        for node in entries(block, keyword) {
+            match routing::read(node, list) {
+                Ok(entry) => {
+                    if !entry.dropped.is_empty() {
+                        let how = format!("without {}", entry.dropped.join(", "));
+                        self.ledger.set(node, Verdict::Otherwise, how);
+                    }
+                    found.push(entry);
+                }
+                Err(why) => {
+                    let text = format!("{keyword}: {} is left out: {why}", node.title());
+                    self.findings.tell(&text, &[&node.place]);
+                    self.ledger.set(node, Verdict::NotPossible, text);
+                }
+            }
+        }
+        found
     }
 
     fn tell_interval(&mut self, instance: &Instance, globals: &Globals) {

@@ -68,9 +68,6 @@ pub(super) struct Row {
     pub(super) alias: &'static str,
 }
 
-/// What becomes of routes and rules that go with the addresses.
-pub(super) const NOT_MOVED: &str =
-    "{are} not moved by this version: use a hook, or wait for a later version";
 /// What becomes of passwords.
 pub(super) const PASSWORD: &str =
     "{are} dropped: only keepalived used it; buoy has its own key (buoy keygen)";

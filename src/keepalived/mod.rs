@@ -28,6 +28,7 @@ mod model;
 mod nodes;
 mod pools;
 mod report;
+mod routing;
 mod sentences;
 mod sequences;
 mod source;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::audit::Ledger;
 use super::report::Entry;
+use super::routing;
 use super::source::Place;
 use super::values::{Address, Program};
 
@@ -75,6 +76,8 @@ pub(super) struct Instance {
     pub(super) multicast_source: Option<IpAddr>,
     pub(super) peers: Vec<IpAddr>,
     pub(super) addresses: Vec<Address>,
+    pub(super) routes: Vec<routing::Entry>,
+    pub(super) rules: Vec<routing::Entry>,
     pub(super) tracks: Vec<Track>,
     pub(super) hooks: Vec<Hook>,
     pub(super) refresh: Option<Said<i64>>,

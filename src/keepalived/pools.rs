@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::model::{Host, Instance, OWNER};
 use super::nodes::Node;
 use super::report::{Findings, Verdict, listed};
+use super::routing;
 use super::source::Place;
 use super::text::{Table, list, quoted};
 use super::units::{Part, Unit};
@@ -37,7 +38,8 @@ pub(super) fn pool(
     }
     let router = vrrp.as_ref().map(|it| format!(", vrrp = {}", it.value)).unwrap_or_default();
     let name = quoted(&unit.pool);
-    let group = format!("[{{ name = {name}, addresses = {}{router} }}]", list(&addresses));
+    let routing = routing::written(unit, nodes, findings);
+    let group = format!("[{{ name = {name}, addresses = {}{router}{routing} }}]", list(&addresses));
     if let Some(written) = vrrp {
         table.comments.extend(written.comments);
         places.extend(written.places);

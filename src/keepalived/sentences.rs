@@ -57,11 +57,7 @@ pub(super) fn about_keywords(hosts: &[Host], findings: &mut Findings) {
                 words.push(word);
             }
         }
-        let mut subject = words.join(", ");
-        if how == keywords::NOT_MOVED {
-            let lines = hosts.iter().map(moved_lines).max().unwrap_or_default();
-            subject = format!("{subject} ({lines} line{})", if lines == 1 { "" } else { "s" });
-        }
+        let subject = words.join(", ");
         let end = filled(&how, words.len());
         let blank = if end.starts_with([':', ',']) { "" } else { " " };
         let mut places: Vec<&Place> = rows.iter().map(|row| &row.2).collect();
@@ -69,13 +65,6 @@ pub(super) fn about_keywords(hosts: &[Host], findings: &mut Findings) {
         places.dedup();
         findings.tell(format!("{subject}{blank}{end}"), &places);
     }
-}
-
-/// Routes and rules of a host.
-fn moved_lines(host: &Host) -> usize {
-    let rows = host.ledger.rows().filter(|(entry, _)| entry.how == keywords::NOT_MOVED);
-    rows.filter(|(entry, _)| entry.keyword.ends_with(".route") || entry.keyword.ends_with(".rule"))
-        .count()
 }
 
 /// Where a word stands in the tables: sentences name keywords in that order.

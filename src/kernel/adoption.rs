@@ -11,6 +11,7 @@ use super::links::{Observation, Place};
 use super::scoped::is_link_local;
 use super::{GroupAddresses, Mark, Settings, watch};
 use crate::protocol::GroupKey;
+use crate::routing::Routing;
 
 /// The groups of which every address is on this host and bears our mark.
 ///
@@ -50,31 +51,42 @@ fn means(
         && (!is_link_local(address) || group.interface.as_deref().is_none_or(borne_by))
 }
 
-/// What stays of a process before this one: the addresses of the groups that are adopted.
+/// What stays of a process before this one: the addresses, routes and rules of the groups that are
+/// adopted.
 #[derive(Debug, Default)]
-pub(super) struct Kept(BTreeMap<IpAddr, Vec<GroupAddresses>>);
+pub(super) struct Kept {
+    addresses: BTreeMap<IpAddr, Vec<GroupAddresses>>,
+    routing: Vec<Routing>,
+}
 
 impl Kept {
     pub(super) fn new(settings: &Settings) -> Self {
         let mut kept: BTreeMap<IpAddr, Vec<GroupAddresses>> = BTreeMap::new();
+        let mut routing = Vec::new();
         for (key, _) in &settings.adopted {
             for group in settings.groups.iter().filter(|group| group.key == *key) {
+                routing.push(group.routing.clone());
                 for (address, _) in &group.addresses {
                     let local = is_link_local(*address).then(|| group.clone());
                     kept.entry(*address).or_default().extend(local);
                 }
             }
         }
-        Self(kept)
+        Self { addresses: kept, routing }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.addresses.is_empty()
+    }
+
+    /// The routes and rules of the groups that are adopted.
+    pub(super) fn routing(&self) -> Vec<Routing> {
+        self.routing.clone()
     }
 
     /// Whether it is one of these that is at this place of this host.
     pub(super) fn has(&self, place: &Place, observations: &[Observation]) -> bool {
-        self.0.get(&place.address).is_some_and(|groups| {
+        self.addresses.get(&place.address).is_some_and(|groups| {
             groups.is_empty()
                 || groups.iter().any(|group| means(group, place.address, place, observations))
         })
@@ -98,6 +110,7 @@ mod tests {
             interface: Some(interface.to_owned()),
             addresses,
             keys: BTreeMap::new(),
+            routing: Default::default(),
         };
         let one = group(GroupKey(1), "eth0", vec![(gateway, 64), (web, 32)]);
         let other = group(GroupKey(2), "eth1", vec![(gateway, 64)]);

@@ -34,6 +34,7 @@ use super::probe::Probes;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::routers;
 use super::routes::Routes;
+use super::routing::{GroupRouting, Missing};
 use super::scoped::{Scoped, Zones};
 use super::verify::Verifier;
 use super::watch::{self, Received, Watch};
@@ -50,7 +51,7 @@ const ORDERS_MAX: usize = 1024;
 /// A connection to the kernel that broke is opened again after this.
 const REOPEN: Duration = Duration::from_millis(100);
 
-type Shared = (Arc<Counters>, Connections, Withdrawals, Zones);
+type Shared = (Arc<Counters>, Connections, Withdrawals, Zones, Missing);
 type Ready = blocking::Sender<Result<Started, StartError>>;
 
 /// The body of the thread.
@@ -108,7 +109,8 @@ pub(super) struct Shell {
     probes: Probes,
     deafness: Deafness,
     verifier: Verifier,
-    routes: Routes,
+    pub(super) routes: Routes,
+    pub(super) routing: GroupRouting,
     /// The connection broke; open it again then.
     broken: Option<Moment>,
     /// What a sweep does not remove.
@@ -121,7 +123,7 @@ impl Shell {
     async fn open(
         settings: Settings,
         events: EventSink,
-        (counters, connections, withdrawals, zones): Shared,
+        (counters, connections, withdrawals, zones, missing): Shared,
     ) -> Result<Self, StartError> {
         announce::permitted()?;
         let handle = addresses::connect().map_err(StartError::Netlink)?;
@@ -154,6 +156,7 @@ impl Shell {
             ward: settings.ward,
             verifier: Verifier::new(settings.peer_addresses.clone()),
             routes: Routes::new(mark),
+            routing: GroupRouting::new(mark, missing),
             probes: Probes::new(settings.peer_addresses),
             deafness: Deafness::default(),
             broken: None,
@@ -221,6 +224,7 @@ impl Shell {
                 () = self.verifier.readable() => {
                     self.verifier.receive(&self.reconciler, self.now());
                 }
+                () = self.routing.readable() => self.routing.receive(),
                 () = sleep_until(deadline) => {}
             }
             if self.claimants.is_overdue(self.now()) {
@@ -250,6 +254,7 @@ impl Shell {
         let moment = self.closing.deadline().map_or(moment, |at| moment.min(at));
         let moment = self.fence.deadline().map_or(moment, |at| moment.min(at));
         let routes = self.routes.deadline(&self.reconciler);
+        let routes = routes.into_iter().chain(self.routing.deadline()).min();
         let moment = routes.map_or(moment, |at| moment.min(at));
         self.broken.map_or(moment, |broken| moment.min(broken))
     }
@@ -297,6 +302,7 @@ impl Shell {
                 self.reconciler.acquaint(peer_addresses.clone());
                 self.probes.reconfigure(peer_addresses, now);
                 self.fence.change_doors(&mut self.reconciler);
+                self.routing.reconfigure(&self.reconciler);
             }
             Order::LoseGate => self.fence.is_lost(&mut self.reconciler),
             Order::RouterSeats(groups, answer) => {
@@ -369,6 +375,9 @@ impl Shell {
                 self.reconciler.note_removal(remover, now);
             }
             let mut settled = self.reconciler.settle(now);
+            // Routes come after the addresses of their group, and go before them.
+            let (routed, back) = self.routing.proceed(&mut self.reconciler);
+            self.counters.repairs.add(back);
             let fence = (&mut self.fence, now);
             self.handing.mute_what_comes(&mut settled.changes, &mut self.reconciler, fence);
             self.fence.cover(&mut settled.changes, &mut self.reconciler, now);
@@ -396,7 +405,7 @@ impl Shell {
                 self.tell(event);
             }
             // Settling notices when an effect was not seen in time.
-            if !self.in_doubt() {
+            if !self.in_doubt() && !routed {
                 self.fence.uncover();
                 self.follow_links();
                 self.reconciler.better().iter().for_each(Better::log);

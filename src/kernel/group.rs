@@ -22,6 +22,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use self::footing::Footing;
+pub(super) use self::routed::{Routed, RoutingPhase};
 pub(super) use self::seats::Better;
 use self::seats::{Seat, seats};
 use self::survey::Survey;
@@ -34,6 +35,7 @@ use crate::protocol::{Attachment, Failure, GroupKey, Instant, KernelEvent, Mode,
 
 mod composition;
 mod footing;
+mod routed;
 mod seats;
 mod survey;
 
@@ -122,6 +124,10 @@ pub(super) struct Group {
     remover: Remover,
     /// What the kernel refused since the last order.
     refusal: Option<Failure>,
+    /// Whether all addresses are here, so that routes and rules can be.
+    based: bool,
+    /// How far the routes and rules are.
+    routed: Routed,
 }
 
 impl Group {
@@ -140,11 +146,16 @@ impl Group {
             repaired: None,
             remover: Remover::Somebody,
             refusal: None,
+            based: false,
+            routed: Routed::Pending,
         }
     }
 
     pub(super) fn acquire(&mut self, ticket: Ticket, now: Instant) {
         self.refusal = self.retired.then_some(Failure::Refused);
+        if self.routed == Routed::Refused {
+            self.routed = Routed::Pending;
+        }
         self.until_told = None;
         let deadline = now + self.add_timeout();
         self.state = if let State::Held { .. } = self.state {
@@ -265,18 +276,20 @@ impl Group {
         }
         match self.state {
             State::Adding { ticket, deadline } => {
-                let survey = self.survey(host, (under_way, owners));
+                let mut survey = self.survey(host, (under_way, owners));
+                self.note_routed(&mut survey);
                 self.settle_adding(ticket, deadline, &survey, now);
                 self.apply(&survey, under_way, &mut outcome);
             }
             State::Held { ticket, repair } => {
-                let survey = if matches!(repair, Repair::Growing { .. }) {
+                let mut survey = if matches!(repair, Repair::Growing { .. }) {
                     self.survey(host, (under_way, owners))
                 } else {
                     self.survey_of_held(host, (under_way, owners), now)
                 };
+                self.note_routed(&mut survey);
                 let whole = matches!(repair, Repair::None | Repair::Untold { .. });
-                if whole && (survey.stuck || survey.lost) {
+                if whole && (survey.stuck || survey.lost || survey.misrouted) {
                     self.remover = host.remover(now);
                 }
                 self.settle_held(ticket, repair, &survey, now);
@@ -322,6 +335,8 @@ impl Group {
             Some(Failure::ForeignAddress)
         } else if survey.duplicate {
             Some(Failure::Duplicate)
+        } else if survey.misrouted {
+            Some(Failure::Route)
         } else if deadline <= now && !survey.whole() {
             Some(Failure::Timeout)
         } else {
@@ -336,7 +351,7 @@ impl Group {
     }
 
     fn settle_held(&mut self, ticket: Ticket, repair: Repair, survey: &Survey, now: Instant) {
-        let missing = survey.lost;
+        let missing = survey.lost || survey.misrouted;
         let late = match repair {
             Repair::Missing { deadline } | Repair::Growing { deadline } => deadline <= now,
             Repair::None | Repair::Waiting | Repair::Untold { .. } => false,
@@ -347,6 +362,8 @@ impl Group {
             Some(Failure::ForeignAddress)
         } else if survey.duplicate {
             Some(Failure::Duplicate)
+        } else if survey.misrouted && (late || matches!(repair, Repair::Growing { .. })) {
+            Some(Failure::Route)
         } else if late && !survey.whole() && !survey.blocked {
             Some(Failure::Timeout)
         } else {

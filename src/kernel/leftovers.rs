@@ -14,6 +14,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::links::Place;
 use super::mark::Mark;
+use super::routing;
 use super::watch;
 use crate::netlink::{ACKNOWLEDGE, Conversation, REQUEST, append_attribute, append_message};
 
@@ -25,18 +26,22 @@ const FAMILY_V6: u8 = 10;
 /// Messages sent at once: their refusals must fit into the socket's buffer.
 const BATCH: usize = 64;
 
-/// Removes every address with this mark. Returns how many are still there.
+/// Removes every address with this mark, then every route and rule of groups: that the addresses
+/// are not answered for comes first. Returns how many addresses are still there.
 ///
 /// # Errors
 ///
 /// When the kernel does not tell its addresses, or takes no messages; some may be gone then.
 pub fn remove_leftovers(mark: Mark) -> io::Result<usize> {
     let places: Vec<Place> = watch::ours(&watch::dump(mark)?).collect();
-    if places.is_empty() {
-        return Ok(0);
+    let mut left = 0;
+    if !places.is_empty() {
+        remove(&places)?;
+        left = watch::ours(&watch::dump(mark)?).count();
     }
-    remove(&places)?;
-    Ok(watch::ours(&watch::dump(mark)?).count())
+    // What cannot be removed is left to the next start: it misleads no client.
+    drop(routing::remove_all(mark));
+    Ok(left)
 }
 
 /// Asks for the removal of addresses. That one went by itself meanwhile is no failure; what is left

@@ -75,6 +75,13 @@ impl Mark {
         self.value
     }
 
+    /// The protocol of routes and rules of groups of the cluster: one of seven numbers that no other
+    /// program is known to use (FRR has 186 to 198). Of routes to networks of addresses it is
+    /// [`PROTOCOL_TAG`].
+    pub(super) const fn protocol(self) -> u8 {
+        PROTOCOL_TAG + 1 + (self.value % 7).to_le_bytes()[0]
+    }
+
     /// Reads the attributes of an address: `None` if no daemon added it.
     pub(super) fn read(priority: Option<u32>, protocol: Option<u8>) -> Option<Found> {
         let tagged = protocol == Some(PROTOCOL_TAG);

@@ -9,6 +9,7 @@
 //!   orders --> apply --> reconcile (pure) --> apply --> addresses --> rtnetlink
 //!                ^   <-- events                   \---> closing   --> destroy --> sock_diag
 //!   watch (links, addresses) <-- netlink           |--> announce  --> packet sockets
+//!   routing (routes, rules of groups) <--> rtnetlink
 //!   claimants (who else has them) <-- packet sockets \-> verify   <--> packet sockets
 //!   connections (a thread of its own) <-- sock_diag
 //!   routers (VRRP, for a thread of the daemon) <--> packet and raw sockets
@@ -62,6 +63,7 @@ mod reconcile;
 mod renewal;
 mod routers;
 mod routes;
+mod routing;
 mod ruleset;
 mod scoped;
 mod settings;
@@ -106,6 +108,8 @@ pub use self::routers::{
     PACKET_MAX, ReceivedPacket, RouterDesk, RouterSeat, RouterSeats, RouterSockets,
     send_advertisement,
 };
+use self::routing::Missing;
+pub use self::routing::MissingRoute;
 pub use self::settings::{FenceSettings, GroupAddresses, Settings, Vouched, Ward};
 pub use self::start_error::{GateWanted, StartError};
 use self::tables::Shared;
@@ -165,6 +169,7 @@ pub struct Kernel {
     fence: Fenced,
     no_preserving: Option<String>,
     withdrawals: Withdrawals,
+    missing: Missing,
     tables: Option<Shared>,
 }
 
@@ -194,7 +199,8 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let connections = Connections::start(&settings.groups, heard, known);
     let connections = connections.map_err(StartError::Thread)?;
     let withdrawals = Withdrawals::new(&settings.groups, zones.clone());
-    let shared = (counted, connections.clone(), withdrawals.clone(), zones);
+    let missing = Missing::default();
+    let shared = (counted, connections.clone(), withdrawals.clone(), zones, missing.clone());
     let body = move || apply::run(settings, events, shared, (inbox, told));
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
@@ -207,6 +213,7 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
             fence,
             no_preserving,
             withdrawals,
+            missing,
             tables,
         }),
         Ok(Err(error)) => Err(error),
@@ -365,6 +372,13 @@ impl Kernel {
     #[must_use]
     pub fn connections(&self) -> BTreeMap<GroupKey, u64> {
         self.connections.counts()
+    }
+
+    /// Routes and rules of groups that this host lacks: of groups that it has, and of those that it
+    /// could not take for that reason.
+    #[must_use]
+    pub fn missing_routes(&self) -> BTreeMap<GroupKey, Vec<MissingRoute>> {
+        self.missing.all()
     }
 
     /// Removes all that is ours and ends the thread. Takes some milliseconds, at most seconds.

@@ -8,7 +8,7 @@ use super::GroupAddresses;
 use super::group::Group;
 use super::links::{Host, Link};
 use super::mark::Mark;
-use super::{routes, watch};
+use super::{routes, routing, watch};
 
 /// What stands in the way of groups here, each with the name of the group. Addresses with this mark
 /// are not the host's own.
@@ -25,7 +25,10 @@ pub fn hindrances(groups: &[GroupAddresses], mark: Mark) -> io::Result<Vec<(Stri
 fn hindrance(configured: &GroupAddresses, host: &Host) -> Option<(String, String)> {
     let mut group = Group::new(configured.clone());
     drop(group.relocate(host));
-    let (address, _, _) = group.written().find(|(_, _, link)| link.is_none())?;
+    let Some((address, _, _)) = group.written().find(|(_, _, link)| link.is_none()) else {
+        let text = routing::hindrance(&configured.routing, host)?;
+        return Some((configured.name.clone(), text));
+    };
     let text = match &configured.interface {
         Some(names) => format!(
             "this host has no interface {}; it has {}",
@@ -61,6 +64,7 @@ mod tests {
             interface: interface.map(str::to_owned),
             addresses: vec![(address.parse().unwrap(), 32)],
             keys: std::collections::BTreeMap::new(),
+            routing: Default::default(),
         };
         hindrance(&group, &host).map(|(_, text)| text)
     }

@@ -26,6 +26,7 @@ use crate::protocol::{
     Failure, GroupKey, HARDWARE_MAX, HardwareAddress, Instant, KernelEvent, Mode, Remover, Ticket,
 };
 
+mod routing;
 mod under_way;
 
 /// A change whose effect is not seen after this is looked into.
@@ -70,6 +71,8 @@ pub(super) struct Reconciler {
     better: Vec<Better>,
     /// See [`Reconciler::routes_matter`].
     routes_matter: bool,
+    /// Groups with routes or rules of their own.
+    routed: Vec<GroupKey>,
     /// The hardware addresses last told.
     hardware: [Option<HardwareAddress>; HARDWARE_MAX],
 }
@@ -99,6 +102,7 @@ impl Reconciler {
                 .reconfigure(configured, now);
         }
         self.owners.rebuild(&self.groups);
+        self.note_routing();
         self.relocate();
     }
 

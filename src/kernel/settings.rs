@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Mark;
 use crate::protocol::{GroupKey, Mode, Remover, Ticket};
+use crate::routing::Routing;
 
 /// A group as the kernel thread knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct GroupAddresses {
     /// Keys of link-local addresses that another group has on another link. Those of all other
     /// addresses follow from the address.
     pub keys: BTreeMap<IpAddr, GroupKey>,
+    /// Routes and rules that are here only while the addresses are, as they are on this host.
+    pub routing: Routing,
 }
 
 /// What the kernel thread has to know.

@@ -3,14 +3,16 @@
 //! Each line is `what happens -> what is done and told`. Addresses are letters, followed by the
 //! link that they are on: `A` 10.0.0.1/32, `B` fd00::1/128, `C` 10.0.0.3/32. What is done: `+A2`
 //! adds, `-A2` ends connections and removes, `~A2` only removes. What is told: the event. `look`
-//! stands for the demand to look at the whole host again.
+//! stands for the demand to look at the whole host again. `R` among the addresses is a route.
 
 use std::net::IpAddr;
 
 use super::GroupAddresses;
+use super::group::Routed;
 use super::links::{Address, Link, Observation, Place, Readiness};
 use super::reconcile::{Change, Reconciler, Refusal};
 use crate::protocol::{GroupKey, Instant, KernelEvent, Mode, Ticket};
+use crate::routing::{Network, Route, RouteKind, Routing};
 
 const KEY: GroupKey = GroupKey(1);
 
@@ -46,13 +48,25 @@ fn configuration(interface: Option<String>, addresses: &str) -> Vec<GroupAddress
     if addresses == "none" {
         return Vec::new();
     }
-    let places = addresses.chars().map(|letter| place(&format!("{letter}0")));
+    let routing = if addresses.contains('R') { a_route() } else { Routing::default() };
+    let places = addresses
+        .chars()
+        .filter(|letter| *letter != 'R')
+        .map(|letter| place(&format!("{letter}0")));
     let written =
         |place: Place| if place.address == self::place("p0").address { 24 } else { place.prefix };
     let addresses = places.map(|place| (place.address, written(place))).collect();
     let (name, mode) = ("web".to_owned(), Mode::Availability);
     let keys = std::collections::BTreeMap::new();
-    vec![GroupAddresses { key: KEY, name, mode, interface, addresses, keys }]
+    vec![GroupAddresses { key: KEY, name, mode, interface, addresses, keys, routing }]
+}
+
+fn a_route() -> Routing {
+    let to = Network { address: [10, 9, 0, 0].into(), prefix: 16 };
+    let (via, dev, source) = (None, None, None);
+    let (kind, table, metric, onlink) = (RouteKind::Blackhole, 100, 0, false);
+    let route = Route { to, kind, via, dev, onlink, source, table, metric };
+    Routing { routes: vec![route], rules: Vec::new() }
 }
 
 fn place(text: &str) -> Place {
@@ -136,6 +150,15 @@ impl Stage {
                 let _ = self.reconciler.acquire((KEY, ticket()), None, now);
             }
             "hand" => self.reconciler.hand(KEY),
+            "routes" => {
+                let routed = match words[1] {
+                    "here" => Routed::Here,
+                    "refused" => Routed::Refused,
+                    "pending" => Routed::Pending,
+                    other => panic!("routes are never {other}"),
+                };
+                assert!(self.reconciler.set_routed(KEY, routed), "no news at {step}");
+            }
             "release" => self.reconciler.release(KEY, ticket()),
             "sees" => self.reconciler.observe(address(words[1], words.get(2))),
             "loses" => self.reconciler.observe(Observation::AddressGone(place(words[1]))),

@@ -3,6 +3,7 @@
 use super::stage::{play, play_on};
 
 mod places;
+mod routes;
 mod zones;
 
 #[test]

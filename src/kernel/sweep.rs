@@ -21,6 +21,11 @@ impl Shell {
     /// Removes whatever bears our mark. Returns how many addresses that were.
     pub(super) async fn sweep(&mut self) -> Result<usize, StartError> {
         let mut count = 0;
+        let routes = self.routing.sweep(&self.kept.routing());
+        self.counters.swept.add(routes);
+        if routes > 0 {
+            tracing::info!(routes, "removed routes and rules of a previous daemon");
+        }
         for _ in 0..SWEEPS_MAX {
             let found = self.marked()?;
             if found.is_empty() {

@@ -126,6 +126,7 @@ mod tests {
             interface: None,
             addresses: vec![(ADDRESS, 32)],
             keys: BTreeMap::new(),
+            routing: Default::default(),
         }];
         Withdrawals::new(&groups, Zones::default())
     }
@@ -169,6 +170,7 @@ mod tests {
             interface: Some("eth*".to_owned()),
             addresses: vec![(gateway, 64)],
             keys: [(gateway, key)].into(),
+            routing: Default::default(),
         };
         let zones = Zones::default();
         let withdrawals = Withdrawals::new(&[group(one), group(other)], zones.clone());

@@ -187,23 +187,44 @@ impl Conversation {
     /// When answers were lost and none of those that came is a refusal.
     pub(crate) fn answers(&mut self) -> io::Result<(usize, Vec<i32>)> {
         let (mut acknowledged, mut refusals) = (0, Vec::new());
+        for (_, code) in self.outcomes()? {
+            match code {
+                0 => acknowledged += 1,
+                code => refusals.push(code),
+            }
+        }
+        Ok((acknowledged, refusals))
+    }
+
+    /// Has questions checked in all their fields, so that the kernel tells only what is asked for;
+    /// before Linux 4.20 it does not.
+    pub(crate) fn have_questions_checked(&self) {
+        drop(self.socket.set_netlink_get_strict_chk(true));
+    }
+
+    /// Reads what is waiting; returns the number of each message that was answered, with the code of
+    /// its refusal or 0.
+    ///
+    /// # Errors
+    ///
+    /// When answers were lost and none of those that came is a refusal.
+    pub(crate) fn outcomes(&mut self) -> io::Result<Vec<(u32, i32)>> {
+        let mut outcomes = Vec::new();
         loop {
             let length = match self.socket.recv(&mut self.buffer.as_mut_slice(), 0) {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if refusals.is_empty() => return Err(error),
+                Err(error) if outcomes.iter().all(|(_, code)| *code == 0) => return Err(error),
                 Err(_) => break,
             };
             let datagram = self.buffer.get(..length).unwrap_or_default();
             for message in messages(datagram).filter(|message| message.kind == KIND_ERROR) {
-                match error_in(message.body) {
-                    Ok(()) => acknowledged += 1,
-                    Err(error) => refusals.extend(error.raw_os_error()),
-                }
+                let code = error_in(message.body).map_or_else(|it| it.raw_os_error(), |()| Some(0));
+                outcomes.extend(code.map(|code| (message.sequence, code)));
             }
         }
-        Ok((acknowledged, refusals))
+        Ok(outcomes)
     }
 }
 

@@ -111,6 +111,7 @@ pub(super) const fn inability(inability: Inability) -> u8 {
         Inability::FlushWar => 8,
         Inability::NoNetwork => 9,
         Inability::NetworkLost => 10,
+        Inability::Kernel(Failure::Route) => 11,
     }
 }
 
@@ -126,6 +127,7 @@ pub(super) const fn inability_of(code: u8) -> Inability {
         8 => Inability::FlushWar,
         9 => Inability::NoNetwork,
         10 => Inability::NetworkLost,
+        11 => Inability::Kernel(Failure::Route),
         _ => Inability::Kernel(Failure::Refused),
     }
 }

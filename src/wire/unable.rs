@@ -58,6 +58,7 @@ const fn code(why: Inability) -> (u8, HardwareAddress) {
         Inability::Kernel(Failure::Timeout) => (9, NOBODY),
         Inability::NoNetwork => (10, NOBODY),
         Inability::NetworkLost => (11, NOBODY),
+        Inability::Kernel(Failure::Route) => (12, NOBODY),
     }
 }
 
@@ -74,6 +75,7 @@ const fn code_of(code: u8, who: HardwareAddress) -> Option<Inability> {
         9 => Inability::Kernel(Failure::Timeout),
         10 => Inability::NoNetwork,
         11 => Inability::NetworkLost,
+        12 => Inability::Kernel(Failure::Route),
         _ => return None,
     })
 }
@@ -85,10 +87,10 @@ mod tests {
     #[test]
     fn every_reason_has_a_code_and_unknown_ones_are_left_out() {
         let who = HardwareAddress([2, 0, 0, 0, 0, 9]);
-        for number in 1..=11 {
+        for number in 1..=12 {
             let why = code_of(number, who).unwrap();
             assert_eq!(code(why).0, number);
         }
-        assert_eq!((code_of(0, who), code_of(12, who)), (None, None));
+        assert_eq!((code_of(0, who), code_of(13, who)), (None, None));
     }
 }

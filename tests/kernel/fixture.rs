@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use buoy::kernel::{self, GroupAddresses, Kernel, Settings};
 use buoy::protocol::{GroupKey, HardwareAddress, KernelEvent, Mode, Neighbour};
+use buoy::routing::Routing;
 
 use crate::until::PATIENCE;
 
@@ -97,6 +98,7 @@ pub(crate) fn group(interface: &str, addresses: &[&str]) -> GroupAddresses {
         interface: Some(interface.to_owned()).filter(|name| !name.is_empty()),
         addresses,
         keys: std::collections::BTreeMap::new(),
+        routing: Routing::default(),
     }
 }
 

@@ -16,6 +16,7 @@ mod namespace;
 mod places;
 mod reach;
 mod repairs;
+mod routing;
 mod speed;
 mod until;
 mod whole_host;

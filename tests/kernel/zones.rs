@@ -29,6 +29,7 @@ fn group(key: GroupKey, interface: &str, mode: Mode) -> GroupAddresses {
         interface: Some(interface.to_owned()),
         addresses: vec![(GATEWAY.into(), 128)],
         keys: BTreeMap::from([(IpAddr::from(GATEWAY), key)]),
+        routing: buoy::routing::Routing::default(),
     }
 }
 

@@ -54,6 +54,8 @@ const MEMBERS: &str = "who is a member and who votes is agreed on by a procedure
                        majority_stories::voters_differ";
 const VRRP: &str = "what the owner says to routers outside; members know each other's frames and do \
                     not take these for such a router, whatever they say; vrrp stories, netns routers";
+const ROUTING: &str = "what a host's kernel has while it has the group; a failure is one of the kernel; \
+                       kernel tests, netns routing";
 const PLACE: &str = "where a host's kernel puts an address; netns preserving, kernel tests";
 const LOCAL: &str = "of one host alone: no other node's decision depends on it";
 const CHECKS: &str = "decides the fitness of one host; check_stories, netns checking";
@@ -97,6 +99,20 @@ const KEYS: &[(&str, Kind)] = &[
     ("pool.vips.addresses", Groups(|plan, keys| plan.merged(keys[1], keys[0]).turned(keys[1]))),
     ("pool.vips.interface", Elsewhere(PLACE)),
     ("pool.vips.force", Core(|it| it.groups.values_mut().take(1).for_each(|it| it.force = true))),
+    ("pool.vips.routes", Elsewhere(ROUTING)),
+    ("pool.vips.rules", Elsewhere(ROUTING)),
+    ("pool.vips.to", Elsewhere(ROUTING)),
+    ("pool.vips.via", Elsewhere(ROUTING)),
+    ("pool.vips.dev", Elsewhere(ROUTING)),
+    ("pool.vips.onlink", Elsewhere(ROUTING)),
+    ("pool.vips.source", Elsewhere(ROUTING)),
+    ("pool.vips.table", Elsewhere(ROUTING)),
+    ("pool.vips.metric", Elsewhere(ROUTING)),
+    ("pool.vips.type", Elsewhere(ROUTING)),
+    ("pool.vips.from", Elsewhere(ROUTING)),
+    ("pool.vips.iif", Elsewhere(ROUTING)),
+    ("pool.vips.oif", Elsewhere(ROUTING)),
+    ("pool.vips.fwmark", Elsewhere(ROUTING)),
     ("pool.vips.vrrp", Elsewhere(VRRP)),
     ("pool.vips.id", Elsewhere(VRRP)),
     ("pool.vips.version", Elsewhere(VRRP)),

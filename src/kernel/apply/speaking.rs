@@ -68,6 +68,7 @@ impl Shell {
             return;
         }
         self.routes.doubt();
+        self.routing.doubt();
         self.zones.replace(self.reconciler.zones());
         self.fence.follow_links(self.reconciler.host());
         if self.fence.no_preserving().is_none() {

@@ -55,6 +55,7 @@ impl Group {
         if std::mem::take(&mut self.retired) {
             self.footing.forget();
         }
+        self.reroute(&configured.routing);
         self.whole = configured;
         if self.reshape(now) && self.is_wanted() {
             self.until_told = Some(now + TOLD_WITHIN);

@@ -29,6 +29,10 @@ pub(in crate::kernel) struct Survey {
     pub(super) foreign: bool,
     /// Such an address stands exactly where ours should be.
     pub(super) supplanted: bool,
+    /// Some route or rule of the group is not known to be here.
+    pub(super) unrouted: bool,
+    /// Some route or rule could not be added although all addresses are here.
+    pub(super) misrouted: bool,
     /// Ours, but not where it belongs; with whether the address itself is no longer wanted.
     pub(super) misplaced: Vec<(Place, bool)>,
 }
@@ -36,6 +40,11 @@ pub(in crate::kernel) struct Survey {
 impl Survey {
     /// Nothing is to be done or waited for.
     pub(super) fn whole(&self) -> bool {
+        self.has_all_addresses() && !self.unrouted
+    }
+
+    /// The same of the addresses alone.
+    pub(super) fn has_all_addresses(&self) -> bool {
         self.missing.is_empty() && !self.blocked && !self.unsettled && self.misplaced.is_empty()
     }
 }

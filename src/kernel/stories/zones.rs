@@ -29,6 +29,7 @@ fn group(key: GroupKey, interface: &str) -> GroupAddresses {
         interface: Some(interface.to_owned()),
         addresses: vec![(gateway(), 64)],
         keys: [(gateway(), key)].into(),
+        routing: Default::default(),
     }
 }
 

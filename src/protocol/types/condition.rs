@@ -84,4 +84,6 @@ pub enum Failure {
     Refused,
     /// The kernel did not answer in time.
     Timeout,
+    /// A route or rule of the group could not be added.
+    Route,
 }
