@@ -375,7 +375,10 @@ impl FrontDesk {
             return Err(vec![change.to_string()]);
         }
         if changes.is_empty() {
-            return Ok(Vec::new());
+            let retry = mailbox.offer(Event::Retry);
+            return retry
+                .map(|()| Vec::new())
+                .map_err(|_| vec!["the protocol thread is too busy; try again".to_owned()]);
         }
         if let Some(refusal) = config::voters_refused(&config, &self.voters.known()) {
             return Err(vec![refusal]);

@@ -257,6 +257,7 @@ impl Node {
             Event::Load(measure) => self.measured(measure),
             Event::Outside { group, outside } => self.outside(group, outside),
             Event::Reconfigured(configuration) => self.reconfigure(*configuration),
+            Event::Retry => self.forget_refusals(),
             Event::VotersRemembered { stored } => self.voters_stored(stored),
             Event::Stop => self.leave(),
             Event::Rest => self.rest(),
@@ -388,7 +389,6 @@ impl Node {
         self.adapt(timing);
         self.deal.forget();
         self.forget_refusals();
-        self.unable_stale = true;
         self.rest_after_reload();
         self.regroup();
         self.repeer();

@@ -379,9 +379,8 @@ impl Node {
 
     /// After a reload what was refused may be possible.
     pub(super) fn forget_refusals(&mut self) {
-        for here in self.groups.values_mut() {
-            self.unable_stale |= here.refused.take().is_some();
-        }
+        self.groups.values_mut().for_each(|here| here.refused = None);
+        (self.unable_stale, self.evaluate) = (true, true);
     }
 
     fn forget_removed(&mut self, group: GroupKey) {

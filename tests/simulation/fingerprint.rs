@@ -77,6 +77,7 @@ impl Trace {
             Event::HeardOn { from, path, received_at } => {
                 (14, from, path, received_at).hash(hash);
             }
+            Event::Retry => 15.hash(hash),
             Event::Stop => 11.hash(hash),
             Event::Rest => 12.hash(hash),
         }

@@ -99,6 +99,28 @@ fn a_crash_and_the_restart_after_it_are_one_fall() {
     assert_eq!(damped(&cluster), None, "it was told until when");
 }
 
+/// A kernel refuses a group, an operator mends that and reloads the file as it is: peers need not wait
+/// until the refusal is old to give the group to this node.
+#[test]
+fn what_was_refused_is_forgotten_at_a_reload_that_changes_nothing() {
+    let mut cluster = settled(2, 4);
+    let group = cluster.groups_of(1)[0];
+    let (from, to) = (NodeId(1), NodeId(2));
+    cluster.refusing.insert(to);
+    let order = Order::Move { group, to };
+    cluster.step(from, Event::Ordered { ticket: 1, order });
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.owner(group), [from], "{}", cluster.told());
+    cluster.refusing.remove(&to);
+    cluster.step(from, Event::Ordered { ticket: 2, order });
+    assert_eq!(cluster.answers.last(), Some(&Err(Refusal::ReceiverUnable)));
+    cluster.step(to, Event::Retry);
+    cluster.run(Duration::from_millis(200));
+    cluster.step(from, Event::Ordered { ticket: 3, order });
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.owner(group), [to], "{}", cluster.told());
+}
+
 #[test]
 fn what_a_node_cannot_hold_it_is_not_offered_and_the_order_says_why() {
     let mut cluster = settled(2, 4);

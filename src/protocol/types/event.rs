@@ -88,6 +88,9 @@ pub enum Event {
     },
     /// The configuration changed. Only the difference has an effect.
     Reconfigured(Box<Configuration>),
+    /// An operator has reloaded a file that has not changed: what the kernel refused may be possible
+    /// now.
+    Retry,
     /// [`Action::RememberVoters`](super::Action::RememberVoters) is on disk, or has failed. Until
     /// then the record does not count.
     VotersRemembered {
