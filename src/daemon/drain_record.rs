@@ -19,13 +19,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nix::libc::O_NONBLOCK;
 use serde::{Deserialize, Serialize};
 
 use super::runtime_directory::RuntimeDirectory;
-use super::{Error, state_directory};
+use super::{Error, clock, state_directory};
 use crate::protocol::{Lasting, NodeId, Report, StandingOrder, Text};
 
 /// A giver, a reason, a name of a cluster, and numbers.
@@ -75,10 +75,6 @@ fn milliseconds(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn since_1970(now: SystemTime) -> Duration {
-    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-}
-
 impl DrainFile {
     /// Begins to keep the record in this directory. Returns what was in force before the restart; the
     /// runtime directory, which is lost with the power, is told of it too.
@@ -89,7 +85,7 @@ impl DrainFile {
     ) -> Result<(DrainKeeper, Drained), Error> {
         let system = |source| Error::System { wanted: "record of the drain", source };
         let file = Self::within(directory, (cluster, node));
-        let order = file.recall(SystemTime::now());
+        let order = file.recall(clock::wall());
         if order.is_some() && !runtime.draining() {
             tracing::info!("this node drains, as before the restart of its host");
             runtime.remember_draining(true).map_err(system)?;
@@ -102,8 +98,8 @@ impl DrainFile {
         Self { file: directory.join("drained"), cluster: cluster.to_owned(), node }
     }
 
-    /// Returns the drain that is in force, if the record says so.
-    fn recall(&self, now: SystemTime) -> Option<StandingOrder> {
+    /// Returns the drain that is in force, if the record says so. `now` counts from 1970, as in the file.
+    fn recall(&self, now: Duration) -> Option<StandingOrder> {
         // A FIFO must not make the daemon wait.
         let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(&self.file).ok()?;
         let mut text = String::new();
@@ -113,7 +109,7 @@ impl DrainFile {
         let written: Written = serde_json::from_str(&text).ok()?;
         let left = match (written.ends, written.left_ms) {
             (Some(ends), Some(most)) => {
-                let left = ends.saturating_sub(milliseconds(since_1970(now))).min(most);
+                let left = ends.saturating_sub(milliseconds(now)).min(most);
                 Some(Duration::from_millis(left))
             }
             _ => None,
@@ -132,7 +128,7 @@ impl DrainFile {
         (ours && order.is_in_force()).then_some(order)
     }
 
-    fn store(&self, order: Option<&StandingOrder>, now: SystemTime) -> io::Result<()> {
+    fn store(&self, order: Option<&StandingOrder>, now: Duration) -> io::Result<()> {
         let Some(order) = order else {
             return match fs::remove_file(&self.file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -150,7 +146,7 @@ impl DrainFile {
             at: order.at.0,
             by: order.by.as_str().to_owned(),
             reason: order.reason.as_str().to_owned(),
-            ends: order.left.map(|left| milliseconds(since_1970(now) + left)),
+            ends: order.left.map(|left| milliseconds(now + left)),
             left_ms: order.left.map(milliseconds),
         };
         state_directory::replace(&self.file, serde_json::to_string(&written)?.as_bytes())
@@ -163,7 +159,7 @@ impl DrainFile {
         let node = self.node;
         thread::Builder::new().name("drain".to_owned()).spawn(move || {
             while let Ok(order) = wanted.recv() {
-                if let Err(error) = self.store(order.as_ref(), SystemTime::now()) {
+                if let Err(error) = self.store(order.as_ref(), clock::wall()) {
                     tracing::warn!(%error,
                         "{} cannot be written: whether this node drains after a restart of its host \
                          is up to what other nodes remember",
@@ -210,7 +206,7 @@ mod tests {
     #[test]
     fn what_is_stored_is_recalled_for_as_long_as_it_lasts() {
         let file = file("lasts");
-        let now = SystemTime::UNIX_EPOCH + 100 * HOUR;
+        let now = 100 * HOUR;
         assert_eq!(file.recall(now), None);
         file.store(Some(&order(Some(2 * HOUR))), now).expect("a directory");
         let left = |at| file.recall(at).map(|order| order.left.expect("it ends"));
@@ -228,7 +224,7 @@ mod tests {
     #[test]
     fn what_is_not_of_this_node_or_damaged_is_none() {
         let file = file("damaged");
-        let now = SystemTime::UNIX_EPOCH + HOUR;
+        let now = HOUR;
         file.store(Some(&order(None)), now).expect("a directory");
         let directory = file.file.parent().expect("it is in one").to_owned();
         for other in [("edge", NodeId(2)), ("core", NODE)] {

@@ -220,12 +220,11 @@ async fn serve(
     let names = NamesInForce::new(setup::names(&config, me));
     let (recorder, events) = begin_record(&state_dir, &names, &vital)?;
     let tell = |why: &Unusable| in_place::tell(why, &recorder, &names.current());
-    let mut host = setup::host(&config);
+    let host = setup::host(&config);
     let presence = take_presence(host.mark()).await;
     let left = in_place::take(&directory, &config, me, (host.mark(), tell));
     let (kernel, estate) = start_kernel((&config, me), (&mailbox, &vital), left, tell)?;
     let (without, had) = setup::groups_at_start(&config, me, estate.as_ref());
-    host.gate = kernel.gate().is_some();
     let promise_file = promises.file.clone();
     let start = Start { estate, drained, voters: voters.clone(), promises };
     let (inquiries, asked) = mpsc::channel(server::INQUIRIES_MAX);
@@ -247,7 +246,6 @@ async fn serve(
         LocalServices::spawn(&config, parts).map_err(system("checks and hooks"))
     };
     let services = running.as_ref().ok().map(attend).transpose()?;
-    let calls = services.as_ref().map(LocalServices::calls);
     let outcome = match (running, server::Server::bind(settings)) {
         (Ok(running), Ok(server)) => {
             let server = tokio::spawn(server.run());
@@ -264,7 +262,7 @@ async fn serve(
                 voters,
                 drain,
                 whereabouts,
-                calls,
+                calls: services.as_ref().map(LocalServices::calls),
                 life: figures::Life::begin(),
             };
             let outcome = desk.serve(running, asked, &mut stop, &mut reload).await;
@@ -374,8 +372,9 @@ fn start_kernel(
 fn keep_lease(
     kernel: &Arc<Kernel>,
     running: &mut Running,
-    host: Host,
+    mut host: Host,
 ) -> std::io::Result<(LeaseKeeper, Guardian)> {
+    host.gate = kernel.gate().is_some();
     let socket = kernel.tables_socket()?;
     let tables = socket.map(|socket| TableHolder::new(socket, host.table.clone()));
     let (guardian, pulse) = Guardian::spawn(guardian::Parts {

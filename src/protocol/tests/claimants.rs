@@ -362,17 +362,16 @@ fn what_a_peer_answers_for_and_nobody_is_known_to_have_claimed_is_left_to_it() {
         while now < begun + Duration::from_secs(60) {
             let event = pending.pop().unwrap_or(Event::Timer);
             for action in node.step(now, event) {
-                match action {
-                    Action::Probe { group, .. } if answers => {
-                        let (hardware, direct) = (hardware(NodeId(2)), false);
-                        let claimed = KernelEvent::Claimed { group, hardware, direct };
-                        pending.push(Event::Kernel(claimed));
-                    }
-                    Action::TestReach => {
-                        pending.push(Event::Kernel(KernelEvent::Reach(Reach::Answered)));
-                    }
-                    Action::Acquire { .. } => acquired += 1,
-                    _ => {}
+                if let Action::Probe { group, .. } = action
+                    && answers
+                {
+                    let (hardware, direct) = (hardware(NodeId(2)), false);
+                    let claimed = KernelEvent::Claimed { group, hardware, direct };
+                    pending.push(Event::Kernel(claimed));
+                } else if let Action::TestReach = action {
+                    pending.push(Event::Kernel(KernelEvent::Reach(Reach::Answered)));
+                } else if let Action::Acquire { .. } = action {
+                    acquired += 1;
                 }
             }
             if pending.is_empty() {
