@@ -1,6 +1,7 @@
 //! `buoy upgrade` over three daemons: a run to the end, and one that fails and is rolled back.
 
 use std::fs;
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("upgrade_of_all_nodes_moves_each_group_seldom", every_node_is_upgraded),
     ("upgrade_that_fails_is_rolled_back", a_failed_upgrade_is_rolled_back),
     ("upgrade_waits_for_daemons_that_are_restarted", daemons_are_restarted),
+    ("upgrade_asks_at_ctrl_c", ctrl_c_asks),
 ];
 
 const GROUPS: u64 = 6;
@@ -93,6 +95,60 @@ fn a_failed_upgrade_is_rolled_back() -> Outcome {
         let error = lines.last().map(|line| line["error"]["code"].clone());
         assert_eq!(error, Some(Value::from("upgrade_rolled_back")), "{lines:?}");
         nothing_stands(scene)
+    })
+}
+
+/// Ctrl-C at a terminal, while the command of the first node runs: asked to stop after the step, the
+/// upgrade ends with that node in service again, and is resumed.
+fn ctrl_c_asks() -> Outcome {
+    with(&six_groups(), |scene| {
+        let here = scene.cluster.node_directory(0);
+        let [under_way, shown] = ["under-way", "terminal"].map(|name| here.join(name));
+        let wait = under_way.display().to_string();
+        let socket = scene.cluster.runtime_directory(0).join("control.sock");
+        let typed = format!(
+            "{PROGRAM} --socket {} upgrade --soak 300ms --timeout 1m --run \
+             'touch {wait}; while [ -e {wait} ]; do sleep 0.05; done'",
+            socket.display()
+        );
+        let start = || {
+            // Of the package bsdutils, which is essential: a terminal around a command.
+            let mut terminal = Command::new("script");
+            terminal.args(["--quiet", "--return", "--flush", "--command", &typed]).arg(&shown);
+            terminal.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        };
+        let mut terminal = scene.cluster.namespace(0).run(start)??;
+        let mut keyboard = terminal.stdin.take().ok_or("it is piped")?;
+        until("the command runs", SOON, || match under_way.exists() {
+            true => Ok(()),
+            false => Err(fs::read_to_string(&shown).unwrap_or_default()),
+        })?;
+        let shows = |words: &str| match fs::read_to_string(&shown) {
+            Ok(text) if text.contains(words) => Ok(()),
+            other => Err(format!("{other:?}")),
+        };
+        keyboard.write_all(&[3])?;
+        until("it asks", SOON, || shows("step, now or Enter"))?;
+        keyboard.write_all(b"\r")?;
+        until("it goes on", SOON, || shows("the upgrade continues"))?;
+        keyboard.write_all(&[3])?;
+        until("it asks again", SOON, || match fs::read_to_string(&shown) {
+            Ok(text) if text.matches("step, now or Enter").count() == 2 => Ok(()),
+            other => Err(format!("{other:?}")),
+        })?;
+        keyboard.write_all(b"step\r")?;
+        until("it will stop", SOON, || shows("stops after this step"))?;
+        fs::remove_file(&under_way)?;
+        until("it has stopped", SOON, || match terminal.try_wait() {
+            Ok(Some(status)) if status.code() == Some(5) => Ok(()),
+            other => Err(format!("{other:?} {:?}", fs::read_to_string(&shown))),
+        })?;
+        shows("[1/3]")?;
+        let stands = scene.cluster.status(2).ok_or("no status")?["orders"].to_string();
+        assert!(stands.contains("upgrade") && stands.contains("hold"), "{stands}");
+        let (code, lines, commands) = upgrade(scene, &["--resume", "--on-failure", "stop"])?;
+        assert_eq!(commands, names(scene, &[("up", 2)]), "{code:?} {lines:?}");
+        Ok(())
     })
 }
 

@@ -259,8 +259,14 @@ const TABLE: &[Module] = &[
         ],
         refused: &[],
     },
-    // Drives a cluster as a person does: by the control socket, and by running a command.
-    Module { name: "upgrade", modules: &["control"], crates: &["serde_json"], refused: &["fs"] },
+    // Drives a cluster as a person does: by the control socket, and by running a command. Hears the
+    // signals of its terminal by tokio.
+    Module {
+        name: "upgrade",
+        modules: &["config", "control"],
+        crates: &["nix", "serde_json", "tokio"],
+        refused: &["fs"],
+    },
     // Another process as well, at a terminal: sees the daemon by its control socket.
     Module {
         name: "top",

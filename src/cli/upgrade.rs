@@ -30,6 +30,9 @@ pub(super) struct Wanted {
     /// Longest time until a node is ready, including a reboot
     #[arg(long, value_name = "DURATION", value_parser = since, default_value = "20m")]
     timeout: Duration,
+    /// Longest time for the command of one node, after which it is killed and the step fails
+    #[arg(long, value_name = "DURATION", value_parser = since, default_value = "1h")]
+    command_timeout: Duration,
     /// Refuse a step that would leave less of the weight in service
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     keep: Option<u8>,
@@ -92,6 +95,7 @@ pub(super) fn run(
         group: wanted.group,
         soak: wanted.soak,
         timeout: wanted.timeout,
+        command_timeout: wanted.command_timeout,
         keep: wanted.keep,
         on_failure: match wanted.on_failure {
             Reaction::Stop => OnFailure::Stop,

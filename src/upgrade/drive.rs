@@ -59,6 +59,8 @@ pub(super) trait World {
     fn run(&mut self, command: &str, nodes: &[String]) -> Vec<(String, String)>;
     /// Waits until a node is ready.
     fn ready(&mut self, node: &str, soak: Duration) -> Result<(), String>;
+    /// Whether the operator wants no further step to be begun.
+    fn stop_is_wanted(&self) -> bool;
     /// Tells of a step.
     fn tell(&mut self, step: &Step<'_>);
 }
@@ -119,6 +121,11 @@ impl<W: World> Drive<'_, W> {
             }
             let words = self.course.words(&status, &next);
             self.world.record(&words, true).map_err(Stopped::Refused)?;
+            if !next.is_empty() && self.world.stop_is_wanted() {
+                let text = "you have stopped it after a step; 'buoy upgrade --resume' continues, \
+                            'buoy upgrade --abort' ends it";
+                return Err(Stopped::Refused(text.to_owned()));
+            }
             if !next.is_empty()
                 && let Some(why) = self.course.refusal(&status, &next)
             {
@@ -215,12 +222,14 @@ mod tests {
         fails: &'static str,
         /// The node that is not ready.
         unready: &'static str,
+        /// The operator wants it to stop.
+        stops: bool,
     }
 
     impl Fake {
         fn new(fails: &'static str, unready: &'static str) -> Self {
             let status = status(&["lb1", "lb2", "lb3"]);
-            Self { status, log: Vec::new(), fails, unready }
+            Self { status, log: Vec::new(), fails, unready, stops: false }
         }
 
         fn drains(&mut self, node: &str, on: bool) {
@@ -286,6 +295,10 @@ mod tests {
             if unready { Err(format!("{node} was not ready")) } else { Ok(()) }
         }
 
+        fn stop_is_wanted(&self) -> bool {
+            self.stops
+        }
+
         fn tell(&mut self, _step: &Step<'_>) {}
     }
 
@@ -349,6 +362,19 @@ mod tests {
                     drain lb2, down lb2, undrain lb2, release";
         assert!(log.ends_with(back), "{log}");
         assert_eq!(course::record(&fake.status), None);
+    }
+
+    #[test]
+    fn it_is_stopped_between_two_steps_and_resumed() {
+        let mut fake = Fake::new("", "");
+        fake.stops = true;
+        let stopped = drive(&mut fake, OnFailure::RollBack, false);
+        assert!(matches!(stopped, Err(Stopped::Refused(_))), "{stopped:?}");
+        assert_eq!(words(&fake.log), "hold, drain lb2, up lb2, undrain lb2");
+        fake.stops = false;
+        fake.log.clear();
+        assert_eq!(drive(&mut fake, OnFailure::RollBack, true), Ok(()));
+        assert!(words(&fake.log).starts_with("hold, drain lb3, up lb3"), "{:?}", fake.log);
     }
 
     #[test]

@@ -8,17 +8,22 @@
 mod clock;
 mod course;
 mod drive;
+mod interrupt;
 
 use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command as Process, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command as Process, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::json;
 
+use crate::config::show_duration;
 use crate::control::client::{self, Command};
 use crate::control::ready::Readiness;
 use crate::control::response::Status;
@@ -31,11 +36,15 @@ pub use drive::OnFailure;
 
 use course::Course;
 use drive::{Drive, Step, Stopped, Work, World};
+use interrupt::Interrupt;
 
 /// The record and the hold of an upgrade that is not ended are over after this.
 pub const STANDS: Duration = Duration::from_secs(86_400);
 /// Between two attempts to reach a daemon that is away.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Between two looks whether a command has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -54,6 +63,8 @@ pub struct Options {
     pub soak: Duration,
     /// How long a node may take to be so.
     pub timeout: Duration,
+    /// How long the command may run for one node.
+    pub command_timeout: Duration,
     /// Percent of the weight that must stay in service.
     pub keep: Option<u8>,
     /// What becomes of a failure.
@@ -107,7 +118,8 @@ fn command_for(command: &str, node: &str) -> String {
 /// See [`Failure`].
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let began = clock::now();
-    let mut world = Cluster { options, out, broken: None, last: None };
+    let interrupt = Interrupt::default();
+    let mut world = Cluster { options, out, broken: None, last: None, interrupt };
     let status = world.status().map_err(Failure::Refused)?;
     let (nodes, size, keep) = (&options.nodes, options.group, options.keep);
     let mut course = Course::new(&status, nodes, size, keep).map_err(Failure::Refused)?;
@@ -117,6 +129,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     if options.dry_run {
         return world.foretell(&course, &status);
     }
+    world.interrupt = Interrupt::watch().map_err(|error| Failure::Refused(error.to_string()))?;
     let work = Work {
         run: options.run.clone(),
         roll_back: options.rollback.clone(),
@@ -154,6 +167,7 @@ struct Cluster<'a> {
     broken: Option<io::Error>,
     /// What was known when the hold ended.
     last: Option<Status>,
+    interrupt: Interrupt,
 }
 
 impl Cluster<'_> {
@@ -205,6 +219,28 @@ impl Cluster<'_> {
     }
 }
 
+/// Waits for a command, and kills it with all that it has started when its time is up. Returns how it
+/// ended; `None` if it was killed.
+fn wait_until(mut child: Child, until: Instant) -> io::Result<Option<ExitStatus>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if clock::now() >= until {
+            // It may have ended just now.
+            let group = i32::try_from(child.id()).map(Pid::from_raw);
+            let killed = group.map(|group| killpg(group, Signal::SIGKILL));
+            child.wait()?;
+            return match killed {
+                Ok(Ok(()) | Err(Errno::ESRCH)) => Ok(None),
+                Ok(Err(errno)) => Err(errno.into()),
+                Err(_) => Err(io::ErrorKind::InvalidData.into()),
+            };
+        }
+        clock::pause(LOOK_AGAIN);
+    }
+}
+
 impl World for Cluster<'_> {
     fn status(&mut self) -> Result<Status, String> {
         let answer = self.ask(&Command::Status(Selection::default()))?;
@@ -243,14 +279,20 @@ impl World for Cluster<'_> {
     }
 
     fn run(&mut self, command: &str, nodes: &[String]) -> Vec<(String, String)> {
+        let limit = self.options.command_timeout;
+        let until = clock::now() + limit;
         let started: Vec<_> =
             nodes.iter().map(|node| (node, Self::start(&command_for(command, node)))).collect();
         let ended = started
             .into_iter()
-            .map(|(node, child)| (node, child.and_then(|mut child| child.wait())));
+            .map(|(node, child)| (node, child.and_then(|child| wait_until(child, until))));
         let failed = ended.filter_map(|(node, ended)| match ended {
-            Ok(status) if status.success() => None,
-            Ok(status) => Some((node.clone(), status.to_string())),
+            Ok(Some(status)) if status.success() => None,
+            Ok(Some(status)) => Some((node.clone(), status.to_string())),
+            Ok(None) => {
+                let limit = show_duration(limit);
+                Some((node.clone(), format!("it was killed: it had not ended within {limit}")))
+            }
             Err(error) => Some((node.clone(), error.to_string())),
         });
         failed.collect()
@@ -259,6 +301,10 @@ impl World for Cluster<'_> {
     fn ready(&mut self, node: &str, soak: Duration) -> Result<(), String> {
         let (node, within) = (node.to_owned(), self.options.timeout);
         self.ask(&Command::Ready(Readiness { node, soak, within })).map(drop)
+    }
+
+    fn stop_is_wanted(&self) -> bool {
+        self.interrupt.stops()
     }
 
     fn tell(&mut self, step: &Step<'_>) {
@@ -278,5 +324,26 @@ impl World for Cluster<'_> {
         if let Err(error) = written {
             self.broken.get_or_insert(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a command ends that may take so long.
+    fn outcome(command: &str, limit: Duration) -> Option<ExitStatus> {
+        let child = Cluster::start(command).expect("there is a shell");
+        wait_until(child, clock::now() + limit).expect("it can be waited for")
+    }
+
+    #[test]
+    fn a_command_has_its_time_and_is_killed_after_it_with_what_it_has_started() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(outcome("exit 3", minute).and_then(|status| status.code()), Some(3));
+        let began = clock::now();
+        // The shell waits for a child of its own.
+        assert_eq!(outcome("sleep 60; exit 0", Duration::from_millis(100)), None);
+        assert!(began.elapsed() < minute / 2, "{:?}", began.elapsed());
     }
 }
