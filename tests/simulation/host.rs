@@ -98,6 +98,8 @@ pub(crate) struct Kernel {
     pub(crate) failing_mask: u8,
     /// What the daemon has last been told of its links.
     pub(crate) usable: bool,
+    /// Whether the daemon is told of its links although they are as they were.
+    pub(crate) news: bool,
     /// Whether the interface exists.
     pub(crate) interface: bool,
     /// What its thread makes of the data link.
@@ -330,6 +332,7 @@ impl Host {
         self.kernel.acquired.clear();
         self.kernel.kept.clear();
         self.kernel.data_link = DataLink::default();
+        self.kernel.news = false;
         self.stopping_since = None;
         self.neighbourhood = Neighbourhood::default();
         self.paused = false;

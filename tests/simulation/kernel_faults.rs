@@ -2,7 +2,7 @@
 
 use buoy::protocol::{Failure, KernelEvent};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Happening};
 use crate::draw::SECOND;
 use crate::faults::Ending;
 
@@ -35,10 +35,15 @@ impl Cluster {
     pub(crate) fn mend_kernel(&mut self, host: usize) {
         self.hosts[host].kernel.failing = None;
         self.hosts[host].kernel.hangs = false;
-        if self.hosts[host].node.is_some() && self.hosts[host].kernel.usable {
+        if self.hosts[host].is_running() && self.hosts[host].kernel.usable {
             for group in self.groups.clone() {
                 self.tell_soon(host, KernelEvent::Usable { group, usable: true });
             }
+        } else if self.hosts[host].node.is_some() {
+            // What its links are by then is told (seed 21437).
+            self.hosts[host].kernel.news = true;
+            let life = self.hosts[host].life;
+            self.schedule(self.now, Happening::SeeLinks { host, life });
         }
     }
 

@@ -121,7 +121,8 @@ impl Cluster {
     /// The kernel thread sees the link as it is now, and tells what changed.
     pub(crate) fn see_links(&mut self, host: usize) {
         let usable = self.network.has_link(host) && self.hosts[host].kernel.interface;
-        if self.hosts[host].kernel.usable == usable {
+        let news = std::mem::take(&mut self.hosts[host].kernel.news);
+        if self.hosts[host].kernel.usable == usable && !news {
             return;
         }
         self.hosts[host].kernel.usable = usable;
