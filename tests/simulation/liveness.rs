@@ -1,7 +1,7 @@
 //! What must come about once everything is healed: each group on exactly one host, every client
 //! right, loads even, and then no move any more. The rules are those of docs/invariants.md.
 
-use buoy::protocol::{GroupState, Order, Strategy, Timing, Verdict, promise};
+use buoy::protocol::{Group, GroupState, Order, Strategy, Timing, Verdict, promise};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -57,7 +57,9 @@ impl Cluster {
             }
         }
         let moves = self.safety.moves - moves;
-        let churn = surplus + self.excused_moves();
+        let plan = &self.plans[self.plans.len() - 1];
+        let largest = plan.groups.values().map(|group| u64::from(group.address_count())).max();
+        let churn = surplus * largest.unwrap_or(1) + self.excused_moves();
         if moves > churn {
             let text = format!("{moves} moves after coverage, surplus was {surplus}");
             return Err(self.violated("L6", text));
@@ -255,7 +257,10 @@ impl Cluster {
     /// whose data links were lost and carry again one after the other.
     fn excused_moves(&self) -> u64 {
         let plan = &self.plans[self.plans.len() - 1];
-        let prefer = plan.groups.values().filter(|group| !group.prefer.is_empty()).count();
+        // Moves are counted by addresses (seed 51871).
+        let addresses = |group: &Group| u64::from(group.address_count());
+        let preferring = plan.groups.values().filter(|group| !group.prefer.is_empty());
+        let prefer: u64 = preferring.map(addresses).sum();
         let late = self.options.faults.iter().any(|kind| {
             matches!(
                 kind,
@@ -268,7 +273,7 @@ impl Cluster {
                     | Kind::DataMute
             )
         });
-        let groups = u64::try_from(plan.groups.len()).expect("at most 1000");
-        2 * u64::try_from(prefer).expect("at most 1000") + if late { groups } else { 0 } + 2
+        let all: u64 = plan.groups.values().map(addresses).sum();
+        2 * prefer + if late { all } else { 0 } + 2
     }
 }
