@@ -54,7 +54,7 @@ fn beats(
 /// A node with the slow fixed profile holds the others back. When it has another one they get faster,
 /// and slower again when a daemon has stood still; no group moves for that.
 fn auto_follows_the_slowest() -> Outcome {
-    const SLOWEST: (&str, fn(u64) -> bool) = ("each 500 ms", |interval| interval == 500);
+    const SLOWEST: (&str, fn(u64) -> bool) = ("every 500 ms", |interval| interval == 500);
     const FASTER: (&str, fn(u64) -> bool) = ("more often", |interval| interval < 500);
     with(&shape(AUTO), |scene| {
         reload(scene, 2, "profile = \"vm\"")?;

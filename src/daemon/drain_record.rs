@@ -10,8 +10,8 @@
 //! Other nodes remember the order too, but not when all lose their power at once. The drain of this
 //! node alone is on disk: a hold, or the drain of another node, that was ended while this host was off
 //! would come back from here. A file of another cluster or node, one that cannot be read, and one
-//! whose time is up, are as good as none. How long the drain still lasts is counted by the clock of
-//! the wall, and is never longer than it was when the file was written.
+//! whose time is up, are as good as none. How long the drain still lasts is counted by the wall
+//! clock, and is never longer than it was when the file was written.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};

@@ -194,8 +194,8 @@ impl AdaptiveTiming {
         faster.then(|| (self.calm_since + self.calm).since(now))
     }
 
-    /// Returns the reason and the level of whoever holds everybody back, given the peers: this node,
-    /// unless one proposes something slower.
+    /// Returns the reason and the level of the slowest proposal, given the peers: that of this node, unless
+    /// a peer proposes something slower.
     pub(super) fn held_by(
         &self,
         me: NodeId,
