@@ -107,7 +107,7 @@ fn ctrl_c_asks() -> Outcome {
         let wait = under_way.display().to_string();
         let socket = scene.cluster.runtime_directory(0).join("control.sock");
         let typed = format!(
-            "{PROGRAM} --socket {} upgrade --soak 300ms --timeout 1m --run \
+            "exec {PROGRAM} --socket {} upgrade --soak 300ms --timeout 1m --run \
              'touch {wait}; while [ -e {wait} ]; do sleep 0.05; done'",
             socket.display()
         );
