@@ -17,8 +17,10 @@
 //! later: the address was configured for it (RFC 5227 2.4(c)). What peers say of the group by
 //! their frames is told and not answered: their claims decide (`conflict`).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::conflicting_hosts::{ConflictingHosts, Shunned};
 use super::group::Holding;
 use super::node::Node;
 use super::ownership::GroupHere;
@@ -61,14 +63,14 @@ pub(super) struct ConflictDetection {
     asked_at: Option<Instant>,
     /// When it should be asked next.
     ask_at: Option<Instant>,
-    /// The conflicting host to which the group is left for now.
-    shunned: Option<Shunned>,
+    /// The conflicting hosts to which the group is left for now.
+    hosts: ConflictingHosts,
     /// The router outside that last said that it stops, and when.
     stops: Option<(HardwareAddress, Instant)>,
     /// When this node took the group without having been given it.
     took_at: Option<Instant>,
-    /// Which conflicting host claimed it last while it was held here, and when.
-    claimant: Option<(HardwareAddress, Instant)>,
+    /// The conflicting hosts that claimed it while it was held here.
+    claimants: ConflictingHosts,
     /// When that was last told.
     claimant_told_at: Option<Instant>,
     /// When it was last defended, or will be next.
@@ -81,32 +83,16 @@ pub(super) struct ConflictDetection {
     told_at: Option<Instant>,
 }
 
-/// A group is left to a conflicting host.
-#[derive(Clone, Copy, Debug)]
-struct Shunned {
-    hardware: HardwareAddress,
-    /// When it has answered last.
-    since: Instant,
-    /// If it has not answered again for so long it is gone; it is asked for when half of it is over.
-    length: Duration,
-}
-
-impl Shunned {
-    fn until(&self) -> Instant {
-        self.since + self.length
-    }
-}
-
 impl ConflictDetection {
     /// The conflicting host to which the group is left now.
     pub(super) fn conflicting_host(&self, now: Instant) -> Option<HardwareAddress> {
-        self.shunned(now).map(|shunned| shunned.hardware)
+        self.hosts.longest(now).map(|shunned| shunned.hardware)
     }
 
     /// A router outside has said that it stops: what it answered before does not count any more,
     /// and what it answers yet counts for a short time.
     pub(super) fn conflict_stops(&mut self, hardware: HardwareAddress, now: Instant) {
-        self.shunned.take_if(|shunned| shunned.hardware == hardware);
+        self.hosts.forget(&[hardware]);
         self.stops = Some((hardware, now));
     }
 
@@ -119,23 +105,15 @@ impl ConflictDetection {
         self.stops.is_some_and(|(who, at)| who == hardware && now.since(at) < STOPS_WITHIN)
     }
 
-    fn shunned(&self, now: Instant) -> Option<Shunned> {
-        self.shunned.filter(|shunned| now < shunned.until())
-    }
-
     /// Who has claimed the group lately although it is held here.
     pub(super) fn claimant(&self, now: Instant) -> Option<HardwareAddress> {
-        self.claimant_within(now, SHOWN)
-    }
-
-    fn claimant_within(&self, now: Instant, length: Duration) -> Option<HardwareAddress> {
-        let (hardware, at) = self.claimant?;
-        (now.since(at) <= length).then_some(hardware)
+        self.claimants.heard_within(now, SHOWN).last()
     }
 
     /// Whether a conflicting host has been heard, and it may be there still.
     pub(super) fn is_disputed(&self, now: Instant, detection: Duration) -> bool {
-        self.claimant_within(now, detection).is_some() || self.conflicting_host(now).is_some()
+        self.claimants.heard_within(now, detection).next().is_some()
+            || self.conflicting_host(now).is_some()
     }
 
     /// The process before has had the group since then; a conflicting host may say yet that it was first
@@ -211,12 +189,17 @@ impl Node {
     /// The conflicting host to which the group is left now, for as long as this node's place in line wants
     /// it: places change, and two nodes must not take it in the same moment (seed 45687).
     fn shunned_by_rank(&mut self, group: GroupKey) -> Option<Shunned> {
-        let hardware = self.groups.get(&group)?.conflict.shunned?.hardware;
+        let hosts = &self.groups.get(&group)?.conflict.hosts;
+        let hosts: Vec<HardwareAddress> = hosts.hardware().collect();
+        if hosts.is_empty() {
+            return None;
+        }
         let place = self.line(group).iter().position(|node| *node == self.env.configuration.me);
-        let length = self.shunned_for(group, hardware, place);
-        let here = self.groups.get_mut(&group)?;
-        here.conflict.shunned.as_mut()?.length = length;
-        here.conflict.shunned(self.env.now)
+        let lengths = hosts.iter().map(|host| (*host, self.shunned_for(group, *host, place)));
+        let lengths: BTreeMap<HardwareAddress, Duration> = lengths.collect();
+        let hosts = &mut self.groups.get_mut(&group)?.conflict.hosts;
+        hosts.last_for(|host| lengths[&host]);
+        hosts.longest(self.env.now)
     }
 
     fn shunned_for(
@@ -240,12 +223,8 @@ impl Node {
     /// These are a peer's: what answered there was no conflicting host (seed 67036).
     pub(super) fn recognise(&mut self, hardware: &[HardwareAddress]) {
         for here in self.groups.values_mut() {
-            let known = |shunned: &Shunned| hardware.contains(&shunned.hardware);
-            if here.conflict.shunned.as_ref().is_some_and(known) {
-                here.conflict.shunned = None;
-                self.evaluate = true;
-            }
-            here.conflict.claimant.take_if(|(claimant, _)| hardware.contains(claimant));
+            self.evaluate |= here.conflict.hosts.forget(hardware);
+            here.conflict.claimants.forget(hardware);
         }
     }
 
@@ -397,9 +376,9 @@ impl Node {
         let now = self.env.now;
         let length = self.shunned_for(group, hardware, Some(0));
         let Some(here) = self.groups.get_mut(&group) else { return };
-        let known = here.conflict.conflicting_host(now) == Some(hardware)
-            || here.conflict.is_stopping(hardware, now);
-        here.conflict.shunned = Some(Shunned { hardware, since: now, length });
+        let conflict = &mut here.conflict;
+        let known = conflict.hosts.holds_back(hardware, now) || conflict.is_stopping(hardware, now);
+        conflict.hosts.note(Shunned { hardware, since: now, length });
         self.evaluate = true;
         if !known {
             self.report(Report::Unable { group, why: Inability::Conflict(hardware) });
@@ -411,11 +390,12 @@ impl Node {
     pub(super) fn remember_claimant(&mut self, group: GroupKey) {
         let force = self.env.configuration.groups.get(&group).is_none_or(|group| group.force);
         let lately = self.env.configuration.timing.detection();
+        if force || !self.enforces(Rule::ConflictNotDisplaced) {
+            return;
+        }
         let Some(here) = self.groups.get(&group) else { return };
-        if let Some(hardware) = here.conflict.claimant_within(self.env.now, lately)
-            && !force
-            && self.enforces(Rule::ConflictNotDisplaced)
-        {
+        let claimants = here.conflict.claimants.heard_within(self.env.now, lately);
+        for hardware in claimants.collect::<Vec<HardwareAddress>>() {
             self.shun(group, hardware);
         }
     }
@@ -427,7 +407,7 @@ impl Node {
         let now = self.env.now;
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
         let Some(here) = self.groups.get_mut(&group) else { return };
-        here.conflict.claimant = Some((hardware, now));
+        here.conflict.claimants.note(Shunned { hardware, since: now, length: SHOWN });
         if !sure {
             return;
         }

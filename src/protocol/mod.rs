@@ -27,6 +27,7 @@
 //! | `layout` | addresses that files have in different groups |
 //! | `regrouping` | reloads of a file that has them in other groups |
 //! | `address_conflict` | who outside the cluster has a group, before taking and while holding it |
+//! | `conflicting_hosts` | to which of them a group is left, and until when |
 //! | `outside` | what routers outside have of groups that are virtual routers (VRRP) |
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `load` | how busy nodes are |
@@ -52,6 +53,7 @@ mod claim_exchange;
 mod claims;
 mod client_connections;
 mod conflict;
+mod conflicting_hosts;
 mod continuation;
 mod drain;
 mod env;

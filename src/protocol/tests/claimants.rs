@@ -221,6 +221,32 @@ fn a_group_in_conflict_is_not_taken_until_the_host_is_gone() {
     assert_eq!(cluster.covered(), 4, "{:?}", cluster.open);
 }
 
+/// Two hosts answer, and one of them is a peer by an address that it has not told yet (seed 78682).
+#[test]
+fn a_second_host_that_turns_out_to_be_a_peer_does_not_hide_the_first() {
+    let mut cluster = without(None, 3, 4);
+    cluster.conflicts.insert(key(1), CONFLICTING);
+    cluster.run(Duration::from_secs(5));
+    let nodes: Vec<NodeId> = cluster.nodes.keys().copied().collect();
+    let claims = |cluster: &mut Cluster, hardware: HardwareAddress| {
+        for node in &nodes {
+            let claimed = KernelEvent::Claimed { group: key(1), hardware, direct: false };
+            cluster.step(*node, Event::Kernel(claimed));
+        }
+    };
+    let theirs = HardwareAddress([2, 0, 0, 0, 1, 2]);
+    claims(&mut cluster, CONFLICTING);
+    claims(&mut cluster, theirs);
+    cluster.conflicts.clear();
+    let mut hardware = [None; HARDWARE_MAX];
+    hardware[0] = Some(theirs);
+    cluster.step(NodeId(2), Event::Kernel(KernelEvent::Hardware(hardware)));
+    cluster.run(Duration::from_millis(500));
+    assert_eq!(cluster.owner_count(key(1)), 0, "{}", cluster.told());
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.covered(), 4, "{:?}", cluster.open);
+}
+
 #[test]
 fn a_dead_owners_group_is_left_to_a_conflicting_host() {
     let mut cluster = settled(None, 3, 9);
