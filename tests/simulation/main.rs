@@ -89,6 +89,7 @@ mod story;
 mod strict_restart_stories;
 mod suppression;
 mod suppression_stories;
+mod takes;
 mod timing_stories;
 mod trace;
 mod voter_stories;

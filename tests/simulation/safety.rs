@@ -30,7 +30,7 @@ pub(crate) struct Memory {
     /// Its phase, as it reports.
     pub(crate) phase: NodePhase,
     /// When it last processed a datagram of each host.
-    heard: Vec<u64>,
+    pub(crate) heard: Vec<u64>,
     /// Since when it has heard each host without a gap.
     steady: Vec<u64>,
     /// When it last went on after a stop.
@@ -80,7 +80,7 @@ pub(crate) struct Safety {
     /// By group: who opened it last.
     pub(crate) last_open: Vec<Option<usize>>,
     /// By group: since when each host that is OPEN for it has been so.
-    opened: BTreeMap<(usize, usize), u64>,
+    pub(crate) opened: BTreeMap<(usize, usize), u64>,
     /// Since when pairs of hosts are OPEN for the same group.
     pub(crate) together: BTreeMap<(usize, usize, usize), u64>,
     /// How often a group was opened by another host than before.
@@ -259,55 +259,6 @@ impl Cluster {
         if let (true, Some(other)) = (calm, other) {
             let text = format!("n{host} and n{other} answer for g{group} in calm");
             self.flag("S2", text);
-        }
-    }
-
-    /// The same of a group and of the further addresses that come with it.
-    pub(crate) fn check_acquires(&mut self, host: usize, group: usize, further: &BTreeSet<usize>) {
-        let has = |address: &usize| self.hosts[host].kernel.present[*address];
-        let news: Vec<usize> = further.iter().copied().filter(|it| !has(it)).collect();
-        self.check_conflict(host, group);
-        for address in news.into_iter().chain([group]) {
-            self.check_acquire(host, address);
-        }
-    }
-
-    /// S10, S13: nobody takes from a live owner, or what it does not know. H5: nor does a deaf host
-    /// that can know that it is. One that has just become deaf cannot tell an owner that it has not
-    /// heard for a while from a dead one (seed 6592).
-    pub(crate) fn check_acquire(&mut self, host: usize, group: usize) {
-        self.safety.acquisitions += 1;
-        let plan = &self.plans[self.safety.hosts[host].plan];
-        if !plan.has(&self.groups[group]) {
-            self.flag("S13", format!("n{host} acquires g{group}, which its file has not"));
-        }
-        let key = self.groups[group];
-        let live = |other: &usize| {
-            *other != host
-                && self.is_calm(*other)
-                && self.now - self.safety.opened[&(group, *other)] > 3 * self.heartbeat()
-                && !self.hosts[*other].kernel.is_releasing(group)
-                && self.plans[self.safety.hosts[*other].plan].has(&key)
-                && self
-                    .safety
-                    .audible_since(host, *other, self.now)
-                    .is_some_and(|since| self.now - since > 3 * SECOND)
-        };
-        let owner = self.open[group].iter().copied().find(|other| live(other));
-        let live_to_others = |other: &usize| {
-            *other != host
-                && self.is_calm(*other)
-                && self.now - self.safety.opened[&(group, *other)] > 3 * self.heartbeat()
-        };
-        if let (true, Some(owner)) = (self.is_calm(host), owner) {
-            self.flag("S10", format!("n{host} takes g{group} from n{owner}, which lives"));
-        } else if self.network.is_deaf(host)
-            && self.now - self.safety.hosts[host].heard.iter().copied().max().unwrap_or(0)
-                >= self.detection() - self.heartbeat()
-            && !self.clients.is_empty()
-            && let Some(owner) = self.open[group].iter().copied().find(live_to_others)
-        {
-            self.flag("H5", format!("n{host} is deaf and takes g{group} from n{owner}"));
         }
     }
 

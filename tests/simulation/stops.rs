@@ -2,7 +2,7 @@
 //! docs/invariants.md).
 
 use crate::cluster::Cluster;
-use crate::draw::SECOND;
+use crate::draw::{MILLISECOND, SECOND};
 use crate::safety::{CALM, Safety};
 
 impl Safety {
@@ -41,7 +41,14 @@ impl Cluster {
         let since = self.now - memory.resumed_at;
         // A machine that stood still with its clock learns of it from the clocks of the others.
         let runs = |other: &usize| *other != host && self.hosts[*other].is_running();
-        let told = (0..self.hosts.len()).filter(runs).all(|other| memory.clocks.contains(&other));
+        // A clock that has stood still itself says nothing of that: what a peer's clock is ahead is forgotten
+        // by a millisecond with each heartbeat (seed 80530).
+        let witnesses = |other: usize| {
+            let it = &self.safety.hosts[other];
+            let sunk = (self.now - it.resumed_at) / heartbeat * MILLISECOND;
+            memory.clocks.contains(&other) && it.pause <= sunk
+        };
+        let told = (0..self.hosts.len()).filter(runs).all(witnesses);
         let stop = if told { memory.stall.max(memory.pause) } else { memory.stall };
         // Lateness is counted from the deadline asked for, which is a heartbeat away at most.
         if stop < detection - heartbeat * 3 / 2 + heartbeat {
@@ -54,6 +61,11 @@ impl Cluster {
                 && self.network.connects(host, *other)
                 && self.now > self.safety.hosts[*other].disturbed + CALM
         };
+        // Of two that take in the same moment neither can know it of the other (seed 83573).
+        let known = |other: &usize| {
+            let opened = self.safety.opened[&(group, *other)];
+            calm(other) && (opened < memory.resumed_at || self.now - opened > heartbeat)
+        };
         let reachable = (0..self.hosts.len()).filter(calm).count();
         let tame = self.network.weather.is_tame() && self.options.weather.loss == 0;
         if reachable > 0 && memory.fresh.is_empty() && since < detection {
@@ -61,7 +73,7 @@ impl Cluster {
             self.flag("S5", text);
         } else if tame
             && since < SECOND
-            && let Some(other) = self.open[group].iter().copied().find(calm)
+            && let Some(other) = self.open[group].iter().copied().find(known)
             && self.safety.hosts[host].disturbed <= self.safety.hosts[host].resumed_at
         {
             self.flag("S5", format!("n{host} announces g{group} after a stop; n{other} has it"));
