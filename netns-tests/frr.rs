@@ -40,7 +40,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 const RECENT: Duration = Duration::from_millis(60);
 
 /// FRR on a host of its own on the clients' network.
-struct Frr {
+pub(crate) struct Frr {
     namespace: Namespace,
     directory: PathBuf,
     processes: Vec<Process>,
@@ -48,9 +48,6 @@ struct Frr {
 
 impl Frr {
     fn host(scene: &Scene) -> Result<Self, Box<dyn std::error::Error>> {
-        if !Path::new(DIRECTORY).join("vrrpd").exists() {
-            return Err(format!("{DIRECTORY}/vrrpd is missing: install the package frr").into());
-        }
         let namespace = Namespace::new("frr")?;
         scene.cluster.network.switch().ip(&format!(
             "link add frr type veth peer name eth0 address 02:ee:00:00:00:03 netns {}\n\
@@ -58,6 +55,14 @@ impl Frr {
             namespace.path()
         ))?;
         namespace.ip("link set lo up\nlink set eth0 up\naddr add 10.77.0.201/24 dev eth0\n")?;
+        Self::on(namespace)
+    }
+
+    /// On a host that is there already.
+    pub(crate) fn on(namespace: Namespace) -> Result<Self, Box<dyn std::error::Error>> {
+        if !Path::new(DIRECTORY).join("vrrpd").exists() {
+            return Err(format!("{DIRECTORY}/vrrpd is missing: install the package frr").into());
+        }
         // Else the interface below answers for what the macvlan has.
         namespace.run(|| fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1"))??;
         // FRR does not run as root, and the directory of the cluster is for root only.
@@ -70,7 +75,7 @@ impl Frr {
     }
 
     /// Starts it as virtual router `id` of this address and priority.
-    fn start(&mut self, (id, address): (u8, IpAddr), priority: u8) -> Outcome {
+    pub(crate) fn start(&mut self, (id, address): (u8, IpAddr), priority: u8) -> Outcome {
         self.namespace.ip(&format!(
             "link add vrrp4 link eth0 type macvlan mode bridge\n\
              link set vrrp4 address 00:00:5e:00:01:{id:02x}\naddr add {address}/32 dev \
@@ -107,14 +112,24 @@ impl Frr {
         Ok(())
     }
 
+    /// Ends it on a host that does not answer, without a moment in which it does.
+    pub(crate) fn leave(&mut self) -> Outcome {
+        self.namespace.ip("link del vrrp4\n")?;
+        self.end()
+    }
+
     fn stop(&mut self) -> Outcome {
+        self.end()?;
+        // FRR turns it on when it ends, and then a host without VRRP answers.
+        Ok(self.namespace.ip("link del vrrp4\n")?)
+    }
+
+    fn end(&mut self) -> Outcome {
         for process in self.processes.drain(..).rev() {
             process.signal(Signal::SIGTERM);
             assert!(process.wait(SOON).is_some(), "FRR does not end");
         }
-        fs::remove_file(self.directory.join("zserv.api"))?;
-        // FRR turns it on when it ends, and then a host without VRRP answers.
-        Ok(self.namespace.ip("link del vrrp4\n")?)
+        Ok(fs::remove_file(self.directory.join("zserv.api"))?)
     }
 
     fn log(&self) -> String {

@@ -1,9 +1,10 @@
 //! From keepalived to buoy and back, one host at a time, as `docs/from-keepalived.md` describes it.
 //!
-//! Two hosts run real keepalived. Their files are imported by the real command; then keepalived and
-//! buoy change places on one host after the other, while a client asks every millisecond who answers
-//! and another makes requests over HTTP. Every step is a planned one: no outage over 20 ms, and no 15 ms
-//! in which both hosts have the address. The machine's own pauses during a step are added to both.
+//! Two hosts run real keepalived, also with `use_vmac`, or one of them FRR. The files are imported by the
+//! real command; then keepalived and buoy change places on one host after the other, while a client asks
+//! every millisecond who answers and another makes requests over HTTP. Every step is a planned one: no
+//! outage over 20 ms, and no 15 ms in which both hosts have the address. The machine's own pauses during a
+//! step are added to both.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use buoy::lab::clock;
+use buoy::lab::echo::Mac;
 use buoy::lab::plan::{Shape, vip};
 use buoy::lab::probe::Prober;
 use buoy::lab::process::Process;
@@ -19,6 +21,7 @@ use buoy::lab::stalls::Stalls;
 use nix::sys::signal::Signal;
 
 use crate::Outcome;
+use crate::frr::Frr;
 use crate::runner::Test;
 use crate::scene::{PROGRAM, SOON, Scene, with_plan};
 use crate::until::{throughout, until};
@@ -27,6 +30,8 @@ use crate::web::{say, start_nginx, under_load};
 /// What there is to run here.
 pub(crate) const TESTS: &[Test] = &[
     ("migration_from_keepalived_and_back", migration_from_keepalived_and_back),
+    ("migration_from_keepalived_with_use_vmac", migration_from_keepalived_with_use_vmac),
+    ("migration_from_frr", migration_from_frr),
     ("keepalived_beside_buoy_is_warned_of", keepalived_beside_buoy_is_warned_of),
 ];
 
@@ -43,10 +48,25 @@ const ALONE_WITHIN: Duration = Duration::from_secs(60);
 /// Time in which a change that must not happen would show.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// The hardware address of virtual router 51, from which keepalived with `use_vmac` answers.
+const VIRTUAL: Mac = [0, 0, 0x5e, 0, 1, 51];
+
+/// What the hosts migrate from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Incumbent {
+    Keepalived,
+    /// keepalived with `use_vmac`.
+    VirtualMac,
+    /// FRR on the first host, keepalived on the second, both version 3.
+    Frr,
+}
+
 /// Two hosts, what runs there, and who watches.
 struct Hosts<'a> {
+    from: Incumbent,
     scene: &'a mut Scene,
     keepalived: [Option<Process>; 2],
+    frr: Option<Frr>,
     prober: Prober,
     stalls: Stalls,
 }
@@ -55,14 +75,26 @@ fn file(scene: &Scene, host: usize) -> PathBuf {
     scene.cluster.node_directory(host).join("keepalived.conf")
 }
 
-fn write_files(scene: &Scene) -> Outcome {
+fn write_files(scene: &Scene, from: Incumbent) -> Outcome {
+    let special = match from {
+        Incumbent::Keepalived => "",
+        Incumbent::VirtualMac => "  use_vmac\n",
+        Incumbent::Frr => "  version 3\n",
+    };
+    let password = match from {
+        // Version 3 has none.
+        Incumbent::Frr => "",
+        Incumbent::Keepalived | Incumbent::VirtualMac => {
+            "  authentication {\n    auth_type PASS\n    auth_pass s3cr\n  }\n"
+        }
+    };
     for (host, priority) in PRIORITIES.into_iter().enumerate() {
         let state = if host == 0 { "MASTER" } else { "BACKUP" };
         let text = format!(
             "global_defs {{\n  router_id lb{}\n  vrrp_garp_master_delay 1\n}}\n\n\
              vrrp_instance gw {{\n  state {state}\n  interface eth0\n  virtual_router_id 51\n  \
-             priority {priority}\n  advert_int 1\n  authentication {{\n    auth_type PASS\n    \
-             auth_pass s3cr\n  }}\n  virtual_ipaddress {{\n    {}/24\n  }}\n}}\n",
+             priority {priority}\n  advert_int 1\n{special}{password}  virtual_ipaddress {{\n    \
+             {}/24\n  }}\n}}\n",
             host + 1,
             vip(100)
         );
@@ -72,7 +104,7 @@ fn write_files(scene: &Scene) -> Outcome {
 }
 
 /// Runs the import for both files. Returns the new file.
-fn import(scene: &Scene) -> Result<String, Box<dyn std::error::Error>> {
+fn import(scene: &Scene, from: Incumbent) -> Result<String, Box<dyn std::error::Error>> {
     let output = scene.cluster.node_directory(0).join("imported.toml");
     let mut command = Command::new(PROGRAM);
     command.arg("import");
@@ -88,6 +120,8 @@ fn import(scene: &Scene) -> Result<String, Box<dyn std::error::Error>> {
     assert!(done.status.success(), "{report}");
     assert!(report.contains("priority = 151 takes the addresses"), "{report}");
     assert!(!report.contains("s3cr"), "{report}");
+    let leftovers = "keepalived leaves arp_ignore=1 and arp_filter=1 on eth0";
+    assert_eq!(report.contains(leftovers), from == Incumbent::VirtualMac, "{report}");
     let checked = Command::new(PROGRAM).arg("check").arg(&output).output()?;
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let text = fs::read_to_string(&output)?;
@@ -112,6 +146,35 @@ impl Hosts<'_> {
         if let Some(process) = self.keepalived[host].take() {
             process.signal(Signal::SIGTERM);
             assert!(process.wait(SOON).is_some(), "keepalived does not end");
+        }
+    }
+
+    /// Starts what the first host migrates from.
+    fn start_incumbent(&mut self) -> Outcome {
+        if self.from != Incumbent::Frr {
+            return self.start_keepalived(0);
+        }
+        let namespace = self.scene.cluster.namespace(0).clone();
+        let frr = self.frr.insert(Frr::on(namespace)?);
+        frr.start((51, vip(100)), PRIORITIES[0])
+    }
+
+    /// Stops it. FRR turns the link with the address on when it ends, so that goes first.
+    fn stop_incumbent(&mut self) -> Outcome {
+        match self.frr.take() {
+            Some(mut frr) => frr.leave(),
+            None => {
+                self.stop_keepalived(0);
+                Ok(())
+            }
+        }
+    }
+
+    fn incumbent_is_backup(&self) -> Outcome {
+        match self.from {
+            // It has been seen to answer no more, and says nothing of it.
+            Incumbent::Frr => Ok(()),
+            Incumbent::Keepalived | Incumbent::VirtualMac => self.keepalived_is_backup(0),
         }
     }
 
@@ -181,8 +244,20 @@ impl Hosts<'_> {
         self.scene.sees(host, other, "up")
     }
 
+    /// Whose the hardware address is: only keepalived on the first host has ever that of the router.
+    fn host_of(&self, mac: Mac) -> Option<usize> {
+        if mac == VIRTUAL { Some(0) } else { self.scene.cluster.node_of(mac) }
+    }
+
     fn has_it(&self, host: usize) -> Result<(), String> {
-        let holders: Vec<usize> = self.scene.cluster.watch.holders(vip(100)).into_iter().collect();
+        // FRR has the address on a link that is turned off while it is backup, so that only answers tell.
+        let holders: Vec<usize> = if self.frr.is_some() {
+            let record = self.prober.record(vip(100));
+            let last = record.probes().iter().rev().find_map(|probe| probe.answered_by());
+            last.and_then(|mac| self.host_of(mac)).into_iter().collect()
+        } else {
+            self.scene.cluster.watch.holders(vip(100)).into_iter().collect()
+        };
         if holders == [host] { Ok(()) } else { Err(format!("{holders:?} have it")) }
     }
 
@@ -198,7 +273,10 @@ impl Hosts<'_> {
         let until = Prober::judged_until();
         let record = self.prober.record(vip(100));
         let outage = record.seen(begin, until).outage;
-        let both = self.scene.cluster.watch.timeline().two_owners(vip(100), begin, until);
+        let both = match self.frr {
+            Some(_) => Duration::ZERO,
+            None => self.scene.cluster.watch.timeline().two_owners(vip(100), begin, until),
+        };
         let turns = self.turns(begin);
         say(&format!(
             "{what}: out {outage:?}, both {both:?}, by turns {turns:?} (pauses {slack:?})"
@@ -223,7 +301,7 @@ impl Hosts<'_> {
         let recent = record.probes().iter().filter(|probe| probe.sent >= begin);
         let mut spans: [Option<(Instant, Instant)>; 2] = [None, None];
         for (at, mac) in recent.filter_map(|probe| probe.answer) {
-            let Some(host) = self.scene.cluster.node_of(mac) else { continue };
+            let Some(host) = self.host_of(mac) else { continue };
             let span = &mut spans[host];
             let (first, last) = span.unwrap_or((at, at));
             *span = Some((first.min(at), last.max(at)));
@@ -238,40 +316,66 @@ impl Hosts<'_> {
     }
 }
 
-fn with_hosts(test: impl FnOnce(&mut Hosts<'_>) -> Outcome) -> Outcome {
+fn with_hosts(from: Incumbent, test: impl FnOnce(&mut Hosts<'_>) -> Outcome) -> Outcome {
     if !Path::new(KEEPALIVED).exists() {
         return Err(format!("{KEEPALIVED} is missing: install the package keepalived").into());
     }
     let shape = Shape { nodes: 2, groups: vec![vec![vip(100)]], ..Shape::default() };
     with_plan(shape.plan(), |scene| {
-        write_files(scene)?;
+        write_files(scene, from)?;
         for host in [0, 1] {
             scene.cluster.namespace(host).ip("link set lo up\n")?;
         }
         let interval = Duration::from_millis(1);
         let prober = Prober::every(interval, scene.cluster.client(), &[vip(100)])?;
         let stalls = Stalls::watch()?;
-        test(&mut Hosts { scene, keepalived: [None, None], prober, stalls })
+        test(&mut Hosts { from, scene, keepalived: [None, None], frr: None, prober, stalls })
     })
 }
 
 fn migration_from_keepalived_and_back() -> Outcome {
-    with_hosts(|hosts| {
+    migration(Incumbent::Keepalived, |hosts, text| {
+        forward(hosts, text)?;
+        back(hosts, text)
+    })
+}
+
+fn migration_from_keepalived_with_use_vmac() -> Outcome {
+    migration(Incumbent::VirtualMac, |hosts, text| {
+        forward(hosts, text)?;
+        // What the report has named; the addresses are served all the same.
+        let setting = |name: &str| {
+            let path = format!("/proc/sys/net/ipv4/conf/eth0/{name}");
+            hosts.scene.cluster.namespace(0).run(|| fs::read_to_string(path))
+        };
+        for name in ["arp_ignore", "arp_filter"] {
+            assert_eq!(setting(name)??.trim(), "1", "{name}");
+        }
+        Ok(())
+    })
+}
+
+fn migration_from_frr() -> Outcome {
+    migration(Incumbent::Frr, forward)
+}
+
+/// Does the steps under load, from two hosts that have shared the address before.
+fn migration(from: Incumbent, steps: impl FnOnce(&mut Hosts<'_>, &str) -> Outcome) -> Outcome {
+    with_hosts(from, |hosts| {
         let web = [start_nginx(hosts.scene, 0)?, start_nginx(hosts.scene, 1)?];
-        hosts.start_keepalived(0)?;
+        hosts.start_incumbent()?;
+        until("the first host has it", SOON, || hosts.has_it(0))?;
         hosts.start_keepalived(1)?;
-        until("keepalived has it", SOON, || hosts.has_it(0))?;
         hosts.keepalived_is_backup(1)?;
-        let Hosts { scene, keepalived, prober, stalls } = hosts;
+        let Hosts { scene, keepalived, frr, prober, stalls, .. } = hosts;
         let load = under_load(scene, vip(100), |scene| {
             let stalls = stalls.clone();
             let interval = Duration::from_millis(1);
             let prober = Prober::every(interval, scene.cluster.client(), prober.targets())?;
-            let keepalived = std::mem::take(keepalived);
-            let mut hosts = Hosts { scene, keepalived, prober, stalls };
-            let text = import(hosts.scene)?;
-            forward(&mut hosts, &text)?;
-            back(&mut hosts, &text)
+            let (keepalived, frr) = (std::mem::take(keepalived), frr.take());
+            let mut hosts = Hosts { from, scene, keepalived, frr, prober, stalls };
+            let text = import(hosts.scene, from)?;
+            steps(&mut hosts, &text)
         })?;
         say(&format!(
             "{} requests, {} failed, longest without an answer {:?}",
@@ -299,19 +403,16 @@ fn forward(hosts: &mut Hosts<'_>, text: &str) -> Outcome {
     })?;
     hosts.write(&raised)?;
     hosts.step("lb2 takes it", 1, |hosts| hosts.reload(&[1]))?;
-    hosts.keepalived_is_backup(0)?;
+    hosts.incumbent_is_backup()?;
     hosts.write(text)?;
-    hosts.step("keepalived on lb1 takes it back", 0, |hosts| {
+    hosts.step("lb1 takes it back", 0, |hosts| {
         hosts.reload(&[1])?;
         until("it is gone from lb2", SOON, || hosts.has_it(0))
     })?;
     hosts.write(&raised)?;
     hosts.step("lb2 takes it again", 1, |hosts| hosts.reload(&[1]))?;
-    hosts.keepalived_is_backup(0)?;
-    hosts.step("keepalived is stopped on lb1", 1, |hosts| {
-        hosts.stop_keepalived(0);
-        Ok(())
-    })?;
+    hosts.incumbent_is_backup()?;
+    hosts.step("lb1 stops", 1, Hosts::stop_incumbent)?;
     hosts.step("buoy is started on lb1, which is preferred", 0, |hosts| {
         hosts.start_buoy(0)?;
         hosts.is_up(1, 0)
@@ -369,7 +470,7 @@ fn back(hosts: &mut Hosts<'_>, text: &str) -> Outcome {
 
 /// keepalived deletes the addresses of its file when it starts, so the log names it.
 fn keepalived_beside_buoy_is_warned_of() -> Outcome {
-    with_hosts(|hosts| {
+    with_hosts(Incumbent::Keepalived, |hosts| {
         hosts.start_keepalived(0)?;
         hosts.start_buoy(0)?;
         hosts.start_buoy(1)?;

@@ -278,6 +278,16 @@ impl Node {
         }
     }
 
+    /// The same then, unless the group is held here no more by that time.
+    fn correct_at(&mut self, group: GroupKey, at: Instant) {
+        if at <= self.env.now {
+            return self.correct(group);
+        }
+        let Some(here) = self.groups.get_mut(&group) else { return };
+        let at = *here.conflict.correct_at.get_or_insert(at);
+        self.asks_due = self.asks_due.min(at);
+    }
+
     /// Notes when [`Node::ask_what_is_due`] has something to do.
     pub(super) fn plan_asking(&mut self) {
         let asks = self.groups.values().filter_map(|here| here.conflict.ask_at).min();
@@ -430,7 +440,7 @@ impl Node {
             self.announcements.hasten(next, group);
         }
         if next > soonest && !waits && self.enforces(Rule::DirectedDefence) {
-            self.correct(group);
+            self.correct_at(group, soonest);
         }
     }
 

@@ -93,6 +93,8 @@ struct Cluster {
     forwarded: Vec<(NodeId, GroupKey, Option<HardwareAddress>)>,
     /// Groups that any node has asked about.
     asked: Vec<(Instant, NodeId, GroupKey)>,
+    /// Groups whose clients were told one by one.
+    corrected: Vec<(Instant, NodeId, GroupKey)>,
 }
 
 /// Of the only interface of a node.
@@ -191,6 +193,7 @@ impl Cluster {
             kept: BTreeSet::new(),
             forwarded: Vec::new(),
             asked: Vec::new(),
+            corrected: Vec::new(),
         }
     }
 
@@ -326,6 +329,8 @@ impl Cluster {
             self.watching.push((node, on));
         } else if let Action::Tickle { group } = action {
             self.tickled.push((node, group));
+        } else if let Action::Correct { group, .. } = action {
+            self.corrected.push((self.now, node, group));
         } else if let Action::Remember { from, connections } = action {
             self.remembered.push((node, from, connections));
         }

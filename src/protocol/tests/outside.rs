@@ -238,3 +238,26 @@ fn who_announces_and_then_prevails_is_not_answered() {
         assert_eq!(of_group.count() == 0, prevails, "{}", cluster.told());
     }
 }
+
+/// The same when the group was defended a moment ago, so that it is not announced once more: nor are its
+/// clients told one by one before it is known whether the router prevails.
+#[test]
+fn who_announces_soon_again_and_then_prevails_is_not_answered_to_clients_either() {
+    let claimed =
+        Event::Kernel(KernelEvent::Claimed { group: key(), hardware: THEIRS, direct: false });
+    for prevails in [true, false] {
+        let mut cluster = settled(1);
+        cluster.run(Duration::from_secs(10));
+        cluster.step(NodeId(1), claimed.clone());
+        cluster.run(Duration::from_secs(4));
+        cluster.corrected.clear();
+        cluster.step(NodeId(1), claimed.clone());
+        assert_eq!(cluster.corrected, []);
+        cluster.run(Duration::from_millis(1));
+        if prevails {
+            tell(&mut cluster, Outside::Prevails(Some(THEIRS)));
+        }
+        cluster.run(Duration::from_millis(200));
+        assert_eq!(cluster.corrected.is_empty(), prevails, "{:?}", cluster.corrected);
+    }
+}
