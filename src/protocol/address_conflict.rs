@@ -416,6 +416,7 @@ impl Node {
     fn defend(&mut self, group: GroupKey, hardware: HardwareAddress) {
         let now = self.env.now;
         let sure = matches!(self.phase, NodePhase::Active | NodePhase::Leaving);
+        let awaits = self.enforces(Rule::AdvertisementAwaited);
         let Some(here) = self.groups.get_mut(&group) else { return };
         here.conflict.claimants.note(Shunned { hardware, since: now, length: SHOWN });
         if !sure {
@@ -423,7 +424,7 @@ impl Node {
         }
         let conflict = &mut here.conflict;
         // A router outside may announce before it advertises.
-        let virtual_router = conflict.outside.is_some();
+        let virtual_router = conflict.outside.is_some() && awaits;
         let soonest = if virtual_router { now + ADVERTISED_WITHIN } else { now };
         let next = conflict.defended_at.map_or(soonest, |at| soonest.max(at + DEFEND_INTERVAL));
         let planned = conflict.defended_at.is_some_and(|at| at > now);

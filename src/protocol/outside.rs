@@ -16,8 +16,8 @@ use super::node::Node;
 use super::ownership::GroupHere;
 use super::peers::Peer;
 use super::types::{
-    GroupKey, HardwareAddress, Inability, Instant, NodeId, NodePhase, Outside, Report, Verdict,
-    Voice,
+    GroupKey, HardwareAddress, Inability, Instant, NodeId, NodePhase, Outside, Report, Rule,
+    Verdict, Voice,
 };
 
 /// The last router outside has waited for its skew after this: 1 s at priority 1 and an interval of
@@ -35,6 +35,9 @@ impl GroupHere {
 impl Node {
     /// Takes in what routers outside have of a group.
     pub(super) fn outside(&mut self, group: GroupKey, outside: Option<Outside>) {
+        let heeded = self.enforces(Rule::RouterPrevails);
+        let outside =
+            outside.map(|it| if heeded || !it.withholds() { it } else { Outside::Nobody });
         let Some(here) = self.groups.get_mut(&group) else { return };
         let before = std::mem::replace(&mut here.conflict.outside, outside);
         if before == outside {
@@ -71,16 +74,16 @@ impl Node {
     /// Whether whoever answers for the group at this hardware address gives it to its owner.
     pub(super) fn is_to_give_way(&self, group: GroupKey, hardware: HardwareAddress) -> bool {
         let outside = self.groups.get(&group).and_then(|here| here.conflict.outside);
-        outside == Some(Outside::GivesWay(Some(hardware)))
+        outside == Some(Outside::GivesWay(Some(hardware))) && self.enforces(Rule::RouterGivesWay)
     }
 
     /// Whether the group, which no member can be handed, is first given to whoever is next outside.
     pub(super) fn yields_first(&mut self, group: GroupKey) -> bool {
-        let now = self.env.now;
+        let (now, enforced) = (self.env.now, self.enforces(Rule::YieldsFirst));
         let Some(here) = self.groups.get_mut(&group) else { return false };
         let held = matches!(here.holding, Holding::Held { .. });
         match here.conflict.outside {
-            Some(Outside::Nobody | Outside::GivesWay(_)) if held => {}
+            Some(Outside::Nobody | Outside::GivesWay(_)) if held && enforced => {}
             Some(_) | None => return false,
         }
         let until = *here.conflict.yields_until.get_or_insert(now + YIELD_WITHIN);

@@ -25,6 +25,7 @@ use crate::recorded;
 use crate::safety::Safety;
 use crate::suppression::Switch;
 use crate::trace::{Trace, Violation};
+use crate::virtual_routers::{VirtualRouters, Vrrp};
 
 /// Something that will happen. `life` names the daemon that it belongs to.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub(crate) enum Happening {
     Fault,
     /// A fault ends, if nothing has healed it before.
     End { era: u64, ending: Ending },
+    /// Something of the virtual routers.
+    Vrrp(Vrrp),
     /// The observer looks at everything.
     Audit,
 }
@@ -112,6 +115,8 @@ pub(crate) struct Cluster {
     pub(crate) faults: Faults,
     /// Hosts outside the cluster that have addresses of it.
     pub(crate) conflicts: Conflicts,
+    /// Groups that are virtual routers, and the router outside.
+    pub(crate) virtual_routers: VirtualRouters,
     /// What carries questions.
     pub(crate) switch: Switch,
     /// What the observer remembers.
@@ -156,6 +161,7 @@ impl Cluster {
             safety: Safety::new(nodes, universe, options.slowest().heartbeat),
             faults: Faults::default(),
             conflicts: Conflicts::default(),
+            virtual_routers: VirtualRouters::default(),
             switch: Switch::default(),
             trace: Trace::new(options.traced),
             plans: vec![plan],
@@ -288,6 +294,7 @@ impl Cluster {
             Happening::Adopt { host, plan } => self.adopt(host, plan),
             Happening::Fault => self.next_fault(),
             Happening::End { era, ending } => self.end_fault(era, ending),
+            Happening::Vrrp(what) => self.vrrp(what),
             Happening::Audit => self.audit(),
         }
     }

@@ -150,7 +150,10 @@ impl Cluster {
     pub(crate) fn note_claim(&mut self, host: usize, group: usize, hardware: HardwareAddress) {
         let plan = &self.plans[self.safety.hosts[host].plan];
         let known = plan.groups.get(&self.groups[group]);
-        if hardware != CONFLICTING || known.is_some_and(|group| group.force) {
+        if hardware != CONFLICTING
+            || known.is_some_and(|group| group.force)
+            || self.virtual_routers.are(group)
+        {
             return;
         }
         let key = (host, group);

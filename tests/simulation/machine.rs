@@ -260,6 +260,10 @@ impl Cluster {
     /// Whether a client is answered by whom its cache points to.
     pub(crate) fn is_served(&self, client: usize, group: usize) -> bool {
         self.clients[client].entries[group].host.is_some_and(|host| {
+            if host == self.hosts.len() {
+                // A router outside; other conflicting hosts serve nobody.
+                return self.virtual_routers.are(group) && self.conflicts.groups.contains(&group);
+            }
             self.open[group].contains(&host) && self.network.talks_to_client(host, client)
         })
     }
@@ -279,7 +283,10 @@ impl Cluster {
             return;
         }
         let talks = |host: &usize| self.network.talks_to_client(*host, client);
-        let answers: Vec<usize> = self.open[group].iter().copied().filter(talks).collect();
+        let mut answers: Vec<usize> = self.open[group].iter().copied().filter(talks).collect();
+        if self.virtual_routers.are(group) && self.conflicts.groups.contains(&group) {
+            answers.push(self.hosts.len());
+        }
         self.clients[client].ask(self.now, group, &answers, &mut self.draw);
         self.note_client(client, group);
         if self.clients[client].entries[group].dark_since.is_some() {

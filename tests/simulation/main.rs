@@ -92,4 +92,6 @@ mod suppression_stories;
 mod takes;
 mod timing_stories;
 mod trace;
+mod virtual_router_stories;
+mod virtual_routers;
 mod voter_stories;

@@ -31,6 +31,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::AnnounceRepeats, "split_and_heal"),
     (Rule::AnswersUnderLease, "frozen_of_two"),
     (Rule::AskedDirectly, "dead_owner_answered_for"),
+    (Rule::AdvertisementAwaited, "stronger_router_outside"),
     (Rule::BootSilence, "voter_forgets"),
     (Rule::BreakBeforeMake, "drain_with_slow_kernels"),
     (Rule::ChecksMove, "checks_fail_at_owner"),
@@ -91,6 +92,8 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::OwnRemovalsExcused, "guardian_acts_often"),
     (Rule::Relay, "bridge_and_death"),
     (Rule::Retransmission, "split_and_heal"),
+    (Rule::RouterGivesWay, "stronger_router_outside"),
+    (Rule::RouterPrevails, "stronger_router_outside"),
     (Rule::SelfTest, "deaf_owner"),
     (Rule::ShareConnections, "readers_of_the_dead"),
     (Rule::ShareNeighbours, "broadcasts_held_back"),
@@ -118,6 +121,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::VotersAgree, "voters_differ"),
     (Rule::WishesAligned, "mode_goes_to_and_fro"),
     (Rule::WithdrawAtOnce, "slow_kernel_of_a_loser"),
+    (Rule::YieldsFirst, "cluster_that_leaves_for_a_router"),
 ];
 
 /// The story that misses the rule, and how it ended.

@@ -45,6 +45,7 @@ impl Cluster {
         self.hosts[host].node = Some(node);
         note!(self, "n{host} starts");
         self.begin_looking_after(host);
+        self.begin_virtual_routers(host);
     }
 
     /// What every process of a daemon begins with.
@@ -253,6 +254,7 @@ impl Cluster {
         for action in actions {
             self.act(host, action);
         }
+        self.follow_voice(host);
         self.vouch(host);
     }
 

@@ -9,7 +9,7 @@ use crate::{
     check_stories, conflict_stories, hold_stories, host_stories, layout_stories, load_stories,
     majority_stories, membership_stories, neighbour_stories, network_stories, operator_stories,
     path_stories, plan_stories, promise_stories, restart_stories, strict_restart_stories,
-    suppression_stories, timing_stories, voter_stories,
+    suppression_stories, timing_stories, virtual_router_stories, voter_stories,
 };
 
 macro_rules! stories {
@@ -71,6 +71,10 @@ stories! {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
         clocks_drift late_grants slow_way voters_differ mode_goes_to_and_fro many_are_refused
+    }
+    virtual_router_stories {
+        weaker_router_outside stronger_router_outside cluster_that_dies_beside_a_router
+        cluster_that_leaves_for_a_router
     }
     voter_stories {
         profiles_differ profile_of_a_voter_that_starts_again deaf_strict_owner

@@ -226,4 +226,12 @@ rules! {
     TimingTightensSlowly,
     /// Who has become slower beats as before until peers know.
     FormerHeartbeats,
+    /// A group that a router outside has, or may have, is left to it (VRRP).
+    RouterPrevails,
+    /// A group is taken from a router outside that is to give way, although it answers.
+    RouterGivesWay,
+    /// A claim of a virtual router is defended only when an advertisement would have come.
+    AdvertisementAwaited,
+    /// A node that leaves, and has nobody to hand over to, answers until a router outside does.
+    YieldsFirst,
 }
