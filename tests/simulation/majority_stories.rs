@@ -15,6 +15,8 @@ use crate::story::Outcome;
 /// Who is cut off or dead has lost its groups within this: the longest promise, what asking again
 /// for it costs, and what taking takes.
 const TAKEN_WITHIN: u64 = 700 * MILLISECOND;
+/// A group that is moved alone is away for no longer than this.
+const MOVED_WITHIN: u64 = 10 * MILLISECOND;
 /// A group handed over is away for no longer than this.
 const HANDED_OVER_WITHIN: u64 = 20 * MILLISECOND;
 /// Whoever may answer again does so within this.
@@ -242,6 +244,27 @@ pub(crate) fn strict_drain(broken: Option<Rule>) -> Outcome {
         cluster.stop(owner, None);
         cluster.run_for(2 * SECOND)?;
         cluster.expect_outage("L5", HANDED_OVER_WITHIN)?;
+    }
+    Ok(())
+}
+
+/// A node that has had no group for a while is granted the lease of one that is moved to it with its first
+/// request: the move takes no longer than one to a node that has groups.
+pub(crate) fn idle_node_gets_its_lease_at_once(broken: Option<Rule>) -> Outcome {
+    for seed in 0..6 {
+        let mut cluster = Cluster::settled(Options { seed, ..strict(3, 1, false, broken) })?;
+        let (first, group) = (cluster.owner(0), cluster.groups[0]);
+        let other = cluster.other_than(&[first]);
+        for (from, to) in [(first, other), (other, first), (first, other)] {
+            cluster.mark();
+            let to_node = cluster.hosts[to].id;
+            cluster.order(from, Order::Move { group, to: to_node });
+            cluster.wait_until("L1", 100 * MILLISECOND, |this| {
+                (this.open[0] != [to]).then(|| "not moved".to_owned())
+            })?;
+            cluster.run_for(5 * SECOND)?;
+            cluster.expect_outage("L1", MOVED_WITHIN)?;
+        }
     }
     Ok(())
 }

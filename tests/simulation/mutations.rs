@@ -56,6 +56,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::HeirsSpread, "share_of_the_dead"),
     (Rule::HolderGoesOn, "freed_in_a_split"),
     (Rule::HoldStands, "hold"),
+    (Rule::IdleIsFirst, "idle_node_gets_its_lease_at_once"),
     (Rule::InabilityBackoff, "kernel_refuses"),
     (Rule::InabilityIsFall, "flapping_link"),
     (Rule::IncarnationChecked, "reborn_owner"),

@@ -70,7 +70,7 @@ stories! {
     majority_stories {
         strict_host_death minority_closes short_cut everybody_alone strict_freeze
         strict_machine_pause strict_crash strict_farewell voter_forgets witness_lost strict_drain
-        clocks_drift late_grants slow_way voters_differ mode_goes_to_and_fro many_are_refused
+        clocks_drift late_grants idle_node_gets_its_lease_at_once slow_way voters_differ mode_goes_to_and_fro many_are_refused
     }
     virtual_router_stories {
         weaker_router_outside stronger_router_outside cluster_that_dies_beside_a_router

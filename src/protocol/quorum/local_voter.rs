@@ -150,6 +150,7 @@ impl LocalVoter {
             refusal: refusal.or(self.retired.then_some(Vote::Starting)),
             isolated: from.isolated,
             heard: env.enforces(Rule::HeardByHolder),
+            idle_is_first: env.enforces(Rule::IdleIsFirst),
             longest: self.electorate.longest().unwrap_or_default(),
             lists: self.electorate.lists(),
             named: env.enforces(Rule::RefusedNamed),

@@ -18,7 +18,9 @@
 //!
 //! A request says which answer has come last. Who does not hear the answers cannot use what it is
 //! promised, so for a holder whose last answer is older than half a lease nothing is renewed (L7 in
-//! docs/faults.md): it hears that, if it hears, and is promised again with the next request.
+//! docs/faults.md): it hears that, if it hears, and is promised again with the next request. Whom
+//! nothing has been promised for a while is promised at once, as a node that asks for the first time, but
+//! not what another node waits for.
 //!
 //! Pure, without a clock of its own; `local_voter` feeds it. Nothing that a peer says makes it grow
 //! beyond [`WANTED_MAX`] addresses for each of few lives of each node.
@@ -54,6 +56,8 @@ pub(super) struct Terms {
     pub(super) isolated: bool,
     /// Whether who does not hear the answers is promised nothing.
     pub(super) heard: bool,
+    /// Whether a holder that has had nothing for a while counts as one that asks for the first time.
+    pub(super) idle_is_first: bool,
     /// The longest lease that was granted here to anybody and may run.
     pub(super) longest: Duration,
     /// Digests of the lists of voters that are remembered here.
@@ -73,7 +77,7 @@ struct Wishes {
     promised_until: Instant,
     /// The longest lease that was promised for.
     lease: Duration,
-    /// Until then it need not have heard of the first promise.
+    /// Until then it need not have heard of the first promise, or of the first after a while.
     first_until: Instant,
 }
 
@@ -81,10 +85,10 @@ impl Wishes {
     /// Whether the holder hears what it is promised, as far as it says.
     fn hears(&self, now: Instant, asked_at: u64, bid: Option<Bid>) -> bool {
         let Some(bid) = bid else { return true };
-        let Some(answered) = bid.answered else {
-            return self.promised_until == Instant::START || now <= self.first_until;
+        let lately = |answered: u64| {
+            u128::from(asked_at.saturating_sub(answered)) <= bid.lease.as_nanos() / 2
         };
-        u128::from(asked_at.saturating_sub(answered)) <= bid.lease.as_nanos() / 2
+        bid.answered.is_some_and(lately) || now <= self.first_until
     }
 }
 
@@ -153,13 +157,18 @@ impl Voter {
         self.forget_former_lives(now, holder);
         self.note_wishes(holder, request);
         let wishes = self.lives.entry(holder).or_default();
-        let (have, first) = (wishes.have, wishes.promised_until == Instant::START);
-        let hears = wishes.hears(now, request.asked_at, request.bid) && !terms.isolated;
+        let have = wishes.have;
+        let heard = wishes.hears(now, request.asked_at, request.bid);
+        let over = wishes.promised_until <= now;
+        let new = wishes.promised_until == Instant::START;
+        let first = new || over && terms.idle_is_first && !self.is_awaited(holder);
+        let hears = (heard || first) && !terms.isolated;
         let starting = now < self.silent_until || !hears && terms.heard;
         let refusal = terms.refusal.or(starting.then_some(Vote::Starting));
         if let Some(vote) = refusal {
             return vec![grant(request, terms, (have, vote))];
         }
+        let wishes = self.lives.entry(holder).or_default();
         if !wishes.wanted.is_empty() {
             wishes.promised_until = wishes.promised_until.max(now + terms.promise);
             wishes.lease = wishes.lease.max(terms.lease);
@@ -176,6 +185,13 @@ impl Voter {
         }
         refused.sort_unstable();
         grants(&grant(request, terms, (have, Vote::Granted)), &refused, terms.named)
+    }
+
+    /// Whether another life waits for anything that this one wants.
+    fn is_awaited(&self, holder: Holder) -> bool {
+        let Some(wishes) = self.lives.get(&holder) else { return false };
+        let others = self.lives.iter().filter(|(other, _)| **other != holder);
+        others.flat_map(|(_, theirs)| &theirs.waiting).any(|it| wishes.wanted.contains_key(it))
     }
 
     /// The longest lease that a promise of now was made for.

@@ -183,6 +183,8 @@ rules! {
     RefusedNamed,
     /// A promise is not renewed for who does not hear the answers.
     HeardByHolder,
+    /// Whom nothing has been promised for a while is promised at once what no other node waits for.
+    IdleIsFirst,
     /// A voter votes under another list only when a majority of each former one has changed to it.
     ListsSettled,
     /// Whoever has the lease does not give way to a later claim.

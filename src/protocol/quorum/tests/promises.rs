@@ -18,6 +18,7 @@ fn terms(lease: Duration) -> Terms {
         refusal: None,
         isolated: false,
         heard: true,
+        idle_is_first: true,
         longest: lease,
         lists: vec![1],
         named: true,
@@ -93,6 +94,30 @@ fn who_does_not_hear_the_answers_is_promised_nothing_more() {
     }
     // The promise of 1390 is over after 661 ms.
     assert_eq!(ask(2_052, other, None), Vote::Granted);
+    assert_eq!(ask(2_053, deaf, Some(1_100)), Vote::Granted, "but not of what the other has");
     let grants = voter.answer(at(2_060), deaf, &request(2_060, Some(2_055), 1), &terms(LEASE));
     assert_eq!(grants[0].refused, [GroupKey(1)], "it hears again");
+}
+
+/// A node that has had nothing for a while, and so has asked for nothing, is granted its first wish at once.
+#[test]
+fn who_has_had_nothing_for_a_while_is_promised_at_once_what_nobody_waits_for() {
+    let at = Instant::from_millis;
+    for awaited in [false, true] {
+        let mut voter = Voter::new(Instant::START);
+        let (back, other) = (holder(1), holder(2));
+        let mut ask = |now, holder, answered| {
+            voter.answer(at(now), holder, &request(now, answered, 1), &terms(LEASE)).remove(0)
+        };
+        assert_eq!(ask(1_000, back, None).vote, Vote::Granted);
+        if awaited {
+            assert_eq!(ask(1_100, other, None).refused, [GroupKey(1)]);
+        }
+        let wanted = if awaited { Vote::Starting } else { Vote::Granted };
+        assert_eq!(ask(5_000, back, Some(1_000)).vote, wanted);
+        // The answer is under way.
+        assert_eq!(ask(5_010, back, Some(1_000)).vote, wanted);
+        // It does not hear it.
+        assert_eq!(ask(5_310, back, Some(1_000)).vote, Vote::Starting);
+    }
 }

@@ -219,6 +219,7 @@ impl World {
                     refusal: None,
                     isolated: false,
                     heard: true,
+                    idle_is_first: true,
                     longest: lease,
                     lists: Vec::new(),
                     named: true,
