@@ -51,6 +51,9 @@ const QUIET: Duration = Duration::from_secs(2);
 /// The hardware address of virtual router 51, from which keepalived with `use_vmac` answers.
 const VIRTUAL: Mac = [0, 0, 0x5e, 0, 1, 51];
 
+/// Goes with the address, where keepalived has it as it is usually written.
+const ROUTE: &str = "203.0.113.0/24 via 10.77.0.1";
+
 /// What the hosts migrate from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Incumbent {
@@ -76,6 +79,10 @@ fn file(scene: &Scene, host: usize) -> PathBuf {
 }
 
 fn write_files(scene: &Scene, from: Incumbent) -> Outcome {
+    let route = match from {
+        Incumbent::Keepalived => format!("  virtual_routes {{\n    {ROUTE} dev eth0\n  }}\n"),
+        Incumbent::VirtualMac | Incumbent::Frr => String::new(),
+    };
     let special = match from {
         Incumbent::Keepalived => "",
         Incumbent::VirtualMac => "  use_vmac\n",
@@ -94,7 +101,7 @@ fn write_files(scene: &Scene, from: Incumbent) -> Outcome {
             "global_defs {{\n  router_id lb{}\n  vrrp_garp_master_delay 1\n}}\n\n\
              vrrp_instance gw {{\n  state {state}\n  interface eth0\n  virtual_router_id 51\n  \
              priority {priority}\n  advert_int 1\n{special}{password}  virtual_ipaddress {{\n    \
-             {}/24\n  }}\n}}\n",
+             {}/24\n  }}\n{route}}}\n",
             host + 1,
             vip(100)
         );
@@ -261,12 +268,25 @@ impl Hosts<'_> {
         if holders == [host] { Ok(()) } else { Err(format!("{holders:?} have it")) }
     }
 
+    /// Whether this host has the route that goes with the address, and the other has not.
+    fn routes_at(&self, host: usize) -> Result<(), String> {
+        for of in [0, 1].into_iter().filter(|_| self.from == Incumbent::Keepalived) {
+            let host_of = self.scene.cluster.namespace(of);
+            let routes = host_of.output("ip", &["route"]).map_err(|error| error.to_string())?;
+            if routes.contains(ROUTE) != (of == host) {
+                return Err(format!("host {of}: {routes}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Does a step, after which this host has the address.
     fn step(&mut self, what: &str, to: usize, act: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
         let _before = self.stalls.longest();
         let begin = clock::now();
         act(self)?;
         until(&format!("host {to} has the address: {what}"), SOON, || self.has_it(to))?;
+        until(&format!("host {to} has the route: {what}"), SOON, || self.routes_at(to))?;
         throughout(&format!("host {to} keeps it: {what}"), QUIET, || self.has_it(to))?;
         clock::pause(ANSWER_LIMIT);
         let slack = self.stalls.longest();
