@@ -18,11 +18,11 @@
 pub mod client;
 mod connection;
 mod duration_text;
+pub mod events;
 mod failure;
 mod giver;
 mod inquiry;
 mod labels;
-pub mod layout_words;
 pub mod live;
 pub mod local;
 pub mod measures;
@@ -67,4 +67,4 @@ mod observers_test;
 #[cfg(test)]
 mod orders_test;
 #[cfg(test)]
-pub(crate) mod wording_test;
+mod wording_test;

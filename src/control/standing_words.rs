@@ -1,5 +1,5 @@
-//! Words for what a node can hold: why it would be next for a group, why it cannot hold one, and who
-//! removed an address that it held.
+//! Words for what a node can hold: why it would be next for a group, why it cannot hold one, what of
+//! one it withholds, and who removed an address that it held.
 //!
 //! For events, `status`, `explain` and the log, which have them by way of `sentences`. Nothing here
 //! decides: what is worded is what the protocol and the kernel side know.
@@ -9,7 +9,7 @@ use super::names::Names;
 use super::sentences::{fitness, phase, verdict};
 use crate::protocol::{
     Candidate, Failure, Fitness, GroupKey, HardwareAddress, Inability, Outside, Remover, Standing,
-    Verdict,
+    Verdict, Withheld,
 };
 
 /// Why a node cannot hold a group.
@@ -164,5 +164,24 @@ pub fn would_take(standing: Standing) -> bool {
         | Standing::NotActive(_)
         | Standing::Unable(_)
         | Standing::Unfit => false,
+    }
+}
+
+/// What a node withholds from a group that it has.
+pub(super) fn withheld(withheld: &Withheld, names: &Names) -> String {
+    let address = names.address(withheld.address);
+    let more = match withheld.count {
+        0 | 1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    match withheld.owner {
+        Some(owner) => {
+            let (me, owner) = (names.node(names.me()), names.node(owner));
+            format!(
+                "without {address}{more}: {owner} has it in another group; reload the older \
+                 file of {me} and {owner}"
+            )
+        }
+        None => format!("without {address}{more}, which is being taken"),
     }
 }

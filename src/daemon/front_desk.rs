@@ -19,6 +19,7 @@ use super::event_loop::Told;
 use super::figures::{self, Life};
 use super::in_place::{self, Parting};
 use super::inbox::{Mailbox, OrderReply, Reconfiguration, Request, Unchanged, Wanted};
+use super::local_events::happening;
 use super::local_services::Calls;
 use super::picture::Picture;
 use super::refused::Obstacle;
@@ -29,10 +30,10 @@ use super::turns::Turns;
 use super::voter_record::VoterFile;
 use super::whereabouts::Whereabouts;
 use super::{
-    Asked, Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, local_words,
-    reports, setup,
+    Asked, Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, setup,
 };
 use crate::config::{self, Config, Occasion, Restart};
+use crate::control::events::{self, EventRecord, Kind};
 use crate::control::measures::Measures;
 use crate::control::membership_words;
 use crate::control::names::{Names, NamesInForce};
@@ -230,15 +231,10 @@ impl FrontDesk {
         let names = self.names.current();
         match told {
             Told::Report { at, report } => {
-                reports::log(&report, &names);
+                let event = self.recorder.record(SystemTime::UNIX_EPOCH + at, &report);
+                event.log();
                 self.drain.follow(&report);
-                if let Some(occasion) = local_words::occasion(&report) {
-                    self.happened(occasion, || {
-                        let event = self.recorder.describe(&report);
-                        local_words::reported(occasion, &event, &names)
-                    });
-                }
-                self.recorder.record(SystemTime::UNIX_EPOCH + at, report);
+                self.run_hooks(event.kind, || (event, None), &names);
             }
             Told::Refused { what, count } => tell_refused(&what, count, &names),
             Told::Twin { by } => {
@@ -248,25 +244,33 @@ impl FrontDesk {
             Told::Named { node, name } => self.names.learn(node, name),
             Told::Whereabouts(paths) => self.remember_paths(&paths),
             Told::Gate { group, ticket } => {
-                let group = names.group(group);
-                let group = (group.pool, group.group);
-                self.happened(Occasion::Gate, || local_words::gate(ticket.0, group, &names));
+                let event = || (events::gate(group, &names), Some(ticket.0));
+                self.run_hooks(Kind::Gate, event, &names);
             }
             Told::NoPrecedence(text) => tracing::info!("{text}"),
-            Told::Ordered { group, acquire } => {
-                let occasion =
-                    if acquire { Occasion::BeforeAcquire } else { Occasion::BeforeRelease };
-                let group = names.group(group);
-                let group = (group.pool, group.group);
-                self.happened(occasion, || local_words::ordered(occasion, group, &names));
+            Told::Ordered { group, acquire: true } => {
+                let event = || (events::before_acquire(group, &names), None);
+                self.run_hooks(Kind::BeforeAcquire, event, &names);
+            }
+            Told::Ordered { group, acquire: false } => {
+                let event = || (events::before_release(group, &names), None);
+                self.run_hooks(Kind::BeforeRelease, event, &names);
             }
         }
     }
 
-    fn happened(&self, occasion: Occasion, happening: impl FnOnce() -> Happening) {
+    /// Runs the hooks of an event, if there are any. A gate has a ticket.
+    fn run_hooks(
+        &self,
+        kind: Kind,
+        event: impl FnOnce() -> (EventRecord, Option<u64>),
+        names: &Names,
+    ) {
+        let Some(occasion) = Occasion::with_word(kind.word()) else { return };
         let wanted = self.config.hooks.iter().any(|hook| hook.on.contains(&occasion));
         let (true, Some(calls)) = (wanted, &self.calls) else { return };
-        let happening = happening();
+        let (event, ticket) = event();
+        let happening = Happening { ticket, ..happening(occasion, &event, names) };
         let event = happening.words();
         if !calls.happened(happening) {
             tracing::warn!(event, "the queue of hooks is full: event dropped");
