@@ -1,7 +1,7 @@
 //! What operators ask and read: the control socket, its client, tables and the flight recorder.
 //!
 //! ```text
-//!  protocol::Report -> recorder ----------------+
+//!  protocol::Report -> events -> recorder ------+
 //!                                               v
 //!  cli -> client ==== control.sock ====> connection -> inquiry -> (channel) -> daemon
 //!  monitors, pages ==  status.sock ====>   (asks only)
@@ -15,6 +15,7 @@
 //! [`recorder::Recorder`]. The command line calls [`client::run`]. Nothing here decides anything;
 //! whatever a client does, or does not do, costs the daemon at most one question per 20 ms.
 
+pub mod adaptive_timing;
 pub mod client;
 mod connection;
 mod duration_text;
@@ -26,11 +27,10 @@ mod labels;
 pub mod live;
 pub mod local;
 pub mod measures;
-pub(crate) mod membership_words;
 pub mod merged_events;
 mod missing_routes;
 pub mod names;
-pub mod orders_in_words;
+pub(crate) mod peer_problems;
 pub mod plan;
 pub mod ready;
 pub mod recorder;
@@ -39,16 +39,16 @@ pub mod render;
 pub mod report_counters;
 pub mod request;
 pub mod response;
-pub mod restart_words;
+pub mod restart_in_place;
 pub mod selection;
 pub mod sentences;
 pub mod server;
 mod standing;
+pub mod standing_orders;
 mod standing_words;
 mod table;
 pub mod terms;
 pub(crate) mod timestamp;
-pub mod timing_words;
 mod translation;
 mod undo;
 mod virtual_routers;

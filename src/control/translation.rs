@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::inquiry::Snapshot;
 use super::labels::inability_label;
 use super::measures::Measures;
-use super::membership_words::problems;
 use super::names::Names;
-use super::orders_in_words;
+use super::peer_problems::problems;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
+use super::standing_orders;
 use super::standing_words;
 use crate::protocol::{
     Explanation, Fitness, GroupState, GroupStatus, Mode, NodePhase, NodeStatus, SoftwareVersion,
@@ -41,7 +41,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         virtual_routers: snapshot.virtual_routers.clone(),
         overheard_routers: snapshot.overheard_routers.clone(),
         missing_routes: snapshot.missing_routes.clone(),
-        orders: snapshot.orders.iter().map(|one| orders_in_words::shown(one, names)).collect(),
+        orders: snapshot.orders.iter().map(|one| standing_orders::shown(one, names)).collect(),
         restart: snapshot.restart.clone(),
         counters: counters(snapshot),
         measures: measures(snapshot),

@@ -14,7 +14,7 @@ use super::failure::{Error, unreachable};
 use super::fixture::{group, names, node};
 use super::refusals::refusal;
 use super::response::{Done, Rejected, SCHEMA};
-use super::{restart_words, sentences};
+use super::{restart_in_place, sentences};
 use crate::protocol::{
     Candidate, Cause, Convergence, Epoch, Failure, Fitness, GroupKey, HardwareAddress, Inability,
     Lasting, Misfit, NodeId, NodePhase, Obstacle, Order, Outside, PoolId, Refusal, Remover, Report,
@@ -357,7 +357,7 @@ fn every_event_has_its_golden_sentence_and_line() {
         Misfit::Majority(web()),
         Misfit::NotPresent(web()),
     ] {
-        text.push_str(&format!("{}\n", restart_words::misfit(why, &names)));
+        text.push_str(&format!("{}\n", restart_in_place::misfit(why, &names)));
     }
     expect("events.txt", &text);
 }

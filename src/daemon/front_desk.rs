@@ -35,10 +35,10 @@ use super::{
 use crate::config::{self, Config, Occasion, Restart};
 use crate::control::events::{self, EventRecord, Kind};
 use crate::control::measures::Measures;
-use crate::control::membership_words;
 use crate::control::names::{Names, NamesInForce};
+use crate::control::peer_problems;
 use crate::control::recorder::Recorder;
-use crate::control::restart_words;
+use crate::control::restart_in_place;
 use crate::control::server::{Inquiry, Snapshot};
 use crate::hooks::Happening;
 use crate::kernel::Kernel;
@@ -214,9 +214,9 @@ impl FrontDesk {
     fn in_words(&self, refused: Unchanged) -> String {
         match refused {
             Unchanged::Bind(refused) => refused.to_string(),
-            Unchanged::Keys(RingRefusal::Replaced(id)) => membership_words::key_replaced(id),
+            Unchanged::Keys(RingRefusal::Replaced(id)) => peer_problems::key_replaced(id),
             Unchanged::Keys(RingRefusal::InUse { key, by }) => {
-                membership_words::key_in_use(key, &self.names.current().node(by))
+                peer_problems::key_in_use(key, &self.names.current().node(by))
             }
         }
     }
@@ -238,7 +238,7 @@ impl FrontDesk {
             }
             Told::Refused { what, count } => tell_refused(&what, count, &names),
             Told::Twin { by } => {
-                let because = membership_words::twin_of_me(&names.node(self.me), &names.node(by));
+                let because = peer_problems::twin_of_me(&names.node(self.me), &names.node(by));
                 tracing::warn!(because, "another host uses the name of this node");
             }
             Told::Named { node, name } => self.names.learn(node, name),
@@ -303,7 +303,7 @@ impl FrontDesk {
                         let obstacles = obstacles(&picture, &names);
                         figures::note_timing((&mut measures.1, &mut fence), &picture, &names);
                         let why = picture.obstacle_to_rest;
-                        let restart = Some(restart_words::now(in_place, why, digest, &names));
+                        let restart = Some(restart_in_place::now(in_place, why, digest, &names));
                         let counted = figures::snapshot(picture, fence, counters, measures);
                         let counted = Snapshot { obstacles, port, reported, restart, ..counted };
                         let mut told =
@@ -445,10 +445,10 @@ fn obstacles(picture: &Picture, names: &Names) -> BTreeMap<NodeId, String> {
     let mut obstacles: BTreeMap<NodeId, String> = picture.obstacles.iter().filter_map(of).collect();
     let me = names.me();
     if let Some(silence) = picture.voter_silence {
-        obstacles.insert(me, membership_words::silent_voter(&names.node(me), silence));
+        obstacles.insert(me, peer_problems::silent_voter(&names.node(me), silence));
     }
     if let Some(by) = picture.twin {
-        let words = membership_words::twin_of_me(&names.node(me), &names.node(by));
+        let words = peer_problems::twin_of_me(&names.node(me), &names.node(by));
         obstacles.insert(me, words);
     }
     obstacles
@@ -458,11 +458,11 @@ fn obstacles(picture: &Picture, names: &Names) -> BTreeMap<NodeId, String> {
 fn obstacle(what: &Obstacle, peer: &str) -> Option<String> {
     match what.reason {
         RefusedDatagram::BadSeal | RefusedDatagram::UnknownKey => {
-            Some(membership_words::sealed_otherwise(peer, what.from))
+            Some(peer_problems::sealed_otherwise(peer, what.from))
         }
-        RefusedDatagram::OtherCluster => Some(membership_words::other_cluster(peer, what.from)),
-        RefusedDatagram::UnknownVersion => Some(membership_words::other_version(peer, what.from)),
-        RefusedDatagram::DuplicateNode => Some(membership_words::twins(peer, what.from)),
+        RefusedDatagram::OtherCluster => Some(peer_problems::other_cluster(peer, what.from)),
+        RefusedDatagram::UnknownVersion => Some(peer_problems::other_version(peer, what.from)),
+        RefusedDatagram::DuplicateNode => Some(peer_problems::twins(peer, what.from)),
         RefusedDatagram::TooShort
         | RefusedDatagram::TooLong
         | RefusedDatagram::BadMagic

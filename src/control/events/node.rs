@@ -6,7 +6,7 @@ use super::{EventRecord, Kind, Level};
 use crate::control::duration_text::precise;
 use crate::control::names::Names;
 use crate::control::sentences::{counted, phase};
-use crate::control::{restart_words, timing_words};
+use crate::control::{adaptive_timing, restart_in_place};
 use crate::protocol::{NodeId, NodePhase, Obstacle, TimingLevel, TimingProposal};
 
 pub(super) fn phase_changed(from: NodePhase, to: NodePhase, names: &Names) -> EventRecord {
@@ -49,7 +49,7 @@ pub(super) fn went_on(groups: u16, after: Duration, names: &Names) -> EventRecor
 }
 
 pub(super) fn not_in_place(why: Obstacle, names: &Names) -> EventRecord {
-    let because = restart_words::obstacle(why, names);
+    let because = restart_in_place::obstacle(why, names);
     let sentence = format!(
         "{} hands its groups over instead of restarting in place: {because}",
         names.node(names.me())
@@ -66,7 +66,7 @@ pub(super) fn timing_changed(
 ) -> EventRecord {
     // Slower intervals are worth a look.
     let level = if to > from { Level::Warn } else { Level::Info };
-    let cause = timing_words::reason(&names.node(held_by), proposal);
+    let cause = adaptive_timing::reason(&names.node(held_by), proposal);
     let sentence = format!(
         "{} detects failures within {}, was {}: {cause}",
         names.node(names.me()),
@@ -74,6 +74,6 @@ pub(super) fn timing_changed(
         precise(from.timing().detection())
     );
     EventRecord::new(Kind::TimingChanged, (level, "timing changed"), sentence, names)
-        .change(&timing_words::short(from), &timing_words::short(to))
+        .change(&adaptive_timing::short(from), &adaptive_timing::short(to))
         .cause(cause)
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{EventRecord, Kind, Level};
 use crate::control::duration_text::precise;
-use crate::control::membership_words;
 use crate::control::names::Names;
+use crate::control::peer_problems;
 use crate::control::sentences::{fitness as checks_say, verdict};
 use crate::protocol::{Fitness, GroupKey, HardwareAddress, NodeId, PoolId, Verdict};
 
@@ -125,7 +125,7 @@ pub(super) fn unlisted(by: NodeId, on: bool, names: &Names) -> EventRecord {
     } else {
         (Level::Info, "in the configuration of the peer again")
     };
-    let sentence = membership_words::unlisted(&me, &peer, on);
+    let sentence = peer_problems::unlisted(&me, &peer, on);
     EventRecord::new(Kind::Unlisted, line, sentence.clone(), names)
         .from(peer.clone())
         .peer(peer)

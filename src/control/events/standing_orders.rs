@@ -2,7 +2,7 @@
 
 use super::{EventRecord, Kind, Level};
 use crate::control::names::Names;
-use crate::control::orders_in_words;
+use crate::control::standing_orders;
 use crate::protocol::{Lasting, StandingOrder};
 
 pub(super) fn changed(order: &StandingOrder, names: &Names) -> EventRecord {
@@ -13,7 +13,7 @@ pub(super) fn changed(order: &StandingOrder, names: &Names) -> EventRecord {
         Lasting::Upgrade => (Kind::Upgrade, Kind::UpgradeEnded, order.at),
     };
     let (kind, message) = if stands { (begun, "order in force") } else { (ended, "order ended") };
-    let sentence = orders_in_words::sentence(order, names);
+    let sentence = standing_orders::sentence(order, names);
     let reason = Some(order.reason.as_str().to_owned()).filter(|reason| !reason.is_empty());
     EventRecord::new(kind, (Level::Info, message), sentence.clone(), names)
         .node(names.node(node))
