@@ -1,9 +1,8 @@
 //! Profile `auto` in words: which timing is in force, who holds it back, and why.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
+use super::duration_text::millis;
 use super::names::Names;
 use crate::protocol::{Timing, TimingLevel, TimingProposal, TimingReason, TimingStatus};
 
@@ -70,10 +69,6 @@ pub(super) fn reason(node: &str, proposal: TimingProposal) -> String {
         TimingReason::Datagrams => format!("{node} would send too many datagrams"),
         TimingReason::Fixed => format!("{node} has a fixed profile"),
     }
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

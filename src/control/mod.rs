@@ -18,7 +18,7 @@
 pub mod adaptive_timing;
 pub mod client;
 mod connection;
-mod duration_text;
+pub(crate) mod duration_text;
 pub mod events;
 mod failure;
 mod giver;
@@ -45,7 +45,6 @@ pub mod sentences;
 pub mod server;
 mod standing;
 pub mod standing_orders;
-mod standing_words;
 mod table;
 pub mod terms;
 pub(crate) mod timestamp;

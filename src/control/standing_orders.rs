@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::duration_text::span;
+use super::duration_text::{millis, span};
 use super::names::Names;
 use super::response;
 use crate::protocol::{Lasting, StandingOrder};
@@ -56,7 +56,7 @@ pub(super) fn shown(order: &StandingOrder, names: &Names) -> response::StandingO
         at: names.node(order.at),
         reason: Some(order.reason.as_str().to_owned()).filter(|reason| !reason.is_empty()),
         persists: order.persists,
-        left_ms: order.left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        left_ms: order.left.map(millis),
     }
 }
 

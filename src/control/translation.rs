@@ -4,8 +4,8 @@
 //! order is that of hashes and means nothing to a reader.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use super::duration_text::millis;
 use super::inquiry::Snapshot;
 use super::labels::inability_label;
 use super::measures::Measures;
@@ -14,7 +14,6 @@ use super::peer_problems::problems;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
 use super::standing_orders;
-use super::standing_words;
 use crate::protocol::{
     Explanation, Fitness, GroupState, GroupStatus, Mode, NodePhase, NodeStatus, SoftwareVersion,
     Verdict,
@@ -77,7 +76,7 @@ fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node 
     };
     response::Node {
         name: names.node(one.node),
-        state: node_state(one.verdict),
+        state: one.verdict.into(),
         last_heard_ms: one.last_heard.map(millis),
         draining: one.draining,
         waits: one.waiting.map(|waiting| response::Waits {
@@ -111,14 +110,16 @@ fn pools(one: &NodeStatus, fitness: Fitness, names: &Names) -> Vec<String> {
     named
 }
 
-fn node_state(verdict: Verdict) -> NodeState {
-    match verdict {
-        Verdict::Unknown => NodeState::Unknown,
-        Verdict::Up => NodeState::Up,
-        Verdict::Suspect => NodeState::Suspect,
-        Verdict::Indirect => NodeState::Indirect,
-        Verdict::Dead => NodeState::Dead,
-        Verdict::Left => NodeState::Left,
+impl From<Verdict> for NodeState {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Unknown => Self::Unknown,
+            Verdict::Up => Self::Up,
+            Verdict::Suspect => Self::Suspect,
+            Verdict::Indirect => Self::Indirect,
+            Verdict::Dead => Self::Dead,
+            Verdict::Left => Self::Left,
+        }
     }
 }
 
@@ -157,7 +158,7 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         released: BTreeMap::new(),
         unable_here: one.unable_here.map(|why| sentences::inability(why, one.group, names)),
         claimant: one.claimant.map(|hardware| hardware.to_string()),
-        withheld: one.withheld.map(|withheld| standing_words::withheld(&withheld, names)),
+        withheld: one.withheld.map(|withheld| sentences::withheld(&withheld, names)),
         preserved: one.preserved.map(|preserved| response::Preserved {
             by: names.node(preserved.by),
             connections: preserved.connections,
@@ -212,10 +213,6 @@ pub(super) fn explanation(explanation: &Explanation, names: &Names) -> response:
         group: group(&explanation.group, names),
         line,
     }
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! Checks, hooks and the balancer as rows of the status and as events; events as hooks get them. Pure.
 
-use std::time::Duration;
-
 use crate::balancer;
 use crate::checks::{self, Change, State};
 use crate::config::Occasion;
+use crate::control::duration_text::millis;
 use crate::control::events::{self, EventRecord, HookRun, Level};
 use crate::control::local::{Check, Hook};
 use crate::control::names::Names;
@@ -40,10 +39,6 @@ pub(super) fn hook_row(row: hooks::Row) -> Hook {
         dropped: row.dropped,
         last: row.last,
     }
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A change of a check as an event.
@@ -133,6 +128,7 @@ pub(super) fn happening(occasion: Occasion, record: &EventRecord, names: &Names)
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::config::Effect;
