@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use buoy::config;
+use buoy::control::events::{self, Scope};
 use buoy::protocol::Rule;
 
 const README_LINES_MAX: usize = 160;
@@ -235,4 +236,19 @@ fn every_hazard_invariant_and_rule_has_one_row() {
         .filter(|name| rows.iter().filter(|row| *row == name).count() != 1)
         .collect();
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn every_kind_of_event_is_documented() {
+    let mut table = String::new();
+    for kind in events::Kind::ALL {
+        let by = match kind.scope() {
+            Scope::Cluster => "every node",
+            Scope::Node => "the node",
+            Scope::Hooks => continue,
+        };
+        table.push_str(&format!("| `{}` | {by} | {} |\n", kind.word(), kind.meaning()));
+    }
+    let text = fs::read_to_string(root().join("docs/monitoring.md")).expect("it can be read");
+    assert!(text.contains(&table), "docs/monitoring.md lacks the present table:\n{table}");
 }

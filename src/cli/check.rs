@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
 use nix::unistd::gethostname;
@@ -13,6 +12,7 @@ use crate::config::{
     self, Config, Fault, GroupConfig, Keys, NodeConfig, Refused, Role, Warning, find_me,
     show_duration,
 };
+use crate::control::duration_text::millis;
 use crate::daemon::setup;
 use crate::exit::Exit;
 use crate::protocol::{Mode, NodeId, Strategy};
@@ -253,7 +253,7 @@ fn taken_json(path: &Path, config: &Config, me: Result<&String, &String>) -> Val
                 "mode": mode(group),
                 "strategy": strategy(group),
                 "prefer": prefer(config, group),
-                "failback_ms": group.failback.map(milliseconds),
+                "failback_ms": group.failback.map(millis),
             })
         })
         .collect();
@@ -268,7 +268,7 @@ fn taken_json(path: &Path, config: &Config, me: Result<&String, &String>) -> Val
         "cluster": config.cluster,
         "port": config.port,
         "profile": config.profile,
-        "detection_ms": milliseconds(config.timing.detection()),
+        "detection_ms": millis(config.timing.detection()),
         "digest": format!("{:016x}", config.digest),
         "node": me.ok(),
         "nodes": nodes,
@@ -286,10 +286,6 @@ fn node_json(node: &NodeConfig) -> Value {
         "voter": node.role.votes(),
         "weight": node.weight,
     })
-}
-
-fn milliseconds(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn refused_json(refused: &Refused) -> Value {

@@ -149,6 +149,12 @@ impl Occasion {
         }
     }
 
+    /// Returns the event with this word; `None` if hooks cannot be run for it.
+    #[must_use]
+    pub fn with_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|occasion| occasion.word() == word)
+    }
+
     /// Returns the state in keepalived's terms: `MASTER`, `BACKUP` or `FAULT`.
     #[must_use]
     pub const fn keepalived(self) -> Option<&'static str> {
@@ -221,8 +227,7 @@ fn read_occasions(
     let mut on = BTreeSet::new();
     for element in &elements {
         let Some(word) = element.text(WRITE_STRING, findings) else { continue };
-        let found = Occasion::ALL.into_iter().find(|occasion| occasion.word() == word.value);
-        let Some(occasion) = found else {
+        let Some(occasion) = Occasion::with_word(&word.value) else {
             findings.refuse(&word.place, "is not an event", suggestion(&word.value, &words));
             continue;
         };

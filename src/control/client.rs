@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::duration_text::millis;
 use super::failure::unreachable;
 use super::ready::{self, Readiness};
 use super::request::Request;
@@ -214,10 +215,6 @@ fn execute(command: &Command, socket: &Path, output: &mut Output<'_>) -> Result<
 fn undo(socket: &Path, output: &mut Output<'_>) -> Result<(), Error> {
     let answer = ask(socket, &Request::Undo {}, UNDO_WAIT, output)?;
     output.answer(&answer, |done: &Done| format!("undone: {}", render::accepted(done)))
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn order(

@@ -22,11 +22,10 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::events;
 use super::giver;
 use super::inquiry::{Inquirer, STATUS_AGE_MAX, find_group, json_line};
-use super::local::Notice;
 use super::names::NamesInForce;
-use super::orders_in_words;
 use super::recorder::{Filter, Recorder};
 use super::request::{REQUEST_BYTES_MAX, Request};
 use super::response::{Done, End, Rejected};
@@ -267,11 +266,9 @@ impl Connection {
             | Request::Plan { .. }
             | Request::Reload {} => unreachable!("not an order: {}", request.word()),
         };
-        // What stands is an event of every node; the rest of the one that was asked.
-        let sentence = orders_in_words::ordered(&done, by);
-        let (group, pool, from, to, cause) = (None, None, None, None, None);
-        let notice = Notice { kind: "ordered", group, pool, from, to, cause, sentence };
-        self.desk.recorder.note((self.desk.wall_clock)(), notice);
+        let recorder = &self.desk.recorder;
+        let ordered = events::ordered(&done, by, &recorder.names());
+        recorder.note((self.desk.wall_clock)(), &ordered);
         Ok(done)
     }
 

@@ -33,6 +33,11 @@ pub(super) fn lateness(micros: u64) -> String {
     }
 }
 
+/// Whole milliseconds, as JSON has durations.
+pub(crate) fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

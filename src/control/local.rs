@@ -1,9 +1,7 @@
-//! What a node tells of its own host besides the protocol: its checks, its hooks, and what happens
-//! to them.
+//! What a node reports of its own host besides the protocol: its checks and its hooks.
 //!
-//! Made by the daemon, which runs both; shown by `buoy status` and, as [`Notice`]s among the
-//! reports of the protocol, by `buoy events`. The shapes are part of the published status: fields
-//! may be added, never renamed. Their tables are left out where there is none.
+//! Made by the daemon, which runs both; shown by `buoy status`. The shapes are part of the published
+//! status: fields may be added, never renamed. Their tables are left out where there is none.
 
 use std::time::Duration;
 
@@ -12,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::duration_text::span;
 use super::measures::Histogram;
 use super::table::{Table, numbers, words};
-use crate::protocol::GroupKey;
 
 /// One check of the asked node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,25 +58,6 @@ pub struct Hook {
     pub dropped: u64,
     /// Result of its last run in words; empty before the first.
     pub last: String,
-}
-
-/// An event of a check or a hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Kind of event: `check_changed`, `hook_failed`, `hooks_dropped`.
-    pub kind: &'static str,
-    /// Group of the event, if it concerns one.
-    pub group: Option<GroupKey>,
-    /// Pool of the event, if it concerns exactly one.
-    pub pool: Option<String>,
-    /// State before.
-    pub from: Option<String>,
-    /// State after.
-    pub to: Option<String>,
-    /// Cause in words.
-    pub cause: Option<String>,
-    /// The event in one sentence.
-    pub sentence: String,
 }
 
 /// The table of checks, with an empty line before it; nothing if there is none.

@@ -247,9 +247,9 @@ fn reload_prints_the_difference_or_all_faults() {
 
 fn record_two(daemon: &FakeDaemon) {
     let start = UNIX_EPOCH + Duration::from_secs(1_709_210_096);
-    daemon.recorder.record(start, Report::PeerRestarted { peer: node("lb3") });
+    daemon.recorder.record(start, &Report::PeerRestarted { peer: node("lb3") });
     let repaired = Report::Repaired { group: group(GROUP), remover: Remover::Somebody, times: 1 };
-    daemon.recorder.record(now() - Duration::from_secs(5), repaired);
+    daemon.recorder.record(now() - Duration::from_secs(5), &repaired);
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn following_shows_what_was_and_what_comes_until_the_daemon_ends() {
     let next = || lines.recv_timeout(DEADLINE).expect("an event before the deadline");
     assert!(next().contains("lb3 restarted"));
     assert!(next().contains("buoy restored it"));
-    daemon.recorder.record(now(), Report::Draining { on: true });
+    daemon.recorder.record(now(), &Report::Draining { on: true });
     assert!(next().contains("lb1 is draining"));
     daemon.stop();
     let error = following.join().unwrap().unwrap_err();

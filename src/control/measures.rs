@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::timing_words::AdaptiveTiming;
+use super::adaptive_timing::AdaptiveTiming;
 
 /// Upper bounds of the counts of a histogram, in microseconds; the last count has none.
 pub const BOUNDS_US: [u64; 14] = [

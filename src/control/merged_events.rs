@@ -4,8 +4,8 @@
 //! is estimated from changes of ownership that both nodes have seen: each is known to all nodes a
 //! network delay after it happened, so the median of the differences is the offset of the clocks, and
 //! their spread says how certain that is. Events keep the order of their own node; those of different
-//! nodes are ordered by corrected time. What several nodes report of the cluster (`SHARED`) with the
-//! same words within a second is one line that names them all. Pure.
+//! nodes are ordered by corrected time. What several nodes report of the cluster
+//! ([`Scope::Cluster`]) with the same words within a second is one line that names them all. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,28 +13,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::events::{Kind, Scope};
 use super::response::{Event, SCHEMA};
 use super::timestamp;
 
 /// The same sentence of another node within this time is the same event.
 const SAME_WITHIN_MS: i64 = 1000;
-/// Kinds of events that all nodes see. Of all others each node has its own.
-const SHARED: [&str; 14] = [
-    "draining",
-    "drain_ended",
-    "drain_ordered",
-    "fitness_changed",
-    "hold",
-    "hold_ended",
-    "last_resort",
-    "owner_changed",
-    "peer_changed",
-    "peer_restarted",
-    "phase_changed",
-    "upgrade",
-    "upgrade_ended",
-    "voters_differ",
-];
 /// So many lines are searched for it.
 const LINES_SEARCHED: usize = 256;
 /// No estimate is better than this: times are written in milliseconds, and hearing takes some.
@@ -173,7 +157,7 @@ fn interleave(queues: Vec<Vec<Dated>>, names: &[&str]) -> Vec<MergedEvent> {
         let observer = names[place];
         let searched = lines.len().saturating_sub(LINES_SEARCHED);
         let same = lines[searched..].iter_mut().rev().find(|(then, merged)| {
-            SHARED.contains(&&*event.kind)
+            is_shared(&event)
                 && at - then <= SAME_WITHIN_MS
                 && merged.event.kind == event.kind
                 && merged.event.sentence == event.sentence
@@ -190,6 +174,11 @@ fn interleave(queues: Vec<Vec<Dated>>, names: &[&str]) -> Vec<MergedEvent> {
         lines.push((at, MergedEvent { event, corrected_time, observers }));
     }
     lines.into_iter().map(|(_, merged)| merged).collect()
+}
+
+/// Whether all nodes record such an event. Of all others each node has its own.
+fn is_shared(event: &Event) -> bool {
+    Kind::with_word(&event.kind).is_some_and(|kind| kind.scope() == Scope::Cluster)
 }
 
 fn millis(time: &str) -> Option<i64> {

@@ -114,12 +114,12 @@ fn of_forty_clients_eight_are_turned_away_and_a_free_place_is_given_again() {
 fn a_client_that_does_not_read_is_dropped_and_slows_nobody() {
     let daemon = FakeDaemon::start();
     let mut follower = daemon.connect();
-    daemon.recorder.record(now(), moved());
+    daemon.recorder.record(now(), &moved());
     follower.ask(&follow());
     let first = follower.line();
     assert!(first.contains("owner_changed"), "{first}");
     for _ in 0..EVENTS_MAX {
-        daemon.recorder.record(now(), moved());
+        daemon.recorder.record(now(), &moved());
     }
     assert_served(&mut daemon.connect());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -142,7 +142,7 @@ fn a_follower_that_speaks_or_leaves_is_let_go() {
     let requests = [follow(), Request::Status { watch_ms: Some(20) }];
     for request in requests {
         let mut client = daemon.connect();
-        daemon.recorder.record(now(), moved());
+        daemon.recorder.record(now(), &moved());
         client.ask(&request);
         assert_ne!(client.line(), "");
         client.say(b"enough\n");

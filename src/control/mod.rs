@@ -1,7 +1,7 @@
 //! What operators ask and read: the control socket, its client, tables and the flight recorder.
 //!
 //! ```text
-//!  protocol::Report -> recorder ----------------+
+//!  protocol::Report -> events -> recorder ------+
 //!                                               v
 //!  cli -> client ==== control.sock ====> connection -> inquiry -> (channel) -> daemon
 //!  monitors, pages ==  status.sock ====>   (asks only)
@@ -15,22 +15,22 @@
 //! [`recorder::Recorder`]. The command line calls [`client::run`]. Nothing here decides anything;
 //! whatever a client does, or does not do, costs the daemon at most one question per 20 ms.
 
+pub mod adaptive_timing;
 pub mod client;
 mod connection;
-mod duration_text;
+pub(crate) mod duration_text;
+pub mod events;
 mod failure;
 mod giver;
 mod inquiry;
 mod labels;
-pub mod layout_words;
 pub mod live;
 pub mod local;
 pub mod measures;
-pub(crate) mod membership_words;
 pub mod merged_events;
 mod missing_routes;
 pub mod names;
-pub mod orders_in_words;
+pub(crate) mod peer_problems;
 pub mod plan;
 pub mod ready;
 pub mod recorder;
@@ -39,16 +39,15 @@ pub mod render;
 pub mod report_counters;
 pub mod request;
 pub mod response;
-pub mod restart_words;
+pub mod restart_in_place;
 pub mod selection;
 pub mod sentences;
 pub mod server;
 mod standing;
-mod standing_words;
+pub mod standing_orders;
 mod table;
 pub mod terms;
 pub(crate) mod timestamp;
-pub mod timing_words;
 mod translation;
 mod undo;
 mod virtual_routers;
@@ -67,4 +66,4 @@ mod observers_test;
 #[cfg(test)]
 mod orders_test;
 #[cfg(test)]
-pub(crate) mod wording_test;
+mod wording_test;

@@ -25,7 +25,7 @@ fn observe(daemon: &FakeDaemon) -> RawClient {
 fn observers_are_told_status_events_and_reasons() {
     let daemon = FakeDaemon::start();
     let peer = node("lb2");
-    daemon.recorder.record(now(), Report::PeerRestarted { peer });
+    daemon.recorder.record(now(), &Report::PeerRestarted { peer });
     let mut client = observe(&daemon);
     client.say(STATUS);
     let status: Status = serde_json::from_str(&client.line()).unwrap();
@@ -37,7 +37,7 @@ fn observers_are_told_status_events_and_reasons() {
     let event: Event = serde_json::from_str(&client.line()).unwrap();
     assert_eq!(event.kind, "peer_restarted");
     let (from, to, silence) = (Verdict::Up, Verdict::Left, DEADLINE);
-    daemon.recorder.record(now(), Report::PeerChanged { peer, from, to, silence });
+    daemon.recorder.record(now(), &Report::PeerChanged { peer, from, to, silence });
     let event: Event = serde_json::from_str(&client.line()).unwrap();
     assert_eq!((event.seq, event.kind.as_str()), (2, "peer_changed"));
 }

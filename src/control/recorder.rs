@@ -3,10 +3,11 @@
 //! It begins with the events of former processes that the daemon has found on disk, and counts on
 //! from their numbers.
 //!
-//! The daemon calls [`Recorder::record`] for each `Report`, with the wall-clock time it read; that
-//! costs two short locks and no allocation, but for the first of each kind that is counted. Rendering into text happens in the reader's task. The ring
-//! holds [`EVENTS_MAX`] events; when it is full the oldest goes, and a reader that is overtaken is
-//! told how many it missed. An event keeps the names that were in force when it happened.
+//! The daemon calls [`Recorder::record`] for each `Report`, with the wall-clock time it read, and
+//! [`Recorder::note`] for what the protocol has no part in. An event is rendered once, when it is
+//! recorded, for readers, log and hooks, and so keeps the names that were in force when it happened.
+//! The ring holds [`EVENTS_MAX`] events; when it is full the oldest goes, and a reader that is
+//! overtaken gets an event that says how many it missed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,11 +15,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use super::local::Notice;
+use super::events::EventRecord;
 use super::names::{Names, NamesInForce};
 use super::report_counters::ReportCounters;
 use super::response::Event;
-use super::{timestamp, translation};
+use super::{events, timestamp};
 use crate::protocol::{Cause, GroupKey, NodeId, Report, Verdict};
 
 /// Events kept: a failover of 1000 groups makes about 1000, so this tells of the last few.
@@ -33,6 +34,8 @@ const PAGE: usize = 256;
 pub struct Recorder {
     names: NamesInForce,
     ring: Mutex<Ring>,
+    /// How long each node that is dead now had been silent when it was given up.
+    silences: Mutex<BTreeMap<NodeId, Duration>>,
     counters: Mutex<ReportCounters>,
     newest: watch::Sender<u64>,
     /// Number of the last event of former processes.
@@ -44,25 +47,14 @@ struct Ring {
     /// Number of the event recorded last; the first is 1.
     newest: u64,
     entries: VecDeque<Entry>,
-    /// How long each node that is dead now had been silent when it was given up.
-    silences: BTreeMap<NodeId, Duration>,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     seq: u64,
     at: SystemTime,
-    what: What,
-    silence: Option<Duration>,
-    names: Arc<Names>,
-}
-
-#[derive(Clone, Debug)]
-enum What {
-    Report(Report),
-    Notice(Arc<Notice>),
-    /// Of a former process, in its words.
-    Former(Arc<Event>, Option<GroupKey>),
+    group: Option<GroupKey>,
+    event: Arc<Event>,
 }
 
 /// Which events a reader wants.
@@ -85,12 +77,6 @@ pub struct Page {
     pub complete: bool,
 }
 
-/// Returns the kind of the event that a report is, as in [`Event::kind`].
-#[must_use]
-pub fn kind(report: &Report) -> &'static str {
-    translation::kind(report)
-}
-
 impl Recorder {
     /// Starts empty.
     #[must_use]
@@ -103,9 +89,9 @@ impl Recorder {
     pub fn going_on(names: NamesInForce, former: Vec<Event>) -> Self {
         let ring = Ring::after(former, &names.current());
         let former = ring.newest;
-        let counters = Mutex::new(ReportCounters::default());
+        let (silences, counters) = (Mutex::default(), Mutex::default());
         let newest = watch::Sender::new(former);
-        Self { names, ring: Mutex::new(ring), counters, newest, former }
+        Self { names, ring: Mutex::new(ring), silences, counters, newest, former }
     }
 
     /// Number of the last event of former processes; 0 if there is none.
@@ -114,14 +100,49 @@ impl Recorder {
         self.former
     }
 
-    /// Adds an event that happened at this wall-clock time. Never blocks for long.
-    pub fn record(&self, at: SystemTime, report: Report) {
-        self.keep(at, What::Report(report));
+    /// Adds a report that was made at this wall-clock time, and returns it as an event. Never blocks
+    /// for long.
+    pub fn record(&self, at: SystemTime, report: &Report) -> EventRecord {
+        let names = self.names.current();
+        let record = events::describe(report, self.silence(report), &names);
+        self.counts().report(report, &names);
+        self.note(at, &record);
+        record
     }
 
-    /// Adds something that happened on this host and the protocol has no part in.
-    pub fn note(&self, at: SystemTime, notice: Notice) {
-        self.keep(at, What::Notice(Arc::new(notice)));
+    /// Adds an event that happened at this wall-clock time.
+    pub fn note(&self, at: SystemTime, record: &EventRecord) {
+        self.counts().event(record.kind);
+        let newest = {
+            let mut ring = self.lock();
+            ring.newest += 1;
+            let (seq, group, time) = (ring.newest, record.group, timestamp::rfc3339(at));
+            let event = Arc::new(Event { seq, time, ..record.event.clone() });
+            if ring.entries.len() == EVENTS_MAX {
+                ring.entries.pop_front();
+            }
+            ring.entries.push_back(Entry { seq, at, group, event });
+            seq
+        };
+        self.newest.send_replace(newest);
+    }
+
+    /// Returns the names in force.
+    pub(super) fn names(&self) -> Arc<Names> {
+        self.names.current()
+    }
+
+    /// Remembers silences that meant death and finds the one that explains this report.
+    fn silence(&self, report: &Report) -> Option<Duration> {
+        let mut silences = self.silences.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Report::PeerChanged { peer, to: Verdict::Dead, silence, .. } = *report {
+            silences.insert(peer, silence);
+        } else if let Report::PeerChanged { peer, .. } | Report::PeerRestarted { peer } = *report {
+            silences.remove(&peer);
+        } else if let Report::OwnerChanged { cause: Cause::Silence(node), .. } = *report {
+            return silences.get(&node).copied();
+        }
+        None
     }
 
     /// Counts of all that was recorded.
@@ -132,36 +153,6 @@ impl Recorder {
 
     fn counts(&self) -> MutexGuard<'_, ReportCounters> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a report is to people now, number, time and silences left out: for hooks.
-    #[must_use]
-    pub fn describe(&self, report: &Report) -> Event {
-        translation::event(report, None, &self.names.current())
-    }
-
-    fn keep(&self, at: SystemTime, what: What) {
-        let names = self.names.current();
-        match &what {
-            What::Report(report) => self.counts().report(report, &names),
-            What::Notice(notice) => self.counts().event(notice.kind),
-            What::Former(..) => {}
-        }
-        let newest = {
-            let mut ring = self.lock();
-            let silence = match &what {
-                What::Report(report) => ring.silence(report),
-                What::Notice(_) | What::Former(..) => None,
-            };
-            ring.newest += 1;
-            let seq = ring.newest;
-            if ring.entries.len() == EVENTS_MAX {
-                ring.entries.pop_front();
-            }
-            ring.entries.push_back(Entry { seq, at, what, silence, names });
-            seq
-        };
-        self.newest.send_replace(newest);
     }
 
     /// Number of the newest event, now and whenever it changes.
@@ -189,7 +180,7 @@ impl Recorder {
         for entry in entries {
             reached = entry.seq;
             if filter.passes(&entry) {
-                events.push(entry.render());
+                events.push(Event::clone(&entry.event));
             }
         }
         Page { events, after: reached, complete: reached >= newest }
@@ -204,23 +195,9 @@ impl Recorder {
     }
 
     fn overwritten(&self, seq: u64, missed: u64, next: &[Entry]) -> Event {
-        let names = self.names.current();
-        Event {
-            seq,
-            time: next.first().map_or_else(String::new, |entry| timestamp::rfc3339(entry.at)),
-            kind: "overwritten".to_owned(),
-            observer: names.node(names.me()),
-            node: None,
-            pool: None,
-            group: None,
-            from: None,
-            to: None,
-            epoch: None,
-            cause: None,
-            sentence: format!(
-                "{missed} events were lost: they came faster than they could be read"
-            ),
-        }
+        let record = events::overwritten(missed, &self.names.current());
+        let time = next.first().map_or_else(String::new, |entry| timestamp::rfc3339(entry.at));
+        Event { seq, time, ..record.event }
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
@@ -230,7 +207,7 @@ impl Recorder {
 
 impl Ring {
     /// With the last of these. Their numbers are made to follow each other.
-    fn after(mut former: Vec<Event>, names: &Arc<Names>) -> Self {
+    fn after(mut former: Vec<Event>, names: &Names) -> Self {
         former.drain(..former.len().saturating_sub(EVENTS_MAX));
         let last = former.last().map_or(0, |event| event.seq).min(SEQ_MAX);
         let newest = last.max(former.len() as u64);
@@ -241,81 +218,16 @@ impl Ring {
             let group = event.pool.as_ref().zip(event.group.as_ref());
             let group =
                 group.and_then(|(pool, group)| names.find_group(&format!("{pool}/{group}")).ok());
-            let what = What::Former(Arc::new(event), group);
-            Entry { seq, at, what, silence: None, names: Arc::clone(names) }
+            Entry { seq, at, group, event: Arc::new(Event { seq, ..event }) }
         });
-        Self { newest, entries: entries.collect(), silences: BTreeMap::new() }
-    }
-
-    /// Remembers silences that meant death and finds the one that explains this report.
-    fn silence(&mut self, report: &Report) -> Option<Duration> {
-        match *report {
-            Report::PeerChanged { peer, to: Verdict::Dead, silence, .. } => {
-                self.silences.insert(peer, silence);
-                None
-            }
-            Report::PeerChanged { peer, .. } | Report::PeerRestarted { peer } => {
-                self.silences.remove(&peer);
-                None
-            }
-            Report::OwnerChanged { cause: Cause::Silence(node), .. } => {
-                self.silences.get(&node).copied()
-            }
-            Report::OwnerChanged { .. }
-            | Report::PhaseChanged { .. }
-            | Report::Acquired { .. }
-            | Report::Released { .. }
-            | Report::GaveWay { .. }
-            | Report::Unable { .. }
-            | Report::AddressWithheld { .. }
-            | Report::AddressAdmitted { .. }
-            | Report::Repaired { .. }
-            | Report::Converged { .. }
-            | Report::NotConverged { .. }
-            | Report::Stalled { .. }
-            | Report::KeptEnded { .. }
-            | Report::OfferFailed { .. }
-            | Report::GateOverdue { .. }
-            | Report::VotersDiffer { .. }
-            | Report::MajorityLost { .. }
-            | Report::MajorityBack { .. }
-            | Report::KernelAnswers { .. }
-            | Report::SecondClaimant { .. }
-            | Report::FitnessChanged { .. }
-            | Report::LastResort { .. }
-            | Report::WentOn { .. }
-            | Report::NotInPlace { .. }
-            | Report::Unlisted { .. }
-            | Report::StandingOrder(_)
-            | Report::TimingChanged { .. }
-            | Report::Draining { .. } => None,
-        }
-    }
-}
-
-impl Entry {
-    fn group(&self) -> Option<GroupKey> {
-        match &self.what {
-            What::Report(report) => translation::recorded_group(report),
-            What::Notice(notice) => notice.group,
-            What::Former(_, group) => *group,
-        }
-    }
-
-    fn render(&self) -> Event {
-        let event = match &self.what {
-            What::Report(report) => translation::event(report, self.silence, &self.names),
-            What::Notice(notice) => translation::notice(notice, &self.names),
-            What::Former(event, _) => return Event { seq: self.seq, ..Event::clone(event) },
-        };
-        Event { seq: self.seq, time: timestamp::rfc3339(self.at), ..event }
+        Self { newest, entries: entries.collect() }
     }
 }
 
 impl Filter {
     fn passes(&self, entry: &Entry) -> bool {
         self.since.is_none_or(|since| entry.at >= since)
-            && self.group.is_none_or(|group| entry.group() == Some(group))
+            && self.group.is_none_or(|group| entry.group == Some(group))
     }
 }
 
@@ -355,8 +267,8 @@ mod tests {
     #[test]
     fn a_takeover_has_its_golden_json_with_the_silence_that_caused_it() {
         let recorder = recorder();
-        recorder.record(at(0), death());
-        recorder.record(at(1), takeover());
+        recorder.record(at(0), &death());
+        recorder.record(at(1), &takeover());
         let page = recorder.page(0, Filter::default());
         assert_eq!(
             serde_json::to_string(&page.events[1]).unwrap(),
@@ -374,9 +286,9 @@ mod tests {
     #[test]
     fn an_old_silence_does_not_explain_a_later_takeover() {
         let recorder = recorder();
-        recorder.record(at(0), death());
-        recorder.record(at(1), Report::PeerRestarted { peer: node("lb1") });
-        recorder.record(at(2), takeover());
+        recorder.record(at(0), &death());
+        recorder.record(at(1), &Report::PeerRestarted { peer: node("lb1") });
+        recorder.record(at(2), &takeover());
         let page = recorder.page(0, Filter::default());
         assert_eq!(page.events[2].cause.as_deref(), Some("lb1 fell silent"));
     }
@@ -384,14 +296,14 @@ mod tests {
     #[test]
     fn events_of_former_processes_come_first_and_are_counted_on_from() {
         let before = recorder();
-        before.record(at(0), death());
-        before.record(at(1), takeover());
+        before.record(at(0), &death());
+        before.record(at(1), &takeover());
         let mut former = before.page(0, Filter::default()).events;
         former[1].seq = u64::MAX;
         former[0].time = "yesterday".to_owned();
         let recorder = Recorder::going_on(NamesInForce::new(names()), former);
         let first = recorder.former();
-        recorder.record(at(2), takeover());
+        recorder.record(at(2), &takeover());
         let told = |after, group| {
             let page = recorder.page(after, Filter { since: None, group });
             page.events.into_iter().map(|event| event.seq - first).collect::<Vec<_>>()
@@ -412,9 +324,9 @@ mod tests {
     #[test]
     fn filters_by_time_and_by_group() {
         let recorder = recorder();
-        recorder.record(at(0), takeover());
-        recorder.record(at(5), death());
-        recorder.record(at(9), takeover());
+        recorder.record(at(0), &takeover());
+        recorder.record(at(5), &death());
+        recorder.record(at(9), &takeover());
         let seen = |filter| -> Vec<u64> {
             recorder.page(0, filter).events.iter().map(|event| event.seq).collect()
         };
@@ -428,10 +340,10 @@ mod tests {
     #[test]
     fn the_ring_keeps_the_newest_and_tells_a_reader_what_it_missed() {
         let recorder = recorder();
-        recorder.record(at(0), death());
+        recorder.record(at(0), &death());
         let first = recorder.page(0, Filter::default());
         for step in 1..=EVENTS_MAX as u64 + 9 {
-            recorder.record(at(step), takeover());
+            recorder.record(at(step), &takeover());
         }
         let mut page = recorder.page(first.after, Filter::default());
         assert_eq!(page.events[0].kind, "overwritten");
@@ -462,7 +374,7 @@ mod tests {
     fn an_event_keeps_the_names_of_its_time() {
         let in_force = NamesInForce::new(names());
         let recorder = Recorder::new(in_force.clone());
-        recorder.record(at(0), takeover());
+        recorder.record(at(0), &takeover());
         in_force.replace(Names::new("edge".to_owned(), node("lb1"), Vec::new(), Vec::new()));
         assert_eq!(recorder.page(0, Filter::default()).events[0].to.as_deref(), Some("lb2"));
     }
@@ -471,7 +383,7 @@ mod tests {
     fn followers_learn_of_each_event() {
         let recorder = recorder();
         let newest = recorder.subscribe();
-        recorder.record(at(0), death());
+        recorder.record(at(0), &death());
         assert!(newest.has_changed().unwrap());
         assert_eq!(*newest.borrow(), 1);
     }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::duration_text::{lateness, span};
 use super::local;
 use super::missing_routes;
-use super::orders_in_words;
 use super::response::{
     Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Preserved, Role,
     Status, Waits,
 };
 use super::selection::{self, GROUPS_LISTED_MAX, Selection};
 use super::sentences::{self, counted};
+use super::standing_orders;
 use super::table::{Table, numbers, words};
 use super::virtual_routers;
 use crate::protocol::Fitness;
@@ -88,7 +88,7 @@ fn circumstances(status: &Status) -> String {
             status.node
         ));
     }
-    text.push_str(&orders_in_words::text(&status.orders));
+    text.push_str(&standing_orders::text(&status.orders));
     for problem in status.nodes.iter().flat_map(|node| &node.problems) {
         text.push_str(&format!("\n{problem}\n"));
     }

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use super::events::Kind;
 use super::labels::cause_label;
 use super::measures::Histogram;
 use super::names::Names;
-use super::translation;
 use crate::protocol::{GroupKey, NodeId, Report, Verdict};
 
 /// Groups that are counted: as many as a file may have, and those of the files before. Then groups
@@ -41,9 +41,8 @@ pub struct ReportCounters {
 }
 
 impl ReportCounters {
-    /// Counts a report.
+    /// Counts what a report says besides its kind.
     pub(super) fn report(&mut self, report: &Report, names: &Names) {
-        self.event(translation::kind(report));
         if let Report::OwnerChanged { group, from, to, cause, .. } = *report {
             let me = Some(names.me());
             self.moved(group, (from, to), (me, cause_label(cause)), names);
@@ -60,8 +59,8 @@ impl ReportCounters {
     }
 
     /// Counts an event of this kind.
-    pub(super) fn event(&mut self, kind: &'static str) {
-        *self.events.entry(kind).or_default() += 1;
+    pub(super) fn event(&mut self, kind: Kind) {
+        *self.events.entry(kind.word()).or_default() += 1;
     }
 
     fn moved(
@@ -116,7 +115,8 @@ mod tests {
         let moves = &counters.groups[&group("10.77.0.100")];
         assert_eq!(moves.acquired, Causes::from([("silent", 1), ("unclaimed", 1)]));
         assert_eq!(moves.released, Causes::from([("drain", 1)]));
-        assert_eq!(counters.events, BTreeMap::from([("owner_changed", 5)]));
+        counters.event(Kind::OwnerChanged);
+        assert_eq!(counters.events, BTreeMap::from([("owner_changed", 1)]));
     }
 
     #[test]

@@ -372,14 +372,7 @@ pub struct Event {
     pub seq: u64,
     /// Wall-clock time, RFC 3339, UTC, milliseconds.
     pub time: String,
-    /// What kind: `peer_changed`, `peer_restarted`, `phase_changed`, `owner_changed`, `acquired`,
-    /// `released`, `gave_way`, `address_withheld`, `address_admitted`, `unable`, `repaired`, `converged`, `not_converged`, `stalled`,
-    /// `offer_failed`, `kept_ended`, `voters_differ`, `majority_lost`, `majority_back`, `draining`,
-    /// `kernel_answers`, `second_claimant`, `check_changed`, `hook_failed`, `hooks_dropped`,
-    /// `gate_overdue`, `balancer_failed`, `balancer_back`,
-    /// `balancer_told`, `fitness_changed`, `last_resort`, `ordered`, `hold`, `hold_ended`,
-    /// `drain_ordered`, `drain_ended`, `upgrade`, `upgrade_ended`,
-    /// `started`, `overwritten`.
+    /// What kind: the word of one of [`Kind::ALL`](super::events::Kind::ALL).
     pub kind: String,
     /// The node that noticed it.
     pub observer: String,

@@ -1,8 +1,8 @@
 //! Standing orders, as they are asked of the daemon.
 
 use super::inquiry::{ANSWER_WAIT, Inquirer, Inquiry};
-use super::orders_in_words;
 use super::response::{Done, Rejected, SCHEMA};
+use super::standing_orders;
 use super::terms::{HOLD_DEFAULT, Terms};
 use crate::protocol::{Lasting, STANDING_ORDERS_MAX, StandingChange};
 
@@ -30,7 +30,7 @@ impl Inquirer {
         if let Some(order) = stands.filter(|_| !again) {
             let reason = format!(
                 "{}; go on with 'buoy upgrade --resume' or end it with 'buoy upgrade --abort'",
-                orders_in_words::sentence(order, &self.names.current())
+                standing_orders::sentence(order, &self.names.current())
             );
             return Err(Rejected::new("upgrade_runs", reason));
         }

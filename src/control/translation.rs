@@ -4,22 +4,19 @@
 //! order is that of hashes and means nothing to a reader.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use super::duration_text::millis;
 use super::inquiry::Snapshot;
 use super::labels::inability_label;
-use super::layout_words;
-use super::local::Notice;
 use super::measures::Measures;
-use super::membership_words::problems;
 use super::names::Names;
-use super::orders_in_words;
+use super::peer_problems::problems;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
-use super::timing_words;
+use super::standing_orders;
 use crate::protocol::{
-    Explanation, Fitness, GroupState, GroupStatus, Mode, NodeId, NodePhase, NodeStatus, Report,
-    SoftwareVersion, Verdict,
+    Explanation, Fitness, GroupState, GroupStatus, Mode, NodePhase, NodeStatus, SoftwareVersion,
+    Verdict,
 };
 
 /// The whole status.
@@ -43,7 +40,7 @@ pub(super) fn status(snapshot: &Snapshot, names: &Names) -> response::Status {
         virtual_routers: snapshot.virtual_routers.clone(),
         overheard_routers: snapshot.overheard_routers.clone(),
         missing_routes: snapshot.missing_routes.clone(),
-        orders: snapshot.orders.iter().map(|one| orders_in_words::shown(one, names)).collect(),
+        orders: snapshot.orders.iter().map(|one| standing_orders::shown(one, names)).collect(),
         restart: snapshot.restart.clone(),
         counters: counters(snapshot),
         measures: measures(snapshot),
@@ -79,7 +76,7 @@ fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node 
     };
     response::Node {
         name: names.node(one.node),
-        state: node_state(one.verdict),
+        state: one.verdict.into(),
         last_heard_ms: one.last_heard.map(millis),
         draining: one.draining,
         waits: one.waiting.map(|waiting| response::Waits {
@@ -113,14 +110,16 @@ fn pools(one: &NodeStatus, fitness: Fitness, names: &Names) -> Vec<String> {
     named
 }
 
-fn node_state(verdict: Verdict) -> NodeState {
-    match verdict {
-        Verdict::Unknown => NodeState::Unknown,
-        Verdict::Up => NodeState::Up,
-        Verdict::Suspect => NodeState::Suspect,
-        Verdict::Indirect => NodeState::Indirect,
-        Verdict::Dead => NodeState::Dead,
-        Verdict::Left => NodeState::Left,
+impl From<Verdict> for NodeState {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Unknown => Self::Unknown,
+            Verdict::Up => Self::Up,
+            Verdict::Suspect => Self::Suspect,
+            Verdict::Indirect => Self::Indirect,
+            Verdict::Dead => Self::Dead,
+            Verdict::Left => Self::Left,
+        }
     }
 }
 
@@ -159,7 +158,7 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         released: BTreeMap::new(),
         unable_here: one.unable_here.map(|why| sentences::inability(why, one.group, names)),
         claimant: one.claimant.map(|hardware| hardware.to_string()),
-        withheld: one.withheld.map(|withheld| layout_words::missing(&withheld, names)),
+        withheld: one.withheld.map(|withheld| sentences::withheld(&withheld, names)),
         preserved: one.preserved.map(|preserved| response::Preserved {
             by: names.node(preserved.by),
             connections: preserved.connections,
@@ -214,220 +213,6 @@ pub(super) fn explanation(explanation: &Explanation, names: &Names) -> response:
         group: group(&explanation.group, names),
         line,
     }
-}
-
-/// The parts of an event that its report has; the caller adds number and time.
-pub(super) fn event(report: &Report, silence: Option<Duration>, names: &Names) -> response::Event {
-    let mut event = response::Event {
-        seq: 0,
-        time: String::new(),
-        kind: kind(report).to_owned(),
-        observer: names.node(names.me()),
-        node: None,
-        pool: None,
-        group: None,
-        from: None,
-        to: None,
-        epoch: None,
-        cause: None,
-        sentence: sentences::report(report, silence, names),
-    };
-    fill(&mut event, report, silence, names);
-    if let Some(key) = recorded_group(report) {
-        let name = names.group(key);
-        event.pool = Some(name.pool);
-        event.group = Some(name.group);
-    }
-    event
-}
-
-/// The same for what the protocol has no part in.
-pub(super) fn notice(notice: &Notice, names: &Names) -> response::Event {
-    let group = notice.group.map(|key| names.group(key));
-    let (pool, group) = group.map(|name| (name.pool, name.group)).unzip();
-    response::Event {
-        seq: 0,
-        time: String::new(),
-        kind: notice.kind.to_owned(),
-        observer: names.node(names.me()),
-        node: Some(names.node(names.me())),
-        pool: pool.or_else(|| notice.pool.clone()),
-        group,
-        from: notice.from.clone(),
-        to: notice.to.clone(),
-        epoch: None,
-        cause: notice.cause.clone(),
-        sentence: notice.sentence.clone(),
-    }
-}
-
-fn fill(event: &mut response::Event, told: &Report, silence: Option<Duration>, names: &Names) {
-    let me = || Some(names.node(names.me()));
-    match *told {
-        Report::PeerChanged { peer, from, to, .. } => {
-            event.node = Some(names.node(peer));
-            event.from = Some(sentences::verdict(from).to_owned());
-            event.to = Some(sentences::verdict(to).to_owned());
-        }
-        Report::PeerRestarted { peer } => event.node = Some(names.node(peer)),
-        Report::PhaseChanged { from, to } => {
-            event.node = me();
-            event.from = Some(sentences::phase(from).to_owned());
-            event.to = Some(sentences::phase(to).to_owned());
-        }
-        Report::OwnerChanged { from, to, epoch, cause, .. } => {
-            let cause = to.map(|_| sentences::cause(cause, silence, names));
-            owner_changed(event, (from, to), cause, names);
-            event.epoch = Some(epoch.0);
-        }
-        Report::Acquired { epoch, .. }
-        | Report::Released { epoch, .. }
-        | Report::Converged { epoch, .. }
-        | Report::NotConverged { epoch, .. } => {
-            event.node = me();
-            event.epoch = Some(epoch.0);
-        }
-        Report::GaveWay { to, epoch, .. } => {
-            event.node = me();
-            event.to = Some(names.node(to));
-            event.epoch = Some(epoch.0);
-        }
-        Report::Unable { why, group } => {
-            event.node = me();
-            event.cause = Some(sentences::inability(why, group, names));
-        }
-        Report::KernelAnswers { peer, .. } => event.node = Some(names.node(peer)),
-        Report::SecondClaimant { node, hardware, .. } => {
-            event.node = me();
-            event.from = node.map(|node| names.node(node)).or_else(|| Some(hardware.to_string()));
-        }
-        Report::FitnessChanged { node, pool, fitness } => {
-            event.node = Some(names.node(node));
-            event.pool = Some(names.pool(pool));
-            event.to = Some(fitness_word(fitness).to_owned());
-        }
-        Report::LastResort { pool, .. } => {
-            event.node = me();
-            event.pool = Some(names.pool(pool));
-        }
-        Report::Unlisted { by, .. } => {
-            (event.node, event.from) = (me(), Some(names.node(by)));
-        }
-        Report::VotersDiffer { voter } => event.node = Some(names.node(voter)),
-        Report::AddressWithheld { owner: to, .. }
-        | Report::KeptEnded { to, .. }
-        | Report::OfferFailed { to, .. } => {
-            event.node = me();
-            event.to = Some(names.node(to));
-        }
-        Report::StandingOrder(order) => orders_in_words::fields(&order, event, names),
-        Report::TimingChanged { .. } => timing_words::fields(told, event, names),
-        Report::AddressAdmitted { .. }
-        | Report::Repaired { .. }
-        | Report::GateOverdue { .. }
-        | Report::Stalled { .. }
-        | Report::MajorityLost { .. }
-        | Report::MajorityBack { .. }
-        | Report::WentOn { .. }
-        | Report::NotInPlace { .. }
-        | Report::Draining { .. } => event.node = me(),
-    }
-}
-
-fn owner_changed(
-    event: &mut response::Event,
-    (from, to): (Option<NodeId>, Option<NodeId>),
-    cause: Option<String>,
-    names: &Names,
-) {
-    event.node = to.or(from).map(|node| names.node(node));
-    event.from = from.map(|node| names.node(node));
-    event.to = to.map(|node| names.node(node));
-    event.cause = cause;
-}
-
-const fn fitness_word(fitness: Fitness) -> &'static str {
-    match fitness {
-        Fitness::Fit => "fit",
-        Fitness::Reluctant => "reluctant",
-        Fitness::Unfit => "unfit",
-    }
-}
-
-/// The word for what kind of event a report is.
-pub(super) fn kind(report: &Report) -> &'static str {
-    match report {
-        Report::PeerChanged { .. } => "peer_changed",
-        Report::PeerRestarted { .. } => "peer_restarted",
-        Report::PhaseChanged { .. } => "phase_changed",
-        Report::OwnerChanged { .. } => "owner_changed",
-        Report::Acquired { .. } => "acquired",
-        Report::Released { .. } => "released",
-        Report::GaveWay { .. } => "gave_way",
-        Report::AddressWithheld { .. } => "address_withheld",
-        Report::AddressAdmitted { .. } => "address_admitted",
-        Report::Unable { .. } => "unable",
-        Report::Repaired { .. } => "repaired",
-        Report::Converged { .. } => "converged",
-        Report::NotConverged { .. } => "not_converged",
-        Report::Stalled { .. } => "stalled",
-        Report::KeptEnded { .. } => "kept_ended",
-        Report::OfferFailed { .. } => "offer_failed",
-        Report::GateOverdue { .. } => "gate_overdue",
-        Report::VotersDiffer { .. } => "voters_differ",
-        Report::MajorityLost { .. } => "majority_lost",
-        Report::MajorityBack { .. } => "majority_back",
-        Report::Draining { .. } => "draining",
-        Report::StandingOrder(order) => orders_in_words::kind(order),
-        Report::TimingChanged { .. } => "timing_changed",
-        Report::Unlisted { .. } => "unlisted",
-        Report::WentOn { .. } => "went_on",
-        Report::NotInPlace { .. } => "not_in_place",
-        Report::KernelAnswers { .. } => "kernel_answers",
-        Report::SecondClaimant { .. } => "second_claimant",
-        Report::FitnessChanged { .. } => "fitness_changed",
-        Report::LastResort { .. } => "last_resort",
-    }
-}
-
-/// The group a report is about.
-pub(super) fn recorded_group(report: &Report) -> Option<crate::protocol::GroupKey> {
-    match report {
-        Report::OwnerChanged { group, .. }
-        | Report::Acquired { group, .. }
-        | Report::Released { group, .. }
-        | Report::GaveWay { group, .. }
-        | Report::KeptEnded { group, .. }
-        | Report::AddressWithheld { group, .. }
-        | Report::AddressAdmitted { group, .. }
-        | Report::Unable { group, .. }
-        | Report::KernelAnswers { group, .. }
-        | Report::SecondClaimant { group, .. }
-        | Report::Converged { group, .. }
-        | Report::NotConverged { group, .. }
-        | Report::GateOverdue { group }
-        | Report::Repaired { group, .. } => Some(*group),
-        Report::PeerChanged { .. }
-        | Report::PeerRestarted { .. }
-        | Report::PhaseChanged { .. }
-        | Report::Stalled { .. }
-        | Report::OfferFailed { .. }
-        | Report::VotersDiffer { .. }
-        | Report::MajorityLost { .. }
-        | Report::MajorityBack { .. }
-        | Report::FitnessChanged { .. }
-        | Report::LastResort { .. }
-        | Report::WentOn { .. }
-        | Report::NotInPlace { .. }
-        | Report::Unlisted { .. }
-        | Report::StandingOrder(_)
-        | Report::TimingChanged { .. }
-        | Report::Draining { .. } => None,
-    }
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,21 +1,20 @@
 //! Every sentence that people read of events, causes and refusals, in files to be read as a whole.
 //!
-//! `tests/outputs/events.txt` and `errors.txt` are written by `BUOY_BLESS=1 cargo test --lib wording`
-//! and compared otherwise. `daemon::reports` uses the same reports for `log.txt`.
+//! `tests/outputs/events.txt`, `log.txt` and `errors.txt` are written by
+//! `BUOY_BLESS=1 cargo test --lib wording` and compared otherwise.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{Error as IoError, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
+use super::events::{self, Check, EventRecord, HookRun, Kind, Level};
 use super::failure::{Error, unreachable};
-pub(crate) use super::fixture::names;
-use super::fixture::{group, node};
+use super::fixture::{group, names, node};
 use super::refusals::refusal;
-use super::response::Rejected;
-use super::{restart_words, sentences, translation};
+use super::response::{Done, Rejected, SCHEMA};
+use super::{restart_in_place, sentences};
 use crate::protocol::{
     Candidate, Cause, Convergence, Epoch, Failure, Fitness, GroupKey, HardwareAddress, Inability,
     Lasting, Misfit, NodeId, NodePhase, Obstacle, Order, Outside, PoolId, Refusal, Remover, Report,
@@ -25,7 +24,7 @@ use crate::protocol::{
 const HARDWARE: HardwareAddress = HardwareAddress([2, 0, 0, 0, 0, 0xab]);
 
 /// Compares a text with the file of this name in `tests/outputs`.
-pub(crate) fn expect(name: &str, text: &str) {
+fn expect(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outputs").join(name);
     if std::env::var_os("BUOY_BLESS").is_some() {
         fs::write(&path, text).expect("the file can be written");
@@ -34,52 +33,69 @@ pub(crate) fn expect(name: &str, text: &str) {
     assert_eq!(text, expected, "left: now, right: {}", path.display());
 }
 
-/// The place of a kind of report in the list below; the compiler asks for new ones here.
-fn place(report: &Report) -> usize {
-    match report {
-        Report::PeerChanged { .. } => 0,
-        Report::PeerRestarted { .. } => 1,
-        Report::PhaseChanged { .. } => 2,
-        Report::OwnerChanged { .. } => 3,
-        Report::Acquired { .. } => 4,
-        Report::Released { .. } => 5,
-        Report::GaveWay { .. } => 6,
-        Report::AddressWithheld { .. } => 7,
-        Report::AddressAdmitted { .. } => 8,
-        Report::Unable { .. } => 9,
-        Report::Repaired { .. } => 10,
-        Report::Converged { .. } => 11,
-        Report::NotConverged { .. } => 12,
-        Report::Stalled { .. } => 13,
-        Report::KeptEnded { .. } => 14,
-        Report::OfferFailed { .. } => 15,
-        Report::GateOverdue { .. } => 16,
-        Report::VotersDiffer { .. } => 17,
-        Report::MajorityLost { .. } => 18,
-        Report::MajorityBack { .. } => 19,
-        Report::KernelAnswers { .. } => 20,
-        Report::SecondClaimant { .. } => 21,
-        Report::FitnessChanged { .. } => 22,
-        Report::LastResort { .. } => 23,
-        Report::WentOn { .. } => 24,
-        Report::NotInPlace { .. } => 25,
-        Report::Unlisted { .. } => 26,
-        Report::Draining { .. } => 27,
-        Report::StandingOrder(_) => 28,
-        Report::TimingChanged { .. } => 29,
-    }
+/// Reports of every kind; of those with several sentences one for each.
+fn reports() -> Vec<Report> {
+    [of_peers(), of_ownership(), of_addresses(), of_moves(), of_the_node()].concat()
 }
 
-/// Kinds of reports.
-const KINDS: usize = 30;
+/// Events that are no reports of the core and have a line in the log.
+fn of_services() -> Vec<EventRecord> {
+    let names = names();
+    let run = |group| HookRun {
+        hook: "router",
+        event: "acquired 10.77.0.100".to_owned(),
+        group,
+        pool: None,
+    };
+    let check = |to, level, pools: &[&str]| {
+        let pools: Vec<String> = pools.iter().map(|pool| (*pool).to_owned()).collect();
+        let (from, cause) = match level {
+            Level::Warn => ("passing", "connecting failed: connection refused"),
+            Level::Info => ("failing", "process 7 works"),
+        };
+        let check = Check { name: "proxy".to_owned(), effect: "require", pools };
+        events::check_changed(check, (from, to), level, cause, &names)
+    };
+    vec![
+        events::not_continued("the state file is cut off or was changed".to_owned(), &names),
+        check("failing", Level::Warn, &["web"]),
+        check("passing", Level::Info, &["web", "api"]),
+        events::hook_failed(run(Some(web())), "did not end within 500 ms", &names),
+        events::hook_dropped(run(None), "was not run: its queue is full", &names),
+        events::balancer_failed("connection refused", &names),
+        events::balancer_back(&names),
+        events::balancer_told(3, &names),
+        events::balancer_told(0, &names),
+    ]
+}
 
-/// Reports of every kind; of those with several sentences one for each.
-pub(crate) fn reports() -> Vec<Report> {
-    let all: Vec<Report> =
-        [of_peers(), of_ownership(), of_addresses(), of_moves(), of_the_node()].concat();
-    let places: BTreeSet<usize> = all.iter().map(place).collect();
-    assert_eq!(places.len(), KINDS, "some kind of report is missing: {places:?}");
-    all
+/// Events that are recorded only.
+fn of_the_daemon() -> Vec<EventRecord> {
+    let names = names();
+    let ordered = |done: &str, group: Option<&str>| {
+        let (done, node) = (done.to_owned(), "lb2".to_owned());
+        let group = group.map(str::to_owned);
+        let done = Done { schema: SCHEMA, done, node, pool: None, group };
+        events::ordered(&done, "alice", &names)
+    };
+    vec![
+        events::started("0.1.0", false, &names),
+        events::started("0.1.0", true, &names),
+        ordered("drain", None),
+        ordered("undrain", None),
+        ordered("move", Some("10.77.0.100")),
+        ordered("release", None),
+        ordered("upgrade", None),
+        events::overwritten(9, &names),
+    ]
+}
+
+/// Events that only hooks get.
+fn for_hooks() -> Vec<EventRecord> {
+    let names = names();
+    let all =
+        [events::gate, events::before_acquire, events::before_release, events::started_without];
+    all.map(|event| event(web(), &names)).into()
 }
 
 fn of_peers() -> Vec<Report> {
@@ -241,7 +257,9 @@ fn of_the_node() -> Vec<Report> {
         standing(Lasting::Hold, false),
         standing(Lasting::Hold, true),
         standing(Lasting::Drain(node("lb1")), false),
+        standing(Lasting::Drain(node("lb1")), true),
         standing(Lasting::Upgrade, false),
+        standing(Lasting::Upgrade, true),
         timing(4, ("lb2", TimingReason::Loop)),
         timing(2, ("lb1", TimingReason::Spacing)),
         timing(1, ("lb1", TimingReason::NotLongCalm)),
@@ -295,13 +313,28 @@ fn standings() -> Vec<Standing> {
 }
 
 #[test]
-fn every_event_has_its_golden_sentence() {
+fn every_event_has_its_golden_sentence_and_line() {
     let names = names();
+    let silence = Some(Duration::from_millis(312));
+    let reports = reports().into_iter().map(|report| events::describe(&report, silence, &names));
+    let logged: Vec<EventRecord> = reports.chain(of_services()).collect();
+    let recorded = [logged.clone(), of_the_daemon()].concat();
+    let all = [recorded.clone(), for_hooks()].concat();
+    let shown: BTreeSet<Kind> = all.iter().map(|event| event.kind).collect();
+    let missing: Vec<_> = Kind::ALL.iter().filter(|kind| !shown.contains(kind)).collect();
+    assert!(missing.is_empty(), "no example above of {missing:?}");
+    let mut log = String::from("# Log: level, message and because of every event\n\n");
+    for event in logged {
+        log.push_str(&format!("{}\n", event.log_text()));
+    }
+    expect("log.txt", &log);
     let mut text = String::from("# Events: kind and sentence\n\n");
-    for report in reports() {
-        let silence = Some(Duration::from_millis(312));
-        let sentence = sentences::report(&report, silence, &names);
-        writeln!(text, "{:<16} {sentence}", translation::kind(&report)).expect("it is a string");
+    for event in recorded {
+        text.push_str(&format!("{:<16} {}\n", event.event.kind, event.event.sentence));
+    }
+    text.push_str("\n# Events that only hooks get\n\n");
+    for event in for_hooks() {
+        text.push_str(&format!("{:<16} {}\n", event.event.kind, event.event.sentence));
     }
     text.push_str("\n# Why a group came to its owner\n\n");
     for cause in causes() {
@@ -324,7 +357,7 @@ fn every_event_has_its_golden_sentence() {
         Misfit::Majority(web()),
         Misfit::NotPresent(web()),
     ] {
-        text.push_str(&format!("{}\n", restart_words::misfit(why, &names)));
+        text.push_str(&format!("{}\n", restart_in_place::misfit(why, &names)));
     }
     expect("events.txt", &text);
 }

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::runtime_directory::RuntimeDirectory;
 use super::{Error, clock, state_directory};
+use crate::control::duration_text::millis;
 use crate::protocol::{Lasting, NodeId, Report, StandingOrder, Text};
 
 /// A giver, a reason, a name of a cluster, and numbers.
@@ -71,10 +72,6 @@ struct Written {
     left_ms: Option<u64>,
 }
 
-fn milliseconds(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl DrainFile {
     /// Begins to keep the record in this directory. Returns what was in force before the restart; the
     /// runtime directory, which is lost with the power, is told of it too.
@@ -109,7 +106,7 @@ impl DrainFile {
         let written: Written = serde_json::from_str(&text).ok()?;
         let left = match (written.ends, written.left_ms) {
             (Some(ends), Some(most)) => {
-                let left = ends.saturating_sub(milliseconds(now)).min(most);
+                let left = ends.saturating_sub(millis(now)).min(most);
                 Some(Duration::from_millis(left))
             }
             _ => None,
@@ -146,8 +143,8 @@ impl DrainFile {
             at: order.at.0,
             by: order.by.as_str().to_owned(),
             reason: order.reason.as_str().to_owned(),
-            ends: order.left.map(|left| milliseconds(now + left)),
-            left_ms: order.left.map(milliseconds),
+            ends: order.left.map(|left| millis(now + left)),
+            left_ms: order.left.map(millis),
         };
         state_directory::replace(&self.file, serde_json::to_string(&written)?.as_bytes())
     }

@@ -25,7 +25,7 @@ use nix::libc::O_NONBLOCK;
 use tokio::sync::watch;
 
 use super::clock;
-use crate::control::local::Notice;
+use crate::control::events;
 use crate::control::names::NamesInForce;
 use crate::control::recorder::{EVENTS_MAX, Filter, Recorder};
 use crate::control::response::Event;
@@ -82,18 +82,9 @@ impl EventFile {
         not_written: &Arc<AtomicU64>,
     ) -> io::Result<(Arc<Recorder>, EventWriter)> {
         let recorder = Arc::new(Recorder::going_on(names.clone(), self.read()));
-        let current = names.current();
-        let me = current.node(current.me());
         let version = env!("CARGO_PKG_VERSION");
-        let sentence = match recorder.former() {
-            0 => format!("the daemon of {me} started (buoy {version})"),
-            _ => format!(
-                "the daemon of {me} started (buoy {version}); earlier events are of former processes"
-            ),
-        };
-        let (group, pool, from, to, cause) = (None, None, None, None, None);
-        let notice = Notice { kind: "started", group, pool, from, to, cause, sentence };
-        recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
+        let started = events::started(version, recorder.former() > 0, &names.current());
+        recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), &started);
         let writer = self.keep(Arc::clone(&recorder), Arc::clone(not_written))?;
         Ok((recorder, writer))
     }
@@ -261,10 +252,9 @@ mod tests {
     }
 
     fn note(recorder: &Recorder, sentence: &str) {
-        let (group, pool, from, to, cause) = (None, None, None, None, None);
-        let sentence = sentence.to_owned();
-        let notice = Notice { kind: "ordered", group, pool, from, to, cause, sentence };
-        recorder.note(SystemTime::UNIX_EPOCH + Duration::from_secs(1_709_210_096), notice);
+        let mut event = events::started("", false, &fixture::names());
+        event.event.sentence = sentence.to_owned();
+        recorder.note(SystemTime::UNIX_EPOCH + Duration::from_secs(1_709_210_096), &event);
     }
 
     /// One process: what it found, after which it notes these and ends.

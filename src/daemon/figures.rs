@@ -15,11 +15,12 @@ use super::clock;
 use super::event_loop::Vital;
 use super::picture::Picture;
 use crate::config::Config;
+use crate::control::adaptive_timing::AdaptiveTiming;
+use crate::control::duration_text::millis;
 use crate::control::measures::{Measures, Path, Process, Reload};
 use crate::control::names::Names;
 use crate::control::response::{Fence, FenceKind, MISSING_SHOWN_MAX, MissingRoute, MissingRoutes};
 use crate::control::server::Snapshot;
-use crate::control::timing_words::AdaptiveTiming;
 use crate::kernel::Kernel;
 use crate::transport::PathCounters;
 use crate::wire::RefusedDatagram;
@@ -58,10 +59,6 @@ impl Life {
             ..Measures::default()
         }
     }
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn process() -> Process {

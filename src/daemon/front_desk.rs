@@ -19,6 +19,7 @@ use super::event_loop::Told;
 use super::figures::{self, Life};
 use super::in_place::{self, Parting};
 use super::inbox::{Mailbox, OrderReply, Reconfiguration, Request, Unchanged, Wanted};
+use super::local_events::happening;
 use super::local_services::Calls;
 use super::picture::Picture;
 use super::refused::Obstacle;
@@ -29,15 +30,15 @@ use super::turns::Turns;
 use super::voter_record::VoterFile;
 use super::whereabouts::Whereabouts;
 use super::{
-    Asked, Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, local_words,
-    reports, setup,
+    Asked, Error, Options, Running, STOP_WITHIN, StopSignals, foresight, host_load, setup,
 };
 use crate::config::{self, Config, Occasion, Restart};
+use crate::control::events::{self, EventRecord, Kind};
 use crate::control::measures::Measures;
-use crate::control::membership_words;
 use crate::control::names::{Names, NamesInForce};
+use crate::control::peer_problems;
 use crate::control::recorder::Recorder;
-use crate::control::restart_words;
+use crate::control::restart_in_place;
 use crate::control::server::{Inquiry, Snapshot};
 use crate::hooks::Happening;
 use crate::kernel::Kernel;
@@ -213,9 +214,9 @@ impl FrontDesk {
     fn in_words(&self, refused: Unchanged) -> String {
         match refused {
             Unchanged::Bind(refused) => refused.to_string(),
-            Unchanged::Keys(RingRefusal::Replaced(id)) => membership_words::key_replaced(id),
+            Unchanged::Keys(RingRefusal::Replaced(id)) => peer_problems::key_replaced(id),
             Unchanged::Keys(RingRefusal::InUse { key, by }) => {
-                membership_words::key_in_use(key, &self.names.current().node(by))
+                peer_problems::key_in_use(key, &self.names.current().node(by))
             }
         }
     }
@@ -230,43 +231,46 @@ impl FrontDesk {
         let names = self.names.current();
         match told {
             Told::Report { at, report } => {
-                reports::log(&report, &names);
+                let event = self.recorder.record(SystemTime::UNIX_EPOCH + at, &report);
+                event.log();
                 self.drain.follow(&report);
-                if let Some(occasion) = local_words::occasion(&report) {
-                    self.happened(occasion, || {
-                        let event = self.recorder.describe(&report);
-                        local_words::reported(occasion, &event, &names)
-                    });
-                }
-                self.recorder.record(SystemTime::UNIX_EPOCH + at, report);
+                self.run_hooks(event.kind, || (event, None), &names);
             }
             Told::Refused { what, count } => tell_refused(&what, count, &names),
             Told::Twin { by } => {
-                let because = membership_words::twin_of_me(&names.node(self.me), &names.node(by));
+                let because = peer_problems::twin_of_me(&names.node(self.me), &names.node(by));
                 tracing::warn!(because, "another host uses the name of this node");
             }
             Told::Named { node, name } => self.names.learn(node, name),
             Told::Whereabouts(paths) => self.remember_paths(&paths),
             Told::Gate { group, ticket } => {
-                let group = names.group(group);
-                let group = (group.pool, group.group);
-                self.happened(Occasion::Gate, || local_words::gate(ticket.0, group, &names));
+                let event = || (events::gate(group, &names), Some(ticket.0));
+                self.run_hooks(Kind::Gate, event, &names);
             }
             Told::NoPrecedence(text) => tracing::info!("{text}"),
-            Told::Ordered { group, acquire } => {
-                let occasion =
-                    if acquire { Occasion::BeforeAcquire } else { Occasion::BeforeRelease };
-                let group = names.group(group);
-                let group = (group.pool, group.group);
-                self.happened(occasion, || local_words::ordered(occasion, group, &names));
+            Told::Ordered { group, acquire: true } => {
+                let event = || (events::before_acquire(group, &names), None);
+                self.run_hooks(Kind::BeforeAcquire, event, &names);
+            }
+            Told::Ordered { group, acquire: false } => {
+                let event = || (events::before_release(group, &names), None);
+                self.run_hooks(Kind::BeforeRelease, event, &names);
             }
         }
     }
 
-    fn happened(&self, occasion: Occasion, happening: impl FnOnce() -> Happening) {
+    /// Runs the hooks of an event, if there are any. A gate has a ticket.
+    fn run_hooks(
+        &self,
+        kind: Kind,
+        event: impl FnOnce() -> (EventRecord, Option<u64>),
+        names: &Names,
+    ) {
+        let Some(occasion) = Occasion::with_word(kind.word()) else { return };
         let wanted = self.config.hooks.iter().any(|hook| hook.on.contains(&occasion));
         let (true, Some(calls)) = (wanted, &self.calls) else { return };
-        let happening = happening();
+        let (event, ticket) = event();
+        let happening = Happening { ticket, ..happening(occasion, &event, names) };
         let event = happening.words();
         if !calls.happened(happening) {
             tracing::warn!(event, "the queue of hooks is full: event dropped");
@@ -299,7 +303,7 @@ impl FrontDesk {
                         let obstacles = obstacles(&picture, &names);
                         figures::note_timing((&mut measures.1, &mut fence), &picture, &names);
                         let why = picture.obstacle_to_rest;
-                        let restart = Some(restart_words::now(in_place, why, digest, &names));
+                        let restart = Some(restart_in_place::now(in_place, why, digest, &names));
                         let counted = figures::snapshot(picture, fence, counters, measures);
                         let counted = Snapshot { obstacles, port, reported, restart, ..counted };
                         let mut told =
@@ -441,10 +445,10 @@ fn obstacles(picture: &Picture, names: &Names) -> BTreeMap<NodeId, String> {
     let mut obstacles: BTreeMap<NodeId, String> = picture.obstacles.iter().filter_map(of).collect();
     let me = names.me();
     if let Some(silence) = picture.voter_silence {
-        obstacles.insert(me, membership_words::silent_voter(&names.node(me), silence));
+        obstacles.insert(me, peer_problems::silent_voter(&names.node(me), silence));
     }
     if let Some(by) = picture.twin {
-        let words = membership_words::twin_of_me(&names.node(me), &names.node(by));
+        let words = peer_problems::twin_of_me(&names.node(me), &names.node(by));
         obstacles.insert(me, words);
     }
     obstacles
@@ -454,11 +458,11 @@ fn obstacles(picture: &Picture, names: &Names) -> BTreeMap<NodeId, String> {
 fn obstacle(what: &Obstacle, peer: &str) -> Option<String> {
     match what.reason {
         RefusedDatagram::BadSeal | RefusedDatagram::UnknownKey => {
-            Some(membership_words::sealed_otherwise(peer, what.from))
+            Some(peer_problems::sealed_otherwise(peer, what.from))
         }
-        RefusedDatagram::OtherCluster => Some(membership_words::other_cluster(peer, what.from)),
-        RefusedDatagram::UnknownVersion => Some(membership_words::other_version(peer, what.from)),
-        RefusedDatagram::DuplicateNode => Some(membership_words::twins(peer, what.from)),
+        RefusedDatagram::OtherCluster => Some(peer_problems::other_cluster(peer, what.from)),
+        RefusedDatagram::UnknownVersion => Some(peer_problems::other_version(peer, what.from)),
+        RefusedDatagram::DuplicateNode => Some(peer_problems::twins(peer, what.from)),
         RefusedDatagram::TooShort
         | RefusedDatagram::TooLong
         | RefusedDatagram::BadMagic

@@ -25,7 +25,7 @@ use super::runtime_directory::RuntimeDirectory;
 use super::setup;
 use super::state_file::{self, Estate, Origin, Unusable};
 use crate::config::{Config, Restart};
-use crate::control::local::Notice;
+use crate::control::events;
 use crate::control::names::Names;
 use crate::control::recorder::Recorder;
 use crate::kernel::{self, Mark};
@@ -97,19 +97,9 @@ fn judge(text: &str, config: &Config, (me, mark): (NodeId, Mark)) -> Result<Esta
 
 /// Tells people why a new life begins although the last was to go on.
 pub(crate) fn tell(unusable: &Unusable, recorder: &Recorder, names: &Names) {
-    let why = unusable.words(names);
-    let me = names.node(names.me());
-    tracing::warn!(because = why, "no restart in place: starting with no state");
-    let notice = Notice {
-        kind: "not_in_place",
-        group: None,
-        pool: None,
-        from: None,
-        to: None,
-        cause: Some(why.clone()),
-        sentence: format!("{me} was not restarted in place and starts with no state: {why}"),
-    };
-    recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
+    let record = events::not_continued(unusable.words(names), names);
+    record.log();
+    recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), &record);
 }
 
 fn origin(config: &Config, me: NodeId) -> std::io::Result<Origin> {

@@ -29,13 +29,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::clock;
 use super::inbox::Mailbox;
 use super::keepalived_here::KeepalivedHere;
-use super::local_words::{
-    at_start, balancer_said, changed, check_row, group_of, happened, hook_row, log_change, trouble,
+use super::local_events::{
+    balancer_news, check_changed, check_row, group_of, happening, hook_row, hook_trouble,
 };
 use crate::balancer::{Balancer, Wanted};
 use crate::checks::{Change, Watch};
 use crate::config::{CheckConfig, Config, HaproxyConfig, HookConfig, Occasion};
-use crate::control::local::{Check, Hook, Notice};
+use crate::control::events::{self, EventRecord};
+use crate::control::local::{Check, Hook};
 use crate::control::names::NamesInForce;
 use crate::control::recorder::Recorder;
 use crate::hooks::{Happening, Hooks, News};
@@ -100,25 +101,10 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Writes something to the log and the flight recorder.
-    fn note(&self, notice: Notice) {
-        match notice.kind {
-            "balancer_back" | "balancer_told" => {
-                tracing::info!(event = notice.kind, "{}", notice.sentence);
-            }
-            _ => {
-                let names = self.names.current();
-                let node = names.node(names.me());
-                tracing::warn!(
-                    event = notice.kind,
-                    node,
-                    because = notice.cause,
-                    "{}",
-                    notice.sentence
-                );
-            }
-        }
-        self.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
+    /// Writes an event to the log and the flight recorder.
+    fn note(&self, event: &EventRecord) {
+        event.log();
+        self.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), event);
     }
 }
 
@@ -241,7 +227,7 @@ impl Care {
             tokio::select! {
                 change = care.watch.next() => care.changed(&change),
                 news = care.hooks.next() => care.tell(news),
-                news = care.balancer.next() => care.parts.note(balancer_said(&news, &care.parts.names.current())),
+                news = care.balancer.next() => care.parts.note(&balancer_news(&news, &care.parts.names.current())),
                 order = orders.recv() => match order {
                     Some(Order::Happened(happening)) => care.hooks.tell(*happening),
                     Some(Order::Draining(on)) => care.balancer.change(|it| it.draining = on),
@@ -262,7 +248,7 @@ impl Care {
         drop(care.watch);
         let names = care.parts.names.current();
         for found in care.hooks.finish(hooks_within).await {
-            care.parts.note(trouble(&found, &names));
+            care.parts.note(&hook_trouble(&found, &names));
         }
         programs::all_reaped(REAPED_WITHIN).await;
     }
@@ -275,8 +261,8 @@ impl Care {
             self.hooks.remember(&group.pool, &group.group);
         }
         for group in std::mem::take(&mut self.parts.without) {
-            let group = names.group(group);
-            self.hooks.tell(at_start((group.pool, group.group), &names));
+            let event = events::started_without(group, &names);
+            self.hooks.tell(happening(Occasion::Released, &event, &names));
         }
     }
 
@@ -293,20 +279,19 @@ impl Care {
         self.untold = true;
         // First, so that the groups are on their way before anybody reads why.
         self.tell_unfit();
-        log_change(change);
-        let notice = changed(change, &self.parts.names.current());
+        let names = self.parts.names.current();
+        let event = check_changed(change, &names);
         if self.hooks.wants(Occasion::CheckChanged) {
-            self.hooks.tell(happened(change, &notice, &self.parts.names.current()));
+            self.hooks.tell(happening(Occasion::CheckChanged, &event, &names));
         }
-        self.parts.recorder.note(SystemTime::UNIX_EPOCH + clock::wall(), notice);
+        self.parts.note(&event);
     }
 
     fn tell(&mut self, news: News) {
         let names = self.parts.names.current();
         match news {
             News::Trouble(found) => {
-                let notice = trouble(&found, &names);
-                self.parts.note(notice);
+                self.parts.note(&hook_trouble(&found, &names));
             }
             News::Gate(done) => {
                 // A group that a reload took away has no gate any more.

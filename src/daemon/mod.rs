@@ -39,8 +39,8 @@ mod kernel_orders;
 mod lateness;
 mod lease;
 mod lease_record;
+mod local_events;
 mod local_services;
-mod local_words;
 #[cfg(test)]
 mod loopback_test;
 mod picture;
@@ -51,7 +51,6 @@ mod reception;
 mod refused;
 mod reload;
 mod removals;
-mod reports;
 mod routers;
 mod runtime_directory;
 mod service_notify;

@@ -25,6 +25,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::clock;
 use super::inbox::Mailbox;
 use super::will::LastWord;
+use crate::control::duration_text::millis;
 use crate::control::response::{OutsideRouter, OverheardRouter, VirtualRouter};
 use crate::kernel::{PACKET_MAX, RouterDesk, RouterSeat, RouterSockets};
 use crate::protocol::{Event, GroupKey, Instant, Voice};
@@ -336,7 +337,7 @@ impl Shell {
             version: heard.version,
             priority: heard.priority,
             source: heard.source,
-            age_ms: milliseconds(now.since(heard.heard_at)),
+            age_ms: millis(now.since(heard.heard_at)),
         });
         (ours.collect(), theirs.collect())
     }
@@ -353,7 +354,7 @@ impl Shell {
             source,
             priority: speaker.priority,
             version: speaker.version,
-            age_ms: milliseconds(now.since(speaker.heard_at)),
+            age_ms: millis(now.since(speaker.heard_at)),
             difference: speaker.difference.as_ref().map(ToString::to_string),
         });
         let state = if router.speaks() {
@@ -384,8 +385,4 @@ fn name_of(family: Family) -> String {
         Family::V6 => "ipv6",
     }
     .to_owned()
-}
-
-fn milliseconds(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }

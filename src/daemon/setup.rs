@@ -13,6 +13,7 @@ use super::state_file::Estate;
 use super::voices::VirtualRouters;
 use super::will::Host;
 use crate::config::{Config, KernelLease, NodeConfig};
+use crate::control::duration_text::millis;
 use crate::control::names::{GroupName, Names, NodeName};
 use crate::control::response::{Fence, FenceKind};
 use crate::kernel::{self, Door, Fenced, GateWanted};
@@ -203,9 +204,8 @@ fn zoned(config: &Config) -> BTreeMap<GroupKey, String> {
 
 /// What ends the answers of this host without its daemon, for people.
 pub(crate) fn fence(fenced: &Fenced, lease: Duration) -> Fence {
-    let milliseconds = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     let (kind, bound_ms) = match fenced {
-        Fenced::Gate(_) => (FenceKind::Gate, Some(milliseconds(lease))),
+        Fenced::Gate(_) => (FenceKind::Gate, Some(millis(lease))),
         // The kernel was seen to take up to 0.51 s longer; it looks at lifetimes each half second.
         Fenced::Lifetimes(seconds) => (FenceKind::Lifetime, Some(u64::from(*seconds) * 1000 + 500)),
         Fenced::Nothing => (FenceKind::None, None),

@@ -4,7 +4,7 @@ use std::io;
 
 use super::state_file::LAYOUT;
 use crate::control::names::Names;
-use crate::control::restart_words;
+use crate::control::restart_in_place;
 use crate::kernel;
 use crate::protocol::Misfit;
 
@@ -41,7 +41,9 @@ impl Unusable {
             Self::OtherCluster(name) => format!("the state file belongs to cluster {name:?}"),
             Self::OtherBoot => "the state file is older than the last boot of this host".to_owned(),
             Self::NotWanted => "restart = \"in-place\" is no longer configured".to_owned(),
-            Self::Misfit(why) => format!("the state file: {}", restart_words::misfit(*why, names)),
+            Self::Misfit(why) => {
+                format!("the state file: {}", restart_in_place::misfit(*why, names))
+            }
             Self::Kernel(error) => error.to_string(),
         }
     }

@@ -1,15 +1,10 @@
 //! Profile `auto` in words: which timing is in force, who holds it back, and why.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use super::duration_text::precise;
+use super::duration_text::millis;
 use super::names::Names;
-use super::response::Event;
-use crate::protocol::{
-    NodeId, Report, Timing, TimingLevel, TimingProposal, TimingReason, TimingStatus,
-};
+use crate::protocol::{Timing, TimingLevel, TimingProposal, TimingReason, TimingStatus};
 
 /// What profile `auto` has chosen; part of the published status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,56 +52,14 @@ impl AdaptiveTiming {
     }
 }
 
-/// An event in one sentence.
-pub(super) fn changed(
-    me: &str,
-    (from, to): (TimingLevel, TimingLevel),
-    (held_by, proposal): (NodeId, TimingProposal),
-    names: &Names,
-) -> String {
-    let (was, is) = (from.timing(), to.timing());
-    format!(
-        "{me} detects failures within {}, was {}: {}",
-        precise(is.detection()),
-        precise(was.detection()),
-        reason(&names.node(held_by), proposal)
-    )
-}
-
-/// An event in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Heartbeat interval and misses that were in force, as `20 ms x 4`.
-    pub from: String,
-    /// Those that are.
-    pub to: String,
-    /// Who holds it back, and why.
-    pub because: String,
-}
-
-/// Returns such an event in words; `None` for others.
-#[must_use]
-pub fn change(report: &Report, names: &Names) -> Option<Change> {
-    let Report::TimingChanged { from, to, held_by, proposal } = *report else { return None };
-    let because = reason(&names.node(held_by), proposal);
-    Some(Change { from: short(from), to: short(to), because })
-}
-
-/// Fills the fields of such an event.
-pub(super) fn fields(report: &Report, event: &mut Event, names: &Names) {
-    event.node = Some(names.node(names.me()));
-    if let Some(Change { from, to, because }) = change(report, names) {
-        (event.from, event.to, event.cause) = (Some(from), Some(to), Some(because));
-    }
-}
-
-fn short(level: TimingLevel) -> String {
+/// Returns heartbeat interval and misses, as `20 ms x 4`.
+pub(super) fn short(level: TimingLevel) -> String {
     let Timing { heartbeat, misses, .. } = level.timing();
     format!("{} ms x {misses}", heartbeat.as_millis())
 }
 
-/// Why a node proposes no faster timing.
-fn reason(node: &str, proposal: TimingProposal) -> String {
+/// Returns why a node proposes no faster timing.
+pub(super) fn reason(node: &str, proposal: TimingProposal) -> String {
     let late = proposal.lateness.as_millis();
     match proposal.reason {
         TimingReason::Fastest => "no node holds it back".to_owned(),
@@ -116,10 +69,6 @@ fn reason(node: &str, proposal: TimingProposal) -> String {
         TimingReason::Datagrams => format!("{node} would send too many datagrams"),
         TimingReason::Fixed => format!("{node} has a fixed profile"),
     }
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! What is told of a restart in place, and why there was none.
 
-use std::time::Duration;
-
 use super::duration_text::precise;
 use super::names::Names;
 use super::response::Restart;
-use super::sentences::{counted, phase};
+use super::sentences::phase;
 use crate::protocol::{Misfit, Obstacle};
 
 /// Why a node does not leave all to its next process.
@@ -53,15 +51,6 @@ pub fn now(configured: bool, why: Option<Obstacle>, digest: u64, names: &Names) 
         (true, why) => why.map(|why| obstacle(why, names)),
     };
     Restart { in_place: hindered_by.is_none(), hindered_by, digest: format!("{digest:016x}") }
-}
-
-pub(super) fn went_on(me: &str, groups: u16, after: Duration) -> String {
-    let (groups, silent) = (counted(u64::from(groups), "group"), precise(after));
-    format!("{me} was restarted in place and kept {groups}; it was silent for {silent}")
-}
-
-pub(super) fn not_in_place(me: &str, why: Obstacle, names: &Names) -> String {
-    format!("{me} hands its groups over instead of restarting in place: {}", obstacle(why, names))
 }
 
 #[cfg(test)]

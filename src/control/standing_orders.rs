@@ -1,8 +1,8 @@
-//! Standing orders as sentences, events and parts of a status.
+//! Standing orders as sentences and parts of a status.
 
 use std::time::Duration;
 
-use super::duration_text::span;
+use super::duration_text::{millis, span};
 use super::names::Names;
 use super::response;
 use crate::protocol::{Lasting, StandingOrder};
@@ -42,39 +42,6 @@ fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
-/// What was ordered once, for the events of the node that was asked.
-pub(super) fn ordered(done: &response::Done, by: &str) -> String {
-    match (done.done.as_str(), &done.group) {
-        ("release", _) => format!("{by} ended the hold"),
-        ("upgrade", _) => format!("{by} ended the upgrade"),
-        ("undrain", _) => format!("{by} let {} have groups again", done.node),
-        (_, Some(group)) => format!("{by} moved {group} to {}", done.node),
-        (word, None) => format!("{by} ordered {word} {}", done.node),
-    }
-}
-
-/// The word for what kind of event it is.
-pub(super) const fn kind(order: &StandingOrder) -> &'static str {
-    match (order.what, order.is_in_force()) {
-        (Lasting::Hold, true) => "hold",
-        (Lasting::Hold, false) => "hold_ended",
-        (Lasting::Drain(_), true) => "drain_ordered",
-        (Lasting::Drain(_), false) => "drain_ended",
-        (Lasting::Upgrade, true) => "upgrade",
-        (Lasting::Upgrade, false) => "upgrade_ended",
-    }
-}
-
-/// Fills in what the event has besides its sentence.
-pub(super) fn fields(order: &StandingOrder, event: &mut response::Event, names: &Names) {
-    event.node = match order.what {
-        Lasting::Hold | Lasting::Upgrade => Some(names.node(order.at)),
-        Lasting::Drain(node) => Some(names.node(node)),
-    };
-    event.from = Some(names.node(order.at));
-    event.cause = Some(order.reason.as_str().to_owned()).filter(|reason| !reason.is_empty());
-}
-
 /// A standing order as part of a status.
 pub(super) fn shown(order: &StandingOrder, names: &Names) -> response::StandingOrder {
     let (word, node) = match order.what {
@@ -89,7 +56,7 @@ pub(super) fn shown(order: &StandingOrder, names: &Names) -> response::StandingO
         at: names.node(order.at),
         reason: Some(order.reason.as_str().to_owned()).filter(|reason| !reason.is_empty()),
         persists: order.persists,
-        left_ms: order.left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        left_ms: order.left.map(millis),
     }
 }
 
@@ -145,30 +112,23 @@ mod tests {
         let names = names();
         let drain = Lasting::Drain(node("lb1"));
         let hold = order(Lasting::Hold, Some(7200), "kernel 6.1.99");
-        for (order, kind_wanted, wanted) in [
+        for (order, wanted) in [
             (
                 hold,
-                "hold",
                 "alice at lb2 holds all moves for balance and fail-back for 2h00m: kernel 6.1.99",
             ),
-            (order(drain, None, ""), "drain_ordered", "alice at lb2 drains lb1"),
+            (order(drain, None, ""), "alice at lb2 drains lb1"),
             (
                 StandingOrder { by: Text::EMPTY, ..order(drain, Some(90), "") },
-                "drain_ordered",
                 "an operator at lb2 drains lb1 for 1m30s",
             ),
-            (
-                StandingOrder { ended: true, ..hold },
-                "hold_ended",
-                "the hold of alice at lb2 has been ended",
-            ),
+            (StandingOrder { ended: true, ..hold }, "the hold of alice at lb2 has been ended"),
             (
                 order(drain, Some(0), ""),
-                "drain_ended",
                 "the drain of lb1 by alice at lb2 has ended: its time is up",
             ),
         ] {
-            assert_eq!((kind(&order), sentence(&order, &names).as_str()), (kind_wanted, wanted));
+            assert_eq!(sentence(&order, &names), wanted);
         }
     }
 
