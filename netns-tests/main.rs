@@ -20,6 +20,7 @@ mod following;
 mod frr;
 mod gateways;
 mod hooking;
+mod incumbents;
 mod lifetimes;
 mod limits;
 mod majority;
