@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::fault::{At, Findings};
 use super::timing;
+use crate::protocol::Preserve;
 
 /// Default of `[cluster] tickle_connections_max`: 2.3 s of telling at the pace of the kernel side.
 pub(super) const TICKLED: usize = 20_000;
@@ -43,20 +44,20 @@ const PRESERVED: Duration = Duration::from_secs(600);
 const PRESERVED_RANGE: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(24 * 3600));
 
-/// Reads `[cluster] preserve_connections` and `preserve_timeout`: for how long connections are
+/// Reads `[cluster] preserve_connections` and `preserve_timeout`: how connections are
 /// preserved, if they are.
 pub(super) fn preserve(
     on: Option<bool>,
     text: Option<&At<String>>,
     findings: &mut Findings,
-) -> Option<Duration> {
-    let length = match text {
+) -> Option<Preserve> {
+    let limit = match text {
         Some(text) => timing::duration(text, findings).unwrap_or(PRESERVED),
         None => PRESERVED,
     };
     let (least, most) = PRESERVED_RANGE;
-    if let Some(text) = text.filter(|_| length < least || length > most) {
+    if let Some(text) = text.filter(|_| limit < least || limit > most) {
         findings.refuse(&text.place, "is out of range", "write \"1s\" to \"24h\"");
     }
-    on.unwrap_or(false).then_some(length)
+    on.unwrap_or(false).then_some(Preserve { limit, brief: false })
 }

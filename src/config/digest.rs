@@ -11,7 +11,7 @@ use super::addresses::Vip;
 use super::connections::TICKLED;
 use super::vrrp::VrrpConfig;
 use super::{Config, KernelLease, Restart};
-use crate::protocol::LastResort;
+use crate::protocol::{LastResort, Preserve};
 use crate::routing::Routing;
 
 /// The first 64 bits of the SHA-256 of the meaning, written out in one order.
@@ -75,8 +75,8 @@ fn meaning(config: &Config) -> String {
     if let Some(haproxy) = &config.haproxy {
         let _ = writeln!(text, "{haproxy:?}");
     }
-    if let Some(length) = config.preserve {
-        let _ = writeln!(text, "preserve_connections {length:?}");
+    if let Some(Preserve { limit, .. }) = config.preserve {
+        let _ = writeln!(text, "preserve_connections {limit:?}");
     }
     if config.load_aware {
         text.push_str("load_aware\n");
