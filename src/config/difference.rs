@@ -102,7 +102,8 @@ fn shown(config: &Config) -> [(&'static str, String); 20] {
 }
 
 fn preserve(preserve: Preserve) -> String {
-    show_duration(preserve.limit)
+    let limit = show_duration(preserve.limit);
+    if preserve.brief { format!("not written, for {limit}") } else { limit }
 }
 
 fn haproxy(haproxy: &HaproxyConfig) -> String {

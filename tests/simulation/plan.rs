@@ -59,8 +59,7 @@ impl Plan {
             .take(options.groups)
             .map(|key| (*key, group(options, *key, &ids, draw)))
             .collect();
-        let preserve =
-            options.preserve.then_some(Preserve { limit: Duration::from_secs(600), brief: false });
+        let preserve = options.preserve;
         let (weights, absent) = (options.weights.clone(), BTreeSet::new());
         Self { groups, weights, other_voters: false, preserve, adjust: None, absent }
     }
