@@ -36,6 +36,7 @@ mod promises;
 mod refusal;
 mod regrouping;
 mod remembering;
+mod requests;
 mod resolving;
 mod restarting;
 mod resting;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         dead_owner::TESTS,
         draining::TESTS,
         preserving::TESTS,
+        requests::TESTS,
         fence::TESTS,
         stuck::TESTS,
         surroundings::TESTS,

@@ -145,11 +145,11 @@ fn is_reset(stream: &mut TcpStream, wait: Duration) -> Result<bool, String> {
     }
 }
 
-/// Thousands of clients have a connection to the address and only read. The group is moved: every
-/// connection is reset at once, so that its client can connect again, instead of hanging for
+/// Thousands of clients have a connection to the address and only read. The group is moved, and no
+/// connection is to be kept: every one is reset at once, so that its client can connect again, instead of hanging for
 /// ever; and who probes the address meanwhile notices no more than of any move.
 fn move_resets_tcp_connections() -> Outcome {
-    with(&Shape::default(), |scene| {
+    with(&Shape { cluster: "preserve_connections = false\n", ..Shape::default() }, |scene| {
         allow_descriptors()?;
         for node in 0..scene.cluster.nodes() {
             let listener =

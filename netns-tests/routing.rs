@@ -134,6 +134,7 @@ fn routes_follow_their_group() -> Outcome {
         assert!(parts(scene, 0)?.iter().any(|has| *has), "the guardian is dead too");
         scene.cluster.start(0)?;
         only_at(scene, "the start removed what was left", Some(1))?;
+        scene.sees(1, 0, "up")?;
 
         for node in 0..2 {
             let file = scene.cluster.configuration_file(node);

@@ -51,8 +51,10 @@ const ALONE: &[&str] = &[
     "restarted_node_is_heard_through_a_flood",
     "rolling_upgrade_behind_haproxy_fails_no_request",
     "rolling_upgrade_behind_nginx_fails_no_request",
+    "rolling_upgrade_without_configuration_is_late_for_no_request",
     "thousand_addresses_of_a_killed_daemon",
     "thousand_addresses_taken_at_once",
+    "thousand_groups_are_drained_at_once",
 ];
 
 /// A test: its name and what it does.

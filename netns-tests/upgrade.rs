@@ -15,7 +15,7 @@ use buoy::lab::process::Process;
 use nix::sys::signal::Signal;
 
 use crate::Outcome;
-use crate::crowd::{Crowd, crowded};
+use crate::crowd::{Crowd, Tally, crowded};
 use crate::runner::Test;
 use crate::scene::{PROGRAM, SOON, Scene};
 use crate::until::until;
@@ -25,6 +25,7 @@ use crate::web::{haproxy_table, say, start, start_haproxy, start_nginx, started,
 pub(crate) const TESTS: &[Test] = &[
     ("rolling_upgrade_behind_haproxy_fails_no_request", behind_haproxy),
     ("rolling_upgrade_behind_nginx_fails_no_request", behind_nginx),
+    ("rolling_upgrade_without_configuration_is_late_for_no_request", without_configuration),
     ("requests_under_way_end_before_a_planned_move", requests_end_first),
     ("haproxy_is_reloaded_with_addresses_in_place", haproxy_is_reloaded),
 ];
@@ -51,6 +52,17 @@ fn behind_nginx() -> Outcome {
     upgraded(("drain_timeout = \"500ms\"", ""), start_nginx)
 }
 
+/// Nothing is configured. Who begins a connection while its address moves is served at once: by the
+/// former owner as long as the client sends there, then by the new one.
+fn without_configuration() -> Outcome {
+    let crowd = Crowd { keeping: 0, renewing: 68, every: Duration::from_millis(20) };
+    with_tables(&Shape::default(), "", |scene| {
+        let tally = upgrade_all(scene, start_haproxy, &crowd)?;
+        assert_eq!(tally.repeated, 0, "of new connections none is cut");
+        Ok(())
+    })
+}
+
 type Start = fn(&Scene, usize) -> Result<Process, Box<dyn std::error::Error>>;
 
 /// Upgrades every node of a cluster with these keys and tables while a crowd asks.
@@ -58,10 +70,14 @@ fn upgraded((cluster, tables): (&'static str, &str), balancer: Start) -> Outcome
     // An earlier version may refuse keys that are new: the file changes after the software.
     let (cluster, tables) = if before().is_some() { ("", "") } else { (cluster, tables) };
     let shape = Shape { cluster, ..Shape::default() };
-    with_tables(&shape, tables, |scene| upgrade_all(scene, balancer))
+    with_tables(&shape, tables, |scene| upgrade_all(scene, balancer, &CROWD).map(drop))
 }
 
-fn upgrade_all(scene: &mut Scene, balancer: Start) -> Outcome {
+fn upgrade_all(
+    scene: &mut Scene,
+    balancer: Start,
+    crowd: &Crowd,
+) -> Result<Tally, Box<dyn std::error::Error>> {
     let balancers = (0..scene.cluster.nodes()).map(|node| balancer(scene, node));
     let _balancers = balancers.collect::<Result<Vec<_>, _>>()?;
     let program = before().unwrap_or_else(|| PathBuf::from(PROGRAM));
@@ -69,7 +85,7 @@ fn upgrade_all(scene: &mut Scene, balancer: Start) -> Outcome {
         scene.cluster.start_as(node, &program)?;
     }
     started(scene)?;
-    let tally = crowded(scene, &CROWD, |scene| {
+    let tally = crowded(scene, crowd, |scene| {
         for round in 0..rounds() * scene.cluster.nodes() {
             upgrade(scene, round % scene.cluster.nodes())?;
             say_what_is_held_back(scene);
@@ -77,7 +93,8 @@ fn upgrade_all(scene: &mut Scene, balancer: Start) -> Outcome {
         Ok(())
     })?;
     say(&tally.line());
-    tally.none_failed()
+    tally.none_failed()?;
+    Ok(tally)
 }
 
 /// What nodes do not use towards others, because these do not know it.

@@ -133,6 +133,9 @@ fn write_summary(
         Ok(name) => writeln!(out, "here:   this host is node {name}")?,
         Err(why) => writeln!(out, "here:   {why}")?,
     }
+    if me.is_ok() {
+        writeln!(out, "{}", planned_moves(config))?;
+    }
     for (group, text) in hindrances(config, me.as_ref()) {
         writeln!(out, "warning, group {group}: {text}")?;
     }
@@ -140,6 +143,26 @@ fn write_summary(
         writeln!(out, "warning, {warning}")?;
     }
     Ok(())
+}
+
+/// What planned moves do to connections of this host, which is a node.
+fn planned_moves(config: &Config) -> String {
+    let Some(preserve) = config.preserve else {
+        return "moves:  connections are reset 50 ms after a planned move".to_owned();
+    };
+    match kernel::preserving_hindrance() {
+        Ok(None) => {
+            let limit = show_duration(preserve.limit);
+            format!("moves:  this host can serve connections for {limit} after a planned move")
+        }
+        Ok(Some(why)) => {
+            format!("warning, connections are reset 50 ms after a planned move: {why}")
+        }
+        Err(why) => format!(
+            "moves:  whether this host can serve connections after a planned move is not known \
+             ({why}): run buoy check as root"
+        ),
+    }
 }
 
 /// What stands in the way of groups on this host, if it is a node.

@@ -15,6 +15,7 @@ use super::zones;
 use super::{
     CheckConfig, Config, Endpoint, GroupConfig, HaproxyConfig, HookConfig, NodeConfig, Role,
 };
+use crate::protocol::Preserve;
 
 /// One difference between the configuration in use and another, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ fn shown(config: &Config) -> [(&'static str, String); 20] {
         ("tickle_connections_max", config.tickle_connections_max.to_string()),
         ("drain_timeout", show_duration(config.drain_timeout)),
         ("haproxy", config.haproxy.as_ref().map_or("none".to_owned(), haproxy)),
-        ("preserve_connections", config.preserve.map_or("off".to_owned(), show_duration)),
+        ("preserve_connections", config.preserve.map_or("off".to_owned(), preserve)),
         ("timing heartbeat", show_duration(timing.heartbeat)),
         ("timing offer_wait", show_duration(timing.offer_wait)),
         ("timing retry", show_duration(timing.retry)),
@@ -98,6 +99,11 @@ fn shown(config: &Config) -> [(&'static str, String); 20] {
         ("timing misses", timing.misses.to_string()),
         ("timing announce_rate", timing.announce_rate.to_string()),
     ]
+}
+
+fn preserve(preserve: Preserve) -> String {
+    let limit = show_duration(preserve.limit);
+    if preserve.brief { format!("not written, for {limit}") } else { limit }
 }
 
 fn haproxy(haproxy: &HaproxyConfig) -> String {

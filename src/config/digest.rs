@@ -8,10 +8,10 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::addresses::Vip;
-use super::connections::TICKLED;
+use super::connections::{BRIEF, TICKLED};
 use super::vrrp::VrrpConfig;
 use super::{Config, KernelLease, Restart};
-use crate::protocol::LastResort;
+use crate::protocol::{LastResort, Preserve};
 use crate::routing::Routing;
 
 /// The first 64 bits of the SHA-256 of the meaning, written out in one order.
@@ -75,8 +75,14 @@ fn meaning(config: &Config) -> String {
     if let Some(haproxy) = &config.haproxy {
         let _ = writeln!(text, "{haproxy:?}");
     }
-    if let Some(length) = config.preserve {
-        let _ = writeln!(text, "preserve_connections {length:?}");
+    match config.preserve {
+        None => text.push_str("preserve_connections no\n"),
+        // As versions had it that knew no default.
+        Some(Preserve { limit: BRIEF, brief: true }) => {}
+        Some(Preserve { limit, brief }) => {
+            let key = if brief { "preserve_timeout" } else { "preserve_connections" };
+            let _ = writeln!(text, "{key} {limit:?}");
+        }
     }
     if config.load_aware {
         text.push_str("load_aware\n");

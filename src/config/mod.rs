@@ -46,7 +46,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::{
-    Configuration, Group, Incarnation, Member, NodeId, PoolId, SoftwareVersion, Timing,
+    Configuration, Group, Incarnation, Member, NodeId, PoolId, Preserve, SoftwareVersion, Timing,
 };
 
 pub use addresses::Vip;
@@ -98,8 +98,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// HAProxy that is informed of a drain, the same on every node.
     pub haproxy: Option<HaproxyConfig>,
-    /// How long connections are preserved through planned moves; `None` is not at all.
-    pub preserve: Option<Duration>,
+    /// How connections are preserved through planned moves; `None` is not at all.
+    pub preserve: Option<Preserve>,
     /// Whether balance considers the load of the hosts.
     pub load_aware: bool,
     /// Name of the profile of the timer values.

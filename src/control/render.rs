@@ -84,7 +84,7 @@ fn circumstances(status: &Status) -> String {
     }
     if let Some(reason) = &status.not_preserving {
         text.push_str(&format!(
-            "\nplanned moves off {} break connections: {reason}\n",
+            "\nplanned moves off {} break connections after 50 ms: {reason}\n",
             status.node
         ));
     }
@@ -429,7 +429,8 @@ web   10.77.0.102  10.77.0.102 fd77::102  majority      -      unowned      0  1
         assert!(!status(&answer).contains("end connections"));
         answer.not_preserving = Some("this kernel has no nft_fwd_netdev".to_owned());
         let told = status(&answer);
-        let line = "\nplanned moves off lb1 break connections: this kernel has no nft_fwd_netdev\n";
+        let line = "\nplanned moves off lb1 break connections after 50 ms: \
+            this kernel has no nft_fwd_netdev\n";
         assert!(told.contains(line), "{told}");
     }
 

@@ -80,12 +80,14 @@ impl Goal {
         status.groups.iter().filter(is_left).collect()
     }
 
-    /// How many groups there are to which a drained node still serves connections: it is not to be
-    /// stopped yet. Only the node itself tells of all; they have a time limit of their own.
-    fn keeps(&self, status: &Status) -> usize {
-        let Self::Drained { node } = self else { return 0 };
+    /// How many groups there are to which a drained node still serves connections, or may: it is not
+    /// to be stopped yet; and whether there are any for certain, for in the first moment of a move they
+    /// are not counted. Only the node itself tells of all; they have a time limit of their own.
+    fn keeps(&self, status: &Status) -> (usize, bool) {
+        let Self::Drained { node } = self else { return (0, false) };
         let kept = status.groups.iter().filter_map(|group| group.preserved.as_ref());
-        kept.filter(|preserved| preserved.by == *node).count()
+        let kept: Vec<_> = kept.filter(|preserved| preserved.by == *node).collect();
+        (kept.len(), kept.iter().any(|preserved| preserved.connections.is_some()))
     }
 
     /// Whether the status already knows of the order: it may come from a node that hears of it
@@ -143,12 +145,12 @@ pub(super) fn until(
         let status: Status = understand(&link.line()?)?;
         let left = goal.left(&status);
         if left.is_empty() && goal.knows(&status) {
-            let keeps = goal.keeps(&status);
+            let (keeps, counted) = goal.keeps(&status);
             let Goal::Drained { node } = goal else { return Ok(()) };
             if keeps == 0 {
                 return Ok(());
             }
-            if std::mem::replace(&mut kept, keeps) != keeps {
+            if counted && std::mem::replace(&mut kept, keeps) != keeps {
                 tell(&render::keeps(node, keeps))?;
             }
             continue;

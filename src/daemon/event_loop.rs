@@ -16,7 +16,7 @@
 //! says. Work per turn is limited, so that a flood of datagrams delays a timer by one budget at
 //! most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -167,6 +167,8 @@ pub(crate) struct EventLoop<K> {
     inbox: Inbox,
     outbox: Outbox,
     orders: WaitingOrders,
+    /// Groups that were handed over: that they go was told then.
+    handed: BTreeSet<GroupKey>,
     lateness: Lateness,
     turn_began: Instant,
     pub(super) refused: Refused,
@@ -203,6 +205,7 @@ impl<K: KernelOrders> EventLoop<K> {
             inbox,
             outbox,
             orders: WaitingOrders::default(),
+            handed: BTreeSet::new(),
             lateness: Lateness::new(now),
             turn_began: now,
             refused: Refused::default(),
@@ -412,19 +415,23 @@ impl<K: KernelOrders> EventLoop<K> {
                 }
             }
             Action::Acquire { group, ticket, further } => {
+                self.handed.remove(&group);
                 self.kernel.acquire(group, ticket, further);
                 self.outbox.vital.deadlines.wake_reader();
                 self.tell(Told::Ordered { group, acquire: true });
             }
             Action::Release { group, ticket } => {
                 self.kernel.release(group, ticket);
-                self.tell(Told::Ordered { group, acquire: false });
+                if !self.handed.remove(&group) {
+                    self.tell(Told::Ordered { group, acquire: false });
+                }
             }
             Action::Withdraw { group } => {
                 self.kernel.withdraw(group);
                 self.outbox.vital.deadlines.wake_reader();
             }
             Action::Hand { group, ticket } => {
+                self.handed.insert(group);
                 self.kernel.hand(group, ticket);
                 self.tell(Told::Ordered { group, acquire: false });
             }

@@ -390,11 +390,12 @@ impl FrontDesk {
         if let Some(refusal) = setup::refusal(&config, self.me, self.kernel.fence()) {
             return Err(vec![refusal]);
         }
-        let wanted = config.preserve.filter(|_| self.config.preserve.is_none());
-        if let (Some(_), Some(reason)) = (wanted, self.kernel.no_preserving()) {
-            return Err(vec![format!(
-                "preserve_connections needs a restart of the daemon, or is not available: {reason}"
-            )]);
+        let long = |config: &Config| config.preserve.is_some_and(|preserve| !preserve.brief);
+        if let Some(reason) = self.kernel.no_preserving()
+            && long(&config)
+            && !long(&self.config)
+        {
+            return Err(vec![format!("preserve_connections is not available: {reason}")]);
         }
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
         let mut protocol =

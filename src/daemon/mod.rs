@@ -412,7 +412,7 @@ fn start_protocol(
     };
     let mut configuration = config.protocol(me, incarnation, seed, host::software(), drained.on);
     if let (Some(_), Some(reason)) = (config.preserve, kernel.no_preserving()) {
-        tracing::warn!(reason, "connections are not preserved through planned moves");
+        tracing::warn!(reason, "planned moves reset connections after 50 ms");
         configuration.preserve = None;
     }
     let (told, reports) = mpsc::channel(TOLD_MAX);

@@ -86,7 +86,8 @@ pub(crate) fn kernel(
             table: kernel::table_name(&config.cluster),
             vouched: kernel::Vouched(vouched),
             lifetime: (!required).then(|| lifetime(config.slowest_timing().lease())),
-            preserve: config.preserve.is_some(),
+            // Whatever the file says now: a reload may want it.
+            preserve: true,
         }),
         ward,
         adopted: estate.iter().flat_map(|estate| estate.memory.tickets()).collect(),

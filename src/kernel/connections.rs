@@ -32,6 +32,7 @@ use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::time::Instant as Moment;
 
 use super::counters::Counters;
+use super::mute::LATE_FOR;
 use super::scoped::{Scoped, Zones};
 use super::sharing::Sharing;
 use super::sockets::{self, ESTABLISHED, GET_SOCKETS, Socket};
@@ -50,6 +51,9 @@ const PAUSES: u32 = 100;
 const WATCH: Duration = Duration::from_millis(100);
 /// As [`PAUSES`], then: an operator waits, and a tenth of a core is well spent.
 const WATCH_PAUSES: u32 = 10;
+/// The connections of a group that was handed over are looked at that often for so long: most end
+/// within it, and whoever stops or drains the node waits for them.
+const FRESH: Duration = Duration::from_secs(3);
 /// Connections whose end is waited for at most; others are not waited for.
 const WATCHED_MAX: usize = 100_000;
 /// Notes that may wait: at its pace a peer tells for ten seconds what fits in here.
@@ -114,7 +118,7 @@ impl Connections {
             sharing: Sharing::default(),
             tickler: Tickler::default(),
             watched: Watched::Nothing,
-            kept: BTreeSet::new(),
+            kept: BTreeMap::new(),
         };
         let builder = thread::Builder::new().name("connections".to_owned()).stack_size(STACK);
         builder.spawn(move || worker.run(&inbox))?;
@@ -210,7 +214,8 @@ struct Worker {
     sharing: Sharing,
     tickler: Tickler,
     watched: Watched,
-    kept: BTreeSet<GroupKey>,
+    /// Since when each is.
+    kept: BTreeMap<GroupKey, Moment>,
 }
 
 /// Connections whose end is waited for.
@@ -229,7 +234,11 @@ impl Worker {
             let due = [Some(self.look_at), self.sharing.deadline(now), self.tickler.deadline()];
             let due = due.into_iter().flatten().min().unwrap_or(self.look_at);
             match notes.recv_timeout(due.saturating_duration_since(now)) {
-                Ok(note) => self.take(note),
+                Ok(note) => {
+                    self.take(note);
+                    // One look for all that has come.
+                    notes.try_iter().take(NOTES_MAX).for_each(|note| self.take(note));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -274,8 +283,9 @@ impl Worker {
             }
             Note::Stop(group) => self.tickler.stop(group),
             Note::Keep(groups) => {
-                self.kept = groups;
-                self.look_at = now;
+                let since = |group| (group, self.kept.get(&group).copied().unwrap_or(now));
+                self.kept = groups.into_iter().map(since).collect();
+                self.look_at = self.look_at.min(now + LATE_FOR);
             }
             Note::Watch(false) => self.watched = Watched::Nothing,
             Note::Watch(true) => {
@@ -301,7 +311,7 @@ impl Worker {
         if self.kept.is_empty() {
             return Ok(());
         }
-        let mut left: BTreeMap<GroupKey, u32> = self.kept.iter().map(|group| (*group, 0)).collect();
+        let mut left: BTreeMap<GroupKey, u32> = self.kept.keys().map(|group| (*group, 0)).collect();
         let addresses = groups.iter().filter(|(_, group)| left.contains_key(group));
         let addresses: BTreeSet<IpAddr> = addresses.map(|(scoped, _)| scoped.address()).collect();
         let addresses: Vec<IpAddr> = addresses.into_iter().collect();
@@ -321,7 +331,11 @@ impl Worker {
                 true
             })?;
         }
-        self.tell(KernelEvent::Kept(left.into_iter().collect()));
+        // None is not known yet where some may still begin.
+        left.retain(|group, count| *count > 0 || self.kept[group].elapsed() >= LATE_FOR);
+        if !left.is_empty() {
+            self.tell(KernelEvent::Kept(left.into_iter().collect()));
+        }
         Ok(())
     }
 
@@ -356,7 +370,8 @@ impl Worker {
         self.sharing.found(now, &found);
         self.tickler.forget(now);
         self.counters.connections_remembered.set(self.tickler.remembered());
-        let watches = !matches!(self.watched, Watched::Nothing);
+        let fresh = self.kept.values().any(|since| since.elapsed() < FRESH);
+        let watches = fresh || !matches!(self.watched, Watched::Nothing);
         self.look_at = now + pause(now - begun, watches, any || !self.kept.is_empty());
     }
 

@@ -111,10 +111,13 @@ impl Fence {
                 Door::Vouched => Some(left),
                 Door::Granted => granted,
             });
-            Gate::adopt(table.clone(), covered.clone(), (lefts, preserve))
+            let adopt = |mutes| Gate::adopt(table.clone(), covered.clone(), (lefts, mutes));
+            // A kernel that cannot mute refuses the tables with what that needs.
+            adopt(preserve).or_else(|error| if preserve { adopt(false) } else { Err(error) })
         };
         let source = match adopt_in_time(granted, adopt) {
-            Ok(gate) => {
+            Ok(mut gate) => {
+                gate.try_forwarding();
                 let gate = Some((gate, table));
                 return Ok(Self { gate, vouched: Some(vouched), zoned, ..Self::default() });
             }
@@ -142,6 +145,15 @@ impl Fence {
         match &self.gate {
             Some((gate, _)) => gate.unmutable().map(str::to_owned),
             None => Some("there is no gate in nf_tables".to_owned()),
+        }
+    }
+
+    /// Lets connections begin for a while at addresses that are about to be muted, whose clients may
+    /// not know yet that another host has them.
+    pub(super) fn allow_late(&mut self, addresses: &[Scoped]) {
+        let Some((gate, _)) = &mut self.gate else { return };
+        if let Err(error) = gate.allow_late(addresses) {
+            tracing::debug!(%error, "connections that begin during the move are lost");
         }
     }
 

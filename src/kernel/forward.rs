@@ -16,17 +16,17 @@
 //!     write both hardware addresses, forward }
 //! ```
 //!
-//! Made before the group's addresses are added, and removed when its former owner has nothing left
-//! or is gone. If somebody flushes the table, what is not known here is reset, as without all this.
+//! N numbers the former owners, not the groups. Made before the group's addresses are added, and removed
+//! when its former owner has nothing left or is gone. If somebody flushes the table, what is not known here is reset, as without all this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 
 use super::gate::Gate;
 use super::mute::{BEGINS, DESTINATION_UNREACHABLE, ICMP, PACKET_TOO_BIG, TCP};
 use super::ruleset::{ICMPV6, IPV4, IPV6};
-use crate::netlink::nftables::{Batch, Family, Field, Hook, Key, Step};
+use crate::netlink::nftables::{self, Batch, Family, Field, Hook, Key, Step, carry_out};
 use crate::protocol::GroupKey;
 
 /// Before the gate and before other tables.
@@ -34,6 +34,10 @@ const PRIORITY: i32 = -500;
 /// Connections that can begin while the former owner still has some: 100 MB of kernel memory. What
 /// begins beyond that is reset, so a flood of SYNs does harm here.
 const FLOWS_MAX: u32 = 1 << 20;
+/// The table of a trial, which is not one of a cluster.
+const TRIAL: &str = "buoy-trial";
+/// Enough to see whether the kernel can learn any.
+const FLOWS_TRIED: u32 = 16;
 /// Elements in one message, which holds 64 KiB.
 const ADDRESSES_AT_ONCE: usize = 1000;
 const DESTINATION: Field = Field::Link(0);
@@ -54,9 +58,31 @@ pub(super) struct Forward {
     pub(super) theirs: [u8; 6],
 }
 
-/// The groups for which this is done, each with the number in the names of its chains.
+/// The rules for one former owner, and the groups whose addresses are in its sets.
+#[derive(Debug)]
+struct Lane {
+    /// Without addresses.
+    forward: Forward,
+    groups: BTreeMap<GroupKey, Vec<IpAddr>>,
+    /// Those that it had and has no more: their connections are still among the flows.
+    ended: BTreeSet<GroupKey>,
+}
+
+impl Lane {
+    /// Whether the rules do for a group what is wanted, without flows of an earlier time.
+    fn suits(&self, group: GroupKey, wanted: &Forward) -> bool {
+        let bare = Forward { addresses: Vec::new(), ..wanted.clone() };
+        self.forward == bare && !self.ended.contains(&group)
+    }
+}
+
+/// The groups for which this is done. All that come from one host share rules: the kernel takes 1024
+/// chains at a device, and every set of flows has megabytes.
 #[derive(Debug, Default)]
-pub(super) struct Forwards(BTreeMap<GroupKey, u32>);
+pub(super) struct Forwards {
+    /// By the number in the names of its chains.
+    lanes: BTreeMap<u32, Lane>,
+}
 
 impl Forwards {
     /// Begins, in place of what was done for the group before.
@@ -67,6 +93,13 @@ impl Forwards {
         forward: &Forward,
     ) -> io::Result<()> {
         self.end(gate, group);
+        let suits = |(_, lane): &(&u32, &mut Lane)| lane.suits(group, forward);
+        if let Some((number, lane)) = self.lanes.iter_mut().find(suits)
+            && gate.change_at_devices(|batch| forward.addressed(batch, *number)).is_ok()
+        {
+            lane.groups.insert(group, forward.addresses.clone());
+            return Ok(());
+        }
         let number = gate.number();
         let all = gate.change_at_devices(|batch| forward.rules(batch, number));
         if all.is_err() {
@@ -74,35 +107,109 @@ impl Forwards {
             let own = Forward { others: Vec::new(), ..forward.clone() };
             gate.change_at_devices(|batch| own.rules(batch, number))?;
         }
-        self.0.insert(group, number);
+        let groups = BTreeMap::from([(group, forward.addresses.clone())]);
+        let forward = Forward { addresses: Vec::new(), ..forward.clone() };
+        self.lanes.insert(number, Lane { forward, groups, ended: BTreeSet::new() });
         Ok(())
     }
 
     /// Ends, if it has begun.
     pub(super) fn end(&mut self, gate: &mut Gate, group: GroupKey) {
-        let Some(number) = self.0.remove(&group) else { return };
-        if gate.change_at_devices(|batch| remove(remove_hook(batch, number), number)).is_ok() {
+        let of_group = |(_, lane): &(&u32, &mut Lane)| lane.groups.contains_key(&group);
+        let Some((number, lane)) = self.lanes.iter_mut().find(of_group) else { return };
+        let number = *number;
+        let addresses = lane.groups.remove(&group).unwrap_or_default();
+        lane.ended.insert(group);
+        if !lane.groups.is_empty() {
+            let left = gate.change_at_devices(|batch| delete(batch, number, &addresses));
+            if let Err(error) = left {
+                // Gone with the table, if somebody has flushed it.
+                tracing::debug!(%error, "addresses of a former owner are removed");
+            }
             return;
         }
-        // The kernel removes the hook with its device. Without it nothing is forwarded, also if
-        // somebody has made use of the rest, which then has to stay.
-        let hook = gate.change_at_devices(|batch| remove_hook(batch, number));
-        match gate.change_at_devices(|batch| remove(batch, number)) {
-            Ok(()) => {}
-            Err(error) if hook.is_ok() => {
-                tracing::warn!(%error, number, "unused rules for a former owner remain");
-            }
-            // Gone with the table, if somebody has flushed it.
-            Err(error) => tracing::debug!(%error, "the rules for a former owner are removed"),
+        self.lanes.remove(&number);
+        close(gate, number);
+    }
+}
+
+/// Removes the rules for a former owner.
+fn close(gate: &mut Gate, number: u32) {
+    if gate.change_at_devices(|batch| remove(remove_hook(batch, number), number)).is_ok() {
+        return;
+    }
+    // The kernel removes the hook with its device. Without it nothing is forwarded, also if
+    // somebody has made use of the rest, which then has to stay.
+    let hook = gate.change_at_devices(|batch| remove_hook(batch, number));
+    match gate.change_at_devices(|batch| remove(batch, number)) {
+        Ok(()) => {}
+        Err(error) if hook.is_ok() => {
+            tracing::warn!(%error, number, "unused rules for a former owner remain");
+        }
+        // Gone with the table, if somebody has flushed it.
+        Err(error) => tracing::debug!(%error, "the rules for a former owner are removed"),
+    }
+}
+
+/// Adds to a batch what is to be done with these addresses and the set that they belong to.
+fn each_set<'a>(
+    mut batch: Batch<'a>,
+    (number, addresses): (u32, &[IpAddr]),
+    act: impl Fn(Batch<'a>, &str, &[&[u8]]) -> Batch<'a>,
+) -> Batch<'a> {
+    let octets = |address: &IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    for v6 in [false, true] {
+        let [_, _, to] = names(number, v6);
+        let those = addresses.iter().filter(|address| address.is_ipv6() == v6);
+        let those: Vec<Vec<u8>> = those.map(octets).collect();
+        for some in those.chunks(ADDRESSES_AT_ONCE) {
+            let keys: Vec<&[u8]> = some.iter().map(Vec::as_slice).collect();
+            batch = act(batch, &to, &keys);
         }
     }
+    batch
+}
+
+fn sets(batch: Batch<'_>, (number, v6): (u32, bool), max: u32) -> Batch<'_> {
+    let [flow, flows, to] = names(number, v6);
+    let (kind, key) = if v6 { (Key::Ipv6, Key::Flow6) } else { (Key::Ipv4, Key::Flow4) };
+    batch.new_set(&to, kind, false).new_learned_set(&flows, key, max).new_chain(&flow, None)
+}
+
+fn delete<'a>(batch: Batch<'a>, number: u32, addresses: &[IpAddr]) -> Batch<'a> {
+    each_set(batch, (number, addresses), Batch::delete)
 }
 
 /// Tries whether the kernel takes the rules.
 pub(super) fn attempt(gate: &mut Gate) -> io::Result<()> {
     let forward = Forward::trial();
-    gate.change_at_devices(|batch| forward.rules(batch, 0))?;
+    gate.change_at_devices(|batch| forward.rules_unused(batch))?;
     gate.change(|batch| batch.of(Family::Netdev).delete_table())
+}
+
+/// Returns what this kernel lacks to send connections on to their former owner; `None` if nothing. Makes
+/// a table of its own and removes it, in one step.
+///
+/// # Errors
+///
+/// When the kernel does not let this process try.
+pub fn preserving_hindrance() -> io::Result<Option<String>> {
+    let forward = Forward::trial();
+    let batch = Batch::new(Family::Netdev, TRIAL).new_table();
+    let batch = forward.rules_unused(batch).delete_table();
+    match carry_out(&mut nftables::open()?, batch) {
+        Ok(()) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        Err(error) => Ok(Some(lacks(&error))),
+    }
+}
+
+/// What the kernel lacks that has refused the rules.
+pub(super) fn lacks(error: &io::Error) -> String {
+    format!("this kernel has no forwarding at a device: module nft_fwd_netdev ({error})")
 }
 
 /// The names of chain and sets, for IPv6 or not.
@@ -143,36 +250,31 @@ impl Forward {
 
     /// Makes chains and sets.
     fn rules<'a>(&self, batch: Batch<'a>, number: u32) -> Batch<'a> {
-        let chain = hook(number);
         let devices: Vec<&str> =
             [&self.device.1].into_iter().chain(&self.others).map(String::as_str).collect();
-        let place = Hook::Ingress(&devices);
-        let mut batch = batch.new_chain(&chain, Some((place, PRIORITY)));
-        batch = batch.new_rule(&chain, &[Step::Is(SOURCE, &self.theirs), Step::Accept]);
-        for v6 in [false, true] {
-            batch = self.family(self.sets(batch, number, v6), number, v6);
-        }
-        batch
+        let place = (Hook::Ingress(&devices), PRIORITY);
+        self.chains(batch.new_chain(&hook(number), Some(place)), number, FLOWS_MAX)
     }
 
-    fn sets<'a>(&self, batch: Batch<'a>, number: u32, v6: bool) -> Batch<'a> {
-        let [flow, flows, to] = names(number, v6);
-        let (kind, key) = if v6 { (Key::Ipv6, Key::Flow6) } else { (Key::Ipv4, Key::Flow4) };
-        let mut batch = batch
-            .new_set(&to, kind, false)
-            .new_learned_set(&flows, key, FLOWS_MAX)
-            .new_chain(&flow, None);
-        let those = self.addresses.iter().filter(|address| address.is_ipv6() == v6);
-        let octets = |address: &IpAddr| match address {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
-        let those: Vec<Vec<u8>> = those.map(octets).collect();
-        for some in those.chunks(ADDRESSES_AT_ONCE) {
-            let keys: Vec<&[u8]> = some.iter().map(Vec::as_slice).collect();
-            batch = batch.add(&to, &keys, None);
+    /// Makes them without a hook, which takes the kernel 20 ms to remove, and small: they see nothing.
+    fn rules_unused<'a>(&self, batch: Batch<'a>) -> Batch<'a> {
+        self.chains(batch.new_chain(&hook(0), None), 0, FLOWS_TRIED)
+    }
+
+    fn chains<'a>(&self, batch: Batch<'a>, number: u32, flows: u32) -> Batch<'a> {
+        let chain = hook(number);
+        let mut batch = batch;
+        batch = batch.new_rule(&chain, &[Step::Is(SOURCE, &self.theirs), Step::Accept]);
+        for v6 in [false, true] {
+            batch = self.family(sets(batch, (number, v6), flows), number, v6);
         }
-        batch
+        self.addressed(batch, number)
+    }
+
+    /// Puts the addresses into the sets.
+    fn addressed<'a>(&self, batch: Batch<'a>, number: u32) -> Batch<'a> {
+        let add = |batch: Batch<'a>, set: &str, keys: &[&[u8]]| batch.add(set, keys, None);
+        each_set(batch, (number, &self.addresses), add)
     }
 
     fn family<'a>(&self, batch: Batch<'a>, number: u32, v6: bool) -> Batch<'a> {

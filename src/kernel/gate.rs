@@ -38,14 +38,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::mute;
-use super::ruleset::{Cover, HUSHED, Kind, octets};
+use super::ruleset::{Cover, HUSHED, add_timed};
 use super::scoped::Scoped;
 use super::tables::{Shared, Tables, take};
 use crate::netlink::nftables::{Batch, Family};
 use crate::protocol::Mode;
 
-/// Why addresses are not muted where nobody asked for it.
-const NOT_WANTED: &str = "it is not configured";
+/// Why addresses are not muted where that was not tried, or refused when tables were taken over.
+const NOT_WANTED: &str = "this kernel cannot mute addresses in nf_tables";
 /// How long they are hushed: longer than requests are waited for and connections are ended, and not
 /// so long that it would matter if they stay after all.
 const HUSH: u64 = 250;
@@ -141,6 +141,13 @@ impl Gate {
         Ok(Self { tables, unmutable, numbers: 0 })
     }
 
+    /// Tries what was not tried when the tables were taken over, because it takes time.
+    pub(super) fn try_forwarding(&mut self) {
+        if self.unmutable.is_none() {
+            self.unmutable = mute::try_forwarding(self).err();
+        }
+    }
+
     /// For whoever renews its leases.
     pub(super) fn tables(&self) -> &Shared {
         &self.tables
@@ -189,6 +196,14 @@ impl Gate {
         tables.replace(CLOSED)
     }
 
+    /// Lets connections begin for a while at addresses that are about to be muted.
+    pub(super) fn allow_late(&mut self, addresses: &[Scoped]) -> io::Result<()> {
+        for some in addresses.chunks(COVERED_AT_ONCE) {
+            self.change(|batch| mute::allow_late(batch, some))?;
+        }
+        Ok(())
+    }
+
     /// Mutes addresses of a link, all at once.
     pub(super) fn mute(&mut self, addresses: &[Scoped], link: &mute::Disguise) -> io::Result<()> {
         let mut tables = take(&self.tables);
@@ -222,17 +237,7 @@ impl Gate {
     /// get otherwise between the end of the sockets and the coming of the next owner, is final.
     pub(super) fn hush(&mut self, addresses: &[Scoped]) -> io::Result<()> {
         for some in addresses.chunks(COVERED_AT_ONCE) {
-            self.change(|mut batch| {
-                for (set, kind) in HUSHED.into_iter().zip(Kind::ALL) {
-                    let those = some.iter().filter(|address| Kind::of(address) == kind);
-                    let keys: Vec<Vec<u8>> = those.map(octets).collect();
-                    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-                    if !keys.is_empty() {
-                        batch = batch.add(set, &keys, Some(HUSH));
-                    }
-                }
-                batch
-            })?;
+            self.change(|batch| add_timed(batch, (HUSHED, some), Some(HUSH)))?;
         }
         Ok(())
     }

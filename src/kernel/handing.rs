@@ -24,7 +24,7 @@ use super::group::Group;
 use super::mute::Disguise;
 use super::reconcile::{Change, Reconciler, Refusal};
 use super::scoped::Scoped;
-use crate::protocol::{GroupKey, HardwareAddress, Instant, KernelEvent, Ticket};
+use crate::protocol::{GroupKey, HardwareAddress, Instant, KernelEvent, Mode, Ticket};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -55,7 +55,10 @@ impl Handing {
             Some((_, addresses)) if !kept_silent(reconciler, fence, &addresses) => {
                 Err(std::io::ErrorKind::Unsupported.into())
             }
-            Some((link, addresses)) => fence.mute(&addresses, &link),
+            Some((link, addresses)) => {
+                allow_late(reconciler, fence, &addresses);
+                fence.mute(&addresses, &link)
+            }
             None => Err(std::io::ErrorKind::AddrNotAvailable.into()),
         };
         if let Err(error) = muted {
@@ -211,6 +214,14 @@ pub(super) fn keepable(
     disguise(reconciler, link, &addresses)?;
     let hardware = HardwareAddress(reconciler.host().link(link)?.hardware?);
     Some(KernelEvent::Keepable { group, hardware })
+}
+
+/// Clients may begin connections until they know the new owner, but in mode majority, where one host
+/// at a time takes connections.
+fn allow_late(reconciler: &Reconciler, fence: &mut Fence, addresses: &[Scoped]) {
+    if addresses.iter().all(|address| reconciler.mode(*address) == Mode::Availability) {
+        fence.allow_late(addresses);
+    }
 }
 
 /// Whether the addresses of a group will be as silent as its mode promises.

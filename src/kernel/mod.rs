@@ -94,6 +94,7 @@ pub use self::adoption::whole_groups;
 use self::checksum::internet_checksum;
 use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
+pub use self::forward::preserving_hindrance;
 pub use self::gate::Door;
 pub use self::holding::{hold_tables, release_tables};
 pub use self::leftovers::remove_leftovers;

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //!   chain muted {                                  (inet, in and out)
-//!     tcp flags & (fin|syn|rst|ack) == syn drop    no new connection
+//!     tcp flags & (fin|syn|rst|ack) == syn,        no new connection, but for those that a client
+//!       not in @late4 or 6: drop                   begins before it knows the new owner
 //!     tcp, vouched: accept                         those that are there
 //!     icmp type 3, icmpv6 type 2, vouched: accept  the path carries less
 //!     drop }                                       solicitations, all else
@@ -17,9 +18,12 @@
 //!     ip6 saddr @muted6, solicitation: the same }  it would learn that the address is here }
 //! ```
 
+use std::time::Duration;
+
 use super::forward;
 use super::gate::{Door, Gate};
-use super::ruleset::{ICMPV6, IPV4, IPV6, NEIGHBOUR_SOLICITATION, RUNS};
+use super::ruleset::{ICMPV6, IPV4, IPV6, Kind, NEIGHBOUR_SOLICITATION, RUNS, add_timed, to};
+use super::scoped::Scoped;
 use crate::netlink::nftables::{Batch, Family, Field, Hook, Step};
 
 /// The chain that decides on frames of muted addresses.
@@ -31,6 +35,12 @@ pub(super) const ADDRESSES_V6: &str = "muted6";
 
 /// The set of those of IPv6 that are of one link.
 pub(super) const ADDRESSES_LINK_LOCAL: &str = "mutedL";
+
+/// The sets of those whose clients may not know yet that another host has them.
+const LATE: [&str; 3] = ["late4", "late6", "lateL"];
+/// For so long they may begin connections here, which are then kept like those that were there: the
+/// new owner sends here all that has not begun at it. It answers for the address within 5 ms.
+pub(super) const LATE_FOR: Duration = Duration::from_millis(100);
 
 /// The chain that puts other addresses into questions.
 const DISGUISE: &str = "disguise";
@@ -105,6 +115,12 @@ pub(super) fn chains(batch: Batch<'_>, family: Family) -> Batch<'_> {
             let kind = Step::Is(Field::Transport(0), kind);
             [Step::EtherType(family), Step::Carries(protocol), kind, vouched, Step::Accept]
         };
+        for (set, kind) in LATE.into_iter().zip(Kind::ALL) {
+            batch = batch.new_set(set, kind.key(), true);
+            let mut steps = to(kind, set);
+            steps.extend([Step::Carries(TCP), BEGINS, vouched, Step::Accept]);
+            batch = batch.new_rule(CHAIN, &steps);
+        }
         batch = batch
             .new_rule(CHAIN, &[Step::Carries(TCP), BEGINS, Step::Drop])
             .new_rule(CHAIN, &[Step::Carries(TCP), vouched, Step::Accept])
@@ -112,6 +128,12 @@ pub(super) fn chains(batch: Batch<'_>, family: Family) -> Batch<'_> {
             .new_rule(CHAIN, &news(IPV6, ICMPV6, &[PACKET_TOO_BIG]));
     }
     batch.new_rule(CHAIN, &[Step::Drop])
+}
+
+/// Lets connections to these addresses begin for a while although they are muted.
+pub(super) fn allow_late<'a>(batch: Batch<'a>, addresses: &[Scoped]) -> Batch<'a> {
+    let milliseconds = u64::try_from(LATE_FOR.as_millis()).ok();
+    add_timed(batch.of(Family::Inet), (LATE, addresses), milliseconds)
 }
 
 /// Tries on tables that are not in use yet all that preserving needs of this kernel; what was made
@@ -126,6 +148,14 @@ pub(super) fn try_all(gate: &mut Gate) -> Result<(), String> {
     let link = Disguise { index: 0, own4: Some([127, 0, 0, 1]), own6: Some([0; 16]) };
     gate.change(|batch| disguise(batch, [&link].into_iter()))
         .map_err(|error| said("rules of nf_tables that can write into packets", error))?;
-    forward::attempt(gate)
-        .map_err(|error| said("forwarding at a device: module nft_fwd_netdev", error))
+    try_forwarding(gate)
+}
+
+/// Tries the part of that which tables in use are not changed by.
+///
+/// # Errors
+///
+/// What is missing.
+pub(super) fn try_forwarding(gate: &mut Gate) -> Result<(), String> {
+    forward::attempt(gate).map_err(|error| forward::lacks(&error))
 }

@@ -121,7 +121,7 @@ impl Kind {
         }
     }
 
-    const fn key(self) -> Key {
+    pub(super) const fn key(self) -> Key {
         match self {
             Self::V4 => Key::Ipv4,
             Self::V6 => Key::Ipv6,
@@ -269,7 +269,7 @@ fn addressed<'a>(
 }
 
 /// The packet goes to an address in the set.
-fn to(kind: Kind, set: &'static str) -> Vec<Step<'static>> {
+pub(super) fn to(kind: Kind, set: &'static str) -> Vec<Step<'static>> {
     match kind {
         Kind::V4 => vec![Step::EtherType(IPV4), Step::In(Field::Network(16), 4, set)],
         Kind::V6 => vec![Step::EtherType(IPV6), Step::In(Field::Network(24), 16, set)],
@@ -314,6 +314,23 @@ pub(super) fn hushing(batch: Batch<'_>) -> Batch<'_> {
     let batch = batch.of(Family::Inet);
     let sets = HUSHED.into_iter().zip(Kind::ALL);
     sets.fold(batch, |batch, (set, kind)| batch.new_set(set, kind.key(), true))
+}
+
+/// Adds to a batch these addresses, each to the set of its kind, for so many milliseconds.
+pub(super) fn add_timed<'a>(
+    mut batch: Batch<'a>,
+    (sets, addresses): ([&str; 3], &[Scoped]),
+    milliseconds: Option<u64>,
+) -> Batch<'a> {
+    for (set, kind) in sets.into_iter().zip(Kind::ALL) {
+        let those = addresses.iter().filter(|address| Kind::of(address) == kind);
+        let keys: Vec<Vec<u8>> = those.map(octets).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        if !keys.is_empty() {
+            batch = batch.add(set, &keys, milliseconds);
+        }
+    }
+    batch
 }
 
 /// Adds to a batch what is to be done to each of the sets that these addresses are in.

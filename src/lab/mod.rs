@@ -24,6 +24,7 @@ pub mod experiment;
 pub mod fault;
 pub mod filter;
 pub mod interruption;
+mod muted;
 pub mod namespace;
 pub mod network;
 pub mod ownership;

@@ -2,7 +2,7 @@
 //!
 //! One thread listens to the address and link messages of every node's kernel and keeps the
 //! history. It asks no daemon: an address counts as held while the kernel has it on an interface
-//! that is up and has carrier, whatever anybody believes. When a kernel says that messages were
+//! that is up and has carrier, and does not mute it (see `muted`), whatever anybody believes. When a kernel says that messages were
 //! lost, its whole state is read again.
 
 use std::collections::BTreeSet;
@@ -22,6 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::clock;
 use super::dump::{KernelState, parse};
+use super::muted::Muted;
 use super::namespace::{Namespace, NamespaceError};
 
 /// Multicast groups of rtnetlink: links, IPv4 addresses, IPv6 addresses.
@@ -166,6 +167,7 @@ struct Watched {
     node: usize,
     namespace: Namespace,
     socket: Socket,
+    muted: Muted,
     state: KernelState,
     reachable: BTreeSet<IpAddr>,
 }
@@ -186,11 +188,14 @@ impl Watched {
             .run(open)?
             .map_err(|error| NamespaceError::System("listen to a kernel", error))?;
         let (state, reachable) = (KernelState::default(), BTreeSet::new());
-        Ok(Self { node, namespace: namespace.clone(), socket, state, reachable })
+        let muted = Muted::listen(namespace)?;
+        Ok(Self { node, namespace: namespace.clone(), socket, muted, state, reachable })
     }
 
     /// Reads all that is waiting.
     fn receive(&mut self, timeline: &Mutex<Timeline>) {
+        self.muted.receive();
+        self.note(timeline);
         loop {
             match self.socket.recv_from_full() {
                 Ok((datagram, _)) => {
@@ -223,7 +228,9 @@ impl Watched {
 
     /// Writes down what is different from before.
     fn note(&mut self, timeline: &Mutex<Timeline>) {
-        let reachable = self.state.reachable();
+        let mut reachable = self.state.reachable();
+        let muted = self.muted.addresses();
+        reachable.retain(|address| !muted.contains(address));
         let at = clock::now();
         let mut timeline = lock(timeline);
         for address in self.reachable.symmetric_difference(&reachable) {
@@ -236,12 +243,14 @@ impl Watched {
 
 fn watch(nodes: &mut [Watched], timeline: &Mutex<Timeline>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        let mut waiting: Vec<_> =
-            nodes.iter().map(|node| PollFd::new(node.socket.as_fd(), PollFlags::POLLIN)).collect();
+        let listens = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let sockets = nodes.iter().flat_map(|node| [node.socket.as_fd(), node.muted.as_fd()]);
+        let mut waiting: Vec<_> = sockets.map(listens).collect();
         if poll(&mut waiting, PollTimeout::from(NOTICE_STOP_MS)).is_err() {
             continue;
         }
-        let ready: Vec<bool> = waiting.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        let ready = |some: &[PollFd<'_>]| some.iter().any(|fd| fd.any().unwrap_or(false));
+        let ready: Vec<bool> = waiting.chunks(2).map(ready).collect();
         for (node, _) in nodes.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
             node.receive(timeline);
         }

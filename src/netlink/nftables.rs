@@ -28,15 +28,15 @@ const APPEND: u16 = 0x800;
 pub(super) const NESTED: u16 = 0x8000;
 
 const NEW_TABLE: u16 = 0;
-const DELETE_TABLE: u16 = 2;
+pub(super) const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const DELETE_CHAIN: u16 = 5;
 const NEW_RULE: u16 = 6;
 const DELETE_RULES: u16 = 8;
 const NEW_SET: u16 = 9;
 const DELETE_SET: u16 = 11;
-const NEW_ELEMENTS: u16 = 12;
-const DELETE_ELEMENTS: u16 = 14;
+pub(super) const NEW_ELEMENTS: u16 = 12;
+pub(super) const DELETE_ELEMENTS: u16 = 14;
 
 /// What the tables of a family see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

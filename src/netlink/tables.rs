@@ -14,8 +14,10 @@ use std::hash::{Hash as _, Hasher as _};
 use std::io;
 use std::time::Duration;
 
-use super::nftables::{Family, NESTED, SUBSYSTEM, attribute, text};
-use super::{ACKNOWLEDGE, Conversation, DUMP, attributes};
+use super::nftables::{
+    DELETE_ELEMENTS, DELETE_TABLE, Family, NESTED, NEW_ELEMENTS, SUBSYSTEM, attribute, text,
+};
+use super::{ACKNOWLEDGE, Conversation, DUMP, Message, attributes, messages};
 
 const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
 const GET_RULES: u16 = SUBSYSTEM << 8 | 7;
@@ -151,6 +153,41 @@ pub(crate) fn remaining(
         false
     })?;
     Ok(found)
+}
+
+/// What the kernel says to those who listen for changes of its tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// The table has gone, with all that was in it.
+    TableGone { table: String },
+    /// These elements have come into the set, or have gone from it.
+    Elements { table: String, set: String, keys: Vec<Vec<u8>>, come: bool },
+}
+
+/// Returns what a datagram of the multicast group of nf_tables says of tables of a family.
+pub(crate) fn notices(datagram: &[u8], family: Family) -> Vec<Notice> {
+    const TABLE_GONE: u16 = SUBSYSTEM << 8 | DELETE_TABLE;
+    const COME: u16 = SUBSYSTEM << 8 | NEW_ELEMENTS;
+    const GONE: u16 = SUBSYSTEM << 8 | DELETE_ELEMENTS;
+    let of_family =
+        messages(datagram).filter(|message| message.body.first() == Some(&family.number()));
+    let notice = |message: Message<'_>| {
+        let body = rest(message.body);
+        let named = |wanted| {
+            let found = attributes(&body).find(|(kind, _)| *kind == wanted);
+            found.map(|(_, name)| text_of(name))
+        };
+        match message.kind {
+            TABLE_GONE => Some(Notice::TableGone { table: named(1)? }),
+            COME | GONE => {
+                let keys = listed(message.body).into_iter().map(|(key, _)| key).collect();
+                let come = message.kind == COME;
+                Some(Notice::Elements { table: named(1)?, set: named(2)?, keys, come })
+            }
+            _ => None,
+        }
+    };
+    of_family.filter_map(notice).collect()
 }
 
 fn about(family: Family, table: &str) -> Vec<u8> {

@@ -24,8 +24,8 @@ use super::ownership::GroupHere;
 use super::peers::Peer;
 use super::preservation::{Ended, Groups};
 use super::types::{
-    Action, Cause, Connection, Epoch, GroupKey, HardwareAddress, Kept, Message, NodeId, NodePhase,
-    Report, Rule, Tenure, Ticket,
+    Action, Cause, Connection, Epoch, Fitness, GroupKey, HardwareAddress, Kept, Message,
+    MoveReason, NodeId, NodePhase, Report, Rule, Tenure, Ticket,
 };
 
 /// Stands in an offer for a group whose connections are not kept.
@@ -81,15 +81,33 @@ impl Node {
         self.env.actions.push(Action::Remember { from, connections });
     }
 
-    /// Where the connections of these groups would be kept, for an offer; empty if none would.
-    pub(super) fn keepers(&self, groups: &[GroupKey]) -> Vec<HardwareAddress> {
-        if self.env.configuration.preserve.is_none() || self.phase != NodePhase::Active {
+    /// Where the connections of these groups would be kept, for an offer; empty if none would. Those
+    /// of a group that has a former owner are not.
+    pub(super) fn keepers(&self, groups: &[GroupKey], reason: MoveReason) -> Vec<HardwareAddress> {
+        let brief = match self.env.configuration.preserve {
+            Some(preserve) if self.may_keep() => preserve.brief,
+            Some(_) | None => return Vec::new(),
+        };
+        if brief && (reason == MoveReason::Checks || self.hurries) {
             return Vec::new();
         }
-        let keeper = |group| self.groups.get(group).and_then(|here| here.keeper);
+        let keeper = |group: &GroupKey| {
+            let free = !self.preservation.is_forwarding(*group);
+            self.groups.get(group).filter(|_| free).and_then(|here| here.keeper)
+        };
         let keepers: Vec<_> = groups.iter().map(|one| keeper(one).unwrap_or(NOT_KEPT)).collect();
         let any = keepers.iter().any(|keeper| *keeper != NOT_KEPT);
         if any { keepers } else { Vec::new() }
+    }
+
+    /// Whether this node may keep the connections of a group that it gives away.
+    pub(super) const fn may_keep(&self) -> bool {
+        match self.phase {
+            NodePhase::Active | NodePhase::Leaving => true,
+            NodePhase::Listening | NodePhase::Resuming | NodePhase::Isolated | NodePhase::Left => {
+                false
+            }
+        }
     }
 
     /// How the kernel lets a group go: it hands it over if its connections are to be kept.
@@ -105,10 +123,13 @@ impl Node {
             | Holding::Adding { .. }
             | Holding::Held { .. } => None,
         });
-        let (Some(to), Some(limit)) = (handed, self.env.configuration.preserve) else {
+        let (Some(to), Some(preserve)) = (handed, self.env.configuration.preserve) else {
             return Action::Release { group, ticket };
         };
-        self.preservation.keep(self.env.now, group, to, limit);
+        self.preservation.keep(self.env.now, group, to, preserve.limit);
+        if self.phase == NodePhase::Leaving {
+            self.preservation.end_by(self.leave_by);
+        }
         Action::Hand { group, ticket }
     }
 
@@ -127,11 +148,29 @@ impl Node {
         self.preservation.hear(self.env.now, from, list);
     }
 
-    /// Whether a group is not to be moved because a former owner still keeps connections to it.
+    /// Whether a group is not to be moved because a former owner still keeps connections to it. From
+    /// a node whose checks fail, or that is to drain at once, it goes all the same, unless they are
+    /// kept for long.
     pub(super) fn rests(&self, group: GroupKey) -> bool {
+        let me = self.env.configuration.me;
         self.phase != NodePhase::Leaving
             && self.preservation.is_forwarding(group)
+            && !(self.keeps_briefly()
+                && (self.hurries || self.fitness_for(me, group) == Fitness::Unfit))
             && self.enforces(Rule::OneKeeper)
+    }
+
+    /// An operator has this node drain, and does not want to wait.
+    pub(super) fn hurry(&mut self) {
+        self.hurries = true;
+        if self.keeps_briefly() {
+            self.preservation.end_by(self.env.now);
+        }
+    }
+
+    /// Whether connections are kept for no longer than requests take.
+    pub(super) fn keeps_briefly(&self) -> bool {
+        self.env.configuration.preserve.is_none_or(|preserve| preserve.brief)
     }
 
     /// Ends what is over, and tells receivers what is not.
@@ -143,7 +182,10 @@ impl Node {
             let ticket = self.ticket();
             self.env.actions.push(Action::Release { group, ticket });
             self.env.send(to, Message::Kept(vec![Kept { group, connections: Some(0) }]));
-            self.report(Report::KeptEnded { group, to, left });
+            // That requests have ended is what they do.
+            if left != Some(0) || !self.keeps_briefly() {
+                self.report(Report::KeptEnded { group, to, left });
+            }
         }
         self.preservation.tell(&mut self.env);
     }

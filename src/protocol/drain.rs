@@ -32,6 +32,10 @@ impl Node {
         if !on || !waits {
             self.stop_waiting();
         }
+        self.hurries = false;
+        if on && !waits {
+            self.hurry();
+        }
         if self.draining == on {
             return;
         }

@@ -90,7 +90,7 @@ impl Node {
         let offer = OfferOut {
             token: self.last_token,
             reason,
-            keepers: self.keepers(&groups),
+            keepers: self.keepers(&groups, reason),
             groups,
             first_at: self.env.now,
             sent_at: self.env.now,
@@ -198,7 +198,7 @@ impl Node {
         for (index, group) in offer.groups.iter().enumerate().filter(accepted) {
             given += 1;
             let keeps = offer.keepers.get(index).is_some_and(|keeper| *keeper != NOT_KEPT);
-            let keeps = keeps && answer.forwards && self.phase == NodePhase::Active;
+            let keeps = keeps && answer.forwards && self.may_keep();
             // A failover does not wait, not even for this; what is kept needs not end.
             if offer.reason != MoveReason::Checks && !keeps {
                 self.env.actions.push(Action::LetFinish { group: *group });
@@ -249,6 +249,7 @@ impl Node {
             NodePhase::Listening | NodePhase::Active | NodePhase::Isolated => {
                 self.set_phase(NodePhase::Leaving);
                 self.leave_by = self.env.now + LEAVE_WITHIN;
+                self.preservation.end_by(self.leave_by);
             }
             // First it has to know what is still its own (seed 51962).
             NodePhase::Resuming => self.stopping = true,
@@ -256,7 +257,8 @@ impl Node {
         }
     }
 
-    /// Leaving ends when nothing is held and what was given has been taken.
+    /// Leaving ends when nothing is held, what was given has been taken, and the connections that it
+    /// had have ended or had their time.
     pub(super) fn proceed_leaving(&mut self) {
         match self.phase {
             NodePhase::Leaving => {}
@@ -293,7 +295,7 @@ impl Node {
             }
             return;
         }
-        if (idle && taken) || overdue {
+        if (idle && taken && !self.preservation.is_keeping()) || overdue {
             self.set_phase(NodePhase::Left);
             self.farewells = super::membership::FAREWELLS - 1;
             self.farewell_due = self.env.now + self.env.configuration.timing.retry;

@@ -105,12 +105,12 @@ pub use types::{
     LeaseGrant, LeaseMemory, LeaseRequest, LifePromise, Load, LogPosition, MISSING_TOLD, Measure,
     Member, Memory, Message, Misfit, Mode, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
     NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order,
-    Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, PoolId, Preserved, PromiseRecord,
-    REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover, Report, Rule,
-    STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing, StandingChange, StandingOrder,
-    Status, Strategy, Tenure, Text, Ticket, Timing, TimingLevel, TimingProposal, TimingReason,
-    TimingStatus, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish,
-    WishMemory, Withheld, mix, promise, shortened, standing_text_max, unable_max,
+    Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, PoolId, Preserve, Preserved,
+    PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover,
+    Report, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing, StandingChange,
+    StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing, TimingLevel, TimingProposal,
+    TimingReason, TimingStatus, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord, WISHES_PER_MESSAGE,
+    Waiting, Wish, WishMemory, Withheld, mix, promise, shortened, standing_text_max, unable_max,
 };
 
 #[cfg(test)]

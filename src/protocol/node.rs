@@ -114,6 +114,8 @@ pub struct Node {
     pub(super) offers: BTreeMap<NodeId, OfferOut>,
     pub(super) promises: BTreeMap<GroupKey, Promise>,
     pub(super) preservation: Preservation,
+    /// It drains, and does not wait for requests to end.
+    pub(super) hurries: bool,
     pub(super) last_token: u32,
     pub(super) balance_due: Instant,
     pub(super) heirs_due: Instant,
@@ -183,6 +185,7 @@ impl Node {
             offers: BTreeMap::new(),
             promises: BTreeMap::new(),
             preservation: Preservation::default(),
+            hurries: false,
             last_token: 0,
             balance_due: now,
             heirs_due: Instant::NEVER,

@@ -173,7 +173,8 @@ impl Node {
         }
         let meant = self.groups.get(&group).is_some_and(|here| here.holding.meant());
         let offered = self.offers.values().any(|offer| offer.groups.contains(&group));
-        if !meant || offered || self.rests(group) || self.offers.contains_key(&to) {
+        let rests = self.rests(group) && !self.keeps_briefly();
+        if !meant || offered || rests || self.offers.contains_key(&to) {
             return Err(Err(Refusal::Busy));
         }
         if !self.may_leave(group, MoveReason::Operator) {

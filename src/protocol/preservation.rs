@@ -16,8 +16,9 @@
 //! The old owner decides when it ends: it counts. The new owner ends it by itself when it hears
 //! nothing for [`KEPT_FORGOTTEN`], or the old owner is gone: then its own kernel resets what it
 //! does not know, and clients that only read are told. There is one former owner at most: a group rests
-//! until what its former owner keeps has ended (`Rule::OneKeeper`). A stop does not wait; what it
-//! moves is reset.
+//! until what its former owner keeps has ended (`Rule::OneKeeper`); where that is brief, an operator's
+//! order and failing checks do not wait for it, and the connections of the group's second move are not
+//! kept. A node that stops keeps them for as long as it may take to hand over, and no longer.
 //!
 //! What is kept, and for whom, is known here alone. How groups stand is asked of [`Groups`]; that a
 //! group is released is done by `client_connections`, which is told what has ended.
@@ -95,6 +96,16 @@ impl Preservation {
     pub(super) fn keep(&mut self, now: Instant, group: GroupKey, to: NodeId, limit: Duration) {
         self.keeping.insert(group, Keeping { to, until: now + limit, connections: None });
         self.tell_at = now;
+    }
+
+    /// Keeps nothing for longer than that.
+    pub(super) fn end_by(&mut self, at: Instant) {
+        self.keeping.values_mut().for_each(|keeping| keeping.until = keeping.until.min(at));
+    }
+
+    /// Returns whether this node keeps connections of any group.
+    pub(super) fn is_keeping(&self) -> bool {
+        !self.keeping.is_empty()
     }
 
     /// Takes in how many connections of groups that were handed over are left here.

@@ -241,6 +241,44 @@ fn segments_that_come_by_another_card_go_on_as_well() {
     });
 }
 
+/// Groups that come from one host share the rules; one that comes a second time gets others, because
+/// connections of the first time are still known there.
+#[test]
+fn groups_of_one_former_owner_share_their_rules() {
+    isolated("handing::groups_of_one_former_owner_share_their_rules", |_client| {
+        let vouched = Vouched(Arc::new(|| Duration::from_secs(60)));
+        let table = "buoy_handing".to_owned();
+        let second = "10.77.0.101";
+        let owner = Fixture::start_with(Settings {
+            groups: vec![
+                group("eth0", &[&format!("{WEB}/32"), &format!("{WEB6}/128")]),
+                group("eth0", &[&format!("{second}/32")]),
+            ],
+            fence: Some(FenceSettings { table, vouched, lifetime: None, preserve: true }),
+            ..Settings::default()
+        });
+        let rules = || crate::namespace::run("nft", "list ruleset");
+        let forwards = |count: usize, addresses: &[&str]| {
+            let rules = rules();
+            let (_, netdev) = rules.split_once("table netdev").unwrap_or_default();
+            let there = [WEB, WEB6, second].map(|one| netdev.contains(one));
+            let due = [WEB, WEB6, second].map(|one| addresses.contains(&one));
+            netdev.matches("chain forward").count() == count && there == due
+        };
+        owner.kernel.forward(key(WEB), Some(OLD));
+        owner.kernel.forward(key(second), Some(OLD));
+        until("both share one", || forwards(1, &[WEB, WEB6, second]));
+        owner.kernel.forward(key(WEB), None);
+        until("one has ended", || forwards(1, &[second]));
+        owner.kernel.forward(key(WEB), Some(OLD));
+        until("it has others", || forwards(2, &[WEB, WEB6, second]));
+        owner.kernel.forward(key(second), None);
+        owner.kernel.forward(key(WEB), None);
+        until("all have ended", || forwards(0, &[]));
+        owner.stop();
+    });
+}
+
 /// Somebody goes to the rules for a former owner from rules of his own, so that the kernel does not
 /// let them be removed: nothing is forwarded all the same.
 #[test]
@@ -314,6 +352,39 @@ fn an_address_that_was_handed_over_is_mute() {
         });
         for stream in &mut there {
             drop(stream.read_to_end(&mut Vec::new()).expect_err("it is reset"));
+        }
+        old.stop();
+    });
+}
+
+/// Who does not know yet that another host has the address can begin a connection for a moment; it
+/// is kept like those that were there, and no more begin afterwards.
+#[test]
+fn connections_that_begin_during_the_move_are_kept() {
+    isolated("handing::connections_that_begin_during_the_move_are_kept", |client| {
+        let (old, _lease) = owner();
+        serve(tick);
+        acquire(&old, Ticket(1));
+        drop([WEB, WEB6].map(|to| connect(client, to)));
+        stays_with(client);
+        let mut late = Vec::new();
+        let mut ticket = 2;
+        // On a busy machine a moment may be over before the client has its turn.
+        until("both begin", || {
+            hand(&old, Ticket(ticket));
+            late = [WEB, WEB6].iter().flat_map(|to| connect_at_once(client, to)).collect();
+            if late.len() < 2 {
+                acquire(&old, Ticket(ticket + 1));
+            }
+            ticket += 2;
+            late.len() == 2
+        });
+        until("no more begin", || {
+            [WEB, WEB6].iter().all(|to| connect_at_once(client, to).is_err())
+        });
+        for stream in &mut late {
+            let mut ticks = [0; 20];
+            stream.read_exact(&mut ticks).expect("the connection lives");
         }
         old.stop();
     });

@@ -45,7 +45,7 @@ impl Cluster {
         for address in kernel.bear(group, addresses) {
             self.refresh_open(host, address);
         }
-        if self.options.preserve && matches!(event, KernelEvent::Present { .. }) {
+        if self.options.preserve.is_some() && matches!(event, KernelEvent::Present { .. }) {
             let hardware = crate::conflicts::hardware(host);
             self.tell_soon(host, KernelEvent::Keepable { group: key, hardware });
         }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use buoy::protocol::{Errand, Event, Group, HardwareAddress, KernelEvent, Message, Order, Rule};
+use buoy::protocol::{
+    Errand, Event, Group, HardwareAddress, KernelEvent, Message, Order, Preserve, Rule,
+};
 
 use crate::cluster::Cluster;
 use crate::draw::{MICROSECOND, MILLISECOND, SECOND};
@@ -73,7 +75,7 @@ pub(crate) fn reload(broken: Option<Rule>) -> Outcome {
 /// is kept any more.
 pub(crate) fn kept_connections(broken: Option<Rule>) -> Outcome {
     let mut cluster = Cluster::settled(calm(3, 6, broken))?;
-    let preserve = Some(Duration::from_secs(600));
+    let preserve = Some(Preserve { limit: Duration::from_secs(600), brief: false });
     let plan = Plan { preserve, ..cluster.plans[0].clone() };
     cluster.plans.push(plan);
     let groups = cluster.groups.clone();

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use buoy::protocol::{Rule, Timing};
+use buoy::protocol::{Preserve, Rule, Timing};
 
 use crate::draw::{Draw, MICROSECOND, MILLISECOND, SECOND};
 use crate::faults::Kind;
@@ -82,8 +82,9 @@ pub(crate) struct Options {
     pub(crate) profiles: bool,
     /// Whether daemons are restarted in place instead of stopped and started.
     pub(crate) in_place: bool,
-    /// Whether connections are kept through planned moves; they end within three seconds.
-    pub(crate) preserve: bool,
+    /// How connections are kept through planned moves, where kernels can; they end within three
+    /// seconds.
+    pub(crate) preserve: Option<Preserve>,
     /// Whether later configurations have addresses in other groups.
     pub(crate) layouts: bool,
     /// Daemons start within so long.
@@ -134,7 +135,7 @@ impl Options {
             slew: 0,
             profiles: false,
             in_place: false,
-            preserve: false,
+            preserve: None,
             layouts: false,
             start_spread: 5 * MILLISECOND,
             faults: Vec::new(),
@@ -189,7 +190,7 @@ impl Options {
             fault_limit: u64::MAX,
             // Not drawn: the other seeds stay what they were.
             in_place: seed.is_multiple_of(4),
-            preserve: seed.is_multiple_of(6),
+            preserve: preserve(seed),
             layouts: seed % 3 == 1,
             traced: false,
             ..Self::calm(nodes, groups)
@@ -307,4 +308,14 @@ fn weather(draw: &mut Draw) -> Weather {
         weather.duplicate = 20_000;
     }
     weather
+}
+
+/// For as long as requests take on most seeds, on some for as long as they last, on some not at all.
+fn preserve(seed: u64) -> Option<Preserve> {
+    let (seconds, brief) = match seed % 6 {
+        0 => (600, false),
+        1 => return None,
+        _ => (2, true),
+    };
+    Some(Preserve { limit: Duration::from_secs(seconds), brief })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, Group, GroupKey, Member, Mode, NodeId, SoftwareVersion, Strategy, mix,
+    Configuration, Group, GroupKey, Member, Mode, NodeId, Preserve, SoftwareVersion, Strategy, mix,
 };
 
 use crate::checks::pool_of;
@@ -22,8 +22,8 @@ pub(crate) struct Plan {
     pub(crate) weights: Vec<u16>,
     /// Whether the first host votes instead of another, or fewer do where all vote.
     pub(crate) other_voters: bool,
-    /// For how long connections are kept through planned moves, if they are.
-    pub(crate) preserve: Option<Duration>,
+    /// How connections are kept through planned moves, if they are.
+    pub(crate) preserve: Option<Preserve>,
     /// What else is other in this version than the rest of a plan says.
     pub(crate) adjust: Option<fn(&mut Configuration)>,
     /// Hosts that are not listed.
@@ -59,7 +59,7 @@ impl Plan {
             .take(options.groups)
             .map(|key| (*key, group(options, *key, &ids, draw)))
             .collect();
-        let preserve = options.preserve.then_some(Duration::from_secs(600));
+        let preserve = options.preserve;
         let (weights, absent) = (options.weights.clone(), BTreeSet::new());
         Self { groups, weights, other_voters: false, preserve, adjust: None, absent }
     }

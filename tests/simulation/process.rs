@@ -334,7 +334,7 @@ impl Cluster {
 
     /// The last of the connections that are kept ends by and by.
     fn end_kept(&mut self, host: usize, group: usize) {
-        if self.options.preserve {
+        if self.options.preserve.is_some() {
             let (key, life) = (self.groups[group], self.hosts[host].life);
             let at = self.now + self.draw.between(10 * MILLISECOND, 3_000 * MILLISECOND);
             let event = KernelEvent::Kept(vec![(key, 0)]);

@@ -9,7 +9,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use buoy::protocol::{Configuration, GroupKey, LastResort, Mode, NodePhase, Strategy, Timing};
+use buoy::protocol::{
+    Configuration, GroupKey, LastResort, Mode, NodePhase, Preserve, Strategy, Timing,
+};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -48,6 +50,11 @@ enum Kind {
 
 use Kind::{Core, Elsewhere, Groups};
 
+/// Connections are kept for so many seconds.
+const fn kept_for(seconds: u64) -> Preserve {
+    Preserve { limit: Duration::from_secs(seconds), brief: false }
+}
+
 const IDENTITY: &str = "names the cluster, its key or its network: datagrams of others are not \
                         opened; config and wire tests, netns refusal";
 const MEMBERS: &str = "who is a member and who votes is agreed on by a procedure; operator_stories, \
@@ -71,8 +78,8 @@ const KEYS: &[(&str, Kind)] = &[
     ("cluster.restart", Elsewhere("restart_stories, netns restarting")),
     ("cluster.tickle_connections_max", Elsewhere(LOCAL)),
     ("cluster.drain_timeout", Core(|it| it.drain_timeout = Duration::from_secs(2))),
-    ("cluster.preserve_connections", Core(|it| it.preserve = Some(Duration::from_secs(5)))),
-    ("cluster.preserve_timeout", Core(|it| it.preserve = Some(Duration::from_secs(1)))),
+    ("cluster.preserve_connections", Core(|it| it.preserve = Some(kept_for(5)))),
+    ("cluster.preserve_timeout", Core(|it| it.preserve = Some(kept_for(1)))),
     ("cluster.load_aware", Core(|it| it.load_aware = true)),
     ("haproxy.socket", Elsewhere(LOCAL)),
     ("haproxy.draining_list", Elsewhere(LOCAL)),

@@ -3,6 +3,7 @@
 use super::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
+const LONG: Preserve = Preserve { limit: LIMIT, brief: false };
 const FIRST: NodeId = NodeId(1);
 
 /// Nodes that preserve connections, and kernels that can.
@@ -17,7 +18,7 @@ fn preserving(nodes: u32) -> Cluster {
 
 fn preserve(cluster: &mut Cluster, node: u32, nodes: u32) {
     let groups: Vec<GroupKey> = cluster.open.keys().copied().collect();
-    let wanted = Configuration { preserve: Some(LIMIT), ..configuration(node, nodes, 6) };
+    let wanted = Configuration { preserve: Some(LONG), ..configuration(node, nodes, 6) };
     cluster.step(NodeId(node), Event::Reconfigured(Box::new(wanted)));
     for group in groups {
         let hardware = hardware(NodeId(node));
@@ -141,14 +142,110 @@ fn a_group_rests_while_connections_to_it_are_kept() {
     assert_eq!(cluster.groups_of(2), []);
 }
 
-/// A stop does not wait, and keeps nothing: the kernel would lose it all.
+/// A stop waits until the connections have ended, for as long as it may take to hand over.
 #[test]
-fn a_stop_keeps_nothing() {
-    let mut cluster = preserving(2);
+fn a_stop_waits_for_connections_within_its_time() {
+    for (case, ends, waited) in [("they end", true, 300), ("they do not", false, 1400)] {
+        let mut cluster = preserving(2);
+        cluster.step(FIRST, Event::Stop);
+        cluster.run(Duration::from_millis(100));
+        assert_eq!((cluster.share(NodeId(2)), cluster.share(FIRST)), (6, 0), "{case}");
+        let kept: Vec<GroupKey> = cluster.kept.iter().map(|(_, group)| *group).collect();
+        assert_eq!(kept.len(), 3, "{case}");
+        cluster.run(Duration::from_millis(waited - 200));
+        assert_eq!((cluster.kept.len(), cluster.stopped.len()), (3, 0), "{case}");
+        if ends {
+            let none = kept.iter().map(|group| (*group, 0)).collect();
+            cluster.step(FIRST, Event::Kernel(KernelEvent::Kept(none)));
+        }
+        cluster.run(Duration::from_millis(if ends { 50 } else { 150 }));
+        assert_eq!(cluster.kept.len(), 0, "{case}");
+        cluster.run(Duration::from_millis(200));
+        assert_eq!(cluster.stopped, [FIRST], "{case}");
+    }
+}
+
+/// Without connections a stop does not wait.
+#[test]
+fn a_stop_with_nothing_to_keep_takes_no_time() {
+    let mut cluster = Cluster::start(2, 6);
+    cluster.run(Duration::from_secs(5));
     cluster.step(FIRST, Event::Stop);
-    cluster.run(Duration::from_secs(3));
-    assert_eq!((cluster.share(NodeId(2)), cluster.kept.len()), (6, 0));
-    assert_eq!(cluster.forwarded, []);
+    cluster.run(Duration::from_millis(200));
+    assert_eq!(cluster.stopped, [FIRST]);
+}
+
+/// Nodes that keep connections for as long as requests take.
+fn brief(nodes: u32) -> Cluster {
+    let mut cluster = preserving(nodes);
+    for node in 1..=nodes {
+        let preserve = Some(Preserve { limit: Duration::from_secs(2), brief: true });
+        let wanted = Configuration { preserve, ..configuration(node, nodes, 6) };
+        cluster.step(NodeId(node), Event::Reconfigured(Box::new(wanted)));
+    }
+    cluster
+}
+
+#[test]
+fn what_is_kept_briefly_ends_after_its_limit_and_says_what_was_left() {
+    for (left, told) in [(0, false), (3, true)] {
+        let mut cluster = brief(2);
+        let group = moved(&mut cluster, 2);
+        assert!(is_kept(&cluster, group));
+        cluster.step(FIRST, Event::Kernel(KernelEvent::Kept(vec![(group, left)])));
+        cluster.run(Duration::from_millis(2100));
+        assert!(!is_kept(&cluster, group));
+        let ended = Report::KeptEnded { group, to: NodeId(2), left: Some(left) };
+        assert_eq!(cluster.reports.contains(&(FIRST, ended)), told, "{}", cluster.told());
+    }
+}
+
+/// An operator's order does not wait for what is kept briefly: back to the former owner its
+/// connections go on, to a third node they end. Those of the second move are not kept.
+#[test]
+fn an_order_does_not_wait_for_what_is_kept_briefly() {
+    for to in [1, 3] {
+        let mut cluster = brief(3);
+        let group = moved(&mut cluster, 2);
+        let order = Order::Move { group, to: NodeId(to) };
+        cluster.answers.clear();
+        cluster.step(NodeId(2), Event::Ordered { ticket: 2, order });
+        cluster.run(Duration::from_millis(100));
+        assert_eq!(cluster.owner(group), [NodeId(to)]);
+        assert_eq!(cluster.kept.len(), 0);
+        assert_eq!(cluster.forwarded.last(), Some(&(NodeId(2), group, None)));
+        assert_eq!(preserved(&cluster, to, group), None);
+        let reset = Report::KeptEnded { group, to: NodeId(2), left: None };
+        assert_eq!(cluster.reports.contains(&(FIRST, reset)), to == 3, "{}", cluster.told());
+    }
+}
+
+/// An order to drain at once keeps nothing briefly, and ends what is kept.
+#[test]
+fn a_drain_that_is_not_to_wait_keeps_nothing_briefly() {
+    let mut cluster = brief(3);
+    let group = moved(&mut cluster, 2);
+    assert!(is_kept(&cluster, group));
+    cluster.step(FIRST, Event::Ordered { ticket: 2, order: Order::DrainNow(FIRST) });
+    cluster.run(Duration::from_millis(100));
+    assert_eq!((cluster.share(FIRST), cluster.kept.len()), (0, 0));
+    cluster.step(NodeId(2), Event::Ordered { ticket: 3, order: Order::Drain(NodeId(2)) });
+    cluster.run(Duration::from_millis(100));
+    assert_ne!(cluster.kept.len(), 0, "another drain is none of it");
+}
+
+/// A node whose checks fail gives its groups away at once, also one that rests, and its clients are
+/// reset at once: they would go on asking a node that cannot answer.
+#[test]
+fn failing_checks_keep_nothing_briefly_and_do_not_wait() {
+    let mut cluster = brief(3);
+    let group = moved(&mut cluster, 2);
+    cluster.step(NodeId(2), Event::Fitness(vec![(PoolId::from_name("web"), Fitness::Unfit)]));
+    cluster.run(Duration::from_millis(500));
+    assert_eq!(cluster.groups_of(2), []);
+    assert_ne!(cluster.owner(group), [NodeId(2)]);
+    let kept: Vec<_> = cluster.kept.iter().filter(|(node, _)| *node == NodeId(2)).collect();
+    assert!(kept.is_empty(), "{kept:?}");
 }
 
 /// The new owner dies, and the old one has the group again with its connections.

@@ -43,14 +43,25 @@ pub struct Configuration {
     pub adaptive: bool,
     /// How long a drain waits for connections to end; zero does not wait.
     pub drain_timeout: Duration,
-    /// Connections are kept through planned moves, for so long at most; `None` where they are not,
-    /// or where the kernel cannot.
-    pub preserve: Option<Duration>,
+    /// How connections are kept through planned moves; `None` where they are not, or where the kernel
+    /// cannot.
+    pub preserve: Option<Preserve>,
     /// Whether this node starts drained, as it was when it last ran. Read at start only.
     pub draining: bool,
     /// The one rule that does not hold, for tests.
     #[cfg(feature = "mutations")]
     pub broken: Option<super::rules::Rule>,
+}
+
+/// How the former owner of a group that was moved keeps its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preserve {
+    /// For so long at most.
+    pub limit: Duration,
+    /// Requests that are under way get time to end, and nothing more: what a node gives away because
+    /// its checks fail is not kept, and an operator's order to move a group does not wait for what is
+    /// kept.
+    pub brief: bool,
 }
 
 /// A configured node.

@@ -42,8 +42,8 @@ mod voters;
 pub use action::{Action, Report};
 pub use condition::{Failure, Inability, NodePhase, SoftwareVersion, Verdict};
 pub use configuration::{
-    ADDRESSES_MAX, Configuration, GROUPS_MAX, Group, LEASE_MAX, Member, Mode, NODES_MAX, Strategy,
-    Timing, promise, shortened,
+    ADDRESSES_MAX, Configuration, GROUPS_MAX, Group, LEASE_MAX, Member, Mode, NODES_MAX, Preserve,
+    Strategy, Timing, promise, shortened,
 };
 pub use connection::{
     CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Connection, KEPT_MAX, Kept, Preserved, Waiting,
