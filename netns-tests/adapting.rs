@@ -21,7 +21,7 @@ const SLOWER_WITHIN: Duration = Duration::from_secs(10);
 /// Longer than a cluster in profile `lan` or with heartbeats of 200 ms bears, shorter than a lease.
 const STALL: Duration = Duration::from_millis(500);
 
-const AUTO: &str = "profile = \"auto\"";
+pub(crate) const AUTO: &str = "profile = \"auto\"";
 
 fn shape(cluster: &'static str) -> Shape {
     Shape { cluster, ..Shape::default() }

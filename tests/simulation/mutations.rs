@@ -116,6 +116,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::VerifyAfterStall, "thawed_owner_knows_nothing"),
     (Rule::VerifyFollowing, "broadcasts_held_back"),
     (Rule::VotersAgree, "voters_differ"),
+    (Rule::WorstLatenessKept, "machine_pauses_each_day"),
     (Rule::WishesAligned, "mode_goes_to_and_fro"),
     (Rule::WithdrawAtOnce, "slow_kernel_of_a_loser"),
 ];

@@ -224,6 +224,9 @@ rules! {
     SlowestTimingCounts,
     /// With profile `auto`, what is faster waits for minutes of calm in which nothing is suspected.
     TimingTightensSlowly,
+    /// With profile `auto`, a node that was late for as long as peers wait, or heard one so late,
+    /// proposes nothing faster than `lan` for days.
+    WorstLatenessKept,
     /// Who has become slower beats as before until peers know.
     FormerHeartbeats,
 }
