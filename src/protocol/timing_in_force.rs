@@ -109,6 +109,7 @@ impl Node {
             slowest_counts: self.enforces(Rule::SlowestTimingCounts),
             tightens_slowly: self.enforces(Rule::TimingTightensSlowly),
             worst_kept: self.enforces(Rule::WorstLatenessKept),
+            outages_excused: self.enforces(Rule::FirstOutageExcused),
         };
         let changes = rule.revise(self.env.now, around);
         if changes.slower {

@@ -46,6 +46,7 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::DriftMargin, "clocks_drift"),
     (Rule::ErrandsOnce, "late_repeat"),
     (Rule::FitterFirst, "checks_fail_and_release"),
+    (Rule::FirstOutageExcused, "frozen_daemon_makes_nothing_slower_than_lan"),
     (Rule::FormerHeartbeats, "slower_statement_is_lost"),
     (Rule::FlappingChecks, "flapping_checks"),
     (Rule::GiveWay, "burst"),

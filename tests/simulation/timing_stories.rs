@@ -369,3 +369,21 @@ pub(crate) fn default_becomes_auto_host_by_host(broken: Option<Rule>) -> Outcome
     }
     Ok(())
 }
+
+/// A daemon is frozen once for less than the slowest timing waits. An owner that dies soon after is
+/// missed as soon as in profile `lan`.
+pub(crate) fn frozen_daemon_makes_nothing_slower_than_lan(broken: Option<Rule>) -> Outcome {
+    for seed in 0..3 {
+        let options = Options { seed, ..auto(Options::calm(3, 6), broken) };
+        let mut cluster = Cluster::fast(options)?;
+        let frozen = cluster.owner(0);
+        cluster.pause(frozen, 1500 * MILLISECOND);
+        cluster.run_for(20 * SECOND)?;
+        cluster.settle()?;
+        cluster.mark();
+        cluster.crash(cluster.owner(0), None);
+        cluster.run_for(SECOND)?;
+        cluster.expect_outage("H70", 450 * MILLISECOND)?;
+    }
+    Ok(())
+}

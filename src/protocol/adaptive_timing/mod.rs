@@ -29,6 +29,8 @@ const CALM_MAX: Duration = Duration::from_secs(4800);
 /// How long a node proposes nothing faster than `lan` after a lateness that lasted as long as peers
 /// wait: a host that stands still each night, or each weekend, is taken over from once, not each time.
 const WORST_KEPT: Duration = Duration::from_secs(8 * 24 * 3600);
+/// Latenesses within this are of one time of trouble.
+const ONE_TIME: Duration = Duration::from_secs(10);
 /// Everybody has proposed something faster for so long before it is in force.
 const FASTER_AFTER: Duration = Duration::from_secs(10);
 /// Heartbeats at the former interval that still follow when a slower one is in force.
@@ -49,6 +51,10 @@ pub(super) struct AdaptiveTiming {
     calm: Duration,
     /// Whether a faster level has been proposed since that was last doubled.
     tried_faster: bool,
+    /// The latest time of trouble that `lan` would not have borne either.
+    outage: Option<Instant>,
+    /// Whether the first of them makes nothing slower than `lan`; not, in a test.
+    excuses: bool,
     /// What is proposed at most because of the worst lateness, until when.
     worst: Option<(TimingProposal, Instant)>,
     /// Since when everybody has proposed something faster than what is in force.
@@ -72,6 +78,8 @@ pub(super) struct Surroundings {
     pub(super) tightens_slowly: bool,
     /// Whether the worst lateness is remembered for days; not, in a third.
     pub(super) worst_kept: bool,
+    /// Whether the first outage makes nothing slower than `lan`; not, in a fourth.
+    pub(super) outages_excused: bool,
 }
 
 /// What has changed.
@@ -94,6 +102,8 @@ impl AdaptiveTiming {
             calm_since: now,
             calm: CALM_MIN,
             tried_faster: false,
+            outage: None,
+            excuses: true,
             worst: None,
             faster_since: None,
             former: None,
@@ -136,7 +146,6 @@ impl AdaptiveTiming {
             return;
         }
         self.calm_since = now;
-        let level = TimingLevel::bearing(lateness);
         // What is longer than any level allows is an outage, which no timing could have borne.
         if lateness > TimingLevel::SLOWEST.timing().detection() {
             return;
@@ -145,7 +154,11 @@ impl AdaptiveTiming {
             let most = TimingProposal { level: TimingLevel::LAN, reason, lateness };
             self.worst = Some((most, now + WORST_KEPT));
         }
-        if lateness > bearing.bearable() && level > self.own.level {
+        if lateness <= bearing.bearable() {
+            return;
+        }
+        let level = self.bearing(now, lateness);
+        if level > self.own.level {
             self.own = TimingProposal { level, reason, lateness };
             if std::mem::take(&mut self.tried_faster) {
                 self.calm = (self.calm * 2).min(CALM_MAX);
@@ -153,8 +166,23 @@ impl AdaptiveTiming {
         }
     }
 
+    /// Returns the fastest level that bears this lateness. What `lan` would not have borne either is an
+    /// outage there: it makes nothing slower than `lan` until it happens again.
+    fn bearing(&mut self, now: Instant, lateness: Duration) -> TimingLevel {
+        let bearing = TimingLevel::bearing(lateness);
+        if lateness <= TimingLevel::LAN.spare() || !self.excuses {
+            return bearing;
+        }
+        let apart = self.outage.map_or(Duration::MAX, |outage| now.since(outage));
+        if apart >= ONE_TIME {
+            self.outage = Some(now);
+        }
+        if (ONE_TIME..CALM_MAX).contains(&apart) { bearing } else { TimingLevel::LAN }
+    }
+
     /// Follows time and the proposals of all.
     pub(super) fn revise(&mut self, now: Instant, around: Surroundings) -> Changes {
+        self.excuses = around.outages_excused;
         let before = self.own.level;
         self.revise_proposal(now, around);
         let target = around.slowest.filter(|_| around.slowest_counts).unwrap_or_default();

@@ -227,6 +227,9 @@ rules! {
     /// With profile `auto`, a node that was late for as long as peers wait, or heard one so late,
     /// proposes nothing faster than `lan` for days.
     WorstLatenessKept,
+    /// With profile `auto`, a lateness that `lan` would not have borne either makes nothing slower than
+    /// `lan` until it happens again.
+    FirstOutageExcused,
     /// Who has become slower beats as before until peers know.
     FormerHeartbeats,
 }
