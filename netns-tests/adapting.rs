@@ -20,8 +20,10 @@ const FASTER_WITHIN: Duration = Duration::from_secs(60);
 const SLOWER_WITHIN: Duration = Duration::from_secs(10);
 /// Longer than a cluster in profile `lan` or with heartbeats of 200 ms bears, shorter than a lease.
 const STALL: Duration = Duration::from_millis(500);
+/// Two of them are two times of trouble, and not one.
+const APART: Duration = Duration::from_secs(11);
 
-const AUTO: &str = "profile = \"auto\"";
+pub(crate) const AUTO: &str = "profile = \"auto\"";
 
 fn shape(cluster: &'static str) -> Shape {
     Shape { cluster, ..Shape::default() }
@@ -67,9 +69,12 @@ fn auto_follows_the_slowest() -> Outcome {
         for node in [0, 1] {
             beats(scene, node, FASTER_WITHIN, FASTER)?;
         }
-        scene.cluster.signal(1, Signal::SIGSTOP);
-        clock::pause(STALL);
-        scene.cluster.signal(1, Signal::SIGCONT);
+        for _ in 0..2 {
+            scene.cluster.signal(1, Signal::SIGSTOP);
+            clock::pause(STALL);
+            scene.cluster.signal(1, Signal::SIGCONT);
+            clock::pause(APART);
+        }
         for node in [0, 1] {
             beats(scene, node, SLOWER_WITHIN, SLOWEST)?;
         }

@@ -7,6 +7,7 @@
 mod adapting;
 mod address_conflicts;
 mod balancer;
+mod bearing;
 mod beats;
 mod chaos;
 mod checking;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         checking::TESTS,
         hooking::TESTS,
         balancer::TESTS,
+        bearing::TESTS,
         telling::TESTS,
         resolving::TESTS,
         scraping::TESTS,

@@ -38,7 +38,9 @@ pub(super) fn check(
         cluster.preserve_timeout.as_ref(),
         findings,
     );
-    let (profile_name, profile) = timing::profile(cluster.profile.as_ref(), findings);
+    let mut groups = file.pools.iter().flat_map(|pool| &pool.groups);
+    let needs = (&file.timing, groups.any(|group| group.vrrp.is_some()));
+    let (profile_name, profile) = timing::profile(cluster.profile.as_ref(), needs, findings);
     let timing = timing::check(profile, &file.timing, findings);
     timing::check_adaptive(profile_name, &file.timing, findings);
     let nodes = nodes::check(&file.nodes, findings);

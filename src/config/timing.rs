@@ -13,11 +13,13 @@ use super::duration::{NotADuration, parse_duration, show_duration};
 use super::fault::{At, Findings, Place};
 use super::file::TimingKeys;
 
-/// The profiles by name, the default first. With `auto` nodes start like those with `lan`.
+/// The profiles by name. With `auto` nodes start like those with `lan`.
 const PROFILES: [(&str, Timing); 4] =
-    [("lan", Timing::LAN), ("fast", Timing::FAST), ("vm", Timing::VM), (AUTO, Timing::LAN)];
+    [(LAN, Timing::LAN), ("fast", Timing::FAST), ("vm", Timing::VM), (AUTO, Timing::LAN)];
 
-/// The profile whose times follow what the nodes measure.
+/// The default where something in the file needs times that are known in advance.
+const LAN: &str = "lan";
+/// The profile whose times follow what the nodes measure; the default otherwise.
 pub(super) const AUTO: &str = "auto";
 
 /// The lengths that a key may have; `config/buoy.reference.toml` gives the reasons.
@@ -44,12 +46,16 @@ const ANNOUNCE_REFRESH: Range = Range::millis(1000, 86_400_000);
 const MISSES: (u8, u8) = (2, 20);
 const ANNOUNCE_RATE: (u32, u32) = (10, 100_000);
 
-/// The profile of this name, and its times.
+/// The profile of this name, and its times. Without a name it is `auto`, but `lan` in a file whose
+/// `[timing]` sets what `auto` measures, or with a virtual router: other routers wait for a time that
+/// is written in their files.
 pub(super) fn profile(
     name: Option<&At<String>>,
+    (keys, virtual_router): (&TimingKeys, bool),
     findings: &mut Findings,
 ) -> (&'static str, Timing) {
-    let Some(name) = name else { return PROFILES[0] };
+    let fixed = virtual_router || measured(keys).next().is_some();
+    let Some(name) = name else { return (if fixed { LAN } else { AUTO }, Timing::LAN) };
     if let Some(profile) = PROFILES.iter().find(|(known, _)| *known == name.value) {
         return *profile;
     }
@@ -67,6 +73,14 @@ pub(super) fn check_adaptive(profile: &str, keys: &TimingKeys, findings: &mut Fi
     if profile != AUTO {
         return;
     }
+    for place in measured(keys) {
+        let problem = "is not for profile \"auto\", which sets it by what the nodes measure";
+        findings.refuse(place, problem, "remove it, or choose another profile");
+    }
+}
+
+/// Where the file has values that follow, with profile `auto`, from what the nodes measure.
+fn measured(keys: &TimingKeys) -> impl Iterator<Item = &Place> {
     let lengths = [
         &keys.heartbeat,
         &keys.offer_wait,
@@ -78,10 +92,7 @@ pub(super) fn check_adaptive(profile: &str, keys: &TimingKeys, findings: &mut Fi
     ];
     let places = lengths.into_iter().flatten().map(|key| &key.place);
     let misses = keys.misses.as_ref().map(|misses| &misses.place);
-    for place in places.chain(misses) {
-        let problem = "is not for profile \"auto\", which sets it by what the nodes measure";
-        findings.refuse(place, problem, "remove it, or choose another profile");
-    }
+    places.chain(misses)
 }
 
 /// Applies `[timing]` to a profile.
@@ -266,6 +277,24 @@ mod tests {
         let mut findings = Findings::default();
         let _ = check(profile, keys, &mut findings);
         findings.faults.into_iter().map(|fault| fault.problem).collect()
+    }
+
+    #[test]
+    fn without_a_name_it_is_auto_unless_times_must_be_known_in_advance() {
+        let table = [
+            (TimingKeys::default(), false, AUTO),
+            (TimingKeys { solo_wait: text("20s"), ..TimingKeys::default() }, false, AUTO),
+            (TimingKeys { heartbeat: text("200ms"), ..TimingKeys::default() }, false, LAN),
+            (TimingKeys { misses: at(5), ..TimingKeys::default() }, false, LAN),
+            (TimingKeys::default(), true, LAN),
+        ];
+        for (keys, virtual_router, expected) in table {
+            let mut findings = Findings::default();
+            let (name, timing) = profile(None, (&keys, virtual_router), &mut findings);
+            assert_eq!((name, timing), (expected, Timing::LAN), "{keys:?}, {virtual_router}");
+            check_adaptive(name, &keys, &mut findings);
+            assert_eq!(findings.faults, [], "a file that was valid before is valid");
+        }
     }
 
     #[test]

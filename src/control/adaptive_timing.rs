@@ -1,8 +1,10 @@
 //! Profile `auto` in words: which timing is in force, who holds it back, and why.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::duration_text::millis;
+use super::duration_text::{millis, span};
 use super::names::Names;
 use crate::protocol::{Timing, TimingLevel, TimingProposal, TimingReason, TimingStatus};
 
@@ -42,13 +44,21 @@ impl AdaptiveTiming {
     pub fn line(&self) -> String {
         let detection = self.heartbeat_ms.saturating_mul(u64::from(self.misses));
         let faster = match self.faster_in_ms {
-            Some(left) => format!("; faster in {} s at the earliest", left.div_ceil(1000)),
+            Some(left) => format!("; faster in {} at the earliest", wait(left)),
             None => String::new(),
         };
         format!(
             "timing: auto, heartbeat {} ms, detection {detection} ms: {}{faster}",
             self.heartbeat_ms, self.because
         )
+    }
+}
+
+/// Returns a time in milliseconds in words: seconds, or more than two hours as days and hours.
+fn wait(left: u64) -> String {
+    match left.div_ceil(1000) {
+        seconds @ 0..7200 => format!("{seconds} s"),
+        seconds => span(Duration::from_secs(seconds)),
     }
 }
 
@@ -87,6 +97,8 @@ mod tests {
         let text = "timing: auto, heartbeat 100 ms, detection 300 ms: the daemon of lb2 ran 93 ms \
                     late; faster in 300 s at the earliest";
         assert_eq!(slow.line(), text);
+        let late = AdaptiveTiming { faster_in_ms: Some(615_600_000), ..slow.clone() };
+        assert!(late.line().ends_with("late; faster in 7d03h at the earliest"), "{}", late.line());
         let fastest = AdaptiveTiming {
             heartbeat_ms: 20,
             misses: 4,

@@ -42,6 +42,8 @@ pub struct Shape {
     pub paths: usize,
     /// Every group's addresses.
     pub groups: Vec<Vec<IpAddr>>,
+    /// The profile, unless `cluster` names one; the default if empty.
+    pub profile: &'static str,
     /// More lines for the section `[cluster]`.
     pub cluster: &'static str,
     /// More lines for the one pool.
@@ -51,11 +53,12 @@ pub struct Shape {
 }
 
 impl Default for Shape {
-    /// Three nodes on one network, five groups of one address and one of both families.
+    /// Three nodes on one network, five groups of one address and one of both families, in profile
+    /// `lan`, whose times are the same in every run.
     fn default() -> Self {
         let mut groups: Vec<_> = (100..=104).map(|last| vec![vip(last)]).collect();
         groups.push(vec![vip(105), vip6(0x105)]);
-        Self { nodes: 3, paths: 1, groups, cluster: "", pool: "", majority: None }
+        Self { nodes: 3, paths: 1, groups, profile: "lan", cluster: "", pool: "", majority: None }
     }
 }
 
@@ -72,10 +75,10 @@ pub fn vip6(last: u16) -> IpAddr {
 }
 
 impl Shape {
-    /// What the story is told of: the default, and one address in mode `majority`.
+    /// What the story is told of: the default in the default profile, and one address in mode `majority`.
     #[must_use]
     pub fn of_the_story() -> Self {
-        Self { majority: Some(vip(110)), ..Self::default() }
+        Self { profile: "", majority: Some(vip(110)), ..Self::default() }
     }
 
     /// The address of a node on one of the networks.
@@ -88,8 +91,11 @@ impl Shape {
     /// The configuration file.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text =
-            format!("[cluster]\nname = \"lab\"\nkey_file = \"cluster.key\"\n{}\n", self.cluster);
+        let mut text = "[cluster]\nname = \"lab\"\nkey_file = \"cluster.key\"\n".to_owned();
+        if !self.profile.is_empty() && !self.cluster.contains("profile") {
+            text.push_str(&format!("profile = \"{}\"\n", self.profile));
+        }
+        text.push_str(&format!("{}\n", self.cluster));
         for node in 0..self.nodes {
             let addresses: Vec<_> = (0..self.paths)
                 .map(|network| format!("\"{}\"", Self::node_address(node, network)))

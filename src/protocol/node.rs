@@ -30,7 +30,7 @@ use super::quorum::Quorum;
 use super::standing_orders::StandingOrders;
 use super::types::{
     Action, Configuration, Event, GroupKey, HardwareAddress, Inability, Instant, Message, NodeId,
-    NodePhase, PoolId, Recollection, Report, Rule,
+    NodePhase, PoolId, Recollection, Report, Rule, TimingLevel,
 };
 
 /// One node of the cluster.
@@ -200,7 +200,8 @@ impl Node {
             farewell_due: Instant::NEVER,
             env: Env::new(now, configuration),
         };
-        node.adapt(node.env.configuration.timing);
+        let timing = node.env.configuration.timing;
+        node.adapt(TimingLevel::of(timing.heartbeat, timing.misses).max(TimingLevel::LAN));
         node.regroup();
         node.repeer();
         node.recall_voters(Recollection::Nothing);
@@ -389,7 +390,7 @@ impl Node {
         let timing = self.env.configuration.timing;
         self.env.configuration = configuration;
         (self.env.configuration.me, self.env.configuration.incarnation) = kept;
-        self.adapt(timing);
+        self.adapt(TimingLevel::of(timing.heartbeat, timing.misses));
         self.deal.forget();
         self.forget_refusals();
         self.rest_after_reload();

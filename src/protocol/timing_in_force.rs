@@ -27,14 +27,13 @@ impl Node {
     }
 
     /// Begins, goes on or ends with the rule as a configuration that was just read says. It begins with
-    /// `lan`, or what is as slow as the timing before.
-    pub(super) fn adapt(&mut self, before: Timing) {
+    /// the level that is as slow as the timing before.
+    pub(super) fn adapt(&mut self, before: TimingLevel) {
         if !self.env.configuration.adaptive {
             self.adaptive_timing = None;
             return;
         }
-        let level = TimingLevel::of(before.heartbeat, before.misses).max(TimingLevel::LAN);
-        let begun = || AdaptiveTiming::new(self.env.now, (level, level));
+        let begun = || AdaptiveTiming::new(self.env.now, (before, before));
         let rule = self.adaptive_timing.take().unwrap_or_else(begun);
         self.env.configuration.timing = rule.level().applied_to(self.env.configuration.timing);
         self.adaptive_timing = Some(rule);
@@ -90,7 +89,9 @@ impl Node {
         {
             return;
         }
-        let silence = received_at.min(self.env.now).since(heard_at.max(peer.credit_until));
+        // Of a datagram that got lost here a peer tells that it heard it: that counts in `judge` as well.
+        let sign = peer.relayed_at.map_or(heard_at, |relayed_at| relayed_at.max(heard_at));
+        let silence = received_at.min(self.env.now).since(sign.max(peer.credit_until));
         let late = silence.saturating_sub(peer.said.interval);
         if let Some(rule) = &mut self.adaptive_timing {
             rule.note_spacing(self.env.now, late);
@@ -107,6 +108,8 @@ impl Node {
             slowest: self.proposals().map(|(_, proposal)| proposal.level).max(),
             slowest_counts: self.enforces(Rule::SlowestTimingCounts),
             tightens_slowly: self.enforces(Rule::TimingTightensSlowly),
+            worst_kept: self.enforces(Rule::WorstLatenessKept),
+            outages_excused: self.enforces(Rule::FirstOutageExcused),
         };
         let changes = rule.revise(self.env.now, around);
         if changes.slower {

@@ -33,6 +33,17 @@ impl Cluster {
         }
     }
 
+    /// A host has profile `auto` from now on, or no longer; its daemon reloads, if it runs.
+    pub(crate) fn set_adaptive(&mut self, host: usize, adaptive: bool) {
+        self.options.adaptive.retain(|other| *other != host);
+        self.options.adaptive.extend(adaptive.then_some(host));
+        self.disturb(host, SECOND);
+        if self.hosts[host].node.is_some() {
+            let configuration = Box::new(self.configuration(host));
+            self.hand_over(host, Inbound::Reconfigured(configuration));
+        }
+    }
+
     /// The file of some host says other times; its daemon reloads, or dies and starts with them.
     pub(crate) fn change_profile(&mut self, host: usize) {
         let timing = self.draw.pick(&PROFILES);

@@ -64,7 +64,9 @@ stories! {
         nothing_gets_faster_while_a_host_is_suspected path_that_is_slow_one_way
         slower_statement_is_lost restart_while_it_gets_faster
         restart_in_place_goes_on_with_the_timing
-        strict_owner_cut_off_while_the_timing_changes
+        strict_owner_cut_off_while_the_timing_changes load_arrives_at_once
+        lost_datagrams_make_nothing_slower_than_lan machine_pauses_each_day
+        default_becomes_auto_host_by_host frozen_daemon_makes_nothing_slower_than_lan
     }
     hold_stories { hold hold_and_merge drained_for_a_while drain_outlasts_a_reboot }
     majority_stories {

@@ -226,6 +226,12 @@ rules! {
     SlowestTimingCounts,
     /// With profile `auto`, what is faster waits for minutes of calm in which nothing is suspected.
     TimingTightensSlowly,
+    /// With profile `auto`, a node that was late for as long as peers wait, or heard one so late,
+    /// proposes nothing faster than `lan` for days.
+    WorstLatenessKept,
+    /// With profile `auto`, a lateness that `lan` would not have borne either makes nothing slower than
+    /// `lan` until it happens again.
+    FirstOutageExcused,
     /// Who has become slower beats as before until peers know.
     FormerHeartbeats,
     /// A group that a router outside has, or may have, is left to it (VRRP).

@@ -96,7 +96,9 @@ impl TimingLevel {
         self.spare() / 4
     }
 
-    fn spare(self) -> Duration {
+    /// Returns the lateness at which peers stop to wait: the silence that it allows beyond one interval.
+    #[must_use]
+    pub fn spare(self) -> Duration {
         let timing = self.timing();
         timing.detection().saturating_sub(timing.heartbeat)
     }
