@@ -82,6 +82,8 @@ fn haproxy_is_killed_and_its_groups_move() -> Outcome {
         for run in 0..KILLED_RUNS {
             // A node whose checks fail three times in a minute is offered nothing for a while.
             let victim = run % scene.cluster.nodes();
+            // Else the address may move for balance before its HAProxy is killed.
+            shared_alike(scene)?;
             let address = *scene.owned_by(victim).first().ok_or("it has nothing")?;
             let load = under_load(scene, address, |scene| {
                 clock::pause(Duration::from_millis(300));
@@ -104,6 +106,19 @@ fn haproxy_is_killed_and_its_groups_move() -> Outcome {
         let worst = outages.iter().max().copied().unwrap_or_default();
         assert!(worst <= KILLED_OUTAGE_MAX, "requests failed for {worst:?}");
         Ok(())
+    })
+}
+
+/// Waits until each node answers for as many addresses as any other.
+fn shared_alike(scene: &Scene) -> Outcome {
+    until("groups are balanced", SOON, || {
+        let nodes = 0..scene.cluster.nodes();
+        let counts: Vec<usize> = nodes.map(|node| scene.owned_by(node).len()).collect();
+        if counts.iter().all(|count| *count == counts[0] && *count > 0) {
+            Ok(())
+        } else {
+            Err(format!("{counts:?}"))
+        }
     })
 }
 
