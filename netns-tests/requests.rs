@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use buoy::lab::clock;
 use buoy::lab::plan::{Configuration, Shape, vip};
+use buoy::lab::stalls::Stalls;
 use nix::sys::signal::Signal;
 
 use crate::Outcome;
@@ -218,6 +219,9 @@ fn thousand_groups_are_drained_at_once() -> Outcome {
         };
         until("the first node has them all", SOON * 2, || owns(scene, 0))?;
         scene.at_rest()?;
+        // Both daemons write a thousand rules with real-time priority, on this one machine: the client is
+        // not asked to run meanwhile.
+        let stalls = Stalls::watch()?;
         let since = clock::now();
         scene.command(0, &["drain", "--no-wait"])?;
         let mut chains = 0;
@@ -231,12 +235,13 @@ fn thousand_groups_are_drained_at_once() -> Outcome {
         scene.command(0, &["drain"])?;
         let took = clock::now().duration_since(since);
         let figures = scene.figures(since);
+        let slack = stalls.longest();
         say(&format!(
-            "moved in {moved:.1?}, drained in {took:.1?}, {chains} chains, worst {:.1?}",
+            "moved in {moved:.1?}, drained in {took:.1?}, {chains} chains, worst {:.1?} (pauses {slack:.1?})",
             figures.worst
         ));
         assert!((1..=2).contains(&chains), "{chains} chains at the device");
-        assert!(figures.worst <= PLANNED_OUTAGE_MAX, "out for {:?}", figures.worst);
+        assert!(figures.worst <= PLANNED_OUTAGE_MAX + slack, "out for {:?}", figures.worst);
         Ok(())
     })
 }
