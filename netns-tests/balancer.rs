@@ -109,16 +109,16 @@ fn haproxy_is_killed_and_its_groups_move() -> Outcome {
     })
 }
 
-/// Waits until each node answers for as many addresses as any other.
+/// Waits until each node owns as many groups as any other.
 fn shared_alike(scene: &Scene) -> Outcome {
     until("groups are balanced", SOON, || {
+        let status = scene.cluster.status(0).ok_or("no status")?;
         let nodes = 0..scene.cluster.nodes();
-        let counts: Vec<usize> = nodes.map(|node| scene.owned_by(node).len()).collect();
-        if counts.iter().all(|count| *count == counts[0] && *count > 0) {
-            Ok(())
-        } else {
-            Err(format!("{counts:?}"))
-        }
+        let owned: Vec<u64> =
+            nodes.filter_map(|node| status["nodes"][node]["owns"].as_u64()).collect();
+        let alike =
+            owned.len() == scene.cluster.nodes() && owned.windows(2).all(|it| it[0] == it[1]);
+        if alike { Ok(()) } else { Err(format!("{owned:?}")) }
     })
 }
 
