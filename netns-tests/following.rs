@@ -158,35 +158,45 @@ fn client_that_does_not_follow_is_named() -> Outcome {
     })
 }
 
-/// A thousand addresses fall to one heir at once. Announcements to all and to single neighbours keep
-/// their pace, and its heartbeats are not late.
-fn thousand_addresses_taken_at_once() -> Outcome {
-    const COUNT: u64 = 1000;
+/// Runs two nodes of which the first has a thousand groups and is at rest. The client probes two of them.
+pub(crate) fn with_a_thousand_groups(test: impl FnOnce(&mut Scene) -> Outcome) -> Outcome {
     let many = (0..4_u8).flat_map(|third| (1..=250_u8).map(move |last| (third, last)));
     let groups = many.map(|(third, last)| vec![[10, 77, 100 + third, last].into()]).collect();
     let pool = "strategy = \"priority\"\nprefer = [\"lb1\", \"lb2\"]\n";
     let shape = Shape { nodes: 2, groups, pool, ..Shape::default() };
     let mut plan = shape.plan();
-    // The client probes two of them; all are in its network.
     plan.groups.truncate(2);
     plan.configuration = Configuration::Text(shape.text());
+    // All are in its network.
     for host in plan.nodes.iter_mut().chain([&mut plan.client]) {
         host.interfaces[0].addresses[0].1 = 16;
     }
     with_plan(plan, |scene| {
         scene.cluster.start_all()?;
-        let owns = |scene: &Scene, node: usize| {
-            let status = scene.cluster.status(node).unwrap_or_default();
-            let own = status["nodes"][node]["owns"].as_u64();
-            if own == Some(COUNT) { Ok(()) } else { Err(format!("it owns {own:?}")) }
-        };
-        until("the first node has them all", SOON * 2, || owns(scene, 0))?;
+        until("the first node has them all", SOON * 2, || owns_a_thousand(scene, 0))?;
         scene.at_rest()?;
+        test(scene)
+    })
+}
+
+/// Whether the node owns all of these groups.
+pub(crate) fn owns_a_thousand(scene: &Scene, node: usize) -> Result<(), String> {
+    let status = scene.cluster.status(node).unwrap_or_default();
+    match status["nodes"][node]["owns"].as_u64() {
+        Some(1000) => Ok(()),
+        own => Err(format!("it owns {own:?}")),
+    }
+}
+
+/// A thousand addresses fall to one heir at once. Announcements to all and to single neighbours keep
+/// their pace, and its heartbeats are not late.
+fn thousand_addresses_taken_at_once() -> Outcome {
+    with_a_thousand_groups(|scene| {
         all_know_the_client(scene, 0)?;
         let announced = counter(scene, 1, "announcements");
         let begin = clock::now();
         Fault::HostDeath.begin(&mut scene.cluster, 0)?;
-        until("the second node has them all", SOON, || owns(scene, 1))?;
+        until("the second node has them all", SOON, || owns_a_thousand(scene, 1))?;
         until("most are known to be followed", SOON, || {
             let passed = clock::now().duration_since(begin).as_millis();
             let sent = counter(scene, 1, "announcements") - announced;

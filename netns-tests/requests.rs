@@ -6,14 +6,15 @@ use std::thread;
 use std::time::Duration;
 
 use buoy::lab::clock;
-use buoy::lab::plan::{Configuration, Shape, vip};
+use buoy::lab::plan::{Shape, vip};
 use buoy::lab::stalls::Stalls;
 use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::dead_owner::{readers, serve};
+use crate::following::{owns_a_thousand, with_a_thousand_groups};
 use crate::runner::Test;
-use crate::scene::{PLANNED_OUTAGE_MAX, READING, SOON, Scene, with, with_plan};
+use crate::scene::{PLANNED_OUTAGE_MAX, READING, SOON, Scene, with};
 use crate::until::until;
 use crate::web::say;
 
@@ -198,27 +199,7 @@ fn a_stop_waits_for_a_download() -> Outcome {
 /// A node gives a thousand groups away at once: the command returns when all are elsewhere, and the
 /// new owner needs no more rules for them than for one.
 fn thousand_groups_are_drained_at_once() -> Outcome {
-    const COUNT: u64 = 1000;
-    let many = (0..4_u8).flat_map(|third| (1..=250_u8).map(move |last| (third, last)));
-    let groups = many.map(|(third, last)| vec![[10, 77, 100 + third, last].into()]).collect();
-    let pool = "strategy = \"priority\"\nprefer = [\"lb1\", \"lb2\"]\n";
-    let shape = Shape { nodes: 2, groups, pool, ..Shape::default() };
-    let mut plan = shape.plan();
-    // The client probes two of them; all are in its network.
-    plan.groups.truncate(2);
-    plan.configuration = Configuration::Text(shape.text());
-    for host in plan.nodes.iter_mut().chain([&mut plan.client]) {
-        host.interfaces[0].addresses[0].1 = 16;
-    }
-    with_plan(plan, |scene| {
-        scene.cluster.start_all()?;
-        let owns = |scene: &Scene, node: usize| {
-            let status = scene.cluster.status(node).unwrap_or_default();
-            let own = status["nodes"][node]["owns"].as_u64();
-            if own == Some(COUNT) { Ok(()) } else { Err(format!("it owns {own:?}")) }
-        };
-        until("the first node has them all", SOON * 2, || owns(scene, 0))?;
-        scene.at_rest()?;
+    with_a_thousand_groups(|scene| {
         // Both daemons write a thousand rules with real-time priority, on this one machine: the client is
         // not asked to run meanwhile.
         let stalls = Stalls::watch()?;
@@ -229,7 +210,7 @@ fn thousand_groups_are_drained_at_once() -> Outcome {
             let there = scene.cluster.namespace(1).output("nft", &["list", "chains", "netdev"]);
             let there = there.map_err(|error| error.to_string())?;
             chains = chains.max(there.matches("chain forward").count());
-            owns(scene, 1)
+            owns_a_thousand(scene, 1)
         })?;
         let moved = clock::now().duration_since(since);
         scene.command(0, &["drain"])?;

@@ -52,7 +52,7 @@ const WATCH: Duration = Duration::from_millis(100);
 /// As [`PAUSES`], then: an operator waits, and a tenth of a core is well spent.
 const WATCH_PAUSES: u32 = 10;
 /// The connections of a group that was handed over are looked at that often for so long: most end
-/// within it, and whoever stops or drains the node waits for them.
+/// within it, and a stop or drain of the node waits for them.
 const FRESH: Duration = Duration::from_secs(3);
 /// Connections whose end is waited for at most; others are not waited for.
 const WATCHED_MAX: usize = 100_000;

@@ -17,7 +17,8 @@
 //! ```
 //!
 //! N numbers the former owners, not the groups. Made before the group's addresses are added, and removed
-//! when its former owner has nothing left or is gone. If somebody flushes the table, what is not known here is reset, as without all this.
+//! when its former owner has nothing left or is gone. If another program flushes the table, what is not
+//! known here is reset, as without all this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -47,7 +47,7 @@ impl Cluster {
         self.virtual_routers.outside_is_active().then(|| "the router outside is active".to_owned())
     }
 
-    /// All clients are answered, and nobody was without an answer for longer.
+    /// All clients are answered, and none was without an answer for longer.
     fn all_are_served(&mut self, most: u64) -> Result<(), Violation> {
         self.run_for(SECOND)?;
         let lost = (0..self.clients.len()).find(|client| !self.is_served(*client, GROUP));
@@ -56,7 +56,7 @@ impl Cluster {
     }
 }
 
-/// A router of lower priority never becomes active while a member lives, whoever of them dies.
+/// A router of lower priority never becomes active while a member lives, whichever of them dies.
 pub(crate) fn weaker_router_outside(broken: Option<Rule>) -> Outcome {
     for (seed, kind) in kinds() {
         let mut cluster = speaking(seed, broken)?;

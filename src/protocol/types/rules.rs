@@ -240,6 +240,6 @@ rules! {
     RouterGivesWay,
     /// A claim of a virtual router is defended only when an advertisement would have come.
     AdvertisementAwaited,
-    /// A node that leaves, and has nobody to hand over to, answers until a router outside does.
+    /// A node that leaves, and has no other to hand over to, answers until a router outside does.
     YieldsFirst,
 }
