@@ -155,6 +155,10 @@ impl Node {
         peer.clock_jump = Some((now, jump));
         // One clock is enough to doubt the leases: asking again costs a round trip.
         self.quorum.forget(now);
+        // And to doubt that it was in touch with those whom it has not heard since (seed 21068).
+        if self.enforces(Rule::JumpEndsSupport) {
+            self.support = Support::ALONE;
+        }
         let recent = |jump: &(Instant, Duration)| now.since(jump.0) <= threshold * 2;
         let jumps = self.peers.values().filter_map(|peer| peer.clock_jump.filter(recent));
         let (count, least) = jumps

@@ -169,6 +169,25 @@ pub(crate) fn short_machine_pause(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// H13: the machines of two of three nodes stand still together. The first that goes on has not missed
+/// the other yet, so its side looks larger than it is: it gives way to what the third has taken.
+pub(crate) fn two_machines_pause(broken: Option<Rule>) -> Outcome {
+    for seed in 0..10 {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(3, 6, broken) })?;
+        let first = cluster.owner(0);
+        let second = (first + 1) % 3;
+        cluster.pause_machine(first, SECOND);
+        cluster.pause_machine(second, 5 * SECOND);
+        cluster.run_for(SECOND)?;
+        cluster.mark();
+        cluster.run_for(300 * MILLISECOND)?;
+        cluster.expect("H13", cluster.owner(0) != first, "it has taken back what it had lost")?;
+        cluster.run_for(5 * SECOND)?;
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
 /// H3, H19: what a host said in its last moments arrives when it is up again in another life, and
 /// others have its groups. Nobody believes it.
 pub(crate) fn past_life(broken: Option<Rule>) -> Outcome {

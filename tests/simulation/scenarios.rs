@@ -41,7 +41,7 @@ stories! {
     host_stories {
         host_death guarded_daemon freeze_and_thaw thawed_owner_knows_nothing machine_pause
         machine_pause_before_a_repeat slow_kernel_of_a_loser
-        short_machine_pause past_life reborn_owner
+        short_machine_pause two_machines_pause past_life reborn_owner
         cold_boot boot_into_busy_cluster lone_boot lone_boot_with_evidence flapping_node
         mass_failover kernel_refuses owner_and_heir_die owner_and_both_heirs_die
         share_of_the_dead missed_claim_update crash_of_daemon kernel_cannot kernel_hangs

@@ -28,6 +28,8 @@ rules! {
     VerifyAfterStall,
     /// A jump of the clocks of all peers is an own stall that no own clock has seen.
     ClockJump,
+    /// A jump of one peer's clock is enough for this node not to think its side the larger one.
+    JumpEndsSupport,
     /// A node that loses all its peers at once first shows that its own network works.
     SelfTest,
     /// The groups of a node that says it is isolated are free to take.
