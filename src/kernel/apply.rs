@@ -5,6 +5,7 @@
 //! within the call. Any future may be dropped at any time: what it did is seen by the events.
 
 mod acquiring;
+mod moving;
 
 use std::collections::VecDeque;
 use std::io;
@@ -206,14 +207,8 @@ impl Shell {
                 biased;
                 order = orders.recv() => {
                     let Some(order) = order else { return };
-                    if !self.obey(order) {
+                    if !self.obey_all(order, &mut orders) {
                         return;
-                    }
-                    for _ in 1..ORDERS_MAX {
-                        let Ok(order) = orders.try_recv() else { break };
-                        if !self.obey(order) {
-                            return;
-                        }
                     }
                 }
                 () = self.watch.readable() => self.receive(),
@@ -264,16 +259,8 @@ impl Shell {
         let now = self.now();
         match order {
             Order::Acquire(group, ticket, further) => self.acquire((group, ticket), further, now),
-            Order::Hand(group, ticket) => {
-                self.verifier.stop(group);
-                self.connections.stop(group);
-                let order = (group, ticket);
-                let told = self.handing.hand(order, &mut self.reconciler, &mut self.fence);
-                told.into_iter().for_each(|event| self.tell(event));
-            }
-            Order::Forward(group, to) => {
-                handing::forward(group, to, &self.reconciler, &mut self.fence);
-            }
+            Order::Hand(group, ticket) => self.hand(vec![(group, ticket)]),
+            Order::Forward(group, to) => self.forward(vec![(group, to)]),
             Order::Release(group, ticket) => {
                 self.handing.end(group, false, (&self.reconciler, &mut self.fence));
                 self.verifier.stop(group);

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant as Moment;
@@ -148,19 +149,16 @@ impl Fence {
         }
     }
 
-    /// Lets connections begin for a while at addresses that are about to be muted, whose clients may
-    /// not know yet that another host has them.
-    pub(super) fn allow_late(&mut self, addresses: &[Scoped]) {
-        let Some((gate, _)) = &mut self.gate else { return };
-        if let Err(error) = gate.allow_late(addresses) {
-            tracing::debug!(%error, "connections that begin during the move are lost");
-        }
-    }
-
-    /// Mutes addresses of one link that stay here for their connections.
-    pub(super) fn mute(&mut self, addresses: &[Scoped], link: &Disguise) -> io::Result<()> {
+    /// Mutes addresses of one link that stay here for their connections. At those that are `late`
+    /// connections may begin for a while: their clients may not know yet that another host has them.
+    pub(super) fn mute(
+        &mut self,
+        addresses: &BTreeSet<Scoped>,
+        late: &BTreeSet<Scoped>,
+        link: &Disguise,
+    ) -> io::Result<()> {
         let (gate, _) = self.gate.as_mut().ok_or(io::ErrorKind::Unsupported)?;
-        gate.mute(addresses, link)
+        gate.mute(addresses, late, link)
     }
 
     /// Ends that for addresses that are this host's again.
@@ -171,16 +169,20 @@ impl Fence {
         }
     }
 
-    /// Sends the former owner of a group what is its own, from now on.
-    pub(super) fn forward(&mut self, group: GroupKey, forward: &Forward) -> io::Result<()> {
+    /// Sends the former owner of these groups what is its own, from now on.
+    pub(super) fn forward(
+        &mut self,
+        groups: BTreeMap<GroupKey, Vec<IpAddr>>,
+        way: &Forward,
+    ) -> io::Result<()> {
         let (gate, _) = self.gate.as_mut().ok_or(io::ErrorKind::Unsupported)?;
-        self.forwards.begin(gate, group, forward)
+        self.forwards.begin(gate, groups, way)
     }
 
     /// Ends that.
-    pub(super) fn stop_forwarding(&mut self, group: GroupKey) {
+    pub(super) fn stop_forwarding(&mut self, groups: &[GroupKey]) {
         if let Some((gate, _)) = &mut self.gate {
-            self.forwards.end(gate, group);
+            self.forwards.end(gate, groups);
         }
     }
 

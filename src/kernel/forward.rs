@@ -44,14 +44,12 @@ const ADDRESSES_AT_ONCE: usize = 1000;
 const DESTINATION: Field = Field::Link(0);
 const SOURCE: Field = Field::Link(6);
 
-/// What goes where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The way to a former owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Forward {
-    /// Of the group.
-    pub(super) addresses: Vec<IpAddr>,
     /// Index and name of the device.
     pub(super) device: (u32, String),
-    /// Others by which segments may come, because the host answers for the group there as well.
+    /// Others by which segments may come, because the host answers for the groups there as well.
     pub(super) others: Vec<String>,
     /// Its hardware address.
     pub(super) own: [u8; 6],
@@ -62,7 +60,6 @@ pub(super) struct Forward {
 /// The rules for one former owner, and the groups whose addresses are in its sets.
 #[derive(Debug)]
 struct Lane {
-    /// Without addresses.
     forward: Forward,
     groups: BTreeMap<GroupKey, Vec<IpAddr>>,
     /// Those that it had and has no more: their connections are still among the flows.
@@ -70,10 +67,9 @@ struct Lane {
 }
 
 impl Lane {
-    /// Whether the rules do for a group what is wanted, without flows of an earlier time.
-    fn suits(&self, group: GroupKey, wanted: &Forward) -> bool {
-        let bare = Forward { addresses: Vec::new(), ..wanted.clone() };
-        self.forward == bare && !self.ended.contains(&group)
+    /// Whether the rules do for these groups what is wanted, without flows of an earlier time.
+    fn suits(&self, groups: &BTreeMap<GroupKey, Vec<IpAddr>>, wanted: &Forward) -> bool {
+        self.forward == *wanted && !groups.keys().any(|group| self.ended.contains(group))
     }
 }
 
@@ -86,51 +82,78 @@ pub(super) struct Forwards {
 }
 
 impl Forwards {
-    /// Begins, in place of what was done for the group before.
+    /// Begins, in place of what was done for the groups before.
     pub(super) fn begin(
         &mut self,
         gate: &mut Gate,
-        group: GroupKey,
+        groups: BTreeMap<GroupKey, Vec<IpAddr>>,
         forward: &Forward,
     ) -> io::Result<()> {
-        self.end(gate, group);
-        let suits = |(_, lane): &(&u32, &mut Lane)| lane.suits(group, forward);
+        self.end(gate, &groups.keys().copied().collect::<Vec<_>>());
+        let mut some = BTreeMap::new();
+        let mut addresses = 0;
+        for (group, those) in groups {
+            addresses += those.len();
+            some.insert(group, those);
+            if addresses >= ADDRESSES_AT_ONCE {
+                self.begin_together(gate, std::mem::take(&mut some), forward)?;
+                addresses = 0;
+            }
+        }
+        if some.is_empty() { Ok(()) } else { self.begin_together(gate, some, forward) }
+    }
+
+    /// Begins for groups that fit into one transaction.
+    fn begin_together(
+        &mut self,
+        gate: &mut Gate,
+        groups: BTreeMap<GroupKey, Vec<IpAddr>>,
+        forward: &Forward,
+    ) -> io::Result<()> {
+        let addresses: Vec<IpAddr> = groups.values().flatten().copied().collect();
+        let suits = |(_, lane): &(&u32, &mut Lane)| lane.suits(&groups, forward);
         if let Some((number, lane)) = self.lanes.iter_mut().find(suits)
-            && gate.change_at_devices(|batch| forward.addressed(batch, *number)).is_ok()
+            && gate.change_at_devices(|batch| add(batch, *number, &addresses)).is_ok()
         {
-            lane.groups.insert(group, forward.addresses.clone());
+            lane.groups.extend(groups);
             return Ok(());
         }
         let number = gate.number();
-        let all = gate.change_at_devices(|batch| forward.rules(batch, number));
+        let all =
+            gate.change_at_devices(|batch| add(forward.rules(batch, number), number, &addresses));
         if all.is_err() {
             // One of them may have gone just now, or this kernel takes one for a hook.
             let own = Forward { others: Vec::new(), ..forward.clone() };
-            gate.change_at_devices(|batch| own.rules(batch, number))?;
+            gate.change_at_devices(|batch| add(own.rules(batch, number), number, &addresses))?;
         }
-        let groups = BTreeMap::from([(group, forward.addresses.clone())]);
-        let forward = Forward { addresses: Vec::new(), ..forward.clone() };
+        let forward = forward.clone();
         self.lanes.insert(number, Lane { forward, groups, ended: BTreeSet::new() });
         Ok(())
     }
 
-    /// Ends, if it has begun.
-    pub(super) fn end(&mut self, gate: &mut Gate, group: GroupKey) {
-        let of_group = |(_, lane): &(&u32, &mut Lane)| lane.groups.contains_key(&group);
-        let Some((number, lane)) = self.lanes.iter_mut().find(of_group) else { return };
-        let number = *number;
-        let addresses = lane.groups.remove(&group).unwrap_or_default();
-        lane.ended.insert(group);
-        if !lane.groups.is_empty() {
-            let left = gate.change_at_devices(|batch| delete(batch, number, &addresses));
-            if let Err(error) = left {
-                // Gone with the table, if somebody has flushed it.
-                tracing::debug!(%error, "addresses of a former owner are removed");
+    /// Ends for these groups, where it has begun.
+    pub(super) fn end(&mut self, gate: &mut Gate, groups: &[GroupKey]) {
+        for (number, lane) in &mut self.lanes {
+            let mut gone = Vec::new();
+            for group in groups {
+                if let Some(addresses) = lane.groups.remove(group) {
+                    lane.ended.insert(*group);
+                    gone.extend(addresses);
+                }
             }
-            return;
+            if lane.groups.is_empty() {
+                close(gate, *number);
+                continue;
+            }
+            for some in gone.chunks(ADDRESSES_AT_ONCE) {
+                let left = gate.change_at_devices(|batch| delete(batch, *number, some));
+                if let Err(error) = left {
+                    // Gone with the table, if somebody has flushed it.
+                    tracing::debug!(%error, "addresses of a former owner are removed");
+                }
+            }
         }
-        self.lanes.remove(&number);
-        close(gate, number);
+        self.lanes.retain(|_, lane| !lane.groups.is_empty());
     }
 }
 
@@ -178,6 +201,11 @@ fn sets(batch: Batch<'_>, (number, v6): (u32, bool), max: u32) -> Batch<'_> {
     let [flow, flows, to] = names(number, v6);
     let (kind, key) = if v6 { (Key::Ipv6, Key::Flow6) } else { (Key::Ipv4, Key::Flow4) };
     batch.new_set(&to, kind, false).new_learned_set(&flows, key, max).new_chain(&flow, None)
+}
+
+/// Puts the addresses of groups into the sets.
+fn add<'a>(batch: Batch<'a>, number: u32, addresses: &[IpAddr]) -> Batch<'a> {
+    each_set(batch, (number, addresses), |batch, set, keys| batch.add(set, keys, None))
 }
 
 fn delete<'a>(batch: Batch<'a>, number: u32, addresses: &[IpAddr]) -> Batch<'a> {
@@ -240,13 +268,7 @@ impl Forward {
     fn trial() -> Self {
         // The loopback device has this index in every network namespace.
         let device = (1, "lo".to_owned());
-        Self {
-            addresses: Vec::new(),
-            device,
-            others: Vec::new(),
-            own: [2, 0, 0, 0, 0, 1],
-            theirs: [2, 0, 0, 0, 0, 2],
-        }
+        Self { device, others: Vec::new(), own: [2, 0, 0, 0, 0, 1], theirs: [2, 0, 0, 0, 0, 2] }
     }
 
     /// Makes chains and sets.
@@ -269,13 +291,7 @@ impl Forward {
         for v6 in [false, true] {
             batch = self.family(sets(batch, (number, v6), flows), number, v6);
         }
-        self.addressed(batch, number)
-    }
-
-    /// Puts the addresses into the sets.
-    fn addressed<'a>(&self, batch: Batch<'a>, number: u32) -> Batch<'a> {
-        let add = |batch: Batch<'a>, set: &str, keys: &[&[u8]]| batch.add(set, keys, None);
-        each_set(batch, (number, &self.addresses), add)
+        batch
     }
 
     fn family<'a>(&self, batch: Batch<'a>, number: u32, v6: bool) -> Batch<'a> {

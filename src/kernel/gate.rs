@@ -196,19 +196,23 @@ impl Gate {
         tables.replace(CLOSED)
     }
 
-    /// Lets connections begin for a while at addresses that are about to be muted.
-    pub(super) fn allow_late(&mut self, addresses: &[Scoped]) -> io::Result<()> {
-        for some in addresses.chunks(COVERED_AT_ONCE) {
-            self.change(|batch| mute::allow_late(batch, some))?;
-        }
-        Ok(())
-    }
-
-    /// Mutes addresses of a link, all at once.
-    pub(super) fn mute(&mut self, addresses: &[Scoped], link: &mute::Disguise) -> io::Result<()> {
+    /// Mutes addresses of a link. Connections may begin for a while at those that are `late`, if the
+    /// kernel can do that.
+    pub(super) fn mute(
+        &mut self,
+        addresses: &BTreeSet<Scoped>,
+        late: &BTreeSet<Scoped>,
+        link: &mute::Disguise,
+    ) -> io::Result<()> {
         let mut tables = take(&self.tables);
         tables.disguise(link)?;
-        tables.cover(addresses.iter().map(|address| (*address, Cover::Muted)))
+        match tables.mute(addresses, late) {
+            Err(error) if !late.is_empty() => {
+                tracing::debug!(%error, "connections that begin during the move are lost");
+                tables.mute(addresses, &BTreeSet::new())
+            }
+            done => done,
+        }
     }
 
     /// Those that are muted go behind this door again; others stay as they are.

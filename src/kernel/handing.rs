@@ -15,7 +15,9 @@
 //! then on this host answers no question for the addresses and lets nothing begin. Like all that is
 //! ours, they go when the daemon ends, or when its guardian finds it dead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
 
 use super::connections::Connections;
 use super::fence::Fence;
@@ -41,35 +43,37 @@ impl Handing {
         Self { groups: BTreeMap::new(), connections, told: BTreeMap::new() }
     }
 
-    /// Hands a group over; where that cannot be done it is released. What is to be told follows.
+    /// Hands groups over, those on one link together; where that cannot be done they are released.
+    /// What is to be told follows.
     pub(super) fn hand(
         &mut self,
-        (group, ticket): (GroupKey, Ticket),
+        groups: Vec<(GroupKey, Ticket)>,
         reconciler: &mut Reconciler,
         fence: &mut Fence,
     ) -> Vec<KernelEvent> {
-        let place = reconciler.place_of_held(group);
-        let muted = match place.and_then(|(link, addresses)| {
-            Some((disguise(reconciler, link, &addresses)?, addresses))
-        }) {
-            Some((_, addresses)) if !kept_silent(reconciler, fence, &addresses) => {
-                Err(std::io::ErrorKind::Unsupported.into())
+        let mut links = BTreeMap::<u32, Vec<Departure>>::new();
+        let mut events = Vec::new();
+        for (group, ticket) in groups {
+            match Departure::of((group, ticket), reconciler, fence) {
+                Ok(departure) => links.entry(departure.link.index).or_default().push(departure),
+                Err(error) => events.push(not_kept((group, ticket), &error, reconciler)),
             }
-            Some((link, addresses)) => {
-                allow_late(reconciler, fence, &addresses);
-                fence.mute(&addresses, &link)
-            }
-            None => Err(std::io::ErrorKind::AddrNotAvailable.into()),
-        };
-        if let Err(error) = muted {
-            tracing::warn!(%error, "connections cannot be kept");
-            reconciler.release(group, ticket);
-            return vec![KernelEvent::Kept(vec![(group, 0)])];
         }
-        reconciler.hand(group);
-        self.groups.insert(group, reconciler.whereabouts(group));
+        for departures in links.into_values() {
+            let together = mute(&departures, reconciler, fence).is_ok();
+            for departure in departures {
+                let Departure { group, ticket, .. } = departure;
+                if !together && let Err(error) = mute(&[departure], reconciler, fence) {
+                    events.push(not_kept((group, ticket), &error, reconciler));
+                    continue;
+                }
+                reconciler.hand(group);
+                self.groups.insert(group, reconciler.whereabouts(group));
+                events.push(KernelEvent::Absent { group, ticket });
+            }
+        }
         self.keep();
-        vec![KernelEvent::Absent { group, ticket }]
+        events
     }
 
     fn keep(&self) {
@@ -92,8 +96,9 @@ impl Handing {
             if known.is_some_and(|(before, _)| before == link) {
                 return true;
             }
+            let (address, none) = (BTreeSet::from([scoped]), BTreeSet::new());
             let muted = disguise(reconciler, link, &[scoped])
-                .is_some_and(|link| fence.mute(&[scoped], &link).is_ok());
+                .is_some_and(|link| fence.mute(&address, &none, &link).is_ok());
             if !muted {
                 // Tried again at the next look: the host may have no address of its own there yet.
                 reconciler.answered(change, Err(Refusal::Other(0)), now);
@@ -216,12 +221,56 @@ pub(super) fn keepable(
     Some(KernelEvent::Keepable { group, hardware })
 }
 
-/// Clients may begin connections until they know the new owner, but in mode majority, where one host
-/// at a time takes connections.
-fn allow_late(reconciler: &Reconciler, fence: &mut Fence, addresses: &[Scoped]) {
-    if addresses.iter().all(|address| reconciler.mode(*address) == Mode::Availability) {
-        fence.allow_late(addresses);
+/// A group that is to be handed over.
+struct Departure {
+    group: GroupKey,
+    ticket: Ticket,
+    link: Disguise,
+    addresses: Vec<Scoped>,
+}
+
+impl Departure {
+    /// Returns an error if the connections of the group cannot be kept.
+    fn of(
+        (group, ticket): (GroupKey, Ticket),
+        reconciler: &Reconciler,
+        fence: &Fence,
+    ) -> io::Result<Self> {
+        let place = reconciler.place_of_held(group).and_then(|(link, addresses)| {
+            Some((disguise(reconciler, link, &addresses)?, addresses))
+        });
+        let (link, addresses) = place.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        if !kept_silent(reconciler, fence, &addresses) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Self { group, ticket, link, addresses })
     }
+
+    /// Whether clients may begin connections here until they know the new owner: not in mode
+    /// majority, where one host at a time takes connections.
+    fn is_late(&self, reconciler: &Reconciler) -> bool {
+        self.addresses.iter().all(|address| reconciler.mode(*address) == Mode::Availability)
+    }
+}
+
+/// Mutes groups that are on one link.
+fn mute(departures: &[Departure], reconciler: &Reconciler, fence: &mut Fence) -> io::Result<()> {
+    let Some(first) = departures.first() else { return Ok(()) };
+    let all = departures.iter().flat_map(|it| &it.addresses).copied().collect();
+    let late = departures.iter().filter(|it| it.is_late(reconciler));
+    let late = late.flat_map(|it| &it.addresses).copied().collect();
+    fence.mute(&all, &late, &first.link)
+}
+
+/// Releases a group whose connections cannot be kept; returns what is to be told.
+fn not_kept(
+    (group, ticket): (GroupKey, Ticket),
+    error: &io::Error,
+    reconciler: &mut Reconciler,
+) -> KernelEvent {
+    tracing::warn!(group = reconciler.name(group), %error, "connections cannot be kept");
+    reconciler.release(group, ticket);
+    KernelEvent::Kept(vec![(group, 0)])
 }
 
 /// Whether the addresses of a group will be as silent as its mode promises.
@@ -232,38 +281,56 @@ fn kept_silent(reconciler: &Reconciler, fence: &Fence, addresses: &[Scoped]) -> 
 /// Cards by which segments for a former owner may come; the kernel takes 256.
 const CARDS_MAX: usize = 64;
 
-/// Has what is not this host's go on to the former owner; told if it cannot be done.
+/// Has what is not this host's go on to the former owners of groups, or ends that; told if it cannot
+/// be done. Of several orders for a group the last counts.
 pub(super) fn forward(
-    group: GroupKey,
-    to: Option<HardwareAddress>,
+    orders: Vec<(GroupKey, Option<HardwareAddress>)>,
     reconciler: &Reconciler,
     fence: &mut Fence,
 ) {
-    let Some(HardwareAddress(theirs)) = to else { return fence.stop_forwarding(group) };
-    let forward = reconciler.place(group).and_then(|(index, addresses)| {
-        let link = reconciler.host().link(index)?;
-        let others = reconciler
-            .host()
-            .links()
-            .filter(|other| other.hardware.is_some() && !other.loopback && other.index != index);
-        // By another card comes what is meant for the other address of the same text there.
-        let zoned = addresses.iter().any(|it| it.zone().is_some());
-        let others = others.filter(|_| !zoned).map(|other| other.name.clone());
-        Some(Forward {
-            addresses: addresses.iter().map(Scoped::address).collect(),
-            device: (index, link.name.clone()),
-            others: others.take(CARDS_MAX).collect(),
-            own: link.hardware?,
-            theirs,
-        })
-    });
-    let done = match forward {
-        Some(forward) => fence.forward(group, &forward),
-        None => Err(std::io::ErrorKind::AddrNotAvailable.into()),
-    };
-    if let Err(error) = done {
-        tracing::warn!(%error, "connections that the former owner keeps will be reset");
+    let orders: BTreeMap<_, _> = orders.into_iter().collect();
+    let over = orders.iter().filter(|(_, to)| to.is_none()).map(|(group, _)| *group);
+    fence.stop_forwarding(&over.collect::<Vec<_>>());
+    let mut ways = BTreeMap::<Forward, BTreeMap<GroupKey, Vec<IpAddr>>>::new();
+    for (group, to) in orders {
+        let Some(HardwareAddress(theirs)) = to else { continue };
+        match way(group, theirs, reconciler) {
+            Some((way, addresses)) => {
+                ways.entry(way).or_default().insert(group, addresses);
+            }
+            None => not_forwarded(&io::ErrorKind::AddrNotAvailable.into()),
+        }
     }
+    for (way, groups) in ways {
+        fence.forward(groups, &way).unwrap_or_else(|error| not_forwarded(&error));
+    }
+}
+
+fn not_forwarded(error: &io::Error) {
+    tracing::warn!(%error, "connections that the former owner keeps will be reset");
+}
+
+/// The way to the former owner of a group, and the addresses of the group.
+fn way(
+    group: GroupKey,
+    theirs: [u8; 6],
+    reconciler: &Reconciler,
+) -> Option<(Forward, Vec<IpAddr>)> {
+    let (index, addresses) = reconciler.place(group)?;
+    let host = reconciler.host();
+    let link = host.link(index)?;
+    let others =
+        host.links().filter(|it| it.hardware.is_some() && !it.loopback && it.index != index);
+    // By another card comes what is meant for the other address of the same text there.
+    let zoned = addresses.iter().any(|it| it.zone().is_some());
+    let others = others.filter(|_| !zoned).map(|other| other.name.clone());
+    let way = Forward {
+        device: (index, link.name.clone()),
+        others: others.take(CARDS_MAX).collect(),
+        own: link.hardware?,
+        theirs,
+    };
+    Some((way, addresses.iter().map(Scoped::address).collect()))
 }
 
 /// What the host can say of itself on this link in place of these addresses; `None` if it has no

@@ -320,6 +320,15 @@ impl Tables {
         &mut self,
         addresses: impl Iterator<Item = (Scoped, Cover)>,
     ) -> io::Result<()> {
+        self.cover_with(addresses, |batch, _| batch)
+    }
+
+    /// The same, and what `also` adds for those that change over, in the same transaction.
+    fn cover_with(
+        &mut self,
+        addresses: impl Iterator<Item = (Scoped, Cover)>,
+        also: impl for<'b> Fn(Batch<'b>, &[(Scoped, Cover)]) -> Batch<'b>,
+    ) -> io::Result<()> {
         let moving: BTreeMap<Scoped, Cover> =
             addresses.filter(|(address, cover)| self.covered.get(address) != Some(cover)).collect();
         let moving: Vec<(Scoped, Cover)> = moving.into_iter().collect();
@@ -330,11 +339,26 @@ impl Tables {
             let leaving: Vec<(Scoped, Cover)> = leaving.collect();
             self.change(|batch| {
                 let batch = each_set(&leaving, batch, Batch::delete);
-                each_set(some, batch, |batch, set, keys| batch.add(set, keys, None))
+                let batch = each_set(some, batch, |batch, set, keys| batch.add(set, keys, None));
+                also(batch, some)
             })?;
             self.covered.extend(some.iter().copied());
         }
         Ok(())
+    }
+
+    /// Mutes addresses; at those that are `late` connections may begin for a while.
+    pub(super) fn mute(
+        &mut self,
+        addresses: &BTreeSet<Scoped>,
+        late: &BTreeSet<Scoped>,
+    ) -> io::Result<()> {
+        let muted = addresses.iter().map(|address| (*address, Cover::Muted));
+        self.cover_with(muted, |batch, some| {
+            let some = some.iter().map(|(address, _)| *address);
+            let some: Vec<Scoped> = some.filter(|address| late.contains(address)).collect();
+            mute::allow_late(batch, &some)
+        })
     }
 
     /// Lets addresses alone that are not here any more.

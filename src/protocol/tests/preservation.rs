@@ -165,6 +165,20 @@ fn a_stop_waits_for_connections_within_its_time() {
     }
 }
 
+/// What was kept before a stop began ends within the time of the stop.
+#[test]
+fn a_stop_ends_what_was_kept_before() {
+    let mut cluster = preserving(2);
+    let group = moved(&mut cluster, 2);
+    left(&mut cluster, group, 3);
+    cluster.step(FIRST, Event::Stop);
+    cluster.run(Duration::from_millis(1300));
+    assert!(is_kept(&cluster, group));
+    cluster.run(Duration::from_millis(200));
+    assert!(!is_kept(&cluster, group));
+    assert_eq!(cluster.stopped, [FIRST]);
+}
+
 /// Without connections a stop does not wait.
 #[test]
 fn a_stop_with_nothing_to_keep_takes_no_time() {
