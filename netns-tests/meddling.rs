@@ -5,17 +5,20 @@ use std::time::Duration;
 use buoy::lab::clock;
 use buoy::lab::namespace::NamespaceError;
 use buoy::lab::plan::{Shape, vip, vip6};
+use buoy::lab::stalls::Stalls;
 use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::runner::Test;
 use crate::scene::{PLANNED_OUTAGE_MAX, SOON, Scene, with, with_unstarted};
 use crate::until::until;
+use crate::web::say;
 
 /// What there is to run here.
 pub(crate) const TESTS: &[Test] = &[
     ("address_removed_by_others", address_removed_by_others),
     ("addresses_flushed_by_others", addresses_flushed_by_others),
+    ("own_address_gone_moves_everything_at_once", own_address_gone_moves_everything_at_once),
     ("interface_down_and_up", interface_down_and_up),
     ("interface_deleted_and_made_anew", interface_deleted_and_made_anew),
     ("firewall_of_the_host", firewall_of_the_host),
@@ -23,6 +26,10 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// An address is to be back within 100 ms; a busy machine may take a little longer.
 const BACK_MAX: Duration = Duration::from_millis(250);
+
+/// How long a peer in profile `lan` is not heard before it is found dead: 300 ms less a heartbeat, which may
+/// just have come.
+const DETECTION: Duration = Duration::from_millis(240);
 
 /// Somebody deletes a served address of each family: the owner puts it back at once, announces it,
 /// and the event is recorded. It does not move.
@@ -74,6 +81,27 @@ fn addresses_flushed_by_others() -> Outcome {
         for other in (0..3).filter(|other| *other != node) {
             scene.sees(other, node, "up")?;
         }
+        Ok(())
+    })
+}
+
+/// The only address by which a host can be reached is gone, with all that it serves: it says what it lets
+/// go before it is silent, so the others need not find it dead first.
+fn own_address_gone_moves_everything_at_once() -> Outcome {
+    with(&Shape::default(), |scene| {
+        let node = scene.owner(vip(100))?;
+        let stalls = Stalls::watch()?;
+        let begin = clock::now();
+        // Refused in the end where the daemon puts its addresses back at once.
+        let _flushed = scene.cluster.namespace(node).ip("addr flush dev eth0 scope global\n");
+        until("the others serve everything", SOON, || match scene.owner(vip(100)) {
+            Ok(owner) if owner != node => scene.each_on_one_node(),
+            found => Err(format!("{found:?}")),
+        })?;
+        let worst = scene.figures(begin).worst;
+        let slack = stalls.longest();
+        say(&format!("out for {worst:.1?} at most (pauses {slack:.1?})"));
+        assert!(worst < DETECTION + slack, "out for {worst:?}: its death was waited for");
         Ok(())
     })
 }

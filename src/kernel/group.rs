@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use self::footing::Footing;
+use self::footing::{Footing, Found};
 pub(super) use self::routed::{Routed, RoutingPhase};
 pub(super) use self::seats::Better;
 use self::seats::{Seat, seats};
@@ -270,8 +270,9 @@ impl Group {
         if !self.retired {
             let is_deaf = |link: &Link| host.deaf.contains(&link.index);
             let deaf = self.places(host).any(|(_, _, link)| link.is_some_and(is_deaf));
-            let lost = if deaf && usable { Attachment::Lost } else { self.attachment(usable) };
-            let found = (usable, lost);
+            let deaf = deaf && usable;
+            let attachment = if deaf { Attachment::Lost } else { self.attachment(usable) };
+            let found = Found { usable, attachment, deaf };
             outcome.events.extend(self.footing.settle(self.configured.key, found, now));
         }
         match self.state {

@@ -12,6 +12,8 @@
 //!     tcp, vouched: accept                         those that are there
 //!     icmp type 3, icmpv6 type 2, vouched: accept  the path carries less
 //!     drop }                                       solicitations, all else
+//!   chain out, before it goes to muted:
+//!     udp from @muted4 or 6, vouched: accept       answers to what came before
 //!   chain muted { drop }                           (arp, in and out)
 //!   chain disguise { hook output or postrouting, before the gate; for each link that bears some
 //!     arp saddr ip @muted4: write own address      a question names its asker, and whoever hears
@@ -22,7 +24,9 @@ use std::time::Duration;
 
 use super::forward;
 use super::gate::{Door, Gate};
-use super::ruleset::{ICMPV6, IPV4, IPV6, Kind, NEIGHBOUR_SOLICITATION, RUNS, add_timed, to};
+use super::ruleset::{
+    Cover, ICMPV6, IPV4, IPV6, Kind, NEIGHBOUR_SOLICITATION, RUNS, UDP, add_timed, from, to,
+};
 use super::scoped::Scoped;
 use crate::netlink::nftables::{Batch, Family, Field, Hook, Step};
 
@@ -134,6 +138,17 @@ pub(super) fn chains(batch: Batch<'_>, family: Family) -> Batch<'_> {
 pub(super) fn allow_late<'a>(batch: Batch<'a>, addresses: &[Scoped]) -> Batch<'a> {
     let milliseconds = u64::try_from(LATE_FOR.as_millis()).ok();
     add_timed(batch.of(Family::Inet), (LATE, addresses), milliseconds)
+}
+
+/// Lets answers leave over UDP: to what came before the address was muted.
+pub(super) fn answers<'a>(mut batch: Batch<'a>, chain: &str) -> Batch<'a> {
+    let vouched = Step::Holds(Door::Vouched.lease(), RUNS);
+    for kind in Kind::ALL {
+        let mut steps = from(kind, Cover::Muted.addresses(kind));
+        steps.extend([Step::Carries(UDP), vouched, Step::Accept]);
+        batch = batch.new_rule(chain, &steps);
+    }
+    batch
 }
 
 /// Tries on tables that are not in use yet all that preserving needs of this kernel; what was made

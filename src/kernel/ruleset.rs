@@ -22,7 +22,7 @@ pub(super) const IPV6: u16 = 0x86dd;
 pub(super) const ICMPV6: u8 = 58;
 pub(super) const NEIGHBOUR_SOLICITATION: u8 = 135;
 const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(super) const UDP: u8 = 17;
 /// Index of the loopback device, in every network namespace.
 pub(super) const LOOPBACK: u32 = 1;
 /// What a lease holds while it runs.
@@ -247,6 +247,9 @@ fn packets<'a>(batch: Batch<'a>, covers: &[Cover]) -> Batch<'a> {
     batch = batch
         .new_chain("out", Some((Hook::Postrouting, LAST)))
         .new_rule("out", &[Step::GoesOut(LOOPBACK), Step::Accept]);
+    if covers.contains(&Cover::Muted) {
+        batch = mute::answers(batch, "out");
+    }
     for cover in covers {
         batch = addressed(batch, "out", from, *cover);
     }
@@ -281,7 +284,7 @@ pub(super) fn to(kind: Kind, set: &'static str) -> Vec<Step<'static>> {
 }
 
 /// The packet comes from an address in the set.
-fn from(kind: Kind, set: &'static str) -> Vec<Step<'static>> {
+pub(super) fn from(kind: Kind, set: &'static str) -> Vec<Step<'static>> {
     match kind {
         Kind::V4 => vec![Step::EtherType(IPV4), Step::In(Field::Network(12), 4, set)],
         Kind::V6 => vec![Step::EtherType(IPV6), Step::In(Field::Network(8), 16, set)],

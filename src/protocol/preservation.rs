@@ -18,7 +18,8 @@
 //! does not know, and clients that only read are told. There is one former owner at most: a group rests
 //! until what its former owner keeps has ended (`Rule::OneKeeper`); where that is brief, an operator's
 //! order and failing checks do not wait for it, and the connections of the group's second move are not
-//! kept. A node that stops keeps them for as long as it may take to hand over, and no longer.
+//! kept. Also without a connection the old owner keeps a group for [`ANSWERS_WITHIN`]: what clients have
+//! asked over UDP before the move is answered by it (see `mute`). A node that stops keeps them for as long as it may take to hand over, and no longer.
 //!
 //! What is kept, and for whom, is known here alone. How groups stand is asked of [`Groups`]; that a
 //! group is released is done by `client_connections`, which is told what has ended.
@@ -36,6 +37,9 @@ use super::types::{
 const KEPT_EVERY: Duration = Duration::from_secs(1);
 /// Not told for so long, it forgets: four messages may be lost.
 const KEPT_FORGOTTEN: Duration = Duration::from_secs(5);
+
+/// Answers to what was asked over UDP before a move leave within this: most resolvers of DNS are faster.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(300);
 
 /// How groups and peers stand, as far as kept connections go.
 pub(super) trait Groups {
@@ -64,6 +68,7 @@ pub(super) struct Ended {
 #[derive(Clone, Copy, Debug)]
 struct Keeping {
     to: NodeId,
+    answers_until: Instant,
     until: Instant,
     connections: Option<u32>,
 }
@@ -94,7 +99,9 @@ pub(super) struct Preservation {
 impl Preservation {
     /// Keeps the connections of a group that is handed to another node, for so long at most.
     pub(super) fn keep(&mut self, now: Instant, group: GroupKey, to: NodeId, limit: Duration) {
-        self.keeping.insert(group, Keeping { to, until: now + limit, connections: None });
+        let answers_until = now + ANSWERS_WITHIN.min(limit);
+        let keeping = Keeping { to, answers_until, until: now + limit, connections: None };
+        self.keeping.insert(group, keeping);
         self.tell_at = now;
     }
 
@@ -196,7 +203,8 @@ impl Preservation {
             let other = groups.owner(*group);
             let passed_on = other.is_some_and(|owner| owner != keeping.to)
                 && env.enforces(Rule::KeptForReceiver);
-            let over = keeping.connections == Some(0) || env.now >= keeping.until || passed_on;
+            let empty = keeping.connections == Some(0) && env.now >= keeping.answers_until;
+            let over = empty || env.now >= keeping.until || passed_on;
             // Not before the kernel has confirmed that it does not answer any more.
             let over = over && holding == Holding::Idle;
             if over {
@@ -230,7 +238,8 @@ impl Preservation {
     pub(super) fn deadline(&self, now: Instant) -> Instant {
         let tell = (!self.keeping.is_empty()).then_some(self.tell_at);
         // What is over stays until the kernel has confirmed; its event wakes the node.
-        let kept = self.keeping.values().map(|keeping| keeping.until).filter(|at| *at > now);
+        let ends = self.keeping.values().flat_map(|keeping| [keeping.answers_until, keeping.until]);
+        let kept = ends.filter(|at| *at > now);
         let forwarded = self.forwarding.values().map(|known| known.until);
         kept.chain(forwarded).chain(tell).min().unwrap_or(Instant::NEVER)
     }
@@ -277,17 +286,18 @@ mod tests {
         let given = World(IDLE, OTHER, true);
         let limit = Duration::from_secs(60);
         for (case, world, count, after, ends) in [
-            ("some are left", given, Some(3), 1, false),
-            ("not counted yet", given, None, 1, false),
-            ("none is left", given, Some(0), 1, true),
-            ("time is up", given, Some(3), 60, true),
-            ("a third node has it", World(IDLE, NodeId(3), true), Some(3), 1, true),
-            ("the kernel has not let go", World(removing, OTHER, true), Some(0), 61, false),
+            ("some are left", given, Some(3), 1000, false),
+            ("not counted yet", given, None, 1000, false),
+            ("none is left, but answers may", given, Some(0), 299, false),
+            ("none is left", given, Some(0), 300, true),
+            ("time is up", given, Some(3), 60_000, true),
+            ("a third node has it", World(IDLE, NodeId(3), true), Some(3), 1000, true),
+            ("the kernel has not let go", World(removing, OTHER, true), Some(0), 61_000, false),
         ] {
             let (mut env, mut kept) = (Env::alone(ME), Preservation::default());
             kept.keep(env.now, GROUP, OTHER, limit);
             count.into_iter().for_each(|count| kept.note_counted(&[(GROUP, count)]));
-            env.now = env.now + Duration::from_secs(after);
+            env.now = env.now + Duration::from_millis(after);
             let ended = kept.end_keeping(&env, &world);
             let expected = Ended { group: GROUP, to: OTHER, left: count };
             assert_eq!(ended, if ends { vec![expected] } else { Vec::new() }, "{case}");

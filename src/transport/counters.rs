@@ -62,6 +62,12 @@ impl PathCounters {
     }
 }
 
+/// Whether a send was refused because this node's own address, and with it the route, is not on the host.
+pub(super) fn lacks_address(error: &io::Error) -> bool {
+    let error = error.raw_os_error().map(Errno::from_raw);
+    matches!(error, Some(Errno::EINVAL | Errno::EADDRNOTAVAIL | Errno::ENETUNREACH))
+}
+
 /// Whether a send was refused because of what became of an earlier one.
 pub(super) fn is_old_news(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionRefused

@@ -8,7 +8,8 @@
 //! A start fails only when a socket cannot be bound, and says what to do. After that nothing
 //! stops a path: a peer that is down, a network that is down, a firewall, an address that is
 //! taken off the host and put back are counted and tried again with the next datagram, as if
-//! the datagram had been lost. Sockets are bound before their address need exist.
+//! the datagram had been lost. Sockets are bound before their address need exist. When the address is
+//! taken off the host, what this node has to say of it still leaves (see `last_words`).
 //!
 //! ```text
 //!    peer ---- path 0 ----> socket 0 --+
@@ -22,6 +23,7 @@
 //! until every peer has been heard from where the new file has it.
 
 mod counters;
+mod last_words;
 mod receive;
 mod socket;
 
@@ -38,6 +40,7 @@ pub use counters::{Counters, PathCounters};
 pub use receive::Received;
 pub use socket::BindError;
 
+use last_words::LastWords;
 use receive::Intake;
 
 /// Paths kept that the configuration has no more.
@@ -70,6 +73,7 @@ struct BoundPath {
     /// Of a path that the configuration has no more: peers that were not yet heard from where the
     /// configuration has them now.
     awaited: Option<BTreeSet<NodeId>>,
+    last_words: LastWords,
 }
 
 impl Transport {
@@ -108,10 +112,11 @@ impl Transport {
         let mut bound = Vec::with_capacity(paths.len());
         let mut counters = Vec::with_capacity(paths.len());
         for mut path in paths {
-            let mut heard = BTreeMap::new();
+            let (mut heard, mut last_words) = (BTreeMap::new(), LastWords::default());
             let (socket, counted) = if let Some(at) = self.at(path.local) {
                 let before = self.paths.remove(at);
                 heard = before.moved(&path);
+                last_words = before.last_words;
                 (before.socket, self.counters.paths.remove(at))
             } else if let Some(opened) = fresh.remove(&path.local) {
                 path.local = opened.local;
@@ -119,7 +124,7 @@ impl Transport {
             } else {
                 continue; // The same local address twice is one path.
             };
-            bound.push(BoundPath { path, socket, heard, awaited: None });
+            bound.push(BoundPath { path, socket, heard, awaited: None, last_words });
             counters.push(counted);
         }
         let former = self.paths.drain(..).zip(self.counters.paths.drain(..));
@@ -142,7 +147,13 @@ impl Transport {
                 self.paths[at].path.peers = path.peers;
             } else if let Ok(opened) = socket::open(path.local) {
                 let (socket, heard) = (opened.socket, BTreeMap::new());
-                self.paths.push(BoundPath { path, socket, heard, awaited: None });
+                self.paths.push(BoundPath {
+                    path,
+                    socket,
+                    heard,
+                    awaited: None,
+                    last_words: LastWords::default(),
+                });
                 self.counters.paths.push(PathCounters::new(opened.receive_buffer));
             }
         }
@@ -259,9 +270,12 @@ impl Transport {
                     idle = 0;
                     left -= 1;
                 }
-                receive::Outcome::Datagram { length, kernel_time, from, known } => {
+                receive::Outcome::Datagram { length, kernel_time, from, known, device } => {
                     idle = 0;
                     left -= 1;
+                    if known {
+                        self.paths[path].last_words.note_device(device);
+                    }
                     let datagram = self.intake.datagram(length);
                     take(Received { datagram, kernel_time, from, known, path });
                 }
@@ -280,7 +294,7 @@ impl Transport {
         };
         if !self.destinations().iter().any(there)
             && let (Some(bound), Some(counters)) =
-                (self.paths.get(path), self.counters.paths.get_mut(path))
+                (self.paths.get_mut(path), self.counters.paths.get_mut(path))
         {
             bound.send(&from, datagram, counters);
         }
@@ -289,9 +303,10 @@ impl Transport {
     /// Sends a datagram to a peer on every path that leads to it. What cannot be sent is lost and
     /// counted.
     pub fn send(&mut self, to: NodeId, datagram: &[u8]) {
-        for (bound, counters) in self.paths.iter().zip(&mut self.counters.paths) {
-            for address in bound.path.peers.get(&to).into_iter().chain(bound.heard.get(&to)) {
-                bound.send(address, datagram, counters);
+        for (bound, counters) in self.paths.iter_mut().zip(&mut self.counters.paths) {
+            let there = bound.path.peers.get(&to).into_iter().chain(bound.heard.get(&to));
+            for address in there.copied().collect::<Vec<_>>() {
+                bound.send(&address, datagram, counters);
             }
         }
     }
@@ -311,11 +326,19 @@ impl BoundPath {
         elsewhere.map(|(peer, address)| (*peer, *address)).collect()
     }
 
-    fn send(&self, address: &SocketAddr, datagram: &[u8], counters: &mut PathCounters) {
+    fn send(&mut self, address: &SocketAddr, datagram: &[u8], counters: &mut PathCounters) {
         let mut outcome = self.socket.send_to(datagram, address);
         if matches!(&outcome, Err(error) if counters::is_old_news(error)) {
             // The answer to an earlier datagram; this one has not been tried yet.
             outcome = self.socket.send_to(datagram, address);
+        }
+        match outcome {
+            Ok(_) => self.last_words.end(),
+            Err(error) if counters::lacks_address(&error) => {
+                let way = (&self.socket, self.path.local.ip(), *address);
+                outcome = self.last_words.send(way, datagram).unwrap_or(Err(error));
+            }
+            Err(_) => {}
         }
         match outcome {
             Ok(_) => counters.sent += 1,

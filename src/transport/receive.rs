@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc::in_pktinfo;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use nix::sys::time::TimeSpec;
 
@@ -46,12 +47,22 @@ pub(super) enum Outcome {
     /// Something waited, but no datagram.
     Dropped,
     /// A datagram, at the front of the buffer.
-    Datagram { length: usize, kernel_time: Option<Duration>, from: SocketAddr, known: bool },
+    Datagram {
+        length: usize,
+        kernel_time: Option<Duration>,
+        from: SocketAddr,
+        known: bool,
+        /// Index of the device by which it came, over IPv4.
+        device: Option<i32>,
+    },
 }
 
 impl Intake {
     pub(super) fn new() -> Self {
-        Self { datagram: [0; DATAGRAM_MAX + 1], control: nix::cmsg_space!(TimeSpec, u32) }
+        Self {
+            datagram: [0; DATAGRAM_MAX + 1],
+            control: nix::cmsg_space!(TimeSpec, u32, in_pktinfo),
+        }
     }
 
     /// The bytes of the datagram just received.
@@ -79,12 +90,14 @@ impl Intake {
                     return Outcome::Dropped;
                 }
             };
-        let mut kernel_time = None;
+        let (mut kernel_time, mut device) = (None, None);
         for control in message.cmsgs().into_iter().flatten() {
             if let ControlMessageOwned::ScmTimestampns(time) = control {
                 kernel_time = since_epoch(time);
             } else if let ControlMessageOwned::RxqOvfl(dropped) = control {
                 counters.dropped_by_kernel = dropped;
+            } else if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
+                device = Some(info.ipi_ifindex);
             }
         }
         match message.address.as_ref().and_then(socket_address) {
@@ -93,7 +106,7 @@ impl Intake {
                 let counter =
                     if known { &mut counters.received } else { &mut counters.unknown_senders };
                 *counter += 1;
-                Outcome::Datagram { length: message.bytes, kernel_time, from, known }
+                Outcome::Datagram { length: message.bytes, kernel_time, from, known, device }
             }
             None => Outcome::Dropped,
         }

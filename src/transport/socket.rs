@@ -115,6 +115,8 @@ fn open_raw(local: SocketAddr) -> io::Result<OpenSocket> {
     } else {
         socket.set_freebind_v4(true)?;
         let _ = socket.set_tos_v4(TRAFFIC_CLASS);
+        // By which device datagrams come, for when there is no route (see `last_words`).
+        let _ = setsockopt(&socket, sockopt::Ipv4PacketInfo, &true);
     }
     // Beyond the limit for everybody if this process may, else up to it.
     if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {

@@ -1,7 +1,7 @@
 //! Connections survive a planned move: the old owner keeps them, the new one sends theirs there.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -208,6 +208,40 @@ fn downloads_survive_a_move_and_newcomers_go_to_the_new_owner() {
         });
         old.stop();
         new_host.perform(move || new.stop());
+    });
+}
+
+/// What was asked over UDP before a move is answered by the old owner; what is asked after it, is not.
+#[test]
+fn what_was_asked_over_udp_before_the_move_is_answered() {
+    isolated("handing::what_was_asked_over_udp_before_the_move_is_answered", |client| {
+        let (old, _lease) = owner();
+        acquire(&old, Ticket(1));
+        for at in [WEB, WEB6] {
+            let here = SocketAddr::new(at.parse().expect("an address"), PORT);
+            let server = UdpSocket::bind(here).expect("the port is free");
+            let asker = client.perform(move || {
+                let any = if here.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+                let socket = UdpSocket::bind(any)?;
+                socket.set_read_timeout(Some(PATIENCE))?;
+                socket.connect(here)?;
+                socket.send(b"before").map(|_| socket)
+            });
+            let asker = asker.expect("it is sent");
+            let mut buffer = [0; 16];
+            let (length, from) = server.recv_from(&mut buffer).expect("it is asked");
+            assert_eq!(&buffer[..length], b"before");
+            hand(&old, Ticket(2));
+            asker.send(b"after").expect("it is sent");
+            server.send_to(b"answer", from).expect("it is sent");
+            let length = asker.recv(&mut buffer).expect("it is answered");
+            assert_eq!(&buffer[..length], b"answer");
+            server.set_read_timeout(Some(SILENCE)).expect("a time");
+            let asked = server.recv_from(&mut buffer).map_err(|error| error.kind());
+            assert_eq!(asked, Err(ErrorKind::WouldBlock), "the address is another's");
+            acquire(&old, Ticket(3));
+        }
+        old.stop();
     });
 }
 

@@ -349,6 +349,27 @@ pub(crate) fn network_lost(broken: Option<Rule>) -> Outcome {
     Ok(())
 }
 
+/// J4: the only address of an owner's host is removed. It hears nobody from then on; for half a second it is
+/// heard, so the others take what it lets go and need not find it dead.
+pub(crate) fn own_address_gone(broken: Option<Rule>) -> Outcome {
+    for (seed, nodes) in (0..10).flat_map(|seed| [(seed, 2), (seed, 3)]) {
+        let mut cluster = Cluster::settled(Options { seed, ..calm(nodes, 6, broken) })?;
+        let owner = cluster.owner(0);
+        cluster.deafen(owner);
+        cluster.run_for(20 * MILLISECOND)?;
+        cluster.lose_network(owner, Attachment::Lost);
+        cluster.run_for(480 * MILLISECOND)?;
+        cluster.mute(owner);
+        cluster.run_for(10 * SECOND)?;
+        cluster.expect_outage("J4", 60 * MILLISECOND)?;
+        cluster.expect("J4", cluster.holds_any(owner).is_none(), "it has taken them again")?;
+        cluster.heal();
+        cluster.lose_network(owner, Attachment::Attached);
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
 /// H45: the only cable of an owner is pulled, and is back when others have taken its groups. It
 /// has let go, and leaves clients alone.
 pub(crate) fn link_back(broken: Option<Rule>) -> Outcome {

@@ -34,7 +34,8 @@ stories! {
         steady_loss lossy_pair heavy_loss burst one_way_cut deaf_owner deaf_owner_hears_again
         mute_owner mute_heir bridge bridge_and_death split_and_heal split_of_two
         announcements_lost loser_speaks_last spoilt_cache old_clients interface_deleted
-        address_removed guardian_acts_often network_lost link_down_second_path link_back
+        address_removed guardian_acts_often own_address_gone network_lost
+        link_down_second_path link_back
         alone_link_down_and_up flapping_link freed_in_a_split
     }
     neighbour_stories { broadcasts_held_back older_software readers_of_the_dead }

@@ -14,12 +14,12 @@ fn what_is_held_stays_on_its_link_and_a_lost_network_is_told() {
          link 3 eth1 up
          sees h3 foreign
          loses h2
-         time 400 -> lost
+         time 20 -> lost
          sees h2 foreign -> attached
          loses h3
          sees w3 foreign
          loses h2
-         time 800 -> lost
+         time 40 -> lost
          sees h2 foreign -> attached",
     );
 }
@@ -52,7 +52,7 @@ fn a_narrower_network_never_loses_an_address_to_a_wider_one() {
          link 3 eth1 up
          sees w3 foreign
          loses h2
-         time 400 -> lost
+         time 20 -> lost
          acquire 1 -> +A2
          sees A2 -> present:1",
     );

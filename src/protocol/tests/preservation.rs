@@ -145,7 +145,7 @@ fn a_group_rests_while_connections_to_it_are_kept() {
 /// A stop waits until the connections have ended, for as long as it may take to hand over.
 #[test]
 fn a_stop_waits_for_connections_within_its_time() {
-    for (case, ends, waited) in [("they end", true, 300), ("they do not", false, 1400)] {
+    for (case, ends, waited) in [("they end", true, 500), ("they do not", false, 1400)] {
         let mut cluster = preserving(2);
         cluster.step(FIRST, Event::Stop);
         cluster.run(Duration::from_millis(100));
