@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::awaited::Awaited;
+
 pub use super::local::{Check, Hook};
 pub use super::measures::Measures;
 pub use super::missing_routes::{MISSING_SHOWN_MAX, MissingRoute, MissingRoutes};
@@ -198,6 +200,9 @@ pub struct Waits {
 
 /// A node of a daemon that does not tell yet.
 fn usual() -> bool {
+    /// Whose connections they are; left out at other nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Awaited>,
     true
 }
 
@@ -314,6 +319,12 @@ pub struct Preserved {
 
 /// What a group is given up for when nodes cannot talk to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    /// Time after which it ends them; left out at other nodes, as is what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
+    /// Whose connections they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Awaited>,
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Every set of nodes that hear each other serves it.

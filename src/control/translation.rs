@@ -83,6 +83,7 @@ fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node 
             connections: waiting.connections,
             left_ms: millis(waiting.left),
         }),
+            awaited: snapshot.awaited_by_drain.clone().filter(|_| one.node == names.me()),
         load_permille: one.load.map(|load| load.utilisation),
         unfit: pools(one, Fitness::Unfit, names),
         reluctant: pools(one, Fitness::Reluctant, names),
@@ -133,7 +134,12 @@ fn counted_group(one: &GroupStatus, snapshot: &Snapshot, names: &Names) -> respo
     let connections = snapshot.connections.get(&one.group).copied().filter(|_| here);
     let moves = snapshot.reported.groups.get(&one.group).cloned().unwrap_or_default();
     let (acquired, released) = (owned(&moves.acquired), owned(&moves.released));
-    response::Group { connections, acquired, released, ..group(one, names) }
+    let mut told = response::Group { connections, acquired, released, ..group(one, names) };
+    let kept_here = one.preserved.is_some_and(|it| it.by == snapshot.status.me);
+    if let Some(preserved) = told.preserved.as_mut().filter(|_| kept_here) {
+        preserved.awaited = snapshot.awaited_by_group.get(&one.group).cloned();
+    }
+    told
 }
 
 fn group(one: &GroupStatus, names: &Names) -> response::Group {
@@ -164,6 +170,8 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
             connections: preserved.connections,
         }),
     }
+            left_ms: preserved.left.map(millis),
+            awaited: None,
 }
 
 fn group_state(state: GroupState) -> response::GroupState {

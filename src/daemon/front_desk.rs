@@ -299,6 +299,7 @@ impl FrontDesk {
                     let in_place = self.config.restart == Restart::InPlace;
                     let digest = self.config.digest;
                     tokio::spawn(async move {
+                    let awaited = figures::awaited(&self.kernel);
                         let Ok(picture) = picture.await else { return };
                         let obstacles = obstacles(&picture, &names);
                         figures::note_timing((&mut measures.1, &mut fence), &picture, &names);
@@ -314,6 +315,7 @@ impl FrontDesk {
                             (told.checks, told.hooks) = rows.unwrap_or_default();
                         }
                         (told.virtual_routers, told.overheard_routers) =
+                        (told.awaited_by_drain, told.awaited_by_group) = awaited;
                             routers.look(LOOK_WITHIN).await;
                         let _ = reply.send(told);
                     });

@@ -26,6 +26,7 @@ mod adoption;
 mod announce;
 mod apply;
 mod arp;
+mod awaited;
 mod change;
 mod checksum;
 mod claimants;
@@ -91,6 +92,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::adoption::whole_groups;
+pub use self::awaited::{Awaited, AwaitedHere, Oldest};
 use self::checksum::internet_checksum;
 use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
@@ -385,6 +387,12 @@ impl Kernel {
     /// Removes all that is ours and ends the thread. Takes some milliseconds, at most seconds.
     pub fn stop(self) {
         self.order(Order::Stop);
+    /// Connections whose end something waits for here; empty while nothing does.
+    #[must_use]
+    pub fn awaited(&self) -> AwaitedHere {
+        self.connections.awaited()
+    }
+
         self.join();
     }
 

@@ -117,7 +117,7 @@ impl Node {
             unable_here: self.groups.get(&group).and_then(|here| here.inability(now)),
             claimant: self.groups.get(&group).and_then(|here| here.conflict.claimant(now)),
             withheld: self.withheld(group),
-            preserved: self.preservation.preserved(self.env.configuration.me, group),
+            preserved: self.preservation.preserved(now, self.env.configuration.me, group),
         }
     }
 

@@ -59,8 +59,11 @@ fn a_planned_move_keeps_connections_until_the_last_has_ended() {
     assert!(is_kept(&cluster, group));
     assert_eq!(cluster.forwarded, [(two, group, Some(hardware(FIRST)))]);
     left(&mut cluster, group, 3);
-    let seen = Some(Preserved { by: FIRST, connections: Some(3) });
-    assert_eq!([1, 2, 3].map(|node| preserved(&cluster, node, group)), [seen, seen, None]);
+    let seen = Preserved { by: FIRST, connections: Some(3), left: None };
+    let told = [1, 2, 3].map(|node| preserved(&cluster, node, group));
+    let until = told[0].and_then(|told| told.left);
+    assert!(until.is_some_and(|left| left > Duration::from_secs(20)), "until when: {until:?}");
+    assert_eq!(told, [Some(Preserved { left: until, ..seen }), Some(seen), None]);
     cluster.run(Duration::from_secs(20));
     assert!(is_kept(&cluster, group));
     left(&mut cluster, group, 0);
