@@ -247,13 +247,6 @@ fn why(group: &Group) -> String {
     }
 }
 
-/// That a drained node still serves connections of so many groups that it has given away.
-#[must_use]
-pub fn keeps(node: &str, groups: usize) -> String {
-    let groups = if groups == 1 { "one group".to_owned() } else { format!("{groups} groups") };
-    format!("{node} owns no groups any more and still serves connections to {groups}")
-}
-
 /// One line.
 #[must_use]
 pub fn event(event: &Event) -> String {

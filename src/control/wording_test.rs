@@ -95,7 +95,14 @@ fn for_hooks() -> Vec<EventRecord> {
     let names = names();
     let all =
         [events::gate, events::before_acquire, events::before_release, events::started_without];
-    all.map(|event| event(web(), &names)).into()
+    let mut all: Vec<EventRecord> = all.map(|event| event(web(), &names)).into();
+    let (from, to) = (Some(names.me()), Some(node("lb2")));
+    let cause = Cause::Operator(names.me());
+    let moved = Report::OwnerChanged { group: web(), from, to, epoch: Epoch(8), cause };
+    let reports = [moved, Report::Draining { on: false }];
+    all.extend(reports.iter().filter_map(|report| events::after_a_move(report, &names)));
+    all.push(events::drained(&names));
+    all
 }
 
 fn of_peers() -> Vec<Report> {

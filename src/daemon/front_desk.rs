@@ -235,6 +235,9 @@ impl FrontDesk {
                 event.log();
                 self.drain.follow(&report);
                 self.run_hooks(event.kind, || (event, None), &names);
+                if let Some(event) = events::after_a_move(&report, &names) {
+                    self.run_hooks(event.kind, || (event, None), &names);
+                }
             }
             Told::Refused { what, count } => tell_refused(&what, count, &names),
             Told::Twin { by } => {
@@ -246,6 +249,9 @@ impl FrontDesk {
             Told::Gate { group, ticket } => {
                 let event = || (events::gate(group, &names), Some(ticket.0));
                 self.run_hooks(Kind::Gate, event, &names);
+            }
+            Told::Drained => {
+                self.run_hooks(Kind::Drained, || (events::drained(&names), None), &names);
             }
             Told::NoPrecedence(text) => tracing::info!("{text}"),
             Told::Ordered { group, acquire: true } => {

@@ -200,6 +200,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("hook.style", Elsewhere(HOOKS)),
     ("hook.pools", Elsewhere(HOOKS)),
     ("hook.notify_fifo", Elsewhere(HOOKS)),
+    ("hook.gather", Elsewhere(HOOKS)),
 ];
 
 fn turn_mode(configuration: &mut Configuration) {

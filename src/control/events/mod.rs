@@ -31,7 +31,9 @@ use super::names::Names;
 use crate::protocol::Report;
 
 pub(crate) use daemon::{not_continued, ordered, overwritten, started};
-pub(crate) use hooks_only::{before_acquire, before_release, gate, started_without};
+pub(crate) use hooks_only::{
+    after_a_move, before_acquire, before_release, drained, gate, started_without,
+};
 pub use kind::{Kind, Scope};
 pub use record::{Check, EventRecord, Level};
 pub(crate) use services::{
