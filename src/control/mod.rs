@@ -33,6 +33,7 @@ mod missing_routes;
 pub mod names;
 pub(crate) mod peer_problems;
 pub mod plan;
+mod preserving;
 pub mod ready;
 pub mod recorder;
 mod refusals;

@@ -9,6 +9,7 @@ use super::awaited;
 use super::duration_text::{lateness, span};
 use super::local;
 use super::missing_routes;
+use super::preserving;
 use super::response::{
     Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Role, Status,
 };
@@ -68,8 +69,8 @@ fn circumstances(status: &Status) -> String {
     text.extend(timing.map(|timing| format!("\n{}", timing.line())));
     text.push_str("\n\n");
     text.push_str(&nodes(status));
-    for differing in status.nodes.iter().filter(|node| node.config_differs) {
     text.push_str(&awaited::lines(status));
+    for differing in status.nodes.iter().filter(|node| node.config_differs) {
         text.push_str(&format!(
             "\n{} has another configuration than {}: compare the files, then run 'buoy reload'\n",
             differing.name, status.node
@@ -89,6 +90,7 @@ fn circumstances(status: &Status) -> String {
             status.node
         ));
     }
+    text.push_str(&preserving::lines(status));
     text.push_str(&standing_orders::text(&status.orders));
     for problem in status.nodes.iter().flat_map(|node| &node.problems) {
         text.push_str(&format!("\n{problem}\n"));

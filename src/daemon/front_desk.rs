@@ -299,13 +299,13 @@ impl FrontDesk {
                     let (calls, routers) = (self.calls.clone(), running.routers.clone());
                     let (names, port) = (self.names.current(), Some(self.config.port));
                     let connections = self.kernel.connections();
+                    let awaited = figures::awaited(&self.kernel);
                     let missing_routes = figures::missing_routes(&self.kernel, &names);
                     let wanted = self.config.preserve.and(self.kernel.no_preserving());
                     let not_preserving = wanted.map(str::to_owned);
                     let in_place = self.config.restart == Restart::InPlace;
                     let digest = self.config.digest;
                     tokio::spawn(async move {
-                    let awaited = figures::awaited(&self.kernel);
                         let Ok(picture) = picture.await else { return };
                         let obstacles = obstacles(&picture, &names);
                         figures::note_timing((&mut measures.1, &mut fence), &picture, &names);
@@ -315,13 +315,13 @@ impl FrontDesk {
                         let counted = Snapshot { obstacles, port, reported, restart, ..counted };
                         let mut told =
                             Snapshot { connections, not_preserving, missing_routes, ..counted };
+                        (told.awaited_by_drain, told.awaited_by_group) = awaited;
                         if let Some(calls) = calls {
                             // A thread that does not answer leaves its tables out.
                             let rows = timeout(LOOK_WITHIN, calls.look()).await;
                             (told.checks, told.hooks) = rows.unwrap_or_default();
                         }
                         (told.virtual_routers, told.overheard_routers) =
-                        (told.awaited_by_drain, told.awaited_by_group) = awaited;
                             routers.look(LOOK_WITHIN).await;
                         let _ = reply.send(told);
                     });
@@ -408,9 +408,7 @@ impl FrontDesk {
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
         let mut protocol =
             config.protocol(self.me, Incarnation(0), 0, super::host::software(), false);
-        if self.kernel.no_preserving().is_some() {
-            protocol.preserve = None;
-        }
+        setup::note_preserving(&mut protocol, &self.kernel);
         let (answer, applied) = oneshot::channel();
         let change = Reconfiguration {
             protocol,

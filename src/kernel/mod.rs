@@ -120,7 +120,8 @@ pub use self::tables::remove_gate;
 use self::verify::Wish;
 use self::withdrawals::Withdrawals;
 use crate::protocol::{
-    Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Neighbour, NodeId, PathFault, Ticket,
+    Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Neighbour, NodeId, PathFault,
+    Preserving, Ticket,
 };
 
 /// What is in force.
@@ -171,6 +172,7 @@ pub struct Kernel {
     connections: Connections,
     fence: Fenced,
     no_preserving: Option<String>,
+    preserving: Preserving,
     withdrawals: Withdrawals,
     missing: Missing,
     tables: Option<Shared>,
@@ -180,6 +182,7 @@ pub struct Kernel {
 struct Started {
     fence: Fenced,
     no_preserving: Option<String>,
+    preserving: Preserving,
     tables: Option<Shared>,
 }
 
@@ -208,13 +211,14 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
     match ready.recv() {
-        Ok(Ok(Started { fence, no_preserving, tables })) => Ok(Kernel {
+        Ok(Ok(Started { fence, no_preserving, preserving, tables })) => Ok(Kernel {
             orders,
             thread,
             counters,
             connections,
             fence,
             no_preserving,
+            preserving,
             withdrawals,
             missing,
             tables,
@@ -266,6 +270,12 @@ impl Kernel {
     /// Announces every address of the group once, if it is present right now.
     pub fn announce(&self, group: GroupKey) {
         self.order(Order::Announce(group));
+    }
+
+    /// Whether connections can be preserved here, for peers.
+    #[must_use]
+    pub const fn preserving(&self) -> Preserving {
+        self.preserving
     }
 
     /// Asks once who answers for the addresses of the group, held or not, and the hosts at these
@@ -377,6 +387,12 @@ impl Kernel {
         self.connections.counts()
     }
 
+    /// Connections whose end something waits for here; empty while nothing does.
+    #[must_use]
+    pub fn awaited(&self) -> AwaitedHere {
+        self.connections.awaited()
+    }
+
     /// Routes and rules of groups that this host lacks: of groups that it has, and of those that it
     /// could not take for that reason.
     #[must_use]
@@ -387,12 +403,6 @@ impl Kernel {
     /// Removes all that is ours and ends the thread. Takes some milliseconds, at most seconds.
     pub fn stop(self) {
         self.order(Order::Stop);
-    /// Connections whose end something waits for here; empty while nothing does.
-    #[must_use]
-    pub fn awaited(&self) -> AwaitedHere {
-        self.connections.awaited()
-    }
-
         self.join();
     }
 

@@ -264,3 +264,42 @@ fn who_takes_a_group_back_has_its_connections() {
     assert!(!cluster.reports.iter().any(ended), "{}", cluster.told());
     assert_eq!(preserved(&cluster, 1, group), None);
 }
+
+/// What each node has said decides, and nothing is said of those that have said nothing.
+#[test]
+fn a_plan_says_what_becomes_of_connections() {
+    let fate = |says: [Preserving; 2], why, preserve: Preserve| {
+        let mut cluster = preserving(2);
+        for (node, says) in [1, 2].into_iter().zip(says) {
+            let wanted = Configuration {
+                preserve: Some(preserve),
+                preserving: says,
+                ..configuration(node, 2, 6)
+            };
+            cluster.step(NodeId(node), Event::Reconfigured(Box::new(wanted)));
+        }
+        cluster.run(Duration::from_secs(1));
+        let group = cluster.groups_of(1)[0];
+        let (from, to) = (Some(FIRST), Some(NodeId(2)));
+        let planned = PlannedMove { group, from, to, why };
+        let seen = |node| cluster.nodes[&NodeId(node)].fate_of_connections(&planned);
+        assert_eq!(seen(1), seen(2), "both know what the other can");
+        seen(1)
+    };
+    let drain = PlanReason::Move(MoveReason::Drain);
+    let (able, no_gate) = (Preserving::Able, Preserving::NoGate);
+    let reset = ConnectionsFate::Reset;
+    let lacks = |node| reset(ResetReason::Node(NodeId(node), no_gate));
+    let brief = Preserve { limit: Duration::from_secs(2), brief: true };
+    for (says, why, preserve, due) in [
+        ([able, able], drain, LONG, ConnectionsFate::Preserved(LIMIT)),
+        ([able, Preserving::AvailabilityOnly], drain, LONG, ConnectionsFate::Preserved(LIMIT)),
+        ([no_gate, able], drain, LONG, lacks(1)),
+        ([able, no_gate], drain, LONG, lacks(2)),
+        ([able, Preserving::Unknown], drain, LONG, ConnectionsFate::Unknown),
+        ([able, able], PlanReason::Move(MoveReason::Checks), brief, reset(ResetReason::ChecksFail)),
+        ([able, able], PlanReason::New, LONG, ConnectionsFate::None),
+    ] {
+        assert_eq!(fate(says, why, preserve), due, "{says:?} {why:?}");
+    }
+}
