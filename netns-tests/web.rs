@@ -21,6 +21,8 @@ const PROGRAM: &str = "/usr/sbin/haproxy";
 const NGINX: &str = "/usr/sbin/nginx";
 /// Its stats socket, in each node's own network.
 pub(crate) const STATS: &str = "127.0.0.1:9999";
+/// The socket of its master process, where it has one.
+pub(crate) const MASTER: &str = "127.0.0.1:9998";
 /// A request that takes longer has failed: many times what one takes here.
 const REQUEST_WITHIN: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(3);
@@ -72,14 +74,19 @@ pub(crate) fn start_haproxy_with(
     start_haproxy_in(scene, node, &["-db"], (frontend, server))
 }
 
-/// One that begins anew when it is sent SIGUSR2, and lets what it has finish.
+/// One that begins anew when it is sent SIGUSR2 or its master is asked to reload, and lets what it has finish.
 pub(crate) fn start_haproxy_that_reloads(
     scene: &Scene,
     node: usize,
 ) -> Result<Process, Box<dyn std::error::Error>> {
     let name = scene.cluster.name(node);
     let answers = format!("http-request return status 200 content-type text/plain string {name}");
-    start_haproxy_in(scene, node, &["-W"], (&answers, &format!("server self {STATS}")))
+    start_haproxy_in(
+        scene,
+        node,
+        &["-W", "-S", MASTER],
+        (&answers, &format!("server self {STATS}")),
+    )
 }
 
 fn start_haproxy_in(

@@ -64,6 +64,8 @@ fn of_services() -> Vec<EventRecord> {
         events::hook_dropped(run(None), "was not run: its queue is full", &names),
         events::balancer_failed("connection refused", &names),
         events::balancer_back(&names),
+        events::balancer_finishes(None, &names),
+        events::balancer_finishes(Some("connection refused"), &names),
         events::balancer_told(3, &names),
         events::balancer_told(0, &names),
     ]

@@ -236,6 +236,8 @@ impl FrontDesk {
                 self.drain.follow(&report);
                 self.run_hooks(event.kind, || (event, None), &names);
                 if let Some(event) = events::after_a_move(&report, &names) {
+                    let calls = self.calls.iter().filter(|_| event.kind == Kind::HandedOver);
+                    calls.for_each(Calls::handed_over);
                     self.run_hooks(event.kind, || (event, None), &names);
                 }
             }

@@ -37,8 +37,8 @@ pub(crate) use hooks_only::{
 pub use kind::{Kind, Scope};
 pub use record::{Check, EventRecord, Level};
 pub(crate) use services::{
-    HookRun, balancer_back, balancer_failed, balancer_told, check_changed, hook_dropped,
-    hook_failed,
+    HookRun, balancer_back, balancer_failed, balancer_finishes, balancer_told, check_changed,
+    hook_dropped, hook_failed,
 };
 
 /// Returns what a report of the core is to people and programs. `silence` is how long a node that is
