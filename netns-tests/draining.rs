@@ -54,6 +54,19 @@ fn all_see(scene: &Scene, of: usize, count: u64) -> Outcome {
     Ok(())
 }
 
+/// Only the drained node says by port, which is the oldest, and of whom.
+fn says_whose(scene: &Scene, victim: usize, count: u64) -> Outcome {
+    let here = waits(scene, victim, victim).ok_or("it has no status")?;
+    let awaited = &here["awaited"];
+    assert_eq!(awaited["ports"], serde_json::json!([{"port": 8080, "connections": count}]));
+    assert_eq!(awaited["oldest"]["to"], format!("{}:8080", vip(100)), "{here}");
+    assert!(awaited["oldest"]["client"].as_str().is_some_and(|client| client.contains(':')));
+    assert!(awaited["oldest"]["known_ms"].is_u64(), "{here}");
+    let text = scene.command(victim, &["status"])?;
+    assert!(text.contains(&format!("{count} on port 8080; the oldest for ")), "{text}");
+    Ok(())
+}
+
 fn ended(stream: &mut TcpStream) -> Result<ErrorKind, String> {
     let read = stream.read(&mut [0]);
     read.map_or_else(|error| Ok(error.kind()), |length| Err(format!("{length} bytes")))
@@ -70,6 +83,7 @@ fn drain_waits_until_connections_have_ended() -> Outcome {
         let begin = clock::now();
         scene.command(victim, &["drain", "--no-wait"])?;
         all_see(scene, victim, 20)?;
+        says_whose(scene, victim, 20)?;
         until("it has only what clients are at work with", SOON, || {
             let had = scene.owned_by(victim);
             if had == [vip(100)] { Ok(()) } else { Err(format!("{had:?}")) }

@@ -21,6 +21,7 @@ mod following;
 mod frr;
 mod gateways;
 mod hooking;
+mod http2;
 mod incumbents;
 mod lifetimes;
 mod limits;
@@ -47,6 +48,7 @@ mod runner;
 mod scene;
 mod scraping;
 
+mod soft_stopping;
 mod strict_restarting;
 mod stuck;
 mod suppression;
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         strict_restarting::TESTS,
         checking::TESTS,
         hooking::TESTS,
+        soft_stopping::TESTS,
         balancer::TESTS,
         bearing::TESTS,
         telling::TESTS,

@@ -21,6 +21,7 @@ use crate::until::until;
 pub(crate) const TESTS: &[Test] = &[
     ("downloads_survive_a_rolling_drain", downloads_survive_a_rolling_drain),
     ("what_a_killed_daemon_kept_is_gone_with_it", what_a_killed_daemon_kept_is_gone_with_it),
+    ("a_move_says_whose_connections_stay", a_move_says_whose_connections_stay),
 ];
 
 /// One piece of a download, and the pause behind it.
@@ -195,6 +196,44 @@ fn roll(scene: &mut Scene, done: &AtomicU64) -> Outcome {
 fn is_back(scene: &Scene, node: usize) -> Outcome {
     until("it is back", SOON, || {
         scene.cluster.status(node).map(|_| ()).ok_or_else(|| "no status".to_owned())
+    })
+}
+
+/// Every node says of every node that it can preserve connections, a plan that they would be, and after the
+/// move the old owner whose they are and for how long.
+fn a_move_says_whose_connections_stay() -> Outcome {
+    with(&preserving(), |scene| {
+        dead_owner::serve(scene, PORT)?;
+        let old = scene.owner(vip(100))?;
+        let new = (old + 1) % scene.cluster.nodes();
+        let [from, to] = [old, new].map(|node| scene.cluster.name(node).to_owned());
+        until("all nodes can", SOON, || {
+            let status = scene.cluster.status(old).ok_or("no status")?;
+            let nodes = status["nodes"].as_array().ok_or("no nodes")?;
+            let able = nodes.iter().all(|node| node["preserving"] == "able");
+            if able { Ok(()) } else { Err(format!("{nodes:?}")) }
+        })?;
+        let planned = scene.command(new, &["plan", "--without", &from])?;
+        assert!(planned.contains("preserved, at most 10m00s"), "{planned}");
+        let reader = readers(scene, vip(100), PORT, 1)?.remove(0);
+        let address = vip(100).to_string();
+        scene.command(old, &["move", &address, &to])?;
+        let client = reader.local_addr()?.to_string();
+        until("it says whose connection it keeps", SOON, || {
+            let status = scene.cluster.status(old).ok_or("no status")?;
+            let groups = status["groups"].as_array().into_iter().flatten();
+            let kept: Vec<_> = groups.filter(|it| it["preserved"]["by"] == *from).collect();
+            let oldest = kept.iter().map(|it| &it["preserved"]["awaited"]["oldest"]["client"]);
+            if oldest.clone().any(|it| *it == *client) { Ok(()) } else { Err(format!("{kept:?}")) }
+        })?;
+        // It is there already; the command says what is left of the move.
+        let output = scene.cluster.command(old, &["move", &address, &to])?;
+        let said =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        for words in ["still serves 1 connection, at most 9m", ": 1 on port 8080; ", &client] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        Ok(())
     })
 }
 

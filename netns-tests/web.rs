@@ -21,6 +21,8 @@ const PROGRAM: &str = "/usr/sbin/haproxy";
 const NGINX: &str = "/usr/sbin/nginx";
 /// Its stats socket, in each node's own network.
 pub(crate) const STATS: &str = "127.0.0.1:9999";
+/// The socket of its master process, where it has one.
+pub(crate) const MASTER: &str = "127.0.0.1:9998";
 /// A request that takes longer has failed: many times what one takes here.
 const REQUEST_WITHIN: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(3);
@@ -69,6 +71,30 @@ pub(crate) fn start_haproxy_with(
     node: usize,
     (frontend, server): (&str, &str),
 ) -> Result<Process, Box<dyn std::error::Error>> {
+    start_haproxy_in(scene, node, &["-db"], (frontend, server))
+}
+
+/// One that begins anew when it is sent SIGUSR2 or its master is asked to reload, and lets what it has finish.
+pub(crate) fn start_haproxy_that_reloads(
+    scene: &Scene,
+    node: usize,
+) -> Result<Process, Box<dyn std::error::Error>> {
+    let name = scene.cluster.name(node);
+    let answers = format!("http-request return status 200 content-type text/plain string {name}");
+    start_haproxy_in(
+        scene,
+        node,
+        &["-W", "-S", MASTER],
+        (&answers, &format!("server self {STATS}")),
+    )
+}
+
+fn start_haproxy_in(
+    scene: &Scene,
+    node: usize,
+    mode: &[&str],
+    (frontend, server): (&str, &str),
+) -> Result<Process, Box<dyn std::error::Error>> {
     let directory = scene.cluster.node_directory(node);
     let text = format!(
         "global\n  stats socket ipv4@{STATS} level user\n  \
@@ -85,7 +111,8 @@ pub(crate) fn start_haproxy_with(
     if !Path::new(PROGRAM).exists() {
         return Err(format!("{PROGRAM} is missing: install the package haproxy").into());
     }
-    let arguments = ["-db".to_owned(), "-f".to_owned(), file.display().to_string()];
+    let mut arguments: Vec<String> = mode.iter().map(|word| (*word).to_owned()).collect();
+    arguments.extend(["-f".to_owned(), file.display().to_string()]);
     let namespace = scene.cluster.namespace(node);
     let log = directory.join("haproxy.log");
     let process = Process::start(namespace, Path::new(PROGRAM), &arguments, &log)?;
@@ -152,15 +179,32 @@ pub(crate) fn start_nginx_at(
     node: usize,
     port: u16,
 ) -> Result<Process, Box<dyn std::error::Error>> {
+    start_nginx_in(scene, node, ("master_process off;", &format!("{port} ipv6only=off")))
+}
+
+/// One for HTTP/2 that begins anew when it is sent SIGHUP, and lets what it has finish.
+pub(crate) fn start_nginx_that_reloads(
+    scene: &Scene,
+    node: usize,
+) -> Result<Process, Box<dyn std::error::Error>> {
+    start_nginx_in(scene, node, ("worker_processes 1;", "80 ipv6only=off http2"))
+}
+
+fn start_nginx_in(
+    scene: &Scene,
+    node: usize,
+    (processes, listen): (&str, &str),
+) -> Result<Process, Box<dyn std::error::Error>> {
+    let port = listen.split(' ').next().unwrap_or_default();
     let directory = scene.cluster.node_directory(node);
     let (name, place) = (scene.cluster.name(node), directory.display());
     let text = format!(
-        "daemon off;\nmaster_process off;\npid {place}/nginx.pid;\n\
+        "daemon off;\n{processes}\npid {place}/nginx.pid;\n\
          error_log {place}/nginx.log;\nevents {{ worker_connections 1024; }}\n\
          http {{\n  access_log off;\n  keepalive_requests 1000000;\n  \
          client_body_temp_path {place}/body;\n  proxy_temp_path {place}/proxy;\n  \
          fastcgi_temp_path {place}/fastcgi;\n  uwsgi_temp_path {place}/uwsgi;\n  \
-         scgi_temp_path {place}/scgi;\n  server {{\n    listen [::]:{port} ipv6only=off;\n    \
+         scgi_temp_path {place}/scgi;\n  server {{\n    listen [::]:{listen};\n    \
          location / {{ return 200 \"{name}\"; }}\n  }}\n}}\n"
     );
     let file = directory.join("nginx.conf");

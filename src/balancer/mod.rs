@@ -1,4 +1,5 @@
-//! Tells the HAProxy of this host which addresses are being drained.
+//! Tells the HAProxy of this host which addresses are being drained, and asks it to finish its connections
+//! once groups have been handed over (`finish`).
 //!
 //! ```text
 //!   draining, addresses, configuration --> task: wanted list --> show acl, add acl, del acl
@@ -20,6 +21,7 @@
 //! A drain does not wait for any of this. An answer that is late, too long or not understood is a
 //! trouble, told once.
 
+mod finish;
 mod list;
 
 use std::collections::BTreeSet;
@@ -67,12 +69,17 @@ pub enum News {
     Back,
     /// Its list has so many addresses now and had others before.
     Told(usize),
+    /// It was asked to finish its connections.
+    Finishes,
+    /// It could not be asked to, for this reason.
+    NotFinishing(String),
 }
 
 /// The task; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Balancer {
     wanted: watch::Sender<Wanted>,
+    handed: mpsc::Sender<()>,
     news: mpsc::Receiver<News>,
 }
 
@@ -82,13 +89,21 @@ impl Balancer {
     pub fn start(wanted: Wanted) -> Self {
         let (wanted, told) = watch::channel(wanted);
         let (sink, news) = mpsc::channel(NEWS_MAX);
+        let (handed, asks) = mpsc::channel(1);
+        tokio::spawn(finish::keep(told.clone(), asks, sink.clone()));
         tokio::spawn(keep(told, sink));
-        Self { wanted, news }
+        Self { wanted, handed, news }
     }
 
     /// Changes what is to be told.
     pub fn change(&self, change: impl FnOnce(&mut Wanted)) {
         self.wanted.send_modify(change);
+    }
+
+    /// A group has been handed over: its connections are to end. Returns at once.
+    pub fn finish(&self) {
+        // One that waits already is enough.
+        let _ = self.handed.try_send(());
     }
 
     /// Waits for the next news. Nothing is lost if this is dropped while it waits.

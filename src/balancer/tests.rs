@@ -66,7 +66,11 @@ fn block_on<T>(test: impl Future<Output = T>) -> T {
 
 fn wanted(at: Endpoint, draining: bool) -> Wanted {
     let addresses = ["10.77.0.100", "fd77::100"].map(|text| text.parse().unwrap()).into();
-    Wanted { haproxy: Some(HaproxyConfig { at, list: LIST.to_owned() }), draining, addresses }
+    Wanted {
+        haproxy: Some(HaproxyConfig { at, list: LIST.to_owned(), master: None }),
+        draining,
+        addresses,
+    }
 }
 
 async fn next(balancer: &mut Balancer) -> News {

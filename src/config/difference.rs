@@ -107,9 +107,14 @@ fn preserve(preserve: Preserve) -> String {
 }
 
 fn haproxy(haproxy: &HaproxyConfig) -> String {
-    match &haproxy.at {
-        Endpoint::Tcp(at) => format!("{} of {at}", haproxy.list),
-        Endpoint::Unix(at) => format!("{} of {}", haproxy.list, at.display()),
+    let shown = |at: &Endpoint| match at {
+        Endpoint::Tcp(at) => at.to_string(),
+        Endpoint::Unix(at) => at.display().to_string(),
+    };
+    let (list, at) = (&haproxy.list, shown(&haproxy.at));
+    match &haproxy.master {
+        Some(master) => format!("{list} of {at}, master {}", shown(master)),
+        None => format!("{list} of {at}"),
     }
 }
 

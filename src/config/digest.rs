@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::addresses::Vip;
 use super::connections::{BRIEF, TICKLED};
 use super::vrrp::VrrpConfig;
-use super::{Config, KernelLease, Restart};
+use super::{Config, HaproxyConfig, KernelLease, Restart};
 use crate::protocol::{LastResort, Preserve};
 use crate::routing::Routing;
 
@@ -73,7 +73,7 @@ fn meaning(config: &Config) -> String {
         let _ = writeln!(text, "drain_timeout {:?}", config.drain_timeout);
     }
     if let Some(haproxy) = &config.haproxy {
-        let _ = writeln!(text, "{haproxy:?}");
+        text.push_str(&of_haproxy(haproxy));
     }
     match config.preserve {
         None => text.push_str("preserve_connections no\n"),
@@ -95,6 +95,16 @@ fn meaning(config: &Config) -> String {
     for line in nodes.iter().chain(&groups).chain(&checks).chain(&hooks) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+/// As versions without `master_socket` write it, and that behind.
+fn of_haproxy(haproxy: &HaproxyConfig) -> String {
+    let HaproxyConfig { at, list, master } = haproxy;
+    let mut text = format!("HaproxyConfig {{ at: {at:?}, list: {list:?} }}\n");
+    if let Some(master) = master {
+        let _ = writeln!(text, "master_socket {master:?}");
     }
     text
 }

@@ -88,7 +88,7 @@ const CHECK: &[&str] = &[
     "verify",
 ];
 const HOOK: &[&str] =
-    &["name", "on", "command", "user", "timeout", "style", "notify_fifo", "pools"];
+    &["name", "on", "command", "user", "timeout", "style", "notify_fifo", "pools", "gather"];
 
 const WRITE_INTERFACE: &str =
     "write \"eth0\", [\"eth0\", \"en*\"], or { lb1 = \"eth0\", lb2 = \"enp3s0\" }";

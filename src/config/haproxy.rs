@@ -10,7 +10,7 @@ use super::fault::Findings;
 use super::file::WRITE_STRING;
 
 /// The keys of the table.
-pub(super) const KEYS: &[&str] = &["socket", "draining_list"];
+pub(super) const KEYS: &[&str] = &["socket", "draining_list", "master_socket"];
 /// Of a path: 50 commands with it and an address must fit one line of 16 KiB.
 const LIST_MAX: usize = 200;
 
@@ -22,12 +22,17 @@ pub struct HaproxyConfig {
     /// The list of the addresses that are being drained, by the name of the file that a rule of its
     /// own configuration reads. Nothing in it ends a command.
     pub list: String,
+    /// Socket of its master process, which is asked to reload once groups have been handed over; `None` is
+    /// never.
+    pub master: Option<Endpoint>,
 }
 
 /// Reads the table.
 pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Option<HaproxyConfig> {
     section.finish(findings);
     let at = required_endpoint(section, "socket", findings);
+    let has_master = section.entry("master_socket").is_some();
+    let master = has_master.then(|| required_endpoint(section, "master_socket", findings));
     let wanted = "write the file in HAProxy's rule, like \"/etc/haproxy/draining.lst\"";
     let list = section.required("draining_list", wanted, findings)?;
     let list = list.text(WRITE_STRING, findings)?;
@@ -39,5 +44,5 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Option<Hap
         findings.refuse(&list.place, problem, wanted);
         return None;
     }
-    Some(HaproxyConfig { at: at?, list: list.value })
+    Some(HaproxyConfig { at: at?, list: list.value, master: master.flatten() })
 }

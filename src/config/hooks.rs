@@ -21,6 +21,7 @@ use super::timing::{Range, length};
 /// Hooks of one node; an event looks through all of them.
 pub const HOOKS_MAX: usize = 64;
 const TIMEOUT: Range = Range { least: Duration::from_millis(100), most: Duration::from_secs(600) };
+const GATHER: Range = Range { least: Duration::from_millis(50), most: Duration::from_secs(60) };
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// One hook, without illegal values.
@@ -35,6 +36,8 @@ pub struct HookConfig {
     /// Pools to whose groups it applies, sorted; `None` is all. Events without a group always run
     /// it.
     pub pools: Option<Vec<String>>,
+    /// Events that come within this time after the first are one run; `None` is a run for each.
+    pub gather: Option<Duration>,
 }
 
 impl HookConfig {
@@ -101,6 +104,8 @@ pub enum Occasion {
     BeforeRelease,
     /// This node no longer answers for the group.
     Released,
+    /// A planned move has taken the group from this node, and the next owner has it.
+    HandedOver,
     /// This node cannot hold the group.
     Unable,
     /// The group has another owner, here or elsewhere, or none.
@@ -111,23 +116,30 @@ pub enum Occasion {
     PhaseChanged,
     /// Draining of this node was switched on or off.
     Draining,
+    /// This node drains, owns nothing, and serves no connection of what it had.
+    Drained,
+    /// Draining of this node was switched off.
+    Undrained,
     /// A check of this node began to pass or to fail.
     CheckChanged,
 }
 
 impl Occasion {
     /// All events, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Gate,
         Self::BeforeAcquire,
         Self::Acquired,
         Self::BeforeRelease,
         Self::Released,
+        Self::HandedOver,
         Self::Unable,
         Self::OwnerChanged,
         Self::PeerChanged,
         Self::PhaseChanged,
         Self::Draining,
+        Self::Drained,
+        Self::Undrained,
         Self::CheckChanged,
     ];
 
@@ -140,11 +152,14 @@ impl Occasion {
             Self::Acquired => "acquired",
             Self::BeforeRelease => "before_release",
             Self::Released => "released",
+            Self::HandedOver => "handed_over",
             Self::Unable => "unable",
             Self::OwnerChanged => "owner_changed",
             Self::PeerChanged => "peer_changed",
             Self::PhaseChanged => "phase_changed",
             Self::Draining => "draining",
+            Self::Drained => "drained",
+            Self::Undrained => "undrained",
             Self::CheckChanged => "check_changed",
         }
     }
@@ -165,10 +180,13 @@ impl Occasion {
             Self::Gate
             | Self::BeforeAcquire
             | Self::BeforeRelease
+            | Self::HandedOver
             | Self::OwnerChanged
             | Self::PeerChanged
             | Self::PhaseChanged
             | Self::Draining
+            | Self::Drained
+            | Self::Undrained
             | Self::CheckChanged => None,
         }
     }
@@ -182,6 +200,7 @@ pub(super) struct Raw {
     on: Vec<Occasion>,
     deed: Option<Deed>,
     pools: Option<Vec<At<String>>>,
+    gather: Option<Duration>,
 }
 
 /// Reads one table.
@@ -203,10 +222,12 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Raw {
         let names = elements.iter().filter_map(|element| element.text(WRITE_STRING, findings));
         Some(names.collect())
     });
+    let on = read_occasions(section, keepalived, findings);
     Raw {
+        gather: read_gather(section, (keepalived, &on), findings),
         place: section.place().clone(),
         name: name.and_then(|entry| entry.text(WRITE_STRING, findings)),
-        on: read_occasions(section, keepalived, findings),
+        on,
         deed,
         pools,
     }
@@ -240,6 +261,22 @@ fn read_occasions(
         }
     }
     on.into_iter().collect()
+}
+
+fn read_gather(
+    section: &Section<'_>,
+    (keepalived, on): (bool, &[Occasion]),
+    findings: &mut Findings,
+) -> Option<Duration> {
+    let gather = section.text("gather", WRITE_DURATION, findings)?;
+    let single = "leave the key out: each event is a run of its own";
+    if keepalived {
+        findings.refuse(&gather.place, "has no effect with keepalived's form of one group", single);
+    }
+    if on.contains(&Occasion::Gate) {
+        findings.refuse(&gather.place, "would delay every move that waits for the gate", single);
+    }
+    length(Some(&gather), GATHER, findings)
 }
 
 fn read_deed(section: &Section<'_>, findings: &mut Findings) -> Option<Deed> {
@@ -298,7 +335,8 @@ pub(super) fn check(
         });
         if let (Some(name), Some(deed)) = (name, &one.deed) {
             let (on, deed) = (one.on.clone(), deed.clone());
-            hooks.push(HookConfig { name: name.value.clone(), on, deed, pools: about });
+            let (name, gather) = (name.value.clone(), one.gather);
+            hooks.push(HookConfig { name, on, deed, pools: about, gather });
         }
     }
     hooks

@@ -46,7 +46,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::{
-    Configuration, Group, Incarnation, Member, NodeId, PoolId, Preserve, SoftwareVersion, Timing,
+    Configuration, Group, Incarnation, Member, NodeId, PoolId, Preserve, Preserving,
+    SoftwareVersion, Timing,
 };
 
 pub use addresses::Vip;
@@ -270,6 +271,8 @@ impl Config {
             adaptive: self.is_adaptive(),
             drain_timeout: self.drain_timeout,
             preserve: self.preserve,
+            // What the host can the daemon knows.
+            preserving: Preserving::Unknown,
             draining,
             #[cfg(feature = "mutations")]
             broken: None,

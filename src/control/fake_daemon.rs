@@ -1,5 +1,6 @@
 //! A daemon for tests: the real server on a socket of its own, and a world that tests can set.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -223,7 +224,7 @@ impl World {
                     }
                     PlanWanted::Text(_) => Vec::new(),
                 };
-                reply.send(Ok(Foreseen { moves, names: None })).ok();
+                reply.send(Ok(Foreseen { moves, fates: BTreeMap::new(), names: None })).ok();
             }
             Inquiry::Reload { reply } => {
                 reply.send(self.reload.clone()).ok();

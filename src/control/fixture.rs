@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::names::{GroupName, Names, NodeName};
 use crate::protocol::{
     Candidate, Cause, Epoch, Explanation, Fitness, GroupKey, GroupState, GroupStatus, Inability,
-    Incarnation, Mode, NodeId, NodePhase, NodeStatus, PoolId, SoftwareVersion, Standing, Status,
-    Verdict, Waiting,
+    Incarnation, Mode, NodeId, NodePhase, NodeStatus, PoolId, Preserving, SoftwareVersion,
+    Standing, Status, Verdict, Waiting,
 };
 
 /// Id of a node by name.
@@ -69,6 +69,7 @@ fn node_status(name: &str, verdict: Verdict, owns: u16) -> NodeStatus {
         software: Some(SoftwareVersion { major: 0, minor: 1, patch: 0 }),
         loop_lag: Duration::from_micros(180),
         config_differs: false,
+        preserving: Preserving::Unknown,
         kernel_answers: None,
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use super::awaited::Awaited;
 use super::measures::Measures;
 use super::names::{Names, NamesInForce, Unresolved};
 use super::plan::{self, Foreseen, Plan};
@@ -107,6 +108,10 @@ pub struct Snapshot {
     /// Established TCP connections on this host, by group; of a group that is missing nothing is
     /// known.
     pub connections: BTreeMap<GroupKey, u64>,
+    /// Connections that a drain of this node waits for; `None` while none does.
+    pub awaited_by_drain: Option<Awaited>,
+    /// Connections of groups that were handed over which this node still serves.
+    pub awaited_by_group: BTreeMap<GroupKey, Awaited>,
     /// Names and counts, such as `("datagrams_refused", 3)`; may be empty.
     pub counters: Vec<(&'static str, u64)>,
     /// Features that peers do not tell to understand, and that are not used towards them.
@@ -151,6 +156,8 @@ impl From<protocol::Status> for Snapshot {
             fence,
             not_preserving,
             connections,
+            awaited_by_drain: None,
+            awaited_by_group: BTreeMap::new(),
             counters,
             held_back,
             checks,

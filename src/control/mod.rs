@@ -16,6 +16,7 @@
 //! whatever a client does, or does not do, costs the daemon at most one question per 20 ms.
 
 pub mod adaptive_timing;
+pub mod awaited;
 pub mod client;
 mod connection;
 pub(crate) mod duration_text;
@@ -32,6 +33,7 @@ mod missing_routes;
 pub mod names;
 pub(crate) mod peer_problems;
 pub mod plan;
+mod preserving;
 pub mod ready;
 pub mod recorder;
 mod refusals;

@@ -4,13 +4,18 @@
 //! work; here it gets names. Pure. A group that only the new file has is named as there, one that
 //! it no longer has as in the file in force.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use super::duration_text::{millis, span};
 use super::names::{GroupName, Names};
+use super::preserving;
 use super::response::SCHEMA;
 use super::sentences::counted;
 use super::table::{Table, words};
-use crate::protocol::{GroupKey, MoveReason, PlanReason, PlannedMove};
+use crate::protocol::{ConnectionsFate, GroupKey, MoveReason, PlanReason, PlannedMove};
 
 /// Answer to `plan`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +43,16 @@ pub struct Move {
     pub to: Option<String>,
     /// Reason in words.
     pub reason: String,
+    /// What becomes of connections: `preserved` or `reset`; left out if that is not known, and if there can
+    /// be none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<String>,
+    /// For how long they are preserved at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preserved_for_ms: Option<u64>,
+    /// Why they are reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_because: Option<String>,
 }
 
 /// Result of the planning functions of the core.
@@ -45,6 +60,8 @@ pub struct Move {
 pub struct Foreseen {
     /// By group.
     pub moves: Vec<PlannedMove>,
+    /// What becomes of their connections.
+    pub fates: BTreeMap<GroupKey, ConnectionsFate>,
     /// Of the new file, if there is one.
     pub names: Option<Names>,
 }
@@ -58,12 +75,21 @@ pub(super) fn answer(foreseen: &Foreseen, in_force: &Names) -> Plan {
     for one in moves {
         let group = named(one.group, names, in_force);
         let node = |node| names.node(node);
+        let fate = foreseen.fates.get(&one.group).copied().unwrap_or(ConnectionsFate::Unknown);
+        let (preserved_for_ms, reset_because) = match fate {
+            ConnectionsFate::None | ConnectionsFate::Unknown => (None, None),
+            ConnectionsFate::Preserved(limit) => (Some(millis(limit)), None),
+            ConnectionsFate::Reset(why) => (None, Some(preserving::because(why, names))),
+        };
         let told = Move {
             pool: group.pool,
             group: group.group,
             from: one.from.map(node),
             to: one.to.map(node),
             reason: reason(one, names),
+            connections: preserving::fate(fate).map(str::to_owned),
+            preserved_for_ms,
+            reset_because,
         };
         if one.why == PlanReason::Stays { stays.push(told) } else { all.push(told) }
     }
@@ -114,20 +140,30 @@ pub(super) fn text(plan: &Plan) -> String {
 }
 
 fn table(moves: &[Move]) -> String {
-    let columns = ["POOL", "GROUP", "FROM", "TO", "WHY"];
+    let columns = ["POOL", "GROUP", "FROM", "TO", "WHY", "CONNECTIONS"];
     let mut table = Table::new(columns.map(words).into_iter().collect());
     let or_dash = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
     for one in moves {
         let (pool, group) = (one.pool.clone(), one.group.clone());
-        table.row(vec![pool, group, or_dash(&one.from), or_dash(&one.to), one.reason.clone()]);
+        let (from, to) = (or_dash(&one.from), or_dash(&one.to));
+        table.row(vec![pool, group, from, to, one.reason.clone(), connections(one)]);
     }
     table.text()
+}
+
+fn connections(one: &Move) -> String {
+    match (&one.preserved_for_ms, &one.reset_because) {
+        (Some(limit), _) => format!("preserved, at most {}", span(Duration::from_millis(*limit))),
+        (None, Some(why)) => format!("reset: {why}"),
+        (None, None) => "-".to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{group, names, node};
     use super::*;
+    use crate::protocol::{Preserving, ResetReason};
 
     fn foreseen() -> Foreseen {
         let moved = |first, from: Option<&str>, to: Option<&str>, why| PlannedMove {
@@ -143,6 +179,7 @@ mod tests {
                 moved("10.77.0.101", None, Some("lb2"), PlanReason::New),
                 moved("10.77.0.100", Some("lb1"), Some("lb2"), drained),
             ],
+            fates: BTreeMap::new(),
             names: None,
         }
     }
@@ -163,20 +200,29 @@ mod tests {
 
     #[test]
     fn a_plan_has_its_golden_text() {
+        let mut foreseen = foreseen();
+        let limit = Duration::from_secs(2);
+        foreseen.fates.insert(group("10.77.0.100"), ConnectionsFate::Preserved(limit));
         let golden = "\
 2 groups would move; nothing has been changed
 
-POOL  GROUP        FROM  TO   WHY
-web   10.77.0.100  lb1   lb2  lb1 would drain
-web   10.77.0.101  -     lb2  no node owns it yet
+POOL  GROUP        FROM  TO   WHY                  CONNECTIONS
+web   10.77.0.100  lb1   lb2  lb1 would drain      preserved, at most 2.0s
+web   10.77.0.101  -     lb2  no node owns it yet  -
 
 1 group cannot move: no other node can own it
 
-POOL  GROUP        FROM  TO   WHY
-web   10.77.0.102  lb1   lb1  no other node can own it
+POOL  GROUP        FROM  TO   WHY                       CONNECTIONS
+web   10.77.0.102  lb1   lb1  no other node can own it  -
 ";
-        assert_eq!(text(&answer(&foreseen(), &names())), golden);
-        let nothing = Foreseen { moves: Vec::new(), names: None };
+        assert_eq!(text(&answer(&foreseen, &names())), golden);
+        let off = ResetReason::Node(node("lb2"), Preserving::Off);
+        foreseen.fates.insert(group("10.77.0.100"), ConnectionsFate::Reset(off));
+        let told = answer(&foreseen, &names());
+        assert_eq!(told.moves[0].connections.as_deref(), Some("reset"));
+        let row = "lb1 would drain      reset: lb2 has preserve_connections = false\n";
+        assert!(text(&told).contains(row), "{}", text(&told));
+        let nothing = Foreseen { moves: Vec::new(), fates: BTreeMap::new(), names: None };
         assert_eq!(text(&answer(&nothing, &names())), "nothing would move\n");
     }
 }

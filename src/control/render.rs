@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use super::awaited;
 use super::duration_text::{lateness, span};
 use super::local;
 use super::missing_routes;
+use super::preserving;
 use super::response::{
-    Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Preserved, Role,
-    Status, Waits,
+    Applied, Done, Event, Explanation, Fence, FenceKind, Group, GroupState, Node, Role, Status,
 };
 use super::selection::{self, GROUPS_LISTED_MAX, Selection};
 use super::sentences::{self, counted};
@@ -68,6 +69,7 @@ fn circumstances(status: &Status) -> String {
     text.extend(timing.map(|timing| format!("\n{}", timing.line())));
     text.push_str("\n\n");
     text.push_str(&nodes(status));
+    text.push_str(&awaited::lines(status));
     for differing in status.nodes.iter().filter(|node| node.config_differs) {
         text.push_str(&format!(
             "\n{} has another configuration than {}: compare the files, then run 'buoy reload'\n",
@@ -88,6 +90,7 @@ fn circumstances(status: &Status) -> String {
             status.node
         ));
     }
+    text.push_str(&preserving::lines(status));
     text.push_str(&standing_orders::text(&status.orders));
     for problem in status.nodes.iter().flat_map(|node| &node.problems) {
         text.push_str(&format!("\n{problem}\n"));
@@ -169,39 +172,12 @@ fn nodes(status: &Status) -> String {
             heard(node, &status.node),
             node.owns.to_string(),
             node.weight.to_string(),
-            drain(node),
+            awaited::column(node),
             if known { lateness(node.loop_lag_us) } else { "-".to_owned() },
             or_dash(node.version.as_deref()),
         ]);
     }
     table.text()
-}
-
-fn drain(node: &Node) -> String {
-    match (&node.waits, node.draining) {
-        (Some(waits), _) => {
-            let left = span(Duration::from_millis(waits.left_ms));
-            match waits.connections {
-                Some(count) => format!("waits for {count}, {left}"),
-                None => format!("waits, {left}"),
-            }
-        }
-        (None, true) => "drain".to_owned(),
-        (None, false) => "-".to_owned(),
-    }
-}
-
-/// What a draining node waits for, as one line of progress.
-#[must_use]
-pub fn waits(node: &str, waits: &Waits) -> String {
-    let left = span(Duration::from_millis(waits.left_ms));
-    match waits.connections {
-        Some(count) => {
-            let connections = counted(u64::from(count), "connection");
-            format!("{node} waits for {connections} to end, at most {left}\n")
-        }
-        None => format!("{node} waits for its connections to end, at most {left}\n"),
-    }
 }
 
 fn heard(node: &Node, asked: &str) -> String {
@@ -269,20 +245,8 @@ fn why(group: &Group) -> String {
     };
     match &group.preserved {
         None => why,
-        Some(Preserved { by, connections: None }) => {
-            format!("{why} ({by} still serves connections)")
-        }
-        Some(Preserved { by, connections: Some(count) }) => {
-            format!("{why} ({by} still serves {count} connections)")
-        }
+        Some(preserved) => format!("{why} ({})", awaited::preserved(preserved)),
     }
-}
-
-/// That a drained node still serves connections of so many groups that it has given away.
-#[must_use]
-pub fn keeps(node: &str, groups: usize) -> String {
-    let groups = if groups == 1 { "one group".to_owned() } else { format!("{groups} groups") };
-    format!("{node} owns no groups any more and still serves connections to {groups}")
 }
 
 /// One line.

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::awaited::Awaited;
+
 pub use super::local::{Check, Hook};
 pub use super::measures::Measures;
 pub use super::missing_routes::{MISSING_SHOWN_MAX, MissingRoute, MissingRoutes};
@@ -166,6 +168,10 @@ pub struct Node {
     /// Whether it runs with another configuration than the asked node.
     #[serde(default)]
     pub config_differs: bool,
+    /// Whether it can preserve connections of groups that move: `able`, `availability_only` (not in mode
+    /// `majority`), `off` (by its file), `no_gate` or `no_kernel_support`; left out if it has not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preserving: Option<String>,
     /// A group, with the hardware address, for which its kernel answers although it is silent, so
     /// that nothing of it is taken; `null` if that is not so.
     #[serde(default)]
@@ -194,6 +200,9 @@ pub struct Waits {
     pub connections: Option<u32>,
     /// Time after which it waits no more.
     pub left_ms: u64,
+    /// Whose connections they are; left out at other nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Awaited>,
 }
 
 /// A node of a daemon that does not tell yet.
@@ -310,6 +319,12 @@ pub struct Preserved {
     pub by: String,
     /// How many it has; `null` before they have been counted.
     pub connections: Option<u32>,
+    /// Time after which it ends them; left out at other nodes, as is what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
+    /// Whose connections they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Awaited>,
 }
 
 /// What a group is given up for when nodes cannot talk to each other.

@@ -11,6 +11,7 @@ use super::labels::inability_label;
 use super::measures::Measures;
 use super::names::Names;
 use super::peer_problems::problems;
+use super::preserving;
 use super::response::{self, NodeState, SCHEMA};
 use super::sentences;
 use super::standing_orders;
@@ -82,6 +83,7 @@ fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node 
         waits: one.waiting.map(|waiting| response::Waits {
             connections: waiting.connections,
             left_ms: millis(waiting.left),
+            awaited: snapshot.awaited_by_drain.clone().filter(|_| one.node == names.me()),
         }),
         load_permille: one.load.map(|load| load.utilisation),
         unfit: pools(one, Fitness::Unfit, names),
@@ -95,6 +97,7 @@ fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node 
         owns: one.owns,
         loop_lag_us: u64::try_from(one.loop_lag.as_micros()).unwrap_or(u64::MAX),
         config_differs: one.config_differs,
+        preserving: preserving::label(one.preserving),
         kernel_answers: one
             .kernel_answers
             .map(|(group, hardware)| format!("{} ({hardware})", names.group(group).group)),
@@ -133,7 +136,12 @@ fn counted_group(one: &GroupStatus, snapshot: &Snapshot, names: &Names) -> respo
     let connections = snapshot.connections.get(&one.group).copied().filter(|_| here);
     let moves = snapshot.reported.groups.get(&one.group).cloned().unwrap_or_default();
     let (acquired, released) = (owned(&moves.acquired), owned(&moves.released));
-    response::Group { connections, acquired, released, ..group(one, names) }
+    let mut told = response::Group { connections, acquired, released, ..group(one, names) };
+    let kept_here = one.preserved.is_some_and(|it| it.by == snapshot.status.me);
+    if let Some(preserved) = told.preserved.as_mut().filter(|_| kept_here) {
+        preserved.awaited = snapshot.awaited_by_group.get(&one.group).cloned();
+    }
+    told
 }
 
 fn group(one: &GroupStatus, names: &Names) -> response::Group {
@@ -162,6 +170,8 @@ fn group(one: &GroupStatus, names: &Names) -> response::Group {
         preserved: one.preserved.map(|preserved| response::Preserved {
             by: names.node(preserved.by),
             connections: preserved.connections,
+            left_ms: preserved.left.map(millis),
+            awaited: None,
         }),
     }
 }

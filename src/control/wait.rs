@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use super::awaited;
 use super::client::{Error, Link, understand};
 use super::render;
 use super::request::Request;
@@ -33,6 +34,13 @@ const EXPLAINED_MAX: usize = 8;
 
 /// A countdown of connections is told at most so often.
 const COUNTDOWN_EVERY_MS: u64 = 1000;
+
+/// What a drained node still serves is repeated after so many statuses, if it has changed.
+const KEPT_EVERY: u32 = 100;
+
+/// A group that has moved is watched for so many statuses, until it is counted what its former owner still
+/// serves.
+const COUNTED_WITHIN: u32 = 4;
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,14 +88,19 @@ impl Goal {
         status.groups.iter().filter(is_left).collect()
     }
 
-    /// How many groups there are to which a drained node still serves connections, or may: it is not
-    /// to be stopped yet; and whether there are any for certain, for in the first moment of a move they
-    /// are not counted. Only the node itself tells of all; they have a time limit of their own.
-    fn keeps(&self, status: &Status) -> (usize, bool) {
-        let Self::Drained { node } = self else { return (0, false) };
-        let kept = status.groups.iter().filter_map(|group| group.preserved.as_ref());
-        let kept: Vec<_> = kept.filter(|preserved| preserved.by == *node).collect();
-        (kept.len(), kept.iter().any(|preserved| preserved.connections.is_some()))
+    /// Groups to which a drained node still serves connections, or may: it is not to be stopped yet. Or
+    /// the group that has moved, if its former owner does. Only that node itself tells of all; they have
+    /// a time limit of their own.
+    fn kept<'a>(&self, status: &'a Status) -> Vec<&'a Group> {
+        let groups = status.groups.iter();
+        let is_kept = |group: &&Group| match (self, &group.preserved) {
+            (_, None) => false,
+            (Self::Drained { node }, Some(preserved)) => preserved.by == *node,
+            (Self::At { pool, group: name, .. }, Some(_)) => {
+                group.group == *name && pool.as_ref().is_none_or(|pool| group.pool == *pool)
+            }
+        };
+        groups.filter(is_kept).collect()
     }
 
     /// Whether the status already knows of the order: it may come from a node that hears of it
@@ -140,18 +153,13 @@ pub(super) fn until(
     let mut before: Option<Vec<(String, GroupState, u64)>> = None;
     let mut unchanged = 0;
     let mut countdown = Countdown::default();
-    let mut kept = 0;
+    let mut kept = Kept::default();
     loop {
         let status: Status = understand(&link.line()?)?;
         let left = goal.left(&status);
         if left.is_empty() && goal.knows(&status) {
-            let (keeps, counted) = goal.keeps(&status);
-            let Goal::Drained { node } = goal else { return Ok(()) };
-            if keeps == 0 {
+            if kept.note(goal, &goal.kept(&status), tell)? {
                 return Ok(());
-            }
-            if counted && std::mem::replace(&mut kept, keeps) != keeps {
-                tell(&render::keeps(node, keeps))?;
             }
             continue;
         }
@@ -172,11 +180,55 @@ pub(super) fn until(
             // It has a time limit of its own.
             unchanged = 0;
             if countdown.is_due(waits) {
-                tell(&render::waits(node, waits))?;
+                tell(&awaited::waits(node, waits))?;
             }
         }
         if unchanged > 0 && unchanged % patience.doubt == 0 {
             give_up_if_hopeless(socket, goal, &left, unchanged >= patience.despair)?;
+        }
+    }
+}
+
+/// What was said of connections that a former owner serves.
+#[derive(Debug, Default)]
+struct Kept {
+    told: Option<Vec<(String, Option<u32>)>>,
+    statuses: u32,
+}
+
+impl Kept {
+    /// Says what is new of these groups; returns whether nothing is to be waited for.
+    fn note(
+        &mut self,
+        goal: &Goal,
+        groups: &[&Group],
+        tell: &mut dyn FnMut(&str) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        self.statuses += 1;
+        let of = |group: &&Group| group.preserved.as_ref().and_then(|it| it.connections);
+        // In the first moment of a move they are not counted.
+        let counted = groups.iter().any(|group| of(group).is_some());
+        match goal {
+            _ if groups.is_empty() => Ok(true),
+            Goal::At { .. } => {
+                if counted {
+                    groups
+                        .iter()
+                        .filter_map(|group| awaited::moved(group))
+                        .try_for_each(|line| tell(&line))?;
+                }
+                Ok(counted || self.statuses >= COUNTED_WITHIN)
+            }
+            Goal::Drained { node } => {
+                let now: Vec<_> = groups.iter().map(|it| (it.group.clone(), of(it))).collect();
+                let fewer = self.told.as_ref().is_none_or(|told| told.len() != now.len());
+                let again = self.statuses >= KEPT_EVERY && self.told.as_ref() != Some(&now);
+                if counted && (fewer || again) {
+                    *self = Self { told: Some(now), statuses: 0 };
+                    tell(&awaited::keeps(node, groups))?;
+                }
+                Ok(false)
+            }
         }
     }
 }

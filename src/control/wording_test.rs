@@ -64,6 +64,8 @@ fn of_services() -> Vec<EventRecord> {
         events::hook_dropped(run(None), "was not run: its queue is full", &names),
         events::balancer_failed("connection refused", &names),
         events::balancer_back(&names),
+        events::balancer_finishes(None, &names),
+        events::balancer_finishes(Some("connection refused"), &names),
         events::balancer_told(3, &names),
         events::balancer_told(0, &names),
     ]
@@ -95,7 +97,14 @@ fn for_hooks() -> Vec<EventRecord> {
     let names = names();
     let all =
         [events::gate, events::before_acquire, events::before_release, events::started_without];
-    all.map(|event| event(web(), &names)).into()
+    let mut all: Vec<EventRecord> = all.map(|event| event(web(), &names)).into();
+    let (from, to) = (Some(names.me()), Some(node("lb2")));
+    let cause = Cause::Operator(names.me());
+    let moved = Report::OwnerChanged { group: web(), from, to, epoch: Epoch(8), cause };
+    let reports = [moved, Report::Draining { on: false }];
+    all.extend(reports.iter().filter_map(|report| events::after_a_move(report, &names)));
+    all.push(events::drained(&names));
+    all
 }
 
 fn of_peers() -> Vec<Report> {

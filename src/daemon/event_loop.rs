@@ -131,6 +131,8 @@ pub(crate) enum Told {
         /// Add, not remove.
         acquire: bool,
     },
+    /// This node has been drained: nothing of what it had is left.
+    Drained,
     /// A planned move of a group waits for what is to be done first.
     Gate {
         /// The group.
@@ -169,6 +171,8 @@ pub(crate) struct EventLoop<K> {
     orders: WaitingOrders,
     /// Groups that were handed over: that they go was told then.
     handed: BTreeSet<GroupKey>,
+    /// Whether the last step left this node drained.
+    drained: bool,
     lateness: Lateness,
     turn_began: Instant,
     pub(super) refused: Refused,
@@ -195,7 +199,7 @@ pub(crate) struct Parts<K> {
 impl<K: KernelOrders> EventLoop<K> {
     /// Puts the parts together; nothing runs yet.
     pub(crate) fn new(parts: Parts<K>, inbox: Inbox, outbox: Outbox) -> Self {
-        let now = clock::now();
+        let (now, drained) = (clock::now(), parts.node.is_drained());
         Self {
             node: parts.node,
             sessions: parts.sessions,
@@ -206,6 +210,7 @@ impl<K: KernelOrders> EventLoop<K> {
             outbox,
             orders: WaitingOrders::default(),
             handed: BTreeSet::new(),
+            drained,
             lateness: Lateness::new(now),
             turn_began: now,
             refused: Refused::default(),
@@ -393,6 +398,11 @@ impl<K: KernelOrders> EventLoop<K> {
             self.act(action);
         }
         self.voices.follow(&self.node);
+        let drained = self.node.is_drained();
+        if drained && !std::mem::replace(&mut self.drained, drained) {
+            self.tell(Told::Drained);
+        }
+        self.drained = drained;
     }
 
     /// Says for how long this node may answer for its addresses: on its own word, if it is sure of

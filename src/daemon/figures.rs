@@ -3,6 +3,7 @@
 //! Read by the main thread when somebody asks, from counters that other threads only add to, and
 //! from what the kernel tells of this process (`/proc/self`, which waits for no disk).
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -10,18 +11,21 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use tokio::time::Instant as Moment;
 
 use super::clock;
 use super::event_loop::Vital;
 use super::picture::Picture;
 use crate::config::Config;
 use crate::control::adaptive_timing::AdaptiveTiming;
+use crate::control::awaited::{Awaited, Oldest, Port};
 use crate::control::duration_text::millis;
 use crate::control::measures::{Measures, Path, Process, Reload};
 use crate::control::names::Names;
 use crate::control::response::{Fence, FenceKind, MISSING_SHOWN_MAX, MissingRoute, MissingRoutes};
 use crate::control::server::Snapshot;
-use crate::kernel::Kernel;
+use crate::kernel::{self, Kernel};
+use crate::protocol::GroupKey;
 use crate::transport::PathCounters;
 use crate::wire::RefusedDatagram;
 
@@ -135,6 +139,27 @@ pub(super) fn counters(kernel: &Kernel, vital: &Vital) -> Vec<(&'static str, u64
         ("guardian_pid", vital.guardian.load(Ordering::Relaxed)),
         ("guardians_lost", vital.guardians_lost.load(Ordering::Relaxed)),
     ]
+}
+
+/// Connections whose end something on this host waits for: those of a drain, and of each group.
+pub(super) fn awaited(kernel: &Kernel) -> (Option<Awaited>, BTreeMap<GroupKey, Awaited>) {
+    let now = Moment::now();
+    let here = kernel.awaited();
+    let drain = here.drain.map(|awaited| shown(&awaited, now));
+    let kept = here.kept.iter().map(|(group, awaited)| (*group, shown(awaited, now)));
+    (drain, kept.collect())
+}
+
+fn shown(awaited: &kernel::Awaited, now: Moment) -> Awaited {
+    let port = |(port, connections): (&u16, &u32)| Port { port: *port, connections: *connections };
+    let mut ports: Vec<Port> = awaited.ports.iter().map(port).collect();
+    ports.sort_by_key(|port| Reverse(port.connections));
+    let oldest = awaited.oldest.map(|oldest| Oldest {
+        client: oldest.client.to_string(),
+        to: oldest.local.to_string(),
+        known_ms: millis(now.saturating_duration_since(oldest.since)),
+    });
+    Awaited { ports, other_ports: awaited.others, oldest }
 }
 
 /// Notes what profile `auto` has chosen.

@@ -6,6 +6,7 @@
 //! those in force, and no file is opened, because whoever asks may not read what the daemon may.
 //! Nothing changes, whatever happens; whoever asked and has gone loses the answer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
@@ -17,7 +18,12 @@ use super::setup;
 use crate::config::{self, Config};
 use crate::control::plan::Foreseen;
 use crate::control::server::PlanWanted;
-use crate::protocol::{Hypothesis, Incarnation, Node, NodeId};
+use crate::protocol::{
+    ConnectionsFate, GroupKey, Hypothesis, Incarnation, Node, NodeId, PlannedMove,
+};
+
+/// What becomes of the connections of groups.
+type Fates = BTreeMap<GroupKey, ConnectionsFate>;
 
 /// What would move, or all that is wrong with the file.
 type Answer = Result<Foreseen, Vec<String>>;
@@ -47,17 +53,25 @@ pub(super) fn foresee(
 fn plan(node: Node, (in_force, path): (&Config, &Path), me: NodeId, wanted: PlanWanted) -> Answer {
     match wanted {
         PlanWanted::Without(nodes) => {
-            let moves = node.foresee(clock::now(), Hypothesis::Without(nodes));
-            Ok(Foreseen { moves, names: None })
+            let (moves, fates) = foreseen(node, Hypothesis::Without(nodes));
+            Ok(Foreseen { moves, fates, names: None })
         }
         PlanWanted::Text(text) => {
             let config = checked(&text, path, in_force, me)?;
             let protocol = config.protocol(me, Incarnation(0), 0, software(), false);
             let hypothesis = Hypothesis::Reconfigured(Box::new(protocol));
-            let moves = node.foresee(clock::now(), hypothesis);
-            Ok(Foreseen { moves, names: Some(setup::names(&config, me)) })
+            let (moves, fates) = foreseen(node, hypothesis);
+            Ok(Foreseen { moves, fates, names: Some(setup::names(&config, me)) })
         }
     }
+}
+
+/// What would move, and what would become of its connections.
+fn foreseen(node: Node, hypothesis: Hypothesis) -> (Vec<PlannedMove>, Fates) {
+    let now = node.clone();
+    let moves = node.foresee(clock::now(), hypothesis);
+    let fates = moves.iter().map(|one| (one.group, now.fate_of_connections(one))).collect();
+    (moves, fates)
 }
 
 /// What the text means where the file in force lies, if a reload would take it.

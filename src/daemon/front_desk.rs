@@ -235,6 +235,11 @@ impl FrontDesk {
                 event.log();
                 self.drain.follow(&report);
                 self.run_hooks(event.kind, || (event, None), &names);
+                if let Some(event) = events::after_a_move(&report, &names) {
+                    let calls = self.calls.iter().filter(|_| event.kind == Kind::HandedOver);
+                    calls.for_each(Calls::handed_over);
+                    self.run_hooks(event.kind, || (event, None), &names);
+                }
             }
             Told::Refused { what, count } => tell_refused(&what, count, &names),
             Told::Twin { by } => {
@@ -246,6 +251,9 @@ impl FrontDesk {
             Told::Gate { group, ticket } => {
                 let event = || (events::gate(group, &names), Some(ticket.0));
                 self.run_hooks(Kind::Gate, event, &names);
+            }
+            Told::Drained => {
+                self.run_hooks(Kind::Drained, || (events::drained(&names), None), &names);
             }
             Told::NoPrecedence(text) => tracing::info!("{text}"),
             Told::Ordered { group, acquire: true } => {
@@ -293,6 +301,7 @@ impl FrontDesk {
                     let (calls, routers) = (self.calls.clone(), running.routers.clone());
                     let (names, port) = (self.names.current(), Some(self.config.port));
                     let connections = self.kernel.connections();
+                    let awaited = figures::awaited(&self.kernel);
                     let missing_routes = figures::missing_routes(&self.kernel, &names);
                     let wanted = self.config.preserve.and(self.kernel.no_preserving());
                     let not_preserving = wanted.map(str::to_owned);
@@ -308,6 +317,7 @@ impl FrontDesk {
                         let counted = Snapshot { obstacles, port, reported, restart, ..counted };
                         let mut told =
                             Snapshot { connections, not_preserving, missing_routes, ..counted };
+                        (told.awaited_by_drain, told.awaited_by_group) = awaited;
                         if let Some(calls) = calls {
                             // A thread that does not answer leaves its tables out.
                             let rows = timeout(LOOK_WITHIN, calls.look()).await;
@@ -400,9 +410,7 @@ impl FrontDesk {
         let ring = setup::ring(&config).map_err(|fault| vec![fault.to_string()])?;
         let mut protocol =
             config.protocol(self.me, Incarnation(0), 0, super::host::software(), false);
-        if self.kernel.no_preserving().is_some() {
-            protocol.preserve = None;
-        }
+        setup::note_preserving(&mut protocol, &self.kernel);
         let (answer, applied) = oneshot::channel();
         let change = Reconfiguration {
             protocol,

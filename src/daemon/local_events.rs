@@ -85,6 +85,8 @@ pub(super) fn balancer_news(news: &balancer::News, names: &Names) -> EventRecord
     match news {
         balancer::News::Failed(cause) => events::balancer_failed(cause, names),
         balancer::News::Back => events::balancer_back(names),
+        balancer::News::Finishes => events::balancer_finishes(None, names),
+        balancer::News::NotFinishing(why) => events::balancer_finishes(Some(why.as_str()), names),
         balancer::News::Told(count) => events::balancer_told(*count, names),
     }
 }

@@ -58,6 +58,7 @@ const THREADS_WITHIN: Duration = Duration::from_millis(100);
 enum Order {
     Happened(Box<Happening>),
     Draining(bool),
+    HandedOver,
     Reconfigure(Box<Local>),
     Look(oneshot::Sender<(Vec<Check>, Vec<Hook>)>),
     /// Hooks may take so long.
@@ -176,6 +177,11 @@ impl Calls {
         let _ = self.orders.send(Order::Draining(on)).await;
     }
 
+    /// A group has been handed over; the balancer is to finish its connections. Lost if too much waits.
+    pub(super) fn handed_over(&self) {
+        let _ = self.orders.try_send(Order::HandedOver);
+    }
+
     /// Goes on with what this file says.
     pub(super) async fn reconfigure(&self, config: &Config) {
         let local = Local::of(config);
@@ -230,6 +236,7 @@ impl Care {
                 news = care.balancer.next() => care.parts.note(&balancer_news(&news, &care.parts.names.current())),
                 order = orders.recv() => match order {
                     Some(Order::Happened(happening)) => care.hooks.tell(*happening),
+                    Some(Order::HandedOver) => care.balancer.finish(),
                     Some(Order::Draining(on)) => care.balancer.change(|it| it.draining = on),
                     Some(Order::Reconfigure(local)) => care.reconfigure(*local),
                     Some(Order::Look(answer)) => {

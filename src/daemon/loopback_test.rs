@@ -22,7 +22,7 @@ use crate::kernel::GroupAddresses;
 use crate::protocol::{
     Configuration, Connection, Epoch, Event, Group, GroupKey, HardwareAddress, Incarnation,
     KernelEvent, LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PathFault, PoolId,
-    Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
+    Preserving, Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -186,6 +186,7 @@ fn configuration(me: NodeId) -> Configuration {
         paths: 1,
         drain_timeout: Duration::ZERO,
         preserve: None,
+        preserving: Preserving::Unknown,
         draining: false,
         #[cfg(feature = "mutations")]
         broken: None,

@@ -413,8 +413,8 @@ fn start_protocol(
     let mut configuration = config.protocol(me, incarnation, seed, host::software(), drained.on);
     if let (Some(_), Some(reason)) = (config.preserve, kernel.no_preserving()) {
         tracing::warn!(reason, "planned moves reset connections after 50 ms");
-        configuration.preserve = None;
     }
+    setup::note_preserving(&mut configuration, kernel);
     let (told, reports) = mpsc::channel(TOLD_MAX);
     let (draining, drains) = watch::channel(drained.on);
     let (will, left) = std::sync::mpsc::channel();

@@ -16,8 +16,8 @@ use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::duration_text::millis;
 use crate::control::names::{GroupName, Names, NodeName};
 use crate::control::response::{Fence, FenceKind};
-use crate::kernel::{self, Door, Fenced, GateWanted};
-use crate::protocol::{GroupKey, Mode, NodeId};
+use crate::kernel::{self, Door, Fenced, GateWanted, Kernel};
+use crate::protocol::{Configuration, GroupKey, Mode, NodeId, Preserving};
 use crate::transport::Path;
 use crate::wire::{Key, KeyRing, KeyRingError};
 
@@ -212,6 +212,15 @@ pub(crate) fn fence(fenced: &Fenced, lease: Duration) -> Fence {
         Fenced::Nothing => (FenceKind::None, None),
     };
     Fence { kind, bound_ms }
+}
+
+/// Has the core preserve connections, and tell peers so, only where the kernel can.
+pub(super) fn note_preserving(protocol: &mut Configuration, kernel: &Kernel) {
+    let wanted = protocol.preserve.is_some();
+    protocol.preserving = if wanted { kernel.preserving() } else { Preserving::Off };
+    if kernel.no_preserving().is_some() {
+        protocol.preserve = None;
+    }
 }
 
 #[cfg(test)]

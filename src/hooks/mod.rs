@@ -23,6 +23,7 @@
 //! group first.
 
 mod fifo;
+mod gathering;
 mod queues;
 
 use std::collections::BTreeMap;
@@ -30,12 +31,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::config::{Deed, HookConfig, Occasion, Style};
 use crate::programs::{Ending, Program, Runner};
 
 use fifo::Line;
+use gathering::Gathering;
 use queues::{Job, Queues};
 
 /// Jobs at once over all groups: a failover of a thousand groups must not be a thousand processes.
@@ -136,6 +138,7 @@ pub struct Row {
 pub struct Hooks {
     configured: Vec<Arc<HookConfig>>,
     queues: Queues,
+    gathering: Gathering,
     /// Each is seen to its end by `programs`, also if this is dropped.
     running: JoinSet<Done>,
     known: BTreeMap<String, Row>,
@@ -163,6 +166,7 @@ impl Hooks {
         let mut all = Self {
             configured: Vec::new(),
             queues: Queues::default(),
+            gathering: Gathering::default(),
             running: JoinSet::new(),
             known: BTreeMap::new(),
             lines: BTreeMap::new(),
@@ -213,6 +217,7 @@ impl Hooks {
     /// called within the runtime.
     pub fn tell(&mut self, happening: Happening) {
         let happening = Arc::new(happening);
+        let mut jobs = Vec::new();
         for hook in &self.configured {
             let of_pool = match (&hook.pools, &happening.pool) {
                 (Some(pools), Some(pool)) => pools.contains(pool),
@@ -221,17 +226,28 @@ impl Hooks {
             if !of_pool || !hook.on.contains(&happening.occasion) {
                 continue;
             }
-            let job = Job { hook: Arc::clone(hook), happening: Arc::clone(&happening) };
+            if let Some(time) = hook.gather {
+                self.gathering.add((Instant::now(), time), hook, &happening);
+                continue;
+            }
+            jobs.push(Job { hook: Arc::clone(hook), happening: Arc::clone(&happening) });
+        }
+        self.queue(jobs);
+        self.note_end(&happening);
+        self.begin();
+    }
+
+    /// Puts jobs into their queues; what does not fit is dropped.
+    fn queue(&mut self, jobs: Vec<Job>) {
+        for job in jobs {
+            let (hook, happening) = (job.hook.name.clone(), Arc::clone(&job.happening));
             if self.queues.push(job).is_err() {
-                if let Some(row) = self.known.get_mut(&hook.name) {
+                if let Some(row) = self.known.get_mut(&hook) {
                     row.dropped += 1;
                 }
-                let (hook, happening) = (hook.name.clone(), Arc::clone(&happening));
                 self.dropped.push(Trouble::Dropped { hook, happening });
             }
         }
-        self.note_end(&happening);
-        self.begin();
     }
 
     /// Waits for the next news. Nothing is lost if this is dropped while it waits.
@@ -246,6 +262,12 @@ impl Hooks {
             let done = tokio::select! {
                 Some(done) = self.running.join_next() => done,
                 () = look_for_readers(&mut self.readers, &self.lines) => continue,
+                () = until(self.gathering.due()) => {
+                    let jobs = self.gathering.close(Instant::now());
+                    self.queue(jobs);
+                    self.begin();
+                    continue;
+                }
             };
             // A job that was aborted belongs to a daemon that ends.
             let Ok(done) = done else { continue };
@@ -261,6 +283,7 @@ impl Hooks {
         let row = |hook: &Arc<HookConfig>| {
             let row = self.known.get(&hook.name).cloned().unwrap_or_default();
             let (waiting, running) = self.queues.count(&hook.name);
+            let waiting = waiting + self.gathering.count(&hook.name);
             Row { waiting, running, ..row }
         };
         self.configured.iter().map(row).collect()
@@ -270,6 +293,8 @@ impl Hooks {
     /// of every hook that has failed meanwhile, was killed or was not begun.
     pub async fn finish(mut self, limit: Duration) -> Vec<Trouble> {
         self.running_max = RUNNING_AT_END_MAX;
+        let jobs = self.gathering.close_all();
+        self.queue(jobs);
         self.begin();
         let mut troubles = std::mem::take(&mut self.dropped);
         let idle = async {
@@ -318,6 +343,14 @@ impl Hooks {
             let line = self.lines.get(&job.hook.name).cloned();
             self.running.spawn(do_job(job, line));
         }
+    }
+}
+
+/// Waits until then; for ever if that is never.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

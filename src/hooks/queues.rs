@@ -122,6 +122,7 @@ mod tests {
             on: vec![Occasion::Acquired],
             deed: Deed::Line(PathBuf::from("/fifo")),
             pools: None,
+            gather: None,
         };
         let happening = Happening {
             occasion: Occasion::Acquired,

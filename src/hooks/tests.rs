@@ -24,6 +24,7 @@ fn hook(name: &str, script: &str, timeout: Duration, style: Style) -> HookConfig
         on: vec![Occasion::Acquired, Occasion::Released],
         deed: Deed::Run { command, user: None, timeout, style },
         pools: None,
+        gather: None,
     }
 }
 
@@ -150,6 +151,32 @@ fn hooks_of_other_pools_are_not_run_and_what_does_not_fit_is_told() {
         assert!(matches!(hooks.next().await, News::Trouble(Trouble::Dropped { .. })));
         hooks.finish(Duration::from_millis(100)).await;
     });
+}
+
+#[test]
+fn events_that_are_gathered_are_one_run() {
+    let file = place("gather");
+    let script = format!("echo \"$BUOY_GROUP $BUOY_COUNT\" >> {}", file.display());
+    let gather = Some(Duration::from_millis(50));
+    let soft = HookConfig { gather, ..hook("soft", &script, PATIENCE, Style::Buoy) };
+    block_on(async {
+        let mut hooks = Hooks::new(&[soft]);
+        for group in ["10.77.0.100", "10.77.0.101"] {
+            hooks.tell(happening(Occasion::Released, group));
+        }
+        assert_eq!(hooks.rows()[0].waiting, 2);
+        let runs = async {
+            while hooks.rows()[0].runs == 0 {
+                let _ = timeout(Duration::from_millis(20), hooks.next()).await;
+            }
+        };
+        timeout(PATIENCE, runs).await.expect("it is run");
+        // At the end nothing is waited for.
+        hooks.tell(happening(Occasion::Released, "10.77.0.102"));
+        assert!(hooks.finish(PATIENCE).await.is_empty());
+    });
+    assert_eq!(lines(&file), ["10.77.0.100 10.77.0.101 2", "10.77.0.102 1"]);
+    fs::remove_file(&file).unwrap();
 }
 
 #[test]

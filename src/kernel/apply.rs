@@ -75,6 +75,7 @@ pub(super) fn run(
                 drop(ready.send(Ok(Started {
                     fence: shell.fence.in_force(),
                     no_preserving: shell.fence.no_preserving(),
+                    preserving: shell.fence.preserving(),
                     tables: shell.fence.tables(),
                 })));
                 shell.serve(orders).await;

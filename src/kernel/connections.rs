@@ -31,6 +31,7 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::time::Instant as Moment;
 
+use super::awaited::{Awaited, AwaitedHere};
 use super::counters::Counters;
 use super::mute::LATE_FOR;
 use super::scoped::{Scoped, Zones};
@@ -86,6 +87,7 @@ struct Shared {
     groups: Mutex<BTreeSet<(IpAddr, GroupKey)>>,
     zones: Zones,
     counts: Mutex<BTreeMap<GroupKey, u64>>,
+    awaited: Mutex<AwaitedHere>,
 }
 
 /// The thread, for those who ask. It ends soon after the last of these has gone.
@@ -169,6 +171,11 @@ impl Connections {
         locked(&self.shared.counts).clone()
     }
 
+    /// Connections that a drain, or the end of what was handed over, waits for.
+    pub(super) fn awaited(&self) -> AwaitedHere {
+        locked(&self.shared.awaited).clone()
+    }
+
     /// Leaves a note; where there is no room the thread is far behind, and it is lost.
     fn note(&self, note: Note) {
         if self.notes.try_send(note).is_err() {
@@ -224,7 +231,8 @@ enum Watched {
     Nothing,
     /// Those that the next look finds.
     Next,
-    These(BTreeSet<Connection>),
+    /// Since when each is known.
+    These(BTreeMap<Connection, Moment>),
 }
 
 impl Worker {
@@ -285,9 +293,13 @@ impl Worker {
             Note::Keep(groups) => {
                 let since = |group| (group, self.kept.get(&group).copied().unwrap_or(now));
                 self.kept = groups.into_iter().map(since).collect();
+                locked(&self.shared.awaited).kept.retain(|group, _| self.kept.contains_key(group));
                 self.look_at = self.look_at.min(now + LATE_FOR);
             }
-            Note::Watch(false) => self.watched = Watched::Nothing,
+            Note::Watch(false) => {
+                self.watched = Watched::Nothing;
+                locked(&self.shared.awaited).drain = None;
+            }
             Note::Watch(true) => {
                 self.watched = Watched::Next;
                 self.look_at = now;
@@ -312,6 +324,7 @@ impl Worker {
             return Ok(());
         }
         let mut left: BTreeMap<GroupKey, u32> = self.kept.keys().map(|group| (*group, 0)).collect();
+        let mut awaited: BTreeMap<GroupKey, Awaited> = BTreeMap::new();
         let addresses = groups.iter().filter(|(_, group)| left.contains_key(group));
         let addresses: BTreeSet<IpAddr> = addresses.map(|(scoped, _)| scoped.address()).collect();
         let addresses: Vec<IpAddr> = addresses.into_iter().collect();
@@ -322,15 +335,23 @@ impl Worker {
             };
             let request = sockets::request(&addresses, sockets::OPEN);
             conversation.ask(GET_SOCKETS, DUMP, &request, |message| {
-                let scopes = Socket::read(&message).and_then(|socket| socket.scopes());
-                let group = scopes.and_then(|scopes| groups.range(scopes).next());
-                let group = group.map(|(_, group)| group);
-                if let Some(count) = group.and_then(|group| left.get_mut(group)) {
-                    *count += 1;
+                let Some(socket) = Socket::read(&message) else { return true };
+                let group = socket.scopes().and_then(|scopes| groups.range(scopes).next());
+                let group = group.map(|(_, group)| *group);
+                let Some((group, begun)) = group.and_then(|it| Some((it, *self.kept.get(&it)?)))
+                else {
+                    return true;
+                };
+                *left.entry(group).or_default() += 1;
+                if let Some(connection) = socket.connection() {
+                    // What is not known from before was there when the group was handed over.
+                    let since = self.sharing.since(&connection).unwrap_or(begun);
+                    awaited.entry(group).or_default().count(&connection, since);
                 }
                 true
             })?;
         }
+        locked(&self.shared.awaited).kept = awaited;
         // None is not known yet where some may still begin.
         left.retain(|group, count| *count > 0 || self.kept[group].elapsed() >= LATE_FOR);
         if !left.is_empty() {
@@ -377,20 +398,32 @@ impl Worker {
 
     /// Tells how many of the connections that are watched are still there.
     fn compare(&mut self, found: &BTreeMap<GroupKey, Vec<Connection>>) {
-        let all = || found.values().flatten().copied();
-        let watched = match &mut self.watched {
+        let now = Moment::now();
+        let watched = match std::mem::replace(&mut self.watched, Watched::Nothing) {
             Watched::Nothing => return,
-            Watched::Next => all().collect(),
-            Watched::These(watched) => std::mem::take(watched),
+            Watched::Next => None,
+            Watched::These(watched) => Some(watched),
         };
-        let there: BTreeSet<Connection> = all().filter(|one| watched.contains(one)).collect();
-        let count = |connections: &Vec<Connection>| {
-            let those = connections.iter().filter(|one| there.contains(one)).count();
-            u32::try_from(those).unwrap_or(u32::MAX)
+        let since = |one: &Connection| match &watched {
+            Some(watched) => watched.get(one).copied(),
+            None => Some(self.sharing.since(one).unwrap_or(now)),
         };
-        let remaining = found.iter().map(|(group, connections)| (*group, count(connections)));
-        let remaining = remaining.filter(|(_, count)| *count > 0).collect();
+        let (mut there, mut awaited) = (BTreeMap::new(), Awaited::default());
+        let mut remaining = Vec::new();
+        for (group, connections) in found {
+            let before = there.len();
+            for connection in connections {
+                let Some(since) = since(connection) else { continue };
+                awaited.count(connection, since);
+                there.insert(*connection, since);
+            }
+            let count = u32::try_from(there.len() - before).unwrap_or(u32::MAX);
+            if count > 0 {
+                remaining.push((*group, count));
+            }
+        }
         self.watched = Watched::These(there);
+        locked(&self.shared.awaited).drain = Some(awaited);
         self.tell(KernelEvent::ConnectionsRemain(remaining));
     }
 
@@ -414,13 +447,11 @@ impl Worker {
         let request = sockets::request(&addresses, ESTABLISHED);
         conversation.ask(GET_SOCKETS, DUMP, &request, |message| {
             let Some(socket) = Socket::read(&message) else { return true };
-            let scopes = socket.local().zip(socket.scopes());
-            let Some(((address, port), scopes)) = scopes else { return true };
+            let Some(scopes) = socket.scopes() else { return true };
             let Some((_, group)) = groups.range(scopes).next() else { return true };
             *counts.entry(*group).or_default() += 1;
-            if let Some((client, client_port)) = socket.remote().filter(|_| room > 0) {
+            if let Some(connection) = socket.connection().filter(|_| room > 0) {
                 room -= 1;
-                let connection = Connection { address, port, client, client_port };
                 found.entry(*group).or_default().push(connection);
             }
             true

@@ -24,7 +24,7 @@ use super::ruleset::Cover;
 use super::scoped::Scoped;
 use super::tables::Shared;
 use super::{FenceSettings, Fenced, GateWanted, StartError, Vouched};
-use crate::protocol::{GroupKey, Instant, Mode, shortened};
+use crate::protocol::{GroupKey, Instant, Mode, Preserving, shortened};
 
 /// What replacing a gate may take.
 const WRITE: Duration = Duration::from_millis(2);
@@ -146,6 +146,16 @@ impl Fence {
         match &self.gate {
             Some((gate, _)) => gate.unmutable().map(str::to_owned),
             None => Some("there is no gate in nf_tables".to_owned()),
+        }
+    }
+
+    /// Whether connections can be preserved here, in one word.
+    pub(super) fn preserving(&self) -> Preserving {
+        match &self.gate {
+            None => Preserving::NoGate,
+            Some((gate, _)) if gate.unmutable().is_some() => Preserving::NoKernelSupport,
+            Some((gate, _)) if gate.owned() => Preserving::Able,
+            Some(_) => Preserving::AvailabilityOnly,
         }
     }
 

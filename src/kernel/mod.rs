@@ -26,6 +26,7 @@ mod adoption;
 mod announce;
 mod apply;
 mod arp;
+mod awaited;
 mod change;
 mod checksum;
 mod claimants;
@@ -91,6 +92,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::adoption::whole_groups;
+pub use self::awaited::{Awaited, AwaitedHere, Oldest};
 use self::checksum::internet_checksum;
 use self::connections::Connections;
 pub use self::counters::{Counter, Counters};
@@ -118,7 +120,8 @@ pub use self::tables::remove_gate;
 use self::verify::Wish;
 use self::withdrawals::Withdrawals;
 use crate::protocol::{
-    Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Neighbour, NodeId, PathFault, Ticket,
+    Connection, Epoch, GroupKey, HardwareAddress, KernelEvent, Neighbour, NodeId, PathFault,
+    Preserving, Ticket,
 };
 
 /// What is in force.
@@ -169,6 +172,7 @@ pub struct Kernel {
     connections: Connections,
     fence: Fenced,
     no_preserving: Option<String>,
+    preserving: Preserving,
     withdrawals: Withdrawals,
     missing: Missing,
     tables: Option<Shared>,
@@ -178,6 +182,7 @@ pub struct Kernel {
 struct Started {
     fence: Fenced,
     no_preserving: Option<String>,
+    preserving: Preserving,
     tables: Option<Shared>,
 }
 
@@ -206,13 +211,14 @@ pub fn start(settings: Settings, events: EventSink) -> Result<Kernel, StartError
     let builder = thread::Builder::new().name("kernel".to_owned());
     let thread = builder.spawn(body).map_err(StartError::Thread)?;
     match ready.recv() {
-        Ok(Ok(Started { fence, no_preserving, tables })) => Ok(Kernel {
+        Ok(Ok(Started { fence, no_preserving, preserving, tables })) => Ok(Kernel {
             orders,
             thread,
             counters,
             connections,
             fence,
             no_preserving,
+            preserving,
             withdrawals,
             missing,
             tables,
@@ -264,6 +270,12 @@ impl Kernel {
     /// Announces every address of the group once, if it is present right now.
     pub fn announce(&self, group: GroupKey) {
         self.order(Order::Announce(group));
+    }
+
+    /// Whether connections can be preserved here, for peers.
+    #[must_use]
+    pub const fn preserving(&self) -> Preserving {
+        self.preserving
     }
 
     /// Asks once who answers for the addresses of the group, held or not, and the hosts at these
@@ -373,6 +385,12 @@ impl Kernel {
     #[must_use]
     pub fn connections(&self) -> BTreeMap<GroupKey, u64> {
         self.connections.counts()
+    }
+
+    /// Connections whose end something waits for here; empty while nothing does.
+    #[must_use]
+    pub fn awaited(&self) -> AwaitedHere {
+        self.connections.awaited()
     }
 
     /// Routes and rules of groups that this host lacks: of groups that it has, and of those that it

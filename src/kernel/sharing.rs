@@ -25,12 +25,21 @@ const PACE: Duration = Duration::from_millis(10);
 /// Messages that wait at most: 7 s. What finds no room counts as not yet told.
 const QUEUE_MAX: usize = 700;
 
+/// What is known of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// When a look found it first.
+    since: Moment,
+    /// When it was put into the queue last, if it was.
+    told: Option<Moment>,
+}
+
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
     max: usize,
-    /// When each that was found last was put into the queue, if it was.
-    told: BTreeMap<Connection, Option<Moment>>,
+    /// Those that the last look found.
+    known: BTreeMap<Connection, Known>,
     queue: VecDeque<(GroupKey, Vec<Connection>)>,
     next_at: Option<Moment>,
 }
@@ -50,20 +59,21 @@ impl Sharing {
     pub(super) fn found(&mut self, now: Moment, found: &BTreeMap<GroupKey, Vec<Connection>>) {
         // While there is something to tell for the first time nothing is told again.
         let rested = self.queue.is_empty();
-        let before = std::mem::take(&mut self.told);
+        let before = std::mem::take(&mut self.known);
         for (group, connections) in found {
             let mut due = Vec::new();
             for connection in connections {
-                let told = before.get(connection);
-                let wanted = match told {
+                let known = before.get(connection);
+                let wanted = match known.map(|known| known.told) {
                     None => false,
                     Some(None) => true,
-                    Some(Some(at)) => rested && now.saturating_duration_since(*at) >= AGAIN,
+                    Some(Some(at)) => rested && now.saturating_duration_since(at) >= AGAIN,
                 };
                 if wanted {
                     due.push(*connection);
                 }
-                self.told.insert(*connection, told.copied().flatten());
+                let known = known.copied().unwrap_or(Known { since: now, told: None });
+                self.known.insert(*connection, known);
             }
             let (v4, v6): (Vec<_>, Vec<_>) = due.iter().partition(|one| one.address.is_ipv4());
             self.put(now, *group, v4.chunks(CONNECTIONS_V4_MAX));
@@ -79,9 +89,19 @@ impl Sharing {
     ) {
         let room = QUEUE_MAX.saturating_sub(self.queue.len());
         for some in messages.take(room) {
-            self.told.extend(some.iter().map(|connection| (*connection, Some(now))));
+            for connection in some {
+                if let Some(known) = self.known.get_mut(connection) {
+                    known.told = Some(now);
+                }
+            }
             self.queue.push_back((group, some.to_vec()));
         }
+    }
+
+    /// When a look found the connection first; `None` if the last one did not, or not among those that are
+    /// kept.
+    pub(super) fn since(&self, connection: &Connection) -> Option<Moment> {
+        self.known.get(connection).map(|known| known.since)
     }
 
     /// What is to be told now.

@@ -20,6 +20,7 @@ use std::ops::RangeInclusive;
 use super::links::ip;
 use super::scoped::Scoped;
 use crate::netlink::{Message, append_attribute};
+use crate::protocol::Connection;
 
 /// Asks for sockets; also the kind of each answer.
 pub(super) const GET_SOCKETS: u16 = 18;
@@ -74,6 +75,12 @@ impl Socket {
     /// The address and port of the other side.
     pub(super) fn remote(&self) -> Option<(IpAddr, u16)> {
         self.end(2, 20)
+    }
+
+    /// Both ends, as the protocol names them.
+    pub(super) fn connection(&self) -> Option<Connection> {
+        let ((address, port), (client, client_port)) = (self.local()?, self.remote()?);
+        Some(Connection { address, port, client, client_port })
     }
 
     fn end(&self, port: usize, address: usize) -> Option<(IpAddr, u16)> {

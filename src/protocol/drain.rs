@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use super::node::Node;
-use super::types::{Action, GroupKey, Instant, NodePhase, Report, Waiting};
+use super::types::{Action, GroupKey, Instant, NodePhase, Report, Tenure, Waiting};
 
 /// A drain that waits.
 #[derive(Clone, Debug)]
@@ -49,6 +49,18 @@ impl Node {
         self.report(Report::Draining { on });
         self.env.actions.push(Action::RememberDraining(on));
         self.beat(false);
+    }
+
+    /// Returns whether this node drains, owns nothing, and serves no connection of what it had.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let left =
+            || self.claims.iter().any(|claim| self.ours(claim) && claim.tenure != Tenure::Free);
+        self.draining
+            && self.phase == NodePhase::Active
+            && !self.holds_any()
+            && !self.preservation.is_keeping()
+            && !left()
     }
 
     /// Takes in how many connections remain; groups that are not named have none.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::types::{Action, Configuration, Instant, Message, NodeId, Random, Report, Rule};
 #[cfg(test)]
-use super::types::{Incarnation, SoftwareVersion, Timing};
+use super::types::{Incarnation, Preserving, SoftwareVersion, Timing};
 
 /// See the module's text.
 #[derive(Clone, Debug)]
@@ -77,6 +77,7 @@ impl Env {
             adaptive: false,
             drain_timeout: Duration::ZERO,
             preserve: None,
+            preserving: Preserving::Unknown,
             draining: false,
             #[cfg(feature = "mutations")]
             broken: None,

@@ -57,6 +57,7 @@ mod conflicting_hosts;
 mod continuation;
 mod drain;
 mod env;
+mod fate;
 mod fitness;
 mod gates;
 mod group;
@@ -98,19 +99,20 @@ pub use spare::{Indispensable, OutBecause, Roster, SpareTerms};
 pub use types::{
     ADDRESSES_MAX, Acquaintance, Action, Attachment, Backing, Bid, CLAIMS_PER_MESSAGE,
     CONNECTIONS_V4_MAX, CONNECTIONS_V6_MAX, Candidate, Cause, Claim, Claims, ClaimsAck,
-    Configuration, Connection, Convergence, Epoch, Errand, ErrandAnswer, Event, Explanation,
-    FITNESS_MAX, Failure, Fitness, GIVER_MAX, GROUPS_MAX, GROUPS_PER_OFFER, Group, GroupKey,
-    GroupState, GroupStatus, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability,
+    Configuration, Connection, ConnectionsFate, Convergence, Epoch, Errand, ErrandAnswer, Event,
+    Explanation, FITNESS_MAX, Failure, Fitness, GIVER_MAX, GROUPS_MAX, GROUPS_PER_OFFER, Group,
+    GroupKey, GroupState, GroupStatus, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability,
     Incarnation, Instant, KEPT_MAX, Kept, KernelEvent, LEASE_MAX, LISTS_MAX, LastResort, Lasting,
     LeaseGrant, LeaseMemory, LeaseRequest, LifePromise, Load, LogPosition, MISSING_TOLD, Measure,
     Member, Memory, Message, Misfit, Mode, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
     NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order,
     Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, PoolId, Preserve, Preserved,
-    PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover,
-    Report, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing, StandingChange,
-    StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing, TimingLevel, TimingProposal,
-    TimingReason, TimingStatus, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord, WISHES_PER_MESSAGE,
-    Waiting, Wish, WishMemory, Withheld, mix, promise, shortened, standing_text_max, unable_max,
+    Preserving, PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection,
+    Refusal, Remover, Report, ResetReason, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion,
+    Standing, StandingChange, StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing,
+    TimingLevel, TimingProposal, TimingReason, TimingStatus, VOTERS_MAX, Verdict, Voice, Vote,
+    VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld, mix, promise, shortened,
+    standing_text_max, unable_max,
 };
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::orders::ErrandsIn;
 use super::silent_kernel::{SilentKernel, Unanswered};
 use super::types::{
     GroupKey, HardwareAddress, Heartbeat, Incarnation, Instant, Load, NodeId, NodePhase,
-    SoftwareVersion, TimingProposal, Verdict, Waiting,
+    Preserving, SoftwareVersion, TimingProposal, Verdict, Waiting,
 };
 
 /// Falls within [`FLAPS_WINDOW`] that make a node one that flaps.
@@ -89,6 +89,7 @@ pub(super) struct Said {
     pub(super) phase: Option<NodePhase>,
     pub(super) draining: bool,
     pub(super) waiting: Option<Waiting>,
+    pub(super) preserving: Preserving,
     pub(super) interval: Duration,
     pub(super) misses: u8,
     /// What it proposes with profile `auto`.
@@ -123,6 +124,7 @@ impl Peer {
                 phase: None,
                 draining: false,
                 waiting: None,
+                preserving: Preserving::Unknown,
                 interval,
                 misses,
                 timing: None,
@@ -199,6 +201,7 @@ impl Peer {
             phase: Some(heartbeat.phase),
             draining: heartbeat.draining,
             waiting: heartbeat.waiting,
+            preserving: heartbeat.preserving,
             interval: heartbeat.interval,
             misses: heartbeat.misses,
             timing: heartbeat.timing,

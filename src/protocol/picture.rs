@@ -56,6 +56,7 @@ impl Node {
                 software: Some(self.env.configuration.software),
                 loop_lag: self.loop_lag,
                 config_differs: false,
+                preserving: self.preserving(node),
                 kernel_answers: None,
             };
         };
@@ -76,6 +77,7 @@ impl Node {
             loop_lag: peer.said.loop_lag,
             config_differs: peer.said.phase.is_some()
                 && peer.said.config_digest != self.env.configuration.digest,
+            preserving: peer.said.preserving,
             kernel_answers: self.answering_kernel(node).filter(|_| peer.kernel.told()),
         }
     }
@@ -117,7 +119,7 @@ impl Node {
             unable_here: self.groups.get(&group).and_then(|here| here.inability(now)),
             claimant: self.groups.get(&group).and_then(|here| here.conflict.claimant(now)),
             withheld: self.withheld(group),
-            preserved: self.preservation.preserved(self.env.configuration.me, group),
+            preserved: self.preservation.preserved(now, self.env.configuration.me, group),
         }
     }
 

@@ -160,14 +160,14 @@ impl Preservation {
     }
 
     /// Returns who still serves connections to a group that others, or none, have now.
-    pub(super) fn preserved(&self, me: NodeId, group: GroupKey) -> Option<Preserved> {
-        let here = self
-            .keeping
-            .get(&group)
-            .map(|keeping| Preserved { by: me, connections: keeping.connections });
+    pub(super) fn preserved(&self, now: Instant, me: NodeId, group: GroupKey) -> Option<Preserved> {
+        let here = self.keeping.get(&group).map(|keeping| {
+            let left = Some(keeping.until.since(now));
+            Preserved { by: me, connections: keeping.connections, left }
+        });
         here.or_else(|| {
             let known = self.forwarding.get(&group)?;
-            Some(Preserved { by: known.from, connections: known.connections })
+            Some(Preserved { by: known.from, connections: known.connections, left: None })
         })
     }
 

@@ -122,7 +122,7 @@ impl Status {
 mod tests {
     use std::time::Duration;
 
-    use super::super::types::{Incarnation, PoolId};
+    use super::super::types::{Incarnation, PoolId, Preserving};
     use super::*;
 
     fn node(node: u32) -> NodeStatus {
@@ -142,6 +142,7 @@ mod tests {
             software: None,
             loop_lag: Duration::ZERO,
             config_differs: false,
+            preserving: Preserving::Unknown,
             kernel_answers: None,
         }
     }

@@ -7,7 +7,8 @@
 //! left aside.
 
 use crate::protocol::{
-    Cause, Failure, Fitness, Inability, MoveReason, NodeId, NodePhase, Order, Refusal, Tenure, Vote,
+    Cause, Failure, Fitness, Inability, MoveReason, NodeId, NodePhase, Order, Preserving, Refusal,
+    Tenure, Vote,
 };
 
 /// Stands for no detail; then none is sent, unless other records of the list have one.
@@ -129,6 +130,30 @@ pub(super) const fn inability_of(code: u8) -> Inability {
         10 => Inability::NetworkLost,
         11 => Inability::Kernel(Failure::Route),
         _ => Inability::Kernel(Failure::Refused),
+    }
+}
+
+/// In three bits; zero is what older software sends.
+pub(super) const fn preserving(preserving: Preserving) -> u8 {
+    match preserving {
+        Preserving::Unknown => 0,
+        Preserving::Able => 1,
+        Preserving::AvailabilityOnly => 2,
+        Preserving::Off => 3,
+        Preserving::NoGate => 4,
+        Preserving::NoKernelSupport => 5,
+    }
+}
+
+/// A number of later software is as good as none.
+pub(super) const fn preserving_of(code: u8) -> Preserving {
+    match code {
+        1 => Preserving::Able,
+        2 => Preserving::AvailabilityOnly,
+        3 => Preserving::Off,
+        4 => Preserving::NoGate,
+        5 => Preserving::NoKernelSupport,
+        _ => Preserving::Unknown,
     }
 }
 

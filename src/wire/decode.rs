@@ -184,6 +184,7 @@ fn decode_heartbeat(bytes: &[u8]) -> Result<(Heartbeat, u64), DecodeError> {
         })?,
         load: load.map(read_load).transpose()?,
         unlisted: flags & encode::UNLISTED != 0,
+        preserving: code::preserving_of(flags >> encode::PRESERVING_SHIFT),
         name: name.and_then(read_name),
         unable: unable.map_or(Ok(Vec::new()), |list| {
             list.list::<UNABLE_LENGTH, _>(unable_max(0), read_unable)

@@ -32,6 +32,9 @@ pub(super) const KEPT: u8 = 12;
 pub(super) const DRAINING: u8 = 1;
 pub(super) const SOLICIT: u8 = 2;
 pub(super) const UNLISTED: u8 = 0x10;
+/// The upper three bits of the flags are a number: whether the sender can preserve connections. Older
+/// software sends zero and does not look at them.
+pub(super) const PRESERVING_SHIFT: u32 = 5;
 
 /// Bytes of one line of the table of peers.
 pub(super) const HEARD_LENGTH: usize = 10;
@@ -133,7 +136,8 @@ fn encode_heartbeat(heartbeat: &Heartbeat, out: &mut Vec<u8>) {
         (heartbeat.solicit, SOLICIT),
         (heartbeat.unlisted, UNLISTED),
     ];
-    let flags = said.iter().filter(|(is, _)| *is).fold(0, |flags, (_, bit)| flags | bit);
+    let preserving = code::preserving(heartbeat.preserving) << PRESERVING_SHIFT;
+    let flags = said.iter().filter(|(is, _)| *is).fold(preserving, |flags, (_, bit)| flags | bit);
     out.push(HEARTBEAT);
     field::put(out, field::STATE, |out| {
         out.push(code::phase(heartbeat.phase));

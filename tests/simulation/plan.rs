@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, Group, GroupKey, Member, Mode, NodeId, Preserve, SoftwareVersion, Strategy, mix,
+    Configuration, Group, GroupKey, Member, Mode, NodeId, Preserve, Preserving, SoftwareVersion,
+    Strategy, mix,
 };
 
 use crate::checks::pool_of;
@@ -221,6 +222,7 @@ impl Cluster {
             paths: u8::try_from(self.options.paths).expect("one or two"),
             drain_timeout: Duration::ZERO,
             preserve: plan.preserve,
+            preserving: Preserving::Unknown,
             draining: this.draining,
             broken: self.options.broken,
         };

@@ -83,6 +83,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("cluster.load_aware", Core(|it| it.load_aware = true)),
     ("haproxy.socket", Elsewhere(LOCAL)),
     ("haproxy.draining_list", Elsewhere(LOCAL)),
+    ("haproxy.master_socket", Elsewhere(LOCAL)),
     ("timing.heartbeat", Core(|it| it.timing.heartbeat = Duration::from_millis(120))),
     ("timing.misses", Core(|it| it.timing.misses = 4)),
     ("timing.offer_wait", Core(|it| it.timing.offer_wait = Duration::from_millis(400))),
@@ -200,6 +201,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("hook.style", Elsewhere(HOOKS)),
     ("hook.pools", Elsewhere(HOOKS)),
     ("hook.notify_fifo", Elsewhere(HOOKS)),
+    ("hook.gather", Elsewhere(HOOKS)),
 ];
 
 fn turn_mode(configuration: &mut Configuration) {

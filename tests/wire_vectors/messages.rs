@@ -6,7 +6,7 @@ use buoy::protocol::{
     Backing, Bid, Cause, Claim, Claims, ClaimsAck, Connection, Epoch, Errand, ErrandAnswer,
     Failure, Fitness, GroupKey, HardwareAddress, Heard, Heartbeat, Inability, Incarnation, Kept,
     Lasting, LeaseGrant, LeaseRequest, Load, LogPosition, Message, MoveReason, Neighbour, NodeId,
-    NodePhase, Offer, OfferAnswer, Order, PathReport, PoolId, Refusal, SoftwareVersion,
+    NodePhase, Offer, OfferAnswer, Order, PathReport, PoolId, Preserving, Refusal, SoftwareVersion,
     StandingOrder, Tenure, Text, TimingLevel, TimingProposal, TimingReason, Vote, Waiting, Wish,
 };
 
@@ -29,6 +29,7 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
 
 pub(crate) fn heartbeat() -> Message {
     Message::Heartbeat(Heartbeat {
+        preserving: Preserving::Unknown,
         phase: NodePhase::Active,
         draining: false,
         solicit: true,

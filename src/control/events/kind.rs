@@ -147,6 +147,12 @@ kinds! {
     BeforeAcquire = "before_acquire", Hooks;
     /// The addresses of a group are about to be removed here.
     BeforeRelease = "before_release", Hooks;
+    /// A planned move has taken a group from this node, and the next owner has it.
+    HandedOver = "handed_over", Hooks;
+    /// This node drains, owns nothing, and serves no connection of what it had.
+    Drained = "drained", Hooks;
+    /// Draining of this node was switched off.
+    Undrained = "undrained", Hooks;
 }
 
 impl Kind {

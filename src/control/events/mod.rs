@@ -31,12 +31,14 @@ use super::names::Names;
 use crate::protocol::Report;
 
 pub(crate) use daemon::{not_continued, ordered, overwritten, started};
-pub(crate) use hooks_only::{before_acquire, before_release, gate, started_without};
+pub(crate) use hooks_only::{
+    after_a_move, before_acquire, before_release, drained, gate, started_without,
+};
 pub use kind::{Kind, Scope};
 pub use record::{Check, EventRecord, Level};
 pub(crate) use services::{
-    HookRun, balancer_back, balancer_failed, balancer_told, check_changed, hook_dropped,
-    hook_failed,
+    HookRun, balancer_back, balancer_failed, balancer_finishes, balancer_told, check_changed,
+    hook_dropped, hook_failed,
 };
 
 /// Returns what a report of the core is to people and programs. `silence` is how long a node that is

@@ -75,6 +75,18 @@ pub(crate) fn balancer_failed(cause: &str, names: &Names) -> EventRecord {
         .cause(cause.to_owned())
 }
 
+/// HAProxy was asked to finish its connections, or could not be asked, for this reason.
+pub(crate) fn balancer_finishes(cause: Option<&str>, names: &Names) -> EventRecord {
+    let me = names.node(names.me());
+    let Some(cause) = cause else {
+        let sentence = format!("HAProxy on {me} finishes its connections: groups were handed over");
+        return EventRecord::with_sentence(Kind::BalancerTold, Level::Info, sentence, names);
+    };
+    let sentence = format!("HAProxy on {me} could not be asked to finish its connections: {cause}");
+    EventRecord::with_sentence(Kind::BalancerFailed, Level::Warn, sentence, names)
+        .cause(cause.to_owned())
+}
+
 /// HAProxy can be notified of a drain again.
 pub(crate) fn balancer_back(names: &Names) -> EventRecord {
     let me = names.node(names.me());

@@ -26,6 +26,34 @@ fn taken(from: Option<NodeId>, to: Option<NodeId>) -> EventRecord {
 }
 
 #[test]
+fn hooks_hear_of_planned_moves_from_this_node_alone() {
+    let [me, other, third] = ["lb1", "lb2", "lb3"].map(node);
+    let group = group("10.77.0.100");
+    for (from, to, cause, is_told) in [
+        (Some(me), Some(other), Cause::Operator(me), true),
+        (Some(me), Some(other), Cause::Balance(me), true),
+        (Some(me), Some(other), Cause::Failback(me), true),
+        (Some(me), Some(other), Cause::Drain(me), true),
+        (Some(me), Some(other), Cause::Checks(me), true),
+        (Some(me), Some(other), Cause::Silence(me), false),
+        (Some(me), Some(other), Cause::Conflict(me), false),
+        (Some(me), Some(me), Cause::TakenBack(other), false),
+        (Some(me), None, Cause::Drain(me), false),
+        (Some(other), Some(me), Cause::Drain(other), false),
+        (Some(other), Some(third), Cause::Operator(other), false),
+        (None, Some(other), Cause::Drain(me), false),
+    ] {
+        let report = Report::OwnerChanged { group, from, to, epoch: Epoch(8), cause };
+        let told = after_a_move(&report, &names());
+        assert_eq!(told.is_some(), is_told, "{report:?}");
+        let to = told.and_then(|told| told.event.to);
+        assert_eq!(to.as_deref(), is_told.then_some("lb2"));
+    }
+    let [off, on] = [false, true].map(|on| after_a_move(&Report::Draining { on }, &names()));
+    assert_eq!((off.map(|off| off.kind), on), (Some(Kind::Undrained), None));
+}
+
+#[test]
 fn a_change_of_ownership_is_one_line_with_names_and_the_cause() {
     let lines = Lines::default();
     tracing::subscriber::with_default(lines.clone(), || {

@@ -48,10 +48,12 @@ fn each_group_goes_when_its_connections_have_ended() {
     }
     remain(&mut cluster, &[(groups[1], 1)]);
     assert_eq!(cluster.groups_of(1), groups[1..]);
+    assert!(!cluster.nodes[&NODE].is_drained(), "it has a group");
     remain(&mut cluster, &[]);
     assert_eq!(cluster.groups_of(1), []);
     assert_eq!(waiting(&cluster, 2), None);
     assert_eq!(cluster.watching, [(NODE, true), (NODE, false)]);
+    assert!(cluster.nodes[&NODE].is_drained());
     cluster.run(Duration::from_secs(60));
     assert_eq!(cluster.groups_of(1), [], "it takes nothing");
 }

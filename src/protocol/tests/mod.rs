@@ -134,6 +134,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
         adaptive: false,
         drain_timeout: Duration::ZERO,
         preserve: None,
+        preserving: Preserving::Unknown,
         draining: false,
         broken: None,
     }

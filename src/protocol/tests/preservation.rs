@@ -59,8 +59,11 @@ fn a_planned_move_keeps_connections_until_the_last_has_ended() {
     assert!(is_kept(&cluster, group));
     assert_eq!(cluster.forwarded, [(two, group, Some(hardware(FIRST)))]);
     left(&mut cluster, group, 3);
-    let seen = Some(Preserved { by: FIRST, connections: Some(3) });
-    assert_eq!([1, 2, 3].map(|node| preserved(&cluster, node, group)), [seen, seen, None]);
+    let seen = Preserved { by: FIRST, connections: Some(3), left: None };
+    let told = [1, 2, 3].map(|node| preserved(&cluster, node, group));
+    let until = told[0].and_then(|told| told.left);
+    assert!(until.is_some_and(|left| left > Duration::from_secs(20)), "until when: {until:?}");
+    assert_eq!(told, [Some(Preserved { left: until, ..seen }), Some(seen), None]);
     cluster.run(Duration::from_secs(20));
     assert!(is_kept(&cluster, group));
     left(&mut cluster, group, 0);
@@ -274,4 +277,43 @@ fn who_takes_a_group_back_has_its_connections() {
     let ended = |(_, report): &(NodeId, Report)| matches!(report, Report::KeptEnded { .. });
     assert!(!cluster.reports.iter().any(ended), "{}", cluster.told());
     assert_eq!(preserved(&cluster, 1, group), None);
+}
+
+/// What each node has said decides, and nothing is said of those that have said nothing.
+#[test]
+fn a_plan_says_what_becomes_of_connections() {
+    let fate = |says: [Preserving; 2], why, preserve: Preserve| {
+        let mut cluster = preserving(2);
+        for (node, says) in [1, 2].into_iter().zip(says) {
+            let wanted = Configuration {
+                preserve: Some(preserve),
+                preserving: says,
+                ..configuration(node, 2, 6)
+            };
+            cluster.step(NodeId(node), Event::Reconfigured(Box::new(wanted)));
+        }
+        cluster.run(Duration::from_secs(1));
+        let group = cluster.groups_of(1)[0];
+        let (from, to) = (Some(FIRST), Some(NodeId(2)));
+        let planned = PlannedMove { group, from, to, why };
+        let seen = |node| cluster.nodes[&NodeId(node)].fate_of_connections(&planned);
+        assert_eq!(seen(1), seen(2), "both know what the other can");
+        seen(1)
+    };
+    let drain = PlanReason::Move(MoveReason::Drain);
+    let (able, no_gate) = (Preserving::Able, Preserving::NoGate);
+    let reset = ConnectionsFate::Reset;
+    let lacks = |node| reset(ResetReason::Node(NodeId(node), no_gate));
+    let brief = Preserve { limit: Duration::from_secs(2), brief: true };
+    for (says, why, preserve, due) in [
+        ([able, able], drain, LONG, ConnectionsFate::Preserved(LIMIT)),
+        ([able, Preserving::AvailabilityOnly], drain, LONG, ConnectionsFate::Preserved(LIMIT)),
+        ([no_gate, able], drain, LONG, lacks(1)),
+        ([able, no_gate], drain, LONG, lacks(2)),
+        ([able, Preserving::Unknown], drain, LONG, ConnectionsFate::Unknown),
+        ([able, able], PlanReason::Move(MoveReason::Checks), brief, reset(ResetReason::ChecksFail)),
+        ([able, able], PlanReason::New, LONG, ConnectionsFate::None),
+    ] {
+        assert_eq!(fate(says, why, preserve), due, "{says:?} {why:?}");
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::condition::SoftwareVersion;
 use super::fitness::LastResort;
 use super::identity::{GroupKey, Incarnation, NodeId, PoolId};
+use super::preserving::Preserving;
 
 /// Most nodes that may be configured: a heartbeat's table of peers must fit one datagram.
 pub const NODES_MAX: usize = 64;
@@ -46,6 +47,8 @@ pub struct Configuration {
     /// How connections are kept through planned moves; `None` where they are not, or where the kernel
     /// cannot.
     pub preserve: Option<Preserve>,
+    /// Whether this node can preserve connections, as its heartbeats say.
+    pub preserving: Preserving,
     /// Whether this node starts drained, as it was when it last ran. Read at start only.
     pub draining: bool,
     /// The one rule that does not hold, for tests.

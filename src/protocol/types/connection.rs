@@ -1,5 +1,6 @@
 //! TCP connections of clients to addresses of groups, and how many of them something waits for.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -48,10 +49,20 @@ pub struct Kept {
 }
 
 /// Connections that are served by a former owner, as `status` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preserved {
     /// Node that serves them; may be this one.
     pub by: NodeId,
     /// Number of connections as last counted.
     pub connections: Option<u32>,
+    /// Time after which it ends them; `None` at other nodes. It follows from when the group was handed
+    /// over, so it is not part of the hash.
+    pub left: Option<Duration>,
+}
+
+impl Hash for Preserved {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { by, connections, left: _ } = self;
+        (by, connections).hash(state);
+    }
 }

@@ -24,6 +24,7 @@ use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, Poo
 use super::load::Load;
 use super::neighbour::Neighbour;
 use super::path::PathReport;
+use super::preserving::Preserving;
 use super::standing_order::StandingOrder;
 use super::timing_level::TimingProposal;
 
@@ -101,6 +102,9 @@ pub struct Heartbeat {
     pub heard: Vec<Heard>,
     /// What the sender waits for before it hands its groups over, if it drains and waits.
     pub waiting: Option<Waiting>,
+    /// Whether the sender can preserve connections of groups that move. Software before 0.2 neither
+    /// sends nor reads it.
+    pub preserving: Preserving,
     /// Hardware addresses of the interfaces that the sender's groups are on; at most
     /// [`HARDWARE_MAX`](super::HARDWARE_MAX), none if the sender does not know.
     pub hardware: Vec<HardwareAddress>,

@@ -31,6 +31,7 @@ mod message;
 mod neighbour;
 mod outside;
 mod path;
+mod preserving;
 mod random;
 mod restart;
 mod rules;
@@ -64,6 +65,7 @@ pub use message::{
 pub use neighbour::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use outside::{Outside, Voice};
 pub use path::{PATHS_MAX, PathFault, PathReport};
+pub use preserving::{ConnectionsFate, Preserving, ResetReason};
 pub use random::{Random, mix};
 pub use restart::{Acquaintance, LeaseMemory, Memory, Misfit, Obstacle, WishMemory};
 pub use rules::Rule;

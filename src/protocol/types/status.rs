@@ -9,6 +9,7 @@ use super::fitness::Fitness;
 use super::identity::{Epoch, GroupKey, HardwareAddress, Incarnation, NodeId, PoolId};
 use super::load::Load;
 use super::message::Cause;
+use super::preserving::Preserving;
 
 /// The cluster as one node sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +59,8 @@ pub struct NodeStatus {
     pub loop_lag: Duration,
     /// Whether its configuration has another digest than ours.
     pub config_differs: bool,
+    /// Whether it says that it can preserve connections of groups that move.
+    pub preserving: Preserving,
     /// A group for which its kernel answers although it is silent, and where.
     pub kernel_answers: Option<(GroupKey, HardwareAddress)>,
 }

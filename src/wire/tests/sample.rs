@@ -9,9 +9,9 @@ use crate::protocol::{
     GROUPS_PER_OFFER, GroupKey, HARDWARE_MAX, HardwareAddress, Heard, Heartbeat, Inability,
     Incarnation, KEPT_MAX, Kept, LISTS_MAX, Lasting, LeaseGrant, LeaseRequest, Load, LogPosition,
     Message, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour, NodeId, NodePhase, Offer,
-    OfferAnswer, Order, PATHS_MAX, PathReport, PoolId, REFUSED_PER_MESSAGE, Random, Refusal,
-    SoftwareVersion, StandingOrder, Tenure, Text, TimingLevel, TimingProposal, TimingReason, Vote,
-    WISHES_PER_MESSAGE, Waiting, Wish,
+    OfferAnswer, Order, PATHS_MAX, PathReport, PoolId, Preserving, REFUSED_PER_MESSAGE, Random,
+    Refusal, SoftwareVersion, StandingOrder, Tenure, Text, TimingLevel, TimingProposal,
+    TimingReason, Vote, WISHES_PER_MESSAGE, Waiting, Wish,
 };
 use crate::protocol::{standing_text_max, unable_max};
 use crate::wire::{HEARD_MAX, Key, KeyRing, Local, Sessions};
@@ -130,6 +130,7 @@ pub(super) fn random_heartbeat(random: &mut Random, heard: usize) -> Heartbeat {
                 age: Duration::from_millis(low::<u16>(random, 16).into()),
             })
             .collect(),
+        preserving: PRESERVING[usize::from(low::<u8>(random, 8)) % PRESERVING.len()],
         waiting: (random.below(2) == 1).then(|| Waiting {
             connections: (random.below(2) == 1).then(|| low::<u16>(random, 16).into()),
             left: Duration::from_millis(low::<u32>(random, 32).into()),
@@ -391,3 +392,12 @@ pub(super) fn random_message(random: &mut Random) -> Message {
         }),
     }
 }
+
+const PRESERVING: [Preserving; 6] = [
+    Preserving::Unknown,
+    Preserving::Able,
+    Preserving::AvailabilityOnly,
+    Preserving::Off,
+    Preserving::NoGate,
+    Preserving::NoKernelSupport,
+];
