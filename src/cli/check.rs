@@ -207,6 +207,9 @@ fn placed(config: &Config, group: &GroupConfig) -> String {
     if !group.prefer.is_empty() {
         text.push_str(&format!(": {}", prefer(config, group).join(", ")));
     }
+    if !group.requires.is_empty() {
+        text.push_str(&format!(", requires {}", group.requires.join(" ")));
+    }
     if let Some(after) = group.failback {
         text.push_str(&format!(", back after {}", show_duration(after)));
     }
@@ -276,6 +279,7 @@ fn taken_json(path: &Path, config: &Config, me: Result<&String, &String>) -> Val
                 "mode": mode(group),
                 "strategy": strategy(group),
                 "prefer": prefer(config, group),
+                "requires": group.requires,
                 "failback_ms": group.failback.map(millis),
             })
         })
@@ -308,6 +312,7 @@ fn node_json(node: &NodeConfig) -> Value {
         "role": if node.role.owns() { "member" } else { "witness" },
         "voter": node.role.votes(),
         "weight": node.weight,
+        "labels": node.labels,
     })
 }
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::addresses::Vip;
 use super::connections::{BRIEF, TICKLED};
 use super::vrrp::VrrpConfig;
-use super::{Config, KernelLease, Restart};
+use super::{Config, GroupConfig, KernelLease, NodeConfig, Restart};
 use crate::protocol::{LastResort, Preserve};
 use crate::routing::Routing;
 
@@ -23,11 +23,7 @@ pub(super) fn digest(config: &Config) -> u64 {
 }
 
 fn meaning(config: &Config) -> String {
-    let mut nodes: Vec<String> = config
-        .nodes
-        .iter()
-        .map(|node| format!("{} {:?} {} {:?}", node.name, node.addresses, node.weight, node.role))
-        .collect();
+    let mut nodes: Vec<String> = config.nodes.iter().map(node).collect();
     nodes.sort();
     let mut groups: Vec<String> = config
         .groups
@@ -50,8 +46,9 @@ fn meaning(config: &Config) -> String {
             let (pool, name) = (&group.pool, &group.name);
             let vrrp = group.vrrp.as_ref().map(VrrpConfig::meaning).unwrap_or_default();
             let routing = routing(&group.routing);
+            let rules = rules(group);
             format!(
-                "{pool} {name} {vips:?} {placed:?} {mode:?}{force}{release}{links}{vrrp}{routing}"
+                "{pool} {name} {vips:?} {placed:?} {mode:?}{force}{release}{links}{vrrp}{routing}{rules}"
             )
         })
         .collect();
@@ -97,6 +94,17 @@ fn meaning(config: &Config) -> String {
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// Labels only where there are any, as by software that does not know them.
+fn node(node: &NodeConfig) -> String {
+    let labels: String = node.labels.iter().map(|label| format!(" {label}")).collect();
+    format!("{} {:?} {} {:?}{labels}", node.name, node.addresses, node.weight, node.role)
+}
+
+/// Rules of placement; nothing for none, as by software that does not know them.
+fn rules(group: &GroupConfig) -> String {
+    group.requires.iter().map(|label| format!(" requires {label}")).collect()
 }
 
 /// Routes and rules in any order; nothing for none.

@@ -29,8 +29,10 @@ mod http_check;
 mod interfaces;
 mod kernel_lease;
 mod key_file;
+mod labels;
 mod nodes;
 mod pools;
+mod preference;
 mod regular_file;
 mod restart;
 mod routes;
@@ -40,13 +42,15 @@ mod voters;
 mod vrrp;
 mod zones;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::{
-    Configuration, Group, Incarnation, Member, NodeId, PoolId, Preserve, SoftwareVersion, Timing,
+    Configuration, Group, Incarnation, Member, NodeId, Placement, PoolId, Preserve,
+    SoftwareVersion, Timing,
 };
 
 pub use addresses::Vip;
@@ -224,6 +228,19 @@ impl Config {
         })
     }
 
+    /// The rules of placement of the pools that have any.
+    fn placement(&self) -> BTreeMap<PoolId, Placement> {
+        let rules = |group: &GroupConfig| {
+            let lacks = |node: &&NodeConfig| {
+                node.role.owns() && !labels::has_all(Some(&node.labels), &group.requires)
+            };
+            let lacking = self.nodes.iter().filter(lacks).map(|node| node.id).collect();
+            (PoolId::from_name(&group.pool), Placement { lacking })
+        };
+        let all = self.groups.iter().filter(|group| !group.requires.is_empty());
+        all.map(rules).collect()
+    }
+
     /// What the protocol needs to know of this.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "the shape was agreed on between modules")]
@@ -264,6 +281,7 @@ impl Config {
             digest: self.digest,
             nodes: self.nodes.iter().map(member).collect(),
             groups: groups.collect(),
+            placement: self.placement(),
             load_aware: self.load_aware,
             paths: name.map_or(1, |node| u8::try_from(node.addresses.len()).unwrap_or(1)),
             timing: self.timing,

@@ -32,6 +32,7 @@ mod missing_routes;
 pub mod names;
 pub(crate) mod peer_problems;
 pub mod plan;
+pub mod pool_rules;
 pub mod ready;
 pub mod recorder;
 mod refusals;

@@ -180,6 +180,7 @@ fn configuration(me: NodeId) -> Configuration {
         digest: 1,
         nodes: [A, B].map(|node| (node, Member::of_weight(1))).into(),
         groups: [(GROUP, group)].into(),
+        placement: [].into(),
         load_aware: false,
         timing: Timing { heartbeat: Duration::from_millis(50), misses: 10, ..Timing::LAN },
         adaptive: false,

@@ -216,7 +216,7 @@ impl Node {
         receivers
     }
 
-    fn flaps(&self, node: NodeId) -> bool {
+    pub(super) fn flaps(&self, node: NodeId) -> bool {
         self.enforces(Rule::Damping)
             && self.peers.get(&node).is_some_and(|peer| peer.flaps(self.env.now))
     }
@@ -261,16 +261,14 @@ impl Node {
     }
 
     /// Whether the operator put the group here: then it stays.
-    fn ordered(&self, group: GroupKey) -> bool {
+    pub(super) fn ordered(&self, group: GroupKey) -> bool {
         self.claims.latest(group).is_some_and(|claim| matches!(claim.cause, Cause::Operator(_)))
     }
 
     /// Offers what is above the share of this node; not while a peer has just come back, because
     /// its claims may conflict with others and loads are not what they seem.
     fn give_for_balance(&mut self) {
-        let mut returned =
-            self.peers.values().filter(|peer| peer.alive() && !peer.flaps(self.env.now));
-        if returned.any(|peer| self.env.now.since(peer.up_since) < LOOK) {
+        if self.hears_newcomer() {
             return;
         }
         let mut budget = (self.env.configuration.groups.len() / BUDGET_DIVISOR).max(1);
@@ -294,6 +292,13 @@ impl Node {
             self.give_of_class(share, tally, &mut budget, &mut parcels);
         }
         self.send_parcels(parcels, MoveReason::Balance);
+    }
+
+    /// Returns whether a peer that does not flap has come back just now.
+    pub(super) fn hears_newcomer(&self) -> bool {
+        let now = self.env.now;
+        let mut steady = self.peers.values().filter(|peer| peer.alive() && !peer.flaps(now));
+        steady.any(|peer| now.since(peer.up_since) < LOOK)
     }
 
     /// Puts together what is above the share of this node in one class.
@@ -365,9 +370,9 @@ impl Node {
     }
 
     /// Whether a group has been here long enough to be moved for balance.
-    fn settled(&self, group: GroupKey) -> bool {
+    pub(super) fn settled(&self, group: GroupKey) -> bool {
         self.claims.entry(group).is_some_and(|entry| {
-            let balanced = matches!(entry.claim.cause, Cause::Balance(_));
+            let balanced = matches!(entry.claim.cause, Cause::Balance(_) | Cause::Placement(_));
             let rests = self.env.configuration.load_aware && self.enforces(Rule::LoadRests);
             let least = if balanced || rests { REST } else { LOOK };
             self.env.now.since(entry.since) >= least && entry.claim.tenure == Tenure::Held

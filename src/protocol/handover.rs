@@ -154,7 +154,10 @@ impl Node {
         let until = self.env.now + self.env.configuration.timing.offer_wait * 4;
         let mut accepted = Vec::new();
         let forwards = self.env.configuration.preserve.is_some() && !offer.keepers.is_empty();
-        let can_wait = matches!(offer.reason, MoveReason::Balance | MoveReason::Failback);
+        let can_wait = matches!(
+            offer.reason,
+            MoveReason::Balance | MoveReason::Failback | MoveReason::Placement
+        );
         for (index, group) in offer.groups.iter().enumerate() {
             let again = self.promises.get(group).is_some_and(|promise| promise.from == from);
             let free = !self.promises.contains_key(group) && self.can_take(*group);
@@ -228,6 +231,7 @@ impl Node {
             Some(MoveReason::Operator) => Cause::Operator(from),
             Some(MoveReason::Failback) => Cause::Failback(from),
             Some(MoveReason::Checks) => Cause::Checks(from),
+            Some(MoveReason::Placement) => Cause::Placement(from),
             Some(MoveReason::Drain) => Cause::Drain(from),
             None => Cause::HandedOver(from),
         }

@@ -32,6 +32,7 @@
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `load` | how busy nodes are |
 //! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
+//! | `placement` | what the rules of a pool say of nodes |
 //! | `announcements`, `bucket` | when to announce, how much at once |
 //! | `client_connections` | whose connections are known to whom, and when their clients are told |
 //! | `continuation` | how a life goes on in another process |
@@ -77,6 +78,7 @@ mod ownership;
 mod paths;
 mod peers;
 mod picture;
+mod placement;
 mod plan;
 mod preservation;
 mod quorum;
@@ -105,12 +107,13 @@ pub use types::{
     LeaseGrant, LeaseMemory, LeaseRequest, LifePromise, Load, LogPosition, MISSING_TOLD, Measure,
     Member, Memory, Message, Misfit, Mode, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
     NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order,
-    Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, PoolId, Preserve, Preserved,
-    PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection, Refusal, Remover,
-    Report, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing, StandingChange,
-    StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing, TimingLevel, TimingProposal,
-    TimingReason, TimingStatus, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord, WISHES_PER_MESSAGE,
-    Waiting, Wish, WishMemory, Withheld, mix, promise, shortened, standing_text_max, unable_max,
+    Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, Placement, PoolId, Preserve,
+    Preserved, PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection,
+    Refusal, Remover, Report, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing,
+    StandingChange, StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing, TimingLevel,
+    TimingProposal, TimingReason, TimingStatus, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord,
+    WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld, mix, promise, shortened,
+    standing_text_max, unable_max,
 };
 
 #[cfg(test)]

@@ -142,6 +142,9 @@ impl Node {
             let place = |place: usize| u8::try_from(place + 1).unwrap_or(u8::MAX);
             let standing = match self.obstacle(now, group, node) {
                 Some(obstacle) => obstacle,
+                None if self.lacks_label(node, wanted.pool) => {
+                    Standing::Lacking { last_resort: resort }
+                }
                 None if self.fitness_for(node, group) == Fitness::Unfit => unfit,
                 None if self.fitness_for(node, group) == Fitness::Reluctant => Standing::Reluctant,
                 None if heir.is_some() => Standing::Heir(heir.map_or(0, place)),
@@ -165,6 +168,7 @@ impl Node {
                     | Standing::Ranked
                     | Standing::Reluctant
                     | Standing::LastResort
+                    | Standing::Lacking { last_resort: true }
             )
         });
         Some(Explanation { group: status, candidates: able.into_iter().chain(unable).collect() })

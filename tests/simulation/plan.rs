@@ -215,6 +215,7 @@ impl Cluster {
                 .map(|(place, (host, weight))| (host.id, self.member(plan, place, *weight)))
                 .collect(),
             groups: plan.groups.clone(),
+            placement: BTreeMap::new(),
             load_aware: self.options.loads.is_some(),
             timing: this.timing.unwrap_or(self.options.timing),
             adaptive: self.options.adaptive.contains(&host),

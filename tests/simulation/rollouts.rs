@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, GroupKey, LastResort, Mode, NodePhase, Preserve, Strategy, Timing,
+    Configuration, GroupKey, LastResort, Mode, NodePhase, Placement, Preserve, Strategy, Timing,
 };
 
 use crate::cluster::Cluster;
@@ -99,6 +99,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("node.weight", Core(|it| it.nodes.values_mut().take(1).for_each(|node| node.weight = 300))),
     ("node.role", Elsewhere(MEMBERS)),
     ("node.voter", Elsewhere(MEMBERS)),
+    ("node.labels", Core(the_last_lacks_a_label)),
     ("pool.name", Core(|it| it.groups.values_mut().for_each(|group| group.pool.0 ^= 1))),
     ("pool.interface", Elsewhere(PLACE)),
     ("pool.vips", Groups(|plan, keys| plan.merged(keys[1], keys[0]))),
@@ -139,6 +140,7 @@ const KEYS: &[(&str, Kind)] = &[
             it.groups.values_mut().for_each(|group| group.prefer = last.into_iter().collect());
         }),
     ),
+    ("pool.requires", Core(the_last_lacks_a_label)),
     (
         "pool.failback",
         Core(|it| {
@@ -209,6 +211,13 @@ fn turn_mode(configuration: &mut Configuration) {
             Mode::Majority => Mode::Availability,
         };
     }
+}
+
+fn the_last_lacks_a_label(configuration: &mut Configuration) {
+    let lacking = configuration.nodes.keys().next_back().copied().into_iter().collect();
+    let pools = configuration.groups.values().map(|group| group.pool);
+    configuration.placement =
+        pools.map(|pool| (pool, Placement { lacking: BTreeSet::clone(&lacking) })).collect();
 }
 
 fn prefer_the_last(configuration: &mut Configuration) {

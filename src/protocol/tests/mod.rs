@@ -20,6 +20,7 @@ mod majority;
 mod moves;
 mod neighbours;
 mod outside;
+mod placement;
 mod preservation;
 mod regrouping;
 mod rest;
@@ -128,6 +129,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
                 (GroupKey(mix(group)), wanted)
             })
             .collect(),
+        placement: [].into(),
         load_aware: false,
         paths: 1,
         timing: Timing::LAN,

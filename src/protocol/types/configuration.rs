@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::condition::SoftwareVersion;
 use super::fitness::LastResort;
 use super::identity::{GroupKey, Incarnation, NodeId, PoolId};
+use super::placement::Placement;
 
 /// Most nodes that may be configured: a heartbeat's table of peers must fit one datagram.
 pub const NODES_MAX: usize = 64;
@@ -33,6 +34,8 @@ pub struct Configuration {
     pub nodes: BTreeMap<NodeId, Member>,
     /// Every configured group; at most [`GROUPS_MAX`].
     pub groups: BTreeMap<GroupKey, Group>,
+    /// Rules of placement of the pools that have any.
+    pub placement: BTreeMap<PoolId, Placement>,
     /// Whether placement goes by how busy nodes are.
     pub load_aware: bool,
     /// Heartbeat paths of each node; at most [`PATHS_MAX`](super::PATHS_MAX).
