@@ -250,6 +250,12 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
     if old.requires != new.requires {
         what.push("required labels".to_owned());
     }
+    if old.apart_from != new.apart_from {
+        what.push("pools that it is kept apart from".to_owned());
+    }
+    if old.together_with != new.together_with {
+        what.push("pools that it is kept together with".to_owned());
+    }
     if old.failback != new.failback {
         let shown = |wait: Option<Duration>| wait.map_or("never".to_owned(), show_duration);
         what.push(format!("failback from {} to {}", shown(old.failback), shown(new.failback)));

@@ -35,7 +35,8 @@ fn meaning(config: &Config) -> String {
             // The first is the identity of the group; the order of the others means nothing.
             vips.iter_mut().skip(1).for_each(|vip| vip.insert(0, '+'));
             vips.sort();
-            let placed = (&group.interface, group.strategy, &group.prefer, group.failback);
+            let preferred = group.prefer.nodes();
+            let placed = (&group.interface, group.strategy, &preferred, group.failback);
             // Left out where it is the default, as by software that does not know it.
             let force = if group.force { " force" } else { "" };
             let mode = group.mode;
@@ -104,7 +105,12 @@ fn node(node: &NodeConfig) -> String {
 
 /// Rules of placement; nothing for none, as by software that does not know them.
 fn rules(group: &GroupConfig) -> String {
-    group.requires.iter().map(|label| format!(" requires {label}")).collect()
+    let required = group.requires.iter().map(|label| format!(" requires {label}"));
+    let apart = group.apart_from.iter().map(|pool| format!(" apart_from {pool}"));
+    let with = group.together_with.iter().map(|pool| format!(" together_with {pool}"));
+    let alike = group.prefer.places().any(|nodes| nodes.len() > 1);
+    let alike = alike.then(|| format!(" {:?}", group.prefer));
+    required.chain(apart).chain(with).chain(alike).collect()
 }
 
 /// Routes and rules in any order; nothing for none.

@@ -47,6 +47,8 @@ const POOL: &[&str] = &[
     "strategy",
     "prefer",
     "requires",
+    "apart_from",
+    "together_with",
     "failback",
     "force",
     "last_resort",
@@ -99,6 +101,7 @@ pub(super) const WRITE_DURATION: &str =
 pub(super) const WRITE_NUMBER: &str = "write a whole number without quotes";
 pub(super) const WRITE_FLAG: &str = "write true or false without quotes";
 const WRITE_ADDRESSES: &str = "write a list of addresses, like [\"10.77.0.11\"]";
+const WRITE_POOLS: &str = "write a list of pool names, like [\"web\"]";
 const WRITE_LABELS: &str = "write a list of labels, like [\"tls-card\"]";
 const WRITE_GROUP: &str = "write an address like \"10.77.0.100\", a list of addresses that move \
      together, or { name = \"api\", addresses = [\"10.77.0.110\"] }";
@@ -194,6 +197,8 @@ pub(super) struct Pool {
     pub(super) strategy: Option<At<String>>,
     pub(super) prefer: Vec<At<String>>,
     pub(super) requires: Vec<At<String>>,
+    pub(super) apart_from: Vec<At<String>>,
+    pub(super) together_with: Vec<At<String>>,
     pub(super) failback: Option<At<String>>,
     pub(super) force: Option<bool>,
     pub(super) last_resort: Option<At<String>>,
@@ -393,6 +398,8 @@ fn read_pool(section: &Section<'_>, findings: &mut Findings) -> Pool {
         strategy: section.text("strategy", WRITE_STRING, findings),
         prefer: read_texts(section.entry("prefer").as_ref(), wanted, findings),
         requires: read_texts(section.entry("requires").as_ref(), WRITE_LABELS, findings),
+        apart_from: read_texts(section.entry("apart_from").as_ref(), WRITE_POOLS, findings),
+        together_with: read_texts(section.entry("together_with").as_ref(), WRITE_POOLS, findings),
         failback: section.text("failback", WRITE_DURATION, findings),
         last_resort: section.text("last_resort", WRITE_STRING, findings),
         force: section.flag("force", WRITE_FLAG, findings).map(|force| force.value),

@@ -11,7 +11,7 @@ use super::document::nearest;
 use super::fault::{At, Findings};
 use super::file;
 use super::nodes::{Nodes, Role, valid_name};
-use crate::protocol::FITNESS_MAX;
+use crate::protocol::{FITNESS_MAX, NodeId};
 
 /// Labels of one node; more are a mistake.
 const LABELS_MAX: usize = 32;
@@ -130,6 +130,12 @@ pub(super) fn check_number(pools: &[file::Pool], checks: &[CheckConfig], finding
         );
         findings.refuse(&first.place, problem, "merge pools that are placed alike");
     }
+}
+
+/// Returns the nodes that have a label and may own, by name.
+pub(super) fn nodes_with(label: &String, nodes: &Nodes) -> Vec<NodeId> {
+    let has = nodes.labels.iter().filter(|(_, labels)| labels.contains(label));
+    has.map(|(name, _)| NodeId::from_name(name)).collect()
 }
 
 /// Returns whether a node has all of these labels.

@@ -14,6 +14,7 @@ mod addresses;
 mod check;
 mod check_kinds;
 mod checks;
+mod company;
 mod connections;
 mod difference;
 mod digest;
@@ -235,10 +236,16 @@ impl Config {
                 node.role.owns() && !labels::has_all(Some(&node.labels), &group.requires)
             };
             let lacking = self.nodes.iter().filter(lacks).map(|node| node.id).collect();
-            (PoolId::from_name(&group.pool), Placement { lacking })
+            let ids = |pools: &[String]| pools.iter().map(|name| PoolId::from_name(name)).collect();
+            let (apart_from, together_with) = (ids(&group.apart_from), ids(&group.together_with));
+            (PoolId::from_name(&group.pool), Placement { lacking, apart_from, together_with })
         };
-        let all = self.groups.iter().filter(|group| !group.requires.is_empty());
-        all.map(rules).collect()
+        let has_any = |group: &&GroupConfig| {
+            !(group.requires.is_empty()
+                && group.apart_from.is_empty()
+                && group.together_with.is_empty())
+        };
+        self.groups.iter().filter(has_any).map(rules).collect()
     }
 
     /// What the protocol needs to know of this.

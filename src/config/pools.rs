@@ -9,10 +9,11 @@ use std::time::Duration;
 
 /// Addresses in all; the kernel's cost per address grows with their number.
 pub use crate::protocol::ADDRESSES_MAX;
-use crate::protocol::{GROUPS_MAX, GroupKey, LastResort, Mode, NodeId, Strategy};
+use crate::protocol::{GROUPS_MAX, GroupKey, LastResort, Mode, NodeId, Preference, Strategy};
 use crate::routing::Routing;
 
 use super::addresses::{Vip, is_link_local_v6, vip};
+use super::company;
 use super::document::nearest;
 use super::fault::{At, Findings, Place};
 use super::file;
@@ -60,9 +61,13 @@ pub struct GroupConfig {
     /// Rule of placement.
     pub strategy: Strategy,
     /// Preferred nodes, best first.
-    pub prefer: Vec<NodeId>,
+    pub prefer: Preference,
     /// Labels that a node must have to own it, sorted.
     pub requires: Vec<String>,
+    /// Pools that it shares no node with, sorted.
+    pub apart_from: Vec<String>,
+    /// Pools that it is on one node with, its own included, sorted; none if it is with none.
+    pub together_with: Vec<String>,
     /// How long a preferred node must have been well before the group returns; `None` is never.
     pub failback: Option<Duration>,
     /// Whether it is taken although another host answers for it.
@@ -131,7 +136,7 @@ struct Shared {
     interface: Interfaces,
     mode: Mode,
     strategy: Strategy,
-    prefer: Vec<NodeId>,
+    prefer: Preference,
     requires: Vec<String>,
     failback: Option<Duration>,
     force: bool,
@@ -167,6 +172,7 @@ pub(super) fn check(
     if let Some(mode) = raw.iter().filter_map(|pool| pool.mode.as_ref()).find(strict) {
         check_voters(&mode.place, &nodes.names, findings);
     }
+    company::check(raw, nodes, &mut groups, findings);
     check_numbers(raw, &groups, findings);
     groups
 }
@@ -309,6 +315,8 @@ fn check_group(
         strategy: shared.strategy,
         prefer: shared.prefer.clone(),
         requires: shared.requires.clone(),
+        apart_from: Vec::new(),
+        together_with: Vec::new(),
         failback: shared.failback,
         force,
         last_resort: shared.last_resort,

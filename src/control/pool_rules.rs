@@ -22,6 +22,10 @@ pub struct PoolRules {
 pub struct PoolRule {
     /// Labels that it requires.
     pub requires: Vec<String>,
+    /// Pools that it is kept apart from.
+    pub apart_from: Vec<String>,
+    /// Pools that it is kept together with, itself included; none if it is with none.
+    pub together_with: Vec<String>,
 }
 
 impl PoolRules {
@@ -44,6 +48,28 @@ impl PoolRules {
         }
     }
 
+    /// Returns which pools a pool is kept apart from and together with.
+    #[must_use]
+    pub fn company(&self, pool: &str) -> String {
+        let rule = self.pools.get(pool).cloned().unwrap_or_default();
+        let mut words = Vec::new();
+        match rule.apart_from.as_slice() {
+            [] => {}
+            [itself] if itself == pool => {
+                words.push(format!("the groups of pool {pool} are kept apart"));
+            }
+            pools => words.push(format!("pool {pool} is kept apart from {}", pools.join(" and "))),
+        }
+        let others: Vec<&str> =
+            rule.together_with.iter().map(String::as_str).filter(|other| *other != pool).collect();
+        if !others.is_empty() {
+            words.push(format!("pool {pool} is kept together with {}", others.join(" and ")));
+        } else if !rule.together_with.is_empty() {
+            words.push(format!("the groups of pool {pool} are kept together"));
+        }
+        if words.is_empty() { format!("the rules of pool {pool}") } else { words.join(", and ") }
+    }
+
     /// Returns the rule for which a group would leave its owner.
     #[must_use]
     pub fn why_moved(&self, one: &PlannedMove, names: &Names) -> String {
@@ -51,7 +77,7 @@ impl PoolRules {
         let from = one.from.map_or_else(|| "its owner".to_owned(), |from| names.node(from));
         match one.from.filter(|from| !self.missing(*from, &pool).is_empty()) {
             Some(node) => format!("{from} {}", self.lacks(node, &pool)),
-            None => format!("the rules of pool {pool}"),
+            None => self.company(&pool),
         }
     }
 }
@@ -65,7 +91,10 @@ mod tests {
     #[test]
     fn what_a_node_lacks_is_named() {
         let has = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect();
-        let rule = PoolRule { requires: vec!["rack-a".to_owned(), "tls-card".to_owned()] };
+        let rule = PoolRule {
+            requires: vec!["rack-a".to_owned(), "tls-card".to_owned()],
+            ..PoolRule::default()
+        };
         let rules = PoolRules {
             labels: [(node("lb1"), has(&["tls-card"])), (node("lb3"), has(&["rack-a"]))].into(),
             pools: [("web".to_owned(), rule)].into(),
@@ -83,5 +112,28 @@ mod tests {
         };
         let why = names.rules().why_moved(&one, &names);
         assert_eq!(why, "lb1 lacks label rack-a, which pool web requires");
+    }
+
+    #[test]
+    fn company_is_named() {
+        let list = |pools: &[&str]| pools.iter().map(|pool| (*pool).to_owned()).collect();
+        let table: [(&[&str], &[&str], &str); 5] = [
+            (&["dns"], &[], "pool web is kept apart from dns"),
+            (&["web"], &[], "the groups of pool web are kept apart"),
+            (&[], &["api", "web"], "pool web is kept together with api"),
+            (&[], &["web"], "the groups of pool web are kept together"),
+            (
+                &["dns"],
+                &["api", "web"],
+                "pool web is kept apart from dns, and pool web is kept together with api",
+            ),
+        ];
+        for (apart, together, expected) in table {
+            let (apart_from, together_with) = (list(apart), list(together));
+            let rule = PoolRule { apart_from, together_with, ..PoolRule::default() };
+            let rules =
+                PoolRules { pools: [("web".to_owned(), rule)].into(), ..PoolRules::default() };
+            assert_eq!(rules.company("web"), expected);
+        }
     }
 }

@@ -184,6 +184,9 @@ pub fn standing(node: NodeId, standing: Standing, group: GroupKey, names: &Names
             let lacks = names.rules().lacks(node, pool);
             if last_resort { format!("{lacks}, as does every node: last resort") } else { lacks }
         }
+        Standing::IllCompany => {
+            format!("only if no other node can take it: {}", names.rules().company(pool))
+        }
     }
 }
 
@@ -214,7 +217,8 @@ pub fn would_take(standing: Standing) -> bool {
         | Standing::Ranked
         | Standing::Reluctant
         | Standing::LastResort
-        | Standing::Lacking { last_resort: true } => true,
+        | Standing::Lacking { last_resort: true }
+        | Standing::IllCompany => true,
         Standing::Down(_)
         | Standing::Draining
         | Standing::NotActive(_)

@@ -312,6 +312,7 @@ fn standings() -> Vec<Standing> {
         Standing::LastResort,
         Standing::Lacking { last_resort: false },
         Standing::Lacking { last_resort: true },
+        Standing::IllCompany,
     ]
 }
 

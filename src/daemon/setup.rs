@@ -199,7 +199,12 @@ fn rules(config: &Config) -> PoolRules {
     let labels = config.nodes.iter().filter(|node| !node.labels.is_empty());
     let labels = labels.map(|node| (node.id, node.labels.iter().cloned().collect()));
     let rule = |group: &crate::config::GroupConfig| {
-        (group.pool.clone(), PoolRule { requires: group.requires.clone() })
+        let rule = PoolRule {
+            requires: group.requires.clone(),
+            apart_from: group.apart_from.clone(),
+            together_with: group.together_with.clone(),
+        };
+        (group.pool.clone(), rule)
     };
     PoolRules { labels: labels.collect(), pools: config.groups.iter().map(rule).collect() }
 }

@@ -32,7 +32,7 @@
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `load` | how busy nodes are |
 //! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
-//! | `placement` | what the rules of a pool say of nodes |
+//! | `placement`, `company` | which nodes the rules of a pool want; which groups are to share one |
 //! | `announcements`, `bucket` | when to announce, how much at once |
 //! | `client_connections` | whose connections are known to whom, and when their clients are told |
 //! | `continuation` | how a life goes on in another process |
@@ -53,6 +53,7 @@ mod bucket;
 mod claim_exchange;
 mod claims;
 mod client_connections;
+mod company;
 mod conflict;
 mod conflicting_hosts;
 mod continuation;
@@ -107,12 +108,12 @@ pub use types::{
     LeaseGrant, LeaseMemory, LeaseRequest, LifePromise, Load, LogPosition, MISSING_TOLD, Measure,
     Member, Memory, Message, Misfit, Mode, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
     NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order,
-    Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, Placement, PoolId, Preserve,
-    Preserved, PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection,
-    Refusal, Remover, Report, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion, Standing,
-    StandingChange, StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing, TimingLevel,
-    TimingProposal, TimingReason, TimingStatus, VOTERS_MAX, Verdict, Voice, Vote, VoterRecord,
-    WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld, mix, promise, shortened,
+    Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, Placement, PoolId, Preference,
+    Preserve, Preserved, PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach,
+    Recollection, Refusal, Remover, Report, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion,
+    Standing, StandingChange, StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing,
+    TimingLevel, TimingProposal, TimingReason, TimingStatus, VOTERS_MAX, Verdict, Voice, Vote,
+    VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld, mix, promise, shortened,
     standing_text_max, unable_max,
 };
 

@@ -69,6 +69,7 @@ impl Node {
                 && parcels.put(to, group)
             {
                 tally.add(to);
+                self.place(&mut tally.at, group, to);
             }
         }
         if self.enforces(Rule::ChecksMove) {

@@ -62,6 +62,8 @@ const LIKELY: &[(Rule, &str)] = &[
     (Rule::InabilityIsFall, "flapping_link"),
     (Rule::IncarnationChecked, "reborn_owner"),
     (Rule::IsolatedIsGone, "deaf_owner"),
+    (Rule::KeptApart, "kept_apart"),
+    (Rule::KeptTogether, "kept_together"),
     (Rule::KernelPatience, "kernel_hangs"),
     (Rule::KernelOutweighsPeers, "heartbeats_cut_of_many"),
     (Rule::LastResort, "checks_fail_everywhere"),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, Group, GroupKey, Member, Mode, NodeId, Preserve, SoftwareVersion, Strategy, mix,
+    Configuration, Group, GroupKey, Member, Mode, NodeId, Preference, Preserve, SoftwareVersion,
+    Strategy, mix,
 };
 
 use crate::checks::pool_of;
@@ -181,7 +182,7 @@ fn group(options: &Options, key: GroupKey, ids: &[NodeId], draw: &mut Draw) -> G
         addresses,
         mode: if options.strict.is_some() { Mode::Majority } else { Mode::Availability },
         strategy: Strategy::Balance,
-        prefer: Vec::new(),
+        prefer: Preference::default(),
         failback: None,
         force: false,
         last_resort,

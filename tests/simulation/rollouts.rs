@@ -142,6 +142,22 @@ const KEYS: &[(&str, Kind)] = &[
     ),
     ("pool.requires", Core(the_last_lacks_a_label)),
     (
+        "pool.apart_from",
+        Core(|it| {
+            let pools: BTreeSet<_> = it.groups.values().map(|group| group.pool).collect();
+            let rule = |apart_from| Placement { apart_from, ..Placement::default() };
+            it.placement = pools.into_iter().map(|pool| (pool, rule([pool].into()))).collect();
+        }),
+    ),
+    (
+        "pool.together_with",
+        Core(|it| {
+            let pools: BTreeSet<_> = it.groups.values().map(|group| group.pool).collect();
+            let rule = || Placement { together_with: pools.clone(), ..Placement::default() };
+            it.placement = pools.iter().map(|pool| (*pool, rule())).collect();
+        }),
+    ),
+    (
         "pool.failback",
         Core(|it| {
             prefer_the_last(it);
@@ -216,8 +232,11 @@ fn turn_mode(configuration: &mut Configuration) {
 fn the_last_lacks_a_label(configuration: &mut Configuration) {
     let lacking = configuration.nodes.keys().next_back().copied().into_iter().collect();
     let pools = configuration.groups.values().map(|group| group.pool);
-    configuration.placement =
-        pools.map(|pool| (pool, Placement { lacking: BTreeSet::clone(&lacking) })).collect();
+    configuration.placement = pools
+        .map(|pool| {
+            (pool, Placement { lacking: BTreeSet::clone(&lacking), ..Placement::default() })
+        })
+        .collect();
 }
 
 fn prefer_the_last(configuration: &mut Configuration) {

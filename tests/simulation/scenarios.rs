@@ -112,7 +112,10 @@ stories! {
         senses_but_is_not_heard hears_a_newcomer_first
     }
     load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
-    placement_stories { label_required label_required_or_nobody labels_rolled_out }
+    placement_stories {
+        label_required label_required_or_nobody labels_rolled_out
+        kept_apart two_pools_kept_apart kept_together
+    }
     conflict_stories {
         heartbeats_cut_of_two heartbeats_cut_of_many frozen_of_two frozen_of_many
         freed_without_heartbeats begins_to_hear conflict_before_the_start conflict_at_a_takeover

@@ -120,7 +120,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
                     addresses: vec![GroupKey(mix(group))],
                     strategy: Strategy::Balance,
                     mode: Mode::Availability,
-                    prefer: Vec::new(),
+                    prefer: Preference::default(),
                     failback: None,
                     force: false,
                     last_resort: LastResort::Keep,

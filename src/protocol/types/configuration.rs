@@ -7,6 +7,7 @@ use super::condition::SoftwareVersion;
 use super::fitness::LastResort;
 use super::identity::{GroupKey, Incarnation, NodeId, PoolId};
 use super::placement::Placement;
+use super::preference::Preference;
 
 /// Most nodes that may be configured: a heartbeat's table of peers must fit one datagram.
 pub const NODES_MAX: usize = 64;
@@ -98,7 +99,7 @@ pub struct Group {
     /// Rule of placement.
     pub strategy: Strategy,
     /// Preferred nodes, best first; may be empty.
-    pub prefer: Vec<NodeId>,
+    pub prefer: Preference,
     /// How long a preferred node must have been well before the group returns; `None` is never.
     pub failback: Option<Duration>,
     /// Whether it is taken although another host answers for it.

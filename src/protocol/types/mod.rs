@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `identity`, `instant` | names of nodes, lives and groups; moments |
 //! | `condition` | how nodes stand, and why one cannot hold a group |
-//! | `configuration`, `placement` | what is configured |
+//! | `configuration`, `placement`, `preference` | what is configured |
 //! | `rules` | the rules that a test can break |
 //! | `event`, `action` | what happens to a node; what it has done, and what it reports |
 //! | `message` | what nodes say to each other |
@@ -33,6 +33,7 @@ mod neighbour;
 mod outside;
 mod path;
 mod placement;
+mod preference;
 mod random;
 mod restart;
 mod rules;
@@ -67,6 +68,7 @@ pub use neighbour::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use outside::{Outside, Voice};
 pub use path::{PATHS_MAX, PathFault, PathReport};
 pub use placement::Placement;
+pub use preference::Preference;
 pub use random::{Random, mix};
 pub use restart::{Acquaintance, LeaseMemory, Memory, Misfit, Obstacle, WishMemory};
 pub use rules::Rule;

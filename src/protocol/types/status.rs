@@ -169,4 +169,7 @@ pub enum Standing {
         /// No node that is fitter could take it.
         last_resort: bool,
     },
+    /// Only if no other node takes it: groups that it is to be apart from are there, or groups that it
+    /// is to be together with elsewhere.
+    IllCompany,
 }
