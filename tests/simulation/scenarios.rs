@@ -111,7 +111,7 @@ stories! {
         removed_by_fast_restarts forgotten_and_heard_again
         senses_but_is_not_heard hears_a_newcomer_first
     }
-    load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
+    load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest no_herd }
     placement_stories {
         label_required label_required_or_nobody labels_rolled_out
         kept_apart two_pools_kept_apart kept_together
