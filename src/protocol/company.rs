@@ -207,7 +207,25 @@ impl Node {
         if !rules.together_with.is_empty() && self.enforces(Rule::KeptTogether) {
             return self.anchor(rules, wanted, at) == Some(me);
         }
-        self.ill_company(group, me, None, at) < self.ill_company(group, from, None, at)
+        let (here, there) =
+            (self.ill_company(group, me, None, at), self.ill_company(group, from, None, at));
+        here < there || (here == there && self.gathers_at(rules, wanted, at) == Some(me))
+    }
+
+    /// The node on which a pool gathers where no single move makes its company better: that with most of
+    /// its groups. Of pools that are apart the one with the lowest number does; the other then leaves.
+    fn gathers_at(&self, rules: &Placement, wanted: &Group, at: &Whereabouts) -> Option<NodeId> {
+        if !rules.apart_from.iter().all(|other| wanted.pool < *other) {
+            return None;
+        }
+        let me = self.env.configuration.me;
+        let peers = self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node);
+        let acting = peers.chain(self.may_take().then_some(me));
+        let fit = acting.filter(|node| self.among_fittest(*node, wanted.pool));
+        fit.max_by_key(|node| {
+            let order = rendezvous(GroupKey(wanted.pool.0), *node, self.weight(*node));
+            (at.on(wanted.pool, *node), Reverse(order))
+        })
     }
 
     /// The node on which the pools that are together with a pool should be: of those that are fit for
@@ -246,7 +264,7 @@ impl Node {
                 continue;
             }
             let to = if rules.together_with.is_empty() || !self.enforces(Rule::KeptTogether) {
-                self.better_company(group, wanted, &receivers, &tally)
+                self.better_company(group, (rules, wanted), &receivers, &tally)
             } else {
                 let lead = rules.together_with.first().copied().unwrap_or(wanted.pool);
                 let found = anchors.entry(lead);
@@ -263,21 +281,25 @@ impl Node {
     }
 
     /// The receiver at which a group meets fewest groups that it is to be apart from, if these are
-    /// fewer than here.
+    /// fewer than here; else the one at which its pool gathers, if they are as many.
     fn better_company(
         &self,
         group: GroupKey,
-        wanted: &Group,
+        (rules, wanted): (&Placement, &Group),
         receivers: &[NodeId],
         tally: &Tally,
     ) -> Option<NodeId> {
         let me = self.env.configuration.me;
         let here = self.ill_company(group, me, None, &tally.at);
-        let better = receivers.iter().copied().filter(|node| {
+        let can = receivers.iter().copied().filter(|node| {
             self.unable(*node, group).is_none()
                 && self.among_fittest(*node, wanted.pool)
                 && !self.checks_flap(*node, wanted.pool)
-                && self.ill_company(group, *node, None, &tally.at) < here
+        });
+        let gathering = self.gathers_at(rules, wanted, &tally.at);
+        let better = can.filter(|node| {
+            let there = self.ill_company(group, *node, None, &tally.at);
+            there < here || (there == here && gathering == Some(*node))
         });
         better.min_by_key(|node| {
             let place = wanted.prefer.place(*node);

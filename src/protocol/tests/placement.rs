@@ -24,9 +24,12 @@ impl Cluster {
     }
 }
 
+/// How many groups each node has.
+type Shares = &'static [(u32, usize)];
+
 #[test]
 fn groups_are_where_the_label_is_and_shared_there() {
-    let table: [(u32, &[u32], &[(u32, usize)]); 5] = [
+    let table: [(u32, &[u32], Shares); 5] = [
         (3, &[], &[(1, 4), (2, 4), (3, 4)]),
         (3, &[3], &[(1, 6), (2, 6), (3, 0)]),
         (3, &[1, 3], &[(1, 0), (2, 12), (3, 0)]),
