@@ -70,7 +70,7 @@ fn values_are_those_of_the_file_and_the_defaults() {
     let api = config.group("10.78.0.110").unwrap();
     assert_eq!((api.name.as_str(), api.interface.as_deref()), ("api", Some("eth1")));
     assert_eq!((api.strategy, api.failback), (Strategy::Priority, Some(Duration::from_secs(600))));
-    assert_eq!(api.prefer, [NodeId::from_name("lb2"), NodeId::from_name("lb1")]);
+    assert_eq!(api.prefer.nodes(), [NodeId::from_name("lb2"), NodeId::from_name("lb1")]);
 }
 
 #[test]

@@ -207,6 +207,16 @@ fn placed(config: &Config, group: &GroupConfig) -> String {
     if !group.prefer.is_empty() {
         text.push_str(&format!(": {}", prefer(config, group).join(", ")));
     }
+    if !group.requires.is_empty() {
+        text.push_str(&format!(", requires {}", group.requires.join(" ")));
+    }
+    if !group.apart_from.is_empty() {
+        text.push_str(&format!(", apart from {}", group.apart_from.join(" ")));
+    }
+    let others: Vec<&str> = group.together_with.iter().map(String::as_str).collect();
+    if !others.is_empty() {
+        text.push_str(&format!(", together {}", others.join(" ")));
+    }
     if let Some(after) = group.failback {
         text.push_str(&format!(", back after {}", show_duration(after)));
     }
@@ -229,7 +239,7 @@ fn strategy(group: &GroupConfig) -> &'static str {
 
 fn prefer(config: &Config, group: &GroupConfig) -> Vec<String> {
     let named = |id| config.nodes.iter().find(|node| node.id == id).map(|node| node.name.clone());
-    group.prefer.iter().filter_map(|id| named(*id)).collect()
+    group.prefer.nodes().into_iter().filter_map(named).collect()
 }
 
 /// Writes columns as wide as their widest cell; the last is not padded.
@@ -276,6 +286,9 @@ fn taken_json(path: &Path, config: &Config, me: Result<&String, &String>) -> Val
                 "mode": mode(group),
                 "strategy": strategy(group),
                 "prefer": prefer(config, group),
+                "requires": group.requires,
+                "apart_from": group.apart_from,
+                "together_with": group.together_with,
                 "failback_ms": group.failback.map(millis),
             })
         })
@@ -308,6 +321,7 @@ fn node_json(node: &NodeConfig) -> Value {
         "role": if node.role.owns() { "member" } else { "witness" },
         "voter": node.role.votes(),
         "weight": node.weight,
+        "labels": node.labels,
     })
 }
 

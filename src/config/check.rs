@@ -9,7 +9,9 @@ use super::digest::digest;
 use super::fault::{At, Findings};
 use super::file::{self, File};
 use super::key_file::{Keys, read_keys};
-use super::{Config, checks, connections, hooks, kernel_lease, nodes, pools, restart, timing};
+use super::{
+    Config, checks, connections, hooks, kernel_lease, labels, nodes, pools, restart, timing,
+};
 use crate::protocol::Timing;
 
 /// Default of `[cluster] port`: not registered for anything, below the ephemeral range.
@@ -51,6 +53,7 @@ pub(super) fn check(
     timing::check_refresh(&timing, &file.timing, addresses, findings);
     let pools = pool_names(&file.pools);
     let checks = checks::check(&file.checks, &pools, &nodes, findings);
+    labels::check_number(&file.pools, &checks, findings);
     checks::warn_of_vips(&file.checks, &groups, findings);
     let hooks = hooks::check(&file.hooks, &pools, findings);
     warn_alone(&file.nodes, findings);

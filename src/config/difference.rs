@@ -181,6 +181,13 @@ fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<String> {
         if before.weight != node.weight {
             what.push(format!("weight from {} to {}", before.weight, node.weight));
         }
+        if before.labels != node.labels {
+            let shown = |labels: &[String]| match labels {
+                [] => "none".to_owned(),
+                labels => labels.join(" and "),
+            };
+            what.push(format!("labels from {} to {}", shown(&before.labels), shown(&node.labels)));
+        }
         if before.role != node.role {
             what.push(format!("from {} to {}", role(before.role), role(node.role)));
         }
@@ -244,6 +251,15 @@ fn group_changes(old: &GroupConfig, new: &GroupConfig) -> Vec<String> {
     }
     if old.prefer != new.prefer {
         what.push("preferred nodes".to_owned());
+    }
+    if old.requires != new.requires {
+        what.push("required labels".to_owned());
+    }
+    if old.apart_from != new.apart_from {
+        what.push("pools that it is kept apart from".to_owned());
+    }
+    if old.together_with != new.together_with {
+        what.push("pools that it is kept together with".to_owned());
     }
     if old.failback != new.failback {
         let shown = |wait: Option<Duration>| wait.map_or("never".to_owned(), show_duration);

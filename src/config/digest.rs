@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::addresses::Vip;
 use super::connections::{BRIEF, TICKLED};
 use super::vrrp::VrrpConfig;
-use super::{Config, HaproxyConfig, KernelLease, Restart};
+use super::{Config, GroupConfig, HaproxyConfig, KernelLease, NodeConfig, Restart};
 use crate::protocol::{LastResort, Preserve};
 use crate::routing::Routing;
 
@@ -23,11 +23,7 @@ pub(super) fn digest(config: &Config) -> u64 {
 }
 
 fn meaning(config: &Config) -> String {
-    let mut nodes: Vec<String> = config
-        .nodes
-        .iter()
-        .map(|node| format!("{} {:?} {} {:?}", node.name, node.addresses, node.weight, node.role))
-        .collect();
+    let mut nodes: Vec<String> = config.nodes.iter().map(node).collect();
     nodes.sort();
     let mut groups: Vec<String> = config
         .groups
@@ -39,7 +35,8 @@ fn meaning(config: &Config) -> String {
             // The first is the identity of the group; the order of the others means nothing.
             vips.iter_mut().skip(1).for_each(|vip| vip.insert(0, '+'));
             vips.sort();
-            let placed = (&group.interface, group.strategy, &group.prefer, group.failback);
+            let preferred = group.prefer.nodes();
+            let placed = (&group.interface, group.strategy, &preferred, group.failback);
             // Left out where it is the default, as by software that does not know it.
             let force = if group.force { " force" } else { "" };
             let mode = group.mode;
@@ -50,8 +47,9 @@ fn meaning(config: &Config) -> String {
             let (pool, name) = (&group.pool, &group.name);
             let vrrp = group.vrrp.as_ref().map(VrrpConfig::meaning).unwrap_or_default();
             let routing = routing(&group.routing);
+            let rules = rules(group);
             format!(
-                "{pool} {name} {vips:?} {placed:?} {mode:?}{force}{release}{links}{vrrp}{routing}"
+                "{pool} {name} {vips:?} {placed:?} {mode:?}{force}{release}{links}{vrrp}{routing}{rules}"
             )
         })
         .collect();
@@ -107,6 +105,22 @@ fn of_haproxy(haproxy: &HaproxyConfig) -> String {
         let _ = writeln!(text, "master_socket {master:?}");
     }
     text
+}
+
+/// Labels only where there are any, as by software that does not know them.
+fn node(node: &NodeConfig) -> String {
+    let labels: String = node.labels.iter().map(|label| format!(" {label}")).collect();
+    format!("{} {:?} {} {:?}{labels}", node.name, node.addresses, node.weight, node.role)
+}
+
+/// Rules of placement; nothing for none, as by software that does not know them.
+fn rules(group: &GroupConfig) -> String {
+    let required = group.requires.iter().map(|label| format!(" requires {label}"));
+    let apart = group.apart_from.iter().map(|pool| format!(" apart_from {pool}"));
+    let with = group.together_with.iter().map(|pool| format!(" together_with {pool}"));
+    let alike = group.prefer.places().any(|nodes| nodes.len() > 1);
+    let alike = alike.then(|| format!(" {:?}", group.prefer));
+    required.chain(apart).chain(with).chain(alike).collect()
 }
 
 /// Routes and rules in any order; nothing for none.

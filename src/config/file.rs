@@ -38,7 +38,7 @@ const TIMING: &[&str] = &[
     "announce_refresh",
     "announce_rate",
 ];
-const NODE: &[&str] = &["name", "addresses", "weight", "role", "voter"];
+const NODE: &[&str] = &["name", "addresses", "weight", "role", "voter", "labels"];
 const POOL: &[&str] = &[
     "name",
     "interface",
@@ -46,6 +46,9 @@ const POOL: &[&str] = &[
     "mode",
     "strategy",
     "prefer",
+    "requires",
+    "apart_from",
+    "together_with",
     "failback",
     "force",
     "last_resort",
@@ -98,6 +101,8 @@ pub(super) const WRITE_DURATION: &str =
 pub(super) const WRITE_NUMBER: &str = "write a whole number without quotes";
 pub(super) const WRITE_FLAG: &str = "write true or false without quotes";
 const WRITE_ADDRESSES: &str = "write a list of addresses, like [\"10.77.0.11\"]";
+const WRITE_POOLS: &str = "write a list of pool names, like [\"web\"]";
+const WRITE_LABELS: &str = "write a list of labels, like [\"tls-card\"]";
 const WRITE_GROUP: &str = "write an address like \"10.77.0.100\", a list of addresses that move \
      together, or { name = \"api\", addresses = [\"10.77.0.110\"] }";
 
@@ -176,6 +181,7 @@ pub(super) struct Node {
     pub(super) weight: Option<At<i64>>,
     pub(super) role: Option<At<String>>,
     pub(super) voter: Option<At<bool>>,
+    pub(super) labels: Vec<At<String>>,
 }
 
 /// One `[[pool]]`.
@@ -190,6 +196,9 @@ pub(super) struct Pool {
     pub(super) mode: Option<At<String>>,
     pub(super) strategy: Option<At<String>>,
     pub(super) prefer: Vec<At<String>>,
+    pub(super) requires: Vec<At<String>>,
+    pub(super) apart_from: Vec<At<String>>,
+    pub(super) together_with: Vec<At<String>>,
     pub(super) failback: Option<At<String>>,
     pub(super) force: Option<bool>,
     pub(super) last_resort: Option<At<String>>,
@@ -366,6 +375,7 @@ fn read_node(section: &Section<'_>, findings: &mut Findings) -> Node {
         weight: section.number("weight", WRITE_NUMBER, findings),
         role: section.text("role", WRITE_STRING, findings),
         voter: section.flag("voter", WRITE_FLAG, findings),
+        labels: read_texts(section.entry("labels").as_ref(), WRITE_LABELS, findings),
     }
 }
 
@@ -387,6 +397,9 @@ fn read_pool(section: &Section<'_>, findings: &mut Findings) -> Pool {
         mode: section.text("mode", WRITE_STRING, findings),
         strategy: section.text("strategy", WRITE_STRING, findings),
         prefer: read_texts(section.entry("prefer").as_ref(), wanted, findings),
+        requires: read_texts(section.entry("requires").as_ref(), WRITE_LABELS, findings),
+        apart_from: read_texts(section.entry("apart_from").as_ref(), WRITE_POOLS, findings),
+        together_with: read_texts(section.entry("together_with").as_ref(), WRITE_POOLS, findings),
         failback: section.text("failback", WRITE_DURATION, findings),
         last_resort: section.text("last_resort", WRITE_STRING, findings),
         force: section.flag("force", WRITE_FLAG, findings).map(|force| force.value),

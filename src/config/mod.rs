@@ -14,6 +14,7 @@ mod addresses;
 mod check;
 mod check_kinds;
 mod checks;
+mod company;
 mod connections;
 mod difference;
 mod digest;
@@ -29,8 +30,10 @@ mod http_check;
 mod interfaces;
 mod kernel_lease;
 mod key_file;
+mod labels;
 mod nodes;
 mod pools;
+mod preference;
 mod regular_file;
 mod restart;
 mod routes;
@@ -40,13 +43,14 @@ mod voters;
 mod vrrp;
 mod zones;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::{
-    Configuration, Group, Incarnation, Member, NodeId, PoolId, Preserve, Preserving,
+    Configuration, Group, Incarnation, Member, NodeId, Placement, PoolId, Preserve, Preserving,
     SoftwareVersion, Timing,
 };
 
@@ -225,6 +229,25 @@ impl Config {
         })
     }
 
+    /// The rules of placement of the pools that have any.
+    fn placement(&self) -> BTreeMap<PoolId, Placement> {
+        let rules = |group: &GroupConfig| {
+            let lacks = |node: &&NodeConfig| {
+                node.role.owns() && !labels::has_all(Some(&node.labels), &group.requires)
+            };
+            let lacking = self.nodes.iter().filter(lacks).map(|node| node.id).collect();
+            let ids = |pools: &[String]| pools.iter().map(|name| PoolId::from_name(name)).collect();
+            let (apart_from, together_with) = (ids(&group.apart_from), ids(&group.together_with));
+            (PoolId::from_name(&group.pool), Placement { lacking, apart_from, together_with })
+        };
+        let has_any = |group: &&GroupConfig| {
+            !(group.requires.is_empty()
+                && group.apart_from.is_empty()
+                && group.together_with.is_empty())
+        };
+        self.groups.iter().filter(has_any).map(rules).collect()
+    }
+
     /// What the protocol needs to know of this.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "the shape was agreed on between modules")]
@@ -265,6 +288,7 @@ impl Config {
             digest: self.digest,
             nodes: self.nodes.iter().map(member).collect(),
             groups: groups.collect(),
+            placement: self.placement(),
             load_aware: self.load_aware,
             paths: name.map_or(1, |node| u8::try_from(node.addresses.len()).unwrap_or(1)),
             timing: self.timing,

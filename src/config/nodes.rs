@@ -12,6 +12,7 @@ use crate::redaction::has_key;
 use super::addresses::node_address;
 use super::fault::{At, Findings, Place};
 use super::file;
+use super::labels::{self, Labelled};
 use super::pools::suggestion;
 use super::timing::count;
 
@@ -35,6 +36,8 @@ pub struct NodeConfig {
     pub weight: u16,
     /// Whether it owns groups and votes.
     pub role: Role,
+    /// What pools may require of it, sorted.
+    pub labels: Vec<String>,
 }
 
 /// Whether a node owns groups and whether it votes.
@@ -75,6 +78,8 @@ pub(super) struct Nodes {
     pub(super) checked: Vec<NodeConfig>,
     /// Every name that stands in the file, also of nodes with faults, and what it is there for.
     pub(super) names: Vec<(String, Role)>,
+    /// Labels of nodes that may own.
+    pub(super) labels: Labelled,
     /// Every address and the node that has it.
     pub(super) addresses: BTreeMap<IpAddr, String>,
 }
@@ -95,11 +100,15 @@ pub(super) fn check(raw: &[file::Node], findings: &mut Findings) -> Nodes {
         let label = node.name.as_ref().map_or("another node", |name| &name.value).to_owned();
         let role = check_role(node, findings);
         nodes.names.extend(node.name.as_ref().map(|name| (name.value.clone(), role)));
+        let labels = labels::check(node, role, findings);
+        if let Some(name) = node.name.as_ref().filter(|_| role.owns() && !labels.is_empty()) {
+            nodes.labels.insert(name.value.clone(), labels.clone());
+        }
         let row = check_addresses(node, &label, &mut nodes.addresses, findings);
         let weight = node.weight.as_ref().map_or(Some(1), |weight| count(weight, WEIGHT, findings));
         if let (Some(id), Some(weight)) = (id, weight) {
             let addresses = row.iter().map(|(address, _)| *address).collect();
-            nodes.checked.push(NodeConfig { name: label, id, addresses, weight, role });
+            nodes.checked.push(NodeConfig { name: label, id, addresses, weight, role, labels });
         }
         if let Some(list) = &node.list {
             rows.push((list, row));

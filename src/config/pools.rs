@@ -9,17 +9,19 @@ use std::time::Duration;
 
 /// Addresses in all; the kernel's cost per address grows with their number.
 pub use crate::protocol::ADDRESSES_MAX;
-use crate::protocol::{GROUPS_MAX, GroupKey, LastResort, Mode, NodeId, Strategy};
+use crate::protocol::{GROUPS_MAX, GroupKey, LastResort, Mode, NodeId, Preference, Strategy};
 use crate::routing::Routing;
 
 use super::addresses::{Vip, is_link_local_v6, vip};
+use super::company;
 use super::document::nearest;
 use super::fault::{At, Findings, Place};
 use super::file;
 use super::interfaces::{self, Interfaces};
+use super::labels;
 use super::nodes::{Nodes, valid_name};
+use super::preference;
 use super::rules;
-use super::timing::duration;
 use super::voters::check_voters;
 use super::vrrp::{self, VrrpConfig};
 use super::zones::{self, Zones};
@@ -59,7 +61,13 @@ pub struct GroupConfig {
     /// Rule of placement.
     pub strategy: Strategy,
     /// Preferred nodes, best first.
-    pub prefer: Vec<NodeId>,
+    pub prefer: Preference,
+    /// Labels that a node must have to own it, sorted.
+    pub requires: Vec<String>,
+    /// Pools that it shares no node with, sorted.
+    pub apart_from: Vec<String>,
+    /// Pools that it is on one node with, its own included, sorted; none if it is with none.
+    pub together_with: Vec<String>,
     /// How long a preferred node must have been well before the group returns; `None` is never.
     pub failback: Option<Duration>,
     /// Whether it is taken although another host answers for it.
@@ -128,7 +136,8 @@ struct Shared {
     interface: Interfaces,
     mode: Mode,
     strategy: Strategy,
-    prefer: Vec<NodeId>,
+    prefer: Preference,
+    requires: Vec<String>,
     failback: Option<Duration>,
     force: bool,
     last_resort: LastResort,
@@ -163,6 +172,7 @@ pub(super) fn check(
     if let Some(mode) = raw.iter().filter_map(|pool| pool.mode.as_ref()).find(strict) {
         check_voters(&mode.place, &nodes.names, findings);
     }
+    company::check(raw, nodes, &mut groups, findings);
     check_numbers(raw, &groups, findings);
     groups
 }
@@ -187,13 +197,14 @@ fn check_pool(
         findings.refuse(list, "is empty", "write at least one address, or remove the pool");
     }
     let mode = check_mode(pool.mode.as_ref(), findings);
-    let prefer = check_prefer(&pool.prefer, nodes, findings);
+    let prefer = preference::check_prefer(&pool.prefer, nodes, findings);
+    let requires = labels::check_required(pool, nodes, findings);
     let strategy = check_strategy(pool.strategy.as_ref(), &pool.prefer, findings);
-    let failback = check_failback(pool.failback.as_ref(), &pool.prefer, findings);
+    let failback = preference::check_failback(pool.failback.as_ref(), &pool.prefer, findings);
     let interface = interfaces::check(pool.interface.as_ref(), nodes, findings).unwrap_or_default();
     let force = pool.force.unwrap_or(false);
     let last_resort = check_last_resort(pool.last_resort.as_ref(), findings);
-    Shared { pool: name, interface, mode, strategy, prefer, failback, force, last_resort }
+    Shared { pool: name, interface, mode, strategy, prefer, requires, failback, force, last_resort }
 }
 
 /// Whether a list holds nothing, as opposed to nothing that could be read.
@@ -250,49 +261,6 @@ fn check_strategy(
     }
 }
 
-fn check_prefer(prefer: &[At<String>], nodes: &Nodes, findings: &mut Findings) -> Vec<NodeId> {
-    let mut ids = Vec::new();
-    for name in prefer {
-        let Some((_, role)) = nodes.names.iter().find(|(known, _)| *known == name.value) else {
-            let known: Vec<&str> = nodes.names.iter().map(|(known, _)| known.as_str()).collect();
-            let remedy = match nearest(&name.value, &known) {
-                Some(known) => format!("did you mean {known:?}?"),
-                None => format!("the nodes are {}", known.join(", ")),
-            };
-            findings.refuse(&name.place, "is not a node of this file", remedy);
-            continue;
-        };
-        if !role.owns() {
-            findings.refuse(&name.place, "is a witness, which owns nothing", "leave it out");
-        }
-        let id = NodeId::from_name(&name.value);
-        if ids.contains(&id) {
-            findings.refuse(&name.place, "is listed twice", "list each node once");
-        }
-        ids.push(id);
-    }
-    ids
-}
-
-fn check_failback(
-    failback: Option<&At<String>>,
-    prefer: &[At<String>],
-    findings: &mut Findings,
-) -> Option<Duration> {
-    let failback = failback.filter(|failback| failback.value != "never")?;
-    if !failback.value.starts_with(|first: char| first.is_ascii_digit()) {
-        let remedy = "write \"never\" or a duration like \"10m\"";
-        findings.refuse(&failback.place, "is not a duration", remedy);
-        return None;
-    }
-    let after = duration(failback, findings)?;
-    if prefer.is_empty() {
-        let problem = "has no effect without preferred nodes";
-        findings.refuse(&failback.place, problem, "add prefer = [...], or write \"never\"");
-    }
-    Some(after)
-}
-
 fn check_group(
     group: &file::Group,
     shared: &Shared,
@@ -346,6 +314,9 @@ fn check_group(
         mode: shared.mode,
         strategy: shared.strategy,
         prefer: shared.prefer.clone(),
+        requires: shared.requires.clone(),
+        apart_from: Vec::new(),
+        together_with: Vec::new(),
         failback: shared.failback,
         force,
         last_resort: shared.last_resort,

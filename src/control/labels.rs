@@ -20,6 +20,7 @@ pub(super) const fn cause_label(cause: Cause) -> &'static str {
         Cause::Operator(_) => "operator",
         Cause::Failback(_) => "failback",
         Cause::Checks(_) => "check",
+        Cause::Placement(_) => "placement",
         Cause::HandedOver(_) => "handed_over",
         Cause::Conflict(_) => "conflict",
         Cause::TakenBack(_) => "taken_back",

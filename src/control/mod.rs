@@ -33,6 +33,7 @@ mod missing_routes;
 pub mod names;
 pub(crate) mod peer_problems;
 pub mod plan;
+pub mod pool_rules;
 mod preserving;
 pub mod ready;
 pub mod recorder;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::pool_rules::PoolRules;
 use crate::protocol::{GroupKey, Mode, NODES_MAX, NodeId, PoolId};
 
 /// Nodes that are remembered by name though the file does not have them.
@@ -26,6 +27,8 @@ pub struct Names {
     links: BTreeMap<GroupKey, String>,
     /// Addresses whose keys are not those of the address alone.
     zoned: BTreeMap<GroupKey, String>,
+    /// Rules of placement.
+    rules: PoolRules,
     /// What earlier files had: events of what they took away still come, and stay to be read.
     former: Former,
 }
@@ -91,7 +94,8 @@ impl Names {
     ) -> Self {
         let (nodes, groups, learned) = (placed(nodes), placed(groups), BTreeMap::new());
         let (links, zoned, former) = (BTreeMap::new(), BTreeMap::new(), Former::default());
-        Self { cluster, me, nodes, groups, learned, links, zoned, former }
+        let rules = PoolRules::default();
+        Self { cluster, me, nodes, groups, learned, links, zoned, rules, former }
     }
 
     /// With the interfaces that the file names for groups.
@@ -104,6 +108,18 @@ impl Names {
     #[must_use]
     pub fn with_zoned(self, zoned: BTreeMap<GroupKey, String>) -> Self {
         Self { zoned, ..self }
+    }
+
+    /// With the rules of placement of pools.
+    #[must_use]
+    pub fn with_rules(self, rules: PoolRules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// Returns the rules of placement of pools.
+    #[must_use]
+    pub fn rules(&self) -> &PoolRules {
+        &self.rules
     }
 
     /// The interface that the file names for a group.

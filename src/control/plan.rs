@@ -109,6 +109,7 @@ fn reason(one: &PlannedMove, names: &Names) -> String {
         PlanReason::Move(MoveReason::Balance) => format!("{from} has more than its share"),
         PlanReason::Move(MoveReason::Failback) => format!("{to} is preferred"),
         PlanReason::Move(MoveReason::Checks) => format!("checks of {from} fail"),
+        PlanReason::Move(MoveReason::Placement) => names.rules().why_moved(one, names),
         PlanReason::Move(MoveReason::Operator) => "ordered".to_owned(),
         PlanReason::New => "no node owns it yet".to_owned(),
         PlanReason::Removed => "removed from the file".to_owned(),

@@ -12,8 +12,8 @@ use super::duration_text::{precise, span};
 use super::names::Names;
 use super::response::NodeState;
 use crate::protocol::{
-    Candidate, Cause, Failure, Fitness, GroupKey, HardwareAddress, Inability, NodePhase, Outside,
-    Remover, Standing, Verdict, Withheld,
+    Candidate, Cause, Failure, Fitness, GroupKey, HardwareAddress, Inability, NodeId, NodePhase,
+    Outside, Remover, Standing, Verdict, Withheld,
 };
 
 /// Why a group came to its owner. `silence` is how long a silent node had been so, if known.
@@ -51,6 +51,9 @@ pub fn cause(cause: Cause, silence: Option<Duration>, names: &Names) -> String {
             format!("handed back by {} to its preferred node", names.node(node))
         }
         Cause::Checks(node) => format!("handed over by {}: its checks fail", names.node(node)),
+        Cause::Placement(node) => {
+            format!("handed over by {} as the rules of its pool demand", names.node(node))
+        }
         Cause::Conflict(node) => {
             format!("{} owned it too after a network split and gave way", names.node(node))
         }
@@ -157,9 +160,9 @@ pub fn removed_by(remover: Remover, times: u32) -> String {
     }
 }
 
-/// Why a node would, or would not, be next for a group of this pool.
+/// Why a node would, or would not, be next for a group.
 #[must_use]
-pub fn standing(standing: Standing, group: GroupKey, names: &Names) -> String {
+pub fn standing(node: NodeId, standing: Standing, group: GroupKey, names: &Names) -> String {
     let pool = &names.group(group).pool;
     match standing {
         Standing::Heir(1) => "first heir in the owner's claim".to_owned(),
@@ -177,13 +180,20 @@ pub fn standing(standing: Standing, group: GroupKey, names: &Names) -> String {
         Standing::LastResort => {
             format!("{}, as on every node: last resort", fitness(Fitness::Unfit, pool))
         }
+        Standing::Lacking { last_resort } => {
+            let lacks = names.rules().lacks(node, pool);
+            if last_resort { format!("{lacks}, as does every node: last resort") } else { lacks }
+        }
+        Standing::IllCompany => {
+            format!("only if no other node can take it: {}", names.rules().company(pool))
+        }
     }
 }
 
 /// The same of one candidate, with what keeps groups from being given to it without need.
 #[must_use]
 pub fn candidate(candidate: &Candidate, group: GroupKey, names: &Names) -> String {
-    let standing = standing(candidate.standing, group, names);
+    let standing = standing(candidate.node, candidate.standing, group, names);
     let standing = match candidate.unable_for {
         Some(length) => format!("{standing} (for {})", span(length)),
         None => standing,
@@ -206,12 +216,15 @@ pub fn would_take(standing: Standing) -> bool {
         | Standing::Preferred(_)
         | Standing::Ranked
         | Standing::Reluctant
-        | Standing::LastResort => true,
+        | Standing::LastResort
+        | Standing::Lacking { last_resort: true }
+        | Standing::IllCompany => true,
         Standing::Down(_)
         | Standing::Draining
         | Standing::NotActive(_)
         | Standing::Unable(_)
-        | Standing::Unfit => false,
+        | Standing::Unfit
+        | Standing::Lacking { last_resort: false } => false,
     }
 }
 

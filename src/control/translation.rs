@@ -109,6 +109,8 @@ fn node(one: &NodeStatus, snapshot: &Snapshot, names: &Names) -> response::Node 
 fn pools(one: &NodeStatus, fitness: Fitness, names: &Names) -> Vec<String> {
     let named = one.unfit.iter().filter(|(_, is)| *is == fitness);
     let mut named: Vec<String> = named.map(|(pool, _)| names.pool(*pool)).collect();
+    // What it lacks is no outcome of checks.
+    named.retain(|pool| names.rules().missing(one.node, pool).is_empty());
     named.sort();
     named
 }

@@ -301,6 +301,7 @@ fn causes() -> Vec<Cause> {
         of(Cause::HandedOver),
         of(Cause::Conflict),
         of(Cause::TakenBack),
+        of(Cause::Placement),
     ]
 }
 
@@ -318,6 +319,9 @@ fn standings() -> Vec<Standing> {
         Standing::Reluctant,
         Standing::Unfit,
         Standing::LastResort,
+        Standing::Lacking { last_resort: false },
+        Standing::Lacking { last_resort: true },
+        Standing::IllCompany,
     ]
 }
 
@@ -351,7 +355,7 @@ fn every_event_has_its_golden_sentence_and_line() {
     }
     text.push_str("\n# Why a node would, or would not, be next for a group\n\n");
     for standing in standings() {
-        text.push_str(&format!("{}\n", sentences::standing(standing, web(), &names)));
+        text.push_str(&format!("{}\n", sentences::standing(node("lb2"), standing, web(), &names)));
     }
     let minute = Some(Duration::from_secs(60));
     let standing = Standing::Unable(Inability::LinkDown);

@@ -22,7 +22,7 @@ use crate::kernel::GroupAddresses;
 use crate::protocol::{
     Configuration, Connection, Epoch, Event, Group, GroupKey, HardwareAddress, Incarnation,
     KernelEvent, LastResort, Member, Mode, Neighbour, Node, NodeId, Order, PathFault, PoolId,
-    Preserving, Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
+    Preference, Preserving, Reach, Refusal, SoftwareVersion, Strategy, Ticket, Timing,
 };
 use crate::transport::{Path, Transport};
 use crate::wire::{Key, KeyRing, Local, Sessions};
@@ -165,7 +165,7 @@ fn configuration(me: NodeId) -> Configuration {
         addresses: vec![GROUP],
         mode: Mode::Availability,
         strategy: Strategy::Balance,
-        prefer: vec![],
+        prefer: Preference::default(),
         failback: None,
         force: false,
         last_resort: LastResort::Keep,
@@ -180,6 +180,7 @@ fn configuration(me: NodeId) -> Configuration {
         digest: 1,
         nodes: [A, B].map(|node| (node, Member::of_weight(1))).into(),
         groups: [(GROUP, group)].into(),
+        placement: [].into(),
         load_aware: false,
         timing: Timing { heartbeat: Duration::from_millis(50), misses: 10, ..Timing::LAN },
         adaptive: false,

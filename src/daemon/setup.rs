@@ -15,6 +15,7 @@ use super::will::Host;
 use crate::config::{Config, KernelLease, NodeConfig};
 use crate::control::duration_text::millis;
 use crate::control::names::{GroupName, Names, NodeName};
+use crate::control::pool_rules::{PoolRule, PoolRules};
 use crate::control::response::{Fence, FenceKind};
 use crate::kernel::{self, Door, Fenced, GateWanted, Kernel};
 use crate::protocol::{Configuration, GroupKey, Mode, NodeId, Preserving};
@@ -190,6 +191,22 @@ pub(crate) fn names(config: &Config, me: NodeId) -> Names {
     Names::new(config.cluster.clone(), me, nodes.collect(), groups.collect())
         .with_links(links.collect())
         .with_zoned(zoned(config))
+        .with_rules(rules(config))
+}
+
+/// The rules of placement, for explanations.
+fn rules(config: &Config) -> PoolRules {
+    let labels = config.nodes.iter().filter(|node| !node.labels.is_empty());
+    let labels = labels.map(|node| (node.id, node.labels.iter().cloned().collect()));
+    let rule = |group: &crate::config::GroupConfig| {
+        let rule = PoolRule {
+            requires: group.requires.clone(),
+            apart_from: group.apart_from.clone(),
+            together_with: group.together_with.clone(),
+        };
+        (group.pool.clone(), rule)
+    };
+    PoolRules { labels: labels.collect(), pools: config.groups.iter().map(rule).collect() }
 }
 
 /// Addresses that several groups have, each on its own link, for messages about one of them.

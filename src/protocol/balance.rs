@@ -91,10 +91,12 @@ impl Node {
                 continue;
             }
             let taker = among.iter().min_by_key(|(node, weight)| {
-                (tally.load_with_one_more(*node), rendezvous(*group, *node, *weight))
+                let company = self.company_order(*group, *node, None, &tally.at);
+                (company, tally.load_with_one_more(*node), rendezvous(*group, *node, *weight))
             });
             if let Some((taker, _)) = taker {
                 tally.add(*taker);
+                self.place(&mut tally.at, *group, *taker);
                 takers.insert(*group, *taker);
             }
         }
@@ -130,6 +132,7 @@ impl Node {
             return;
         }
         self.fail_back();
+        self.keep_company();
         self.give_for_balance();
     }
 
@@ -153,6 +156,7 @@ impl Node {
             let Some(to) = self.best_receiver(group, &ready, &tally) else { continue };
             if parcels.put(to, group) {
                 tally.add(to);
+                self.place(&mut tally.at, group, to);
             }
         }
         self.send_parcels(parcels, MoveReason::Drain);
@@ -173,8 +177,8 @@ impl Node {
     }
 
     /// The one of some nodes that a group should go to now: the fittest, of those one that does not
-    /// flap if there is any, preferred nodes first, then the least loaded. `None` also while it
-    /// cannot be offered anything for a moment.
+    /// flap if there is any, of those the one where it is in the best company, preferred nodes first,
+    /// then the least loaded. `None` also while it cannot be offered anything for a moment.
     pub(super) fn best_receiver(
         &self,
         group: GroupKey,
@@ -182,8 +186,7 @@ impl Node {
         tally: &Tally,
     ) -> Option<NodeId> {
         let wanted = self.env.configuration.groups.get(&group);
-        let prefer = wanted.map(|wanted| wanted.prefer.as_slice()).unwrap_or_default();
-        let priority = wanted.is_some_and(|wanted| wanted.strategy == Strategy::Priority);
+        let priority = wanted.filter(|wanted| wanted.strategy == Strategy::Priority);
         let mut able = ready.to_vec();
         able.retain(|node| self.unable(*node, group).is_none());
         let mut receivers = self.fittest(group, able);
@@ -191,9 +194,12 @@ impl Node {
         if receivers.iter().any(steady) {
             receivers.retain(steady);
         }
-        receivers.retain(|node| !self.offers.contains_key(node));
+        let me = self.env.configuration.me;
+        let company = |node: &NodeId| self.company_order(group, *node, Some(me), &tally.at);
+        let best = receivers.iter().map(company).min();
+        receivers.retain(|node| !self.offers.contains_key(node) && Some(company(node)) == best);
         receivers.sort_by_cached_key(|node| {
-            let place = prefer.iter().position(|preferred| preferred == node && priority);
+            let place = priority.and_then(|wanted| wanted.prefer.place(*node));
             let order = rendezvous(group, *node, self.weight(*node));
             (place.unwrap_or(usize::MAX), tally.load_with_one_more(*node), order)
         });
@@ -210,13 +216,13 @@ impl Node {
     }
 
     /// Nodes that may be offered groups now, without haste: those that flap are left out.
-    fn receivers(&self) -> Vec<NodeId> {
+    pub(super) fn receivers(&self) -> Vec<NodeId> {
         let mut receivers = self.ready();
         receivers.retain(|node| !self.offers.contains_key(node) && !self.flaps(*node));
         receivers
     }
 
-    fn flaps(&self, node: NodeId) -> bool {
+    pub(super) fn flaps(&self, node: NodeId) -> bool {
         self.enforces(Rule::Damping)
             && self.peers.get(&node).is_some_and(|peer| peer.flaps(self.env.now))
     }
@@ -233,44 +239,55 @@ impl Node {
 
     /// Offers groups to preferred nodes that have been well for long enough.
     fn fail_back(&mut self) {
+        if self.env.configuration.groups.values().all(|wanted| wanted.failback.is_none()) {
+            return;
+        }
         let me = self.env.configuration.me;
         let mut parcels = Parcels::default();
         let receivers = self.receivers();
+        let mut tally = self.tally();
         for group in self.movable() {
             let Some(wanted) = self.env.configuration.groups.get(&group) else { continue };
             let Some(after) = wanted.failback.filter(|_| self.is_present(group)) else { continue };
-            let better = wanted.prefer.iter().take_while(|node| **node != me);
-            let well = |node: &&NodeId| {
+            let well = |node: &NodeId| {
                 let since = self.peers.get(node).map(|peer| {
                     peer.up_since.max(peer.checks.since(wanted.pool).unwrap_or(Instant::START))
                 });
                 receivers.contains(node)
-                    && self.unable(**node, group).is_none()
-                    && self.among_fittest(**node, wanted.pool)
-                    && !self.checks_flap(**node, wanted.pool)
+                    && self.unable(*node, group).is_none()
+                    && self.among_fittest(*node, wanted.pool)
+                    && !self.checks_flap(*node, wanted.pool)
+                    && !self.worsens(group, (me, *node), MoveReason::Failback, &tally.at)
                     && since.is_some_and(|since| self.env.now.since(since) >= after)
             };
             if self.ordered(group) {
                 continue;
             }
-            if let Some(to) = better.copied().find(|node| well(&node)) {
-                parcels.put(to, group);
+            let mut better = wanted.prefer.places().take_while(|nodes| !nodes.contains(&me));
+            let by_load = |node: &NodeId| {
+                let order = rendezvous(group, *node, self.weight(*node));
+                (tally.load_with_one_more(*node), order)
+            };
+            let best = |nodes: &[NodeId]| {
+                nodes.iter().copied().filter(|node| well(node)).min_by_key(by_load)
+            };
+            if let Some(to) = better.find_map(best).filter(|to| parcels.put(*to, group)) {
+                tally.add(to);
+                self.place(&mut tally.at, group, to);
             }
         }
         self.send_parcels(parcels, MoveReason::Failback);
     }
 
     /// Whether the operator put the group here: then it stays.
-    fn ordered(&self, group: GroupKey) -> bool {
+    pub(super) fn ordered(&self, group: GroupKey) -> bool {
         self.claims.latest(group).is_some_and(|claim| matches!(claim.cause, Cause::Operator(_)))
     }
 
     /// Offers what is above the share of this node; not while a peer has just come back, because
     /// its claims may conflict with others and loads are not what they seem.
     fn give_for_balance(&mut self) {
-        let mut returned =
-            self.peers.values().filter(|peer| peer.alive() && !peer.flaps(self.env.now));
-        if returned.any(|peer| self.env.now.since(peer.up_since) < LOOK) {
+        if self.hears_newcomer() {
             return;
         }
         let mut budget = (self.env.configuration.groups.len() / BUDGET_DIVISOR).max(1);
@@ -294,6 +311,13 @@ impl Node {
             self.give_of_class(share, tally, &mut budget, &mut parcels);
         }
         self.send_parcels(parcels, MoveReason::Balance);
+    }
+
+    /// Returns whether a peer that does not flap has come back just now.
+    pub(super) fn hears_newcomer(&self) -> bool {
+        let now = self.env.now;
+        let mut steady = self.peers.values().filter(|peer| peer.alive() && !peer.flaps(now));
+        steady.any(|peer| now.since(peer.up_since) < LOOK)
     }
 
     /// Puts together what is above the share of this node in one class.
@@ -323,7 +347,8 @@ impl Node {
                 break;
             };
             let queue = queues.entry(to).or_insert_with(|| self.queue_for(to, &candidates));
-            while queue.last().is_some_and(|group| !left.contains(group)) {
+            let worse = |group| self.worsens(group, (me, to), MoveReason::Balance, &tally.at);
+            while queue.last().is_some_and(|group| !left.contains(group) || worse(*group)) {
                 queue.pop();
             }
             let best = queue.last().copied();
@@ -340,6 +365,7 @@ impl Node {
             parcels.put(to, group);
             tally.remove(me);
             tally.add(to);
+            self.place(&mut tally.at, group, to);
             *budget -= 1;
         }
     }
@@ -365,9 +391,9 @@ impl Node {
     }
 
     /// Whether a group has been here long enough to be moved for balance.
-    fn settled(&self, group: GroupKey) -> bool {
+    pub(super) fn settled(&self, group: GroupKey) -> bool {
         self.claims.entry(group).is_some_and(|entry| {
-            let balanced = matches!(entry.claim.cause, Cause::Balance(_));
+            let balanced = matches!(entry.claim.cause, Cause::Balance(_) | Cause::Placement(_));
             let rests = self.env.configuration.load_aware && self.enforces(Rule::LoadRests);
             let least = if balanced || rests { REST } else { LOOK };
             self.env.now.since(entry.since) >= least && entry.claim.tenure == Tenure::Held
@@ -386,9 +412,9 @@ impl Node {
         true
     }
 
-    /// Names new heirs when the nodes that can take have changed, or when the groups of this node
-    /// would load one of them by more than one group too much; and takes back support that this
-    /// node has lost since it claimed.
+    /// Names new heirs when the nodes that can take have changed, when the groups of this node would
+    /// load one of them by more than one group too much, or when one would be in worse company than it
+    /// needs to be; and takes back support that this node has lost since it claimed.
     pub(super) fn revise_heirs(&mut self) {
         if self.env.now < self.heirs_due || !matches!(self.phase, NodePhase::Active) {
             return;
@@ -405,6 +431,7 @@ impl Node {
             .collect();
         let mut named = tally.clone();
         let mut revised = Vec::new();
+        let mut ill_named = false;
         for group in held {
             let Some(claim) = self.claims.latest(group).copied() else { continue };
             if !self.ours(&claim) || claim.tenure != Tenure::Held {
@@ -412,13 +439,14 @@ impl Node {
             }
             named.add_some(claim.heirs[0]);
             let heirs = self.heirs(group, &mut tally);
+            ill_named |= self.is_ill_heir(group, claim.heirs[0], heirs[0], &tally.at);
             let support = claim.support.min(self.support.value);
             if heirs != claim.heirs || support != claim.support {
                 let claim = self.revised(&claim, Tenure::Held);
                 revised.push(super::types::Claim { heirs, support, ..claim });
             }
         }
-        if able != self.heirs_among || named.exceeds(&tally, &able) {
+        if able != self.heirs_among || named.exceeds(&tally, &able) || ill_named {
             for claim in revised {
                 self.publish(claim);
             }

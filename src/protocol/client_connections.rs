@@ -219,6 +219,7 @@ const fn left_behind(cause: Cause) -> bool {
         | Cause::Balance(_)
         | Cause::Drain(_)
         | Cause::Checks(_)
+        | Cause::Placement(_)
         | Cause::HandedOver(_)
         | Cause::Operator(_)
         | Cause::Failback(_)

@@ -64,7 +64,8 @@ impl Node {
                 jittered(node.env.configuration.timing.announce_refresh, &mut node.env.random);
             node.announcements.keep((now, group), addresses, wait);
         }
-        node.fitness = memory.fitness.iter().copied().collect();
+        node.checks_say = memory.fitness.iter().copied().collect();
+        node.revise_fitness();
         node.last_token = memory.last_token;
         node.recall_leases(memory);
         let groups = u16::try_from(memory.held.len()).unwrap_or(u16::MAX);
@@ -195,7 +196,7 @@ impl Node {
             taken: taken.collect(),
             claims: self.claims.history().map(|entry| (entry.claim, entry.since)).collect(),
             peers: peers.collect(),
-            fitness: self.fitness.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
+            fitness: self.checks_say.iter().map(|(pool, fitness)| (*pool, *fitness)).collect(),
             last_token: self.last_token,
             leases: self.quorum.lease_memory(),
             promises: None,

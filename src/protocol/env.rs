@@ -71,6 +71,7 @@ impl Env {
             digest: 0,
             nodes: BTreeMap::new(),
             groups: BTreeMap::new(),
+            placement: BTreeMap::new(),
             load_aware: false,
             paths: 1,
             timing: Timing::LAN,

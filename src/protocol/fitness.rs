@@ -28,6 +28,14 @@ const REMEMBERED_MAX: usize = 2 * FITNESS_MAX;
 /// What one node says: the pools that are not fit.
 pub(super) type FitnessList = BTreeMap<PoolId, Fitness>;
 
+/// Pools whose level is another in the second list, with both levels.
+fn changes(before: &FitnessList, after: &FitnessList) -> Vec<(PoolId, Fitness, Fitness)> {
+    let pools: BTreeSet<PoolId> = before.keys().chain(after.keys()).copied().collect();
+    let level = |list: &FitnessList, pool| list.get(&pool).copied().unwrap_or_default();
+    let both = pools.into_iter().map(|pool| (pool, level(before, pool), level(after, pool)));
+    both.filter(|(_, was, is)| was != is).collect()
+}
+
 /// What a peer says of its checks, and what it said lately.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record {
@@ -105,6 +113,11 @@ impl Record {
         (entry.fitness, entry.since) = (fitness, now);
     }
 
+    /// Replaces what is known of a pool, as if it had always been so.
+    pub(super) fn suppose(&mut self, now: Instant, pool: PoolId, fitness: Fitness) {
+        self.pools.insert(pool, Entry { fitness, since: now, falls: VecDeque::new() });
+    }
+
     /// Whether a pool has become worse too often lately to be trusted with more.
     pub(super) fn flaps(&self, pool: PoolId, now: Instant) -> bool {
         self.pools.get(&pool).is_some_and(|entry| {
@@ -146,25 +159,32 @@ impl Node {
     pub(super) fn checked(&mut self, unfit: Vec<(PoolId, Fitness)>) {
         let unfit = unfit.into_iter().filter(|(_, fitness)| *fitness != Fitness::Fit);
         let unfit: FitnessList = unfit.take(FITNESS_MAX).collect();
-        let before = std::mem::replace(&mut self.fitness, unfit);
-        let pools: BTreeSet<PoolId> = before.keys().chain(self.fitness.keys()).copied().collect();
+        let before = std::mem::replace(&mut self.checks_say, unfit);
         let me = self.env.configuration.me;
-        let mut changed = false;
-        for pool in pools {
-            let fitness = self.fitness_of(me, pool);
-            let was = before.get(&pool).copied().unwrap_or_default();
-            if was != fitness {
-                changed = true;
-                if was == Fitness::Unfit {
-                    self.passing_since = self.env.now;
-                }
+        for (pool, _, fitness) in changes(&before, &self.checks_say) {
+            if !self.lacks_label(me, pool) {
                 self.report(Report::FitnessChanged { node: me, pool, fitness });
             }
         }
-        if changed {
+        if self.revise_fitness() {
             self.evaluate = true;
             self.beat(false);
         }
+    }
+
+    /// Makes what this node says of itself from what its checks say and from the labels that it
+    /// lacks; tells whether that has changed.
+    pub(super) fn revise_fitness(&mut self) -> bool {
+        let mut unfit = self.checks_say.clone();
+        for pool in self.pools_without_label() {
+            unfit.insert(pool, Fitness::Unfit);
+        }
+        let before = std::mem::replace(&mut self.fitness, unfit);
+        let changed = changes(&before, &self.fitness);
+        if changed.iter().any(|(_, was, _)| *was == Fitness::Unfit) {
+            self.passing_since = self.env.now;
+        }
+        !changed.is_empty()
     }
 
     /// Takes in what a peer says of its checks.
@@ -177,7 +197,9 @@ impl Node {
             return;
         }
         for (pool, fitness) in changed {
-            self.report(Report::FitnessChanged { node: from, pool, fitness });
+            if !self.lacks_label(from, pool) {
+                self.report(Report::FitnessChanged { node: from, pool, fitness });
+            }
         }
         self.evaluate = true;
         self.heirs_among.clear();
@@ -228,7 +250,10 @@ impl Node {
         match reason {
             // The list of the sender may still be under way, and it is not fit.
             MoveReason::Checks => mine < Fitness::Unfit && (its == Fitness::Fit || mine < its),
-            MoveReason::Balance | MoveReason::Failback | MoveReason::Operator => mine <= its,
+            MoveReason::Balance
+            | MoveReason::Failback
+            | MoveReason::Operator
+            | MoveReason::Placement => mine <= its,
             MoveReason::Drain => !self.refuses(group, mine),
         }
     }

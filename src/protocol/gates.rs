@@ -48,7 +48,10 @@ impl Node {
         let Some(time) = wanted.and_then(|wanted| wanted.gate) else { return true };
         let waits = match reason {
             MoveReason::Drain => self.phase != NodePhase::Leaving,
-            MoveReason::Balance | MoveReason::Operator | MoveReason::Failback => true,
+            MoveReason::Balance
+            | MoveReason::Operator
+            | MoveReason::Failback
+            | MoveReason::Placement => true,
             MoveReason::Checks => false,
         };
         if !waits || !self.enforces(Rule::GateHolds) {

@@ -154,13 +154,26 @@ impl Node {
         let until = self.env.now + self.env.configuration.timing.offer_wait * 4;
         let mut accepted = Vec::new();
         let forwards = self.env.configuration.preserve.is_some() && !offer.keepers.is_empty();
-        let can_wait = matches!(offer.reason, MoveReason::Balance | MoveReason::Failback);
+        let can_wait = matches!(
+            offer.reason,
+            MoveReason::Balance | MoveReason::Failback | MoveReason::Placement
+        );
+        let me = self.env.configuration.me;
+        let mut at = self.whereabouts();
         for (index, group) in offer.groups.iter().enumerate() {
             let again = self.promises.get(group).is_some_and(|promise| promise.from == from);
             let free = !self.promises.contains_key(group) && self.can_take(*group);
             let free = free && self.unable(self.env.configuration.me, *group).is_none();
             let free = free && self.fit_for_offer(from, *group, offer.reason);
             let free = free && !(can_wait && self.holds_still());
+            let free = free
+                && match offer.reason {
+                    MoveReason::Placement => self.accepts_for_company(from, *group, &at),
+                    MoveReason::Balance | MoveReason::Failback => {
+                        !self.worsens(*group, (from, me), offer.reason, &at)
+                    }
+                    MoveReason::Drain | MoveReason::Operator | MoveReason::Checks => true,
+                };
             let class = classes.of_group(self, *group);
             let fits = offer.reason != MoveReason::Balance
                 || again
@@ -174,10 +187,10 @@ impl Node {
                 let keeper = keeper.filter(|keeper| forwards && *keeper != NOT_KEPT);
                 let promise = Promise { from, reason: offer.reason, until, keeper };
                 self.promises.insert(*group, promise);
+                self.place(&mut at, *group, me);
                 accepted.push(*group);
             }
         }
-        let me = self.env.configuration.me;
         let declined = offer.groups.iter().filter(|group| !accepted.contains(group));
         let unable =
             declined.filter_map(|group| Some((*group, self.unable(me, *group)?))).collect();
@@ -228,6 +241,7 @@ impl Node {
             Some(MoveReason::Operator) => Cause::Operator(from),
             Some(MoveReason::Failback) => Cause::Failback(from),
             Some(MoveReason::Checks) => Cause::Checks(from),
+            Some(MoveReason::Placement) => Cause::Placement(from),
             Some(MoveReason::Drain) => Cause::Drain(from),
             None => Cause::HandedOver(from),
         }

@@ -32,6 +32,7 @@
 //! | `handover`, `balance`, `tally` | planned moves: how, and which; who carries how much |
 //! | `load` | how busy nodes are |
 //! | `fitness`, `remedy` | what checks say of nodes; what an owner does whose checks fail |
+//! | `placement`, `company` | which nodes the rules of a pool want; which groups are to share one |
 //! | `announcements`, `bucket` | when to announce, how much at once |
 //! | `client_connections` | whose connections are known to whom, and when their clients are told |
 //! | `continuation` | how a life goes on in another process |
@@ -52,6 +53,7 @@ mod bucket;
 mod claim_exchange;
 mod claims;
 mod client_connections;
+mod company;
 mod conflict;
 mod conflicting_hosts;
 mod continuation;
@@ -78,6 +80,7 @@ mod ownership;
 mod paths;
 mod peers;
 mod picture;
+mod placement;
 mod plan;
 mod preservation;
 mod quorum;
@@ -106,9 +109,9 @@ pub use types::{
     LeaseGrant, LeaseMemory, LeaseRequest, LifePromise, Load, LogPosition, MISSING_TOLD, Measure,
     Member, Memory, Message, Misfit, Mode, MoveReason, NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX,
     NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order,
-    Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, PoolId, Preserve, Preserved,
-    Preserving, PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach, Recollection,
-    Refusal, Remover, Report, ResetReason, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion,
+    Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, Placement, PoolId, Preference,
+    Preserve, Preserved, Preserving, PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach,
+    Recollection, Refusal, Remover, Report, ResetReason, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion,
     Standing, StandingChange, StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing,
     TimingLevel, TimingProposal, TimingReason, TimingStatus, VOTERS_MAX, Verdict, Voice, Vote,
     VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld, mix, promise, shortened,

@@ -128,6 +128,7 @@ const fn former_owner(cause: Cause) -> Option<NodeId> {
         | Cause::Operator(node)
         | Cause::Failback(node)
         | Cause::Checks(node)
+        | Cause::Placement(node)
         | Cause::HandedOver(node)
         | Cause::Removed(node)
         | Cause::AddressConflict(node)

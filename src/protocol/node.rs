@@ -45,6 +45,8 @@ pub struct Node {
     pub(super) draining: bool,
     /// What the checks of this host say of the pools that are not fit.
     pub(super) fitness: FitnessList,
+    /// What of that its checks say.
+    pub(super) checks_say: FitnessList,
     /// Whether draining waits for connections.
     pub(super) patience: Option<Patience>,
     /// When a required check began to pass again here.
@@ -143,6 +145,7 @@ impl Node {
             active_since: now,
             draining: configuration.draining,
             fitness: FitnessList::default(),
+            checks_say: FitnessList::default(),
             patience: None,
             passing_since: now,
             last_resorts: BTreeSet::new(),
@@ -200,12 +203,18 @@ impl Node {
             farewell_due: Instant::NEVER,
             env: Env::new(now, configuration),
         };
-        let timing = node.env.configuration.timing;
-        node.adapt(TimingLevel::of(timing.heartbeat, timing.misses).max(TimingLevel::LAN));
-        node.regroup();
-        node.repeer();
-        node.recall_voters(Recollection::Nothing);
+        node.begin();
         node
+    }
+
+    /// Takes in its first configuration.
+    fn begin(&mut self) {
+        let timing = self.env.configuration.timing;
+        self.adapt(TimingLevel::of(timing.heartbeat, timing.misses).max(TimingLevel::LAN));
+        self.regroup();
+        self.repeer();
+        self.revise_fitness();
+        self.recall_voters(Recollection::Nothing);
     }
 
     /// Takes in one event and tells what to do, in this order. Time must not run backwards;
@@ -396,6 +405,7 @@ impl Node {
         self.rest_after_reload();
         self.regroup();
         self.repeer();
+        self.revise_fitness();
         self.heirs_among.clear();
         self.heirs_due = self.env.now + self.env.configuration.timing.heartbeat;
         self.evaluate = true;

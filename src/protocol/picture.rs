@@ -131,6 +131,7 @@ impl Node {
         let claim = self.claims.latest(group);
         let heirs = claim.map(|claim| claim.heirs).unwrap_or_default();
         let line = self.line(group);
+        let at = self.whereabouts();
         let mut order: Vec<NodeId> = line.clone();
         order.extend(self.common_order(group));
         let mut seen = std::collections::BTreeSet::new();
@@ -140,12 +141,18 @@ impl Node {
         let unfit = if resort { Standing::LastResort } else { Standing::Unfit };
         let candidates = order.into_iter().map(|node| {
             let heir = heirs.iter().position(|heir| *heir == Some(node));
-            let preferred = wanted.prefer.iter().position(|preferred| *preferred == node);
+            let preferred = wanted.prefer.place(node);
             let place = |place: usize| u8::try_from(place + 1).unwrap_or(u8::MAX);
             let standing = match self.obstacle(now, group, node) {
                 Some(obstacle) => obstacle,
+                None if self.lacks_label(node, wanted.pool) => {
+                    Standing::Lacking { last_resort: resort }
+                }
                 None if self.fitness_for(node, group) == Fitness::Unfit => unfit,
                 None if self.fitness_for(node, group) == Fitness::Reluctant => Standing::Reluctant,
+                None if self.ill_company(group, node, status.owner, &at) > 0 => {
+                    Standing::IllCompany
+                }
                 None if heir.is_some() => Standing::Heir(heir.map_or(0, place)),
                 None if preferred.is_some() => Standing::Preferred(preferred.map_or(0, place)),
                 None => Standing::Ranked,
@@ -167,6 +174,8 @@ impl Node {
                     | Standing::Ranked
                     | Standing::Reluctant
                     | Standing::LastResort
+                    | Standing::Lacking { last_resort: true }
+                    | Standing::IllCompany
             )
         });
         Some(Explanation { group: status, candidates: able.into_iter().chain(unable).collect() })

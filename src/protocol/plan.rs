@@ -120,7 +120,9 @@ impl Node {
             Hypothesis::Reconfigured(configuration) => {
                 let weights: BTreeMap<NodeId, u16> =
                     configuration.nodes.iter().map(|(node, it)| (*node, it.weight)).collect();
+                let before = self.labels_lacking();
                 self.reconfigure(*configuration);
+                self.suppose_labels(&before);
                 for (node, peer) in &mut self.peers {
                     peer.said.weight = weights.get(node).copied().unwrap_or(peer.said.weight);
                 }
@@ -236,6 +238,8 @@ impl Node {
         self.draining = peer.said.draining;
         self.unlisted_by.clear();
         self.fitness = peer.checks.unfit().collect();
+        self.checks_say = self.fitness.clone();
+        self.checks_say.retain(|pool, _| !real.lacks_label(node, *pool));
         self.meter = Meter::told(real.env.now, peer.load);
         if let Some(member) = self.env.configuration.nodes.get_mut(&node) {
             member.weight = peer.said.weight;

@@ -4,7 +4,8 @@
 //! the next look at the balance, paced as a drain: one offer for each receiver at a time. They go
 //! to the fittest that can be offered anything; a node that has declined, or flaps while there is
 //! another, is passed over for a while. Where no fitter node lives, a group of an unfit owner stays
-//! or is let go, as `last_resort` says, and that is told once. Nothing here waits for a peer: a
+//! or is let go, as `last_resort` says, and that is told once. An owner that is unfit for want of a
+//! label alone (`placement`) gives its groups as for balance. Nothing here waits for a peer: a
 //! group that is let go or not accepted is `succession`'s.
 
 use std::collections::BTreeMap;
@@ -19,10 +20,14 @@ use super::types::{Fitness, GroupKey, LastResort, MoveReason, NodeId, PoolId, Re
 struct Alternative {
     /// What the checks say of this node.
     mine: Fitness,
+    /// It is unfit for want of a label alone.
+    by_label: bool,
     /// Whether a fitter node acts, offered anything or not.
     lives: bool,
     /// Fitter nodes that can be offered groups now, or once an offer to them has been answered.
     ready: Vec<NodeId>,
+    /// Those of them that are: none that flaps, where it is for a label alone.
+    receivers: Vec<NodeId>,
 }
 
 impl Node {
@@ -43,27 +48,33 @@ impl Node {
         };
         self.last_resorts.retain(hopeless);
         let mut tally = None;
-        let mut parcels = Parcels::default();
+        let (mut parcels, mut restored) = (Parcels::default(), Parcels::default());
         let mut stays: BTreeMap<PoolId, Vec<GroupKey>> = BTreeMap::new();
         for group in self.movable() {
             let Some(wanted) = self.env.configuration.groups.get(&group) else { continue };
             let Some(other) = alternatives.get(&wanted.pool) else { continue };
-            if other.mine == Fitness::Reluctant && !looks {
+            if (other.mine == Fitness::Reluctant || other.by_label) && !looks {
                 continue;
             }
             if other.ready.is_empty() {
                 stays.entry(wanted.pool).or_default().push(group);
                 continue;
             }
+            if other.by_label && !self.may_restore(group) {
+                continue;
+            }
+            let parcels = if other.by_label { &mut restored } else { &mut parcels };
             let tally = tally.get_or_insert_with(|| self.tally());
-            if let Some(to) = self.best_receiver(group, &other.ready, tally)
+            if let Some(to) = self.best_receiver(group, &other.receivers, tally)
                 && parcels.put(to, group)
             {
                 tally.add(to);
+                self.place(&mut tally.at, group, to);
             }
         }
         if self.enforces(Rule::ChecksMove) {
             self.send_parcels(parcels, MoveReason::Checks);
+            self.send_parcels(restored, MoveReason::Placement);
         }
         for (pool, groups) in stays {
             if let Some(other) = alternatives.get(&pool).filter(|it| it.mine == Fitness::Unfit) {
@@ -77,7 +88,10 @@ impl Node {
         let mut acting = self.peers.iter().filter(|(_, peer)| peer.takes());
         let lives = acting.any(|(node, _)| better(node));
         let ready: Vec<NodeId> = self.ready().into_iter().filter(better).collect();
-        Alternative { mine, lives, ready }
+        let by_label = mine == Fitness::Unfit && self.lacks_only_label(pool);
+        let mut receivers = ready.clone();
+        receivers.retain(|node| !by_label || !(self.flaps(*node) || self.checks_flap(*node, pool)));
+        Alternative { mine, by_label, lives, ready, receivers }
     }
 
     /// Nobody fitter can be offered these groups: they stay, or are let go.

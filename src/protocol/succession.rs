@@ -240,7 +240,12 @@ impl Node {
     /// Who should have a group that nobody has claimed.
     fn first_choice(&self, group: GroupKey) -> Vec<NodeId> {
         let Some(wanted) = self.env.configuration.groups.get(&group) else { return Vec::new() };
-        let mut line = wanted.prefer.clone();
+        let mut line = Vec::new();
+        for nodes in wanted.prefer.places() {
+            let mut nodes = nodes.to_vec();
+            nodes.sort_by_cached_key(|node| rendezvous(group, *node, self.weight(*node)));
+            line.extend(nodes);
+        }
         if wanted.strategy == Strategy::Balance {
             line.extend(self.deal.takers.get(&group));
         }
@@ -285,9 +290,8 @@ impl Node {
         group: GroupKey,
         tally: &mut super::tally::Tally,
     ) -> [Option<NodeId>; 2] {
-        let prefer =
-            self.env.configuration.groups.get(&group).map(|wanted| wanted.prefer.as_slice());
-        let strategy = self.env.configuration.groups.get(&group).map(|wanted| wanted.strategy);
+        let wanted = self.env.configuration.groups.get(&group);
+        let priority = wanted.filter(|wanted| wanted.strategy == Strategy::Priority);
         let mut able: Vec<NodeId> =
             self.peers.iter().filter(|(_, peer)| peer.takes()).map(|(node, _)| *node).collect();
         if able.iter().any(|node| self.unable(*node, group).is_none()) {
@@ -296,16 +300,17 @@ impl Node {
         able = self.fittest(group, able);
         let spread = self.enforces(Rule::HeirsSpread);
         able.sort_by_cached_key(|node| {
-            let preferred = prefer
-                .filter(|_| strategy == Some(Strategy::Priority))
-                .and_then(|prefer| prefer.iter().position(|preferred| preferred == node))
-                .unwrap_or(usize::MAX);
+            let preferred = priority.and_then(|wanted| wanted.prefer.place(*node));
+            let preferred = preferred.unwrap_or(usize::MAX);
             let load = if spread { tally.load_with_one_more(*node) } else { 0 };
-            (preferred, load, rendezvous(group, *node, self.weight(*node)))
+            let me = self.env.configuration.me;
+            let company = self.company_order(group, *node, Some(me), &tally.at);
+            (company, preferred, load, rendezvous(group, *node, self.weight(*node)))
         });
         let heirs = [able.first().copied(), able.get(1).copied()];
         if let Some(heir) = heirs[0] {
             tally.add(heir);
+            self.place(&mut tally.at, group, heir);
         }
         heirs
     }

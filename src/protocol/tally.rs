@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::claims::holder;
+use super::company::Whereabouts;
 use super::fitness::Classes;
 use super::node::Node;
 use super::types::{Group, Load, NodeId, Strategy, Tenure, WHOLE};
@@ -15,6 +16,8 @@ use super::types::{Group, Load, NodeId, Strategy, Tenure, WHOLE};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     nodes: BTreeMap<NodeId, Burden>,
+    /// Where groups are, for rules about company.
+    pub(super) at: Whereabouts,
 }
 
 /// What one node carries.
@@ -177,7 +180,7 @@ impl Node {
         let me = self.env.configuration.me;
         let wanted =
             |group| self.env.configuration.groups.get(group).filter(|wanted| counts(wanted));
-        let mut tally = Tally::default();
+        let mut tally = Tally { at: self.whereabouts(), ..Tally::default() };
         for node in nodes {
             tally.enter(node, self.weight(node), self.counted_load(node));
         }

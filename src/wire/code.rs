@@ -18,6 +18,7 @@ const DETAIL_CHECKS: u8 = 1;
 const DETAIL_HANDED_OVER: u8 = 2;
 const DETAIL_REMOVED: u8 = 3;
 const DETAIL_ADDRESS_CONFLICT: u8 = 4;
+const DETAIL_PLACEMENT: u8 = 5;
 const DETAIL_RECEIVER_UNFIT: u8 = 1;
 const DETAIL_RECEIVER_UNABLE: u8 = 2;
 
@@ -46,7 +47,7 @@ pub(super) const fn phase_of(code: u8) -> Option<NodePhase> {
 
 pub(super) const fn move_reason(reason: MoveReason) -> u8 {
     match reason {
-        MoveReason::Balance => 1,
+        MoveReason::Balance | MoveReason::Placement => 1,
         MoveReason::Drain | MoveReason::Checks => 2,
         MoveReason::Operator => 3,
         MoveReason::Failback => 4,
@@ -66,6 +67,7 @@ pub(super) const fn move_reason_of(code: u8) -> Option<MoveReason> {
 pub(super) const fn move_reason_detail(reason: MoveReason) -> u8 {
     match reason {
         MoveReason::Checks => DETAIL_CHECKS,
+        MoveReason::Placement => DETAIL_PLACEMENT,
         MoveReason::Balance | MoveReason::Drain | MoveReason::Operator | MoveReason::Failback => {
             NO_DETAIL
         }
@@ -75,6 +77,7 @@ pub(super) const fn move_reason_detail(reason: MoveReason) -> u8 {
 pub(super) const fn detailed_move_reason(reason: MoveReason, detail: u8) -> MoveReason {
     match (reason, detail) {
         (MoveReason::Drain, DETAIL_CHECKS) => MoveReason::Checks,
+        (MoveReason::Balance, DETAIL_PLACEMENT) => MoveReason::Placement,
         (other, _) => other,
     }
 }
@@ -256,7 +259,7 @@ pub(super) const fn cause(cause: Cause) -> (u8, NodeId) {
         Cause::Deaf(node) => (4, node),
         Cause::Departure(node) => (5, node),
         Cause::Inability(node) | Cause::Removed(node) | Cause::AddressConflict(node) => (6, node),
-        Cause::Balance(node) => (7, node),
+        Cause::Balance(node) | Cause::Placement(node) => (7, node),
         Cause::Drain(node) | Cause::Checks(node) | Cause::HandedOver(node) => (8, node),
         Cause::Operator(node) => (9, node),
         Cause::Failback(node) => (10, node),
@@ -289,6 +292,7 @@ pub(super) const fn cause_detail(cause: Cause) -> u8 {
         Cause::HandedOver(_) => DETAIL_HANDED_OVER,
         Cause::Removed(_) => DETAIL_REMOVED,
         Cause::AddressConflict(_) => DETAIL_ADDRESS_CONFLICT,
+        Cause::Placement(_) => DETAIL_PLACEMENT,
         Cause::FirstClaim
         | Cause::Silence(_)
         | Cause::Restart(_)
@@ -308,6 +312,7 @@ pub(super) const fn detailed_cause(cause: Cause, detail: u8) -> Cause {
     match (cause, detail) {
         (Cause::Drain(node), DETAIL_CHECKS) => Cause::Checks(node),
         (Cause::Drain(node), DETAIL_HANDED_OVER) => Cause::HandedOver(node),
+        (Cause::Balance(node), DETAIL_PLACEMENT) => Cause::Placement(node),
         (Cause::Inability(node), DETAIL_REMOVED) => Cause::Removed(node),
         (Cause::Inability(node), DETAIL_ADDRESS_CONFLICT) => Cause::AddressConflict(node),
         (other, _) => other,
@@ -363,6 +368,7 @@ mod tests {
             (Cause::HandedOver(node), Cause::Drain(node)),
             (Cause::Removed(node), Cause::Inability(node)),
             (Cause::AddressConflict(node), Cause::Inability(node)),
+            (Cause::Placement(node), Cause::Balance(node)),
         ] {
             let (code, of) = cause(detailed);
             assert_eq!(cause_of(code, of), Some(plain));
@@ -380,6 +386,10 @@ mod tests {
         assert_eq!(plain, MoveReason::Drain);
         let detail = move_reason_detail(MoveReason::Checks);
         assert_eq!(detailed_move_reason(plain, detail), MoveReason::Checks);
+        let plain = move_reason_of(move_reason(MoveReason::Placement)).unwrap();
+        assert_eq!(plain, MoveReason::Balance);
+        let detail = move_reason_detail(MoveReason::Placement);
+        assert_eq!(detailed_move_reason(plain, detail), MoveReason::Placement);
         let unfit = Err(Refusal::ReceiverUnfit);
         let plain = outcome_of(outcome(unfit)).unwrap();
         assert_eq!(plain, Err(Refusal::ReceiverDeclined));

@@ -189,6 +189,7 @@ impl Cluster {
                 Some(
                     Cause::Balance(_)
                         | Cause::Checks(_)
+                        | Cause::Placement(_)
                         | Cause::Drain(_)
                         | Cause::Operator(_)
                         | Cause::Failback(_)

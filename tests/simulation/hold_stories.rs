@@ -14,6 +14,11 @@ fn give(what: Lasting, seconds: u64) -> StandingChange {
     StandingChange::Give { what, by, reason, persists, lasts }
 }
 
+/// A hold of so many seconds.
+pub(crate) fn hold_for(seconds: u64) -> StandingChange {
+    give(Lasting::Hold, seconds)
+}
+
 const RELEASE: StandingChange = StandingChange::End(Lasting::Hold);
 
 impl Cluster {

@@ -1,6 +1,6 @@
 //! Stories of placement by load: noise, a node that becomes busy, nodes at their limits.
 
-use buoy::protocol::Rule;
+use buoy::protocol::{Order, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -72,6 +72,27 @@ pub(crate) fn loaded_to_the_limit(broken: Option<Rule>) -> Outcome {
     cluster.run_for(3_600 * SECOND)?;
     cluster.expect_moves("N3", 2)?;
     cluster.expect("N3", cluster.groups_of(0).len() >= 8, "n0 gave more than made sense")?;
+    Ok(())
+}
+
+/// A node that was drained comes back, idle. All others see that it is the least busy, and go on seeing
+/// so while groups arrive, because its load is smoothed. Together they give it its share and no more:
+/// each gives only what is above its own share, and the receiver declines what is above its.
+pub(crate) fn no_herd(broken: Option<Rule>) -> Outcome {
+    let loads = Loads { each: 10, besides: vec![0; 5], wave: 0, noise: 0 };
+    let mut cluster = running(loaded(40, loads, broken))?;
+    let id = cluster.hosts[4].id;
+    cluster.order(0, Order::Drain(id));
+    cluster.wait_until("N5", 20 * SECOND, |this| this.not_empty(4))?;
+    cluster.run_for(300 * SECOND)?;
+    cluster.mark();
+    cluster.order(0, Order::Undrain(id));
+    cluster.watch("N5", 600 * SECOND, |this| {
+        let got = this.groups_of(4).len();
+        (got > 10).then(|| format!("n4 was given {got} groups"))
+    })?;
+    cluster.expect("N5", cluster.groups_of(4).len() >= 6, "n4 did not get its share")?;
+    cluster.expect_moves("N5", 10)?;
     Ok(())
 }
 

@@ -23,6 +23,7 @@
 //! | `rollouts` | every key of the reference, changed host by host |
 //! | `checks`, `check_stories` | what checks of hosts say, and stories of it |
 //! | `loads`, `load_stories` | how busy hosts are, and stories of placement that goes by it |
+//! | `placement_stories` | stories of rules of placement |
 //! | `conflicts` | who else answers: silent hosts' kernels, hosts outside the cluster |
 //! | `suppression`, `suppression_stories` | a switch that answers for hosts, or drops questions |
 //! | `fingerprint`, `recorded` | the hash of a run; that runs are as recorded |
@@ -70,6 +71,7 @@ mod outlines;
 mod overlaps;
 mod path_stories;
 mod paths;
+mod placement_stories;
 mod plan;
 mod plan_stories;
 mod process;

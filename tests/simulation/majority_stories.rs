@@ -400,7 +400,7 @@ pub(crate) fn many_are_refused(broken: Option<Rule>) -> Outcome {
     let last = cluster.groups[299];
     for (key, group) in &mut cluster.plans[0].groups {
         group.strategy = Strategy::Priority;
-        group.prefer = vec![ids[if *key == last { 2 } else { 0 }]];
+        group.prefer = [ids[if *key == last { 2 } else { 0 }]].into_iter().collect();
     }
     cluster.settle()?;
     cluster.expect("A12", cluster.groups_of(0).len() == 299, "it does not have what it should")?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, Group, GroupKey, Member, Mode, NodeId, Preserve, Preserving, SoftwareVersion,
+    Configuration, Group, GroupKey, Member, Mode, NodeId, Preference, Preserve, Preserving, SoftwareVersion,
     Strategy, mix,
 };
 
@@ -182,7 +182,7 @@ fn group(options: &Options, key: GroupKey, ids: &[NodeId], draw: &mut Draw) -> G
         addresses,
         mode: if options.strict.is_some() { Mode::Majority } else { Mode::Availability },
         strategy: Strategy::Balance,
-        prefer: Vec::new(),
+        prefer: Preference::default(),
         failback: None,
         force: false,
         last_resort,
@@ -216,6 +216,7 @@ impl Cluster {
                 .map(|(place, (host, weight))| (host.id, self.member(plan, place, *weight)))
                 .collect(),
             groups: plan.groups.clone(),
+            placement: BTreeMap::new(),
             load_aware: self.options.loads.is_some(),
             timing: this.timing.unwrap_or(self.options.timing),
             adaptive: self.options.adaptive.contains(&host),

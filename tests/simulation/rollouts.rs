@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, GroupKey, LastResort, Mode, NodePhase, Preserve, Strategy, Timing,
+    Configuration, GroupKey, LastResort, Mode, NodePhase, Placement, Preserve, Strategy, Timing,
 };
 
 use crate::cluster::Cluster;
@@ -100,6 +100,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("node.weight", Core(|it| it.nodes.values_mut().take(1).for_each(|node| node.weight = 300))),
     ("node.role", Elsewhere(MEMBERS)),
     ("node.voter", Elsewhere(MEMBERS)),
+    ("node.labels", Core(the_last_lacks_a_label)),
     ("pool.name", Core(|it| it.groups.values_mut().for_each(|group| group.pool.0 ^= 1))),
     ("pool.interface", Elsewhere(PLACE)),
     ("pool.vips", Groups(|plan, keys| plan.merged(keys[1], keys[0]))),
@@ -138,6 +139,23 @@ const KEYS: &[(&str, Kind)] = &[
         Core(|it| {
             let last = it.nodes.keys().next_back().copied();
             it.groups.values_mut().for_each(|group| group.prefer = last.into_iter().collect());
+        }),
+    ),
+    ("pool.requires", Core(the_last_lacks_a_label)),
+    (
+        "pool.apart_from",
+        Core(|it| {
+            let pools: BTreeSet<_> = it.groups.values().map(|group| group.pool).collect();
+            let rule = |apart_from| Placement { apart_from, ..Placement::default() };
+            it.placement = pools.into_iter().map(|pool| (pool, rule([pool].into()))).collect();
+        }),
+    ),
+    (
+        "pool.together_with",
+        Core(|it| {
+            let pools: BTreeSet<_> = it.groups.values().map(|group| group.pool).collect();
+            let rule = || Placement { together_with: pools.clone(), ..Placement::default() };
+            it.placement = pools.iter().map(|pool| (*pool, rule())).collect();
         }),
     ),
     (
@@ -211,6 +229,16 @@ fn turn_mode(configuration: &mut Configuration) {
             Mode::Majority => Mode::Availability,
         };
     }
+}
+
+fn the_last_lacks_a_label(configuration: &mut Configuration) {
+    let lacking = configuration.nodes.keys().next_back().copied().into_iter().collect();
+    let pools = configuration.groups.values().map(|group| group.pool);
+    configuration.placement = pools
+        .map(|pool| {
+            (pool, Placement { lacking: BTreeSet::clone(&lacking), ..Placement::default() })
+        })
+        .collect();
 }
 
 fn prefer_the_last(configuration: &mut Configuration) {

@@ -8,8 +8,9 @@ use crate::story::Story;
 use crate::{
     check_stories, conflict_stories, hold_stories, host_stories, layout_stories, load_stories,
     majority_stories, membership_stories, neighbour_stories, network_stories, operator_stories,
-    path_stories, plan_stories, promise_stories, restart_stories, strict_restart_stories,
-    suppression_stories, timing_stories, virtual_router_stories, voter_stories,
+    path_stories, placement_stories, plan_stories, promise_stories, restart_stories,
+    strict_restart_stories, suppression_stories, timing_stories, virtual_router_stories,
+    voter_stories,
 };
 
 macro_rules! stories {
@@ -111,7 +112,11 @@ stories! {
         removed_by_fast_restarts forgotten_and_heard_again
         senses_but_is_not_heard hears_a_newcomer_first
     }
-    load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest }
+    load_stories { load_noise doubled_load loaded_to_the_limit moved_groups_rest no_herd }
+    placement_stories {
+        label_required label_required_or_nobody labels_rolled_out
+        kept_apart two_pools_kept_apart kept_together
+    }
     conflict_stories {
         heartbeats_cut_of_two heartbeats_cut_of_many frozen_of_two frozen_of_many
         freed_without_heartbeats begins_to_hear conflict_before_the_start conflict_at_a_takeover

@@ -64,12 +64,19 @@ pub(super) fn gate_overdue(group: GroupKey, names: &Names) -> EventRecord {
 
 pub(super) fn last_resort(pool: PoolId, kept: bool, names: &Names) -> EventRecord {
     let pool = names.pool(pool);
+    let lacks = !names.rules().missing(names.me(), &pool).is_empty();
     let becomes = if kept {
         "its groups stay where they are"
     } else {
         "its groups are released (last_resort)"
     };
-    let sentence = format!("no node passes the checks of pool {pool}: {becomes}");
+    let sentence = if lacks {
+        format!(
+            "no node that is up is fit for pool {pool} and has the labels that it requires: {becomes}"
+        )
+    } else {
+        format!("no node passes the checks of pool {pool}: {becomes}")
+    };
     EventRecord::new(Kind::LastResort, (Level::Warn, "last resort"), sentence.clone(), names)
         .pool(pool)
         .because(sentence)

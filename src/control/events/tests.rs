@@ -91,7 +91,8 @@ fn an_event_is_about_a_node_a_group_or_a_pool() {
 fn a_link_is_blamed_only_by_its_name() {
     let group = group("10.77.0.100");
     let names = names();
-    let unable = |names: &Names| standing(Standing::Unable(Inability::LinkDown), group, names);
+    let unable =
+        |names: &Names| standing(node("lb2"), Standing::Unable(Inability::LinkDown), group, names);
     assert_eq!(
         unable(&names),
         "cannot hold it: no interface that is up is in its network; name its interface, or \

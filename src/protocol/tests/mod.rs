@@ -20,6 +20,7 @@ mod majority;
 mod moves;
 mod neighbours;
 mod outside;
+mod placement;
 mod preservation;
 mod regrouping;
 mod rest;
@@ -119,7 +120,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
                     addresses: vec![GroupKey(mix(group))],
                     strategy: Strategy::Balance,
                     mode: Mode::Availability,
-                    prefer: Vec::new(),
+                    prefer: Preference::default(),
                     failback: None,
                     force: false,
                     last_resort: LastResort::Keep,
@@ -128,6 +129,7 @@ fn configuration(me: u32, nodes: u32, groups: u64) -> Configuration {
                 (GroupKey(mix(group)), wanted)
             })
             .collect(),
+        placement: [].into(),
         load_aware: false,
         paths: 1,
         timing: Timing::LAN,

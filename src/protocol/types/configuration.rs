@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::condition::SoftwareVersion;
 use super::fitness::LastResort;
 use super::identity::{GroupKey, Incarnation, NodeId, PoolId};
+use super::placement::Placement;
+use super::preference::Preference;
 use super::preserving::Preserving;
 
 /// Most nodes that may be configured: a heartbeat's table of peers must fit one datagram.
@@ -34,6 +36,8 @@ pub struct Configuration {
     pub nodes: BTreeMap<NodeId, Member>,
     /// Every configured group; at most [`GROUPS_MAX`].
     pub groups: BTreeMap<GroupKey, Group>,
+    /// Rules of placement of the pools that have any.
+    pub placement: BTreeMap<PoolId, Placement>,
     /// Whether placement goes by how busy nodes are.
     pub load_aware: bool,
     /// Heartbeat paths of each node; at most [`PATHS_MAX`](super::PATHS_MAX).
@@ -98,7 +102,7 @@ pub struct Group {
     /// Rule of placement.
     pub strategy: Strategy,
     /// Preferred nodes, best first; may be empty.
-    pub prefer: Vec<NodeId>,
+    pub prefer: Preference,
     /// How long a preferred node must have been well before the group returns; `None` is never.
     pub failback: Option<Duration>,
     /// Whether it is taken although another host answers for it.

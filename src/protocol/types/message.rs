@@ -238,6 +238,8 @@ pub enum Cause {
     Conflict(NodeId),
     /// Offered to this node, which did not take it.
     TakenBack(NodeId),
+    /// Handed over because a rule of placement of its pool did not hold at its owner.
+    Placement(NodeId),
 }
 
 /// Proposes a planned move. Repeated until answered; the token makes repeats harmless.
@@ -270,6 +272,8 @@ pub enum MoveReason {
     Failback,
     /// Checks of the owner fail that pass at the receiver.
     Checks,
+    /// A rule of placement holds at the receiver that does not hold at the owner.
+    Placement,
 }
 
 /// Answers an offer: the groups accepted, room for them reserved.

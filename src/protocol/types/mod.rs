@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `identity`, `instant` | names of nodes, lives and groups; moments |
 //! | `condition` | how nodes stand, and why one cannot hold a group |
-//! | `configuration`, `rules` | what is configured; the rules that a test can break |
+//! | `configuration`, `placement`, `preference` | what is configured |
+//! | `rules` | the rules that a test can break |
 //! | `event`, `action` | what happens to a node; what it has done, and what it reports |
 //! | `message` | what nodes say to each other |
 //! | `connection`, `neighbour`, `fitness`, `load` | what the host tells of its clients and itself |
@@ -31,6 +32,8 @@ mod message;
 mod neighbour;
 mod outside;
 mod path;
+mod placement;
+mod preference;
 mod preserving;
 mod random;
 mod restart;
@@ -65,6 +68,8 @@ pub use message::{
 pub use neighbour::{NEIGHBOURS_V4_MAX, NEIGHBOURS_V6_MAX, Neighbour};
 pub use outside::{Outside, Voice};
 pub use path::{PATHS_MAX, PathFault, PathReport};
+pub use placement::Placement;
+pub use preference::Preference;
 pub use preserving::{ConnectionsFate, Preserving, ResetReason};
 pub use random::{Random, mix};
 pub use restart::{Acquaintance, LeaseMemory, Memory, Misfit, Obstacle, WishMemory};

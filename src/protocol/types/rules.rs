@@ -140,6 +140,14 @@ rules! {
     UnfitGetsNothing,
     /// A node whose checks flap is offered nothing that can wait.
     FlappingChecks,
+    /// A node without a label that a pool requires says that it is not fit for the pool.
+    RequiredLabels,
+    /// Groups of pools that are kept apart are on one node only if no other node can have them.
+    KeptApart,
+    /// Groups of pools that are kept together are on one node.
+    KeptTogether,
+    /// What is where a rule of placement does not want it goes when it can be elsewhere.
+    PlacementRestored,
     /// What nobody is fit for is kept or let go, as configured.
     LastResort,
     /// What nodes tell of their load does not follow noise.

@@ -167,4 +167,12 @@ pub enum Standing {
     Unfit,
     /// As [`Standing::Unfit`], but nobody is fitter: it would take the group as a last resort.
     LastResort,
+    /// It lacks a label that the pool requires; whether it would take the group as a last resort.
+    Lacking {
+        /// No node that is fitter could take it.
+        last_resort: bool,
+    },
+    /// Only if no other node takes it: groups that it is to be apart from are there, or groups that it
+    /// is to be together with elsewhere.
+    IllCompany,
 }

@@ -191,6 +191,7 @@ fn random_claim(random: &mut Random) -> Claim {
         Cause::Conflict(about),
         Cause::TakenBack(about),
         Cause::Checks(about),
+        Cause::Placement(about),
         Cause::HandedOver(about),
         Cause::Removed(about),
         Cause::AddressConflict(about),
@@ -206,7 +207,7 @@ fn random_claim(random: &mut Random) -> Claim {
         revision: low(random, 32),
         tenure: tenures[small(random, 3)],
         support: low(random, 16),
-        cause: causes[small(random, 13)],
+        cause: causes[small(random, causes.len() as u64)],
     }
 }
 
@@ -238,16 +239,17 @@ fn inability(random: &mut Random) -> Inability {
 }
 
 pub(super) fn random_offer(random: &mut Random, count: usize) -> Message {
-    const REASONS: [MoveReason; 5] = [
+    const REASONS: [MoveReason; 6] = [
         MoveReason::Balance,
         MoveReason::Drain,
         MoveReason::Operator,
         MoveReason::Failback,
         MoveReason::Checks,
+        MoveReason::Placement,
     ];
     Message::Offer(Offer {
         token: low(random, 32),
-        reason: REASONS[small(random, 5)],
+        reason: REASONS[small(random, REASONS.len() as u64)],
         groups: groups(random, count),
         keepers: (0..small(random, 2) * count).map(|_| hardware(random)).collect(),
     })

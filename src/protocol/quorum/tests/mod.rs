@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::env::Env;
 use super::super::types::{
     Action, Bid, Group, GroupKey, Incarnation, LastResort, LeaseGrant, LeaseRequest, Member,
-    Message, Mode, NodeId, PoolId, Recollection, Report, Strategy, Timing, Vote,
+    Message, Mode, NodeId, PoolId, Preference, Recollection, Report, Strategy, Timing, Vote,
 };
 use super::{PeerView, Quorum, Situation};
 
@@ -30,7 +30,7 @@ fn environment() -> Env {
         addresses: vec![ADDRESS],
         strategy: Strategy::Balance,
         mode: Mode::Majority,
-        prefer: Vec::new(),
+        prefer: Preference::default(),
         failback: None,
         force: false,
         last_resort: LastResort::Keep,
