@@ -37,7 +37,7 @@ pub enum Confined {
     Wholly,
     /// What this kernel knows of it.
     Partly,
-    /// Nothing: the kernel has no Landlock.
+    /// Nothing: the kernel has no Landlock, or a filter refuses its system calls.
     Not,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for Confined {
         out.write_str(match self {
             Self::Wholly => "confined by Landlock",
             Self::Partly => "confined by Landlock as far as this kernel can",
-            Self::Not => "not confined: this kernel has no Landlock",
+            Self::Not => "not confined: no Landlock in this kernel, or a filter refuses its calls",
         })
     }
 }

@@ -1,5 +1,5 @@
 //! What the documents say about themselves: links lead somewhere, complete files in them load, the
-//! README stays short, what guards an invariant exists.
+//! README stays short, what guards an invariant exists, commands are run (`documents/commands.rs`).
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use buoy::config;
 use buoy::control::events::{self, Scope};
 use buoy::protocol::Rule;
+
+#[path = "documents/commands.rs"]
+mod commands;
 
 const README_LINES_MAX: usize = 160;
 
@@ -152,9 +155,13 @@ fn names(line: &str) -> Vec<(Kind, &str)> {
 
 /// All Rust files of the repository, one after the other.
 fn sources() -> String {
+    sources_of(["src", "tests", "netns-tests"].map(|name| root().join(name)))
+}
+
+/// All Rust files below some directories.
+fn sources_of(directories: impl Into<Vec<PathBuf>>) -> String {
     let mut text = String::new();
-    let mut directories: Vec<PathBuf> =
-        ["src", "tests", "netns-tests"].map(|name| root().join(name)).into();
+    let mut directories = directories.into();
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).expect("it is there") {
             let path = entry.expect("it can be read").path();
@@ -236,6 +243,30 @@ fn every_hazard_invariant_and_rule_has_one_row() {
         .filter(|name| rows.iter().filter(|row| *row == name).count() != 1)
         .collect();
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// Text of the program as it is printed: where a literal goes on in the next line, its lines are joined.
+fn printed() -> String {
+    let outputs = fs::read_dir(root().join("tests/outputs")).expect("it is there");
+    let outputs = outputs.map(|entry| entry.expect("it can be read").path());
+    let mut text: String =
+        outputs.map(|path| fs::read_to_string(path).expect("it can be read")).collect();
+    let sources = sources_of([root().join("src")]);
+    let joined = sources.split("\\\n").enumerate();
+    text.extend(joined.map(|(at, part)| if at == 0 { part } else { part.trim_start() }));
+    text
+}
+
+#[test]
+fn sentences_of_troubleshooting_are_those_that_are_printed() {
+    let document = fs::read_to_string(root().join("docs/troubleshooting.md")).expect("it is there");
+    let (tables, _) = document.split_once("## Clients").expect("that chapter");
+    let printed = printed();
+    let sentences: Vec<&str> =
+        rows(tables).into_iter().filter(|row| !["you read", "---"].contains(row)).collect();
+    assert!(sentences.len() > 20, "{sentences:?}");
+    let gone: Vec<_> = sentences.iter().filter(|sentence| !printed.contains(**sentence)).collect();
+    assert!(gone.is_empty(), "not printed any more: {gone:?}");
 }
 
 #[test]

@@ -60,6 +60,9 @@ const GLOBAL_OPTIONS: [&str; 3] = ["--config", "--socket", "--json"];
 /// The daemon hands over within this time after SIGTERM.
 const LEAVING_MAX: Duration = Duration::from_secs(2);
 
+/// What confinement by Landlock needs of the filter of system calls.
+const LANDLOCK: &str = "landlock_create_ruleset landlock_add_rule landlock_restrict_self";
+
 /// Section and key of a unit file, with all values given, in order.
 type Unit = BTreeMap<(String, String), Vec<String>>;
 
@@ -106,6 +109,7 @@ fn unit_has_every_directive_buoy_relies_on() {
     }
     let calls = values(&unit, "Service", "SystemCallFilter");
     assert_eq!((calls[0].as_str(), calls[2].as_str()), ("@system-service", "capset"));
+    assert_eq!(calls[3], LANDLOCK);
 }
 
 #[test]
@@ -129,6 +133,7 @@ fn the_page_may_read_the_status_and_nothing_else() {
     for (key, value) in required {
         assert_eq!(values(&web, "Service", key), [value], "{key}=");
     }
+    assert_eq!(values(&web, "Service", "SystemCallFilter")[2], LANDLOCK);
     let line = &values(&web, "Service", "ExecStart")[0];
     let (command, options) = command_line(line).unwrap_or_else(|e| panic!("{e}"));
     let option = |name: &str| options.get(name).cloned().flatten();
@@ -338,6 +343,8 @@ fn user_and_directories_are_those_of_the_unit() {
     ];
     let found: Vec<Vec<&str>> = lines(&places).map(|line| line[..5].to_vec()).collect();
     assert_eq!(found, expected);
+    // The socket of Debian's HAProxy; packaging/test uses it.
+    assert!(lines(&users).any(|line| line == ["m", user, "haproxy"]), "sysusers: HAProxy's group");
 }
 
 fn read(path: &str) -> String {

@@ -72,9 +72,18 @@ impl std::error::Error for Refused {
 /// When the kernel refuses; then programs would have the daemon's rights.
 pub fn shed_capabilities() -> Result<(), io::Error> {
     for set in [caps::CapSet::Ambient, caps::CapSet::Inheritable] {
-        caps::clear(None, set).map_err(io::Error::other)?;
+        keep_only(set, &caps::CapsHashSet::new())?;
     }
     Ok(())
+}
+
+/// Changes a set of the calling thread, unless it is as wanted already: a filter of system calls may
+/// refuse even that, where there is nothing to give up.
+fn keep_only(set: caps::CapSet, kept: &caps::CapsHashSet) -> Result<(), io::Error> {
+    if caps::read(None, set).map_err(io::Error::other)? == *kept {
+        return Ok(());
+    }
+    caps::set(None, set, kept).map_err(io::Error::other)
 }
 
 /// Gives up, for the calling thread and those that it makes later, every capability but that of root
@@ -89,7 +98,7 @@ pub fn drop_capabilities() -> Result<(), io::Error> {
     // Only root may; others have nothing out of the set either.
     let _ = caps::clear(None, caps::CapSet::Bounding);
     for set in [caps::CapSet::Effective, caps::CapSet::Permitted] {
-        caps::set(None, set, &kept).map_err(io::Error::other)?;
+        keep_only(set, &kept)?;
     }
     Ok(())
 }

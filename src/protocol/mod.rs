@@ -111,11 +111,11 @@ pub use types::{
     NODES_MAX, Neighbour, NodeId, NodePhase, NodeStatus, Obstacle, Offer, OfferAnswer, Order,
     Outside, PATHS_MAX, PROMISES_AGE_MAX, PathFault, PathReport, Placement, PoolId, Preference,
     Preserve, Preserved, Preserving, PromiseRecord, REASON_MAX, REFUSED_PER_MESSAGE, Random, Reach,
-    Recollection, Refusal, Remover, Report, ResetReason, Rule, STANDING_ORDERS_MAX, STANDS_MAX, SoftwareVersion,
-    Standing, StandingChange, StandingOrder, Status, Strategy, Tenure, Text, Ticket, Timing,
-    TimingLevel, TimingProposal, TimingReason, TimingStatus, VOTERS_MAX, Verdict, Voice, Vote,
-    VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld, mix, promise, shortened,
-    standing_text_max, unable_max,
+    Recollection, Refusal, Remover, Report, ResetReason, Rule, STANDING_ORDERS_MAX, STANDS_MAX,
+    SoftwareVersion, Standing, StandingChange, StandingOrder, Status, Strategy, Tenure, Text,
+    Ticket, Timing, TimingLevel, TimingProposal, TimingReason, TimingStatus, VOTERS_MAX, Verdict,
+    Voice, Vote, VoterRecord, WISHES_PER_MESSAGE, Waiting, Wish, WishMemory, Withheld, mix,
+    promise, shortened, standing_text_max, unable_max,
 };
 
 #[cfg(test)]

@@ -13,6 +13,8 @@
 //! so. The names of metrics stand in `table` alone; alerts and dashboard are made from it.
 
 mod alerts;
+#[cfg(test)]
+mod browser_test;
 mod clock;
 mod dashboard;
 mod door;

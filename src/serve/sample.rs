@@ -46,3 +46,27 @@ pub(super) const JSON: &str = concat!(
     r#""convergence":{"web":{"counts":[0,0,0,0,0,1,0,0,0,0,0,0,0,0,0],"sum_us":12000}}}}"#,
     "\n"
 );
+
+/// The same from a daemon whose names, versions and sentences are what a hostile peer would choose.
+pub(super) fn hostile() -> String {
+    let hostile = "<script>alert(1)</script>\\\"'><img src=x onerror=alert(2)>\\u202e\\u0007";
+    let mut status = JSON.to_owned();
+    for word in [
+        "lb1",
+        "lb2",
+        "lb3",
+        "edge",
+        "0.1.0",
+        "web",
+        "10.77.0.100",
+        "proxy",
+        "router",
+        "haproxy",
+        "lb3 fell silent",
+        "a link is down",
+        "connecting failed: connection refused",
+    ] {
+        status = status.replace(&format!("\"{word}\""), &format!("\"{word}{hostile}\""));
+    }
+    status
+}

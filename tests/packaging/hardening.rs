@@ -15,7 +15,8 @@ const EXPOSURE: [(&str, f64); 3] = [
     ("`buoy-web.service`", 1.1),
 ];
 
-fn exposure(name: &str, unit: &str) -> f64 {
+/// What `systemd-analyze security` prints of a unit.
+fn analysis(name: &str, unit: &str, options: &[&str]) -> String {
     let directory = format!("buoy-exposure-{}-{name}", std::process::id());
     let directory = std::env::temp_dir().join(directory);
     fs::create_dir_all(&directory).expect("a directory for the unit");
@@ -23,11 +24,16 @@ fn exposure(name: &str, unit: &str) -> f64 {
     fs::write(&file, unit).expect("the unit is written");
     let output = Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--no-pager"])
+        .args(options)
         .arg(&file)
         .output()
         .expect("systemd-analyze is installed, see CONTRIBUTING.md");
     fs::remove_dir_all(&directory).expect("it is ours");
-    let text = String::from_utf8_lossy(&output.stdout);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn exposure(name: &str, unit: &str) -> f64 {
+    let text = analysis(name, unit, &[]);
     let line = text.lines().find(|line| line.contains("Overall exposure level"));
     let figure = line.and_then(|line| line.split(": ").nth(1)?.split(' ').next()?.parse().ok());
     figure.unwrap_or_else(|| panic!("{name}: no figure in {text}"))
@@ -47,6 +53,26 @@ fn units_are_not_exposed_more_than_the_document_says() {
         let row = format!("| {name} | {limit:.1} |");
         assert!(document.contains(&row), "SECURITY.md has no row {row}");
     }
+}
+
+#[test]
+fn what_is_left_of_the_exposure_is_documented_item_by_item() {
+    let text = analysis("items", &read("packaging/systemd/buoy.service"), &["--json=short"]);
+    let items: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let items = items.as_array().expect("a list").iter();
+    let counted = items.filter_map(|item| {
+        let exposure = item["exposure"].as_str().filter(|figure| *figure != "0.0")?;
+        let name = item["name"].as_str().expect("a name").replace('|', "\\|");
+        Some(format!("| `{name}` | {exposure} |"))
+    });
+    let rows: Vec<String> = counted.collect();
+    let document = read("SECURITY.md");
+    for row in &rows {
+        assert!(document.contains(row), "SECURITY.md has no row {row}");
+    }
+    let (_, table) = document.split_once("| item | counts |").expect("the table");
+    let (table, _) = table.split_once("\n\n").expect("its end");
+    assert_eq!(table.lines().skip(2).count(), rows.len(), "rows of items that do not count");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use buoy::protocol::{
-    Configuration, Group, GroupKey, Member, Mode, NodeId, Preference, Preserve, Preserving, SoftwareVersion,
-    Strategy, mix,
+    Configuration, Group, GroupKey, Member, Mode, NodeId, Preference, Preserve, Preserving,
+    SoftwareVersion, Strategy, mix,
 };
 
 use crate::checks::pool_of;

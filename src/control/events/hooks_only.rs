@@ -57,7 +57,8 @@ const fn is_planned(cause: Cause) -> bool {
         | Cause::Checks(_)
         | Cause::HandedOver(_)
         | Cause::Operator(_)
-        | Cause::Failback(_) => true,
+        | Cause::Failback(_)
+        | Cause::Placement(_) => true,
         Cause::FirstClaim
         | Cause::Silence(_)
         | Cause::Restart(_)
