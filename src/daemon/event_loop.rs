@@ -421,7 +421,7 @@ impl<K: KernelOrders> EventLoop<K> {
                 self.sealed.clear();
                 self.sessions.seal(to, &message, &mut self.sealed);
                 if !self.sealed.is_empty() {
-                    self.transport.send(to, &self.sealed);
+                    self.transport.send(to, &self.sealed, clock::now());
                 }
             }
             Action::Acquire { group, ticket, further } => {

@@ -86,7 +86,7 @@ impl<K: KernelOrders> EventLoop<K> {
             self.tell_whereabouts();
         }
         for (to, datagram, from) in arrived.replies {
-            self.transport.reply(to, &datagram, from);
+            self.transport.reply(to, &datagram, from, clock::now());
         }
         self.step_all(arrived.events);
     }

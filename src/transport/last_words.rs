@@ -12,10 +12,12 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::libc::{in_addr, in_pktinfo};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg, setsockopt, sockopt};
+
+use crate::protocol::Instant;
 
 /// Longer than it takes to let all groups go, and shorter than a host without its address waits before it
 /// takes what is vacant.
@@ -49,12 +51,13 @@ impl LastWords {
         &mut self,
         (socket, from, to): (&UdpSocket, IpAddr, SocketAddr),
         datagram: &[u8],
+        now: Instant,
     ) -> Option<io::Result<usize>> {
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert(now);
         let (IpAddr::V4(from), SocketAddr::V4(to), Some(device)) = (from, to, self.device) else {
             return None;
         };
-        if since.elapsed() > FOR {
+        if now.since(since) > FOR {
             return None;
         }
         let address = |octets: [u8; 4]| in_addr { s_addr: u32::from_ne_bytes(octets) };

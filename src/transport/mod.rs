@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::protocol::NodeId;
+use crate::protocol::{Instant, NodeId};
 
 pub use counters::{Counters, PathCounters};
 pub use receive::Received;
@@ -285,8 +285,14 @@ impl Transport {
     }
 
     /// Answers a datagram: on every path that leads to the peer, and to where it came from.
-    pub fn reply(&mut self, to: NodeId, datagram: &[u8], (path, from): (usize, SocketAddr)) {
-        self.send(to, datagram);
+    pub fn reply(
+        &mut self,
+        to: NodeId,
+        datagram: &[u8],
+        (path, from): (usize, SocketAddr),
+        now: Instant,
+    ) {
+        self.send(to, datagram, now);
         let there = |(node, local, address): &(NodeId, SocketAddr, SocketAddr)| {
             *node == to
                 && *address == from
@@ -296,17 +302,17 @@ impl Transport {
             && let (Some(bound), Some(counters)) =
                 (self.paths.get_mut(path), self.counters.paths.get_mut(path))
         {
-            bound.send(&from, datagram, counters);
+            bound.send(&from, (datagram, now), counters);
         }
     }
 
     /// Sends a datagram to a peer on every path that leads to it. What cannot be sent is lost and
     /// counted.
-    pub fn send(&mut self, to: NodeId, datagram: &[u8]) {
+    pub fn send(&mut self, to: NodeId, datagram: &[u8], now: Instant) {
         for (bound, counters) in self.paths.iter_mut().zip(&mut self.counters.paths) {
             let there = bound.path.peers.get(&to).into_iter().chain(bound.heard.get(&to));
             for address in there.copied().collect::<Vec<_>>() {
-                bound.send(&address, datagram, counters);
+                bound.send(&address, (datagram, now), counters);
             }
         }
     }
@@ -326,7 +332,12 @@ impl BoundPath {
         elsewhere.map(|(peer, address)| (*peer, *address)).collect()
     }
 
-    fn send(&mut self, address: &SocketAddr, datagram: &[u8], counters: &mut PathCounters) {
+    fn send(
+        &mut self,
+        address: &SocketAddr,
+        (datagram, now): (&[u8], Instant),
+        counters: &mut PathCounters,
+    ) {
         let mut outcome = self.socket.send_to(datagram, address);
         if matches!(&outcome, Err(error) if counters::is_old_news(error)) {
             // The answer to an earlier datagram; this one has not been tried yet.
@@ -336,7 +347,7 @@ impl BoundPath {
             Ok(_) => self.last_words.end(),
             Err(error) if counters::lacks_address(&error) => {
                 let way = (&self.socket, self.path.local.ip(), *address);
-                outcome = self.last_words.send(way, datagram).unwrap_or(Err(error));
+                outcome = self.last_words.send(way, datagram, now).unwrap_or(Err(error));
             }
             Err(_) => {}
         }

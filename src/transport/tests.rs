@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{BindError, Path, Transport};
-use crate::protocol::NodeId;
+use crate::protocol::{Instant, NodeId};
 use crate::wire::DATAGRAM_MAX;
 
+const NOW: Instant = Instant::START;
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
 
@@ -57,7 +58,7 @@ fn ready<'a>(descriptors: impl Iterator<Item = BorrowedFd<'a>>, milliseconds: u1
 #[test]
 fn one_datagram_goes_out_on_every_path() {
     let (mut a, mut b) = pair(&[("127.0.1.1:0", "127.0.1.2:0"), ("127.0.2.1:0", "127.0.2.2:0")]);
-    a.send(B, b"hello");
+    a.send(B, b"hello", NOW);
     let taken = take(&mut b, 2);
     let came: Vec<_> = taken.iter().map(|(bytes, path, ..)| (bytes.as_slice(), *path)).collect();
     assert_eq!(came, [(&b"hello"[..], 0), (b"hello", 1)]);
@@ -73,7 +74,7 @@ fn the_kernel_tells_when_a_datagram_came() {
     #[expect(clippy::disallowed_methods, reason = "compared with the kernel's clock")]
     let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let before = clock();
-    a.send(B, b"hello");
+    a.send(B, b"hello", NOW);
     let taken = take(&mut b, 1);
     let after = clock();
     let kernel_time = taken[0].3.expect("this kernel tells times of arrival");
@@ -83,8 +84,8 @@ fn the_kernel_tells_when_a_datagram_came() {
 #[test]
 fn ipv6_works_as_ipv4_does() {
     let (mut a, mut b) = pair(&[("[::1]:0", "[::1]:0")]);
-    a.send(B, b"hello");
-    b.send(A, b"and back");
+    a.send(B, b"hello", NOW);
+    b.send(A, b"and back", NOW);
     assert_eq!(take(&mut b, 1)[0].0, b"hello");
     assert_eq!(take(&mut a, 1)[0].0, b"and back");
 }
@@ -93,7 +94,7 @@ fn ipv6_works_as_ipv4_does() {
 fn a_limit_leaves_the_rest_for_later_and_paths_take_turns() {
     let (mut a, mut b) = pair(&[("127.0.1.1:0", "127.0.1.2:0"), ("127.0.2.1:0", "127.0.2.2:0")]);
     for _ in 0..10 {
-        a.send(B, b"x");
+        a.send(B, b"x", NOW);
     }
     let mut paths = Vec::new();
     while paths.len() < 6 {
@@ -111,7 +112,7 @@ fn unknown_senders_are_told_apart_and_counted_and_count_towards_the_limit() {
     for _ in 0..3 {
         unknown.send_to(b"garbage", b.locals().next().unwrap()).unwrap();
     }
-    a.send(B, b"hello");
+    a.send(B, b"hello", NOW);
     let mut came = 0;
     b.receive(2, |received| came += u32::from(!received.known));
     assert_eq!((came, b.counters().paths[0].unknown_senders), (2, 2));
@@ -132,7 +133,7 @@ fn a_peer_is_sent_to_where_it_was_last_heard() {
         a
     };
     // Where it was before the reload is not forgotten.
-    a.send(B, b"still there");
+    a.send(B, b"still there", NOW);
     assert_eq!(take(&mut b, 1)[0].0, b"still there");
     assert_eq!(a.destinations().len(), 2);
     assert!(!a.heard(B, 0, at_b), "known already");
@@ -156,9 +157,9 @@ fn a_former_port_goes_on_until_every_peer_is_heard_on_the_new_one() {
     let new = vec![Path { local: new_a, peers }];
     a.reconfigure(new.clone()).unwrap();
     assert_eq!(a.locals().collect::<Vec<_>>(), [new_a, old_a]);
-    b.send(A, b"to the old port");
+    b.send(A, b"to the old port", NOW);
     assert_eq!(take(&mut a, 1)[0].0, b"to the old port");
-    a.send(B, b"both");
+    a.send(B, b"both", NOW);
     assert_eq!(take(&mut b, 1)[0].2, old_a);
 
     let remembered = a.in_use();
@@ -176,8 +177,8 @@ fn a_former_port_goes_on_until_every_peer_is_heard_on_the_new_one() {
 #[test]
 fn a_datagram_that_is_too_long_is_seen_as_such() {
     let (mut a, mut b) = pair(&[("127.0.1.1:0", "127.0.1.2:0")]);
-    a.send(B, &[1; DATAGRAM_MAX + 500]);
-    a.send(B, &[2; DATAGRAM_MAX]);
+    a.send(B, &[1; DATAGRAM_MAX + 500], NOW);
+    a.send(B, &[2; DATAGRAM_MAX], NOW);
     let taken = take(&mut b, 2);
     let lengths: Vec<_> = taken.iter().map(|(bytes, ..)| bytes.len()).collect();
     assert_eq!(lengths, [DATAGRAM_MAX + 1, DATAGRAM_MAX]);
@@ -197,9 +198,9 @@ fn a_peer_that_is_down_and_a_network_that_is_not_there_stop_nothing() {
     ]);
     a.reconfigure(vec![Path { local, peers }]).unwrap();
     for _ in 0..5 {
-        a.send(NodeId(3), b"lost");
-        a.send(NodeId(4), b"lost");
-        a.send(B, b"hello");
+        a.send(NodeId(3), b"lost", NOW);
+        a.send(NodeId(4), b"lost", NOW);
+        a.send(B, b"hello", NOW);
     }
     assert_eq!(take(&mut b, 5).len(), 5);
     let counted = &a.counters().paths[0];
@@ -216,7 +217,7 @@ fn an_address_that_is_not_there_yet_can_be_bound() {
     let local = transport.locals().next().unwrap();
     let peers = BTreeMap::from([(B, "192.0.2.78:9".parse().unwrap())]);
     transport.reconfigure(vec![Path { local, peers }]).unwrap();
-    transport.send(B, b"lost");
+    transport.send(B, b"lost", NOW);
     let counted = &transport.counters().paths[0];
     assert_eq!(counted.sent, 0, "{counted:?}");
     assert_eq!(counted.send_address_missing + counted.send_unreachable, 1, "{counted:?}");
@@ -232,14 +233,14 @@ fn a_busy_port_is_told_with_its_remedy_and_nothing_changes() {
     let text = fault.to_string();
     assert!(text.contains(&busy.port().to_string()) && text.contains("127.0.1.1"), "{text}");
     assert!(text.contains("stop the other program"), "{text}");
-    a.send(B, b"hello");
+    a.send(B, b"hello", NOW);
     assert_eq!(take(&mut b, 1)[0].0, b"hello");
 }
 
 #[test]
 fn a_reload_keeps_what_waits_in_a_socket_that_stays() {
     let (mut a, mut b) = pair(&[("127.0.1.1:0", "127.0.1.2:0")]);
-    a.send(B, b"before");
+    a.send(B, b"before", NOW);
     let here = b.locals().next().unwrap();
     let there = a.locals().next().unwrap();
     let stays = Path { local: here, peers: BTreeMap::from([(A, there)]) };

@@ -21,19 +21,20 @@ impl Shell {
         let mut next = Some(first);
         for _ in 0..ORDERS_MAX {
             let Some(order) = next.take().or_else(|| orders.try_recv().ok()) else { break };
-            match order {
-                Order::Hand(group, ticket) => moves.hands.push((group, ticket)),
-                Order::Forward(group, to) => moves.forwards.push((group, to)),
-                // The addresses come when all orders have been taken.
-                Order::Acquire(..) if moves.hands.is_empty() => {
-                    self.obey(order);
-                }
-                other => {
-                    self.carry_out(std::mem::take(&mut moves));
-                    if !self.obey(other) {
-                        return false;
-                    }
-                }
+            if let Order::Hand(group, ticket) = order {
+                moves.hands.push((group, ticket));
+                continue;
+            }
+            if let Order::Forward(group, to) = order {
+                moves.forwards.push((group, to));
+                continue;
+            }
+            // The addresses of what is acquired come when all orders have been taken.
+            if !(matches!(order, Order::Acquire(..)) && moves.hands.is_empty()) {
+                self.carry_out(std::mem::take(&mut moves));
+            }
+            if !self.obey(order) {
+                return false;
             }
         }
         self.carry_out(moves);
