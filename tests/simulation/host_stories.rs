@@ -1,7 +1,7 @@
 //! Stories of hosts: death, stops, boots, kernels that refuse (H10 to H39, H59, H60 in
 //! docs/invariants.md).
 
-use buoy::protocol::{Failure, Rule};
+use buoy::protocol::{Failure, NodePhase, Rule};
 
 use crate::cluster::Cluster;
 use crate::draw::{MILLISECOND, SECOND};
@@ -10,6 +10,8 @@ use crate::story::{Outcome, calm};
 
 /// A host has died: three heartbeats, the phase of the last one, and what taking takes.
 const DEATH_WITHIN: u64 = 450 * MILLISECOND;
+/// Shorter than a datagram and its answer are under way.
+const MOMENT: u64 = MILLISECOND / 20;
 /// Who goes on after a stop has given way within this.
 const GIVES_WAY_WITHIN: u64 = 400 * MILLISECOND;
 /// A group handed over is away for no longer than this.
@@ -151,10 +153,24 @@ pub(crate) fn machine_pause_before_a_repeat(broken: Option<Rule>) -> Outcome {
         cluster.pause_machine(owner, 3 * SECOND);
         cluster.run_for(3 * SECOND - MILLISECOND)?;
         cluster.hosts[owner].outside.clear();
+        cluster.expect_to_resume(owner)?;
         cluster.run_for(SECOND)?;
         cluster.wait_until("H13", GIVES_WAY_WITHIN, Cluster::uncovered)?;
     }
     Ok(())
+}
+
+impl Cluster {
+    /// H13: a machine that goes on finds out by the clocks of the others that it stood still.
+    fn expect_to_resume(&mut self, host: usize) -> Outcome {
+        let mut resumes = false;
+        for _ in 0..100 * MILLISECOND / MOMENT {
+            self.run_for(MOMENT)?;
+            resumes |= self.safety.hosts[host].phase == NodePhase::Resuming;
+        }
+        self.expect("H13", resumes, "it does not know that it stood still")?;
+        Ok(())
+    }
 }
 
 /// H13: a snapshot stops an owner for 188 ms. Nothing moves.
