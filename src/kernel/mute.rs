@@ -13,7 +13,7 @@
 //!     icmp type 3, icmpv6 type 2, vouched: accept  the path carries less
 //!     drop }                                       solicitations, all else
 //!   chain out, before it goes to muted:
-//!     udp from @muted4 or 6, vouched: accept       answers to what came before
+//!     udp from @answering4 or 6, vouched: accept   answers to what came before, for a moment
 //!   chain muted { drop }                           (arp, in and out)
 //!   chain disguise { hook output or postrouting, before the gate; for each link that bears some
 //!     arp saddr ip @muted4: write own address      a question names its asker, and whoever hears
@@ -25,7 +25,7 @@ use std::time::Duration;
 use super::forward;
 use super::gate::{Door, Gate};
 use super::ruleset::{
-    Cover, ICMPV6, IPV4, IPV6, Kind, NEIGHBOUR_SOLICITATION, RUNS, UDP, add_timed, from, to,
+    ICMPV6, IPV4, IPV6, Kind, NEIGHBOUR_SOLICITATION, RUNS, UDP, add_timed, from, to,
 };
 use super::scoped::Scoped;
 use crate::netlink::nftables::{Batch, Family, Field, Hook, Step};
@@ -45,6 +45,11 @@ const LATE: [&str; 3] = ["late4", "late6", "lateL"];
 /// For so long they may begin connections here, which are then kept like those that were there: the
 /// new owner sends here all that has not begun at it. It answers for the address within 5 ms.
 pub(super) const LATE_FOR: Duration = Duration::from_millis(100);
+
+/// The sets of those from which answers over UDP may leave, to what came before they were muted.
+const ANSWERING: [&str; 3] = ["answering4", "answering6", "answeringL"];
+/// For so long; see `ANSWERS_WITHIN` in `protocol/preservation`.
+const ANSWERING_FOR: Duration = Duration::from_millis(300);
 
 /// The chain that puts other addresses into questions.
 const DISGUISE: &str = "disguise";
@@ -125,6 +130,9 @@ pub(super) fn chains(batch: Batch<'_>, family: Family) -> Batch<'_> {
             steps.extend([Step::Carries(TCP), BEGINS, vouched, Step::Accept]);
             batch = batch.new_rule(CHAIN, &steps);
         }
+        for (set, kind) in ANSWERING.into_iter().zip(Kind::ALL) {
+            batch = batch.new_set(set, kind.key(), true);
+        }
         batch = batch
             .new_rule(CHAIN, &[Step::Carries(TCP), BEGINS, Step::Drop])
             .new_rule(CHAIN, &[Step::Carries(TCP), vouched, Step::Accept])
@@ -134,17 +142,20 @@ pub(super) fn chains(batch: Batch<'_>, family: Family) -> Batch<'_> {
     batch.new_rule(CHAIN, &[Step::Drop])
 }
 
-/// Lets connections to these addresses begin for a while although they are muted.
+/// Lets connections to these addresses begin for a while although they are muted, and answers to earlier
+/// datagrams leave.
 pub(super) fn allow_late<'a>(batch: Batch<'a>, addresses: &[Scoped]) -> Batch<'a> {
-    let milliseconds = u64::try_from(LATE_FOR.as_millis()).ok();
-    add_timed(batch.of(Family::Inet), (LATE, addresses), milliseconds)
+    let sets = [(LATE, LATE_FOR), (ANSWERING, ANSWERING_FOR)];
+    sets.into_iter().fold(batch.of(Family::Inet), |batch, (sets, time)| {
+        add_timed(batch, (sets, addresses), u64::try_from(time.as_millis()).ok())
+    })
 }
 
-/// Lets answers leave over UDP: to what came before the address was muted.
+/// Lets answers leave over UDP from addresses that have just been muted.
 pub(super) fn answers<'a>(mut batch: Batch<'a>, chain: &str) -> Batch<'a> {
     let vouched = Step::Holds(Door::Vouched.lease(), RUNS);
-    for kind in Kind::ALL {
-        let mut steps = from(kind, Cover::Muted.addresses(kind));
+    for (set, kind) in ANSWERING.into_iter().zip(Kind::ALL) {
+        let mut steps = from(kind, set);
         steps.extend([Step::Carries(UDP), vouched, Step::Accept]);
         batch = batch.new_rule(chain, &steps);
     }

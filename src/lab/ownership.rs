@@ -10,9 +10,9 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use netlink_packet_core::NetlinkPayload;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -126,7 +126,8 @@ impl Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let (ours, ending) = (Arc::clone(&timeline), Arc::clone(&stop));
         for node in &mut watched {
-            node.resynchronize(&timeline);
+            node.resynchronize();
+            node.note(&timeline, &node.muted.addresses());
         }
         let thread = thread::Builder::new()
             .name("watch".to_owned())
@@ -192,10 +193,13 @@ impl Watched {
         Ok(Self { node, namespace: namespace.clone(), socket, muted, state, reachable })
     }
 
-    /// Reads all that is waiting.
+    /// Reads all that is waiting. What the kernel says of nf_tables and of addresses comes by two
+    /// sockets: of an address that was removed and then no longer muted, the latter may be read first. So
+    /// what was muted counts as muted until the addresses are read too.
     fn receive(&mut self, timeline: &Mutex<Timeline>) {
+        let mut muted = self.muted.addresses();
         self.muted.receive();
-        self.note(timeline);
+        muted.extend(self.muted.addresses());
         loop {
             match self.socket.recv_from_full() {
                 Ok((datagram, _)) => {
@@ -207,29 +211,27 @@ impl Watched {
                         }
                         Ok(())
                     });
-                    self.note(timeline);
+                    self.note(timeline, &muted);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
-                    self.resynchronize(timeline);
+                    self.resynchronize();
                 }
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        self.note(timeline, &self.muted.addresses());
     }
 
-    fn resynchronize(&mut self, timeline: &Mutex<Timeline>) {
+    fn resynchronize(&mut self) {
         // If the kernel does not answer, what is known stays; the next message tries again.
         if let Ok(state) = KernelState::read(&self.namespace) {
             self.state = state;
-            self.note(timeline);
         }
     }
 
     /// Writes down what is different from before.
-    fn note(&mut self, timeline: &Mutex<Timeline>) {
+    fn note(&mut self, timeline: &Mutex<Timeline>, muted: &BTreeSet<IpAddr>) {
         let mut reachable = self.state.reachable();
-        let muted = self.muted.addresses();
         reachable.retain(|address| !muted.contains(address));
         let at = clock::now();
         let mut timeline = lock(timeline);
